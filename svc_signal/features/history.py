@@ -1,0 +1,182 @@
+"""The history engine: all 51 features for all bars of many products at once.
+
+Training reads it directly; the live service reads the newest column of a window (see `svc_signal.serving`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from svc_signal.candles import FloatArray, IntArray
+from svc_signal.features.barterms import Bar, BarTerms, bar_terms, directional_index, stochastic_k
+from svc_signal.features.definition import FACTOR_BARS, READY_BARS
+from svc_signal.features.laststage import Day, LastStage, Short, Smoothed, Stage, Week, last_stage
+from svc_signal.features.recursions import ema, per_segment, wilder, wilder_sum
+from svc_signal.features.windows import (
+    lagged,
+    window_ages,
+    window_max,
+    window_min,
+    window_moment,
+    window_slope,
+    window_sum,
+)
+
+_LAGS = (1, 2, 4, 8, 24, 72, 168)
+_RECURSIVE = 12
+
+
+def history(
+    start: IntArray,
+    open: FloatArray,
+    high: FloatArray,
+    low: FloatArray,
+    close: FloatArray,
+    volume: FloatArray,
+    factor: FloatArray,
+) -> FloatArray:
+    """Features (51, P, T) of a cleaned grid: `start` (T), prices and volume (P, T), factor close (T).
+
+    NaN prices mean that there is no bar and divide a product's series; a column is NaN until 350 bars have
+    passed since then and wherever the factor's last 169 bars are not complete. It reads bars up to its own
+    only.
+    """
+    return history_stage(start, open, high, low, close, volume, factor).values
+
+
+def history_stage(
+    start: IntArray,
+    open: FloatArray,
+    high: FloatArray,
+    low: FloatArray,
+    close: FloatArray,
+    volume: FloatArray,
+    factor: FloatArray,
+) -> LastStage:
+    """As `history`, together with the two standard deviations per bar."""
+    bars = len(start)
+    granularity = int(start[1] - start[0]) if bars > 1 else 1
+    if bars > 1 and (np.diff(start) != granularity).any():
+        raise ValueError("start times are not consecutive")
+    first_bar = int(start[0]) // granularity
+    bar = Bar(open, high, low, close, volume)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = last_stage(_stage(bar, start + granularity, factor, first_bar))
+    ready = (_run_length(close) >= READY_BARS) & (_run_length(factor) >= FACTOR_BARS)
+    values = np.where(ready, found.values, np.nan)
+    return LastStage(values, np.where(ready, found.sd_24, np.nan), np.where(ready, found.sd_168, np.nan))
+
+
+def _stage(bar: Bar, close_time: IntArray, factor: FloatArray, first_bar: int) -> Stage:
+    fields = (bar.open, bar.high, bar.low, bar.close, bar.volume)
+    before = Bar(*(lagged(field, 1) for field in fields))
+    factor_rows = np.broadcast_to(factor, bar.close.shape)
+    terms = bar_terms(bar, before, factor_rows, lagged(factor_rows, 1))
+    log_factor = np.log(factor_rows)
+    return Stage(
+        bar=bar,
+        close_time=close_time,
+        ret=terms.ret,
+        true_range=terms.true_range,
+        log_moves=tuple(terms.log_close - lagged(terms.log_close, lag) for lag in _LAGS),
+        move_24=bar.close - lagged(bar.close, 24),
+        factor_move_24=log_factor - lagged(log_factor, 24),
+        day=_day(bar, terms, first_bar),
+        week=_week(bar, terms, first_bar),
+        short=_short(bar, terms, first_bar),
+        smoothed=_smoothed(bar, terms),
+    )
+
+
+def _day(bar: Bar, terms: BarTerms, first_bar: int) -> Day:
+    fall = np.minimum(terms.ret, 0.0)
+    columns = (
+        terms.ret,
+        terms.ret * terms.ret,
+        fall * fall,
+        np.abs(terms.change),
+        np.where(np.isnan(terms.change), np.nan, terms.change > 0.0),
+        terms.log_range_square,
+        terms.log_body,
+        terms.log_body * terms.log_body,
+        terms.log_gap,
+        terms.log_gap * terms.log_gap,
+        terms.rogers_satchell,
+        bar.volume,
+        terms.typical * bar.volume,
+        terms.typical,
+        terms.signed_volume,
+    )
+    return Day(*(window_sum(column, 24, first_bar) for column in columns))
+
+
+def _week(bar: Bar, terms: BarTerms, first_bar: int) -> Week:
+    ret, factor = terms.ret, terms.factor_ret
+    columns = (bar.close, bar.volume, ret, ret * ret, factor, factor * factor, ret * factor)
+    return Week(*(window_sum(column, 168, first_bar) for column in columns))
+
+
+def _short(bar: Bar, terms: BarTerms, first_bar: int) -> Short:
+    lowest, highest = window_min(bar.low, 14, first_bar), window_max(bar.high, 14, first_bar)
+    pressure, ranges = terms.buying_pressure, terms.window_range
+    return Short(
+        close_20=window_sum(bar.close, 20, first_bar),
+        moment_20=window_moment(bar.close, 20, first_bar),
+        volume_20=window_sum(bar.volume, 20, first_bar),
+        accumulation_20=window_sum(terms.close_location * bar.volume, 20, first_bar),
+        close_50=window_sum(bar.close, 50, first_bar),
+        pressure=(
+            window_sum(pressure, 7, first_bar),
+            window_sum(pressure, 14, first_bar),
+            window_sum(pressure, 28, first_bar),
+        ),
+        ranges=(
+            window_sum(ranges, 7, first_bar),
+            window_sum(ranges, 14, first_bar),
+            window_sum(ranges, 28, first_bar),
+        ),
+        positive_flow_14=window_sum(terms.positive_flow, 14, first_bar),
+        negative_flow_14=window_sum(terms.negative_flow, 14, first_bar),
+        lowest_14=lowest,
+        highest_14=highest,
+        stochastic_3=window_sum(stochastic_k(bar.close, lowest, highest), 3, first_bar),
+        low_age_26=window_ages(bar.low, 26, largest=False),
+        high_age_26=window_ages(bar.high, 26, largest=True),
+        slope_24=window_slope(terms.log_close, 24, first_bar),
+    )
+
+
+def _smoothed(bar: Bar, terms: BarTerms) -> Smoothed:
+    change = np.nan_to_num(terms.change)
+    inputs = np.stack((bar.close, terms.true_range, terms.plus_move, terms.minus_move, change))
+    return Smoothed(*per_segment(np.isfinite(bar.close), inputs, _RECURSIVE, _recursions))
+
+
+def _recursions(inputs: FloatArray) -> FloatArray:
+    close, true_range, plus_move, minus_move, change = inputs
+    ema_12, ema_26 = ema(close, 12), ema(close, 26)
+    trix = ema(ema(ema_12, 12), 12)
+    plus, minus = wilder_sum(plus_move), wilder_sum(minus_move)
+    return np.stack(
+        (
+            ema_12,
+            ema_26,
+            ema(ema_12 - ema_26, 9),
+            trix,
+            lagged(trix, 1),
+            wilder(true_range),
+            wilder_sum(true_range),
+            plus,
+            minus,
+            wilder(directional_index(plus, minus)),
+            wilder(np.maximum(change, 0.0)),
+            wilder(np.maximum(-change, 0.0)),
+        )
+    )
+
+
+def _run_length(values: FloatArray) -> IntArray:
+    """Bars since the last NaN, this one included; 0 on a NaN."""
+    position = np.arange(values.shape[-1], dtype=np.int64)
+    broken = np.where(np.isfinite(values), -1, position)
+    return np.asarray(position - np.maximum.accumulate(broken, axis=-1))

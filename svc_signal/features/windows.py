@@ -1,0 +1,142 @@
+"""Window sums, minima and maxima that do not depend on where a series starts.
+
+A running sum that subtracts the leaving value drifts and remembers its start. Here each window is split where
+the absolute bar number is a multiple of its width: suffix of the previous block plus prefix of the current
+one. Both are plain sequential accumulations, so a bar-by-bar engine adds the same numbers in the same order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from svc_signal.candles import FloatArray
+
+
+def block_parts(x: FloatArray, width: int, first_bar: int, ufunc: np.ufunc = np.add) -> tuple[FloatArray, FloatArray]:
+    """(suffix of the previous block, prefix of the current block) for the window ending at each bar.
+
+    Time is the last axis. A part is NaN where the window reaches before the series or over a NaN.
+    """
+    lead, bars = first_bar % width, x.shape[-1]
+    grid = _blocks(x, width, lead)
+    prefix = ufunc.accumulate(grid, axis=-1)
+    backward = ufunc.accumulate(grid[..., ::-1], axis=-1)[..., ::-1]
+    suffix = np.full_like(grid, np.nan)
+    suffix[..., 1:, :-1] = backward[..., :-1, 1:]
+    suffix[..., -1] = _neutral(ufunc)
+    flat = (*x.shape[:-1], grid.shape[-2] * width)
+    cut = slice(lead, lead + bars)
+    return suffix.reshape(flat)[..., cut], prefix.reshape(flat)[..., cut]
+
+
+def window_sum(x: FloatArray, width: int, first_bar: int) -> FloatArray:
+    suffix, prefix = block_parts(x, width, first_bar)
+    return suffix + prefix
+
+
+def window_min(x: FloatArray, width: int, first_bar: int) -> FloatArray:
+    return np.minimum(*block_parts(x, width, first_bar, np.minimum))
+
+
+def window_max(x: FloatArray, width: int, first_bar: int) -> FloatArray:
+    return np.maximum(*block_parts(x, width, first_bar, np.maximum))
+
+
+def window_moment(x: FloatArray, width: int, first_bar: int) -> FloatArray:
+    """Centred sum of squares of each window, for values far from zero such as prices.
+
+    Both parts are shifted by the first value of their block and merged with the parallel formula of Chan,
+    Golub and LeVeque (1979). A result below 1e-12 of the shifted second moment is rounding and counts as
+    zero.
+    """
+    lead, bars = first_bar % width, x.shape[-1]
+    grid = _blocks(x, width, lead)
+    shift = np.broadcast_to(grid[..., :1], grid.shape)
+    flat = (*x.shape[:-1], grid.shape[-2] * width)
+    shifted = (grid - shift).reshape(flat)
+    origin = first_bar - lead
+    sum_a, sum_b = block_parts(shifted, width, origin)
+    square_a, square_b = block_parts(shifted * shifted, width, origin)
+    previous = np.full_like(grid, np.nan)
+    previous[..., 1:, :] = shift[..., :-1, :]
+    count_b = np.broadcast_to(np.arange(1.0, width + 1.0), grid.shape).reshape(flat)
+    merged = merge_moments(
+        width - count_b,
+        previous.reshape(flat),
+        sum_a,
+        square_a,
+        count_b,
+        shift.reshape(flat),
+        sum_b,
+        square_b,
+    )
+    return merged[..., lead : lead + bars]
+
+
+def merge_moments(
+    count_a: FloatArray,
+    shift_a: FloatArray,
+    sum_a: FloatArray,
+    square_a: FloatArray,
+    count_b: FloatArray,
+    shift_b: FloatArray,
+    sum_b: FloatArray,
+    square_b: FloatArray,
+) -> FloatArray:
+    """Centred sum of squares of two parts given as count, shift, and sums of shifted values and squares."""
+    alone = count_a == 0
+    divisor = np.where(alone, 1.0, count_a)
+    mean_a, mean_b = sum_a / divisor, sum_b / count_b
+    apart = (shift_b - shift_a) + (mean_b - mean_a)
+    between = apart * apart * (count_a * count_b / (count_a + count_b))
+    within_a, within_b = square_a - sum_a * mean_a, square_b - sum_b * mean_b
+    moment = np.where(alone, within_b, within_a + within_b + between)
+    rounding = 1e-12 * np.where(alone, square_b, square_a + square_b + between)
+    return np.where(moment <= rounding, 0.0, moment)
+
+
+def window_slope(y: FloatArray, width: int, first_bar: int) -> FloatArray:
+    """Least-squares slope of y on time over each window; block sums of y and i*y, re-indexed by their
+    offset."""
+    within = (first_bar + np.arange(y.shape[-1])) % width
+    plain_a, plain_b = block_parts(y, width, first_bar)
+    indexed_a, indexed_b = block_parts(within * y, width, first_bar)
+    moment = (indexed_a - (within + 1.0) * plain_a) + (indexed_b + (width - 1.0 - within) * plain_b)
+    spread = width * (width * width - 1.0) / 12.0
+    return np.asarray((moment - 0.5 * (width - 1.0) * (plain_a + plain_b)) / spread)
+
+
+def window_ages(x: FloatArray, width: int, largest: bool) -> FloatArray:
+    """Bars since the largest (or smallest) value of each window; of equal ones the newest counts."""
+    bars = x.shape[-1]
+    signed = x if largest else -x
+    best = np.full(x.shape, -np.inf)
+    age = np.full(x.shape, np.nan)
+    for lag in range(min(width, bars) - 1, -1, -1):
+        lagged = signed[..., : bars - lag]
+        newer = lagged >= best[..., lag:]
+        best[..., lag:] = np.where(newer, lagged, best[..., lag:])
+        age[..., lag:] = np.where(newer, float(lag), age[..., lag:])
+    return age
+
+
+def lagged(x: FloatArray, lag: int) -> FloatArray:
+    """x shifted by `lag` bars; NaN where the series has not begun."""
+    moved = np.full_like(x, np.nan)
+    if lag < x.shape[-1]:
+        moved[..., lag:] = x[..., : x.shape[-1] - lag]
+    return moved
+
+
+def _blocks(x: FloatArray, width: int, lead: int) -> FloatArray:
+    bars = x.shape[-1]
+    count = -(-(lead + bars) // width)
+    padded = np.full((*x.shape[:-1], count * width), np.nan)
+    padded[..., lead : lead + bars] = x
+    return padded.reshape(*x.shape[:-1], count, width)
+
+
+def _neutral(ufunc: np.ufunc) -> float:
+    if ufunc is np.minimum:
+        return np.inf
+    return -np.inf if ufunc is np.maximum else 0.0
