@@ -1,0 +1,1 @@
+"""The database: tables, views and SQL functions, one owner each, and the migrations that make them."""

@@ -1,0 +1,50 @@
+"""Tables of svc_market: closed candles, products, and refused rows."""
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Integer, Table, Text, func
+
+from schema.base import Amount, Time, metadata
+
+crypto_prices = Table(
+    "crypto_prices",
+    metadata,
+    Column("product_id", Text, primary_key=True),
+    Column("granularity", Integer, primary_key=True, comment="seconds"),
+    Column("start", Time, primary_key=True, comment="open time of the bar, UTC"),
+    Column("open", Amount, nullable=False),
+    Column("high", Amount, nullable=False),
+    Column("low", Amount, nullable=False),
+    Column("close", Amount, nullable=False),
+    Column("volume", Amount, nullable=False, comment="base units"),
+    Column("source", Text, nullable=False, comment="exchange:VENUE or file:NAME"),
+    Column("sequence", BigInteger, nullable=False, unique=True),
+    Column("created_at", Time, nullable=False, server_default=func.now()),
+    CheckConstraint("low > 0 AND low <= least(open, close) AND high >= greatest(open, close)", name="prices"),
+    CheckConstraint("volume >= 0", name="volume"),
+    Index("ix_crypto_prices_granularity_start", "granularity", "start"),
+)
+
+products = Table(
+    "products",
+    metadata,
+    Column("product_id", Text, primary_key=True),
+    Column("base_increment", Amount, nullable=False),
+    Column("quote_increment", Amount, nullable=False),
+    Column("price_increment", Amount, nullable=False),
+    Column("base_min_size", Amount, nullable=False),
+    Column("quote_min_size", Amount, nullable=False),
+    Column("tradable", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("followed", Boolean, nullable=False),
+    Column("observed_at", Time, nullable=False),
+)
+
+candle_refusals = Table(
+    "candle_refusals",
+    metadata,
+    Column("refusal_id", BigInteger, primary_key=True, autoincrement=True),
+    Column("product_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("row_text", Text, nullable=False, comment="the refused row, at most 500 characters"),
+    Column("created_at", Time, nullable=False, server_default=func.now()),
+)

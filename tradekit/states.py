@@ -1,0 +1,148 @@
+"""States and words of the pipeline as they stand in tables, metrics and logs.
+
+The contracts' enums carry the same names with their prefix; `tradekit.wire` maps one to the other.
+"""
+
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """Side of a trade; a SELL only closes what is held."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class SignalSide(StrEnum):
+    """The model's decision."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+    HOLD = "HOLD"
+
+
+class Profile(StrEnum):
+    """Thresholds of a decision."""
+
+    EVIDENCE = "EVIDENCE"
+    EXERCISE = "EXERCISE"
+
+
+class Venue(StrEnum):
+    """Where orders go."""
+
+    SIMULATED = "SIMULATED"
+    REPLAY = "REPLAY"
+    PAPER = "PAPER"
+    SANDBOX = "SANDBOX"
+    LIVE = "LIVE"
+
+
+class LifeClock(StrEnum):
+    """Clock of a recommendation's life."""
+
+    MACHINE = "MACHINE"
+    MARKET = "MARKET"
+
+
+class Origin(StrEnum):
+    """Who had the idea."""
+
+    SIGNAL = "SIGNAL"
+    OPERATOR = "OPERATOR"
+
+
+class SignalOutcome(StrEnum):
+    """How a signal ends."""
+
+    RECOMMENDED = "RECOMMENDED"
+    SKIPPED = "SKIPPED"
+
+
+class RecommendationState(StrEnum):
+    """Where a recommendation stands."""
+
+    PROPOSED = "PROPOSED"
+    IN_REVIEW = "IN_REVIEW"
+    EXECUTING = "EXECUTING"
+    EXECUTED = "EXECUTED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    FAILED = "FAILED"
+
+
+RECOMMENDATION_TERMINAL = frozenset(
+    {
+        RecommendationState.EXECUTED,
+        RecommendationState.REJECTED,
+        RecommendationState.EXPIRED,
+        RecommendationState.FAILED,
+    }
+)
+
+
+class OrderState(StrEnum):
+    """Where an order stands."""
+
+    PENDING = "PENDING"
+    UNKNOWN = "UNKNOWN"
+    OPEN = "OPEN"
+    FILLED = "FILLED"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+
+
+ORDER_TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED})
+
+
+class ReservationState(StrEnum):
+    """Where a reservation of headroom stands; it leaves HELD at most once."""
+
+    HELD = "HELD"
+    COMMITTED = "COMMITTED"
+    RELEASED = "RELEASED"
+    EXPIRED = "EXPIRED"
+
+
+class RiskDecision(StrEnum):
+    """What the risk engine allows."""
+
+    APPROVE = "APPROVE"
+    REDUCE = "REDUCE"
+    REJECT = "REJECT"
+
+
+class TradingState(StrEnum):
+    """The operator's switch."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+class ReviewVerdict(StrEnum):
+    """What the review enforces."""
+
+    APPROVE = "APPROVE"
+    REJECT = "REJECT"
+
+
+class ReviewOutcome(StrEnum):
+    """What came of asking a reviewer."""
+
+    APPROVE = "APPROVE"
+    REJECT = "REJECT"
+    INVALID_OUTPUT = "INVALID_OUTPUT"
+    TIMEOUT = "TIMEOUT"
+    UNAVAILABLE = "UNAVAILABLE"
+    OVERLOADED = "OVERLOADED"
+    EXPIRED = "EXPIRED"
+    SKIPPED_CAPACITY = "SKIPPED_CAPACITY"
+    SKIPPED_DUPLICATE = "SKIPPED_DUPLICATE"
+
+
+class ReviewMode(StrEnum):
+    """Whether the language model's verdict counts."""
+
+    VETO = "VETO"
+    SHADOW = "SHADOW"
