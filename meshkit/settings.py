@@ -1,0 +1,139 @@
+"""The typed settings every service starts from; subclasses add their own and give `service_name` and `port` defaults.
+
+Every fault is reported at once with its variable, its value (secrets masked), the rule and what to do. Settings are frozen:
+what a process was started with is what it runs with.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+MASK = "********"
+_SECRET_WORDS = ("password", "secret", "token", "private", "api_key")
+
+
+class KitSettings(BaseSettings):
+    """Environment variables of the kit, by their upper-case field names without a prefix."""
+
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, env_prefix="", env_ignore_empty=True, populate_by_name=True, validate_default=True
+    )
+
+    service_name: str = Field(min_length=1, description="name of the service, as policies and logs call it")
+    port: int = Field(ge=0, le=65535, description="gRPC port; 0 takes any free one")
+
+    mesh_bind: str = Field("127.0.0.1", description="address the gRPC server binds to")
+    mesh_auth: Literal["off"] = Field("off", description="how callers are identified; off needs a loopback bind")
+    mesh_reflection: bool = Field(True, description="offer server reflection, for grpcurl and the like")
+    mesh_log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    mesh_log_format: Literal["json", "console"] = Field("json", description="json for machines, console for eyes")
+    drain_seconds: float = Field(5.0, ge=0, le=300, description="grace given to running calls at shutdown")
+    drain_notice_seconds: float = Field(
+        0.0, ge=0, le=60, description="wait between NOT_SERVING and closing, for discovery to notice"
+    )
+
+    db_host: str = Field("127.0.0.1", min_length=1, description="database host name, or a Unix socket directory")
+    db_port: int = Field(5432, ge=1, le=65535, description="database port")
+    db_name: str = Field("trading", min_length=1, description="database name")
+    db_user: str = Field("postgres", min_length=1, description="database role")
+    db_password: SecretStr | None = Field(None, description="password of the database role")
+    db_pool_size: int = Field(5, ge=1, le=100, description="most database connections of this process")
+    db_timeout_seconds: float = Field(5.0, gt=0, le=120, description="longest connect, pool wait and statement")
+
+    otlp_endpoint: str | None = Field(None, description="http(s)://host:4318 of an OTLP collector; unset exports nothing")
+    metrics_port: int = Field(0, ge=0, le=65535, description="HTTP port of /metrics; 0 serves none")
+
+    @field_validator("mesh_log_level", "mesh_log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("mesh_auth")
+    @classmethod
+    def _off_only_on_loopback(cls, value: str, info: ValidationInfo) -> str:
+        bind = info.data.get("mesh_bind")
+        if value == "off" and bind is not None and not is_loopback(bind):
+            raise ValueError(f"off lets every caller act as operator, so MESH_BIND must be loopback, not {bind}")
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value
+
+
+def is_loopback(address: str) -> bool:
+    """True for an address that only this machine can reach."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+Settings = TypeVar("Settings", bound=KitSettings)
+
+
+def load(cls: type[Settings]) -> Settings:
+    """Settings from the environment; prints every fault and exits 2 if there is one."""
+    try:
+        return cls()
+    except ValidationError as error:
+        print(report(cls, error), file=sys.stderr)
+    except SettingsError as error:
+        print(f"configuration: {error}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def report(cls: type[KitSettings], error: ValidationError) -> str:
+    """All faults, one line each."""
+    faults = error.errors(include_url=False, include_context=False)
+    lines = [f"{len(faults)} fault(s) in the configuration of {cls.__name__}:"]
+    for fault in faults:
+        name, field = _field_of(cls, str(fault["loc"][0]) if fault["loc"] else "")
+        given = fault["input"] if fault["type"] != "missing" else None
+        value = "is not set" if given is None else f"= {_masked(name, field, given)}"
+        rule = fault["msg"].removeprefix("Value error, ")
+        wanted = field.description if field is not None and field.description else "see the configuration table"
+        lines.append(f"  {variable_of(name, field)} {value}: {rule}. Set it to: {wanted}.")
+    return "\n".join(lines)
+
+
+def effective(settings: KitSettings) -> dict[str, str]:
+    """Every setting by its variable name, secrets masked; what `mesh config` prints."""
+    return {
+        variable_of(name, field): _masked(name, field, getattr(settings, name))
+        for name, field in type(settings).model_fields.items()
+    }
+
+
+def variable_of(name: str, field: FieldInfo | None) -> str:
+    """The environment variable of a field: its alias if it has one, else its name in upper case."""
+    alias = field.validation_alias if field is not None else None
+    return alias if isinstance(alias, str) else name.upper()
+
+
+def _field_of(cls: type[KitSettings], place: str) -> tuple[str, FieldInfo | None]:
+    """A fault's location is the field's name or its alias."""
+    for name, field in cls.model_fields.items():
+        if place in (name, field.validation_alias):
+            return name, field
+    return place, None
+
+
+def _masked(name: str, field: FieldInfo | None, value: Any) -> str:
+    secret = any(word in name.lower() for word in _SECRET_WORDS)
+    secret = secret or (field is not None and "Secret" in str(field.annotation))
+    if value is None:
+        return ""
+    text = str(value)
+    return MASK if secret else text if len(text) <= 128 else text[:127] + "…"
