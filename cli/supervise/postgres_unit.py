@@ -1,0 +1,46 @@
+"""The embedded database as a unit of the supervisor: started or adopted first, watched, stopped last."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cli.supervise.embedded_postgres import EmbeddedPostgres, PostgresFailed
+from cli.supervise.processes import ProcessIdentity
+from cli.supervise.unit import Exit, StartFailed, UnitSpec
+
+LAST = 1_000_000
+_POLL_SECONDS = 0.5
+
+
+class PostgresUnit:
+    """Blocking work runs in a thread; the server itself belongs to no thread and outlives this process."""
+
+    def __init__(self, server: EmbeddedPostgres, name: str = "postgres") -> None:
+        self._server = server
+        self._spec = UnitSpec(name=name, stop_order=LAST, survives_supervisor=True)
+
+    @property
+    def spec(self) -> UnitSpec:
+        return self._spec
+
+    async def launch(self) -> ProcessIdentity:
+        try:
+            postmaster = await asyncio.to_thread(self._server.start)
+        except PostgresFailed as error:
+            raise StartFailed(str(error)) from error
+        return postmaster.identity
+
+    async def wait(self) -> Exit:
+        while self._server.alive():
+            self._server.bound_log()
+            await asyncio.sleep(_POLL_SECONDS)
+        return Exit(False, "the server is gone")
+
+    async def stop(self, grace_seconds: float, hurry: asyncio.Event) -> None:
+        """Always a fast shutdown with the server's own patience: a killed database only costs a recovery
+        later.
+        """
+        await asyncio.to_thread(self._server.stop)
+
+    def last_lines(self) -> str:
+        return ""  # a failed start carries them in its message

@@ -1,0 +1,96 @@
+"""Finds and ends processes of an instance, and never anybody else's.
+
+A pid alone proves nothing: the kernel reuses it. A process is ours when its start time matches the one
+recorded, or when its environment carries the mark every child of a supervisor inherits (grandchildren
+included).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import psutil
+
+MARK = "MESH_SUPERVISED_BY"
+_CLOCK_SLACK_SECONDS = 1.5  # start times derive from the boot time, which moves a little as the clock is disciplined
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A pid together with the moment (epoch seconds) the process started."""
+
+    pid: int
+    started: float
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceMark:
+    """Says which run of which state folder a process belongs to."""
+
+    home: str
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"{self.run_id}@{self.home}"
+
+    @classmethod
+    def parse(cls, text: str) -> InstanceMark | None:
+        run_id, at, home = text.partition("@")
+        return cls(home, run_id) if at else None
+
+
+def identity_of(pid: int) -> ProcessIdentity | None:
+    """The identity of a living process; None when there is none (a zombie is dead)."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return ProcessIdentity(pid, process.create_time())
+    except psutil.Error:
+        return None
+
+
+def is_alive(identity: ProcessIdentity) -> bool:
+    """True while the very process that was recorded lives, not merely its number."""
+    found = identity_of(identity.pid)
+    return found is not None and abs(found.started - identity.started) <= _CLOCK_SLACK_SECONDS
+
+
+def marked_processes(home: str, run_id: str | None = None) -> list[psutil.Process]:
+    """Living processes of this state folder (of one run of it, if named), the caller left out."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            mark = InstanceMark.parse(process.environ().get(MARK, ""))
+        except (psutil.Error, OSError):
+            continue  # not readable: somebody else's
+        if mark is None or mark.home != home or process.pid == os.getpid():
+            continue
+        if run_id is None or mark.run_id == run_id:
+            found.append(process)
+    return found
+
+
+def sweep(home: str, recorded: Iterable[ProcessIdentity], run_id: str | None = None) -> list[int]:
+    """Kills what is left of an instance: recorded processes that are still themselves, and marked ones.
+
+    SIGKILL at once: their supervisor is gone, so nobody is left to drain for, and every service is made to
+    survive exactly this. Returns the pids that were killed.
+    """
+    doomed = {identity.pid: psutil.Process(identity.pid) for identity in recorded if is_alive(identity)}
+    doomed |= {process.pid: process for process in marked_processes(home, run_id)}
+    killed = [process for process in doomed.values() if _kill(process)]
+    psutil.wait_procs(killed, timeout=5)
+    return sorted(process.pid for process in killed)
+
+
+def _kill(process: psutil.Process) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        process.kill()  # psutil checks once more that the pid was not reused
+    except psutil.Error:
+        return False
+    return True

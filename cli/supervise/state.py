@@ -1,0 +1,109 @@
+"""What the supervisor knows, as one file any shell can read: `run/state.json`, replaced whole, never half
+written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from cli.supervise.processes import ProcessIdentity, is_alive
+
+
+class Status(StrEnum):
+    WAITING = "waiting"  # for what it depends on
+    STARTING = "starting"  # runs, not ready yet
+    READY = "ready"
+    BACKOFF = "backoff"  # died, will be started again
+    PARKED = "parked"  # died too often; stays down
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    DONE = "done"  # a run-once step that succeeded
+    GONE = "gone"  # recorded as running, but no such process: its supervisor was killed
+
+
+_RUNNING = (Status.STARTING, Status.READY, Status.STOPPING)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    name: str
+    status: Status = Status.WAITING
+    since: str = ""  # UTC, ISO 8601
+    process: ProcessIdentity | None = None
+    ports: Mapping[str, int] = field(default_factory=dict)
+    restarts: int = 0
+    last_exit: str = ""
+    detail: str = ""
+    survives_supervisor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MeshState:
+    run_id: str
+    supervisor: ProcessIdentity
+    since: str
+    labels: Mapping[str, str]
+    services: tuple[ServiceState, ...]
+
+    @property
+    def supervisor_alive(self) -> bool:
+        return is_alive(self.supervisor)
+
+    @property
+    def children(self) -> tuple[ProcessIdentity, ...]:
+        """Processes that must not outlive the supervisor."""
+        return tuple(
+            service.process
+            for service in self.services
+            if service.process is not None and service.status in _RUNNING and not service.survives_supervisor
+        )
+
+
+def write_state(path: Path, state: MeshState) -> None:
+    """Replaces the file in one step: a reader sees the old state or the new one."""
+    draft = path.with_name(f".{path.name}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(asdict(state), file, indent=1)
+    draft.replace(path)
+
+
+def read_state(path: Path) -> MeshState | None:
+    """The last published state, or None when there is none or it is not readable as one."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return MeshState(
+            run_id=str(raw["run_id"]),
+            supervisor=ProcessIdentity(**raw["supervisor"]),
+            since=str(raw["since"]),
+            labels=dict(raw["labels"]),
+            services=tuple(_service(item) for item in raw["services"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def observe_state(path: Path) -> MeshState | None:
+    """The published state, corrected by what really lives: for `status` after the supervisor was killed."""
+    state = read_state(path)
+    if state is None:
+        return None
+    return replace(state, services=tuple(_corrected(service) for service in state.services))
+
+
+def _corrected(service: ServiceState) -> ServiceState:
+    if service.status not in _RUNNING or service.process is None or is_alive(service.process):
+        return service
+    return replace(service, status=Status.GONE)
+
+
+def _service(raw: Mapping[str, Any]) -> ServiceState:
+    process = raw["process"]
+    identity = ProcessIdentity(**process) if process is not None else None
+    return ServiceState(**{**raw, "status": Status(raw["status"]), "process": identity})

@@ -1,0 +1,76 @@
+"""A supervisor to be killed: runs the units a JSON plan names, in a process of its own, until told to stop.
+
+usage: supervise_driver.py HOME PLAN. A plan lists {name, argv, depends_on?, stop_order?, run_once?, postgres?}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from cli.supervise.detach import Announcer
+from cli.supervise.embedded_postgres import EmbeddedPostgres
+from cli.supervise.home import MeshHome
+from cli.supervise.instance import AlreadyRunning, clear_leftovers, hold_instance
+from cli.supervise.keeper import Event
+from cli.supervise.postgres_unit import PostgresUnit
+from cli.supervise.processes import InstanceMark
+from cli.supervise.supervisor import Supervisor, stop_on_signals
+from cli.supervise.unit import ProcessSpec, ProcessUnit, StartFailed, Unit
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def make_unit(home: MeshHome, run_id: str, raw: dict[str, object]) -> Unit:
+    name = str(raw["name"])
+    if raw.get("postgres"):
+        return PostgresUnit(EmbeddedPostgres(home.postgres, home.log_file(name), "mesh"), name)
+    spec = ProcessSpec(
+        name=name,
+        argv=tuple(raw["argv"]),  # type: ignore[arg-type]
+        env=dict(os.environ),
+        depends_on=tuple(raw.get("depends_on", ())),  # type: ignore[arg-type]
+        stop_order=int(raw.get("stop_order", 0)),  # type: ignore[call-overload]
+        run_once=bool(raw.get("run_once", False)),
+        stop_grace_seconds=float(raw.get("grace", 3.0)),  # type: ignore[arg-type]
+,
+    )
+    return ProcessUnit(spec, home.log_file(name), InstanceMark(str(home.root), run_id))
+
+
+async def supervise(home: MeshHome, plan: list[dict[str, object]], announcer: Announcer) -> None:
+    def report(event: Event) -> None:
+        say(f"{event.kind} {event.service} {event.detail}")
+        announcer.progress(f"{event.kind} {event.service}")
+
+    async def on_ready() -> None:
+        say("all ready")
+        announcer.ready("all ready")
+
+    with hold_instance(home) as run_id:
+        clear_leftovers(home)
+        units = [make_unit(home, run_id, raw) for raw in plan]
+        supervisor = Supervisor(home, run_id, units, labels={"market": "simulated"}, on_event=report)
+        stop = asyncio.Event()
+        stop_on_signals(stop, supervisor)
+        await supervisor.run(stop, on_ready)
+
+
+def main() -> None:
+    announcer = Announcer(os.environ)
+    try:
+        plan = json.loads(Path(sys.argv[2]).read_text())
+        asyncio.run(supervise(MeshHome.at(sys.argv[1]), plan, announcer))
+    except (StartFailed, AlreadyRunning) as error:
+        announcer.failed(str(error))
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
