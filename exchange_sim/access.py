@@ -1,0 +1,41 @@
+"""The door to private paths: a proven key, with the scope the method needs.
+
+Public market data and the time need no key. A key without the view or trade scope is refused
+with the one text the official client recognises.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from exchange_sim.auth import ApiKey, Refused, authenticate
+from exchange_sim.web import Handler, HttpError
+
+API_KEY: web.RequestKey[ApiKey] = web.RequestKey("api_key", ApiKey)
+
+log = logging.getLogger(__name__)
+
+
+def private_paths(prefix: str, keys: Mapping[str, ApiKey], wall_clock: Callable[[], float]) -> Middleware:
+    open_paths = (f"{prefix}/time", f"{prefix}/market/")
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        if not path.startswith(f"{prefix}/") or path == open_paths[0] or path.startswith(open_paths[1]):
+            return await handler(request)
+        uri = f"{request.method} {request.headers.get('Host', '')}{path}"
+        try:
+            key = authenticate(keys, request.headers.get("Authorization"), uri, wall_clock())
+        except Refused as refusal:
+            log.info("401 %s: %s", uri, refusal)
+            return web.Response(text="Unauthorized\n", status=401)
+        permitted = key.can_view if request.method == "GET" else key.can_trade
+        if not permitted and path != f"{prefix}/key_permissions":
+            raise HttpError(403, "PERMISSION_DENIED", "Missing required scopes")
+        request[API_KEY] = key
+        return await handler(request)
+
+    return middleware

@@ -1,0 +1,186 @@
+"""Private paths over HTTP: accounts, orders, fills, fees and the key's own permissions."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from aiohttp import web
+
+from exchange_sim import reasons, views
+from exchange_sim.access import API_KEY
+from exchange_sim.books import Condition
+from exchange_sim.exchange import Acceptable, Exchange
+from exchange_sim.numbers import EXACT, ZERO, plain
+from exchange_sim.order_request import OrderRequest, parse_cancel, parse_create, parse_preview
+from exchange_sim.orders import Order
+from exchange_sim.queries import fill_conditions, order_conditions, whole
+from exchange_sim.reasons import Rejection
+from exchange_sim.times import SECOND_US
+from exchange_sim.views import Settlement
+from exchange_sim.web import not_found, reply
+
+_ACCOUNTS_PAGE, _MOST_ACCOUNTS = 49, 250
+_ORDERS_PAGE = 1000
+_FILLS_PAGE, _MOST_FILLS = 100, 3000
+_SUMMARY_US = 30 * 86_400 * SECOND_US
+_EVERY_ROW = 2**31
+
+
+class AccountRoutes:
+    def __init__(self, exchange: Exchange, settle_delay_seconds: float, wall_clock: Callable[[], float]) -> None:
+        self._exchange = exchange
+        self._books = exchange.books
+        self._settle_delay_seconds = settle_delay_seconds
+        self._wall_clock = wall_clock
+
+    def routes(self, prefix: str) -> list[web.RouteDef]:
+        return [
+            web.get(f"{prefix}/accounts", self.accounts),
+            web.get(f"{prefix}/accounts/{{account_id}}", self.account),
+            web.post(f"{prefix}/orders", self.create),
+            web.post(f"{prefix}/orders/preview", self.preview),
+            web.post(f"{prefix}/orders/batch_cancel", self.cancel),
+            web.get(f"{prefix}/orders/historical/batch", self.orders),
+            web.get(f"{prefix}/orders/historical/fills", self.fills),
+            web.get(f"{prefix}/orders/historical/{{order_id}}", self.order),
+            web.get(f"{prefix}/transaction_summary", self.transaction_summary),
+            web.get(f"{prefix}/key_permissions", self.key_permissions),
+        ]
+
+    async def accounts(self, request: web.Request) -> web.Response:
+        limit = whole(request, "limit", _ACCOUNTS_PAGE, 1, _MOST_ACCOUNTS)
+        begin = whole(request, "cursor", 0, 0, _EVERY_ROW)
+        balances = self._books.balances()
+        page = balances[begin : begin + limit]
+        has_next = begin + limit < len(balances)
+        return reply(
+            {
+                "accounts": [views.account(one, self._is_fiat(one.currency)) for one in page],
+                "has_next": has_next,
+                "cursor": str(begin + limit) if has_next else "",
+                "size": len(page),
+            }
+        )
+
+    async def account(self, request: web.Request) -> web.Response:
+        for one in self._books.balances():
+            if views.account_id(one.currency) == request.match_info["account_id"]:
+                return reply({"account": views.account(one, self._is_fiat(one.currency))})
+        raise not_found("account not found")
+
+    async def create(self, request: web.Request) -> web.Response:
+        order = parse_create(await request.read())
+        result = self._exchange.create(order)
+        if isinstance(result, Rejection):
+            return reply(views.rejected(result, order))
+        return reply(views.created(result, order))
+
+    async def preview(self, request: web.Request) -> web.Response:
+        order = parse_preview(await request.read())
+        return reply(_preview(self._exchange, order))
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        results = self._exchange.cancel(parse_cancel(await request.read()))
+        rows = [
+            {"success": reason == reasons.CANCEL_ACCEPTED, "failure_reason": reason, "order_id": order_id}
+            for order_id, reason in results
+        ]
+        return reply({"results": rows})
+
+    async def order(self, request: web.Request) -> web.Response:
+        order = self._books.order(request.match_info["order_id"])
+        if order is None:
+            raise not_found("order with this orderID was not found")
+        return reply({"order": self._view(order)})
+
+    async def orders(self, request: web.Request) -> web.Response:
+        limit = whole(request, "limit", _ORDERS_PAGE, 1, _ORDERS_PAGE)
+        found = self._books.orders(order_conditions(request), limit + 1)
+        page, has_next = found[:limit], len(found) > limit
+        cursor = str(page[-1].sequence) if has_next else ""
+        views_ = [self._view(one) for one in page]
+        return reply({"orders": views_, "sequence": "0", "has_next": has_next, "cursor": cursor})
+
+    async def fills(self, request: web.Request) -> web.Response:
+        limit = whole(request, "limit", _FILLS_PAGE, 1, _MOST_FILLS)
+        found = self._books.fills(fill_conditions(request), limit + 1)
+        page = found[:limit]
+        cursor = str(page[-1].sequence) if len(found) > limit else ""
+        return reply({"fills": [views.fill(one) for one in page], "cursor": cursor})
+
+    async def transaction_summary(self, _: web.Request) -> web.Response:
+        volume = fees = ZERO
+        recent = Condition("at_us >= ?", (self._exchange.now_us - _SUMMARY_US,))
+        for fill in self._books.fills([recent], _EVERY_ROW):
+            volume = EXACT.add(volume, EXACT.multiply(fill.price, fill.size))
+            fees = EXACT.add(fees, fill.commission)
+        rates = self._exchange.fees
+        return reply(
+            {
+                "total_volume": float(volume),
+                "total_fees": float(fees),
+                "fee_tier": views.fee_tier(rates.taker, rates.maker),
+                "advanced_trade_only_volume": float(volume),
+                "advanced_trade_only_fees": float(fees),
+                "coinbase_pro_volume": 0,
+                "coinbase_pro_fees": 0,
+                "total_balance": plain(self._cash()),
+                "has_promo_fee": False,
+            }
+        )
+
+    async def key_permissions(self, request: web.Request) -> web.Response:
+        key = request[API_KEY]
+        return reply(
+            {
+                "can_view": key.can_view,
+                "can_trade": key.can_trade,
+                "can_transfer": key.can_transfer,
+                "portfolio_uuid": views.PORTFOLIO_ID,
+                "portfolio_type": "DEFAULT",
+            }
+        )
+
+    def _view(self, order: Order) -> views.Json:
+        return views.order(order, Settlement(self._settle_delay_seconds, self._wall_clock()))
+
+    def _is_fiat(self, currency: str) -> bool:
+        return any(product.quote == currency for product in self._exchange.market.products())
+
+    def _cash(self) -> Decimal:
+        cash = ZERO
+        for balance in self._books.balances():
+            if self._is_fiat(balance.currency):
+                cash = EXACT.add(cash, EXACT.add(balance.available, balance.hold))
+        return cash
+
+
+def _preview(exchange: Exchange, request: OrderRequest) -> views.Json:
+    """What the order would do now; every reason against it is in `errs`, with HTTP 200."""
+    checked = exchange.check(request)
+    body: views.Json = {
+        "order_total": "0",
+        "commission_total": "0",
+        "errs": [] if isinstance(checked, Acceptable) else [reason.preview for reason in checked],
+        "warning": [],
+        "quote_size": "0",
+        "base_size": "0",
+        "best_bid": "",
+        "best_ask": "",
+        "is_max": False,
+        "slippage": "0",
+        "est_average_filled_price": "0",
+    }
+    if isinstance(checked, Acceptable):
+        amounts = exchange.estimate(checked)
+        buying = checked.terms.side == "BUY"
+        total = EXACT.add(amounts.value, amounts.fee) if buying else EXACT.subtract(amounts.value, amounts.fee)
+        body |= {
+            "order_total": plain(total),
+            "commission_total": plain(amounts.fee),
+            "quote_size": plain(amounts.value),
+            "base_size": plain(amounts.size),
+            "best_bid": plain(checked.quote.bid),
+            "best_ask": plain(checked.quote.ask),
+            "est_average_filled_price": plain(amounts.price),
+        }
+    return body

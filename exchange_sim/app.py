@@ -1,0 +1,44 @@
+"""The whole exchange as one web application, put together from parts that are handed in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from exchange_sim.access import private_paths
+from exchange_sim.account_routes import AccountRoutes
+from exchange_sim.auth import ApiKey
+from exchange_sim.control import ControlRoutes
+from exchange_sim.exchange import Exchange
+from exchange_sim.market_routes import MarketRoutes
+from exchange_sim.pacer import Pacer
+from exchange_sim.settings import Settings
+from exchange_sim.web import errors
+
+PREFIX = "/api/v3/brokerage"
+_LARGEST_BODY = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    settings: Settings
+    exchange: Exchange
+    pacer: Pacer
+    keys: Mapping[str, ApiKey]
+
+
+def build_app(parts: Parts, faults: Sequence[Middleware] = ()) -> web.Application:
+    """`faults` wrap everything else: they may drop, delay or replace what the exchange answers."""
+    exchange, settings = parts.exchange, parts.settings
+    wall_clock = exchange.wall_clock
+    app = web.Application(
+        middlewares=[*faults, errors, private_paths(PREFIX, parts.keys, wall_clock)],
+        client_max_size=_LARGEST_BODY,
+    )
+    market = MarketRoutes(exchange)
+    account = AccountRoutes(exchange, settings.settle_delay_seconds, wall_clock)
+    control = ControlRoutes(exchange, parts.pacer, settings.control_token.get_secret_value(), settings.market)
+    app.add_routes([*market.public(PREFIX), *market.authenticated(PREFIX), *account.routes(PREFIX)])
+    app.add_routes(control.routes())
+    return app

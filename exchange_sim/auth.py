@@ -1,0 +1,125 @@
+"""Who may call: API keys, and the one-request JWT that proves possession of one.
+
+A token is bound to method, host and path by its `uri` claim and lives two minutes of wall time,
+whatever the market clock says.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+_ISSUER = "cdp"
+_LONGEST_LIFE_SECONDS = 122  # 120, and the client reads its clock twice
+_LEEWAY_SECONDS = 5
+
+
+class Refused(Exception):
+    """The caller is not proven: 401. The text names the claim for the log, not for the caller."""
+
+
+class UnusableKeys(Exception):
+    """The key file is wrong; the operator must mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    name: str
+    public_key: EllipticCurvePublicKey | Ed25519PublicKey
+    algorithm: str
+    can_view: bool
+    can_trade: bool
+    can_transfer: bool
+
+
+def load_keys(path: Path | None) -> dict[str, ApiKey]:
+    """Keys by name from a JSON list; no file means nobody may call private paths."""
+    if path is None:
+        return {}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        keys = [_key(row) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnusableKeys(f"{path}: {error}") from error
+    return {key.name: key for key in keys}
+
+
+def _key(row: Mapping[str, Any]) -> ApiKey:
+    public = load_pem_public_key(row["public_key"].encode())
+    if isinstance(public, EllipticCurvePublicKey) and isinstance(public.curve, SECP256R1):
+        return _scoped(row, public, "ES256")
+    if isinstance(public, Ed25519PublicKey):
+        return _scoped(row, public, "EdDSA")
+    raise ValueError(f"key {row['name']} is neither P-256 nor Ed25519")
+
+
+def _scoped(row: Mapping[str, Any], public: EllipticCurvePublicKey | Ed25519PublicKey, algorithm: str) -> ApiKey:
+    scopes = {scope: row[scope] for scope in ("can_view", "can_trade", "can_transfer")}
+    if not all(isinstance(value, bool) for value in scopes.values()):
+        raise ValueError(f"key {row['name']}: scopes must be true or false")
+    return ApiKey(str(row["name"]), public, algorithm, **scopes)
+
+
+def authenticate(keys: Mapping[str, ApiKey], authorization: str | None, uri: str, wall_seconds: float) -> ApiKey:
+    """The key that signed this request, or Refused."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Refused("no bearer token")
+    try:
+        header = jwt.get_unverified_header(token)
+    except jwt.InvalidTokenError as error:
+        raise Refused("not a token") from error
+    kid = header.get("kid")
+    key = keys.get(kid) if isinstance(kid, str) else None
+    if key is None:
+        raise Refused("unknown kid")
+    if header.get("alg") != key.algorithm:
+        raise Refused("alg is not the key's")
+    try:
+        claims = jwt.decode(token, key.public_key, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)
+    except jwt.InvalidTokenError as error:
+        raise Refused("bad signature") from error
+    _check_claims(claims, key.name, uri, wall_seconds)
+    return key
+
+
+# The claims are checked below, by this exchange's own rules.
+_SIGNATURE_ONLY: Any = {
+    "verify_signature": True,
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}
+
+
+def _check_claims(claims: Mapping[str, Any], name: str, uri: str, wall_seconds: float) -> None:
+    if claims.get("sub") != name:
+        raise Refused("sub is not kid")
+    if claims.get("iss") != _ISSUER:
+        raise Refused("wrong iss")
+    begins, ends = _instant(claims.get("nbf")), _instant(claims.get("exp"))
+    if begins > wall_seconds + _LEEWAY_SECONDS:
+        raise Refused("not valid yet")
+    if wall_seconds >= ends:
+        raise Refused("expired")
+    if ends - begins > _LONGEST_LIFE_SECONDS:
+        raise Refused("lives too long")
+    if claims.get("uri") != uri:
+        raise Refused("made for another request")
+
+
+def _instant(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise Refused("nbf and exp must be numbers")
+    return value

@@ -1,0 +1,192 @@
+"""The exchange's books: one SQLite file with orders, fills, balances and the market clock.
+
+Every request that changes something is one transaction, so a process killed at any moment comes
+back with what it had answered. WAL with synchronous=NORMAL survives the death of the process;
+only the loss of the whole machine could take the last moments of simulated trading with it.
+The file is locked for as long as the process lives: two exchanges never share one state.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from exchange_sim.numbers import EXACT, ZERO
+from exchange_sim.orders import Balance, Fill, Order, Status
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS balances (
+  position INTEGER PRIMARY KEY, currency TEXT NOT NULL UNIQUE, available TEXT NOT NULL, hold TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS orders (
+  sequence INTEGER PRIMARY KEY, order_id TEXT NOT NULL UNIQUE, client_order_id TEXT NOT NULL UNIQUE,
+  product_id TEXT NOT NULL, side TEXT NOT NULL, variant TEXT NOT NULL, terms TEXT NOT NULL,
+  base_size TEXT, quote_size TEXT, limit_price TEXT, end_us INTEGER,
+  status TEXT NOT NULL, created_us INTEGER NOT NULL, updated_us INTEGER NOT NULL, last_fill_us INTEGER,
+  filled_size TEXT NOT NULL, filled_value TEXT NOT NULL, fees TEXT NOT NULL, fill_count INTEGER NOT NULL,
+  hold TEXT NOT NULL, message TEXT NOT NULL, done_wall_seconds REAL
+) STRICT;
+CREATE INDEX IF NOT EXISTS orders_open ON orders (sequence) WHERE status = 'OPEN';
+CREATE TABLE IF NOT EXISTS fills (
+  sequence INTEGER PRIMARY KEY, entry_id TEXT NOT NULL UNIQUE, trade_id TEXT NOT NULL,
+  order_id TEXT NOT NULL REFERENCES orders (order_id), product_id TEXT NOT NULL, side TEXT NOT NULL,
+  price TEXT NOT NULL, size TEXT NOT NULL, commission TEXT NOT NULL, liquidity TEXT NOT NULL,
+  at_us INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS fills_order ON fills (order_id);
+CREATE INDEX IF NOT EXISTS fills_time ON fills (at_us);
+"""
+_ORDER_COLUMNS = tuple(field.name for field in fields(Order))
+_FILL_COLUMNS = tuple(field.name for field in fields(Fill))
+_ORDER_DECIMALS = {"base_size", "quote_size", "limit_price", "filled_size", "filled_value", "fees", "hold"}
+_FILL_DECIMALS = {"price", "size", "commission"}
+
+
+class StateInUse(Exception):
+    """Another process holds these books, or the file cannot be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One SQL condition over a column with its parameters."""
+
+    sql: str
+    parameters: tuple[str | int, ...]
+
+
+def one_of(column: str, values: Sequence[str]) -> Condition:
+    return Condition(f"{column} IN ({','.join('?' * len(values))})", tuple(values))
+
+
+class Books:
+    def __init__(self, path: Path) -> None:
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=2.0)
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("PRAGMA foreign_keys=ON")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise StateInUse(f"{path}: {error}") from error
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def note(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_note(self, name: str, value: str) -> None:
+        self._db.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    def open_account(self, currency: str, available: Decimal) -> None:
+        """Adds the account unless it exists."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO balances (currency, available, hold) VALUES (?, ?, '0')",
+            (currency, format(available, "f")),
+        )
+
+    def balances(self) -> list[Balance]:
+        rows = self._db.execute("SELECT currency, available, hold FROM balances ORDER BY position")
+        return [Balance(row[0], Decimal(row[1]), Decimal(row[2])) for row in rows]
+
+    def balance(self, currency: str) -> Balance:
+        row = self._db.execute("SELECT available, hold FROM balances WHERE currency = ?", (currency,)).fetchone()
+        return Balance(currency, ZERO, ZERO) if row is None else Balance(currency, Decimal(row[0]), Decimal(row[1]))
+
+    def change(self, currency: str, available: Decimal = ZERO, hold: Decimal = ZERO) -> None:
+        """Moves an account by the given differences; a negative result is a fault of ours."""
+        before = self.balance(currency)
+        after = Balance(currency, EXACT.add(before.available, available), EXACT.add(before.hold, hold))
+        if after.available < 0 or after.hold < 0:
+            raise AssertionError(f"balance below zero: {after}")
+        self._db.execute(
+            "UPDATE balances SET available = ?, hold = ? WHERE currency = ?",
+            (format(after.available, "f"), format(after.hold, "f"), currency),
+        )
+
+    def add_order(self, order: Order) -> Order:
+        values = _stored(order, _ORDER_COLUMNS)[1:]
+        marks = ",".join("?" * len(values))
+        cursor = self._db.execute(f"INSERT INTO orders ({','.join(_ORDER_COLUMNS[1:])}) VALUES ({marks})", values)
+        return replace(order, sequence=cursor.lastrowid or 0)
+
+    def save_order(self, order: Order) -> None:
+        assignments = ",".join(f"{name} = ?" for name in _ORDER_COLUMNS[1:])
+        values = _stored(order, _ORDER_COLUMNS)
+        self._db.execute(f"UPDATE orders SET {assignments} WHERE sequence = ?", (*values[1:], values[0]))
+
+    def order(self, order_id: str) -> Order | None:
+        return self._one_order(Condition("order_id = ?", (order_id,)))
+
+    def order_of_client(self, client_order_id: str) -> Order | None:
+        return self._one_order(Condition("client_order_id = ?", (client_order_id,)))
+
+    def _one_order(self, condition: Condition) -> Order | None:
+        found = self.orders([condition], 1)
+        return found[0] if found else None
+
+    def open_orders(self) -> list[Order]:
+        rows = self._db.execute(
+            f"SELECT {','.join(_ORDER_COLUMNS)} FROM orders WHERE status = 'OPEN' ORDER BY sequence"
+        )
+        return [_order(row) for row in rows]
+
+    def orders(self, conditions: Sequence[Condition], limit: int) -> list[Order]:
+        """Newest first."""
+        return [_order(row) for row in self._select("orders", _ORDER_COLUMNS, conditions, limit)]
+
+    def add_fill(self, fill: Fill) -> None:
+        values = _stored(fill, _FILL_COLUMNS)[1:]
+        marks = ",".join("?" * len(values))
+        self._db.execute(f"INSERT INTO fills ({','.join(_FILL_COLUMNS[1:])}) VALUES ({marks})", values)
+
+    def fills(self, conditions: Sequence[Condition], limit: int) -> list[Fill]:
+        """Newest first."""
+        return [_fill(row) for row in self._select("fills", _FILL_COLUMNS, conditions, limit)]
+
+    def _select(
+        self, table: str, columns: Sequence[str], conditions: Sequence[Condition], limit: int
+    ) -> sqlite3.Cursor:
+        where = " AND ".join(condition.sql for condition in conditions) or "1"
+        parameters = [parameter for condition in conditions for parameter in condition.parameters]
+        sql = f"SELECT {','.join(columns)} FROM {table} WHERE {where} ORDER BY sequence DESC LIMIT ?"
+        return self._db.execute(sql, (*parameters, limit))
+
+
+def _stored(row: Order | Fill, columns: Sequence[str]) -> tuple[Any, ...]:
+    values = zip(columns, astuple(row), strict=True)
+    return tuple(format(value, "f") if isinstance(value, Decimal) else value for _, value in values)
+
+
+def _loaded(columns: Sequence[str], decimals: set[str], row: Sequence[Any]) -> dict[str, Any]:
+    pairs = zip(columns, row, strict=True)
+    return {name: Decimal(value) if name in decimals and value is not None else value for name, value in pairs}
+
+
+def _order(row: Sequence[Any]) -> Order:
+    values = _loaded(_ORDER_COLUMNS, _ORDER_DECIMALS, row)
+    values["status"] = Status(values["status"])
+    return Order(**values)
+
+
+def _fill(row: Sequence[Any]) -> Fill:
+    return Fill(**_loaded(_FILL_COLUMNS, _FILL_DECIMALS, row))

@@ -1,0 +1,203 @@
+"""A market that is a table of bars: quotes, unfinished candles and touches out of whole bars.
+
+Both the generated and the replayed market are such tables. At a bar's start the last price is
+its open; a missing bar leaves the price where the last one closed.
+"""
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Protocol
+
+from exchange_sim.candle_path import partial, price_at, touch
+from exchange_sim.market import Candle, DayStatistics, Quote, Trade, UnsupportedGranularity
+from exchange_sim.numbers import EXACT, ONE, ZERO, ceil_to, floor_to
+from exchange_sim.products import Product
+from exchange_sim.times import SECOND_US
+
+DAY_SECONDS = 86_400
+TRADE_SPACING_SECONDS = 10
+_LEG_STEP = Decimal("0.00000001")
+
+
+class BarSource(Protocol):
+    """Whole bars of one step. Times are UNIX seconds on the step's grid."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def last(self) -> int | None:
+        """Start of the last bar there will ever be; None without end."""
+        ...
+
+    def products(self) -> Sequence[Product]: ...
+
+    def bar(self, product_id: str, start: int) -> Candle | None: ...
+
+    def last_before(self, product_id: str, start: int) -> Candle | None:
+        """The newest bar that starts before `start`."""
+        ...
+
+    def bars(self, product_id: str, start: int, end: int) -> list[Candle]:
+        """Bars with start in [start, end), oldest first."""
+        ...
+
+    def aggregate(self, product_id: str, granularity: int, start: int, end: int) -> list[Candle]:
+        """Bars with start in [start, end) folded into buckets of a multiple of the step."""
+        ...
+
+
+def fold(bucket: int, parts: Sequence[Candle]) -> Candle:
+    """One candle out of several consecutive ones."""
+    volume = ZERO
+    for part in parts:
+        volume = EXACT.add(volume, part.volume)
+    high, low = max(part.high for part in parts), min(part.low for part in parts)
+    return Candle(bucket, parts[0].open, high, low, parts[-1].close, volume)
+
+
+class BarMarket:
+    follows_wall_clock = False
+
+    def __init__(self, source: BarSource, spread_bps: Decimal) -> None:
+        self._source = source
+        self._half_spread = spread_bps / Decimal(20_000)
+        self._products = {product.product_id: product for product in source.products()}
+
+    @property
+    def label(self) -> str:
+        return self._source.label
+
+    @property
+    def first_bar_us(self) -> int | None:
+        return self._source.first * SECOND_US
+
+    @property
+    def last_bar_us(self) -> int | None:
+        last = self._source.last
+        return None if last is None else last * SECOND_US
+
+    @property
+    def end_us(self) -> int | None:
+        last = self._source.last
+        return None if last is None else (last + self._source.step) * SECOND_US
+
+    def products(self) -> tuple[Product, ...]:
+        return tuple(self._products.values())
+
+    def product(self, product_id: str) -> Product | None:
+        return self._products.get(product_id)
+
+    def quote(self, product_id: str, at_us: int) -> Quote | None:
+        product = self._products[product_id]
+        last = self._last_price(product, at_us)
+        if last is None:
+            return None
+        tick = product.price_increment
+        bid = max(tick, floor_to(last * (ONE - self._half_spread), tick))
+        return Quote(last, bid, ceil_to(last * (ONE + self._half_spread), tick), at_us)
+
+    def first_touch(self, product_id: str, side: str, limit: Decimal, after_us: int, upto_us: int) -> int | None:
+        # The spread is applied before rounding outward, so on-grid limits compare unrounded.
+        buying = side == "BUY"
+        threshold = limit / (ONE + self._half_spread) if buying else limit / (ONE - self._half_spread)
+        step_us = self._source.step * SECOND_US
+        first = after_us // step_us * self._source.step
+        for bar in self._source.bars(product_id, first, upto_us // SECOND_US + 1):
+            opened_us = bar.start * SECOND_US
+            window = (max(0, after_us - opened_us), min(step_us, upto_us - opened_us))
+            offset = touch(bar, step_us, threshold, buying, window)
+            if offset is not None:
+                return opened_us + offset
+        return None
+
+    def trades(self, product_id: str, count: int, at_us: int) -> list[Trade]:
+        """A trade every ten seconds, each an equal share of its bar's volume."""
+        product = self._products[product_id]
+        spacing_us = TRADE_SPACING_SECONDS * SECOND_US
+        newest = at_us // spacing_us
+        prices = [self._last_price(product, (newest - i) * spacing_us) for i in range(count + 1)]
+        trades = []
+        for i in range(count):
+            price, before = prices[i], prices[i + 1]
+            size = self._trade_size(product, (newest - i) * TRADE_SPACING_SECONDS)
+            if price is None or before is None or size <= 0:
+                continue
+            maker = "SELL" if price >= before else "BUY"
+            trades.append(Trade(f"{newest - i}", price, size, maker, (newest - i) * spacing_us))
+        return trades
+
+    def day(self, product_id: str, at_us: int) -> DayStatistics:
+        end = at_us // SECOND_US // self._source.step * self._source.step
+        volume, product = ZERO, self._products[product_id]
+        for candle in self._source.aggregate(product_id, self._source.step, end - DAY_SECONDS, end):
+            volume = EXACT.add(volume, candle.volume)
+        now, before = (
+            self._last_price(product, at_us),
+            self._last_price(product, at_us - DAY_SECONDS * SECOND_US),
+        )
+        change = ZERO if now is None or before is None else now / before - ONE
+        return DayStatistics(volume, change)
+
+    async def candles(self, product_id: str, granularity: int, start: int, end: int, at_us: int) -> list[Candle]:
+        source = self._source
+        if granularity % source.step:
+            raise UnsupportedGranularity(f"candles of {granularity} s do not exist in this market")
+        begin = -(-start // granularity) * granularity
+        stop = end // granularity * granularity + granularity
+        current = at_us // SECOND_US // source.step * source.step
+        found = source.aggregate(product_id, granularity, begin, min(stop, current))
+        if begin <= current < stop:
+            self._append_unfinished(found, product_id, granularity, current, at_us)
+        return found
+
+    def _append_unfinished(
+        self, found: list[Candle], product_id: str, granularity: int, start: int, at_us: int
+    ) -> None:
+        offset_us, bar = at_us - start * SECOND_US, self._source.bar(product_id, start)
+        if bar is None or offset_us == 0:
+            return
+        piece = self._on_grid(product_id, partial(bar, self._source.step * SECOND_US, offset_us))
+        bucket = start // granularity * granularity
+        if found and found[-1].start == bucket:
+            piece = fold(bucket, (found.pop(), piece))
+        found.append(Candle(bucket, piece.open, piece.high, piece.low, piece.close, piece.volume))
+
+    def _on_grid(self, product_id: str, piece: Candle) -> Candle:
+        """Turning points come from the bar itself; only the price in mid-leg needs rounding."""
+        bar = self._source.bar(product_id, piece.start)
+        tick = self._products[product_id].price_increment
+
+        def rounded(price: Decimal) -> Decimal:
+            exact = bar is not None and price in (bar.open, bar.high, bar.low, bar.close)
+            return price if exact else _nearest(price, tick)
+
+        prices = [rounded(price) for price in (piece.open, piece.high, piece.low, piece.close)]
+        return Candle(piece.start, prices[0], max(prices), min(prices), prices[3], piece.volume)
+
+    def _last_price(self, product: Product, at_us: int) -> Decimal | None:
+        step = self._source.step
+        start = at_us // SECOND_US // step * step
+        bar = self._source.bar(product.product_id, start)
+        if bar is None:
+            before = self._source.last_before(product.product_id, start)
+            return None if before is None else before.close
+        offset_us = at_us - start * SECOND_US
+        price = price_at(bar, step * SECOND_US, offset_us)
+        return price if offset_us == 0 else _nearest(price, product.price_increment)
+
+    def _trade_size(self, product: Product, at: int) -> Decimal:
+        step = self._source.step
+        bar = self._source.bar(product.product_id, at // step * step)
+        share = Decimal(TRADE_SPACING_SECONDS) / Decimal(step)
+        return ZERO if bar is None else floor_to(bar.volume * share, _LEG_STEP)
+
+
+def _nearest(price: Decimal, tick: Decimal) -> Decimal:
+    return EXACT.multiply((price / tick).to_integral_value(rounding=ROUND_HALF_EVEN), tick)

@@ -1,0 +1,95 @@
+"""List requests: query parameters in, database conditions and a page out.
+
+A cursor is the sequence number of the last row of a page, so pages stay whole while new rows
+arrive. List parameters come as repeated keys.
+"""
+
+from collections.abc import Callable, Sequence
+
+from aiohttp import web
+
+from exchange_sim.books import Condition, one_of
+from exchange_sim.order_request import SUPPORTED
+from exchange_sim.orders import Status
+from exchange_sim.times import parse_iso
+from exchange_sim.views import order_type, time_in_force
+from exchange_sim.web import invalid_argument
+
+_NEVER = Condition("0", ())
+
+
+def whole(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+    text = request.query.get(name, "")
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < least:
+        raise invalid_argument(f"{name} must be a whole number from {least}")
+    return min(int(text), most)
+
+
+def moment(request: web.Request, name: str) -> int | None:
+    text = request.query.get(name, "")
+    if not text:
+        return None
+    try:
+        return parse_iso(text)
+    except (ValueError, OverflowError) as error:
+        raise invalid_argument(f"{name} must be an RFC 3339 time") from error
+
+
+def order_conditions(request: web.Request) -> list[Condition]:
+    _refuse_sorting(request)
+    conditions = _shared_conditions(request)
+    statuses = request.query.getall("order_status", [])
+    if Status.OPEN in statuses and len(set(statuses)) > 1:
+        raise invalid_argument("order_status OPEN cannot be mixed with other statuses")
+    conditions += _any_of("status", statuses)
+    conditions += _variants(request, "order_types", order_type)
+    conditions += _variants(request, "time_in_forces", time_in_force)
+    return conditions + _between(request, "created_us", "start_date", "end_date")
+
+
+def fill_conditions(request: web.Request) -> list[Condition]:
+    _refuse_sorting(request)
+    conditions = _shared_conditions(request) + _any_of("trade_id", request.query.getall("trade_ids", []))
+    return conditions + _between(request, "at_us", "start_sequence_timestamp", "end_sequence_timestamp")
+
+
+def _shared_conditions(request: web.Request) -> list[Condition]:
+    query = request.query
+    conditions = _any_of("order_id", query.getall("order_ids", []))
+    conditions += _any_of("product_id", query.getall("product_ids", []))
+    conditions += _any_of("side", query.getall("order_side", []))
+    conditions += _with_assets(query.getall("asset_filters", []))
+    if any(kind != "SPOT" for name in ("product_type", "product_types") for kind in query.getall(name, [])):
+        conditions.append(_NEVER)
+    cursor = whole(request, "cursor", 0, 1, 2**62)
+    return [*conditions, Condition("sequence < ?", (cursor,))] if cursor else conditions
+
+
+def _refuse_sorting(request: web.Request) -> None:
+    if request.query.get("sort_by"):
+        raise invalid_argument("this exchange lists by creation time only; leave sort_by out")
+
+
+def _any_of(column: str, values: Sequence[str]) -> list[Condition]:
+    return [one_of(column, values)] if values else []
+
+
+def _with_assets(assets: Sequence[str]) -> list[Condition]:
+    """Products that have any of the assets on either side."""
+    if not assets:
+        return []
+    either = " OR ".join("instr('-' || product_id || '-', ?)" for _ in assets)
+    return [Condition(f"({either})", tuple(f"-{asset}-" for asset in assets))]
+
+
+def _variants(request: web.Request, name: str, kind: Callable[[str], str]) -> list[Condition]:
+    wanted = request.query.getall(name, [])
+    return [one_of("variant", [variant for variant in SUPPORTED if kind(variant) in wanted])] if wanted else []
+
+
+def _between(request: web.Request, column: str, first: str, last: str) -> list[Condition]:
+    begin, end = moment(request, first), moment(request, last)
+    conditions = [] if begin is None else [Condition(f"{column} >= ?", (begin,))]
+    return conditions if end is None else [*conditions, Condition(f"{column} < ?", (end,))]

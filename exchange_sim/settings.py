@@ -1,0 +1,55 @@
+"""All settings of the simulated exchange, read once from SIM_* environment variables.
+
+Everything wrong with them is reported together before anything is opened.
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPLAY_PREFIX = "replay:"
+DEFAULT_PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD", "DOGE-USD", "LINK-USD")
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="SIM_", frozen=True)
+
+    port: int = Field(8443, ge=0, le=65535)
+    bind: str = "127.0.0.1"
+    state_dir: Path
+    market: str = "simulated"
+    products: str = ""
+    seed: int = Field(1, ge=0)
+    speed: float = Field(1.0, ge=0, le=1_000_000, allow_inf_nan=False)
+    start: datetime | None = None
+    history_days: int = Field(540, ge=1, le=5000)
+    opening_usd: Decimal = Field(Decimal(10000), ge=0)
+    taker_fee: Decimal = Field(Decimal("0.009"), ge=0, lt=1)
+    maker_fee: Decimal = Field(Decimal("0.005"), ge=0, lt=1)
+    spread_bps: Decimal = Field(Decimal(2), ge=0, lt=1000)
+    keys_file: Path | None = None
+    control_token: SecretStr = SecretStr("")
+    settle_delay_seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+    upstream_url: str = "https://api.coinbase.com"
+
+    @field_validator("market")
+    @classmethod
+    def _known_market(cls, value: str) -> str:
+        replay = value.startswith(REPLAY_PREFIX) and len(value) > len(REPLAY_PREFIX)
+        if not replay and value not in ("simulated", "coinbase"):
+            raise ValueError("must be simulated, replay:FILE.parquet or coinbase")
+        return value
+
+    @field_validator("start")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("needs an offset, as in 2025-01-01T00:00Z")
+        return None if value is None else value.astimezone(UTC)
+
+    def product_ids(self) -> tuple[str, ...]:
+        """The products asked for; empty means the market's own choice."""
+        return tuple(dict.fromkeys(part.strip() for part in self.products.split(",") if part.strip()))

@@ -1,0 +1,286 @@
+"""The venue's JSON shapes. Numbers are plain decimal strings, times RFC 3339.
+
+The official client unpacks objects and lists without looking, so a field that would be null in
+one of those places is left out instead.
+"""
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from exchange_sim.market import Candle, DayStatistics, Quote, Trade
+from exchange_sim.numbers import EXACT, ZERO, plain
+from exchange_sim.order_request import OrderRequest
+from exchange_sim.orders import Balance, Fill, Order, Status
+from exchange_sim.products import Product
+from exchange_sim.reasons import Rejection
+from exchange_sim.times import iso
+
+Json = dict[str, Any]
+
+_OWNER = uuid5(NAMESPACE_URL, "simulated-exchange/owner")
+USER_ID = str(uuid5(_OWNER, "user"))
+PORTFOLIO_ID = str(uuid5(_OWNER, "portfolio"))
+_OPENED = "2025-01-01T00:00:00Z"
+_HUNDRED = Decimal(100)
+
+_TIME_IN_FORCE = {
+    "market_market_ioc": "IMMEDIATE_OR_CANCEL",
+    "sor_limit_ioc": "IMMEDIATE_OR_CANCEL",
+    "limit_limit_gtc": "GOOD_UNTIL_CANCELLED",
+    "limit_limit_gtd": "GOOD_UNTIL_DATE_TIME",
+    "limit_limit_fok": "FILL_OR_KILL",
+}
+
+
+def time_in_force(variant: str) -> str:
+    return _TIME_IN_FORCE[variant]
+
+
+def order_type(variant: str) -> str:
+    return "MARKET" if variant == "market_market_ioc" else "LIMIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Orders settle some wall time after they are done."""
+
+    delay_seconds: float
+    wall_seconds: float
+
+    def settled(self, order: Order) -> bool:
+        done = order.done_wall_seconds
+        return done is not None and self.wall_seconds >= done + self.delay_seconds
+
+
+def product(one: Product, quote: Quote | None, day: DayStatistics) -> Json:
+    return {
+        "product_id": one.product_id,
+        "price": "" if quote is None else plain(quote.last),
+        "price_percentage_change_24h": plain((day.change_ratio * 100).quantize(Decimal("0.00000001"))),
+        "volume_24h": plain(day.volume),
+        "volume_percentage_change_24h": "0",
+        "base_increment": plain(one.base_increment),
+        "quote_increment": plain(one.quote_increment),
+        "price_increment": plain(one.price_increment),
+        "quote_min_size": plain(one.quote_min_size),
+        "quote_max_size": plain(one.quote_max_size),
+        "base_min_size": plain(one.base_min_size),
+        "base_max_size": plain(one.base_max_size),
+        "base_name": one.base_name,
+        "quote_name": "US Dollar" if one.quote == "USD" else one.quote,
+        "watched": False,
+        "is_disabled": one.is_disabled,
+        "new": False,
+        "status": one.status,
+        "cancel_only": one.cancel_only,
+        "limit_only": one.limit_only,
+        "post_only": one.post_only,
+        "trading_disabled": one.trading_disabled,
+        "auction_mode": one.auction_mode,
+        "view_only": one.view_only,
+        "product_type": "SPOT",
+        "product_venue": "CBE",
+        "base_currency_id": one.base,
+        "quote_currency_id": one.quote,
+        "base_display_symbol": one.base,
+        "quote_display_symbol": one.quote,
+        "display_name": one.product_id,
+        "mid_market_price": "",
+        "best_bid_price": "",
+        "best_ask_price": "",
+        "alias": "",
+        "alias_to": [],
+        "approximate_quote_24h_volume": "" if quote is None else plain(day.volume * quote.last),
+        "fcm_trading_session_details": None,
+    }
+
+
+def candle(one: Candle) -> Json:
+    return {
+        "start": str(one.start),
+        "low": plain(one.low),
+        "high": plain(one.high),
+        "open": plain(one.open),
+        "close": plain(one.close),
+        "volume": plain(one.volume),
+    }
+
+
+def trade(one: Trade, product_id: str) -> Json:
+    return {
+        "trade_id": one.trade_id,
+        "product_id": product_id,
+        "price": plain(one.price),
+        "size": plain(one.size),
+        "time": iso(one.at_us),
+        "side": one.maker_side,
+        "bid": "",
+        "ask": "",
+        "exchange": "CBE",
+    }
+
+
+def price_book(one: Product, quote: Quote) -> Json:
+    """One level each side: any size the product allows trades at that price."""
+    size = plain(one.base_max_size)
+    return {
+        "product_id": one.product_id,
+        "bids": [{"price": plain(quote.bid), "size": size}],
+        "asks": [{"price": plain(quote.ask), "size": size}],
+        "time": iso(quote.at_us),
+    }
+
+
+def product_book(one: Product, quote: Quote) -> Json:
+    middle = (quote.bid + quote.ask) / 2
+    spread = quote.ask - quote.bid
+    return {
+        "pricebook": price_book(one, quote),
+        "last": plain(quote.last),
+        "mid_market": plain(middle),
+        "spread_bps": plain((spread / middle * 10_000).quantize(Decimal("0.0001"))),
+        "spread_absolute": plain(spread),
+    }
+
+
+def account_id(currency: str) -> str:
+    return str(uuid5(_OWNER, f"account/{currency}"))
+
+
+def account(balance: Balance, fiat: bool) -> Json:
+    return {
+        "uuid": account_id(balance.currency),
+        "name": f"{balance.currency} Wallet",
+        "currency": balance.currency,
+        "available_balance": {"value": plain(balance.available), "currency": balance.currency},
+        "hold": {"value": plain(balance.hold), "currency": balance.currency},
+        "default": fiat,
+        "active": True,
+        "created_at": _OPENED,
+        "updated_at": _OPENED,
+        "deleted_at": None,
+        "type": "ACCOUNT_TYPE_FIAT" if fiat else "ACCOUNT_TYPE_CRYPTO",
+        "ready": True,
+        "retail_portfolio_id": PORTFOLIO_ID,
+        "platform": "ACCOUNT_PLATFORM_CONSUMER",
+    }
+
+
+def order(one: Order, settlement: Settlement) -> Json:
+    buying = one.side == "BUY"
+    after_fees = EXACT.add(one.filled_value, one.fees) if buying else EXACT.subtract(one.filled_value, one.fees)
+    average = one.filled_value / one.filled_size if one.filled_size else ZERO
+    in_quote = one.quote_size is not None
+    return {
+        "order_id": one.order_id,
+        "client_order_id": one.client_order_id,
+        "product_id": one.product_id,
+        "user_id": USER_ID,
+        "order_configuration": {one.variant: json.loads(one.terms)},
+        "side": one.side,
+        "status": one.status.value,
+        "time_in_force": time_in_force(one.variant),
+        "created_time": iso(one.created_us),
+        "last_update_time": iso(one.updated_us),
+        "last_fill_time": None if one.last_fill_us is None else iso(one.last_fill_us),
+        "completion_percentage": _completion(one),
+        "filled_size": plain(one.filled_size),
+        "average_filled_price": plain(average),
+        "filled_value": plain(one.filled_value),
+        "number_of_fills": str(one.fill_count),
+        "fee": "",
+        "total_fees": plain(one.fees),
+        "total_value_after_fees": plain(after_fees),
+        "size_in_quote": in_quote,
+        "size_inclusive_of_fees": in_quote,
+        "pending_cancel": False,
+        "settled": settlement.settled(one),
+        "is_liquidation": False,
+        "outstanding_hold_amount": plain(one.hold),
+        "order_type": order_type(one.variant),
+        "trigger_status": "INVALID_ORDER_TYPE",
+        "reject_reason": "REJECT_REASON_UNSPECIFIED",
+        "reject_message": "",
+        "cancel_message": one.message,
+        "product_type": "SPOT",
+        "order_placement_source": "RETAIL_ADVANCED",
+        "edit_history": [],
+        "leverage": "",
+        "margin_type": "",
+        "retail_portfolio_id": PORTFOLIO_ID,
+        "originating_order_id": "",
+        "attached_order_id": "",
+    }
+
+
+def _completion(one: Order) -> str:
+    if one.status is Status.FILLED:
+        return "100"
+    return plain(one.filled_size / one.base_size * _HUNDRED) if one.base_size else "0"
+
+
+def fill(one: Fill) -> Json:
+    return {
+        "entry_id": one.entry_id,
+        "trade_id": one.trade_id,
+        "order_id": one.order_id,
+        "trade_time": iso(one.at_us),
+        "trade_type": "FILL",
+        "price": plain(one.price),
+        "size": plain(one.size),
+        "commission": plain(one.commission),
+        "product_id": one.product_id,
+        "sequence_timestamp": iso(one.at_us),
+        "liquidity_indicator": one.liquidity,
+        "size_in_quote": False,
+        "user_id": USER_ID,
+        "side": one.side,
+        "retail_portfolio_id": PORTFOLIO_ID,
+    }
+
+
+def created(one: Order, request: OrderRequest) -> Json:
+    """Echoes the request, not the stored order: a repeated id looks just like this on the venue."""
+    return {
+        "success": True,
+        "success_response": {
+            "order_id": one.order_id,
+            "product_id": request.product_id,
+            "side": request.side,
+            "client_order_id": one.client_order_id,
+            "attached_order_id": "",
+        },
+        "order_configuration": {request.variant: dict(request.terms)},
+    }
+
+
+def rejected(reason: Rejection, request: OrderRequest) -> Json:
+    response = {
+        "error": reason.error,
+        "message": reason.message,
+        "error_details": "",
+        "preview_failure_reason": reason.preview,
+    }
+    # Seen on the venue: a refusal for lack of funds comes without this field.
+    if reason.new_order and reason.new_order != "INSUFFICIENT_FUND":
+        response["new_order_failure_reason"] = reason.new_order
+    return {
+        "success": False,
+        "error_response": response,
+        "order_configuration": {request.variant: dict(request.terms)},
+    }
+
+
+def fee_tier(taker: Decimal, maker: Decimal) -> Json:
+    return {
+        "pricing_tier": "Simulated",
+        "usd_from": "0",
+        "usd_to": "",
+        "taker_fee_rate": plain(taker),
+        "maker_fee_rate": plain(maker),
+        "aop_from": "",
+        "aop_to": "",
+    }
