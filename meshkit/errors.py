@@ -326,9 +326,7 @@ def from_status(status: status_pb2.Status) -> MeshError:
             violations = [_violation(found) for found in request.field_violations]
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.ToNanoseconds() / 1e9
-    return rebuild(
-        code, reason, status.message, metadata=metadata, violations=violations, retry_after=retry_after
-    )
+    return rebuild(code, reason, status.message, metadata=metadata, violations=violations, retry_after=retry_after)
 
 
 def _violation(found: Any) -> Violation:

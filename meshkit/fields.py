@@ -92,9 +92,7 @@ class Fields:
             return UUID(value)
         return UUID(int=0)
 
-    def text(
-        self, field: str, value: str, *, min_length: int = 1, max_length: int, pattern: str | None = None
-    ) -> str:
+    def text(self, field: str, value: str, *, min_length: int = 1, max_length: int, pattern: str | None = None) -> str:
         """Text of bounded length without control characters; `pattern` must match all of it."""
         if not value and min_length > 0:
             self.violation(field, "REQUIRED", f"must be set, {min_length} to {max_length} characters")

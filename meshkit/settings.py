@@ -46,7 +46,9 @@ class KitSettings(BaseSettings):
     db_pool_size: int = Field(5, ge=1, le=100, description="most database connections of this process")
     db_timeout_seconds: float = Field(5.0, gt=0, le=120, description="longest connect, pool wait and statement")
 
-    otlp_endpoint: str | None = Field(None, description="http(s)://host:4318 of an OTLP collector; unset exports nothing")
+    otlp_endpoint: str | None = Field(
+        None, description="http(s)://host:4318 of an OTLP collector; unset exports nothing"
+    )
     metrics_port: int = Field(0, ge=0, le=65535, description="HTTP port of /metrics; 0 serves none")
 
     @field_validator("mesh_log_level", "mesh_log_format", mode="before")

@@ -1,0 +1,65 @@
+"""Outermost: one span, one duration, one in-flight count and one log record per call, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from opentelemetry import trace
+
+from meshkit import identity
+from meshkit.interceptors.around import Around, Call
+from meshkit.telemetry import Telemetry, extract
+
+_NAMES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
+# By convention a caller's fault is not a server error; these are.
+_SERVER_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+
+
+class TelemetryInterceptor(Around):
+    def __init__(self, telemetry: Telemetry, log: Any) -> None:
+        self._telemetry = telemetry
+        self._log = log
+
+    @asynccontextmanager
+    async def around(self, call: Call, context: Any) -> AsyncIterator[None]:
+        metrics, started, method = self._telemetry.metrics, time.monotonic(), {"rpc.method": call.method}
+        metrics.server_in_flight.add(1, method)
+        span = self._telemetry.tracer.start_span(
+            call.method.lstrip("/"), context=extract(call.metadata), kind=trace.SpanKind.SERVER
+        )
+        code = "OK"
+        # The span is made current by hand: use_span would record exceptions, and their text, as span events.
+        try:
+            with trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
+                try:
+                    yield
+                    code = _NAMES.get(_number(context.code()), "UNKNOWN")
+                except (asyncio.CancelledError, GeneratorExit):
+                    code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
+                    raise
+                except BaseException:
+                    code = _NAMES.get(_number(context.code()) or 2, "UNKNOWN")
+                    raise
+                finally:
+                    self._record(call, code, time.monotonic() - started)
+        finally:
+            metrics.server_in_flight.add(-1, method)
+            span.set_attribute("rpc.grpc.status_code", grpc.StatusCode[code].value[0])
+            if code in _SERVER_FAULTS:
+                span.set_status(trace.StatusCode.ERROR, code)
+            span.end()
+
+    def _record(self, call: Call, code: str, seconds: float) -> None:
+        self._telemetry.metrics.server_duration.record(seconds, {"rpc.method": call.method, "rpc.code": code})
+        write = self._log.debug if call.infrastructure else self._log.info
+        caller = None if call.infrastructure else identity.caller_or_none()
+        write("rpc", method=call.method, code=code, duration_ms=round(seconds * 1000, 2), caller=caller)
+
+
+def _number(code: Any) -> int:
+    return code if isinstance(code, int) else 0 if code is None else int(code.value[0])

@@ -1,0 +1,167 @@
+"""The server's end of a work stream: runs items at once within the granted credit and answers each, whatever happens to it.
+
+An item in flight is one received whose answer has not yet been handed to the transport; a peer that keeps to its credit
+can therefore never be over it. An item's failure never ends the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from opentelemetry import trace
+
+from meshkit import deadline
+from meshkit.errors import InvalidRequest, MeshError, TooManyInFlight, Violation
+from meshkit.kit import Kit
+from meshkit.telemetry import extract
+from meshkit.translate import translate
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+HEARTBEAT_SECONDS = 5.0
+REOPEN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFrames(Generic[Q, R]):
+    """How to read the requests and make the responses of one contract.
+
+    `is_opening` tells the first frame; `key_of` gives an item's key, or "" for a frame that is no item (a heartbeat, or a
+    kind this server does not know yet), which is ignored.
+    """
+
+    is_opening: Callable[[Q], bool]
+    key_of: Callable[[Q], str]
+    opened: Callable[[int], R]
+    heartbeat: Callable[[], R]
+    draining: Callable[[float], R]
+    item_error: Callable[[Q, MeshError], R]
+    traceparent_of: Callable[[Q], str] | None = None
+    deadline_of: Callable[[Q], float | None] | None = None
+
+
+async def answer_items(
+    request_iterator: AsyncIterator[Q],
+    handle: Callable[[Q], Awaitable[R]],
+    *,
+    frames: AnswerFrames[Q, R],
+    kit: Kit[Any],
+    max_in_flight: int,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
+) -> AsyncIterator[R]:
+    """Answers of all items in the order they finish; ends when the peer has half-closed or the server drains."""
+    first = await anext(request_iterator, None)
+    if first is None:
+        return
+    if not frames.is_opening(first):
+        raise InvalidRequest([Violation("frame", "INVALID_POSITION", "the first frame must open the stream")])
+    yield frames.opened(max_in_flight)
+    desk = _Desk(handle, frames, kit, max_in_flight)
+    pump = asyncio.ensure_future(desk.pump(request_iterator))
+    try:
+        async for frame in desk.answers(heartbeat_seconds):
+            yield frame
+        await pump
+    finally:
+        pump.cancel()
+        await asyncio.gather(pump, return_exceptions=True)
+
+
+class _Desk(Generic[Q, R]):
+    """The items of one stream between their arrival and their answer."""
+
+    def __init__(
+        self, handle: Callable[[Q], Awaitable[R]], frames: AnswerFrames[Q, R], kit: Kit[Any], max_in_flight: int
+    ) -> None:
+        self._handle = handle
+        self._frames = frames
+        self._kit = kit
+        self._limit = max_in_flight
+        self._in_flight = 0
+        # None says that no answer follows. The bound makes a peer that floods wait for its own refusals.
+        self._out: asyncio.Queue[tuple[R, bool] | None] = asyncio.Queue(max_in_flight + 8)
+
+    async def pump(self, requests: AsyncIterator[Q]) -> None:
+        """Takes items until the peer has no more or the server drains, then waits for those running."""
+        try:
+            async with asyncio.TaskGroup() as items:
+                reading = items.create_task(self._read(requests, items))
+                drained = items.create_task(self._kit.draining.wait())
+                await asyncio.wait({reading, drained}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    reading.cancel()
+                    await self._out.put((self._frames.draining(REOPEN_SECONDS), False))
+                drained.cancel()
+        finally:
+            # Not awaited: when the generator is going away nobody takes from the queue any more.
+            if self._out.full():
+                self._out.get_nowait()
+            self._out.put_nowait(None)
+
+    async def answers(self, heartbeat_seconds: float) -> AsyncIterator[R]:
+        while True:
+            try:
+                async with asyncio.timeout(heartbeat_seconds):
+                    entry = await self._out.get()
+            except TimeoutError:
+                yield self._frames.heartbeat()
+                continue
+            if entry is None:
+                return
+            frame, of_item = entry
+            if of_item:
+                self._in_flight -= 1
+            yield frame
+
+    async def _read(self, requests: AsyncIterator[Q], items: asyncio.TaskGroup) -> None:
+        async for frame in requests:
+            if not self._frames.key_of(frame):
+                continue
+            if self._in_flight >= self._limit:
+                error = TooManyInFlight("stream", self._limit, reason="CREDIT_EXCEEDED")
+                await self._out.put((self._frames.item_error(frame, error), False))
+                continue
+            self._in_flight += 1
+            items.create_task(self._item(frame))
+
+    async def _item(self, frame: Q) -> None:
+        with self._span(frame) as span:
+            try:
+                with deadline.limit(self._seconds(frame)):
+                    answer = await self._handle(frame)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                answer = self._failed(frame, RuntimeError("an inner task was cancelled"), span)
+            except Exception as error:
+                answer = self._failed(frame, error, span)
+        await self._out.put((answer, True))
+
+    def _failed(self, frame: Q, error: Exception, span: trace.Span) -> R:
+        found = translate(error, self._kit.log, item=self._frames.key_of(frame))
+        span.set_attribute("mesh.reason", found.reason)
+        span.set_status(trace.StatusCode.ERROR, found.reason)
+        return self._frames.item_error(frame, found)
+
+    def _seconds(self, frame: Q) -> float:
+        """An item without a deadline of its own has as long as the stream lives."""
+        given = self._frames.deadline_of(frame) if self._frames.deadline_of is not None else None
+        return float("inf") if given is None else given
+
+    def _span(self, frame: Q) -> Any:
+        """One span per item, child of the asker's span and linked to the stream's."""
+        of_item = self._frames.traceparent_of(frame) if self._frames.traceparent_of is not None else ""
+        stream = trace.get_current_span().get_span_context()
+        return self._kit.tracer.start_as_current_span(
+            "stream.item",
+            context=extract({"traceparent": of_item}) if of_item else None,
+            kind=trace.SpanKind.SERVER,
+            links=[trace.Link(stream)] if stream.is_valid else [],
+            attributes={"mesh.item": self._frames.key_of(frame)},
+            record_exception=False,
+        )
