@@ -136,7 +136,7 @@ class BarMarket:
     def day(self, product_id: str, at_us: int) -> DayStatistics:
         end = at_us // SECOND_US // self._source.step * self._source.step
         volume, product = ZERO, self._products[product_id]
-        for candle in self._source.aggregate(product_id, self._source.step, end - DAY_SECONDS, end):
+        for candle in self._source.aggregate(product_id, DAY_SECONDS, end - DAY_SECONDS, end):
             volume = EXACT.add(volume, candle.volume)
         now, before = (
             self._last_price(product, at_us),
