@@ -1,4 +1,4 @@
-"""Channels to other services of the mesh: one per target, with keepalive, policy-made service config and interceptors."""
+"""Channels to other services: one per target, with keepalive, a service config made of policy, and interceptors."""
 
 from __future__ import annotations
 

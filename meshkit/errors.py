@@ -1,14 +1,14 @@
 """The one error model of the mesh: what went wrong, and who must act.
 
-Code raises these; one interceptor turns them into `google.rpc.Status` with exactly one `ErrorInfo`, and clients read them
-back into the same classes. The reasons are names of the contract's error enum without its prefix.
+Code raises these; one interceptor turns them into `google.rpc.Status` with exactly one `ErrorInfo`, and clients read
+them back into the same classes. The reasons are names of the contract's error enum without its prefix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -39,7 +39,7 @@ class Violation:
 
 
 class MeshError(Exception):
-    """An error with a code, a machine-readable reason and words; the base of all errors that cross a service boundary."""
+    """An error with a code, a machine-readable reason and words; the base of all errors that cross services."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class TooManyInFlight(MeshError):
 
 
 class Unavailable(MeshError):
-    """Time must act: something does not answer now; retry after `retry_after`. Never used when an effect may have happened."""
+    """Time must act: something does not answer now; retry after `retry_after`. Not for effects in doubt."""
 
     def __init__(self, reason: str, message: str, retry_after: float | None = 1.0) -> None:
         super().__init__(grpc.StatusCode.UNAVAILABLE, reason, message, retry_after=retry_after)
@@ -299,7 +299,7 @@ def _bad_request(violations: tuple[Violation, ...]) -> error_details_pb2.BadRequ
 def from_rpc_error(error: grpc.aio.AioRpcError) -> MeshError:
     """Reads ErrorInfo, BadRequest and RetryInfo back; a status without them gets the reason that fits its code."""
     try:
-        status = rpc_status.from_call(error)
+        status = rpc_status.from_call(cast("grpc.Call", error))
     except ValueError:  # a proxy rewrote code or message: the details can no longer be trusted
         status = None
     if status is None:

@@ -1,14 +1,14 @@
 """Collects every broken field rule of a message, so that a caller learns all of them at once.
 
-Used by each service's `wire.py`: every helper gives back a typed value, or a harmless stand-in after noting the violation;
-`done()` raises before a stand-in can be used. Parse first, call `done()`, then build the domain type.
+Used by each service's `wire.py`: every helper gives back a typed value, or a harmless stand-in after noting the
+violation; `done()` raises before a stand-in can be used. Parse first, call `done()`, then build the domain type.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar, overload
@@ -75,9 +75,7 @@ class Fields:
             return stand_in
 
     @overload
-    def uuid(self, field: str, value: str) -> UUID: ...
-    @overload
-    def uuid(self, field: str, value: str, *, required: Literal[True]) -> UUID: ...
+    def uuid(self, field: str, value: str, *, required: Literal[True] = True) -> UUID: ...
     @overload
     def uuid(self, field: str, value: str, *, required: bool) -> UUID | None: ...
     def uuid(self, field: str, value: str, *, required: bool = True) -> UUID | None:
@@ -110,15 +108,11 @@ class Fields:
 
     @overload
     def timestamp(
-        self, field: str, value: Timestamp | None, *, earliest: datetime = ..., latest: datetime = ...
-    ) -> datetime: ...
-    @overload
-    def timestamp(
         self,
         field: str,
         value: Timestamp | None,
         *,
-        required: Literal[True],
+        required: Literal[True] = True,
         earliest: datetime = ...,
         latest: datetime = ...,
     ) -> datetime: ...
@@ -184,7 +178,7 @@ class Fields:
     @overload
     def enum(self, field: str, value: int, allowed: Mapping[int, T]) -> T: ...
     @overload
-    def enum(self, field: str, value: int, allowed: Collection[int]) -> int: ...
+    def enum(self, field: str, value: int, allowed: Sequence[int] | Set[int]) -> int: ...
     def enum(self, field: str, value: int, allowed: Any) -> Any:
         """The domain value of a wire number (a mapping), or the number itself (a collection); 0 counts as not set."""
         if value in allowed:
@@ -196,7 +190,7 @@ class Fields:
             self.violation(field, "UNKNOWN_VALUE", f"{value} is not one of {choices}")
         return next(iter(allowed.values() if isinstance(allowed, Mapping) else allowed))
 
-    def repeated(self, field: str, values: Collection[T], *, low: int = 0, high: int) -> Collection[T]:
+    def repeated(self, field: str, values: Sequence[T], *, low: int = 0, high: int) -> Sequence[T]:
         """A list of bounded length; an empty one stands in for one that is not."""
         if not low <= len(values) <= high:
             self.violation(field, "COUNT", f"has {len(values)} entries, allowed {low} to {high}")

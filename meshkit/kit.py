@@ -1,4 +1,4 @@
-"""The kit a service is built with: settings, log, clock, database, channels, notifications and telemetry of one process.
+"""The kit a service is built with: settings, log, clock, database, channels, notifications, telemetry of one process.
 
 One Kit per process, made inside the running loop; everything it opens it closes.
 """

@@ -1,7 +1,7 @@
 """Wake-ups from the database: one LISTEN connection per process, shared by every subscriber.
 
-A wake-up carries no data; it says "look again". After every reconnect all subscribers are woken, because what was notified
-meanwhile is lost. Truth stays in the tables.
+A wake-up carries no data; it says "look again". After every reconnect all subscribers are woken, because what was
+notified meanwhile is lost. Truth stays in the tables.
 """
 
 from __future__ import annotations

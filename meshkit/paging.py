@@ -1,7 +1,7 @@
 """Opaque page tokens.
 
-A token is the position of the last row shown plus a fingerprint of the query it belongs to; a token that this code never
-gave, or that belongs to another filter, is refused instead of giving a page of something else.
+A token is the position of the last row shown plus a fingerprint of the query it belongs to; a token that this code
+never gave, or that belongs to another filter, is refused instead of giving a page of something else.
 """
 
 from __future__ import annotations

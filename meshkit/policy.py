@@ -93,9 +93,10 @@ def _service(full_name: str) -> ServiceDescriptor:
 
 def _policy(method: MethodDescriptor) -> Policy:
     options = method.GetOptions()
-    if not options.HasExtension(policy_pb2.policy):
+    extension: Any = policy_pb2.policy
+    if not options.HasExtension(extension):
         raise Misconfigured(f"{method.full_name} has no method policy in its contract")
-    policy = options.Extensions[policy_pb2.policy]
+    policy: policy_pb2.MethodPolicy = options.Extensions[extension]
     effect = _EFFECTS.get(policy.effect)
     if effect is None:
         raise Misconfigured(f"{method.full_name} does not say its effect in its contract")

@@ -1,7 +1,7 @@
 """The typed settings every service starts from; subclasses add their own and give `service_name` and `port` defaults.
 
-Every fault is reported at once with its variable, its value (secrets masked), the rule and what to do. Settings are frozen:
-what a process was started with is what it runs with.
+Every fault is reported at once with its variable, its value (secrets masked), the rule and what to do. Settings are
+frozen: what a process was started with is what it runs with.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ def load(cls: type[Settings]) -> Settings:
     try:
         return cls()
     except ValidationError as error:
-        print(report(cls, error), file=sys.stderr)
+        sys.stderr.write(report(cls, error) + "\n")
     except SettingsError as error:
-        print(f"configuration: {error}", file=sys.stderr)
+        sys.stderr.write(f"configuration: {error}\n")
     raise SystemExit(2)
 
 

@@ -1,7 +1,7 @@
 """Turns whatever a handler raised into the error its caller may see.
 
-A MeshError passes, a database outage becomes UNAVAILABLE, anything else becomes INTERNAL with an error id: its text, which
-may hold secrets, stays in the log.
+A MeshError passes, a database outage becomes UNAVAILABLE, anything else becomes INTERNAL with an error id: its text,
+which may hold secrets, stays in the log.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Follows a table by its gapless sequence: the server side of every resumable Watch.
 
-Rows are fetched in bounded batches; a wake-up tells that there may be more. No wake-up is lost between a fetch and the wait
-for the next, and a lost notification costs at most one heartbeat, because idling fetches again at heartbeat pace.
+Rows are fetched in bounded batches; a wake-up tells that there may be more. No wake-up is lost between a fetch and the
+wait for the next, and a lost notification costs at most one heartbeat, because idling fetches again at heartbeat pace.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What surrounds every call: on the server telemetry, errors, identity, deadline, admission; on the client the mirror image."""
+"""What surrounds a call: telemetry, errors, identity, deadline, admission on the server; its mirror on the client."""

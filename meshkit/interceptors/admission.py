@@ -1,4 +1,4 @@
-"""Lets a call in while its method has room: per-method limits, so that a busy method never starves health or another one.
+"""Lets a call in while its method has room: limits per method, so that a busy one never starves health or another.
 
 A draining server takes no new streams; they would be cut off in a moment.
 """

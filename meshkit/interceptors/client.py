@@ -1,7 +1,7 @@
 """What every outgoing call gets: a deadline, the trace, a measurement, and at debug level a log record.
 
-A channel uses an object that derives from several interceptor classes only for the first of them, so there are four small
-classes, one per call kind, around one shared core.
+A channel uses an object that derives from several interceptor classes only for the first of them, so there are four
+small classes, one per call kind, around one shared core.
 """
 
 from __future__ import annotations

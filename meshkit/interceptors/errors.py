@@ -37,7 +37,7 @@ class ErrorInterceptor(Around):
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # Only an inner task was cancelled. Passed on, it would leave the caller without any status until its deadline.
+            # Only an inner task was cancelled. Passed on, the caller would get no status until its deadline.
             await self._abort(context, self._inner_cancelled(error, call))
         except Exception as error:
             if _peer_left(error):

@@ -1,4 +1,4 @@
-"""The server's end of a work stream: runs items at once within the granted credit and answers each, whatever happens to it.
+"""The server's end of a work stream: runs items at once within the granted credit and answers every one.
 
 An item in flight is one received whose answer has not yet been handed to the transport; a peer that keeps to its credit
 can therefore never be over it. An item's failure never ends the stream.
@@ -30,8 +30,8 @@ REOPEN_SECONDS = 1.0
 class AnswerFrames(Generic[Q, R]):
     """How to read the requests and make the responses of one contract.
 
-    `is_opening` tells the first frame; `key_of` gives an item's key, or "" for a frame that is no item (a heartbeat, or a
-    kind this server does not know yet), which is ignored.
+    `is_opening` tells the first frame; `key_of` gives an item's key, or "" for a frame that is no item (a heartbeat, or
+    a kind this server does not know yet), which is ignored.
     """
 
     is_opening: Callable[[Q], bool]

@@ -33,8 +33,8 @@ MAX_WAITING = 1000
 class AskFrames(Generic[Q, R]):
     """How to make the requests and read the responses of one contract.
 
-    `is_opened` gives the credit of an opened frame and None for every other; `key_of` gives "" for a frame that answers no
-    item; `error_of` gives the error of an item error frame and None for an answer.
+    `is_opened` gives the credit of an opened frame and None for every other; `key_of` gives "" for a frame that answers
+    no item; `error_of` gives the error of an item error frame and None for an answer.
     """
 
     opening: Callable[[], Q]
@@ -101,7 +101,7 @@ class ItemStream(Generic[Q, R]):
     async def ask(self, key: str, frame: Q, deadline: float) -> R:
         """The answer to an item within `deadline` seconds.
 
-        Raises the item's own MeshError, Unavailable if it could not be sent, OutcomeUnknown if it was sent and not answered.
+        Raises the item's own MeshError, Unavailable if it could not be sent, OutcomeUnknown if sent and unanswered.
         """
         if key in self._waiting:
             raise AlreadyInProgress(key)
@@ -110,7 +110,7 @@ class ItemStream(Generic[Q, R]):
         traceparent = telemetry.traceparent()
         if traceparent is not None and self._frames.with_traceparent is not None:
             frame = self._frames.with_traceparent(frame, traceparent)
-        item = _Item(key, frame, asyncio.get_running_loop().create_future())
+        item: _Item[Q, R] = _Item(key, frame, asyncio.get_running_loop().create_future())
         self._waiting[key] = item
         self._unsent.append(key)
         self._news.set()
