@@ -1,0 +1,100 @@
+"""Chooses the entry threshold a model may trade with, from held-out rows it did not learn from.
+
+The smallest theta whose net return after the account's cost has a block-bootstrap 5 % quantile above zero; if
+none has, theta is 1, which no edge reaches: the model then never opens a position. The rule for leaving
+stays, because getting out must not depend on an edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from svc_signal.candles import FloatArray
+from svc_signal.decision import Thresholds
+
+THETA_GRID: Final = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
+THETA_SELL: Final = 0.10
+NO_ENTRY: Final = 1.0
+_BLOCK_BARS = 168
+_DRAWS = 1_000
+_QUANTILE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Out-of-sample rows on one grid of consecutive bars, (P, T) each; `edge` is NaN where there is no row.
+
+    `barrier` is K * sigma, `next_return` the log return from the open of the next bar to the open after it.
+    """
+
+    edge: FloatArray
+    barrier: FloatArray
+    next_return: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class ThetaResult:
+    """Net log return of long-or-flat at one threshold, its bootstrap 5 % quantile, and the changes of
+    position."""
+
+    theta: float
+    net_return: float
+    quantile_05: float
+    trades: int
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdChoice:
+    thresholds: Thresholds
+    results: tuple[ThetaResult, ...]
+
+    @property
+    def has_evidence(self) -> bool:
+        return self.thresholds.theta_buy < NO_ENTRY
+
+
+def choose_thresholds(held_out: HeldOut, round_trip_cost: float, seed: int) -> ThresholdChoice:
+    """Evaluates the whole grid at once; every threshold sees the same bootstrap draws."""
+    net, trades = _net_returns(held_out, round_trip_cost)
+    quantiles = _bootstrap_quantile(net, np.random.default_rng(seed))
+    results = tuple(
+        ThetaResult(theta, float(net[row].sum()), float(quantiles[row]), int(trades[row]))
+        for row, theta in enumerate(THETA_GRID)
+    )
+    passing = [result.theta for result in results if result.quantile_05 > 0.0]
+    return ThresholdChoice(Thresholds(min(passing, default=NO_ENTRY), THETA_SELL), results)
+
+
+def _net_returns(held_out: HeldOut, round_trip_cost: float) -> tuple[FloatArray, FloatArray]:
+    """(thetas, T) equal-weight net log returns, and changes of position per theta."""
+    edge = held_out.edge
+    profitable = edge * held_out.barrier > round_trip_cost
+    theta = np.asarray(THETA_GRID)[:, None]
+    gain = np.nan_to_num(held_out.next_return)
+    position = np.zeros((len(THETA_GRID), edge.shape[0]))
+    net = np.zeros((len(THETA_GRID), edge.shape[1]))
+    trades = np.zeros(len(THETA_GRID))
+    with np.errstate(invalid="ignore"):
+        for t in range(edge.shape[1]):
+            enter = (edge[:, t] >= theta) & profitable[:, t]
+            leave = edge[:, t] <= -THETA_SELL
+            wanted = np.where(enter, 1.0, np.where(leave, 0.0, position))
+            changes = np.abs(wanted - position)
+            net[:, t] = (wanted * gain[:, t] - 0.5 * round_trip_cost * changes).mean(axis=1)
+            trades += changes.sum(axis=1)
+            position = wanted
+    return net, trades
+
+
+def _bootstrap_quantile(net: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """5 % quantile of the total of circular blocks drawn with replacement (Politis and Romano 1992)."""
+    bars = net.shape[1]
+    block = min(_BLOCK_BARS, bars)
+    wrapped = np.concatenate([net, net[:, : block - 1]], axis=1)
+    running = np.cumsum(np.concatenate([np.zeros((len(net), 1)), wrapped], axis=1), axis=1)
+    block_sums = running[:, block:] - running[:, :-block]
+    starts = rng.integers(0, bars, size=(_DRAWS, -(-bars // block)))
+    return np.asarray(np.quantile(block_sums[:, starts].sum(axis=2), _QUANTILE, axis=1))
