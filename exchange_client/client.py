@@ -1,0 +1,225 @@
+"""The exchange as the rest of the mesh sees it: typed reads with bounded retries, orders sent once per call.
+
+Reads may be repeated, so they are (429, 5xx, transport; doubling delay with jitter). A POST is never repeated in here:
+whether an order may be sent again is a decision of whoever wrote the order down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Self, TypeVar
+
+from exchange_client import replies
+from exchange_client.create_reply import create_outcome
+from exchange_client.credentials import Signer, load_key
+from exchange_client.errors import BadReply, ExchangeRefused, ExchangeUnavailable
+from exchange_client.models import (
+    Account,
+    CreateOutcome,
+    Doubt,
+    ExchangeFill,
+    ExchangeOrder,
+    ExchangeProduct,
+    FeeRates,
+    KeyPermissions,
+    RawCandle,
+    Unsent,
+)
+from exchange_client.replies import Json
+from exchange_client.settings import ExchangeConfig
+from exchange_client.transport import NoAnswer, NotSent, Query, Reply, Transport
+from meshkit.backoff import Backoff
+from tradekit.bars import GRANULARITY_NAMES, unix
+
+T = TypeVar("T")
+PREFIX = "/api/v3/brokerage"
+# One request may ask for 350 buckets by one report and for 300 by another.
+LARGEST_PAGE = 300
+_READ_ATTEMPTS = 4
+_BACKOFF_LOW, _BACKOFF_HIGH = 0.1, 2.0
+_ACCOUNTS_PAGE, _ORDERS_PAGE, _FILLS_PAGE = "250", "250", "250"
+_MOST_PAGES = 1000
+# Ids named in one request; more would make the address too long for some servers.
+_IDS_PER_REQUEST = 50
+
+
+class ExchangeClient:
+    """One per process. `wall_seconds` stamps tokens; `random_source` jitters delays."""
+
+    def __init__(
+        self,
+        config: ExchangeConfig,
+        *,
+        wall_seconds: Callable[[], float] = time.time,
+        random_source: random.Random | None = None,
+    ) -> None:
+        key = load_key(config.key_file) if config.key_file is not None else None
+        signer = Signer(key, config.host, wall_seconds) if key is not None else None
+        self.host = config.host
+        self._transport = Transport(config, signer)
+        self._random = random_source or random.Random()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        self._transport.open()
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    # ---- public ------------------------------------------------------------------------------------------------------
+
+    async def market_time(self) -> datetime:
+        """The exchange's time: wall time live, the market's time in a simulation."""
+        return await self._read("/time", (), replies.market_time, public=True)
+
+    async def products(self, product_ids: Iterable[str]) -> tuple[ExchangeProduct, ...]:
+        """Rules and state of the named products; one the exchange does not know is absent."""
+        wanted = list(product_ids)
+        query = [("product_type", "SPOT"), *(("product_ids", one) for one in wanted)]
+
+        def parse(reply: Json) -> tuple[ExchangeProduct, ...]:
+            found = (row for row in replies.rows(reply, "products") if replies.text(row, "product_id") in wanted)
+            return tuple(replies.product(row) for row in found)
+
+        return await self._read("/market/products", query, parse, public=True) if wanted else ()
+
+    async def candles(
+        self, product_id: str, granularity_seconds: int, start: datetime, end: datetime
+    ) -> tuple[RawCandle, ...]:
+        """One page of buckets that open in [start, end), oldest first; the newest may be unfinished."""
+        first, last = unix(start), unix(end)
+        if not 0 <= last - first <= LARGEST_PAGE * granularity_seconds:
+            raise ValueError(f"a page has 0 to {LARGEST_PAGE} buckets; asked for {start} to {end}")
+        query = [
+            ("start", str(first)),
+            ("end", str(last)),
+            ("granularity", GRANULARITY_NAMES[granularity_seconds]),
+            ("limit", str(LARGEST_PAGE)),
+        ]
+
+        def parse(reply: Json) -> tuple[RawCandle, ...]:
+            # Whether `end` is inclusive is not documented, so the page is cut here.
+            found = (replies.candle(row) for row in replies.rows(reply, "candles"))
+            unique = {one.start: one for one in found if first <= unix(one.start) < last}
+            return tuple(unique[key] for key in sorted(unique))
+
+        return await self._read(f"/market/products/{product_id}/candles", query, parse, public=True)
+
+    # ---- private reads -----------------------------------------------------------------------------------------------
+
+    async def accounts(self) -> tuple[Account, ...]:
+        """Every wallet, one per currency name as the exchange lists them."""
+        return await self._pages("/accounts", [("limit", _ACCOUNTS_PAGE)], "accounts", replies.account)
+
+    async def order(self, exchange_order_id: str) -> ExchangeOrder | None:
+        """The order, or None where the exchange does not (yet) show it."""
+        try:
+            return await self._read(f"/orders/historical/{exchange_order_id}", (), _one_order)
+        except ExchangeRefused as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def orders(
+        self, start: datetime, end: datetime | None = None, product_id: str | None = None
+    ) -> tuple[ExchangeOrder, ...]:
+        """Orders created in [start, end) by the exchange's time; it has no filter by client_order_id."""
+        query = [("start_date", _rfc3339(start)), ("limit", _ORDERS_PAGE)]
+        query += [("end_date", _rfc3339(end))] if end is not None else []
+        query += [("product_ids", product_id)] if product_id is not None else []
+        found = await self._pages("/orders/historical/batch", query, "orders", replies.order)
+        return tuple({one.order_id: one for one in found}.values())
+
+    async def fills(self, exchange_order_ids: Iterable[str]) -> tuple[ExchangeFill, ...]:
+        """All fills of these orders, each once."""
+        wanted = list(dict.fromkeys(exchange_order_ids))
+        found: dict[str, ExchangeFill] = {}
+        for begin in range(0, len(wanted), _IDS_PER_REQUEST):
+            named = wanted[begin : begin + _IDS_PER_REQUEST]
+            query = [("limit", _FILLS_PAGE), *(("order_ids", one) for one in named)]
+            page = await self._pages("/orders/historical/fills", query, "fills", replies.fill)
+            found.update((one.entry_id, one) for one in page if one.order_id in named)
+        return tuple(found.values())
+
+    async def key_permissions(self) -> KeyPermissions:
+        return await self._read("/key_permissions", (), replies.key_permissions)
+
+    async def fee_rates(self) -> FeeRates:
+        return await self._read("/transaction_summary", [("product_type", "SPOT")], replies.fee_rates)
+
+    # ---- orders ------------------------------------------------------------------------------------------------------
+
+    async def create_order(self, body: bytes) -> CreateOutcome:
+        """Sends these bytes once and says what is proven by what came back."""
+        try:
+            reply = await self._transport.private("POST", f"{PREFIX}/orders", body=body)
+        except NotSent as error:
+            return Unsent(f"no connection: {error}")
+        except NoAnswer as error:
+            return Doubt(str(error))
+        return create_outcome(reply.status, reply.body)
+
+    # ---- machinery ---------------------------------------------------------------------------------------------------
+
+    async def _pages(self, path: str, query: Query, name: str, row: Callable[[Json], T]) -> tuple[T, ...]:
+        """Follows `cursor`; ends where it is empty, repeats itself, or `has_next` is false."""
+        found: list[T] = []
+        cursor = ""
+        for _ in range(_MOST_PAGES):
+            page_query = [*query, ("cursor", cursor)] if cursor else query
+            rows, following = await self._read(path, page_query, lambda reply: _page(reply, name, row))
+            found += rows
+            if not following or following == cursor:
+                return tuple(found)
+            cursor = following
+        raise ExchangeUnavailable(path, f"more than {_MOST_PAGES} pages")
+
+    async def _read(self, path: str, query: Query, parse: Callable[[Json], T], *, public: bool = False) -> T:
+        backoff = Backoff(_BACKOFF_LOW, _BACKOFF_HIGH, self._random)
+        why = ""
+        for attempt in range(_READ_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(backoff.next_seconds())
+            try:
+                reply = await self._get(path, query, public)
+                if reply.status == 200:
+                    return parse(replies.read_json(reply.body))
+            except (NotSent, NoAnswer, BadReply) as error:
+                why = str(error)
+                continue
+            if 400 <= reply.status < 500 and reply.status not in (408, 429):
+                raise ExchangeRefused(path, reply.status, reply.body[:200].decode("utf-8", "replace"))
+            why = f"HTTP {reply.status}"
+        raise ExchangeUnavailable(path, why)
+
+    async def _get(self, path: str, query: Query, public: bool) -> Reply:
+        if public:
+            return await self._transport.public(f"{PREFIX}{path}", query)
+        return await self._transport.private("GET", f"{PREFIX}{path}", query)
+
+
+def _page(reply: Json, name: str, row: Callable[[Json], T]) -> tuple[list[T], str]:
+    """Rows and the next cursor. Fills have no `has_next`; elsewhere a false one ends the list."""
+    following = "" if reply.get("has_next") is False else replies.text(reply, "cursor")
+    return [row(one) for one in replies.rows(reply, name)], following
+
+
+def _one_order(reply: Json) -> ExchangeOrder:
+    content: Any = reply.get("order")
+    if not isinstance(content, dict):
+        raise BadReply("order is missing")
+    return replies.order(content)
+
+
+def _rfc3339(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

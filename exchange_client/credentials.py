@@ -1,0 +1,95 @@
+"""The API key, and the JWT that proves its possession for one request.
+
+A token names method, host and path (never the query: with it, page 2 of a list is answered with 401) and lives two
+minutes of wall time at most, so each request gets its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from meshkit.errors import Misconfigured
+
+ISSUER = "cdp"
+LIFE_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key's name and private half; `algorithm` follows from the key itself."""
+
+    name: str
+    private_key: EllipticCurvePrivateKey | Ed25519PrivateKey
+    algorithm: str
+
+    def __repr__(self) -> str:
+        return f"ApiKey({self.name!r}, {self.algorithm})"
+
+
+def load_key(path: Path) -> ApiKey:
+    """The key of a JSON file {name, privateKey}; Misconfigured without a word of its content."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        name, secret = str(content.get("name") or content["id"]), str(content["privateKey"])
+        private_key = _private_key(secret)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # The cause may quote the secret, so only its kind is told.
+        raise Misconfigured(f"the API key file {path} is not usable ({type(error).__name__})") from None
+    algorithm = "ES256" if isinstance(private_key, EllipticCurvePrivateKey) else "EdDSA"
+    return ApiKey(name, private_key, algorithm)
+
+
+def _private_key(secret: str) -> EllipticCurvePrivateKey | Ed25519PrivateKey:
+    # Environment files and shells turn the line ends of a PEM into the two characters \ and n.
+    text = secret.replace("\\n", "\n").strip()
+    if not text.startswith("-----BEGIN"):
+        return _raw_ed25519(text)
+    key = load_pem_private_key(text.encode(), password=None)
+    if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1):
+        return key
+    if isinstance(key, Ed25519PrivateKey):
+        return key
+    raise ValueError("neither EC P-256 nor Ed25519")
+
+
+def _raw_ed25519(text: str) -> Ed25519PrivateKey:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError("neither PEM nor base64") from error
+    if len(raw) not in (32, 64):  # a seed, or a seed followed by the public key
+        raise ValueError("not an Ed25519 seed")
+    return Ed25519PrivateKey.from_private_bytes(raw[:32])
+
+
+class Signer:
+    """Makes tokens for one key and host; `wall_seconds` is the wall clock."""
+
+    def __init__(self, key: ApiKey, host: str, wall_seconds: Callable[[], float]) -> None:
+        self._key = key
+        self._host = host
+        self._wall_seconds = wall_seconds
+
+    def token(self, method: str, path: str) -> str:
+        """A fresh token for one request; `path` is without its query."""
+        now = int(self._wall_seconds())
+        claims = {
+            "iss": ISSUER,
+            "sub": self._key.name,
+            "nbf": now,
+            "exp": now + LIFE_SECONDS,
+            "uri": f"{method} {self._host}{path}",
+        }
+        headers = {"kid": self._key.name, "nonce": secrets.token_hex(16)}
+        return jwt.encode(claims, self._key.private_key, algorithm=self._key.algorithm, headers=headers)

@@ -1,0 +1,170 @@
+"""What the exchange says, as typed values: exact decimals, aware UTC times, and the outcomes of an order request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+# No later change of such an order is possible; decide what it did from its filled size, never from the word.
+TERMINAL_STATUSES = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeProduct:
+    """One market with its increments, limits (in units of their currency) and state flags."""
+
+    product_id: str
+    base_currency: str
+    quote_currency: str
+    base_increment: Decimal
+    quote_increment: Decimal
+    price_increment: Decimal
+    base_min_size: Decimal
+    base_max_size: Decimal
+    quote_min_size: Decimal
+    quote_max_size: Decimal
+    status: str
+    trading_disabled: bool
+    is_disabled: bool
+    cancel_only: bool
+    limit_only: bool
+    post_only: bool
+    view_only: bool
+    auction_mode: bool
+
+    @property
+    def tradable(self) -> bool:
+        """True if a market order can be placed now."""
+        stopped = (
+            self.trading_disabled
+            or self.is_disabled
+            or self.cancel_only
+            or self.limit_only
+            or self.post_only
+            or self.view_only
+            or self.auction_mode
+        )
+        return self.status == "online" and not stopped
+
+
+@dataclass(frozen=True, slots=True)
+class RawCandle:
+    """A bucket as the exchange gave it, unjudged: a value that is no number is NaN. `volume` is in base units."""
+
+    start: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One currency's wallet."""
+
+    currency: str
+    available: Decimal
+    hold: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        return self.available + self.hold
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeOrder:
+    """An order as the exchange has it. `filled_size` is in base units; `settled` means that its fills are final."""
+
+    order_id: str
+    client_order_id: str
+    product_id: str
+    side: str
+    configuration: Mapping[str, Mapping[str, Any]]
+    status: str
+    filled_size: Decimal
+    filled_value: Decimal
+    total_fees: Decimal
+    number_of_fills: int
+    settled: bool
+    created_time: datetime
+    reject_reason: str
+    message: str
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeFill:
+    """One execution. `size` is in the unit the exchange told it in: quote currency if `size_in_quote`, else base."""
+
+    entry_id: str
+    trade_id: str
+    order_id: str
+    product_id: str
+    side: str
+    trade_type: str
+    price: Decimal
+    size: Decimal
+    size_in_quote: bool
+    commission: Decimal
+    liquidity: str
+    trade_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPermissions:
+    """What the API key may do, and the portfolio it is bound to."""
+
+    can_view: bool
+    can_trade: bool
+    can_transfer: bool
+    portfolio_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeeRates:
+    """Fee per side as a share: 0.006 is 0.6 %."""
+
+    maker: Decimal
+    taker: Decimal
+    tier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An order with our client_order_id exists. The echo is the request's, so only a GET proves the order's terms."""
+
+    exchange_order_id: str
+    client_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The exchange read the order and did not take it."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """This request created nothing. `permanent` if the same bytes would fare the same tomorrow."""
+
+    why: str
+    permanent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Bytes may have reached the exchange and no usable answer came back: nobody knows."""
+
+    why: str
+
+
+CreateOutcome = Accepted | Refused | Unsent | Doubt

@@ -1,0 +1,219 @@
+"""Reads the exchange's JSON into typed values, tolerant of added fields, strict about what money hangs on.
+
+Numbers stay decimal text until they are Decimal; JSON numbers are never read as float.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from exchange_client.errors import BadReply
+from exchange_client.models import (
+    Account,
+    ExchangeFill,
+    ExchangeOrder,
+    ExchangeProduct,
+    FeeRates,
+    KeyPermissions,
+    RawCandle,
+)
+
+Json = Mapping[str, Any]
+
+_NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?")
+_NAN = Decimal("NaN")
+_NO_REASON = ("", "REJECT_REASON_UNSPECIFIED")
+
+
+def read_json(body: bytes) -> Json:
+    """The body's JSON object; BadReply for HTML, half a reply, or anything that is no object."""
+    try:
+        content = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+    except (ValueError, RecursionError) as error:
+        raise BadReply(f"not JSON ({len(body)} bytes)") from error
+    if not isinstance(content, dict):
+        raise BadReply("JSON but no object")
+    return content
+
+
+def decimal(row: Json, name: str) -> Decimal:
+    """The number of a field, told as text or as a JSON number; absent, null and "" read as zero."""
+    value = row.get(name)
+    if value is None or value == "":
+        return Decimal(0)
+    return _number(value, name)
+
+
+def _number(value: object, name: str) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return Decimal(value)
+    raise BadReply(f"{name} is no number")
+
+
+def required(row: Json, name: str) -> Decimal:
+    """The number of a field that must be there."""
+    if row.get(name) in (None, ""):
+        raise BadReply(f"{name} is missing")
+    return decimal(row, name)
+
+
+def text(row: Json, name: str) -> str:
+    """The text of a field; absent and null read as empty."""
+    value = row.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def identifier(row: Json, name: str) -> str:
+    """The text of a field that must be there."""
+    value = text(row, name)
+    if not value:
+        raise BadReply(f"{name} is missing")
+    return value
+
+
+def moment(row: Json, name: str) -> datetime:
+    """Aware UTC time of an RFC 3339 field; digits beyond microseconds are cut."""
+    value = identifier(row, name)
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise BadReply(f"{name} is no time") from error
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def rows(reply: Json, name: str) -> Sequence[Json]:
+    """The list of objects under `name`."""
+    found = reply.get(name)
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise BadReply(f"{name} is no list of objects")
+    return found
+
+
+def flag(row: Json, name: str, default: bool = False) -> bool:
+    """A boolean; anything but true and false reads as the default."""
+    value = row.get(name)
+    return value if isinstance(value, bool) else default
+
+
+def market_time(reply: Json) -> datetime:
+    return moment(reply, "iso")
+
+
+def product(row: Json) -> ExchangeProduct:
+    """A missing flag of a product reads as "stopped" only through `status`; missing increments are BadReply."""
+    return ExchangeProduct(
+        product_id=identifier(row, "product_id"),
+        base_currency=identifier(row, "base_currency_id"),
+        quote_currency=identifier(row, "quote_currency_id"),
+        base_increment=_positive(row, "base_increment"),
+        quote_increment=_positive(row, "quote_increment"),
+        price_increment=_positive(row, "price_increment"),
+        base_min_size=required(row, "base_min_size"),
+        base_max_size=required(row, "base_max_size"),
+        quote_min_size=required(row, "quote_min_size"),
+        quote_max_size=required(row, "quote_max_size"),
+        status=text(row, "status"),
+        trading_disabled=flag(row, "trading_disabled"),
+        is_disabled=flag(row, "is_disabled"),
+        cancel_only=flag(row, "cancel_only"),
+        limit_only=flag(row, "limit_only"),
+        post_only=flag(row, "post_only"),
+        view_only=flag(row, "view_only"),
+        auction_mode=flag(row, "auction_mode"),
+    )
+
+
+def _positive(row: Json, name: str) -> Decimal:
+    number = required(row, name)
+    if number <= 0:
+        raise BadReply(f"{name} is not above zero")
+    return number
+
+
+def candle(row: Json) -> RawCandle:
+    """A bucket; only its start must be readable, values are judged by whoever stores them."""
+    try:
+        start = datetime.fromtimestamp(int(required(row, "start")), UTC)
+    except (OverflowError, OSError, ValueError) as error:
+        raise BadReply("start is no time") from error
+    return RawCandle(start, *(_value(row, name) for name in ("open", "high", "low", "close", "volume")))
+
+
+def _value(row: Json, name: str) -> Decimal:
+    try:
+        return required(row, name)
+    except BadReply:
+        return _NAN
+
+
+def account(row: Json) -> Account:
+    return Account(identifier(row, "currency"), _amount(row, "available_balance"), _amount(row, "hold"))
+
+
+def _amount(row: Json, name: str) -> Decimal:
+    money = row.get(name)
+    if not isinstance(money, dict):
+        raise BadReply(f"{name} is missing")
+    return required(money, "value")
+
+
+def order(row: Json) -> ExchangeOrder:
+    configuration = row.get("order_configuration")
+    reject_reason = text(row, "reject_reason")
+    return ExchangeOrder(
+        order_id=identifier(row, "order_id"),
+        client_order_id=text(row, "client_order_id"),
+        product_id=identifier(row, "product_id"),
+        side=identifier(row, "side"),
+        configuration=configuration if isinstance(configuration, dict) else {},
+        status=identifier(row, "status"),
+        filled_size=decimal(row, "filled_size"),
+        filled_value=decimal(row, "filled_value"),
+        total_fees=decimal(row, "total_fees"),
+        number_of_fills=int(decimal(row, "number_of_fills")),
+        settled=flag(row, "settled"),
+        created_time=moment(row, "created_time"),
+        reject_reason="" if reject_reason in _NO_REASON else reject_reason,
+        message=text(row, "reject_message") or text(row, "cancel_message"),
+    )
+
+
+def fill(row: Json) -> ExchangeFill:
+    return ExchangeFill(
+        entry_id=identifier(row, "entry_id"),
+        trade_id=text(row, "trade_id"),
+        order_id=identifier(row, "order_id"),
+        product_id=identifier(row, "product_id"),
+        side=identifier(row, "side"),
+        trade_type=text(row, "trade_type") or "FILL",
+        price=_positive(row, "price"),
+        size=_positive(row, "size"),
+        size_in_quote=flag(row, "size_in_quote"),
+        commission=decimal(row, "commission"),
+        liquidity=text(row, "liquidity_indicator"),
+        trade_time=moment(row, "trade_time"),
+    )
+
+
+def key_permissions(reply: Json) -> KeyPermissions:
+    """What is not said counts as the dangerous answer: no view, no trade, may transfer."""
+    return KeyPermissions(
+        can_view=flag(reply, "can_view"),
+        can_trade=flag(reply, "can_trade"),
+        can_transfer=flag(reply, "can_transfer", default=True),
+        portfolio_uuid=text(reply, "portfolio_uuid"),
+    )
+
+
+def fee_rates(reply: Json) -> FeeRates:
+    tier = reply.get("fee_tier")
+    if not isinstance(tier, dict):
+        raise BadReply("fee_tier is missing")
+    return FeeRates(required(tier, "maker_fee_rate"), required(tier, "taker_fee_rate"), text(tier, "pricing_tier"))
