@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy import bindparam, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.operations import stored_requests, watermarks
@@ -64,6 +65,11 @@ class StoredRequest:
 
     body_sha256: str
     response: bytes
+
+
+def request_lock(request_id: UUID) -> Any:
+    """SQL that makes a second call with the same request_id wait until the first one's transaction ends."""
+    return func.pg_advisory_xact_lock(int.from_bytes(request_id.bytes[:8], signed=True))
 
 
 async def find_request(connection: AsyncConnection, service: str, request_id: UUID) -> StoredRequest | None:

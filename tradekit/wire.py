@@ -308,7 +308,7 @@ def read_recommendation(fields: Fields, name: str, message: recommendation_pb2.R
         ),
         priority=read_ratio(fields, f"{name}.priority", message.priority),
         evidence=read_evidence(fields, f"{name}.evidence", message.evidence) if message.HasField("evidence") else None,
-        note=fields.text(f"{name}.note", message.note, max_length=200),
+        note=fields.text(f"{name}.note", message.note, min_length=0, max_length=200),
     )
 
 

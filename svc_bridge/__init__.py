@@ -1,0 +1,1 @@
+"""The bridge: from signals, or an operator's idea, to recommendations."""

@@ -1,0 +1,156 @@
+"""Follows the signal stream from the stored cursor and writes each signal's outcome.
+
+A frame is one transaction: outcomes, recommendations and the cursor move together, so a crash at any moment repeats the
+frame from the start and nothing is turned into an idea twice.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import grpc
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meshkit.backoff import Backoff
+from meshkit.errors import MeshError, from_rpc_error
+from meshkit.kit import Kit
+from schema import streams
+from schema.recommendation_rows import evidence_to_json
+from svc_bridge import store
+from svc_bridge.proposal import Proposal, ProposalRules, SignalSeen, Skip, propose
+from svc_bridge.settings import BridgeSettings
+from svc_bridge.wire import signal_of
+from tradekit import ids, services, wire
+from tradekit.reasons import Reason, reasons_to_json
+from tradekit.states import LifeClock, Origin, SignalOutcome
+from trading.signal.v1 import signal_service_pb2 as signal_pb
+from trading.signal.v1 import signal_service_pb2_grpc as signal_grpc
+
+CONSUMER = "signals"
+# The signal service sends a heartbeat every 5 s; three missed ones mean a dead stream.
+SILENCE_SECONDS = 15.0
+
+
+class SignalFollower:
+    """The task that turns signals into outcomes; one per process, and safe beside others."""
+
+    def __init__(self, settings: BridgeSettings, kit: Kit[BridgeSettings]) -> None:
+        self._settings = settings
+        self._kit = kit
+        self._rules = ProposalRules(settings.entry_quote_size, settings.entry_cooldown_bars, settings.stale_signal_bars)
+        channel = kit.channel(settings.signal_address, services.SIGNAL.full_name)
+        self._stub = signal_grpc.SignalServiceStub(channel)
+        self.following = False
+
+    async def run(self) -> None:
+        """Follows for ever; breaks are met with backoff."""
+        backoff = Backoff(0.1, 5.0, random.Random())
+        while True:
+            try:
+                await self._follow(backoff)
+                reason = "ended by the signal service"
+            except grpc.aio.AioRpcError as error:
+                reason = str(from_rpc_error(error))
+            except (TimeoutError, MeshError, asyncio.InvalidStateError) as error:
+                reason = f"{type(error).__name__}: {error}"
+            finally:
+                self.following = False
+            delay = backoff.next_seconds()
+            self._kit.log.info("signals_lost", reason=reason, retry_in_seconds=round(delay, 2))
+            await asyncio.sleep(delay)
+
+    async def _follow(self, backoff: Backoff) -> None:
+        async with self._kit.engine.connect() as connection:
+            after = await store.read_cursor(connection, CONSUMER)
+        call = self._stub.WatchSignals(signal_pb.WatchSignalsRequest(after_sequence=after))
+        try:
+            while True:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    frame = await call.read()
+                if frame is grpc.aio.EOF:
+                    return
+                self.following = True
+                backoff.reset()
+                kind = frame.WhichOneof("frame")
+                if kind == "batch":
+                    await self._kit.critical(self.take([signal_of(signal) for signal in frame.batch.signals]))
+                elif kind == "watermark":
+                    await self._mark(wire.time_of(frame.watermark.as_of))
+                elif kind == "draining":
+                    return
+        finally:
+            call.cancel()
+
+    async def _mark(self, as_of: datetime) -> None:
+        async with self._kit.engine.begin() as connection:
+            head = await store.head_sequence(connection)
+            await streams.advance_watermark(connection, "bridge", as_of, head)
+
+    async def take(self, signals: Sequence[SignalSeen]) -> None:
+        """Writes the outcome of every signal that the cursor has not passed."""
+        async with self._kit.engine.begin() as connection:
+            cursor = await store.lock_cursor(connection, CONSUMER)
+            fresh = [signal for signal in signals if signal.sequence > cursor]
+            if not fresh:
+                return
+            outcomes, ideas = await self._decide(connection, fresh)
+            await store.insert_outcomes(connection, outcomes)
+            await store.move_cursor(connection, CONSUMER, fresh[-1].sequence)
+            await store.insert_recommendations(connection, ideas)
+        self._kit.log.info("signals_taken", signals=len(fresh), recommended=len(ideas), cursor=fresh[-1].sequence)
+
+    async def _decide(
+        self, connection: AsyncConnection, signals: Sequence[SignalSeen]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Outcome rows and recommendation rows, in the order of the signals."""
+        books = await store.books_of(connection, sorted({signal.product_id for signal in signals}))
+        newest = await store.stage_as_of(connection, "signal") or max(signal.as_of for signal in signals)
+        now = await store.machine_time(connection)
+        outcomes: list[dict[str, Any]] = []
+        ideas: list[dict[str, Any]] = []
+        decided: set[tuple[str, str]] = set()
+        for signal in signals:
+            outcome = propose(signal, books[signal.product_id], newest, self._rules)
+            if isinstance(outcome, Proposal) and (signal.product_id, outcome.side) in decided:
+                # Two bars of one product in one frame: the first one's idea is already open.
+                outcome = Skip((Reason("DUPLICATE_OPEN", "1", "1", "count", f"product:{signal.product_id}"),))
+            if isinstance(outcome, Proposal):
+                decided.add((signal.product_id, outcome.side))
+                ideas.append(self._idea(signal, outcome, now))
+            outcomes.append(_outcome_row(signal, outcome))
+        return outcomes, ideas
+
+    def _idea(self, signal: SignalSeen, proposal: Proposal, now: datetime) -> dict[str, Any]:
+        market_life = self._settings.life_clock is LifeClock.MARKET
+        begin = signal.as_of if market_life else now
+        return {
+            "recommendation_id": ids.recommendation_id_of_signal(signal.signal_id),
+            "run_id": self._settings.run_id,
+            "origin": Origin.SIGNAL.value,
+            "signal_id": signal.signal_id,
+            "product_id": signal.product_id,
+            "side": proposal.side.value,
+            "size": proposal.size,
+            "reference_price": signal.reference_price,
+            "as_of": signal.as_of,
+            "expire_at": store.life(begin, self._settings.recommendation_ttl_seconds),
+            "life_clock": self._settings.life_clock.value,
+            "profile": signal.profile.value,
+            "priority": proposal.priority,
+            "evidence": evidence_to_json(signal.evidence),
+        }
+
+
+def _outcome_row(signal: SignalSeen, outcome: Proposal | Skip) -> dict[str, Any]:
+    recommended = isinstance(outcome, Proposal)
+    return {
+        "signal_id": signal.signal_id,
+        "product_id": signal.product_id,
+        "side": signal.side.value,
+        "outcome": (SignalOutcome.RECOMMENDED if recommended else SignalOutcome.SKIPPED).value,
+        "reasons": [] if isinstance(outcome, Proposal) else reasons_to_json(outcome.reasons),
+        "recommendation_id": ids.recommendation_id_of_signal(signal.signal_id) if recommended else None,
+        "as_of": signal.as_of,
+    }

@@ -1,0 +1,117 @@
+"""What becomes of a signal: a recommendation, or a reason why not.
+
+Pure: a function of the signal and of what the books said when it was read. Every signal gets an outcome.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from tradekit.decimals import ZERO, plain
+from tradekit.reasons import Reason
+from tradekit.recommendation import Evidence
+from tradekit.states import Profile, Side, SignalSide
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSeen:
+    """A signal as the bridge sees it."""
+
+    signal_id: UUID
+    product_id: str
+    granularity: int
+    side: SignalSide
+    as_of: datetime
+    reference_price: Decimal
+    profile: Profile
+    evidence: Evidence
+    reasons: tuple[Reason, ...]
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProductBooks:
+    """What the books say of one product before a signal is read. Sizes in base units."""
+
+    held: Decimal = ZERO
+    base_increment: Decimal | None = None
+    open_buy: bool = False
+    open_sell: bool = False
+    last_buy_as_of: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRules:
+    """The bridge's parameters."""
+
+    entry_quote_size: Decimal
+    entry_cooldown_bars: int
+    stale_signal_bars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A signal that becomes a recommendation; size in quote currency for BUY, in base units for SELL."""
+
+    side: Side
+    size: Decimal
+    priority: float
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A signal that does not, and why."""
+
+    reasons: tuple[Reason, ...]
+
+
+def propose(signal: SignalSeen, books: ProductBooks, newest_as_of: datetime, rules: ProposalRules) -> Proposal | Skip:
+    """The signal's outcome. `newest_as_of` is the newest bar decided when it was read; staleness counts in bars."""
+    if signal.side is SignalSide.HOLD:
+        return Skip((Reason("HOLD", scope=f"product:{signal.product_id}"), *signal.reasons))
+    if signal.side is SignalSide.SELL:
+        return _exit(signal, books)
+    return _entry(signal, books, newest_as_of, rules)
+
+
+def _exit(signal: SignalSeen, books: ProductBooks) -> Proposal | Skip:
+    """A SELL closes the whole position; an old SELL signal is still good: getting out must stay possible."""
+    scope = f"product:{signal.product_id}"
+    failed = []
+    size = sellable(books.held, books.base_increment)
+    if size <= 0:
+        failed.append(Reason("NOTHING_HELD", "0", plain(books.held), "base", scope))
+    if books.open_sell:
+        failed.append(Reason("DUPLICATE_OPEN", "1", "1", "count", scope))
+    return Skip(tuple(failed)) if failed else Proposal(Side.SELL, size, _priority(signal))
+
+
+def _entry(signal: SignalSeen, books: ProductBooks, newest_as_of: datetime, rules: ProposalRules) -> Proposal | Skip:
+    scope = f"product:{signal.product_id}"
+    failed = []
+    age = bars_between(signal.as_of, newest_as_of, signal.granularity)
+    if age >= rules.stale_signal_bars:
+        failed.append(Reason("STALE_SIGNAL", str(rules.stale_signal_bars), str(age), "bars", scope))
+    if books.open_buy:
+        failed.append(Reason("DUPLICATE_OPEN", "1", "1", "count", scope))
+    if books.last_buy_as_of is not None:
+        since = bars_between(books.last_buy_as_of, signal.as_of, signal.granularity)
+        if since < rules.entry_cooldown_bars:
+            failed.append(Reason("COOLDOWN", str(rules.entry_cooldown_bars), str(since), "bars", scope))
+    return Skip(tuple(failed)) if failed else Proposal(Side.BUY, rules.entry_quote_size, _priority(signal))
+
+
+def sellable(held: Decimal, base_increment: Decimal | None) -> Decimal:
+    """The part of a holding that is on the product's grid; all of it where the grid is not known."""
+    return held - held % base_increment if base_increment else held
+
+
+def bars_between(earlier: datetime, later: datetime, granularity: int) -> int:
+    """Whole bars from one decision time to another; 0 where `later` is not later."""
+    return max(0, int((later - earlier).total_seconds()) // granularity)
+
+
+def _priority(signal: SignalSeen) -> float:
+    """The calibrated edge as 0..1: the order of work among entries."""
+    return min(1.0, max(0.0, abs(signal.evidence.edge)))

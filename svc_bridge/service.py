@@ -1,0 +1,214 @@
+"""BridgeService: parse, decide, store, answer."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meshkit import paging, watch
+from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, RequestIdReused, Unavailable, Violation
+from meshkit.kit import Kit
+from meshkit.serve import Check, Registration, ServiceSpec, Task
+from schema import streams
+from schema.recommendation_rows import record_of_row
+from svc_bridge import store
+from svc_bridge.follower import SignalFollower
+from svc_bridge.proposal import sellable
+from svc_bridge.settings import BridgeSettings
+from svc_bridge.wire import OperatorIdea, parse_create, parse_get, parse_list
+from tradekit import ids, services, wire
+from tradekit.states import LifeClock, Origin, Side
+from trading.bridge.v1 import bridge_service_pb2 as pb
+from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc
+from trading.common.v1 import stream_pb2
+
+HEARTBEAT_SECONDS = 5.0
+# An operator's idea goes before every signal's: a person is waiting for it.
+OPERATOR_PRIORITY = 1.0
+
+
+class BridgeServicer(pb_grpc.BridgeServiceServicer):
+    """The RPCs of the bridge."""
+
+    def __init__(self, settings: BridgeSettings, kit: Kit[BridgeSettings]) -> None:
+        self._settings = settings
+        self._kit = kit
+
+    async def CreateRecommendation(
+        self, request: pb.CreateRecommendationRequest, context: Any
+    ) -> pb.CreateRecommendationResponse:
+        """Enters an operator's idea; the same request_id gives the stored answer."""
+        idea = parse_create(request)
+        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        async with self._kit.engine.begin() as connection:
+            await connection.execute(select(streams.request_lock(idea.request_id)))
+            stored = await streams.find_request(connection, self._settings.service_name, idea.request_id)
+            if stored is not None:
+                if stored.body_sha256 != body:
+                    raise RequestIdReused(idea.request_id)
+                return pb.CreateRecommendationResponse.FromString(stored.response)
+            row = await self._idea_row(connection, idea)
+            records = await store.insert_recommendations(connection, [row])
+            response = pb.CreateRecommendationResponse(record=record_of_row(records[0]))
+            await streams.store_request(
+                connection,
+                self._settings.service_name,
+                idea.request_id,
+                "CreateRecommendation",
+                body,
+                response.SerializeToString(),
+            )
+        return response
+
+    async def _idea_row(self, connection: AsyncConnection, idea: OperatorIdea) -> dict[str, Any]:
+        """The row of an operator's idea. A SELL needs the books only; a BUY needs a price and a market time."""
+        if not await store.is_known_product(connection, idea.product_id):
+            raise InvalidRequest(
+                [Violation("product_id", "UNKNOWN_PRODUCT", f"{idea.product_id} is not followed; see ListProducts")]
+            )
+        price = await store.newest_price(connection, idea.product_id, self._settings.granularity_seconds)
+        if price is None and idea.side is Side.SELL:
+            price = await store.average_cost(connection, idea.product_id)
+        now = await store.machine_time(connection)
+        market = await store.stage_as_of(connection, "market")
+        if idea.side is Side.BUY and (price is None or market is None):
+            raise Unavailable("STALE_DATA", f"there is no candle of {idea.product_id} yet; try again later")
+        as_of = market or now
+        begin = as_of if self._settings.life_clock is LifeClock.MARKET else now
+        return {
+            "recommendation_id": ids.recommendation_id_of_request(idea.request_id),
+            "run_id": self._settings.run_id,
+            "origin": Origin.OPERATOR.value,
+            "request_id": idea.request_id,
+            "product_id": idea.product_id,
+            "side": idea.side.value,
+            "size": await self._size(connection, idea),
+            "reference_price": price or Decimal(1),
+            "as_of": as_of,
+            "expire_at": store.life(begin, self._settings.recommendation_ttl_seconds),
+            "life_clock": self._settings.life_clock.value,
+            "profile": self._settings.decision_profile.value,
+            "priority": OPERATOR_PRIORITY,
+            "note": idea.note,
+        }
+
+    async def _size(self, connection: AsyncConnection, idea: OperatorIdea) -> Decimal:
+        if idea.side is Side.BUY:
+            return idea.size or self._settings.entry_quote_size
+        books = (await store.books_of(connection, [idea.product_id]))[idea.product_id]
+        held = sellable(books.held, books.base_increment)
+        if held <= 0:
+            raise FailedPrecondition("NOT_HELD", f"nothing of {idea.product_id} is held; there is nothing to sell")
+        return min(idea.size, held) if idea.size else held
+
+    async def GetRecommendation(
+        self, request: pb.GetRecommendationRequest, context: Any
+    ) -> pb.GetRecommendationResponse:
+        """One recommendation."""
+        wanted = parse_get(request)
+        async with self._kit.engine.connect() as connection:
+            row = await store.get_recommendation(connection, wanted)
+        if row is None:
+            raise NotFound("recommendation", wanted)
+        return pb.GetRecommendationResponse(record=record_of_row(row))
+
+    async def ListRecommendations(
+        self, request: pb.ListRecommendationsRequest, context: Any
+    ) -> pb.ListRecommendationsResponse:
+        """A page, newest first."""
+        wanted = parse_list(request)
+        before = None
+        if wanted.page.position:
+            before = (
+                datetime.fromisoformat(str(wanted.page.position["at"])),
+                UUID(str(wanted.page.position["id"])),
+            )
+        async with self._kit.engine.connect() as connection:
+            rows = await store.list_recommendations(
+                connection, wanted.product_id, wanted.state, before, wanted.page.size + 1
+            )
+        token = ""
+        if len(rows) > wanted.page.size:
+            rows = rows[: wanted.page.size]
+            last = rows[-1]
+            token = paging.encode(
+                {"at": last["created_at"].isoformat(), "id": str(last["recommendation_id"])},
+                scope=f"{request.product_id}|{request.state}",
+            )
+        return pb.ListRecommendationsResponse(records=[record_of_row(row) for row in rows], next_page_token=token)
+
+    async def WatchRecommendations(
+        self, request: pb.WatchRecommendationsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchRecommendationsResponse]:
+        """Changes after a sequence, then new ones, with the bridge's watermark."""
+        after = request.after_sequence if request.HasField("after_sequence") else await self._head()
+        marked = None
+        async with self._kit.notifications.subscribe(streams.RECOMMENDATIONS) as wakeup:
+            events = watch.follow(
+                self._changed, lambda row: int(row["sequence"]), wakeup, after, HEARTBEAT_SECONDS, self._kit.draining
+            )
+            async for event in events:
+                if isinstance(event, watch.Rows):
+                    records = [record_of_row(row) for row in event.rows]
+                    yield pb.WatchRecommendationsResponse(batch=pb.RecommendationBatch(records=records))
+                    after = records[-1].sequence
+                elif isinstance(event, watch.Idle):
+                    yield pb.WatchRecommendationsResponse(heartbeat=_heartbeat(self._kit, event.sequence))
+                else:
+                    yield pb.WatchRecommendationsResponse(draining=_draining())
+                mark = await self._mark()
+                if mark is not None and mark != marked and mark.sequence <= after:
+                    marked = mark
+                    watermark = stream_pb2.Watermark(as_of=wire.timestamp_message(mark.as_of), sequence=mark.sequence)
+                    yield pb.WatchRecommendationsResponse(watermark=watermark)
+
+    async def _changed(self, after: int, limit: int) -> list[RowMapping]:
+        async with self._kit.engine.connect() as connection:
+            return await store.changed_after(connection, after, limit)
+
+    async def _head(self) -> int:
+        async with self._kit.engine.connect() as connection:
+            return await store.head_sequence(connection)
+
+    async def _mark(self) -> streams.StageMark | None:
+        async with self._kit.engine.connect() as connection:
+            return await streams.read_watermark(connection, "bridge")
+
+
+def _heartbeat(kit: Kit[Any], sequence: int) -> stream_pb2.Heartbeat:
+    return stream_pb2.Heartbeat(send_time=wire.timestamp_message(kit.clock.now()), sequence=sequence)
+
+
+def _draining() -> stream_pb2.Draining:
+    message = stream_pb2.Draining()
+    message.reopen_after.FromSeconds(1)
+    return message
+
+
+def build(settings: BridgeSettings, kit: Kit[BridgeSettings]) -> ServiceSpec:
+    """The bridge as meshkit runs it."""
+    follower = SignalFollower(settings, kit)
+
+    async def database_answers() -> None:
+        async with kit.engine.connect() as connection:
+            await store.stage_as_of(connection, "bridge")
+
+    async def signals_followed() -> None:
+        if not follower.following:
+            raise Unavailable("DEPENDENCY_UNAVAILABLE", "the signal stream is not open")
+
+    return ServiceSpec(
+        servicers=[
+            Registration(
+                pb_grpc.add_BridgeServiceServicer_to_server, BridgeServicer(settings, kit), services.BRIDGE.full_name
+            )
+        ],
+        background=[Task("follow-signals", follower.run)],
+        ready=[Check("database", database_answers)],
+        entries=[Check("signals", signals_followed)],
+    )

@@ -1,0 +1,21 @@
+"""Settings of the bridge."""
+
+from decimal import Decimal
+
+from pydantic import Field
+
+from tradekit import services
+from tradekit.settings import TradingSettings, port_field
+
+
+class BridgeSettings(TradingSettings):
+    """How signals become recommendations."""
+
+    service_name: str = "bridge"
+    port: int = port_field(services.BRIDGE)
+    entry_quote_size: Decimal = Field(
+        Decimal(100), gt=0, le=Decimal(1_000_000), description="quote amount of a BUY, fee inside"
+    )
+    recommendation_ttl_seconds: int = Field(120, ge=5, le=3600, description="life of a recommendation")
+    entry_cooldown_bars: int = Field(3, ge=0, le=1000, description="bars between two BUY ideas of one product")
+    stale_signal_bars: int = Field(1, ge=1, le=100, description="BUY signals this many bars old are skipped")

@@ -1,0 +1,219 @@
+"""The SQL of the bridge: its cursor, the outcomes of signals, and the first row of every recommendation."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, and_, func, insert, or_, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schema import streams
+from schema.books import positions
+from schema.market import crypto_prices, products
+from schema.operations import watermarks
+from schema.recommendations import bridge_cursors, recommendation_events, signal_outcomes, trade_recommendations
+from svc_bridge.proposal import ProductBooks
+from tradekit.decimals import ZERO, divide, to_stored_scale
+from tradekit.states import RECOMMENDATION_TERMINAL, Side
+
+_TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
+
+
+async def lock_cursor(connection: AsyncConnection, consumer: str) -> int:
+    """The newest signal sequence dealt with, locked until commit: two bridges never turn one signal into two ideas."""
+    await connection.execute(upsert(bridge_cursors).values(consumer=consumer, sequence=0).on_conflict_do_nothing())
+    query = select(bridge_cursors.c.sequence).where(bridge_cursors.c.consumer == consumer).with_for_update()
+    sequence: int = (await connection.execute(query)).scalar_one()
+    return sequence
+
+
+async def read_cursor(connection: AsyncConnection, consumer: str) -> int:
+    """The newest signal sequence dealt with, 0 before the first."""
+    query = select(bridge_cursors.c.sequence).where(bridge_cursors.c.consumer == consumer)
+    return (await connection.execute(query)).scalar_one_or_none() or 0
+
+
+async def move_cursor(connection: AsyncConnection, consumer: str, sequence: int) -> None:
+    """Moves the cursor in the transaction of what it stands for."""
+    table = bridge_cursors
+    await connection.execute(
+        table.update().where(table.c.consumer == consumer).values(sequence=sequence, updated_at=func.now())
+    )
+
+
+async def books_of(connection: AsyncConnection, product_ids: Sequence[str]) -> dict[str, ProductBooks]:
+    """What the books say of these products now: holdings, open ideas, newest BUY idea."""
+    table = trade_recommendations
+    held = dict(
+        (
+            await connection.execute(
+                select(positions.c.product_id, positions.c.base_size).where(positions.c.product_id.in_(product_ids))
+            )
+        )
+        .tuples()
+        .all()
+    )
+    increments = dict(
+        (
+            await connection.execute(
+                select(products.c.product_id, products.c.base_increment).where(products.c.product_id.in_(product_ids))
+            )
+        )
+        .tuples()
+        .all()
+    )
+    open_sides = {
+        (row.product_id, row.side)
+        for row in await connection.execute(
+            select(table.c.product_id, table.c.side)
+            .where(table.c.product_id.in_(product_ids), table.c.state.not_in(_TERMINAL))
+            .distinct()
+        )
+    }
+    newest_buy = dict(
+        (
+            await connection.execute(
+                select(table.c.product_id, func.max(table.c.as_of))
+                .where(table.c.product_id.in_(product_ids), table.c.side == Side.BUY.value)
+                .group_by(table.c.product_id)
+            )
+        )
+        .tuples()
+        .all()
+    )
+    return {
+        product: ProductBooks(
+            held=held.get(product, ZERO),
+            base_increment=increments.get(product),
+            open_buy=(product, Side.BUY.value) in open_sides,
+            open_sell=(product, Side.SELL.value) in open_sides,
+            last_buy_as_of=newest_buy.get(product),
+        )
+        for product in product_ids
+    }
+
+
+async def machine_time(connection: AsyncConnection) -> datetime:
+    """The database's clock."""
+    now: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+    return now
+
+
+async def insert_outcomes(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """One outcome per signal."""
+    if rows:
+        await connection.execute(insert(signal_outcomes), list(rows))
+
+
+async def insert_recommendations(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[RowMapping]:
+    """Inserts ideas with their first event, and wakes orchestrators on commit. `rows` lack sequences."""
+    if not rows:
+        return []
+    changes = await streams.take_sequences(connection, streams.RECOMMENDATIONS, len(rows))
+    decisions = await streams.take_sequences(connection, streams.DECISIONS, len(rows))
+    stored = await connection.execute(
+        insert(trade_recommendations).returning(trade_recommendations),
+        [{**row, "sequence": sequence} for row, sequence in zip(rows, changes, strict=True)],
+    )
+    found = list(stored.mappings())
+    await connection.execute(
+        insert(recommendation_events),
+        [
+            {
+                "sequence": sequence,
+                "recommendation_id": row["recommendation_id"],
+                "to_state": "PROPOSED",
+                "decided_by": "bridge",
+                "reasons": [],
+                "as_of": row["as_of"],
+            }
+            for row, sequence in zip(rows, decisions, strict=True)
+        ],
+    )
+    await streams.notify(connection, streams.RECOMMENDATIONS)
+    await streams.notify(connection, streams.DECISIONS)
+    return found
+
+
+async def newest_price(connection: AsyncConnection, product_id: str, granularity: int) -> Decimal | None:
+    """Close of the product's newest candle, None if there is none."""
+    table = crypto_prices
+    query = (
+        select(table.c.close)
+        .where(table.c.product_id == product_id, table.c.granularity == granularity)
+        .order_by(table.c.start.desc())
+        .limit(1)
+    )
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
+async def average_cost(connection: AsyncConnection, product_id: str) -> Decimal | None:
+    """Average cost of what is held, None if nothing is."""
+    query = select(positions.c.cost, positions.c.base_size).where(
+        positions.c.product_id == product_id, positions.c.base_size > 0
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return to_stored_scale(divide(row.cost, row.base_size)) if row and row.cost else None
+
+
+async def is_known_product(connection: AsyncConnection, product_id: str) -> bool:
+    """True if the exchange lists the product."""
+    query = select(products.c.product_id).where(products.c.product_id == product_id)
+    return (await connection.execute(query)).scalar_one_or_none() is not None
+
+
+async def get_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> RowMapping | None:
+    """One row, None if there is none."""
+    query = select(trade_recommendations).where(trade_recommendations.c.recommendation_id == recommendation_id)
+    return (await connection.execute(query)).mappings().one_or_none()
+
+
+async def list_recommendations(
+    connection: AsyncConnection,
+    product_id: str | None,
+    state: str | None,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[RowMapping]:
+    """Rows by newest as_of, then id; those after position `before`."""
+    table = trade_recommendations
+    conditions = []
+    if product_id:
+        conditions.append(table.c.product_id == product_id)
+    if state:
+        conditions.append(table.c.state == state)
+    if before:
+        conditions.append(
+            or_(
+                table.c.created_at < before[0],
+                and_(table.c.created_at == before[0], table.c.recommendation_id > before[1]),
+            )
+        )
+    query = select(table).where(*conditions).order_by(table.c.created_at.desc(), table.c.recommendation_id).limit(limit)
+    return list((await connection.execute(query)).mappings())
+
+
+async def changed_after(connection: AsyncConnection, sequence: int, limit: int) -> list[RowMapping]:
+    """Rows whose newest change is after `sequence`, in order of change."""
+    table = trade_recommendations
+    query = select(table).where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
+    return list((await connection.execute(query)).mappings())
+
+
+async def head_sequence(connection: AsyncConnection) -> int:
+    """Sequence of the newest change, 0 if there is none."""
+    return (await connection.execute(select(func.max(trade_recommendations.c.sequence)))).scalar_one() or 0
+
+
+async def stage_as_of(connection: AsyncConnection, stage: str) -> datetime | None:
+    """A stage's watermark time."""
+    query = select(watermarks.c.as_of).where(watermarks.c.stage == stage)
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
+def life(now: datetime, ttl_seconds: int) -> datetime:
+    """End of a life that begins now."""
+    return now + timedelta(seconds=ttl_seconds)

@@ -1,0 +1,111 @@
+"""Messages ⇄ domain types of the bridge."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from meshkit.fields import Fields, Page
+from svc_bridge.proposal import SignalSeen
+from tradekit import wire
+from tradekit.recommendation import Evidence
+from tradekit.states import Profile, RecommendationState, Side, SignalSide
+from trading.bridge.v1 import bridge_service_pb2 as pb
+from trading.common.v1 import recommendation_pb2
+from trading.signal.v1 import signal_service_pb2 as signal_pb
+
+# What reviewers look at: the features that travel with a recommendation.
+REVIEWED_FEATURES = 51
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorIdea:
+    """A parsed CreateRecommendationRequest; a size of None means the default of its side."""
+
+    request_id: UUID
+    product_id: str
+    side: Side
+    size: Decimal | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendationFilter:
+    """A parsed ListRecommendationsRequest."""
+
+    product_id: str | None
+    state: RecommendationState | None
+    page: Page
+
+
+def parse_create(message: pb.CreateRecommendationRequest) -> OperatorIdea:
+    """The operator's idea, or InvalidRequest with every violation."""
+    fields = Fields()
+    request_id = fields.uuid("request_id", message.request_id)
+    product_id = wire.read_product_id(fields, "product_id", message.product_id)
+    side = wire.read_side(fields, "side", message.side)
+    own, other = ("quote_size", "base_size") if side is Side.BUY else ("base_size", "quote_size")
+    fields.check(other, not message.HasField(other), "NOT_ALLOWED", f"is set; a {side.value} is sized by {own}")
+    size = None
+    if message.HasField(own):
+        size = wire.read_decimal(fields, own, getattr(message, own), present=True, low=Decimal(0), low_open=True)
+    note = fields.text("note", message.note, min_length=0, max_length=200)
+    fields.done()
+    return OperatorIdea(request_id, product_id, side, size, note)
+
+
+def parse_get(message: pb.GetRecommendationRequest) -> UUID:
+    """The recommendation's id."""
+    fields = Fields()
+    found = fields.uuid("recommendation_id", message.recommendation_id)
+    fields.done()
+    return found
+
+
+def parse_list(message: pb.ListRecommendationsRequest) -> RecommendationFilter:
+    """The filter and page."""
+    fields = Fields()
+    product = wire.read_product_id(fields, "product_id", message.product_id) if message.product_id else None
+    state = None
+    if message.state:
+        state = wire.read_enum(
+            fields,
+            "state",
+            message.state,
+            recommendation_pb2.RecommendationState,
+            "RECOMMENDATION_STATE",
+            RecommendationState,
+        )
+    page = fields.page(
+        message.page_size, message.page_token, default=100, maximum=1000, scope=f"{message.product_id}|{message.state}"
+    )
+    fields.done()
+    return RecommendationFilter(product, state, page)
+
+
+def signal_of(message: signal_pb.Signal) -> SignalSeen:
+    """A signal that the signal service sent."""
+    evidence = Evidence(
+        signal_id=UUID(message.signal_id),
+        confidence=message.confidence,
+        p_down=message.p_down,
+        p_neutral=message.p_neutral,
+        p_up=message.p_up,
+        edge=message.edge,
+        expected_net=message.expected_net,
+        sigma_horizon=message.sigma_horizon,
+        model_version=message.model_version,
+        feature_set_hash=message.feature_set_hash,
+        features=tuple((feature.name, feature.value) for feature in message.features[:REVIEWED_FEATURES]),
+    )
+    return SignalSeen(
+        signal_id=evidence.signal_id,
+        product_id=message.product_id,
+        granularity=int(message.granularity),
+        side=SignalSide(signal_pb.SignalSide.Name(message.side).removeprefix("SIGNAL_SIDE_")),
+        as_of=wire.time_of(message.as_of),
+        reference_price=Decimal(message.reference_price.value),
+        profile=Profile("EXERCISE" if message.profile == 2 else "EVIDENCE"),
+        evidence=evidence,
+        reasons=wire.reasons_of(message.reasons),
+        sequence=message.sequence,
+    )

@@ -1,0 +1,109 @@
+"""The funnel: what entered and left every stage, by outcome. Counts come from the rows, never from memory."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, Text, cast, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schema.books import fills, orders
+from schema.market import crypto_prices
+from schema.operations import watermarks
+from schema.recommendations import llm_validation, signal_outcomes, trade_recommendations
+from schema.risk import risk_assessments
+from schema.signals import trading_signals
+from tradekit import wire
+from tradekit.states import ORDER_TERMINAL, RECOMMENDATION_TERMINAL, OrderState
+from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
+
+_NONE: ColumnElement[str] = literal("", Text)
+
+
+def _first_reason(table: Table) -> ColumnElement[str]:
+    return func.coalesce(table.c.reasons[0]["code"].astext, "")
+
+
+# Stage, table, outcome, reason, column of market time, stage whose watermark it shows.
+_STAGES: Sequence[tuple[str, Table, ColumnElement[Any], ColumnElement[Any], str, str | None]] = (
+    ("candles", crypto_prices, crypto_prices.c.source, _NONE, "start", "market"),
+    ("signals", trading_signals, trading_signals.c.side, _NONE, "as_of", "signal"),
+    ("outcomes", signal_outcomes, signal_outcomes.c.outcome, _first_reason(signal_outcomes), "as_of", "bridge"),
+    (
+        "recommendations",
+        trade_recommendations,
+        trade_recommendations.c.side + " " + trade_recommendations.c.state,
+        _first_reason(trade_recommendations),
+        "as_of",
+        "orchestrator",
+    ),
+    (
+        "validations",
+        llm_validation,
+        llm_validation.c.reviewer + " " + func.coalesce(llm_validation.c.enforced, llm_validation.c.outcome),
+        _first_reason(llm_validation),
+        "",
+        None,
+    ),
+    (
+        "assessments",
+        risk_assessments,
+        risk_assessments.c.side + " " + risk_assessments.c.decision,
+        _first_reason(risk_assessments),
+        "as_of",
+        None,
+    ),
+    ("orders", orders, orders.c.side + " " + orders.c.state, _first_reason(orders), "as_of", None),
+    ("fills", fills, fills.c.side, _NONE, "as_of", None),
+)
+
+
+async def read_funnel(connection: AsyncConnection, from_time: datetime | None) -> pb.GetPipelineResponse:
+    """The funnel from a market time on."""
+    marks = {row.stage: row.as_of for row in await connection.execute(select(watermarks.c.stage, watermarks.c.as_of))}
+    market = marks.get("market")
+    response = pb.GetPipelineResponse()
+    for stage, table, outcome, reason, time_column, mark in _STAGES:
+        status = response.stages.add(stage=stage)
+        for row in await connection.execute(_counts(table, outcome, reason, time_column, from_time)):
+            status.outcomes.add(outcome=row.outcome, reason=row.reason, count=row.items)
+            status.total += row.items
+        if mark and mark in marks:
+            status.watermark.CopyFrom(wire.timestamp_message(marks[mark]))
+            if market is not None:
+                status.lag.FromTimedelta(max(market - marks[mark], market - market))
+    if market is not None:
+        response.market_time.CopyFrom(wire.timestamp_message(market))
+    await _count_open(connection, response, market)
+    return response
+
+
+def _counts(
+    table: Table,
+    outcome: ColumnElement[Any],
+    reason: ColumnElement[Any],
+    time_column: str,
+    from_time: datetime | None,
+) -> Any:
+    query = select(
+        cast(outcome, Text).label("outcome"), cast(reason, Text).label("reason"), func.count().label("items")
+    ).select_from(table)
+    if from_time is not None and time_column:
+        query = query.where(table.c[time_column] >= from_time)
+    elif from_time is not None:
+        query = query.join(
+            trade_recommendations, trade_recommendations.c.recommendation_id == table.c.recommendation_id
+        ).where(trade_recommendations.c.as_of >= from_time)
+    return query.group_by("outcome", "reason").order_by("outcome", "reason")
+
+
+async def _count_open(connection: AsyncConnection, response: pb.GetPipelineResponse, market: datetime | None) -> None:
+    table = trade_recommendations
+    waiting = func.count().filter(table.c.wait_for_market > (market or datetime.min.replace(tzinfo=UTC)))
+    terminal = [state.value for state in RECOMMENDATION_TERMINAL]
+    row = (await connection.execute(select(func.count(), waiting).where(table.c.state.not_in(terminal)))).one()
+    response.open_recommendations, response.waiting_recommendations = row[0], row[1]
+    unknown = func.count().filter(orders.c.state == OrderState.UNKNOWN.value)
+    done = [state.value for state in ORDER_TERMINAL]
+    row = (await connection.execute(select(func.count(), unknown).where(orders.c.state.not_in(done)))).one()
+    response.open_orders, response.unknown_orders = row[0], row[1]

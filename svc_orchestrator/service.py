@@ -1,0 +1,177 @@
+"""OrchestratorService: the funnel, the decisions, and the story of each item; and the tasks that lead them."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meshkit import watch
+from meshkit.errors import NotFound
+from meshkit.fields import Fields
+from meshkit.kit import Kit
+from meshkit.serve import Check, Registration, ServiceSpec, Task
+from schema import streams
+from schema.recommendations import recommendation_events, trade_recommendations
+from svc_orchestrator import store
+from svc_orchestrator.explain import explain_order, explain_recommendation, explain_signal
+from svc_orchestrator.funnel import read_funnel
+from svc_orchestrator.leader import Leader
+from svc_orchestrator.settings import OrchestratorSettings
+from svc_orchestrator.stages import open_stages
+from svc_orchestrator.workers import Workers
+from tradekit import services, wire
+from tradekit.reasons import reasons_from_json
+from tradekit.states import RecommendationState, Side
+from trading.common.v1 import stream_pb2
+from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
+from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as pb_grpc
+
+HEARTBEAT_SECONDS = 5.0
+_EXPLAINERS = {
+    "recommendation_id": explain_recommendation,
+    "signal_id": explain_signal,
+    "order_id": explain_order,
+}
+
+
+class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
+    """The RPCs of the orchestrator; all of them read."""
+
+    def __init__(self, kit: Kit[OrchestratorSettings]) -> None:
+        self._kit = kit
+
+    async def GetPipeline(self, request: pb.GetPipelineRequest, context: Any) -> pb.GetPipelineResponse:
+        """The funnel."""
+        fields = Fields()
+        from_time = wire.read_time(
+            fields, "from_time", request.from_time, present=request.HasField("from_time"), required=False
+        )
+        fields.done()
+        async with self._kit.engine.connect() as connection:
+            return await read_funnel(connection, from_time)
+
+    async def ExplainRecommendation(
+        self, request: pb.ExplainRecommendationRequest, context: Any
+    ) -> pb.ExplainRecommendationResponse:
+        """One item's story."""
+        fields = Fields()
+        by = request.WhichOneof("by")
+        fields.check("by", by is not None, "REQUIRED", "is not set; send a recommendation_id, signal_id or order_id")
+        wanted = fields.uuid(by, getattr(request, by)) if by else None
+        fields.done()
+        async with self._kit.engine.connect() as connection:
+            story = await _EXPLAINERS[str(by)](connection, UUID(str(wanted)))
+        if story is None:
+            raise NotFound(str(by).removesuffix("_id"), wanted)
+        return story
+
+    async def WatchDecisions(
+        self, request: pb.WatchDecisionsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchDecisionsResponse]:
+        """Changes of state after a sequence, then new ones, with the orchestrator's watermark."""
+        after = request.after_sequence if request.HasField("after_sequence") else await self._head()
+        marked = None
+        async with self._kit.notifications.subscribe(streams.DECISIONS) as wakeup:
+            events = watch.follow(
+                self._events, lambda row: int(row["sequence"]), wakeup, after, HEARTBEAT_SECONDS, self._kit.draining
+            )
+            async for event in events:
+                if isinstance(event, watch.Rows):
+                    batch = pb.DecisionBatch(decisions=[_decision(row) for row in event.rows])
+                    after = event.rows[-1]["sequence"]
+                    yield pb.WatchDecisionsResponse(batch=batch)
+                elif isinstance(event, watch.Idle):
+                    now = wire.timestamp_message(self._kit.clock.now())
+                    beat = stream_pb2.Heartbeat(send_time=now, sequence=event.sequence)
+                    yield pb.WatchDecisionsResponse(heartbeat=beat)
+                else:
+                    draining = stream_pb2.Draining()
+                    draining.reopen_after.FromSeconds(1)
+                    yield pb.WatchDecisionsResponse(draining=draining)
+                mark = await self._mark()
+                if mark is not None and mark != marked and mark.sequence <= after:
+                    marked = mark
+                    sign = stream_pb2.Watermark(as_of=wire.timestamp_message(mark.as_of), sequence=mark.sequence)
+                    yield pb.WatchDecisionsResponse(watermark=sign)
+
+    async def _events(self, after: int, limit: int) -> list[RowMapping]:
+        events, ideas = recommendation_events, trade_recommendations
+        query = (
+            select(events, ideas.c.product_id, ideas.c.side)
+            .join(ideas, ideas.c.recommendation_id == events.c.recommendation_id)
+            .where(events.c.sequence > after)
+            .order_by(events.c.sequence)
+            .limit(limit)
+        )
+        async with self._kit.engine.connect() as connection:
+            return list((await connection.execute(query)).mappings())
+
+    async def _head(self) -> int:
+        async with self._kit.engine.connect() as connection:
+            return (await connection.execute(select(func.max(recommendation_events.c.sequence)))).scalar_one() or 0
+
+    async def _mark(self) -> streams.StageMark | None:
+        async with self._kit.engine.connect() as connection:
+            return await streams.read_watermark(connection, "orchestrator")
+
+
+def _decision(row: RowMapping) -> pb.DecisionEvent:
+    return pb.DecisionEvent(
+        sequence=row["sequence"],
+        recommendation_id=str(row["recommendation_id"]),
+        product_id=row["product_id"],
+        side=wire.side_number(Side(row["side"])),
+        from_state=wire.state_number(RecommendationState(row["from_state"])) if row["from_state"] else None,
+        to_state=wire.state_number(RecommendationState(row["to_state"])),
+        decided_by=row["decided_by"],
+        reasons=wire.reason_messages(reasons_from_json(row["reasons"])),
+        as_of=wire.timestamp_message(row["as_of"]),
+        event_time=wire.timestamp_message(row["created_at"]),
+    )
+
+
+def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> ServiceSpec:
+    """The orchestrator as meshkit runs it."""
+    owner = f"orchestrator-{os.getpid()}-{secrets.token_hex(4)}"
+    stages = open_stages(settings, kit)
+    workers = Workers(settings, kit, Leader(settings, kit, stages, owner), owner)
+
+    async def database_answers() -> None:
+        async with kit.engine.connect() as connection:
+            await _touch(connection)
+
+    return ServiceSpec(
+        servicers=[
+            Registration(
+                pb_grpc.add_OrchestratorServiceServicer_to_server,
+                OrchestratorServicer(kit),
+                services.ORCHESTRATOR.full_name,
+            )
+        ],
+        background=[
+            Task("validations", stages.validations.run),
+            Task("assessments", stages.assessments.run),
+            *(Task(f"lead-{pool.name}", partial(workers.run_pool, pool)) for pool in workers.pools),
+            *(
+                Task(f"listen-{channel}", partial(workers.listen, channel))
+                for channel in (streams.RECOMMENDATIONS, streams.WATERMARKS, streams.ORDERS)
+            ),
+            Task("renew-leases", workers.renew_leases),
+        ],
+        ready=[Check("database", database_answers)],
+        entries=[
+            Check("validator", stages.validations.check),
+            Check("risk", stages.assessments.check),
+        ],
+        on_stop=workers.release,
+    )
+
+
+async def _touch(connection: AsyncConnection) -> datetime:
+    return await store.machine_time(connection)

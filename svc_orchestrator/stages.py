@@ -1,0 +1,174 @@
+"""The three stages as the orchestrator asks them: two work streams and one unary call, each answer parsed once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import grpc
+
+from meshkit.errors import MeshError, NotFound, Violation, from_rpc_error, rebuild
+from meshkit.kit import Kit
+from meshkit.stream import AskFrames, ItemStream
+from svc_orchestrator.settings import OrchestratorSettings
+from svc_orchestrator.steps import Approved, End, OrderSeen, Proceed, after_assessment, after_validation
+from tradekit import ids, services, wire
+from tradekit.recommendation import Recommendation
+from tradekit.states import OrderState, ReviewOutcome, ReviewVerdict, RiskDecision
+from trading.common.v1 import error_pb2
+from trading.executor.v1 import executor_service_pb2 as executor_pb
+from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
+from trading.risk.v1 import risk_service_pb2 as risk_pb
+from trading.risk.v1 import risk_service_pb2_grpc as risk_grpc
+from trading.validator.v1 import validator_service_pb2 as validator_pb
+from trading.validator.v1 import validator_service_pb2_grpc as validator_grpc
+
+CLIENT = "orchestrator"
+
+
+def error_of_item(message: error_pb2.ItemError) -> MeshError:
+    """An item error as the error it was at the other end."""
+    name = error_pb2.ErrorReason.Name(message.reason).removeprefix("ERROR_REASON_")
+    violations = [Violation(v.field, v.rule, v.description) for v in message.violations]
+    wait = message.retry_after.ToTimedelta().total_seconds() if message.HasField("retry_after") else None
+    return rebuild(message.code, name, message.message, violations=violations, retry_after=wait)
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages; `validations` and `assessments` are streams whose `run` the service owns."""
+
+    validations: ItemStream[Any, Any]
+    assessments: ItemStream[Any, Any]
+    executor: Any
+    deadline: float
+
+    async def validate(self, recommendation: Recommendation) -> Proceed | End:
+        """The review of an entry. Raises MeshError."""
+        request_id = str(ids.stage_request_id("validator", recommendation.recommendation_id))
+        item = validator_pb.ValidateRecommendationRequest(
+            request_id=request_id, recommendation=wire.recommendation_message(recommendation)
+        )
+        frame = await self.validations.ask(request_id, validator_pb.StreamValidationsRequest(item=item), self.deadline)
+        return _review(frame.answer.validation)
+
+    async def assess(self, recommendation: Recommendation) -> Approved | End:
+        """The risk engine's decision. Raises MeshError."""
+        request_id = str(ids.stage_request_id("risk", recommendation.recommendation_id))
+        item = risk_pb.AssessRecommendationRequest(
+            request_id=request_id, recommendation=wire.recommendation_message(recommendation)
+        )
+        frame = await self.assessments.ask(request_id, risk_pb.StreamAssessmentsRequest(item=item), self.deadline)
+        assessment = frame.answer.assessment
+        decision = RiskDecision(risk_pb.Decision.Name(assessment.decision).removeprefix("DECISION_"))
+        size = Decimal(assessment.adjusted_size.value or "0")
+        return after_assessment(decision, size, assessment.ticket, wire.reasons_of(assessment.reasons))
+
+    async def execute(self, recommendation: Recommendation, approved: Approved) -> OrderSeen:
+        """Asks for the order; the same ids give the same order. Raises MeshError."""
+        request = executor_pb.ExecuteRecommendationRequest(
+            request_id=str(ids.stage_request_id("executor", recommendation.recommendation_id)),
+            recommendation=wire.recommendation_message(recommendation),
+            size=wire.amount_message(approved.size),
+            ticket=approved.ticket,
+        )
+        try:
+            response = await self.executor.ExecuteRecommendation(request, timeout=20.0)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        return _order(response.order)
+
+    async def find_order(self, recommendation_id: UUID) -> OrderSeen | None:
+        """The order of a recommendation, None if the executor has none. Raises MeshError."""
+        request = executor_pb.GetOrderRequest(recommendation_id=str(recommendation_id))
+        try:
+            response = await self.executor.GetOrder(request, timeout=5.0)
+        except grpc.aio.AioRpcError as error:
+            found = from_rpc_error(error)
+            if found.reason == "NOT_FOUND":
+                return None
+            raise found from error
+        return _order(response.order)
+
+
+def open_stages(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Stages:
+    """Stubs and streams to the three stages, none of them connected yet."""
+    validator = validator_grpc.ValidatorServiceStub(
+        kit.channel(settings.validator_address, services.VALIDATOR.full_name)
+    )
+    risk = risk_grpc.RiskServiceStub(kit.channel(settings.risk_address, services.RISK.full_name))
+    executor = executor_grpc.ExecutorServiceStub(kit.channel(settings.executor_address, services.EXECUTOR.full_name))
+    wanted = settings.orchestrator_concurrency * 2
+    validations = ItemStream(
+        "validator",
+        validator.StreamValidations,
+        AskFrames(
+            opening=lambda: validator_pb.StreamValidationsRequest(
+                open=validator_pb.StreamValidationsOpen(client=CLIENT, max_in_flight=wanted)
+            ),
+            is_opened=_credit,
+            key_of=_key,
+            is_heartbeat=lambda frame: frame.WhichOneof("frame") == "heartbeat",
+            is_draining=lambda frame: frame.WhichOneof("frame") == "draining",
+            error_of=_error,
+            with_traceparent=_traced,
+        ),
+        kit,
+    )
+    assessments = ItemStream(
+        "risk",
+        risk.StreamAssessments,
+        AskFrames(
+            opening=lambda: risk_pb.StreamAssessmentsRequest(
+                open=risk_pb.StreamAssessmentsOpen(client=CLIENT, max_in_flight=wanted)
+            ),
+            is_opened=_credit,
+            key_of=_key,
+            is_heartbeat=lambda frame: frame.WhichOneof("frame") == "heartbeat",
+            is_draining=lambda frame: frame.WhichOneof("frame") == "draining",
+            error_of=_error,
+            with_traceparent=_traced,
+        ),
+        kit,
+    )
+    return Stages(validations, assessments, executor, settings.stage_deadline_seconds)
+
+
+def _credit(frame: Any) -> int | None:
+    return int(frame.opened.max_in_flight) if frame.WhichOneof("frame") == "opened" else None
+
+
+def _key(frame: Any) -> str:
+    kind = frame.WhichOneof("frame")
+    if kind == "answer":
+        return str(frame.answer.request_id)
+    return str(frame.item_error.request_id) if kind == "item_error" else ""
+
+
+def _error(frame: Any) -> MeshError | None:
+    return error_of_item(frame.item_error) if frame.WhichOneof("frame") == "item_error" else None
+
+
+def _traced(frame: Any, traceparent: str) -> Any:
+    frame.traceparent = traceparent
+    return frame
+
+
+def _review(validation: validator_pb.Validation) -> Proceed | End:
+    verdict = ReviewVerdict(validator_pb.Verdict.Name(validation.verdict).removeprefix("VERDICT_"))
+    enforced: Sequence[validator_pb.Review] = [review for review in validation.reviews if review.enforced]
+    names = [validator_pb.ReviewOutcome.Name(r.outcome).removeprefix("REVIEW_OUTCOME_") for r in enforced]
+    reasons = tuple(reason for review in enforced for reason in wire.reasons_of(review.reasons))
+    return after_validation(verdict, validation.decided_by, ReviewOutcome.EXPIRED.value in names, reasons)
+
+
+def _order(message: executor_pb.Order) -> OrderSeen:
+    if not message.order_id:
+        raise NotFound("order", "of the answer")
+    return OrderSeen(
+        order_id=UUID(message.order_id),
+        state=OrderState(executor_pb.OrderState.Name(message.state).removeprefix("ORDER_STATE_")),
+        filled_size=Decimal(message.filled_size.value or "0"),
+        reasons=wire.reasons_of(message.reasons),
+    )

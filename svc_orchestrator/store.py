@@ -1,0 +1,227 @@
+"""The SQL of the orchestrator: claims under leases, and changes of state with their events.
+
+Every change names the lease owner and the state it starts from, so a lost lease changes nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, RowMapping, and_, case, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schema import streams
+from schema.operations import watermarks
+from schema.recommendations import recommendation_events, trade_recommendations
+from tradekit.reasons import Reason, reasons_to_json
+from tradekit.states import RECOMMENDATION_TERMINAL, LifeClock, RecommendationState, Side
+
+_T = trade_recommendations
+_TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
+_OPEN = [state.value for state in RecommendationState if state not in RECOMMENDATION_TERMINAL]
+_EXIT_FIRST = case((_T.c.side == Side.SELL.value, 0), else_=1)
+
+
+def _seconds(seconds: float) -> ColumnElement[Any]:
+    return func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+
+def _claimable(market_time: datetime | None) -> ColumnElement[bool]:
+    now = func.clock_timestamp()
+    return and_(
+        _T.c.state.in_(_OPEN),
+        or_(_T.c.lease_expires_at.is_(None), _T.c.lease_expires_at <= now),
+        or_(_T.c.not_before.is_(None), _T.c.not_before <= now),
+        _market_reached(market_time),
+    )
+
+
+def _market_reached(market_time: datetime | None) -> ColumnElement[bool]:
+    """True for items that wait for no market time, or for one that has come; and for those whose life is over."""
+    reached = or_(
+        _T.c.wait_for_market.is_(None),
+        and_(_T.c.life_clock == LifeClock.MACHINE.value, _T.c.expire_at <= func.clock_timestamp()),
+    )
+    return or_(reached, _T.c.wait_for_market <= market_time) if market_time is not None else reached
+
+
+async def claim(
+    connection: AsyncConnection,
+    owner: str,
+    lease_seconds: float,
+    limit: int,
+    side: Side | None,
+    market_time: datetime | None,
+    lockstep: bool,
+) -> list[RowMapping]:
+    """Claims up to `limit` open rows nobody holds, in working order. `side` None claims both, exits first."""
+    order = (
+        (_T.c.as_of, _EXIT_FIRST, _T.c.priority.desc(), _T.c.product_id)
+        if lockstep
+        else (_EXIT_FIRST, _T.c.priority.desc(), _T.c.as_of, _T.c.product_id)
+    )
+    conditions = [_claimable(market_time)]
+    if lockstep:
+        # A delayed item keeps its place: no other overtakes it, so the order of decisions is the same in every run.
+        head = select(_T.c.recommendation_id).where(_T.c.state.in_(_OPEN), _market_reached(market_time))
+        conditions.append(_T.c.recommendation_id == head.order_by(*order).limit(1).scalar_subquery())
+    if side is not None:
+        conditions.append(_T.c.side == side.value)
+    free = select(_T.c.recommendation_id).where(*conditions).order_by(*order).limit(limit)
+    free = free.with_for_update(skip_locked=True)
+    taken = await connection.execute(
+        update(_T)
+        .where(_T.c.recommendation_id.in_(free))
+        .values(
+            lease_owner=owner,
+            lease_expires_at=func.clock_timestamp() + _seconds(lease_seconds),
+            not_before=None,
+            wait_for_market=None,
+        )
+        .returning(_T)
+    )
+    return list(taken.mappings())
+
+
+async def renew(connection: AsyncConnection, owner: str, held: Sequence[UUID], lease_seconds: float) -> set[UUID]:
+    """Renews leases; returns those still ours."""
+    kept = await connection.execute(
+        update(_T)
+        .where(_T.c.recommendation_id.in_(held), _T.c.lease_owner == owner, _T.c.state.in_(_OPEN))
+        .values(lease_expires_at=func.clock_timestamp() + _seconds(lease_seconds))
+        .returning(_T.c.recommendation_id)
+    )
+    return set(kept.scalars())
+
+
+async def change_state(
+    connection: AsyncConnection,
+    owner: str,
+    recommendation_id: UUID,
+    from_state: RecommendationState,
+    to_state: RecommendationState,
+    decided_by: str,
+    reasons: Sequence[Reason],
+    as_of: datetime,
+    adjusted_size: Decimal | None = None,
+    order_id: UUID | None = None,
+) -> bool:
+    """One change of state with its event, both or neither. False if the lease was lost: somebody else decides now."""
+    terminal = to_state in RECOMMENDATION_TERMINAL
+    values: dict[str, Any] = {
+        "state": to_state.value,
+        "decided_by": decided_by,
+        "reasons": reasons_to_json(reasons),
+        "updated_at": func.now(),
+    }
+    if adjusted_size is not None:
+        values["adjusted_size"] = adjusted_size
+    if order_id is not None:
+        values["order_id"] = order_id
+    if terminal:
+        values |= {"lease_owner": None, "lease_expires_at": None, "not_before": None, "wait_for_market": None}
+    mine = and_(_T.c.recommendation_id == recommendation_id, _T.c.lease_owner == owner, _T.c.state == from_state.value)
+    locked = await connection.execute(select(_T.c.recommendation_id).where(mine).with_for_update())
+    if locked.scalar_one_or_none() is None:
+        return False
+    change = (await streams.take_sequences(connection, streams.RECOMMENDATIONS, 1))[0]
+    decision = (await streams.take_sequences(connection, streams.DECISIONS, 1))[0]
+    await connection.execute(
+        update(_T).where(_T.c.recommendation_id == recommendation_id).values(**values, sequence=change)
+    )
+    await connection.execute(
+        insert(recommendation_events).values(
+            sequence=decision,
+            recommendation_id=recommendation_id,
+            from_state=from_state.value,
+            to_state=to_state.value,
+            decided_by=decided_by,
+            reasons=reasons_to_json(reasons),
+            as_of=as_of,
+        )
+    )
+    await streams.notify(connection, streams.RECOMMENDATIONS)
+    await streams.notify(connection, streams.DECISIONS)
+    return True
+
+
+async def put_back(
+    connection: AsyncConnection,
+    owner: str,
+    recommendation_id: UUID,
+    delay_seconds: float,
+    wait_for_market: datetime | None = None,
+) -> None:
+    """Gives a claim back, not to be taken before a delay, or before market time passes `wait_for_market`."""
+    await connection.execute(
+        update(_T)
+        .where(_T.c.recommendation_id == recommendation_id, _T.c.lease_owner == owner)
+        .values(
+            lease_owner=None,
+            lease_expires_at=None,
+            not_before=func.clock_timestamp() + _seconds(delay_seconds) if delay_seconds else None,
+            wait_for_market=wait_for_market,
+            delays=_T.c.delays + 1,
+        )
+    )
+
+
+async def release_all(connection: AsyncConnection, owner: str) -> None:
+    """Gives every claim of this process back, so that another takes them at once."""
+    await connection.execute(
+        update(_T).where(_T.c.lease_owner == owner).values(lease_owner=None, lease_expires_at=None)
+    )
+    await streams.notify(connection, streams.RECOMMENDATIONS)
+
+
+async def wake_order(connection: AsyncConnection) -> None:
+    """Lets items that wait for their order's fate be looked at now; the executor has news."""
+    await connection.execute(
+        update(_T)
+        .where(_T.c.state == RecommendationState.EXECUTING.value, _T.c.not_before.is_not(None))
+        .values(not_before=None)
+    )
+
+
+async def stage_as_of(connection: AsyncConnection, stage: str) -> datetime | None:
+    """A stage's watermark time."""
+    query = select(watermarks.c.as_of).where(watermarks.c.stage == stage)
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
+async def machine_time(connection: AsyncConnection) -> datetime:
+    """The database's clock."""
+    now: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+    return now
+
+
+async def reviews_begun(connection: AsyncConnection, as_of: datetime) -> int:
+    """BUY ideas whose review began at this market time."""
+    query = (
+        select(func.count())
+        .select_from(recommendation_events.join(_T))
+        .where(
+            recommendation_events.c.to_state == RecommendationState.IN_REVIEW.value,
+            recommendation_events.c.as_of == as_of,
+            _T.c.side == Side.BUY.value,
+        )
+    )
+    count: int = (await connection.execute(query)).scalar_one()
+    return count
+
+
+async def advance_own_watermark(connection: AsyncConnection, granularity: int) -> None:
+    """Moves the orchestrator's watermark to the newest bar whose recommendations are all terminal."""
+    bridge = await stage_as_of(connection, "bridge")
+    if bridge is None:
+        return
+    oldest = (await connection.execute(select(func.min(_T.c.as_of)).where(_T.c.state.in_(_OPEN)))).scalar_one()
+    own = await stage_as_of(connection, "orchestrator")
+    mark = bridge
+    if oldest is not None and oldest <= bridge:
+        mark = datetime.fromtimestamp(oldest.timestamp() - granularity, oldest.tzinfo)
+    if own is None or mark > own:
+        head = (await connection.execute(select(func.max(recommendation_events.c.sequence)))).scalar_one() or 0
+        await streams.advance_watermark(connection, "orchestrator", mark, head)
