@@ -128,9 +128,10 @@ def _read_once(path: Path, limit: int) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ModelRefused(RefusedBecause.FILE_UNREADABLE, f"{path.name}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ModelRefused(RefusedBecause.FILE_UNREADABLE, f"{path.name} is not a regular file")
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ModelRefused(RefusedBecause.FILE_UNREADABLE, f"{path.name} is not a regular file")
         content = file.read(limit + 1)
     if len(content) > limit:
         raise ModelRefused(RefusedBecause.FILE_TOO_LARGE, f"{path.name} is larger than {limit} bytes")

@@ -1,0 +1,98 @@
+"""Training: the same input gives the same model, later bars never teach, and what cannot be learned is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from svc_signal.artifact import model_version
+from svc_signal.labels import LabelRule
+from svc_signal.sampling import correct_for_prior
+from svc_signal.training import TrainedModel, TrainingRefused, TrainingSettings, train
+from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
+
+
+def quiet(step: str, share: float) -> None:
+    assert step and 0.0 <= share <= 1.0
+
+
+def test_equal_candles_and_settings_give_equal_predictions(
+    small_model: TrainedModel, small_settings: TrainingSettings
+) -> None:
+    again = train(dict(reversed(synthetic(3, 1500).items())), small_settings, quiet)
+    assert again.predictions_sha256 == small_model.predictions_sha256
+    assert model_version(again) == model_version(small_model)
+    assert again.choice == small_model.choice and again.folds == small_model.folds
+    other = train(synthetic(3, 1500), replace(small_settings, seed=52), quiet)
+    assert other.predictions_sha256 != small_model.predictions_sha256
+
+
+def test_report_says_what_was_learned_from(small_model: TrainedModel) -> None:
+    assert small_model.train_from == FIRST_BAR * HOUR
+    assert small_model.train_to == (FIRST_BAR + 1500) * HOUR
+    assert small_model.products == ("BTC-USD", "C01-USD", "C02-USD")
+    assert small_model.shares.sum() == pytest.approx(1.0)
+    assert small_model.reference_bins.shape == (51, 9)
+    assert (np.diff(small_model.reference_bins) >= 0).all()
+    assert small_model.self_test_rows.shape == (16, 51)
+    begins = [fold.begin for fold in small_model.folds]
+    assert begins == sorted(begins) and len(begins) == 2
+    assert all(fold.rows > 0 and fold.log_loss > 0 for fold in small_model.folds)
+    assert f"{datetime.fromtimestamp(small_model.train_to, UTC):%Y%m%d}" in model_version(small_model)
+
+
+def test_probabilities_are_near_the_class_shares_on_a_random_walk(small_model: TrainedModel) -> None:
+    mean = correct_for_prior(small_model.estimator.predict_proba(small_model.self_test_rows), small_model.shares).mean(
+        axis=0
+    )
+    assert mean == pytest.approx(small_model.shares, abs=0.15)
+
+
+def test_a_held_out_block_does_not_teach_its_own_fold(small_settings: TrainingSettings) -> None:
+    one_fold = replace(small_settings, folds=1, held_out_share=0.3)
+    candles = synthetic(3, 1500)
+    before = train(candles, one_fold, quiet).folds[0]
+    cut = (FIRST_BAR + 1050) * HOUR
+    assert before.begin == cut
+    rng = np.random.default_rng(9)
+    changed = {
+        name: replace(rows, volume=np.where(rows.start >= cut, rng.permutation(rows.volume), rows.volume))
+        for name, rows in candles.items()
+    }
+    after = train(changed, one_fold, quiet).folds[0]
+    # Labels and what was learned are equal, so the prior's loss is too; the answers on changed rows are not.
+    assert after.train_rows == before.train_rows
+    assert after.prior_log_loss == before.prior_log_loss
+    assert after.log_loss != before.log_loss
+
+
+def test_a_future_that_is_leaked_would_be_seen(small_settings: TrainingSettings) -> None:
+    """Volume that tells the coming move lifts the measured AUC: the harness can see a leak."""
+    honest = synthetic(3, 2500, seed=21)
+    leaking = {}
+    for name, rows in honest.items():
+        coming = np.log(np.roll(rows.close, -12) / rows.close)
+        leaking[name] = replace(rows, volume=rows.volume * np.exp(np.clip(60.0 * coming, -3, 3)))
+    settings = replace(small_settings, folds=1)
+    auc = [train(candles, settings, quiet).folds[0].auc_up_down for candles in (honest, leaking)]
+    assert auc[0] is not None and auc[1] is not None
+    assert abs(auc[0] - 0.5) < 0.1
+    assert auc[1] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("bars", "settings", "reason"),
+    [
+        (0, TrainingSettings(), "NO_CANDLES"),
+        (700, TrainingSettings(), "TOO_FEW_ROWS"),
+        (1500, TrainingSettings(label=LabelRule(fee_ratio=0.9)), "TOO_FEW_ROWS"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(bars: int, settings: TrainingSettings, reason: str) -> None:
+    candles = {name: rows.take(np.arange(bars)) for name, rows in synthetic(2, 1500).items()}
+    with pytest.raises(TrainingRefused) as caught:
+        train(candles, settings, quiet)
+    assert caught.value.reason == reason
