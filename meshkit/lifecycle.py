@@ -35,6 +35,7 @@ class Service:
         self.spec = spec
         self.port = 0
         self.exit_code = EXIT_DRAINED
+        self.stopped = False
         names = [registration.full_name for registration in spec.servicers]
         ready = Group(["", *names], spec.ready)
         entries = Group([f"{name}/entries" for name in names], spec.entries, needs=ready)
@@ -69,6 +70,7 @@ class Service:
             await self._drain(tasks)
             hurry.cancel()
         await self._close()
+        self.stopped = True
         self.kit.log.info("stopped", exit_code=self.exit_code)
         return self.exit_code
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from opentelemetry import context as context_api
 from opentelemetry import trace
 
 from meshkit import identity
@@ -33,22 +34,21 @@ class TelemetryInterceptor(Around):
             call.method.lstrip("/"), context=extract(call.metadata), kind=trace.SpanKind.SERVER
         )
         code = "OK"
-        # The span is made current by hand: use_span would record exceptions, and their text, as span events.
+        # Attached and never detached: each RPC has a context of its own, and a generator whose reader left may be closed
+        # in another one, where detaching would fail.
+        context_api.attach(trace.set_span_in_context(span))
         try:
-            with trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
-                try:
-                    yield
-                    code = _NAMES.get(_number(context.code()), "UNKNOWN")
-                except (asyncio.CancelledError, GeneratorExit):
-                    code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
-                    raise
-                except BaseException:
-                    code = _NAMES.get(_number(context.code()) or 2, "UNKNOWN")
-                    raise
-                finally:
-                    self._record(call, code, time.monotonic() - started)
+            yield
+            code = _NAMES.get(_number(context.code()), "UNKNOWN")
+        except (asyncio.CancelledError, GeneratorExit):
+            code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
+            raise
+        except BaseException:
+            code = _NAMES.get(_number(context.code()) or 2, "UNKNOWN")
+            raise
         finally:
             metrics.server_in_flight.add(-1, method)
+            self._record(call, code, time.monotonic() - started)
             span.set_attribute("rpc.grpc.status_code", grpc.StatusCode[code].value[0])
             if code in _SERVER_FAULTS:
                 span.set_status(trace.StatusCode.ERROR, code)

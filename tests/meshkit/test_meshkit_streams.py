@@ -1,0 +1,328 @@
+"""Work streams: credit, item errors, heartbeats, draining, reconnect and resend; both ends over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+
+from meshkit import errors
+from meshkit.kit import Kit
+from meshkit.stream import AnswerFrames, AskFrames, ItemStream, answer_items, asking
+from tests.meshkit.toys import TOY_NAME, Behaviour, bare, eventually, settings, toy_running
+
+
+def answer_frames(toy: Any) -> AnswerFrames[Any, Any]:
+    pb = toy.pb
+
+    def item_error(frame: Any, error: errors.MeshError) -> Any:
+        fault = pb.Fault(key=frame.ask.key, code=errors.code_number(error), reason=error.reason, message=error.message)
+        return pb.Response(fault=fault)
+
+    return AnswerFrames(
+        is_opening=lambda frame: bool(frame.WhichOneof("frame") == "open"),
+        key_of=lambda frame: str(frame.ask.key),
+        opened=lambda credit: pb.Response(opened=credit),
+        heartbeat=lambda: pb.Response(heartbeat=True),
+        draining=lambda seconds: pb.Response(draining=True),
+        item_error=item_error,
+        traceparent_of=lambda frame: str(frame.ask.traceparent),
+    )
+
+
+def ask_frames(toy: Any) -> AskFrames[Any, Any]:
+    pb = toy.pb
+
+    def kind(frame: Any) -> str | None:
+        found: str | None = frame.WhichOneof("frame")
+        return found
+
+    def with_traceparent(frame: Any, traceparent: str) -> Any:
+        frame.ask.traceparent = traceparent
+        return frame
+
+    def error_of(frame: Any) -> errors.MeshError | None:
+        fault = frame.fault
+        return errors.rebuild(fault.code, fault.reason, fault.message) if kind(frame) == "fault" else None
+
+    return AskFrames(
+        opening=lambda: pb.Request(open=True),
+        is_opened=lambda frame: int(frame.opened) if kind(frame) == "opened" else None,
+        key_of=lambda frame: str(frame.answer.key or frame.fault.key),
+        is_heartbeat=lambda frame: kind(frame) == "heartbeat",
+        is_draining=lambda frame: kind(frame) == "draining",
+        error_of=error_of,
+        heartbeat=lambda: pb.Request(heartbeat=True),
+        with_traceparent=with_traceparent,
+    )
+
+
+def ask(toy: Any, key: str, text: str = "") -> Any:
+    return toy.pb.Request(ask=toy.pb.Ask(key=key, text=text))
+
+
+class Worker:
+    """Handles items of the toy stream and records how."""
+
+    def __init__(self, toy: Any, credit: int = 3, heartbeat_seconds: float = 5.0) -> None:
+        self.toy = toy
+        self.credit = credit
+        self.heartbeat_seconds = heartbeat_seconds
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.running = 0
+        self.most = 0
+        self.seen: Counter[str] = Counter()
+        self.traces: list[str] = []
+        self.kit: Kit[Any] | None = None
+
+    def behaviour(self) -> Behaviour:
+        return Behaviour(work=self.work)
+
+    async def work(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        assert self.kit is not None
+        async for frame in answer_items(
+            requests,
+            self.handle,
+            frames=answer_frames(self.toy),
+            kit=self.kit,
+            max_in_flight=self.credit,
+            heartbeat_seconds=self.heartbeat_seconds,
+        ):
+            yield frame
+
+    async def handle(self, frame: Any) -> Any:
+        self.seen[frame.ask.key] += 1
+        self.traces.append(frame.ask.traceparent)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await self.gate.wait()
+            if frame.ask.text == "break":
+                raise RuntimeError("hunter2")
+            if frame.ask.text == "refuse":
+                raise errors.FailedPrecondition("NOT_HELD", "nothing held")
+            return self.toy.pb.Response(answer=self.toy.pb.Answer(key=frame.ask.key, text=frame.ask.text))
+        finally:
+            self.running -= 1
+
+
+@contextlib.asynccontextmanager
+async def streaming(toy: Any, port: int) -> AsyncIterator[ItemStream[Any, Any]]:
+    """A client's ItemStream, running."""
+    kit: Kit[Any] = Kit(settings(service_name="client"))
+    stub = toy.rpc.ToyServiceStub(kit.channel(f"127.0.0.1:{port}", TOY_NAME))
+    stream: ItemStream[Any, Any] = ItemStream("toy", stub.Work, ask_frames(toy), kit, silence_seconds=10.0)
+    task = asyncio.ensure_future(stream.run())
+    try:
+        yield stream
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await kit.close()
+
+
+@contextlib.asynccontextmanager
+async def worker_running(toy: Any, worker: Worker, **changes: Any) -> AsyncIterator[Any]:
+    async with toy_running(toy, worker.behaviour(), **changes) as service:
+        worker.kit = service.kit
+        yield service
+
+
+async def test_items_run_at_once_within_credit_and_answers_find_their_asker(toy: Any) -> None:
+    worker = Worker(toy, credit=3)
+    async with worker_running(toy, worker) as service, streaming(toy, service.port) as stream:
+        worker.gate.clear()
+        asks = [asyncio.ensure_future(stream.ask(f"k{n}", ask(toy, f"k{n}", f"t{n}"), 10)) for n in range(20)]
+        await eventually(lambda: worker.running == 3)
+        worker.gate.set()
+        answers = await asyncio.gather(*asks)
+        assert [answer.answer.text for answer in answers] == [f"t{n}" for n in range(20)]
+        assert worker.most == 3
+        assert set(worker.seen.values()) == {1}
+
+
+async def test_an_items_failure_is_its_own(toy: Any) -> None:
+    worker = Worker(toy)
+    async with worker_running(toy, worker) as service, streaming(toy, service.port) as stream:
+        results = await asyncio.gather(
+            stream.ask("a", ask(toy, "a", "refuse"), 5),
+            stream.ask("b", ask(toy, "b", "break"), 5),
+            stream.ask("c", ask(toy, "c", "fine"), 5),
+            return_exceptions=True,
+        )
+        refused, broken, fine = results
+        assert isinstance(refused, errors.FailedPrecondition)
+        assert refused.reason == "NOT_HELD"
+        assert isinstance(broken, errors.Internal)
+        assert "hunter2" not in str(broken)
+        assert fine.answer.text == "fine"
+        assert (await stream.ask("d", ask(toy, "d"), 5)).answer.key == "d"
+
+
+async def test_items_over_credit_get_an_item_error_and_the_stream_goes_on(toy: Any) -> None:
+    worker = Worker(toy, credit=2)
+    worker.gate.clear()
+    async with worker_running(toy, worker) as service, bare(service.port) as channel:
+        call = toy.rpc.ToyServiceStub(channel).Work()
+        await call.write(toy.pb.Request(open=True))
+        assert (await call.read()).opened == 2
+        for n in range(4):
+            await call.write(ask(toy, f"k{n}"))
+        over = [(await call.read()).fault for _ in range(2)]
+        assert {fault.reason for fault in over} == {"CREDIT_EXCEEDED"}
+        assert {fault.key for fault in over} == {"k2", "k3"}
+        worker.gate.set()
+        assert {(await call.read()).answer.key for _ in range(2)} == {"k0", "k1"}
+        await call.write(ask(toy, "k2"))
+        assert (await call.read()).answer.key == "k2"
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_half_close_waits_for_the_items_that_run(toy: Any) -> None:
+    worker = Worker(toy)
+    worker.gate.clear()
+    async with worker_running(toy, worker) as service, bare(service.port) as channel:
+        call = toy.rpc.ToyServiceStub(channel).Work()
+        await call.write(toy.pb.Request(open=True))
+        await call.write(ask(toy, "k"))
+        await call.done_writing()
+        assert (await call.read()).opened
+        asyncio.get_running_loop().call_later(0.1, worker.gate.set)
+        assert (await call.read()).answer.key == "k"
+        assert await call.read() is grpc.aio.EOF
+
+
+async def test_a_stream_must_be_opened_and_unknown_frames_are_ignored(toy: Any) -> None:
+    worker = Worker(toy)
+    async with worker_running(toy, worker) as service, bare(service.port) as channel:
+        stub = toy.rpc.ToyServiceStub(channel)
+        call = stub.Work()
+        await call.write(ask(toy, "k"))
+        with pytest.raises(grpc.aio.AioRpcError) as found:
+            await call.read()
+        assert errors.from_rpc_error(found.value).reason == "INVALID_POSITION"
+        call = stub.Work()
+        for frame in (toy.pb.Request(open=True), toy.pb.Request(), toy.pb.Request(heartbeat=True), ask(toy, "k")):
+            await call.write(frame)
+        assert (await call.read()).opened
+        assert (await call.read()).answer.key == "k"
+        call.cancel()
+
+
+async def test_an_idle_stream_shows_life(toy: Any) -> None:
+    worker = Worker(toy, heartbeat_seconds=0.05)
+    async with worker_running(toy, worker) as service, bare(service.port) as channel:
+        call = toy.rpc.ToyServiceStub(channel).Work()
+        await call.write(toy.pb.Request(open=True))
+        await call.read()
+        assert (await call.read()).heartbeat
+        assert (await call.read()).heartbeat
+        call.cancel()
+
+
+async def test_a_reader_that_leaves_ends_the_items(toy: Any) -> None:
+    worker = Worker(toy)
+    worker.gate.clear()
+    async with worker_running(toy, worker) as service, bare(service.port) as channel:
+        call = toy.rpc.ToyServiceStub(channel).Work()
+        await call.write(toy.pb.Request(open=True))
+        await call.write(ask(toy, "k"))
+        await eventually(lambda: worker.running == 1)
+        call.cancel()
+        await eventually(lambda: worker.running == 0)
+
+
+async def test_draining_is_announced_and_running_items_are_answered(toy: Any) -> None:
+    worker = Worker(toy)
+    worker.gate.clear()
+    async with worker_running(toy, worker) as service, bare(service.port) as channel:
+        call = toy.rpc.ToyServiceStub(channel).Work()
+        await call.write(toy.pb.Request(open=True))
+        await call.write(ask(toy, "k"))
+        await call.read()
+        await eventually(lambda: worker.running == 1)
+        service.stop()
+        assert (await call.read()).draining
+        worker.gate.set()
+        assert (await call.read()).answer.key == "k"
+        assert await call.read() is grpc.aio.EOF
+
+
+async def test_what_has_no_answer_is_sent_again_after_a_break(toy: Any) -> None:
+    first, second = Worker(toy), Worker(toy)
+    first.gate.clear()
+    async with worker_running(toy, first, drain_seconds=0.0) as service:
+        port = service.port
+        async with streaming(toy, port) as stream:
+            asked = asyncio.ensure_future(stream.ask("k", ask(toy, "k", "again"), 20))
+            await eventually(lambda: first.seen["k"] == 1)
+            service.stop()  # items running when the grace is over are cut off
+            service.stop()
+            await eventually(lambda: service.stopped)
+            assert not asked.done()
+            with pytest.raises(errors.Unavailable):
+                await stream.check()
+            async with worker_running(toy, second, port=port):
+                assert (await asked).answer.text == "again"
+                await stream.check()
+            assert second.seen == {"k": 1}
+
+
+async def test_time_over_tells_whether_the_item_was_sent(toy: Any) -> None:
+    worker = Worker(toy)
+    worker.gate.clear()
+    async with worker_running(toy, worker) as service, streaming(toy, service.port) as stream:
+        with pytest.raises(errors.OutcomeUnknown):
+            asked = asyncio.ensure_future(stream.ask("k", ask(toy, "k"), 1.0))
+            await eventually(lambda: worker.seen["k"] == 1)
+            await asked
+        # The server still works on it, so its credit is still used; a late answer gives it back and disturbs nobody.
+        worker.gate.set()
+        assert (await stream.ask("l", ask(toy, "l"), 5)).answer.key == "l"
+    async with streaming(toy, 9) as stream:
+        with pytest.raises(errors.Unavailable):
+            await stream.ask("k", ask(toy, "k"), 0.3)
+
+
+async def test_the_same_key_cannot_be_asked_twice_at_once_and_waiting_is_bounded(
+    toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "MAX_WAITING", 2)
+    async with streaming(toy, 9) as stream:
+        waiting = [asyncio.ensure_future(stream.ask(key, ask(toy, key), 0.5)) for key in ("a", "b")]
+        await asyncio.sleep(0)
+        with pytest.raises(errors.AlreadyInProgress):
+            await stream.ask("a", ask(toy, "a"), 0.5)
+        with pytest.raises(errors.TooManyInFlight):
+            await stream.ask("c", ask(toy, "c"), 0.5)
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_silent_peer_is_left_and_the_stream_opened_again(toy: Any) -> None:
+    opened = 0
+
+    async def silent(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        nonlocal opened
+        opened += 1
+        yield toy.pb.Response(opened=1)
+        await asyncio.sleep(60)
+
+    async with toy_running(toy, Behaviour(work=silent)) as service, streaming(toy, service.port) as stream:
+        stream._silence = 0.1
+        await eventually(lambda: opened >= 2)
+
+
+async def test_the_askers_trace_reaches_the_item(toy: Any) -> None:
+    worker = Worker(toy)
+    async with worker_running(toy, worker) as service, streaming(toy, service.port) as stream:
+        with service.kit.tracer.start_as_current_span("decision") as span:
+            await stream.ask("k", ask(toy, "k"), 5)
+        assert f"{span.get_span_context().trace_id:032x}" in worker.traces[0]
