@@ -18,7 +18,7 @@ from cli.supervise.embedded_postgres import EmbeddedPostgres
 from cli.supervise.home import MeshHome
 from cli.supervise.instance import bring_down
 from cli.supervise.processes import identity_of
-from cli.supervise.state import ServiceState, read_state
+from cli.supervise.state import ServiceState, Status, read_state
 
 DRIVER = Path(__file__).with_name("supervise_driver.py")
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
@@ -89,6 +89,11 @@ class Mesh:
         assert process is not None
         return process.pid
 
+    def ready_pid(self, name: str) -> int | None:
+        """The pid of a service that is ready, read in one look."""
+        service = self.service(name)
+        return service.process.pid if service.status is Status.READY and service.process else None
+
     def log_of(self, name: str) -> str:
         file = self.home.log_file(name)
         return file.read_text() if file.exists() else ""
@@ -101,12 +106,37 @@ class Mesh:
         bring_down(self.home, self.postgres)
 
 
+def new_mesh() -> Mesh:
+    return Mesh(MeshHome.at(tempfile.mkdtemp(prefix="mesh-test-", dir="/tmp")))
+
+
 @pytest.fixture
 def mesh() -> Iterator[Mesh]:
-    folder = Path(tempfile.mkdtemp(prefix="mesh-test-", dir="/tmp"))
-    running = Mesh(MeshHome.at(folder))
+    running = new_mesh()
     try:
         yield running
     finally:
         running.clean_up()
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(running.home.root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def kept_mesh() -> Iterator[Mesh]:
+    """A state folder for many tests: making a cluster is most of the time of a first start."""
+    kept = new_mesh()
+    kept.home.prepare()
+    try:
+        kept.postgres.start()
+        kept.postgres.stop()
+        yield kept
+    finally:
+        kept.clean_up()
+        shutil.rmtree(kept.home.root, ignore_errors=True)
+
+
+@pytest.fixture
+def mesh_with_books(kept_mesh: Mesh) -> Iterator[Mesh]:
+    """A state folder whose cluster exists already; nothing runs in it before and after the test."""
+    kept_mesh.output.unlink(missing_ok=True)
+    yield kept_mesh
+    kept_mesh.clean_up()

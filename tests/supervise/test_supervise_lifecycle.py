@@ -33,7 +33,7 @@ def test_a_killed_child_is_started_again_and_the_state_says_so(mesh: Mesh) -> No
     mesh.up_and_ready([{"name": "worker", "argv": mesh.SLEEPER}])
     first = mesh.pid_of("worker")
     os.kill(first, signal.SIGKILL)
-    mesh.wait_until(lambda: mesh.service("worker").status is Status.READY and mesh.pid_of("worker") != first)
+    mesh.wait_until(lambda: mesh.ready_pid("worker") not in (None, first))
     assert mesh.service("worker").restarts == 1
     assert mesh.service("worker").last_exit == "killed by SIGKILL"
 
@@ -41,11 +41,12 @@ def test_a_killed_child_is_started_again_and_the_state_says_so(mesh: Mesh) -> No
 def test_five_deaths_park_a_unit_and_leave_the_others_alone(mesh: Mesh) -> None:
     mesh.up_and_ready([{"name": "worker", "argv": mesh.SLEEPER}, {"name": "steady", "argv": mesh.SLEEPER}])
     steady = mesh.pid_of("steady")
-    killed: set[int] = set()
+    killed: set[int | None] = {None}
     for _ in range(5):
-        mesh.wait_until(lambda: mesh.service("worker").status is Status.READY and mesh.pid_of("worker") not in killed)
-        killed.add(mesh.pid_of("worker"))
-        os.kill(mesh.pid_of("worker"), signal.SIGKILL)
+        mesh.wait_until(lambda: mesh.ready_pid("worker") not in killed)
+        pid = mesh.pid_of("worker")
+        killed.add(pid)
+        os.kill(pid, signal.SIGKILL)
     mesh.wait_until(lambda: mesh.service("worker").status is Status.PARKED)
     assert "parked worker killed by SIGKILL; 5 deaths within 60 s" in mesh.text()
     assert mesh.pid_of("steady") == steady

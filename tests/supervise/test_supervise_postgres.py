@@ -17,7 +17,6 @@ from cli.supervise.embedded_postgres import EmbeddedPostgres, socket_folder_for
 from cli.supervise.instance import bring_down
 from cli.supervise.postgres_programs import PostgresFailed
 from cli.supervise.postmaster import find_postmaster, remove_stale_pid_file
-from cli.supervise.state import Status
 
 if TYPE_CHECKING:
     from tests.supervise.conftest import Mesh
@@ -57,8 +56,8 @@ async def test_a_fresh_folder_becomes_a_durable_server_on_a_unix_socket_only(mes
     assert mesh.postgres.address.environment()["DB_HOST"] == str(mesh.home.postgres)
 
 
-async def test_a_live_server_is_adopted_and_a_second_database_made_in_it(mesh: Mesh) -> None:
-    mesh.home.prepare()
+async def test_a_live_server_is_adopted_and_a_second_database_made_in_it(mesh_with_books: Mesh) -> None:
+    mesh = mesh_with_books
     first = mesh.postgres.start()
     assert not mesh.postgres.adopted
     second = EmbeddedPostgres(mesh.home.postgres, mesh.home.log_file("postgres"), 'replay "1" o\'clock')
@@ -70,7 +69,8 @@ async def test_a_live_server_is_adopted_and_a_second_database_made_in_it(mesh: M
     assert not second.stop()
 
 
-async def test_a_server_outlives_the_kill_of_its_supervisor_and_its_books_survive(mesh: Mesh) -> None:
+async def test_a_server_outlives_the_kill_of_its_supervisor_and_its_books_survive(mesh_with_books: Mesh) -> None:
+    mesh = mesh_with_books
     plan: list[dict[str, object]] = [
         {"name": "postgres", "postgres": True},
         {"name": "worker", "argv": mesh.SLEEPER, "depends_on": ["postgres"]},
@@ -93,7 +93,8 @@ async def test_a_server_outlives_the_kill_of_its_supervisor_and_its_books_surviv
     assert mesh.gone(server)
 
 
-async def test_a_killed_server_is_started_again_by_the_supervisor_and_stopped_last(mesh: Mesh) -> None:
+async def test_a_killed_server_is_started_again_by_the_supervisor_and_stopped_last(mesh_with_books: Mesh) -> None:
+    mesh = mesh_with_books
     supervisor = mesh.up_and_ready(
         [
             {"name": "postgres", "postgres": True},
@@ -102,7 +103,7 @@ async def test_a_killed_server_is_started_again_by_the_supervisor_and_stopped_la
     )
     first, worker = mesh.pid_of("postgres"), mesh.pid_of("worker")
     os.kill(first, signal.SIGKILL)
-    mesh.wait_until(lambda: mesh.service("postgres").status is Status.READY and mesh.pid_of("postgres") != first)
+    mesh.wait_until(lambda: mesh.ready_pid("postgres") not in (None, first))
     assert await ask(mesh.postgres, "SELECT 1") == 1
     assert mesh.pid_of("worker") == worker
     supervisor.terminate()
@@ -111,8 +112,8 @@ async def test_a_killed_server_is_started_again_by_the_supervisor_and_stopped_la
     assert find_postmaster(mesh.home.postgres) is None
 
 
-async def test_a_session_left_by_a_killed_server_does_not_stop_the_next(mesh: Mesh) -> None:
-    mesh.home.prepare()
+async def test_a_session_left_by_a_killed_server_does_not_stop_the_next(mesh_with_books: Mesh) -> None:
+    mesh = mesh_with_books
     first = mesh.postgres.start()
     address = mesh.postgres.address
     holder = await asyncpg.connect(host=address.host, user=address.user, database=address.dbname, timeout=10)
@@ -124,8 +125,8 @@ async def test_a_session_left_by_a_killed_server_does_not_stop_the_next(mesh: Me
     assert await ask(mesh.postgres, "SELECT 1") == 1
 
 
-def test_a_stale_pid_file_that_names_a_stranger_is_no_server(mesh: Mesh) -> None:
-    mesh.home.prepare()
+def test_a_stale_pid_file_that_names_a_stranger_is_no_server(mesh_with_books: Mesh) -> None:
+    mesh = mesh_with_books
     mesh.postgres.start()
     pid_file = mesh.home.postgres / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
