@@ -16,7 +16,7 @@ from exchange_sim.times import SECOND_US
 
 DAY_SECONDS = 86_400
 TRADE_SPACING_SECONDS = 10
-_LEG_STEP = Decimal("0.00000001")
+_SIZE_STEP = Decimal("0.00000001")
 
 
 class BarSource(Protocol):
@@ -163,23 +163,11 @@ class BarMarket:
         offset_us, bar = at_us - start * SECOND_US, self._source.bar(product_id, start)
         if bar is None or offset_us == 0:
             return
-        piece = self._on_grid(product_id, partial(bar, self._source.step * SECOND_US, offset_us))
+        piece = _on_grid(bar, partial(bar, self._source.step * SECOND_US, offset_us), self._products[product_id])
         bucket = start // granularity * granularity
         if found and found[-1].start == bucket:
             piece = fold(bucket, (found.pop(), piece))
         found.append(Candle(bucket, piece.open, piece.high, piece.low, piece.close, piece.volume))
-
-    def _on_grid(self, product_id: str, piece: Candle) -> Candle:
-        """Turning points come from the bar itself; only the price in mid-leg needs rounding."""
-        bar = self._source.bar(product_id, piece.start)
-        tick = self._products[product_id].price_increment
-
-        def rounded(price: Decimal) -> Decimal:
-            exact = bar is not None and price in (bar.open, bar.high, bar.low, bar.close)
-            return price if exact else _nearest(price, tick)
-
-        prices = [rounded(price) for price in (piece.open, piece.high, piece.low, piece.close)]
-        return Candle(piece.start, prices[0], max(prices), min(prices), prices[3], piece.volume)
 
     def _last_price(self, product: Product, at_us: int) -> Decimal | None:
         step = self._source.step
@@ -190,14 +178,24 @@ class BarMarket:
             return None if before is None else before.close
         offset_us = at_us - start * SECOND_US
         price = price_at(bar, step * SECOND_US, offset_us)
-        return price if offset_us == 0 else _nearest(price, product.price_increment)
+        return _rounded(bar, price, product)
 
     def _trade_size(self, product: Product, at: int) -> Decimal:
         step = self._source.step
         bar = self._source.bar(product.product_id, at // step * step)
         share = Decimal(TRADE_SPACING_SECONDS) / Decimal(step)
-        return ZERO if bar is None else floor_to(bar.volume * share, _LEG_STEP)
+        return ZERO if bar is None else floor_to(bar.volume * share, _SIZE_STEP)
 
 
-def _nearest(price: Decimal, tick: Decimal) -> Decimal:
-    return EXACT.multiply((price / tick).to_integral_value(rounding=ROUND_HALF_EVEN), tick)
+def _rounded(bar: Candle, price: Decimal, product: Product) -> Decimal:
+    """The bar's own prices are what they are; one in between goes to the grid, within the bar."""
+    if price in (bar.open, bar.high, bar.low, bar.close):
+        return price
+    tick = product.price_increment
+    nearest = EXACT.multiply((price / tick).to_integral_value(rounding=ROUND_HALF_EVEN), tick)
+    return min(max(nearest, bar.low), bar.high)
+
+
+def _on_grid(bar: Candle, piece: Candle, product: Product) -> Candle:
+    prices = [_rounded(bar, price, product) for price in (piece.open, piece.high, piece.low, piece.close)]
+    return Candle(piece.start, prices[0], max(prices), min(prices), prices[3], piece.volume)

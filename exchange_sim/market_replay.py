@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -20,6 +21,14 @@ from exchange_sim.products import Product, derived, listed
 from exchange_sim.times import SECOND_US
 
 _VALUES = ("open", "high", "low", "close", "volume")
+_SCHEMA = pa.schema(
+    [
+        pa.field("product_id", pa.string(), nullable=False),
+        pa.field("granularity", pa.string(), nullable=False),
+        pa.field("start", pa.timestamp("us", tz="UTC"), nullable=False),
+        *(pa.field(name, pa.float64(), nullable=False) for name in _VALUES),
+    ]
+)
 
 
 class UnusableFile(Exception):
@@ -82,14 +91,16 @@ class ReplayBars:
 
 
 def _read(path: Path, product_ids: Sequence[str]) -> Any:
-    columns = ["product_id", "granularity", "start", *_VALUES]
+    filters = [("product_id", "in", list(product_ids))] if product_ids else None
     try:
-        filters = [("product_id", "in", list(product_ids))] if product_ids else None
-        table = pq.read_table(path, columns=columns, filters=filters)
-    except (OSError, ValueError, KeyError) as error:
+        table = pq.read_table(path, columns=_SCHEMA.names, filters=filters).select(_SCHEMA.names).cast(_SCHEMA)
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         raise UnusableFile(f"{path}: {error}") from error
     if table.num_rows == 0:
         raise UnusableFile(f"{path}: no candles of {', '.join(product_ids) or 'any product'}")
+    for name in _VALUES:
+        if not pc.all(pc.is_finite(table.column(name))).as_py():
+            raise UnusableFile(f"{path}: {name} has values that are no numbers")
     return table
 
 
@@ -104,7 +115,7 @@ def _series(path: Path, table: Any, product_id: str, step: int) -> _Series:
     rows = table.filter(pc.equal(table.column("product_id"), product_id))
     if rows.num_rows == 0:
         raise UnusableFile(f"{path}: no candles of {product_id}")
-    starts_us = rows.column("start").cast("timestamp[us, tz=UTC]").cast("int64").to_pylist()
+    starts_us = rows.column("start").cast(pa.int64()).to_pylist()
     starts = [us // SECOND_US for us in starts_us]
     if any(us % (step * SECOND_US) for us in starts_us) or any(b <= a for a, b in pairwise(starts)):
         raise UnusableFile(f"{path}: {product_id} is not strictly ascending on its grid")
