@@ -55,7 +55,7 @@ class Thresholds:
     theta_sell: float
 
 
-EXERCISE_THRESHOLDS: Final = Thresholds(theta_buy=0.10, theta_sell=0.30)
+EXERCISE_THRESHOLDS: Final = Thresholds(theta_buy=0.12, theta_sell=0.27)
 """Each side about a tenth of real hourly bars; selling needs more, as the cost rule turns rises into
 NEUTRAL."""
 

@@ -1,8 +1,8 @@
 """Chooses the entry threshold a model may trade with, from held-out rows it did not learn from.
 
-The smallest theta whose net return after the account's cost has a block-bootstrap 5 % quantile above zero; if
-none has, theta is 1, which no edge reaches: the model then never opens a position. The rule for leaving
-stays, because getting out must not depend on an edge.
+The smallest theta whose net return after the account's cost has a block-bootstrap 5 % quantile above zero. If
+none has, both thresholds are 1, which no edge reaches: the model then always says HOLD, and what is held is
+closed by the operator or by a model with evidence.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from svc_signal.decision import Thresholds
 
 THETA_GRID: Final = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 THETA_SELL: Final = 0.10
-NO_ENTRY: Final = 1.0
+ALWAYS_HOLD: Final = Thresholds(1.0, 1.0)
 _BLOCK_BARS = 168
 _DRAWS = 1_000
 _QUANTILE = 0.05
@@ -53,7 +53,7 @@ class ThresholdChoice:
 
     @property
     def has_evidence(self) -> bool:
-        return self.thresholds.theta_buy < NO_ENTRY
+        return self.thresholds != ALWAYS_HOLD
 
 
 def choose_thresholds(held_out: HeldOut, round_trip_cost: float, seed: int) -> ThresholdChoice:
@@ -65,7 +65,8 @@ def choose_thresholds(held_out: HeldOut, round_trip_cost: float, seed: int) -> T
         for row, theta in enumerate(THETA_GRID)
     )
     passing = [result.theta for result in results if result.quantile_05 > 0.0]
-    return ThresholdChoice(Thresholds(min(passing, default=NO_ENTRY), THETA_SELL), results)
+    chosen = Thresholds(min(passing), THETA_SELL) if passing else ALWAYS_HOLD
+    return ThresholdChoice(chosen, results)
 
 
 def _net_returns(held_out: HeldOut, round_trip_cost: float) -> tuple[FloatArray, FloatArray]:

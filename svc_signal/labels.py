@@ -54,10 +54,15 @@ def label(grid: Grid, sigma: FloatArray, ready: BoolArray, rule: LabelRule) -> I
     sparse."""
     barrier = rule.barrier_width * sigma
     touched = _first_touch(grid, barrier, rule.horizon_bars)
-    pays = barrier > rule.round_trip_cost + rule.margin_ratio
-    decided = np.where((touched == Outcome.UP) & ~pays, int(Outcome.NEUTRAL), touched)
+    decided = np.where((touched == Outcome.UP) & ~pays(barrier, rule), int(Outcome.NEUTRAL), touched)
     usable = ready & np.isfinite(sigma) & _whole_future(grid, rule.horizon_bars)
     return np.where(usable, decided, NO_LABEL)
+
+
+def pays(barrier: FloatArray, rule: LabelRule) -> BoolArray:
+    """True where a move to the barrier covers the round trip and the margin, so that the row may be UP at
+    all."""
+    return np.asarray(barrier > rule.round_trip_cost + rule.margin_ratio)
 
 
 def _first_touch(grid: Grid, barrier: FloatArray, horizon: int) -> IntArray:

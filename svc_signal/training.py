@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from svc_signal.candles import BoolArray, CandleArrays, FloatArray, IntArray
 from svc_signal.evidence import HeldOut, ThresholdChoice, choose_thresholds
 from svc_signal.features.cleaning import Grid, clean
-from svc_signal.labels import NO_LABEL, LabelRule, Outcome, barrier_sigma, label
+from svc_signal.labels import NO_LABEL, LabelRule, Outcome, barrier_sigma, label, pays
 from svc_signal.sampling import CLASSES, balanced_weights, class_shares, correct_for_prior, thinned
 from svc_signal.serving import grid_stage
 
@@ -69,7 +69,11 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True)
 class FoldReport:
-    """One held-out block; times are unix seconds of bar opens, losses are over the model's three classes."""
+    """One held-out block from `begin` to `end` (unix seconds); losses are over the model's three classes.
+
+    `auc_up_down` ranks UP against DOWN by the edge, among rows whose barrier pays the round trip: elsewhere
+    the cost rule leaves no UP, and telling calm from wild hours would look like knowing the direction.
+    """
 
     begin: int
     end: int
@@ -197,6 +201,7 @@ def _fold(table: _Table, begin: int, end: int, settings: TrainingSettings) -> tu
         edge[asked] = probabilities[:, Outcome.UP] - probabilities[:, Outcome.DOWN]
     outcomes = table.labels[asked]
     matured = outcomes != NO_LABEL
+    payable = (table.labels != NO_LABEL) & pays(table.barrier, settings.label)
     report = FoldReport(
         begin=int(table.grid.start[begin]),
         end=int(table.grid.start[end - 1]) + settings.granularity,
@@ -204,7 +209,7 @@ def _fold(table: _Table, begin: int, end: int, settings: TrainingSettings) -> tu
         rows=int(matured.sum()),
         log_loss=_log_loss(probabilities[matured], outcomes[matured]),
         prior_log_loss=_log_loss(np.tile(shares, (int(matured.sum()), 1)), outcomes[matured]),
-        auc_up_down=_auc(edge[asked][matured], outcomes[matured]),
+        auc_up_down=_auc(edge[asked & payable], table.labels[asked & payable]),
     )
     return edge[:, begin:end], report
 

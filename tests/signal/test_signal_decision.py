@@ -17,7 +17,7 @@ from svc_signal.decision import (
     Thresholds,
     decide,
 )
-from svc_signal.evidence import NO_ENTRY, THETA_GRID, HeldOut, choose_thresholds
+from svc_signal.evidence import ALWAYS_HOLD, THETA_GRID, HeldOut, choose_thresholds
 
 LIMITS = Thresholds(0.25, 0.10)
 COST = 0.019
@@ -110,8 +110,11 @@ def test_threshold_is_the_smallest_with_evidence() -> None:
 def test_without_skill_or_with_too_high_cost_nothing_is_bought(skill: float, cost: float) -> None:
     choice = choose_thresholds(held_out(skill), cost, seed=1)
     assert not choice.has_evidence
-    assert choice.thresholds.theta_buy == NO_ENTRY
+    assert choice.thresholds == ALWAYS_HOLD
     assert len(choice.results) == len(THETA_GRID)
+    for down, up in ((0.01, 0.98), (0.98, 0.01)):
+        found = decide(Probabilities(down, 0.01, up), 0.5, 0.0, choice.thresholds, Profile.EVIDENCE)
+        assert found.side is SignalSide.HOLD
 
 
 def test_costs_are_charged_on_both_sides() -> None:

@@ -1,0 +1,203 @@
+"""SignalService: the bar's decisions on demand, the stored signals, and the model behind them."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from meshkit import paging, watch
+from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
+from meshkit.kit import Kit
+from meshkit.serve import Check, Registration, ServiceSpec, Task
+from schema import streams
+from svc_signal import store
+from svc_signal.decider import Decider
+from svc_signal.decision import EXERCISE_THRESHOLDS
+from svc_signal.features.definition import feature_set_hash
+from svc_signal.loading import limit_native_threads
+from svc_signal.manifest import canonical
+from svc_signal.modelkeeper import ModelKeeper
+from svc_signal.settings import SignalSettings
+from svc_signal.wire import parse_generate, parse_get, parse_list, signal_message
+from tradekit import services, wire
+from tradekit.bars import utc
+from tradekit.states import Profile, SignalSide
+from trading.signal.v1 import signal_service_pb2 as pb
+from trading.signal.v1 import signal_service_pb2_grpc as pb_grpc
+
+HEARTBEAT_SECONDS = 5.0
+
+
+class SignalServicer(pb_grpc.SignalServiceServicer):
+    """The RPCs of the signal service."""
+
+    def __init__(
+        self, settings: SignalSettings, kit: Kit[SignalSettings], keeper: ModelKeeper, decider: Decider
+    ) -> None:
+        self._settings = settings
+        self._kit = kit
+        self._keeper = keeper
+        self._decider = decider
+
+    async def GenerateSignals(self, request: pb.GenerateSignalsRequest, context: Any) -> pb.GenerateSignalsResponse:
+        """Decides a complete bar now, or gives what was decided. A bar is its own idempotency key."""
+        order = parse_generate(request, self._settings.products, self._settings.granularity_seconds)
+        if self._keeper.model is None:
+            refusal = self._keeper.refusal
+            raise FailedPrecondition(
+                "MODEL_UNAVAILABLE", f"no model serves: {refusal.detail if refusal else 'loading'}"
+            )
+        async with self._kit.engine.connect() as connection:
+            market = await streams.read_watermark(connection, "market")
+            own = await streams.read_watermark(connection, store.STAGE)
+        if market is None:
+            raise Unavailable("STALE_DATA", "no bar is complete yet; the market service has not reported one")
+        as_of = order.as_of or market.as_of
+        if as_of > market.as_of:
+            raise InvalidRequest(
+                [Violation("as_of", "NOT_CLOSED", f"is {as_of}; the newest complete bar closed at {market.as_of}")]
+            )
+        if own is not None and as_of <= own.as_of:
+            rows = await self._stored(as_of)
+        else:
+            # In order, so that no bar is passed by; the bars before it are decided first.
+            await self._decider.catch_up(as_of)
+            rows = await self._stored(as_of)
+        wanted = set(order.product_ids or self._settings.products)
+        return pb.GenerateSignalsResponse(
+            signals=[signal_message(row, False) for row in rows if row["product_id"] in wanted]
+        )
+
+    async def _stored(self, as_of: datetime) -> list[RowMapping]:
+        granularity = self._settings.granularity_seconds
+        start = utc(int(as_of.timestamp()) - granularity)
+        async with self._kit.engine.connect() as connection:
+            return await store.signals_of_bar(connection, self._settings.run_id, granularity, start)
+
+    async def GetSignal(self, request: pb.GetSignalRequest, context: Any) -> pb.GetSignalResponse:
+        """One signal with all its features."""
+        wanted = parse_get(request)
+        async with self._kit.engine.connect() as connection:
+            row = await store.get_signal(connection, wanted)
+        if row is None:
+            raise NotFound("signal", wanted)
+        return pb.GetSignalResponse(signal=signal_message(row, True))
+
+    async def ListSignals(self, request: pb.ListSignalsRequest, context: Any) -> pb.ListSignalsResponse:
+        """A page, newest first."""
+        wanted = parse_list(request)
+        position = wanted.page.position
+        before = (datetime.fromisoformat(str(position["as_of"])), str(position["product"])) if position else None
+        async with self._kit.engine.connect() as connection:
+            rows = await store.list_signals(connection, wanted.product_id, wanted.side, before, wanted.page.size + 1)
+        token = ""
+        if len(rows) > wanted.page.size:
+            rows = rows[: wanted.page.size]
+            last = {"as_of": rows[-1]["as_of"].isoformat(), "product": rows[-1]["product_id"]}
+            token = paging.encode(last, scope=f"{request.product_id}|{request.side}")
+        return pb.ListSignalsResponse(signals=[signal_message(row, False) for row in rows], next_page_token=token)
+
+    async def WatchSignals(
+        self, request: pb.WatchSignalsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchSignalsResponse]:
+        """Signals after a sequence, then new ones, with the watermark; BUY and SELL carry their features."""
+        after = request.after_sequence if request.HasField("after_sequence") else await self._head()
+        async with self._kit.notifications.subscribe(streams.SIGNALS) as wakeup:
+            events = watch.follow(
+                self._after,
+                lambda row: int(row["sequence"]),
+                wakeup,
+                after,
+                HEARTBEAT_SECONDS,
+                self._kit.draining,
+                mark=self._mark,
+            )
+            async for event in events:
+                if isinstance(event, watch.Rows):
+                    hold = SignalSide.HOLD.value
+                    signals = [signal_message(row, row["side"] != hold) for row in event.rows]
+                    yield pb.WatchSignalsResponse(batch=pb.SignalBatch(signals=signals))
+                elif isinstance(event, watch.Mark):
+                    mark = wire.watermark_message(event.sign.as_of, event.sign.sequence)
+                    yield pb.WatchSignalsResponse(watermark=mark)
+                elif isinstance(event, watch.Idle):
+                    beat = wire.heartbeat_message(self._kit.clock.now(), event.sequence)
+                    yield pb.WatchSignalsResponse(heartbeat=beat)
+                else:
+                    yield pb.WatchSignalsResponse(draining=wire.draining_message())
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
+        """The serving model, or why there is none."""
+        response = pb.GetModelResponse(
+            feature_set_hash=feature_set_hash(self._settings.granularity_seconds),
+            profile=wire.profile_number(self._settings.decision_profile),
+        )
+        if self._keeper.refusal is not None:
+            response.refusal_code = self._keeper.refusal.code
+            response.refusal_detail = self._keeper.refusal.detail
+        model = self._keeper.model
+        if model is None:
+            return response
+        manifest = model.manifest
+        exercise = self._settings.decision_profile is Profile.EXERCISE
+        thresholds = EXERCISE_THRESHOLDS if exercise else manifest.thresholds
+        response.loaded = True
+        response.model_version = manifest.model_version
+        response.theta_buy, response.theta_sell = thresholds.theta_buy, thresholds.theta_sell
+        response.always_hold = manifest.thresholds.theta_buy >= 1.0
+        response.train_start_time.CopyFrom(wire.timestamp_message(utc(manifest.train_from)))
+        response.train_end_time.CopyFrom(wire.timestamp_message(utc(manifest.train_to)))
+        response.manifest_json = canonical(manifest.document).decode()
+        if self._keeper.loaded_at is not None:
+            response.load_time.CopyFrom(wire.timestamp_message(self._keeper.loaded_at))
+        return response
+
+    async def _after(self, sequence: int, limit: int) -> list[RowMapping]:
+        async with self._kit.engine.connect() as connection:
+            return await store.signals_after(connection, sequence, limit)
+
+    async def _head(self) -> int:
+        async with self._kit.engine.connect() as connection:
+            return await store.head_sequence(connection)
+
+    async def _mark(self) -> streams.StageMark | None:
+        async with self._kit.engine.connect() as connection:
+            return await streams.read_watermark(connection, store.STAGE)
+
+
+async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSpec:
+    """The signal service as meshkit runs it."""
+    limit_native_threads()
+    keeper = ModelKeeper(settings, kit)
+    decider = Decider(settings, kit, keeper)
+
+    async def decide_with_a_model() -> None:
+        # The model first: a bar decided without one would be a HOLD for good.
+        await keeper.refresh()
+        await decider.run()
+
+    async def database_answers() -> None:
+        async with kit.engine.connect() as connection:
+            await streams.read_watermark(connection, store.STAGE)
+
+    async def model_serves() -> None:
+        if keeper.model is None:
+            raise FailedPrecondition("MODEL_UNAVAILABLE", keeper.refusal.detail if keeper.refusal else "loading")
+
+    async def market_followed() -> None:
+        if not decider.following:
+            raise Unavailable("DEPENDENCY_UNAVAILABLE", "the candle stream is not open")
+
+    return ServiceSpec(
+        servicers=[
+            Registration(
+                pb_grpc.add_SignalServiceServicer_to_server,
+                SignalServicer(settings, kit, keeper, decider),
+                services.SIGNAL.full_name,
+            )
+        ],
+        background=[Task("decide-bars", decide_with_a_model), Task("keep-model", keeper.run)],
+        ready=[Check("database", database_answers)],
+        entries=[Check("model", model_serves), Check("market", market_followed)],
+    )

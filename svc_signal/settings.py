@@ -1,0 +1,36 @@
+"""Settings of the signal service."""
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from tradekit import services
+from tradekit.products import quote_currency
+from tradekit.settings import TradingSettings, port_field
+
+
+class SignalSettings(TradingSettings):
+    """Where the model is, what is trusted, and how far a restart catches up."""
+
+    service_name: str = "signal"
+    port: int = port_field(services.SIGNAL)
+    model_dir: Path | None = Field(None, description="folder of balanced_model.joblib and its manifest")
+    model_public_key_file: Path | None = Field(
+        None, description="Ed25519 public key (PEM) that manifests are signed with"
+    )
+    model_manifest_sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="sha256 of the one manifest to trust, beside or without a key"
+    )
+    model_poll_seconds: float = Field(30.0, ge=1, le=3600, description="pace of looking for a new or mended model")
+    catch_up_bars: int = Field(500, ge=1, le=10_000, description="bars decided after a pause; older ones are left out")
+
+    @model_validator(mode="after")
+    def _a_model_needs_trust(self) -> "SignalSettings":
+        if self.model_dir and not (self.model_public_key_file or self.model_manifest_sha256):
+            raise ValueError("MODEL_DIR needs MODEL_PUBLIC_KEY_FILE or MODEL_MANIFEST_SHA256: models are code")
+        return self
+
+    @property
+    def factor_product(self) -> str:
+        """The market factor: BTC in the quote currency of the traded products."""
+        return f"BTC-{quote_currency(self.products[0])}"

@@ -1,0 +1,153 @@
+"""The SQL of the signal service: its signals and models, and the candles it reads."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Double, RowMapping, and_, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schema import streams
+from schema.market import crypto_prices
+from schema.signals import models, trading_signals
+from svc_signal.candle_window import CandleRow
+
+STAGE = "signal"
+_LOCK = 7_406_025
+
+
+async def lock_decisions(connection: AsyncConnection) -> None:
+    """Only one process decides at a time; the others find the signals stored."""
+    await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+
+
+def _floats() -> list[Any]:
+    """Columns of a candle as float64: here prices leave exact numbers, as statistics do not need them."""
+    table = crypto_prices
+    prices = (table.c.open, table.c.high, table.c.low, table.c.close, table.c.volume)
+    start = cast(func.extract("epoch", table.c.start), BigInteger)
+    return [table.c.product_id, start, *(cast(price, Double) for price in prices), table.c.sequence]
+
+
+async def candles_between(
+    connection: AsyncConnection, product_ids: Sequence[str], granularity: int, first: datetime, last: datetime
+) -> list[CandleRow]:
+    """Candles that open in [first, last]."""
+    table = crypto_prices
+    query = select(*_floats()).where(
+        table.c.product_id.in_(product_ids),
+        table.c.granularity == granularity,
+        table.c.start >= first,
+        table.c.start <= last,
+    )
+    return [CandleRow(*row) for row in await connection.execute(query)]
+
+
+async def candles_after(
+    connection: AsyncConnection, product_ids: Sequence[str], granularity: int, sequence: int, limit: int
+) -> list[CandleRow]:
+    """Candles stored after a sequence, in its order."""
+    table = crypto_prices
+    query = (
+        select(*_floats())
+        .where(table.c.sequence > sequence, table.c.product_id.in_(product_ids), table.c.granularity == granularity)
+        .order_by(table.c.sequence)
+        .limit(limit)
+    )
+    return [CandleRow(*row) for row in await connection.execute(query)]
+
+
+async def newest_candle_sequence(connection: AsyncConnection) -> int:
+    """Sequence of the newest candle stored, 0 if there is none."""
+    return (await connection.execute(select(func.max(crypto_prices.c.sequence)))).scalar_one() or 0
+
+
+async def closes_at(
+    connection: AsyncConnection, product_ids: Sequence[str], granularity: int, start: datetime
+) -> dict[str, Any]:
+    """Exact closes of one bar, for the products that have one."""
+    table = crypto_prices
+    query = select(table.c.product_id, table.c.close).where(
+        table.c.product_id.in_(product_ids), table.c.granularity == granularity, table.c.start == start
+    )
+    return {row.product_id: row.close for row in await connection.execute(query)}
+
+
+async def signals_of_bar(
+    connection: AsyncConnection, run_id: str, granularity: int, start: datetime
+) -> list[RowMapping]:
+    """Stored signals of a bar, by product."""
+    table = trading_signals
+    query = (
+        select(table)
+        .where(table.c.run_id == run_id, table.c.granularity == granularity, table.c.bar_start == start)
+        .order_by(table.c.product_id)
+    )
+    return list((await connection.execute(query)).mappings())
+
+
+async def insert_signals(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Signals of one bar; a signal stored before stays as it is."""
+    if not rows:
+        return
+    sequences = await streams.take_sequences(connection, streams.SIGNALS, len(rows))
+    stored = [{**row, "sequence": sequence} for row, sequence in zip(rows, sequences, strict=True)]
+    await connection.execute(insert(trading_signals), stored)
+
+
+async def finish_bar(connection: AsyncConnection, as_of: datetime) -> None:
+    """Moves the watermark past a bar and wakes watchers."""
+    head = (await connection.execute(select(func.max(trading_signals.c.sequence)))).scalar_one() or 0
+    await streams.advance_watermark(connection, STAGE, as_of, head)
+    await streams.notify(connection, streams.SIGNALS)
+
+
+async def get_signal(connection: AsyncConnection, signal_id: UUID) -> RowMapping | None:
+    """One signal, None if there is none."""
+    query = select(trading_signals).where(trading_signals.c.signal_id == signal_id)
+    return (await connection.execute(query)).mappings().one_or_none()
+
+
+async def list_signals(
+    connection: AsyncConnection,
+    product_id: str | None,
+    side: str | None,
+    before: tuple[datetime, str] | None,
+    limit: int,
+) -> list[RowMapping]:
+    """Signals by newest bar, then product; those after position `before`."""
+    table = trading_signals
+    conditions = []
+    if product_id:
+        conditions.append(table.c.product_id == product_id)
+    if side:
+        conditions.append(table.c.side == side)
+    if before:
+        conditions.append(
+            or_(table.c.as_of < before[0], and_(table.c.as_of == before[0], table.c.product_id > before[1]))
+        )
+    query = select(table).where(*conditions).order_by(table.c.as_of.desc(), table.c.product_id).limit(limit)
+    return list((await connection.execute(query)).mappings())
+
+
+async def signals_after(connection: AsyncConnection, sequence: int, limit: int) -> list[RowMapping]:
+    """Signals in the order of their sequence."""
+    table = trading_signals
+    query = select(table).where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
+    return list((await connection.execute(query)).mappings())
+
+
+async def head_sequence(connection: AsyncConnection) -> int:
+    """Sequence of the newest signal, 0 if there is none."""
+    return (await connection.execute(select(func.max(trading_signals.c.sequence)))).scalar_one() or 0
+
+
+async def record_model(connection: AsyncConnection, version: str, manifest: Mapping[str, Any], sha256: str) -> None:
+    """Remembers that a model was loaded."""
+    table = models
+    row = insert(table).values(model_version=version, manifest=dict(manifest), manifest_sha256=sha256)
+    await connection.execute(
+        row.on_conflict_do_update(index_elements=[table.c.model_version], set_={"last_loaded_at": func.now()})
+    )

@@ -1,0 +1,108 @@
+"""Messages ⇄ domain types of the signal service."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import RowMapping
+
+from meshkit.fields import Fields, Page
+from svc_signal.features.definition import NAMES
+from tradekit import wire
+from tradekit.bars import is_on_grid
+from tradekit.reasons import reasons_from_json
+from tradekit.states import Profile, SignalSide
+from trading.common.v1 import trade_pb2
+from trading.signal.v1 import signal_service_pb2 as pb
+
+MOST_PRODUCTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateOrder:
+    """A parsed GenerateSignalsRequest; empty products means all, no as_of means the newest bar."""
+
+    request_id: UUID
+    product_ids: tuple[str, ...]
+    as_of: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFilter:
+    """A parsed ListSignalsRequest."""
+
+    product_id: str | None
+    side: SignalSide | None
+    page: Page
+
+
+def parse_generate(message: pb.GenerateSignalsRequest, followed: tuple[str, ...], granularity: int) -> GenerateOrder:
+    """The order, or InvalidRequest with every violation."""
+    fields = Fields()
+    request_id = fields.uuid("request_id", message.request_id)
+    fields.repeated("product_ids", message.product_ids, high=MOST_PRODUCTS)
+    for index, product in enumerate(message.product_ids[:MOST_PRODUCTS]):
+        known = product in followed
+        fields.check(
+            f"product_ids[{index}]",
+            known,
+            "UNKNOWN_PRODUCT",
+            f"is {product[:40]!r}; followed are {', '.join(followed)}",
+        )
+    as_of = wire.read_time(fields, "as_of", message.as_of, present=message.HasField("as_of"), required=False)
+    if as_of is not None:
+        on_grid = is_on_grid(as_of, granularity)
+        fields.check("as_of", on_grid, "OFF_GRID", f"is {as_of}; must be the close of a bar of {granularity} s")
+    fields.done()
+    return GenerateOrder(request_id, tuple(dict.fromkeys(message.product_ids)), as_of)
+
+
+def parse_get(message: pb.GetSignalRequest) -> UUID:
+    """The signal's id."""
+    fields = Fields()
+    found = fields.uuid("signal_id", message.signal_id)
+    fields.done()
+    return found
+
+
+def parse_list(message: pb.ListSignalsRequest) -> SignalFilter:
+    """The filter and page."""
+    fields = Fields()
+    product = wire.read_product_id(fields, "product_id", message.product_id) if message.product_id else None
+    side = None
+    if message.side:
+        side = wire.read_enum(fields, "side", message.side, pb.SignalSide, "SIGNAL_SIDE", SignalSide)
+    scope = f"{message.product_id}|{message.side}"
+    page = fields.page(message.page_size, message.page_token, default=100, maximum=1000, scope=scope)
+    fields.done()
+    return SignalFilter(product, side, page)
+
+
+def signal_message(row: RowMapping, with_features: bool) -> pb.Signal:
+    """A stored signal."""
+    message = pb.Signal(
+        signal_id=str(row["signal_id"]),
+        product_id=row["product_id"],
+        granularity=row["granularity"],
+        bar_start_time=wire.timestamp_message(row["bar_start"]),
+        as_of=wire.timestamp_message(row["as_of"]),
+        side=wire.enum_number("SIGNAL_SIDE", SignalSide(row["side"]), pb.SignalSide),
+        confidence=row["confidence"],
+        p_down=row["p_down"],
+        p_neutral=row["p_neutral"],
+        p_up=row["p_up"],
+        edge=row["edge"],
+        expected_net=row["expected_net"],
+        sigma_horizon=row["sigma_horizon"],
+        reference_price=wire.amount_message(row["reference_price"]),
+        model_version=row["model_version"],
+        feature_set_hash=row["feature_set_hash"],
+        profile=wire.profile_number(Profile(row["profile"])),
+        reasons=wire.reason_messages(reasons_from_json(row["reasons"])),
+        sequence=row["sequence"],
+    )
+    if with_features:
+        message.features.extend(
+            trade_pb2.FeatureValue(name=name, value=value) for name, value in zip(NAMES, row["features"], strict=False)
+        )
+    return message
