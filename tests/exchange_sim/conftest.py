@@ -113,9 +113,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Simulator]]:
-    """Starts simulators with the given SIM_ settings; all are stopped at the end of the module."""
+    """Starts simulators with the given SIM_ settings; all are stopped at the end."""
     running: list[Simulator] = []
 
     def start(**settings: object) -> Simulator:
@@ -156,6 +156,12 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., S
     for simulator in running:
         if simulator.process is not None and simulator.process.poll() is None:
             simulator.stop()
+
+
+@pytest.fixture(scope="session")
+def sim(launch: Callable[..., Simulator]) -> Simulator:
+    """One exchange whose clock stands still, shared by all tests that do not kill or steer it."""
+    return launch()
 
 
 @pytest.fixture

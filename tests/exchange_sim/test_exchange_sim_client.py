@@ -11,11 +11,6 @@ D = Decimal
 TAKER = D("0.009")
 
 
-@pytest.fixture(scope="module")
-def sim(launch: Callable[..., Any]) -> Any:
-    return launch()
-
-
 def totals(client: Any) -> dict[str, Decimal]:
     accounts = client.get_accounts(limit=250).accounts
     return {a.currency: D(a.available_balance["value"]) + D(a.hold["value"]) for a in accounts}
