@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 Row = TypeVar("Row")
+Sign = TypeVar("Sign")
 DEFAULT_BATCH = 200
 
 
@@ -26,6 +27,13 @@ class Rows(Generic[Row]):
     """New rows in order of their sequence; never empty."""
 
     rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark(Generic[Sign]):
+    """A new sign of progress; every row it covers has been yielded before."""
+
+    sign: Sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +56,18 @@ async def follow(
     heartbeat_seconds: float,
     draining: asyncio.Event,
     batch: int = DEFAULT_BATCH,
-) -> AsyncIterator[Rows[Row] | Idle | Drain]:
-    """Yields everything after sequence `after`, then what comes; ends only by draining or by its reader."""
+    mark: Callable[[], Awaitable[Sign | None]] | None = None,
+) -> AsyncIterator[Rows[Row] | Mark[Sign] | Idle | Drain]:
+    """Yields everything after sequence `after`, then what comes; ends only by draining or by its reader.
+
+    `mark` reads a sign of progress that is written in the transaction of the rows it covers, or after it; it is read
+    before the rows, so what it covers is never still to come.
+    """
     loop = asyncio.get_running_loop()
     position, last_sign = after, loop.time()
+    told: Sign | None = None
     while not draining.is_set():
+        sign = await mark() if mark is not None else None
         rows = await fetch(position, batch)
         if rows:
             newest = sequence_of(rows[-1])
@@ -63,6 +78,9 @@ async def follow(
             last_sign = loop.time()
             if len(rows) >= batch:
                 continue
+        if sign is not None and sign != told:
+            told, last_sign = sign, loop.time()
+            yield Mark(sign)
         # The wake-up is cleared by wait() and never by fetch, so a row committed since the fetch ends the wait at once.
         left = last_sign + heartbeat_seconds - loop.time()
         woken = await _wake_or_drain(wakeup, draining, max(left, 0.0))

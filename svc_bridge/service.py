@@ -25,7 +25,6 @@ from tradekit import ids, services, wire
 from tradekit.states import LifeClock, Origin, Side
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc
-from trading.common.v1 import stream_pb2
 
 HEARTBEAT_SECONDS = 5.0
 # An operator's idea goes before every signal's: a person is waiting for it.
@@ -147,25 +146,29 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     ) -> AsyncIterator[pb.WatchRecommendationsResponse]:
         """Changes after a sequence, then new ones, with the bridge's watermark."""
         after = request.after_sequence if request.HasField("after_sequence") else await self._head()
-        marked = None
         async with self._kit.notifications.subscribe(streams.RECOMMENDATIONS) as wakeup:
             events = watch.follow(
-                self._changed, lambda row: int(row["sequence"]), wakeup, after, HEARTBEAT_SECONDS, self._kit.draining
+                self._changed,
+                lambda row: int(row["sequence"]),
+                wakeup,
+                after,
+                HEARTBEAT_SECONDS,
+                self._kit.draining,
+                mark=self._mark,
             )
             async for event in events:
                 if isinstance(event, watch.Rows):
                     records = [record_of_row(row) for row in event.rows]
                     yield pb.WatchRecommendationsResponse(batch=pb.RecommendationBatch(records=records))
-                    after = records[-1].sequence
+                elif isinstance(event, watch.Mark):
+                    yield pb.WatchRecommendationsResponse(
+                        watermark=wire.watermark_message(event.sign.as_of, event.sign.sequence)
+                    )
                 elif isinstance(event, watch.Idle):
-                    yield pb.WatchRecommendationsResponse(heartbeat=_heartbeat(self._kit, event.sequence))
+                    beat = wire.heartbeat_message(self._kit.clock.now(), event.sequence)
+                    yield pb.WatchRecommendationsResponse(heartbeat=beat)
                 else:
-                    yield pb.WatchRecommendationsResponse(draining=_draining())
-                mark = await self._mark()
-                if mark is not None and mark != marked and mark.sequence <= after:
-                    marked = mark
-                    watermark = stream_pb2.Watermark(as_of=wire.timestamp_message(mark.as_of), sequence=mark.sequence)
-                    yield pb.WatchRecommendationsResponse(watermark=watermark)
+                    yield pb.WatchRecommendationsResponse(draining=wire.draining_message())
 
     async def _changed(self, after: int, limit: int) -> list[RowMapping]:
         async with self._kit.engine.connect() as connection:
@@ -178,16 +181,6 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     async def _mark(self) -> streams.StageMark | None:
         async with self._kit.engine.connect() as connection:
             return await streams.read_watermark(connection, "bridge")
-
-
-def _heartbeat(kit: Kit[Any], sequence: int) -> stream_pb2.Heartbeat:
-    return stream_pb2.Heartbeat(send_time=wire.timestamp_message(kit.clock.now()), sequence=sequence)
-
-
-def _draining() -> stream_pb2.Draining:
-    message = stream_pb2.Draining()
-    message.reopen_after.FromSeconds(1)
-    return message
 
 
 def build(settings: BridgeSettings, kit: Kit[BridgeSettings]) -> ServiceSpec:

@@ -28,7 +28,6 @@ from svc_orchestrator.workers import Workers
 from tradekit import services, wire
 from tradekit.reasons import reasons_from_json
 from tradekit.states import RecommendationState, Side
-from trading.common.v1 import stream_pb2
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as pb_grpc
 
@@ -76,29 +75,29 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     ) -> AsyncIterator[pb.WatchDecisionsResponse]:
         """Changes of state after a sequence, then new ones, with the orchestrator's watermark."""
         after = request.after_sequence if request.HasField("after_sequence") else await self._head()
-        marked = None
         async with self._kit.notifications.subscribe(streams.DECISIONS) as wakeup:
             events = watch.follow(
-                self._events, lambda row: int(row["sequence"]), wakeup, after, HEARTBEAT_SECONDS, self._kit.draining
+                self._events,
+                lambda row: int(row["sequence"]),
+                wakeup,
+                after,
+                HEARTBEAT_SECONDS,
+                self._kit.draining,
+                mark=self._mark,
             )
             async for event in events:
                 if isinstance(event, watch.Rows):
                     batch = pb.DecisionBatch(decisions=[_decision(row) for row in event.rows])
-                    after = event.rows[-1]["sequence"]
                     yield pb.WatchDecisionsResponse(batch=batch)
+                elif isinstance(event, watch.Mark):
+                    yield pb.WatchDecisionsResponse(
+                        watermark=wire.watermark_message(event.sign.as_of, event.sign.sequence)
+                    )
                 elif isinstance(event, watch.Idle):
-                    now = wire.timestamp_message(self._kit.clock.now())
-                    beat = stream_pb2.Heartbeat(send_time=now, sequence=event.sequence)
+                    beat = wire.heartbeat_message(self._kit.clock.now(), event.sequence)
                     yield pb.WatchDecisionsResponse(heartbeat=beat)
                 else:
-                    draining = stream_pb2.Draining()
-                    draining.reopen_after.FromSeconds(1)
-                    yield pb.WatchDecisionsResponse(draining=draining)
-                mark = await self._mark()
-                if mark is not None and mark != marked and mark.sequence <= after:
-                    marked = mark
-                    sign = stream_pb2.Watermark(as_of=wire.timestamp_message(mark.as_of), sequence=mark.sequence)
-                    yield pb.WatchDecisionsResponse(watermark=sign)
+                    yield pb.WatchDecisionsResponse(draining=wire.draining_message())
 
     async def _events(self, after: int, limit: int) -> list[RowMapping]:
         events, ideas = recommendation_events, trade_recommendations

@@ -1,7 +1,7 @@
 """The decision of one bar for all products, from candles to signals: one feature call, one prediction call.
 
-Pure: a function of candles, model, cost and profile. The row of a product never depends on the other products' presence,
-but for the market factor.
+Pure: a function of candles, model, cost and profile. The row of a product does not depend on which other products are
+there, but for the market factor.
 """
 
 from collections.abc import Mapping, Sequence

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from meshkit.kit import Kit
 from svc_signal import store
-from svc_signal.artifact import MANIFEST_NAME
 from svc_signal.loading import LoadedModel, ModelRefused, load_model
-from svc_signal.manifest import canonical
+from svc_signal.manifest import MANIFEST_NAME, canonical
 from svc_signal.settings import SignalSettings
 from svc_signal.signing import Trust, public_key_from_pem
 
@@ -33,6 +32,7 @@ class ModelKeeper:
         self._settings = settings
         self._kit = kit
         self._seen = ""
+        self._turn = asyncio.Lock()
         self.model: LoadedModel | None = None
         self.loaded_at: datetime | None = None
         self.refusal: Refusal | None = None
@@ -45,6 +45,10 @@ class ModelKeeper:
 
     async def refresh(self) -> None:
         """Loads the model of the folder if its manifest changed since the last look."""
+        async with self._turn:
+            await self._look()
+
+    async def _look(self) -> None:
         folder = self._settings.model_dir
         if folder is None:
             self.refusal = Refusal("NO_MODEL", "MODEL_DIR is not set; run `mesh train`")

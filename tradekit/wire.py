@@ -20,7 +20,7 @@ from tradekit.products import is_product_id
 from tradekit.reasons import Reason
 from tradekit.recommendation import Evidence, Recommendation
 from tradekit.states import LifeClock, Origin, Profile, RecommendationState, Side
-from trading.common.v1 import decimal_pb2, recommendation_pb2, trade_pb2
+from trading.common.v1 import decimal_pb2, recommendation_pb2, stream_pb2, trade_pb2
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -50,6 +50,23 @@ def timestamp_message(moment: datetime) -> Timestamp:
     """The time as a message."""
     message = Timestamp()
     message.FromDatetime(moment)
+    return message
+
+
+def watermark_message(as_of: datetime, sequence: int) -> stream_pb2.Watermark:
+    """A watermark: everything up to `as_of` has been sent."""
+    return stream_pb2.Watermark(as_of=timestamp_message(as_of), sequence=sequence)
+
+
+def heartbeat_message(now: datetime, sequence: int) -> stream_pb2.Heartbeat:
+    """A sign of life at wall time `now`; `sequence` is that of the newest row sent."""
+    return stream_pb2.Heartbeat(send_time=timestamp_message(now), sequence=sequence)
+
+
+def draining_message(reopen_seconds: int = 1) -> stream_pb2.Draining:
+    """Tells a watcher to open the watch again in a moment."""
+    message = stream_pb2.Draining()
+    message.reopen_after.FromSeconds(reopen_seconds)
     return message
 
 

@@ -8,7 +8,6 @@ the same.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,6 +27,10 @@ class Refusal(StrEnum):
     VOLUME_NEGATIVE = "VOLUME_NEGATIVE"
     HIGH_TOO_LOW = "HIGH_TOO_LOW"
     LOW_TOO_HIGH = "LOW_TOO_HIGH"
+
+
+_REASONS = tuple(Refusal)
+_ACCEPTED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,30 +159,29 @@ def _assemble(
 def _accept(rows: CandleArrays, granularity: int) -> tuple[CandleArrays, Mapping[Refusal, int]]:
     """Good candles, oldest first, one per start; of two different ones the later given is a correction."""
     reasons = _refusals(rows, granularity)
-    counts = Counter(reason for reason in reasons if reason is not None)
-    good = rows.take(np.asarray([reason is None for reason in reasons], dtype=np.bool_))
+    found, counts = np.unique(reasons[reasons != _ACCEPTED], return_counts=True)
+    refused = {_REASONS[code]: int(count) for code, count in zip(found, counts, strict=True)}
+    good = rows.take(reasons == _ACCEPTED)
     ordered = good.take(np.argsort(good.start, kind="stable"))
     newest = np.ones(len(ordered), dtype=np.bool_)
     newest[:-1] = ordered.start[1:] != ordered.start[:-1]
-    return ordered.take(newest), counts
+    return ordered.take(newest), refused
 
 
-def _refusals(rows: CandleArrays, granularity: int) -> list[Refusal | None]:
+def _refusals(rows: CandleArrays, granularity: int) -> IntArray:
+    """Per candle the position of the first reason that applies, or `_ACCEPTED`."""
     prices = np.stack(rows.prices())
     with np.errstate(invalid="ignore"):
-        checks = (
-            (Refusal.OFF_GRID, rows.start % granularity != 0),
-            (Refusal.NOT_FINITE, ~(np.isfinite(prices).all(axis=0) & np.isfinite(rows.volume))),
-            (Refusal.PRICE_NOT_POSITIVE, (prices <= 0).any(axis=0)),
-            (Refusal.VOLUME_NEGATIVE, rows.volume < 0),
-            (Refusal.HIGH_TOO_LOW, rows.high < np.maximum(rows.open, rows.close)),
-            (Refusal.LOW_TOO_HIGH, rows.low > np.minimum(rows.open, rows.close)),
-        )
-    found: list[Refusal | None] = [None] * len(rows)
-    for reason, mask in reversed(checks):
-        for position in np.flatnonzero(mask):
-            found[position] = reason
-    return found
+        checks = {
+            Refusal.OFF_GRID: rows.start % granularity != 0,
+            Refusal.NOT_FINITE: ~(np.isfinite(prices).all(axis=0) & np.isfinite(rows.volume)),
+            Refusal.PRICE_NOT_POSITIVE: (prices <= 0).any(axis=0),
+            Refusal.VOLUME_NEGATIVE: rows.volume < 0,
+            Refusal.HIGH_TOO_LOW: rows.high < np.maximum(rows.open, rows.close),
+            Refusal.LOW_TOO_HIGH: rows.low > np.minimum(rows.open, rows.close),
+        }
+    stacked = np.stack([checks[reason] for reason in _REASONS])
+    return np.where(stacked.any(axis=0), np.argmax(stacked, axis=0), _ACCEPTED)
 
 
 def _fill(rows: CandleArrays, granularity: int, first_bar: int, bars: int) -> _Line:
