@@ -111,6 +111,10 @@ def create_engine(settings: KitSettings) -> AsyncEngine:
 
 def _translate(context: ExceptionContext) -> None:
     """Raised from here, an outage reaches stores and background tasks as the same error that callers see."""
+    if context.is_pre_ping:
+        # Whatever the ping met, the pool shall open another connection instead of failing its borrower.
+        context.is_disconnect = True
+        return
     found = as_unavailable(context.sqlalchemy_exception or context.original_exception)
     if found is None and context.is_disconnect:
         found = unavailable()

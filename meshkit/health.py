@@ -45,6 +45,9 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self._tell()
         return True
 
+    def serving(self, name: str) -> bool:
+        return self._statuses[name] == SERVING
+
     def shut(self) -> None:
         """NOT_SERVING for good under every name but `live`, which says that the process still works."""
         self._shut = True

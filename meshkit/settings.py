@@ -26,7 +26,7 @@ class KitSettings(BaseSettings):
     )
 
     service_name: str = Field(min_length=1, description="name of the service, as policies and logs call it")
-    port: int = Field(ge=0, le=65535, description="gRPC port; 0 takes any free one")
+    port: int = Field(description="gRPC port; 0 takes any free one")
 
     mesh_bind: str = Field("127.0.0.1", description="address the gRPC server binds to")
     mesh_auth: Literal["off"] = Field("off", description="how callers are identified; off needs a loopback bind")
@@ -50,6 +50,14 @@ class KitSettings(BaseSettings):
         None, description="http(s)://host:4318 of an OTLP collector; unset exports nothing"
     )
     metrics_port: int = Field(0, ge=0, le=65535, description="HTTP port of /metrics; 0 serves none")
+
+    @field_validator("port")
+    @classmethod
+    def _port(cls, value: int) -> int:
+        # A subclass that gives the port its default loses the field's bounds; a validator is inherited.
+        if not 0 <= value <= 65535:
+            raise ValueError("must be 0 to 65535")
+        return value
 
     @field_validator("mesh_log_level", "mesh_log_format", mode="before")
     @classmethod

@@ -36,20 +36,18 @@ class Metrics:
         self.server_duration = self.histogram("rpc.server.duration", "Time a call took on the server")
         self.client_duration = self.histogram("rpc.client.duration", "Time a call took as the caller saw it")
         self.server_in_flight = self.up_down("rpc.server.in_flight", "Calls being served")
-        self._watch_lag = self.meter.create_gauge(
-            "watch.lag", unit="1", description="Rows the watcher is behind the newest row"
-        )
+        self._watch_lag = self.meter.create_gauge("watch.lag", description="Rows the watcher is behind the newest row")
 
     def counter(self, name: str, description: str) -> Counter:
-        return self.meter.create_counter(name, unit="1", description=description)
+        return self.meter.create_counter(name, description=description)
 
     def histogram(self, name: str, description: str, unit: str = "s") -> Histogram:
         return self.meter.create_histogram(name, unit=unit, description=description)
 
     def up_down(self, name: str, description: str) -> UpDownCounter:
-        return self.meter.create_up_down_counter(name, unit="1", description=description)
+        return self.meter.create_up_down_counter(name, description=description)
 
-    def gauge(self, name: str, description: str, unit: str = "1") -> Any:
+    def gauge(self, name: str, description: str, unit: str = "") -> Any:
         return self.meter.create_gauge(name, unit=unit, description=description)
 
     def set_watch_lag(self, watch: str, rows_behind: int) -> None:

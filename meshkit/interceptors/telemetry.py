@@ -34,8 +34,8 @@ class TelemetryInterceptor(Around):
             call.method.lstrip("/"), context=extract(call.metadata), kind=trace.SpanKind.SERVER
         )
         code = "OK"
-        # Attached and never detached: each RPC has a context of its own, and a generator whose reader left may be closed
-        # in another one, where detaching would fail.
+        # Attached and never detached: each RPC has a context of its own, and a generator whose reader left may be
+        # closed in another one, where detaching would fail.
         context_api.attach(trace.set_span_in_context(span))
         try:
             yield

@@ -62,6 +62,7 @@ class _Connection:
     credit: int = 0
     unanswered: set[str] = field(default_factory=set)
     draining: bool = False
+    closed: bool = False
 
 
 class ItemStream(Generic[Q, R]):
@@ -157,8 +158,11 @@ class ItemStream(Generic[Q, R]):
                     return
                 self._take(frame, connection)
         finally:
-            # Leaving a stream does not end it; the peer would go on producing.
+            # Leaving a stream does not end it; the peer would go on producing. Nor does its end reach the generator of
+            # requests, which would take items that belong to the next stream.
             call.cancel()
+            connection.closed = True
+            self._news.set()
 
     async def _open(self, call: Any, connection: _Connection) -> None:
         async with asyncio.timeout(OPEN_SECONDS):
@@ -197,7 +201,7 @@ class ItemStream(Generic[Q, R]):
 
     async def _requests(self, connection: _Connection) -> AsyncIterator[Q]:
         yield self._frames.opening()
-        while True:
+        while not connection.closed:
             item = self._next(connection)
             if item is not None:
                 item.ever_sent = True

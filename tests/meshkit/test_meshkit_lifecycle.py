@@ -269,7 +269,9 @@ class Process:
             self.port = int(free.getsockname()[1])
         self._program = textwrap.dedent(PROGRAM).format(folder=str(toy.folder))
         path = os.pathsep.join([str(ROOT), str(ROOT / "gen" / "python")])
-        self._env = {**os.environ, "PYTHONPATH": path, "PORT": str(self.port), **env}
+        # Compiling every library again at each start would take longer than the test.
+        cache = {"PYTHONDONTWRITEBYTECODE": ""}
+        self._env = {**os.environ, "PYTHONPATH": path, "PORT": str(self.port), **cache, **env}
 
     async def __aenter__(self) -> Process:
         pipe = asyncio.subprocess.PIPE

@@ -1,0 +1,205 @@
+"""The database going away and coming back, under a real PostgreSQL: errors, health, recovery, LISTEN."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import grpc
+import pytest
+from sqlalchemy import exc, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from meshkit import database, errors
+from meshkit.background import outlive_outages
+from meshkit.kit import Kit
+from meshkit.notify import Notifications
+from meshkit.serve import Check
+from tests.meshkit.toys import Behaviour, bare, eventually, settings, toy_running
+
+
+def db(postgres: Any, **changes: Any) -> dict[str, Any]:
+    """Settings that point at the embedded database by its socket directory."""
+    return {
+        "db_host": str(postgres.get_postmaster_info().socket_dir),
+        "db_name": "postgres",
+        "db_timeout_seconds": 1.0,
+        "db_pool_size": 2,
+        **changes,
+    }
+
+
+def engine_of(postgres: Any, **changes: Any) -> AsyncEngine:
+    return database.create_engine(settings(**db(postgres, **changes)))
+
+
+async def test_the_engine_connects_by_socket_with_utc_and_bounds(postgres: Any) -> None:
+    engine = engine_of(postgres)
+    async with engine.connect() as connection:
+        shown = {
+            name: (await connection.execute(text(f"SHOW {name}"))).scalar_one()
+            for name in ("timezone", "statement_timeout", "application_name")
+        }
+    assert shown == {"timezone": "UTC", "statement_timeout": "1s", "application_name": "toy"}
+    await engine.dispose()
+
+
+async def test_slow_statements_and_a_full_pool_are_unavailable_and_faults_of_ours_are_not(postgres: Any) -> None:
+    engine = engine_of(postgres, db_timeout_seconds=0.3, db_pool_size=1)
+    async with engine.connect() as held:
+        with pytest.raises(exc.TimeoutError) as full:
+            async with engine.connect():
+                pass
+        assert isinstance(database.as_unavailable(full.value), errors.Unavailable)
+        with pytest.raises(errors.Unavailable) as slow:
+            await held.execute(text("SELECT pg_sleep(20)"))
+        assert slow.value.reason == "DATABASE_UNAVAILABLE"
+    async with engine.connect() as connection:
+        with pytest.raises(exc.ProgrammingError) as wrong:
+            await connection.execute(text("SELECT nonsense"))
+        assert database.as_unavailable(wrong.value) is None
+    await engine.dispose()
+
+
+async def test_a_handlers_own_timeout_is_not_the_databases() -> None:
+    with pytest.raises(TimeoutError) as own:
+        async with asyncio.timeout(0):
+            await asyncio.sleep(1)
+    assert database.as_unavailable(own.value) is None
+
+
+async def test_the_pool_replaces_connections_the_server_ended(postgres: Any) -> None:
+    engine, killer = engine_of(postgres), engine_of(postgres, service_name="killer")
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+    await kill_toy(killer)
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+        await kill_toy(killer)
+        with pytest.raises(errors.Unavailable):
+            await connection.execute(text("SELECT 1"))
+    await engine.dispose()
+    await killer.dispose()
+
+
+async def kill_toy(killer: AsyncEngine) -> int:
+    async with killer.connect() as connection:
+        ended = await connection.execute(
+            text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'toy'")
+        )
+        return int(ended.scalar_one())
+
+
+async def test_database_down_is_unavailable_within_the_deadline_and_recovers_without_restart(
+    toy: Any, postgres: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshkit.health.INTERVAL_SECONDS", 0.1)
+    kits: list[Kit[Any]] = []
+
+    async def query() -> None:
+        await eventually(lambda: bool(kits))
+        async with kits[0].engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def reads(request: Any, context: Any) -> Any:
+        await query()
+        return toy.pb.Answer(key="read")
+
+    def healthy() -> bool:
+        return service.health.serving("")
+
+    spec = {"ready": [Check("store", query)]}
+    behaviour = Behaviour(read=reads)
+    async with toy_running(toy, behaviour, spec=spec, **db(postgres)) as service, bare(service.port) as ch:
+        kits.append(service.kit)
+        stub = toy.rpc.ToyServiceStub(ch)
+        await eventually(healthy)
+        assert (await stub.Read(toy.pb.Ask(), timeout=3)).key == "read"
+        await asyncio.to_thread(postgres.stop)
+        try:
+            for _ in range(3):
+                began = time.monotonic()
+                with pytest.raises(grpc.aio.AioRpcError) as found:
+                    await stub.Read(toy.pb.Ask(), timeout=3)
+                error = errors.from_rpc_error(found.value)
+                assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")
+                assert error.retry_after
+                assert time.monotonic() - began < 3
+            await eventually(lambda: not healthy())
+        finally:
+            await asyncio.to_thread(postgres.ensure_postgres_running)
+        await eventually(healthy)
+        assert (await stub.Read(toy.pb.Ask(), timeout=3)).key == "read"
+
+
+async def test_listen_wakes_coalesces_and_comes_back_after_a_break(postgres: Any) -> None:
+    chosen = settings(**db(postgres))
+    killer = engine_of(postgres, service_name="killer")
+    kit: Kit[Any] = Kit(chosen)
+    notifications: Notifications = kit.notifications
+    task = asyncio.ensure_future(notifications.run())
+
+    async def notify(times: int = 1) -> None:
+        async with killer.begin() as connection:
+            for n in range(times):
+                await connection.execute(text(f"NOTIFY toy_rows, '{n}'"))
+
+    async with notifications.subscribe("toy_rows") as wakeup:
+        while await wakeup.wait(0.5):  # woken by joining and by LISTEN taking hold
+            pass
+        await notify(times=3)
+        assert await wakeup.wait(5)
+        assert not await wakeup.wait(0.2), "many notifications are one wake-up"
+        assert await kill_toy(killer) == 1
+        assert await wakeup.wait(5), "a reconnect wakes, because something may have been missed"
+        while await wakeup.wait(0.3):
+            pass
+        await notify()
+        assert await wakeup.wait(5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await kit.close()
+    await killer.dispose()
+
+
+async def test_channels_share_one_connection_and_leave_when_nobody_listens(postgres: Any) -> None:
+    kit: Kit[Any] = Kit(settings(**db(postgres)))
+    watcher = engine_of(postgres, service_name="watcher")
+    task = asyncio.ensure_future(kit.notifications.run())
+
+    async def connections() -> int:
+        async with watcher.connect() as connection:
+            found = await connection.execute(
+                text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'toy'")
+            )
+            return int(found.scalar_one())
+
+    async with kit.notifications.subscribe("one") as one, kit.notifications.subscribe("two") as two:
+        assert await one.wait(5)
+        assert await two.wait(5)
+        while await one.wait(0.3):
+            pass
+        async with watcher.begin() as connection:
+            await connection.execute(text("NOTIFY one"))
+        assert await one.wait(5)
+        assert await connections() == 1
+    with pytest.raises(ValueError, match="no channel name"):
+        kit.notifications.subscribe("one; DROP TABLE x")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await kit.close()
+    await watcher.dispose()
+
+
+async def test_a_loop_outlives_outages_and_nothing_else() -> None:
+    kit: Kit[Any] = Kit(settings())
+    left: list[Exception] = [errors.Unavailable("DATABASE_UNAVAILABLE", "away"), ValueError("a defect")]
+
+    async def body() -> None:
+        raise left.pop(0)
+
+    with pytest.raises(ValueError, match="defect"):
+        await outlive_outages("loop", body, kit).run()
+    assert not left
+    await kit.close()
