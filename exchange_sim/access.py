@@ -1,6 +1,7 @@
 """The door to private paths: a proven key, with the scope the method needs.
 
-Public market data and the time need no key. A key without the view or trade scope is refused
+Public market data and the time need no key, the operator's paths have their own token; every other
+path is closed, known or not. A key without the view or trade scope is refused
 with the one text the official client recognises.
 """
 
@@ -15,16 +16,18 @@ from exchange_sim.web import Handler, HttpError
 
 API_KEY: web.RequestKey[ApiKey] = web.RequestKey("api_key", ApiKey)
 
+CONTROL_PREFIX = "/sim/v1/"
+
 log = logging.getLogger(__name__)
 
 
 def private_paths(prefix: str, keys: Mapping[str, ApiKey], wall_clock: Callable[[], float]) -> Middleware:
-    open_paths = (f"{prefix}/time", f"{prefix}/market/")
+    time_path, open_paths = f"{prefix}/time", (f"{prefix}/market/", CONTROL_PREFIX)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        if not path.startswith(f"{prefix}/") or path == open_paths[0] or path.startswith(open_paths[1]):
+        if path == time_path or path.startswith(open_paths):
             return await handler(request)
         uri = f"{request.method} {request.headers.get('Host', '')}{path}"
         try:

@@ -9,7 +9,7 @@ The file is locked for as long as the process lives: two exchanges never share o
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -173,8 +173,8 @@ class Books:
 
 
 def _stored(row: Order | Fill, columns: Sequence[str]) -> tuple[Any, ...]:
-    values = zip(columns, astuple(row), strict=True)
-    return tuple(format(value, "f") if isinstance(value, Decimal) else value for _, value in values)
+    values = (getattr(row, name) for name in columns)
+    return tuple(format(value, "f") if isinstance(value, Decimal) else value for value in values)
 
 
 def _loaded(columns: Sequence[str], decimals: set[str], row: Sequence[Any]) -> dict[str, Any]:

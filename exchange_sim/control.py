@@ -8,13 +8,13 @@ from hmac import compare_digest
 
 from aiohttp import web
 
+from exchange_sim.access import CONTROL_PREFIX
 from exchange_sim.exchange import CannotMove, Exchange
 from exchange_sim.order_request import read_object
 from exchange_sim.pacer import Pacer
 from exchange_sim.times import iso, parse_iso
 from exchange_sim.web import Handler, HttpError, invalid_argument, reply
 
-_PREFIX = "/sim/v1"
 _FASTEST = 1_000_000
 
 
@@ -27,9 +27,9 @@ class ControlRoutes:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get(f"{_PREFIX}/status", self._guarded(self.status)),
-            web.post(f"{_PREFIX}/advance", self._guarded(self.advance)),
-            web.post(f"{_PREFIX}/speed", self._guarded(self.speed)),
+            web.get(f"{CONTROL_PREFIX}status", self._guarded(self.status)),
+            web.post(f"{CONTROL_PREFIX}advance", self._guarded(self.advance)),
+            web.post(f"{CONTROL_PREFIX}speed", self._guarded(self.speed)),
         ]
 
     def _guarded(self, handler: Handler) -> Handler:

@@ -114,15 +114,11 @@ def test_public_paths_need_no_key(sim: Any) -> None:
     assert anonymous.get_public_product("BTC-USD").product_id == "BTC-USD"
     assert anonymous.get_unix_time().iso
     assert get(sim, "Bearer nonsense", "/api/v3/brokerage/market/products").status_code == 200
-    for private in (
-        "products",
-        "best_bid_ask",
-        "orders/historical/batch",
-        "key_permissions",
-        "marketx",
-        "time/../accounts",
-    ):
+    closed = "products best_bid_ask orders/historical/batch key_permissions marketx time/../accounts %61ccounts nothing"
+    for private in closed.split():
         assert get(sim, None, f"/api/v3/brokerage/{private}").status_code == 401
+    for outside in ("/", "/api/v3/%62rokerage/accounts", "/api/v3%2Fbrokerage/accounts", "//api/v3/brokerage/accounts"):
+        assert get(sim, None, outside).status_code == 401
 
 
 def test_a_key_without_the_trade_scope_may_only_look(sim: Any) -> None:
