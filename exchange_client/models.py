@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
+
+from tradekit.decimals import CONTEXT
 
 # No later change of such an order is possible; decide what it did from its filled size, never from the word.
 TERMINAL_STATUSES = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
@@ -72,7 +74,8 @@ class Account:
 
     @property
     def total(self) -> Decimal:
-        return self.available + self.hold
+        with localcontext(CONTEXT):
+            return self.available + self.hold
 
 
 @dataclass(frozen=True, slots=True)

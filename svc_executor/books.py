@@ -1,0 +1,132 @@
+"""The arithmetic of the books: what one fill does to a position and to the double-entry ledger.
+
+Everything is exact; the one rounding is a partial sale's share of the cost, to the 18 decimals that a column holds, and
+what it takes from one sale stays in the cost of the rest.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, localcontext
+
+from exchange_client import ExchangeFill
+from svc_executor.fate import base_size
+from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
+from tradekit.products import base_currency, quote_currency
+from tradekit.states import Side
+
+# Accounts of the ledger: what the exchange holds for us, what trades turned into what, fees, and what was brought in.
+EXCHANGE, TRADING, FEES, OPENING = "exchange", "trading", "fees", "opening"
+OPENING_TRANSACTION = "opening"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the ledger; positive means the account received it."""
+
+    account: str
+    currency: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class BookFill:
+    """A fill in base units, with its quote value without the fee."""
+
+    fill_id: str
+    trade_id: str
+    product_id: str
+    side: Side
+    price: Decimal
+    size: Decimal
+    value: Decimal
+    commission: Decimal
+    liquidity: str
+    trade_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What is held of one product. `cost` is what it cost, buying fees inside."""
+
+    base_size: Decimal = ZERO
+    cost: Decimal = ZERO
+    realized_pnl: Decimal = ZERO
+    total_fees: Decimal = ZERO
+
+
+def book_fill(fill: ExchangeFill) -> BookFill:
+    """The exchange's fill as it is booked. Digits beyond the 18 decimals of a column are rounded here, once."""
+    with localcontext(CONTEXT):
+        value = fill.size if fill.size_in_quote else fill.price * fill.size
+    return BookFill(
+        fill_id=fill.entry_id,
+        trade_id=fill.trade_id,
+        product_id=fill.product_id,
+        side=Side(fill.side),
+        price=to_stored_scale(fill.price),
+        size=to_stored_scale(base_size(fill)),
+        value=to_stored_scale(value),
+        commission=to_stored_scale(fill.commission),
+        liquidity=fill.liquidity,
+        trade_time=fill.trade_time,
+    )
+
+
+def apply_fill(position: Position, fill: BookFill) -> tuple[Position, Decimal]:
+    """The position after a fill, and the profit it realised (0 for a BUY)."""
+    with localcontext(CONTEXT):
+        fees = position.total_fees + fill.commission
+        if fill.side is Side.BUY:
+            cost = position.cost + fill.value + fill.commission
+            return Position(position.base_size + fill.size, cost, position.realized_pnl, fees), ZERO
+        share = cost_share(position, fill.size)
+        realized = fill.value - fill.commission - share
+        # More may be sold than the books hold, where coins came from elsewhere: they cost the books nothing.
+        left = max(position.base_size - fill.size, ZERO)
+        return Position(left, position.cost - share, position.realized_pnl + realized, fees), realized
+
+
+def cost_share(position: Position, size: Decimal) -> Decimal:
+    """The part of the cost that `size` base units carry; the last unit carries all that is left."""
+    if size >= position.base_size:
+        return position.cost
+    with localcontext(CONTEXT):
+        return to_stored_scale(position.cost * size / position.base_size)
+
+
+def ledger_of(fill: BookFill) -> tuple[Entry, ...]:
+    """A fill's entries; they sum to zero in each currency."""
+    base, quote = base_currency(fill.product_id), quote_currency(fill.product_id)
+    sign = 1 if fill.side is Side.BUY else -1
+    with localcontext(CONTEXT):
+        entries = (
+            Entry(EXCHANGE, quote, -sign * fill.value - fill.commission),
+            Entry(TRADING, quote, sign * fill.value),
+            Entry(FEES, quote, fill.commission),
+            Entry(EXCHANGE, base, sign * fill.size),
+            Entry(TRADING, base, -sign * fill.size),
+        )
+    return tuple(entry for entry in entries if entry.amount != 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the exchange held of one currency when the books were opened; `cost` in the account's currency."""
+
+    currency: str
+    amount: Decimal
+    cost: Decimal
+
+
+def opening_entries(holdings: Iterable[Holding], account_currency: str) -> tuple[Entry, ...]:
+    """The first entries. A coin's cost enters as if its owner had brought that cash and bought it before."""
+    entries: list[Entry] = []
+    for holding in holdings:
+        if holding.amount:
+            entries.append(Entry(EXCHANGE, holding.currency, holding.amount))
+            entries.append(Entry(OPENING, holding.currency, -holding.amount))
+        if holding.cost:
+            entries.append(Entry(TRADING, account_currency, holding.cost))
+            entries.append(Entry(OPENING, account_currency, -holding.cost))
+    return tuple(entries)

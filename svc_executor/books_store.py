@@ -1,0 +1,263 @@
+"""The SQL of the books: fills with what follows from them in one transaction, opening, balances, comparisons."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import column, func, insert, select, table
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schema.books import fills, ledger_entries, positions, reconciliations
+from svc_executor import books, store
+from svc_executor.books import BookFill, Entry, Position
+from svc_executor.fate import Conclusion
+from svc_executor.store import OrderRow
+from tradekit.decimals import ZERO, plain
+from tradekit.products import quote_currency
+from tradekit.reasons import reasons_to_json
+
+_LATEST = table("latest_candles", column("product_id"), column("granularity"), column("start"), column("close"))
+_CASH = table("account_cash", column("currency"), column("amount"))
+
+
+async def record(
+    connection: AsyncConnection,
+    order_id: UUID,
+    exchange_order_id: str,
+    found: Sequence[BookFill],
+    conclusion: Conclusion,
+) -> OrderRow:
+    """Books the fills that are new and moves the order, position and ledger with them, under the account lock."""
+    await store.lock_account(connection)
+    order = await store.get_order(connection, order_id, lock=True)
+    if order is None:
+        raise AssertionError(f"order {order_id} is not there")
+    if order.terminal:
+        return order
+    new = await _new_fills(connection, order, found)
+    if new:
+        await _book(connection, order, new)
+    settled = {"exchange_order_id": exchange_order_id, "state": conclusion.state.value, "sent_at": None}
+    if not new and order.exchange_order_id == exchange_order_id and order.state is conclusion.state:
+        return order
+    return await store.change_order(
+        connection, order_id, **settled, **await _totals(connection, order), reasons=reasons_to_json(conclusion.reasons)
+    )
+
+
+async def _new_fills(connection: AsyncConnection, order: OrderRow, found: Sequence[BookFill]) -> list[BookFill]:
+    """Fills not booked yet, in the order they happened. The order row is locked, so none comes in between."""
+    ids = [fill.fill_id for fill in found]
+    query = select(fills.c.fill_id).where(fills.c.fill_id.in_(ids))
+    known = set((await connection.execute(query)).scalars()) if ids else set()
+    new = [fill for fill in found if fill.fill_id not in known and fill.product_id == order.product_id]
+    return sorted(new, key=lambda fill: (fill.trade_time, fill.fill_id))
+
+
+async def _book(connection: AsyncConnection, order: OrderRow, new: Sequence[BookFill]) -> None:
+    position = await _position(connection, order.product_id)
+    fill_rows, entry_rows = [], []
+    for fill in new:
+        position, realized = books.apply_fill(position, fill)
+        fill_rows.append(_fill_row(order, fill, realized))
+        entry_rows += [_entry_row(entry, fill.fill_id, order.as_of, order.order_id) for entry in books.ledger_of(fill)]
+    await connection.execute(insert(fills), fill_rows)
+    await connection.execute(insert(ledger_entries), entry_rows)
+    await _save_position(connection, order.product_id, position)
+
+
+def _fill_row(order: OrderRow, fill: BookFill, realized: Decimal) -> dict[str, Any]:
+    return {
+        "fill_id": fill.fill_id,
+        "order_id": order.order_id,
+        "trade_id": fill.trade_id,
+        "product_id": fill.product_id,
+        "side": fill.side.value,
+        "price": fill.price,
+        "size": fill.size,
+        "commission": fill.commission,
+        "liquidity": fill.liquidity,
+        "realized_pnl": realized,
+        "trade_time": fill.trade_time,
+        "as_of": order.as_of,
+    }
+
+
+def _entry_row(entry: Entry, transaction_id: str, as_of: datetime, order_id: UUID | None) -> dict[str, Any]:
+    return {
+        "transaction_id": transaction_id,
+        "account": entry.account,
+        "currency": entry.currency,
+        "amount": entry.amount,
+        "order_id": order_id,
+        "as_of": as_of,
+    }
+
+
+async def _position(connection: AsyncConnection, product_id: str) -> Position:
+    query = select(positions.c.base_size, positions.c.cost, positions.c.realized_pnl, positions.c.total_fees).where(
+        positions.c.product_id == product_id
+    )
+    row = (await connection.execute(query.with_for_update())).one_or_none()
+    return Position(*row) if row else Position()
+
+
+async def _save_position(connection: AsyncConnection, product_id: str, position: Position) -> None:
+    values = {
+        "base_size": position.base_size,
+        "cost": position.cost,
+        "realized_pnl": position.realized_pnl,
+        "total_fees": position.total_fees,
+    }
+    statement = upsert(positions).values(product_id=product_id, **values)
+    statement = statement.on_conflict_do_update(
+        index_elements=[positions.c.product_id], set_={**values, "updated_at": func.now()}
+    )
+    await connection.execute(statement)
+
+
+async def _totals(connection: AsyncConnection, order: OrderRow) -> dict[str, Decimal]:
+    """Totals of an order as the sums of what was booked, to the last digit."""
+    sums = select(func.coalesce(func.sum(fills.c.size), 0), func.coalesce(func.sum(fills.c.commission), 0))
+    size, fees = (await connection.execute(sums.where(fills.c.order_id == order.order_id))).one()
+    value = select(func.coalesce(func.sum(func.abs(ledger_entries.c.amount)), 0)).where(
+        ledger_entries.c.order_id == order.order_id,
+        ledger_entries.c.account == books.TRADING,
+        ledger_entries.c.currency == quote_currency(order.product_id),
+    )
+    return {
+        "filled_size": size,
+        "total_fees": fees,
+        "filled_value": (await connection.execute(value)).scalar_one(),
+    }
+
+
+# ---- opening ---------------------------------------------------------------------------------------------------------
+
+
+async def is_open(connection: AsyncConnection) -> bool:
+    """Whether the books have been opened: the ledger has an entry."""
+    return (await connection.execute(select(ledger_entries.c.entry_id).limit(1))).first() is not None
+
+
+async def open_books(
+    connection: AsyncConnection,
+    entries: Sequence[Entry],
+    held: Mapping[str, Position],
+    as_of: datetime,
+) -> bool:
+    """Writes the opening entries and positions once; False if the books were open already."""
+    await store.lock_account(connection)
+    if await is_open(connection):
+        return False
+    rows = [_entry_row(entry, books.OPENING_TRANSACTION, as_of, None) for entry in entries]
+    if rows:
+        await connection.execute(insert(ledger_entries), rows)
+    for product_id, position in held.items():
+        await _save_position(connection, product_id, position)
+    return True
+
+
+# ---- balances --------------------------------------------------------------------------------------------------------
+
+
+async def ledger_balances(connection: AsyncConnection) -> dict[str, Decimal]:
+    """What the exchange holds for us by our own ledger, by currency."""
+    rows = await connection.execute(select(_CASH.c.currency, _CASH.c.amount))
+    return {row.currency: row.amount for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One currency by the ledger and by the exchange."""
+
+    currency: str
+    ledger: Decimal
+    exchange: Decimal
+
+    @property
+    def difference(self) -> Decimal:
+        return self.ledger - self.exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The result of one reconciliation."""
+
+    orders_checked: int
+    orders_settled: int
+    orders_unknown: int
+    balances: tuple[Balance, ...]
+    at: datetime
+
+    @property
+    def clean(self) -> bool:
+        return self.orders_unknown == 0 and all(balance.difference == 0 for balance in self.balances)
+
+
+async def store_comparison(connection: AsyncConnection, comparison: Comparison) -> None:
+    """Keeps a reconciliation; the risk engine and health read the newest."""
+    balances = [
+        {
+            "currency": balance.currency,
+            "ledger": plain(balance.ledger),
+            "exchange": plain(balance.exchange),
+            "difference": plain(balance.difference),
+        }
+        for balance in comparison.balances
+    ]
+    await connection.execute(
+        insert(reconciliations).values(
+            clean=comparison.clean,
+            orders_checked=comparison.orders_checked,
+            orders_settled=comparison.orders_settled,
+            orders_unknown=comparison.orders_unknown,
+            balances=balances,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NewestComparison:
+    """Whether the newest reconciliation was clean, and its age by machine time."""
+
+    clean: bool
+    age_seconds: float
+
+
+async def newest_comparison(connection: AsyncConnection) -> NewestComparison | None:
+    """The newest reconciliation, None before the first."""
+    age = func.extract("epoch", func.clock_timestamp() - reconciliations.c.created_at)
+    query = select(reconciliations.c.clean, age).order_by(reconciliations.c.reconciliation_id.desc()).limit(1)
+    row = (await connection.execute(query)).one_or_none()
+    return NewestComparison(row[0], float(row[1])) if row else None
+
+
+# ---- positions -------------------------------------------------------------------------------------------------------
+
+
+async def list_positions(connection: AsyncConnection) -> Sequence[Any]:
+    """All positions, by product."""
+    return (await connection.execute(select(positions).order_by(positions.c.product_id))).all()
+
+
+async def marks(connection: AsyncConnection, product_ids: Sequence[str], granularity: int) -> dict[str, Decimal]:
+    """Close of the newest closed candle by product."""
+    if not product_ids:
+        return {}
+    query = select(_LATEST.c.product_id, _LATEST.c.close).where(
+        _LATEST.c.product_id.in_(product_ids), _LATEST.c.granularity == granularity
+    )
+    return {row.product_id: row.close for row in await connection.execute(query)}
+
+
+async def account_sum(connection: AsyncConnection, account: str, currency: str) -> Decimal:
+    """Sum of one ledger account in one currency."""
+    query = select(func.sum(ledger_entries.c.amount)).where(
+        ledger_entries.c.account == account, ledger_entries.c.currency == currency
+    )
+    return (await connection.execute(query)).scalar_one() or ZERO

@@ -1,0 +1,63 @@
+"""Two small locks: one order is worked on by one task at a time, and balances are compared only while none is.
+
+An order between its send and its record has moved the exchange's balances and not ours; compared then, the books would
+look wrong that are right.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+
+
+class KeyedLocks:
+    """A lock per key, forgotten when nobody holds or waits for it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: Hashable) -> AsyncIterator[None]:
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._locks
+
+
+class QuietGate:
+    """Many may work at once; `quiet` waits until none does and holds newcomers back."""
+
+    def __init__(self) -> None:
+        self._working = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._door = asyncio.Lock()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        async with self._door:
+            self._working += 1
+            self._idle.clear()
+        try:
+            yield
+        finally:
+            self._working -= 1
+            if self._working == 0:
+                self._idle.set()
+
+    @asynccontextmanager
+    async def quiet(self, patience_seconds: float) -> AsyncIterator[None]:
+        """TimeoutError if work does not pause within `patience_seconds`."""
+        async with self._door:
+            async with asyncio.timeout(patience_seconds):
+                await self._idle.wait()
+            yield

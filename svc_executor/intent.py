@@ -1,0 +1,108 @@
+"""What is written down before anything is sent: the exact bytes of the order, and the hash of what was asked for."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from exchange_client import ExchangeProduct
+from meshkit.errors import Violation
+from tradekit import ids
+from tradekit.decimals import plain
+from tradekit.products import floor_to
+from tradekit.recommendation import Recommendation
+from tradekit.states import LifeClock, Side, Venue
+
+VARIANT = "market_market_ioc"
+# In a replay the market stands still until an order is settled; this bounds only a run that nobody waits for any more.
+_REPLAY_LIFE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An order before its first byte leaves. `size` is quote for BUY, base for SELL."""
+
+    order_id: UUID
+    recommendation_id: UUID
+    reservation_id: UUID
+    request_hash: str
+    product_id: str
+    side: Side
+    size: Decimal
+    body: str
+    venue: Venue
+    as_of: datetime
+    reference_price: Decimal
+    expire_at: datetime
+
+
+def size_field(side: Side) -> str:
+    """The exchange's name of the size: a BUY spends quote with the fee inside, a SELL gives base."""
+    return "quote_size" if side is Side.BUY else "base_size"
+
+
+def exact_body(order_id: UUID, product_id: str, side: Side, size: Decimal) -> str:
+    """The request body; every send of an order is this text, byte for byte."""
+    body = {
+        "client_order_id": str(order_id),
+        "product_id": product_id,
+        "side": side.value,
+        "order_configuration": {VARIANT: {size_field(side): plain(size)}},
+    }
+    return json.dumps(body, separators=(",", ":"))
+
+
+def request_hash(recommendation: Recommendation, size: Decimal) -> str:
+    """sha256 of everything that makes the order; the same request under another spelling has the same hash."""
+    terms = [
+        str(recommendation.recommendation_id),
+        recommendation.product_id,
+        recommendation.side.value,
+        plain(recommendation.size),
+        plain(recommendation.reference_price),
+        recommendation.as_of.isoformat(),
+        recommendation.expire_time.isoformat(),
+        recommendation.life_clock.value,
+        recommendation.origin.value,
+        recommendation.profile.value,
+        plain(size),
+    ]
+    return hashlib.sha256("|".join(terms).encode()).hexdigest()
+
+
+def make_intent(
+    recommendation: Recommendation, size: Decimal, reservation_id: UUID, venue: Venue, now: datetime
+) -> Intent:
+    """The intent of an approved recommendation at machine time `now`."""
+    order_id = ids.order_id(recommendation.recommendation_id)
+    by_machine = recommendation.life_clock is LifeClock.MACHINE
+    return Intent(
+        order_id=order_id,
+        recommendation_id=recommendation.recommendation_id,
+        reservation_id=reservation_id,
+        request_hash=request_hash(recommendation, size),
+        product_id=recommendation.product_id,
+        side=recommendation.side,
+        size=size,
+        body=exact_body(order_id, recommendation.product_id, recommendation.side, size),
+        venue=venue,
+        as_of=recommendation.as_of,
+        reference_price=recommendation.reference_price,
+        expire_at=recommendation.expire_time if by_machine else now + _REPLAY_LIFE,
+    )
+
+
+def grid_violation(product: ExchangeProduct, side: Side, size: Decimal) -> Violation | None:
+    """The rule a size breaks that the exchange would refuse: it never rounds for us."""
+    increment = product.quote_increment if side is Side.BUY else product.base_increment
+    if floor_to(size, increment) == size:
+        return None
+    return Violation("size", "OFF_GRID", f"is {plain(size)}; must be a multiple of {plain(increment)}")
+
+
+def expired(recommendation: Recommendation, now: datetime) -> bool:
+    """Whether an entry's life is over. An exit has none, and a replay's is market time, which is not judged here."""
+    entry = recommendation.side is Side.BUY and recommendation.life_clock is LifeClock.MACHINE
+    return entry and now >= recommendation.expire_time

@@ -1,0 +1,228 @@
+"""ExecutorService: parse, decide, store, answer."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from exchange_client import ExchangeClient
+from meshkit import deadline, watch
+from meshkit.errors import NotFound, OutcomeUnknown, RequestIdReused, Unavailable
+from meshkit.kit import Kit
+from meshkit.serve import Check, Registration, ServiceSpec, Task
+from schema import streams
+from svc_executor import books, books_store, store, wire
+from svc_executor.driver import OrderDriver
+from svc_executor.gate import QuietGate
+from svc_executor.intake import Intake
+from svc_executor.product_rules import ProductRules
+from svc_executor.reconciler import Reconciler
+from svc_executor.settings import ExecutorSettings
+from svc_executor.store import OrderRow
+from svc_executor.ticket import load_public_key
+from svc_executor.venue_guard import check_live
+from tradekit import services
+from tradekit.products import base_currency
+from tradekit.states import OrderState, Venue
+from tradekit.wire import timestamp_message
+from trading.common.v1 import stream_pb2
+from trading.executor.v1 import executor_service_pb2 as pb
+from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
+
+HEARTBEAT_SECONDS = 5.0
+# Kept back of the caller's time, so that the order as it stands still reaches it.
+_ANSWER_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 18.0
+_POLL_LOW_SECONDS, _POLL_HIGH_SECONDS = 0.05, 1.0
+
+WatchEvent = watch.Rows[OrderRow] | watch.Mark[None] | watch.Idle | watch.Drain
+
+
+class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
+    """The RPCs of the executor."""
+
+    def __init__(
+        self, settings: ExecutorSettings, kit: Kit[Any], intake: Intake, driver: OrderDriver, reconciler: Reconciler
+    ) -> None:
+        self._settings = settings
+        self._kit = kit
+        self._intake = intake
+        self._driver = driver
+        self._reconciler = reconciler
+
+    async def ExecuteRecommendation(
+        self, request: pb.ExecuteRecommendationRequest, context: Any
+    ) -> pb.ExecuteRecommendationResponse:
+        """Writes the intent down, then follows its order for as long as the caller waits."""
+        wanted = wire.parse_execute(request)
+        await self._reconciler.open_books()
+        order_id = await self._intake.order_for(wanted)
+        try:
+            await self._follow(order_id)
+            return pb.ExecuteRecommendationResponse(order=await self._message(order_id))
+        except Unavailable as error:
+            # The intent is committed, so "did not happen" would not be true.
+            raise OutcomeUnknown(
+                f"order {order_id} is written down and its state cannot be told now: {error.message}",
+                metadata={"order_id": str(order_id)},
+            ) from error
+
+    async def _follow(self, order_id: UUID) -> None:
+        """Drives the order until it is terminal or the caller's time is up; the work itself goes on to its end."""
+        left = deadline.remaining()
+        seconds = min(_LONGEST_WAIT_SECONDS, left - _ANSWER_SECONDS if left is not None else _LONGEST_WAIT_SECONDS)
+        pause = _POLL_LOW_SECONDS
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                while True:
+                    order = await self._kit.critical(self._drive(order_id))
+                    if order.state is not OrderState.OPEN:
+                        return
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _POLL_HIGH_SECONDS)
+        except TimeoutError:
+            return
+
+    async def _drive(self, order_id: UUID) -> OrderRow:
+        order = await self._driver.drive(order_id)
+        if order.state is OrderState.UNKNOWN:
+            self._reconciler.ask_soon()
+        return order
+
+    async def _message(self, order_id: UUID) -> pb.Order:
+        async with self._kit.engine.connect() as connection:
+            order = await store.get_order(connection, order_id)
+            fills = await store.fills_of(connection, [order_id])
+        if order is None:
+            raise NotFound("order", order_id)
+        return wire.order_message(order, fills[order_id])
+
+    async def GetOrder(self, request: pb.GetOrderRequest, context: Any) -> pb.GetOrderResponse:
+        """One order by either of its ids."""
+        name = wire.parse_get(request)
+        async with self._kit.engine.connect() as connection:
+            if name.order_id is not None:
+                order = await store.get_order(connection, name.order_id)
+            elif name.recommendation_id is not None:
+                order = await store.order_of_recommendation(connection, name.recommendation_id)
+            else:
+                order = None
+            if order is None:
+                raise NotFound("order", name.order_id or name.recommendation_id)
+            fills = await store.fills_of(connection, [order.order_id])
+        return pb.GetOrderResponse(order=wire.order_message(order, fills[order.order_id]))
+
+    async def ListOrders(self, request: pb.ListOrdersRequest, context: Any) -> pb.ListOrdersResponse:
+        """A page, newest first."""
+        wanted = wire.parse_list(request)
+        size = wanted.page.size
+        async with self._kit.engine.connect() as connection:
+            rows = await store.list_orders(connection, wanted.product_id, wanted.state, wanted.before, size + 1)
+            fills = await store.fills_of(connection, [row.order_id for row in rows[:size]])
+        token = wire.page_token(rows[size - 1], wanted.scope) if len(rows) > size else ""
+        orders = [wire.order_message(row, fills[row.order_id]) for row in rows[:size]]
+        return pb.ListOrdersResponse(orders=orders, next_page_token=token)
+
+    async def WatchOrders(self, request: pb.WatchOrdersRequest, context: Any) -> AsyncIterator[pb.WatchOrdersResponse]:
+        """Changed orders after a sequence, then new changes."""
+        async with self._kit.notifications.subscribe(streams.ORDERS) as wakeup:
+            async with self._kit.engine.connect() as connection:
+                after = wire.parse_after(request, await store.head_sequence(connection))
+            events: AsyncIterator[WatchEvent] = watch.follow(
+                self._changed, lambda order: order.sequence, wakeup, after, HEARTBEAT_SECONDS, self._kit.draining
+            )
+            async for event in events:
+                yield await self._frame(event)
+
+    async def _frame(self, event: WatchEvent) -> pb.WatchOrdersResponse:
+        if isinstance(event, watch.Rows):
+            async with self._kit.engine.connect() as connection:
+                fills = await store.fills_of(connection, [order.order_id for order in event.rows])
+            orders = [wire.order_message(order, fills[order.order_id]) for order in event.rows]
+            return pb.WatchOrdersResponse(batch=pb.OrderBatch(orders=orders))
+        if isinstance(event, watch.Idle):
+            now = timestamp_message(self._kit.clock.now())
+            return pb.WatchOrdersResponse(heartbeat=stream_pb2.Heartbeat(send_time=now, sequence=event.sequence))
+        draining = stream_pb2.Draining()
+        draining.reopen_after.FromSeconds(1)
+        return pb.WatchOrdersResponse(draining=draining)
+
+    async def _changed(self, after: int, limit: int) -> list[OrderRow]:
+        async with self._kit.engine.connect() as connection:
+            return await store.changed_after(connection, after, limit)
+
+    async def ListPositions(self, request: pb.ListPositionsRequest, context: Any) -> pb.ListPositionsResponse:
+        """What is held, valued at the newest closed candles, and the account."""
+        currency = self._settings.account_currency
+        async with self._kit.engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            positions = await books_store.list_positions(connection)
+            names = [row.product_id for row in positions]
+            marks = await books_store.marks(connection, names, self._settings.granularity_seconds)
+            balances = await books_store.ledger_balances(connection)
+            opening = await books_store.account_sum(connection, books.OPENING, currency)
+            fees = await books_store.account_sum(connection, books.FEES, currency)
+        coins = {base_currency(name) for name in names}
+        account = wire.AccountView(
+            positions=positions,
+            marks=marks,
+            cash={name: amount for name, amount in balances.items() if name not in coins},
+            currency=currency,
+            opening_balance=-opening,
+            total_fees=fees,
+            venue=self._settings.venue,
+        )
+        return wire.positions_message(account)
+
+    async def Reconcile(self, request: pb.ReconcileRequest, context: Any) -> pb.ReconcileResponse:
+        """One reconciliation now; the same request_id gives the stored answer."""
+        request_id = wire.parse_reconcile(request)
+        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        name = self._settings.service_name
+        async with self._kit.engine.connect() as connection:
+            stored = await streams.find_request(connection, name, request_id)
+        if stored is not None:
+            if stored.body_sha256 != body:
+                raise RequestIdReused(request_id)
+            return pb.ReconcileResponse.FromString(stored.response)
+        response = wire.reconcile_message(await self._reconciler.reconcile())
+        async with self._kit.engine.begin() as connection:
+            await connection.execute(select(streams.request_lock(request_id)))
+            if await streams.find_request(connection, name, request_id) is None:
+                answer = response.SerializeToString()
+                await streams.store_request(connection, name, request_id, "Reconcile", body, answer)
+        return response
+
+
+async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> ServiceSpec:
+    """The executor as meshkit runs it; refuses to start with a key that must not spend real money."""
+    key = load_public_key(settings.ticket_public_key_file)
+    exchange = ExchangeClient(settings.exchange_config())
+    await exchange.open()
+    try:
+        if settings.venue is Venue.LIVE:
+            check_live(await exchange.key_permissions(), settings.live_confirm)
+    except BaseException:
+        await exchange.close()
+        raise
+    gate = QuietGate()
+    driver = OrderDriver(kit.engine, exchange, gate, timedelta(seconds=settings.absence_seconds), kit.log)
+    reconciler = Reconciler(settings, kit, exchange, driver, gate)
+    intake = Intake(kit.engine, key, ProductRules(exchange), settings.venue, driver.busy)
+
+    async def database_answers() -> None:
+        async with kit.engine.connect() as connection:
+            await store.machine_time(connection)
+
+    servicer = ExecutorServicer(settings, kit, intake, driver, reconciler)
+    return ServiceSpec(
+        servicers=[Registration(pb_grpc.add_ExecutorServiceServicer_to_server, servicer, services.EXECUTOR.full_name)],
+        background=[Task("reconcile", reconciler.run)],
+        ready=[Check("database", database_answers)],
+        entries=[Check("reconciliation", reconciler.check_entries)],
+        on_stop=exchange.close,
+    )

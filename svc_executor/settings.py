@@ -1,0 +1,63 @@
+"""Settings of the executor, and the pairs of venue and host that may send orders.
+
+A simulated fill must never be taken for a real one, nor the other way round, so a venue and a host that do not belong
+together end the start.
+"""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from exchange_client import ExchangeSettings
+from tradekit import services
+from tradekit.products import quote_currency
+from tradekit.settings import port_field
+from tradekit.states import Venue
+
+LIVE_HOST = "api.coinbase.com"
+SANDBOX_HOST = "api-sandbox.coinbase.com"
+
+
+class ExecutorSettings(ExchangeSettings):
+    """Where orders go, who may ask for them, and how often the books are compared."""
+
+    service_name: str = "executor"
+    port: int = port_field(services.EXECUTOR)
+    ticket_public_key_file: Path = Field(description="PEM file of the risk engine's Ed25519 public key")
+    live_confirm: str = Field("", description="LIVE only: the UUID of the portfolio whose money may be spent")
+    reconcile_seconds: float = Field(10.0, ge=0.2, le=300, description="pause between two reconciliations")
+    absence_seconds: float = Field(
+        30.0, ge=1, le=3600, description="age of a send after which an order the exchange does not list was never made"
+    )
+
+    @field_validator("ticket_public_key_file")
+    @classmethod
+    def _is_file(cls, value: Path) -> Path:
+        if not value.is_file():
+            raise ValueError("is not a file")
+        return value
+
+    @model_validator(mode="after")
+    def _venue_fits_host(self) -> Self:
+        host = self.exchange_host.partition(":")[0].lower()
+        wanted = {Venue.LIVE: LIVE_HOST, Venue.SANDBOX: SANDBOX_HOST}.get(self.venue)
+        if wanted is not None and host != wanted:
+            raise ValueError(f"VENUE={self.venue} sends orders to {wanted} only, not to {host}")
+        if wanted is None and (host == "coinbase.com" or host.endswith(".coinbase.com")):
+            raise ValueError(f"VENUE={self.venue} must not send orders to {host}; it is for the simulated exchange")
+        if self.venue is Venue.LIVE and not self.live_confirm:
+            raise ValueError("VENUE=LIVE spends real money: set LIVE_CONFIRM to the portfolio's UUID")
+        if self.exchange_key_file is None:
+            raise ValueError("EXCHANGE_KEY_FILE is needed to send orders")
+        if len({quote_currency(product) for product in self.products}) != 1:
+            raise ValueError("PRODUCTS must share one quote currency: profit is told in it")
+        # Twice, because a send may begin just before its own limit and then take it whole.
+        if self.absence_seconds < 2 * self.exchange_total_seconds:
+            raise ValueError("ABSENCE_SECONDS must be at least twice EXCHANGE_TOTAL_SECONDS")
+        return self
+
+    @property
+    def account_currency(self) -> str:
+        """The quote currency of every product."""
+        return quote_currency(self.products[0])

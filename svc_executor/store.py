@@ -1,0 +1,256 @@
+"""The SQL of orders: the intent, every send counted before it leaves, and every change with its sequence.
+
+Locks are always taken in one order: account, order, stream head.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, and_, func, insert, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schema import streams
+from schema.books import fills, orders
+from schema.operations import stream_heads
+from schema.risk import accounts
+from svc_executor.fate import OrderFacts
+from svc_executor.intent import Intent
+from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
+from tradekit.states import ORDER_TERMINAL, OrderState, Side, Venue
+
+_RISK_COMMIT = text("SELECT risk_commit(:reservation, :new_order)")
+_OPEN = [state.value for state in OrderState if state not in ORDER_TERMINAL]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """An order row, and the machine time it was read at."""
+
+    order_id: UUID
+    recommendation_id: UUID
+    request_hash: str
+    product_id: str
+    side: Side
+    quote_size: Decimal | None
+    base_size: Decimal | None
+    body: str
+    state: OrderState
+    exchange_order_id: str | None
+    filled_size: Decimal
+    filled_value: Decimal
+    total_fees: Decimal
+    reasons: tuple[Reason, ...]
+    venue: Venue
+    as_of: datetime
+    expire_at: datetime
+    send_count: int
+    sent_at: datetime | None
+    sequence: int
+    created_at: datetime
+    updated_at: datetime
+    now: datetime
+
+    @property
+    def size(self) -> Decimal:
+        """What was asked for: quote for BUY, base for SELL."""
+        return self.quote_size or self.base_size or Decimal(0)
+
+    @property
+    def terminal(self) -> bool:
+        return self.state in ORDER_TERMINAL
+
+    @property
+    def facts(self) -> OrderFacts:
+        return OrderFacts(
+            order_id=self.order_id,
+            product_id=self.product_id,
+            side=self.side,
+            size=self.size,
+            body=self.body,
+            state=self.state,
+            exchange_order_id=self.exchange_order_id,
+            as_of=self.as_of,
+            expire_at=self.expire_at,
+            sent_at=self.sent_at,
+            now=self.now,
+        )
+
+
+_OTHER_FORM = {"side", "state", "venue", "reasons", "now"}
+_SAME = [name for name in OrderRow.__dataclass_fields__ if name not in _OTHER_FORM]
+_COLUMNS: list[Any] = [orders, func.clock_timestamp().label("now")]
+
+
+def _order(row: Any) -> OrderRow:
+    values = {name: getattr(row, name) for name in _SAME}
+    return OrderRow(
+        **values,
+        side=Side(row.side),
+        state=OrderState(row.state),
+        venue=Venue(row.venue),
+        reasons=reasons_from_json(row.reasons),
+        now=row.now,
+    )
+
+
+async def machine_time(connection: AsyncConnection) -> datetime:
+    """The database's wall clock."""
+    now: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+    return now
+
+
+async def lock_account(connection: AsyncConnection) -> None:
+    """Held by every transaction that changes exposure, until it ends."""
+    await connection.execute(select(accounts.c.account_id).where(accounts.c.account_id == "main").with_for_update())
+
+
+async def get_order(connection: AsyncConnection, order_id: UUID, *, lock: bool = False) -> OrderRow | None:
+    """One order, if wanted locked until the transaction ends."""
+    query = select(*_COLUMNS).where(orders.c.order_id == order_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    return _order(row) if row else None
+
+
+async def order_of_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> OrderRow | None:
+    """The order of a recommendation."""
+    query = select(*_COLUMNS).where(orders.c.recommendation_id == recommendation_id)
+    row = (await connection.execute(query)).one_or_none()
+    return _order(row) if row else None
+
+
+async def doubtful_orders(connection: AsyncConnection, product_id: str) -> list[OrderRow]:
+    """Orders of a product whose fate is unknown: said so, or sent and never answered for."""
+    query = select(*_COLUMNS).where(
+        orders.c.product_id == product_id,
+        or_(
+            orders.c.state == OrderState.UNKNOWN.value,
+            and_(orders.c.state == OrderState.PENDING.value, orders.c.sent_at.is_not(None)),
+        ),
+    )
+    return [_order(row) for row in await connection.execute(query)]
+
+
+async def commit_reservation(connection: AsyncConnection, intent: Intent) -> str:
+    """OK, RESERVATION_LOST or TRADING_HALTED, by the risk engine's own function under the account lock."""
+    parameters = {"reservation": intent.reservation_id, "new_order": intent.order_id}
+    answer: str = (await connection.execute(_RISK_COMMIT, parameters)).scalar_one()
+    return answer
+
+
+async def insert_intent(connection: AsyncConnection, intent: Intent, ticket_id: str) -> None:
+    """Writes the order down as PENDING, not sent."""
+    sequence = await _next(connection)
+    await connection.execute(
+        insert(orders).values(
+            order_id=intent.order_id,
+            recommendation_id=intent.recommendation_id,
+            reservation_id=intent.reservation_id,
+            request_hash=intent.request_hash,
+            product_id=intent.product_id,
+            side=intent.side.value,
+            quote_size=intent.size if intent.side is Side.BUY else None,
+            base_size=intent.size if intent.side is Side.SELL else None,
+            body=intent.body,
+            state=OrderState.PENDING.value,
+            venue=intent.venue.value,
+            ticket_id=ticket_id,
+            as_of=intent.as_of,
+            reference_price=intent.reference_price,
+            expire_at=intent.expire_at,
+            sequence=sequence,
+        )
+    )
+
+
+async def _next(connection: AsyncConnection) -> int:
+    """The sequence of one change, and the wake-up for whoever watches."""
+    await streams.notify(connection, streams.ORDERS)
+    return (await streams.take_sequences(connection, streams.ORDERS, 1)).start
+
+
+async def change_order(connection: AsyncConnection, order_id: UUID, **values: Any) -> OrderRow:
+    """Changes columns of an order that the transaction has locked."""
+    sequence = await _next(connection)
+    statement = update(orders).where(orders.c.order_id == order_id)
+    statement = statement.values(**values, sequence=sequence, updated_at=func.now())
+    row = (await connection.execute(statement.returning(*_COLUMNS))).one()
+    return _order(row)
+
+
+async def count_send(connection: AsyncConnection, order_id: UUID) -> OrderRow | None:
+    """Counts a send before its bytes leave; None where the order may no longer be sent. Commit before sending."""
+    order = await get_order(connection, order_id, lock=True)
+    if order is None or order.terminal or order.exchange_order_id or not order.facts.may_send:
+        return None
+    return await change_order(connection, order_id, send_count=order.send_count + 1, sent_at=func.clock_timestamp())
+
+
+async def end_order(
+    connection: AsyncConnection, order_id: UUID, state: OrderState, reasons: Sequence[Reason]
+) -> OrderRow:
+    """Ends an order that has no fills; frees its exposure, so the account is locked."""
+    await lock_account(connection)
+    order = await get_order(connection, order_id, lock=True)
+    if order is None or order.terminal or order.filled_size > 0:
+        raise AssertionError(f"order {order_id} cannot be ended as {state}")
+    return await change_order(connection, order_id, state=state.value, reasons=reasons_to_json(reasons), sent_at=None)
+
+
+async def open_orders(connection: AsyncConnection) -> list[OrderRow]:
+    """Every order that is not terminal, oldest first."""
+    query = select(*_COLUMNS).where(orders.c.state.in_(_OPEN)).order_by(orders.c.created_at)
+    return [_order(row) for row in await connection.execute(query)]
+
+
+def _filtered(product_id: str, state: OrderState | None) -> Select[Any]:
+    query: Select[Any] = select(*_COLUMNS)
+    if product_id:
+        query = query.where(orders.c.product_id == product_id)
+    if state is not None:
+        query = query.where(orders.c.state == state.value)
+    return query
+
+
+async def list_orders(
+    connection: AsyncConnection,
+    product_id: str,
+    state: OrderState | None,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[OrderRow]:
+    """Orders older than `before`, newest first."""
+    query = _filtered(product_id, state).order_by(orders.c.created_at.desc(), orders.c.order_id.desc()).limit(limit)
+    if before is not None:
+        created_at, order_id = before
+        query = query.where(
+            or_(
+                orders.c.created_at < created_at,
+                and_(orders.c.created_at == created_at, orders.c.order_id < order_id),
+            )
+        )
+    return [_order(row) for row in await connection.execute(query)]
+
+
+async def changed_after(connection: AsyncConnection, after: int, limit: int) -> list[OrderRow]:
+    """Orders whose newest change is after a sequence, in sequence order."""
+    query = select(*_COLUMNS).where(orders.c.sequence > after).order_by(orders.c.sequence).limit(limit)
+    return [_order(row) for row in await connection.execute(query)]
+
+
+async def head_sequence(connection: AsyncConnection) -> int:
+    """Sequence of the newest change, 0 before the first."""
+    query = select(stream_heads.c.head).where(stream_heads.c.stream == streams.ORDERS)
+    return (await connection.execute(query)).scalar_one_or_none() or 0
+
+
+async def fills_of(connection: AsyncConnection, order_ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
+    """Fills by order, in the order they happened."""
+    found: dict[UUID, list[Any]] = {order_id: [] for order_id in order_ids}
+    query = select(fills).where(fills.c.order_id.in_(order_ids)).order_by(fills.c.trade_time, fills.c.fill_id)
+    for row in await connection.execute(query):
+        found[row.order_id].append(row)
+    return found

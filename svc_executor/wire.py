@@ -1,0 +1,255 @@
+"""Messages of the executor ⇄ typed requests and rows. Every violation of a request is told at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, localcontext
+from typing import Any
+from uuid import UUID
+
+from meshkit import paging
+from meshkit.errors import InvalidRequest, Violation
+from meshkit.fields import Fields, Page
+from svc_executor.books_store import Comparison
+from svc_executor.store import OrderRow
+from tradekit.decimals import CONTEXT, ZERO, divide
+from tradekit.recommendation import Recommendation
+from tradekit.states import OrderState, Venue
+from tradekit.wire import (
+    amount_message,
+    read_decimal,
+    read_product_id,
+    read_recommendation,
+    reason_messages,
+    side_number,
+    timestamp_message,
+)
+from trading.common.v1 import decimal_pb2, trade_pb2
+from trading.executor.v1 import executor_service_pb2 as pb
+
+LONGEST_TICKET = 4096
+DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
+_STATES: dict[Any, OrderState] = {pb.OrderState.Value(f"ORDER_STATE_{state.value}"): state for state in OrderState}
+_NUMBERS: dict[OrderState, Any] = {state: number for number, state in _STATES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """A request for an order. `size` is quote for BUY, base for SELL."""
+
+    recommendation: Recommendation
+    size: Decimal
+    ticket: str
+
+
+def parse_execute(request: pb.ExecuteRecommendationRequest) -> Execute:
+    fields = Fields()
+    fields.uuid("request_id", request.request_id)
+    size = read_decimal(fields, "size", request.size, present=request.HasField("size"), low=Decimal(0), low_open=True)
+    ticket = fields.text("ticket", request.ticket, max_length=LONGEST_TICKET)
+    if not fields.check(
+        "recommendation", request.HasField("recommendation"), "REQUIRED", "is missing; send the recommendation"
+    ):
+        fields.done()
+    recommendation = read_recommendation(fields, "recommendation", request.recommendation)
+    fields.done()
+    if size > recommendation.size:
+        why = f"is {size}; must be at most the recommendation's {recommendation.size}"
+        raise InvalidRequest([Violation("size", "OUT_OF_RANGE", why)])
+    return Execute(recommendation, size, ticket)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderName:
+    """One of the two names an order is found by."""
+
+    order_id: UUID | None
+    recommendation_id: UUID | None
+
+
+def parse_get(request: pb.GetOrderRequest) -> OrderName:
+    fields = Fields()
+    kind = request.WhichOneof("by")
+    if kind is None:
+        fields.violation("order_id", "REQUIRED", "must be set, or recommendation_id")
+    by_order = fields.uuid("order_id", request.order_id) if kind == "order_id" else None
+    by_recommendation = (
+        fields.uuid("recommendation_id", request.recommendation_id) if kind == "recommendation_id" else None
+    )
+    fields.done()
+    return OrderName(by_order, by_recommendation)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderQuery:
+    """A page of orders; `before` is the last one shown."""
+
+    product_id: str
+    state: OrderState | None
+    page: Page
+    before: tuple[datetime, UUID] | None
+    scope: str
+
+
+def parse_list(request: pb.ListOrdersRequest) -> OrderQuery:
+    fields = Fields()
+    if request.product_id:
+        read_product_id(fields, "product_id", request.product_id)
+    state = fields.enum("state", request.state, _STATES) if request.state else None
+    fields.check(
+        "page_size",
+        0 <= request.page_size <= LARGEST_PAGE,
+        "OUT_OF_RANGE",
+        f"is {request.page_size}; must be 0 to {LARGEST_PAGE}",
+    )
+    scope = f"{request.product_id}|{request.state}"
+    page = fields.page(max(request.page_size, 0), request.page_token, DEFAULT_PAGE, LARGEST_PAGE, scope)
+    before = None
+    if page.position is not None:
+        try:
+            before = datetime.fromisoformat(str(page.position["at"])), UUID(str(page.position["id"]))
+        except (KeyError, ValueError):
+            fields.violation("page_token", "INVALID_POSITION", "is not a position in this list; begin without one")
+    fields.done()
+    return OrderQuery(request.product_id, state, page, before, scope)
+
+
+def page_token(last: OrderRow, scope: str) -> str:
+    return paging.encode({"at": last.created_at.isoformat(), "id": str(last.order_id)}, scope)
+
+
+def parse_after(request: pb.WatchOrdersRequest, head: int) -> int:
+    """The sequence to send changes after; a position of the future belongs to other books."""
+    if not request.HasField("after_sequence"):
+        return head
+    if request.after_sequence > head:
+        why = f"is {request.after_sequence}; the newest is {head}, so it was not given by these books"
+        raise InvalidRequest([Violation("after_sequence", "INVALID_POSITION", why)])
+    return request.after_sequence
+
+
+def parse_reconcile(request: pb.ReconcileRequest) -> UUID:
+    fields = Fields()
+    request_id = fields.uuid("request_id", request.request_id)
+    fields.done()
+    return request_id
+
+
+# ---- answers ---------------------------------------------------------------------------------------------------------
+
+
+def venue_number(venue: Venue) -> Any:
+    return trade_pb2.Venue.Value(f"VENUE_{venue.value}")
+
+
+def order_message(order: OrderRow, fills: Sequence[Any]) -> pb.Order:
+    message = pb.Order(
+        order_id=str(order.order_id),
+        recommendation_id=str(order.recommendation_id),
+        exchange_order_id=order.exchange_order_id or "",
+        product_id=order.product_id,
+        side=side_number(order.side),
+        state=_NUMBERS[order.state],
+        filled_size=amount_message(order.filled_size),
+        filled_value=amount_message(order.filled_value),
+        total_fees=amount_message(order.total_fees),
+        reasons=reason_messages(order.reasons),
+        venue=venue_number(order.venue),
+        send_count=order.send_count,
+        as_of=timestamp_message(order.as_of),
+        create_time=timestamp_message(order.created_at),
+        update_time=timestamp_message(order.updated_at),
+        sequence=order.sequence,
+        fills=[fill_message(fill) for fill in fills],
+    )
+    if order.quote_size is not None:
+        message.quote_size.CopyFrom(amount_message(order.quote_size))
+    if order.base_size is not None:
+        message.base_size.CopyFrom(amount_message(order.base_size))
+    if order.filled_size > 0:
+        message.average_price.CopyFrom(amount_message(divide(order.filled_value, order.filled_size)))
+    return message
+
+
+def fill_message(fill: Any) -> pb.Fill:
+    return pb.Fill(
+        fill_id=fill.fill_id,
+        trade_id=fill.trade_id,
+        price=amount_message(fill.price),
+        size=amount_message(fill.size),
+        commission=amount_message(fill.commission),
+        liquidity=fill.liquidity,
+        trade_time=timestamp_message(fill.trade_time),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """What the answer of ListPositions is made from; amounts in the account's currency unless their name says else."""
+
+    positions: Sequence[Any]
+    marks: Mapping[str, Decimal]
+    cash: Mapping[str, Decimal]
+    currency: str
+    opening_balance: Decimal
+    total_fees: Decimal
+    venue: Venue
+
+
+def positions_message(account: AccountView) -> pb.ListPositionsResponse:
+    """Positions and account. A position without a mark counts at its cost, so it shows no profit."""
+    with localcontext(CONTEXT):
+        messages, value, unrealized, realized = [], ZERO, ZERO, ZERO
+        for row in account.positions:
+            mark = account.marks.get(row.product_id)
+            worth = row.cost if mark is None else row.base_size * mark
+            value, unrealized, realized = value + worth, unrealized + worth - row.cost, realized + row.realized_pnl
+            messages.append(_position(row, mark, worth))
+        equity = account.cash.get(account.currency, ZERO) + value
+    return pb.ListPositionsResponse(
+        positions=messages,
+        cash=[
+            decimal_pb2.Money(currency=currency, amount=amount_message(amount))
+            for currency, amount in sorted(account.cash.items())
+        ],
+        opening_balance=amount_message(account.opening_balance),
+        equity=amount_message(equity),
+        realized_pnl=amount_message(realized),
+        unrealized_pnl=amount_message(unrealized),
+        total_fees=amount_message(account.total_fees),
+        venue=venue_number(account.venue),
+    )
+
+
+def _position(row: Any, mark: Decimal | None, worth: Decimal) -> pb.Position:
+    message = pb.Position(
+        product_id=row.product_id,
+        base_size=amount_message(row.base_size),
+        average_cost=amount_message(divide(row.cost, row.base_size) if row.base_size else ZERO),
+        realized_pnl=amount_message(row.realized_pnl),
+        update_time=timestamp_message(row.updated_at),
+    )
+    if mark is not None:
+        message.mark_price.CopyFrom(amount_message(mark))
+        message.market_value.CopyFrom(amount_message(worth))
+        message.unrealized_pnl.CopyFrom(amount_message(worth - row.cost))
+    return message
+
+
+def reconcile_message(found: Comparison) -> pb.ReconcileResponse:
+    return pb.ReconcileResponse(
+        orders_checked=found.orders_checked,
+        orders_settled=found.orders_settled,
+        orders_unknown=found.orders_unknown,
+        balances=[
+            pb.BalanceComparison(
+                currency=balance.currency,
+                ledger=amount_message(balance.ledger),
+                exchange=amount_message(balance.exchange),
+                difference=amount_message(balance.difference),
+            )
+            for balance in found.balances
+        ],
+        clean=found.clean,
+        reconcile_time=timestamp_message(found.at),
+    )
