@@ -1,0 +1,49 @@
+"""Puts the service together: exchange client, feed, follower, servicer and health."""
+
+import random
+
+from sqlalchemy import text
+
+from exchange_client import ExchangeClient
+from meshkit.errors import Unavailable
+from meshkit.kit import Kit
+from meshkit.spec import Check, Registration, ServiceSpec, Task
+from schema.streams import read_watermark
+from svc_market.feed import STAGE, Feed
+from svc_market.follower import Follower
+from svc_market.service import MarketServicer
+from svc_market.settings import MarketSettings
+from tradekit import services
+from trading.market.v1 import market_service_pb2_grpc as rpc
+
+ANSWER_SECONDS = 30.0
+
+
+async def build(settings: MarketSettings, kit: Kit[MarketSettings]) -> ServiceSpec:
+    exchange = ExchangeClient(settings.exchange_config())
+    await exchange.open()
+    feed = Feed(exchange, kit.engine, settings, kit.clock, kit.metrics)
+    follower = Follower(feed, kit.log, random.Random())
+
+    async def database() -> None:
+        async with kit.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def exchange_answers() -> None:
+        if feed.last_answer is None or kit.clock.monotonic() - feed.last_answer > ANSWER_SECONDS:
+            raise Unavailable("DEPENDENCY_UNAVAILABLE", f"no answer of the exchange for {ANSWER_SECONDS:g} s")
+
+    async def watermark() -> None:
+        async with kit.engine.connect() as connection:
+            if await read_watermark(connection, STAGE) is None:
+                raise Unavailable("STALE_DATA", "no bar is complete yet")
+
+    return ServiceSpec(
+        servicers=[
+            Registration(rpc.add_MarketServiceServicer_to_server, MarketServicer(kit, feed), services.MARKET.full_name)
+        ],
+        background=[Task("follower", follower.run)],
+        ready=[Check("database", database)],
+        entries=[Check("exchange", exchange_answers), Check("watermark", watermark)],
+        on_stop=exchange.close,
+    )

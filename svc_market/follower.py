@@ -1,0 +1,118 @@
+"""Keeps candles current: after each close by the exchange's time, the bar of all followed products in one batch.
+
+The wall clock only paces the looking; which bar is closed the exchange says, so live, simulated and replayed markets
+are followed by the same loop.
+"""
+
+import asyncio
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+from meshkit.backoff import Backoff
+from meshkit.errors import MeshError
+from schema.streams import read_watermark
+from svc_market import store
+from svc_market.feed import STAGE, Feed, Fetch
+from svc_market.watermark import begin
+from tradekit.bars import bar_start
+
+_SHORTEST_WAIT = 0.02
+
+
+def next_wait(now: datetime, granularity: int, pace: float, poll_seconds: float) -> float:
+    """Wall seconds until the next look: until the running bar closes at this pace, at most the poll interval.
+
+    `pace` is market seconds per wall second; a market that stands still is looked at with every poll.
+    """
+    close = bar_start(now, granularity) + timedelta(seconds=granularity)
+    left = (close - now).total_seconds()
+    return max(min(poll_seconds, left / pace if pace > 0 else poll_seconds), min(_SHORTEST_WAIT, poll_seconds))
+
+
+class Pace:
+    """Market seconds per wall second, from the last two looks."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, datetime] | None = None
+        self.value = 1.0
+
+    def look(self, monotonic: float, market: datetime) -> None:
+        if self._last is not None and monotonic > self._last[0]:
+            self.value = max((market - self._last[1]).total_seconds() / (monotonic - self._last[0]), 0.0)
+        self._last = (monotonic, market)
+
+
+class Follower:
+    """The service's own task; ends only by cancellation. With MARKET_FOLLOW=off it only keeps products current."""
+
+    def __init__(self, feed: Feed, log: Any, random_source: random.Random) -> None:
+        self._feed = feed
+        self._settings = feed.settings
+        self._log = log
+        self._backoff = Backoff(0.2, 10.0, random_source)
+        self._pace = Pace()
+        self._refreshed: float | None = None
+        self._caught_up: frozenset[str] = frozenset()
+        self._behind = False
+
+    async def run(self) -> None:
+        while True:
+            try:
+                wait = await self._look()
+                self._backoff.reset()
+            except MeshError as error:
+                wait = self._backoff.next_seconds()
+                self._log.warning("market_not_followed", reason=error.reason, detail=error.message, retry_in=wait)
+            await asyncio.sleep(wait)
+
+    async def _look(self) -> float:
+        await self._refresh_products()
+        now = await self._feed.market_time()
+        self._pace.look(self._feed.clock.monotonic(), now)
+        if self._settings.market_follow and self._feed.followed:
+            await self._catch_up(now)
+        granularity = self._settings.granularity_seconds
+        return next_wait(now, granularity, self._pace.value, self._settings.market_poll_seconds)
+
+    async def _refresh_products(self) -> None:
+        monotonic = self._feed.clock.monotonic()
+        if self._refreshed is not None and monotonic - self._refreshed < self._settings.market_products_seconds:
+            return
+        unlisted = await self._feed.refresh_products()
+        self._refreshed = monotonic
+        if unlisted:
+            self._log.warning("products_not_listed", products=list(unlisted))
+
+    async def _catch_up(self, now: datetime) -> None:
+        """Stores every bar that has closed since the watermark, and the history of products that are new."""
+        followed = frozenset(self._feed.followed)
+        newest_close = bar_start(now, self._settings.granularity_seconds)
+        async with self._feed.engine.connect() as connection:
+            mark = await read_watermark(connection, STAGE)
+            self._tell_if_behind(newest_close, mark.as_of if mark else None)
+            if mark is not None and newest_close <= mark.as_of and followed <= self._caught_up:
+                return
+            newest = await store.newest_starts(connection, self._settings.granularity_seconds, followed)
+        fetch = self._fetch(newest, mark.as_of if mark else None, newest_close, now)
+        async for progress in self._feed.fetch_and_store(fetch):
+            if progress.bars_total > len(followed) * 2:
+                self._log.info("catching_up", bars_done=progress.bars_done, bars_total=progress.bars_total)
+        self._caught_up = followed
+
+    def _fetch(
+        self, newest: dict[str, datetime], mark: datetime | None, newest_close: datetime, now: datetime
+    ) -> Fetch:
+        granularity, history = self._settings.granularity_seconds, self._settings.market_history_bars
+        starts = {
+            product_id: begin(newest.get(product_id), mark, newest_close, granularity, history)
+            for product_id in self._feed.followed
+        }
+        return Fetch(starts, newest_close, granularity, now)
+
+    def _tell_if_behind(self, newest_close: datetime, mark: datetime | None) -> None:
+        """A market that runs before what is stored was started over with old books; nothing can be followed then."""
+        behind = mark is not None and newest_close < mark
+        if behind and not self._behind:
+            self._log.warning("market_behind_watermark", newest_close=newest_close.isoformat(), mark=str(mark))
+        self._behind = behind

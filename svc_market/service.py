@@ -1,0 +1,180 @@
+"""The gRPC servicer of MarketService: parse, ask the store or the feed, answer."""
+
+import hashlib
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from exchange_client import ExchangeUnavailable
+from meshkit import paging
+from meshkit.errors import AlreadyInProgress, InvalidRequest, RequestIdReused, Violation
+from meshkit.kit import Kit
+from schema.streams import find_request, store_request
+from svc_market import store, wire
+from svc_market.feed import Feed, Fetch, Progress
+from svc_market.importing import store_upload
+from svc_market.paging import grid_span
+from svc_market.settings import MarketSettings
+from svc_market.upload import receive
+from svc_market.watching import watch
+from svc_market.wire import BackfillQuery
+from tradekit import services
+from tradekit.bars import bar_close, bar_start
+from tradekit.states import Venue
+from trading.market.v1 import market_service_pb2 as pb
+from trading.market.v1 import market_service_pb2_grpc as rpc
+
+# Two million bars take the exchange's public rate about twenty minutes.
+MOST_BARS_FETCHED = 2_000_000
+_FOLLOWED = "products"
+
+
+class MarketServicer(rpc.MarketServiceServicer):
+    def __init__(self, kit: Kit[MarketSettings], feed: Feed) -> None:
+        self._kit = kit
+        self._feed = feed
+        self._running: set[UUID] = set()
+
+    async def ListProducts(self, request: pb.ListProductsRequest, context: Any) -> pb.ListProductsResponse:
+        page = wire.read_list_products(request)
+        after = str(page.position["product_id"]) if page.position else ""
+        async with self._kit.engine.connect() as connection:
+            rows = await store.list_products(connection, after, page.size + 1)
+        answer = pb.ListProductsResponse(products=[wire.product_message(row) for row in rows[: page.size]])
+        if len(rows) > page.size:
+            position = {"product_id": answer.products[-1].product_id}
+            answer.next_page_token = paging.encode(position, _FOLLOWED)
+        return answer
+
+    async def ListCandles(self, request: pb.ListCandlesRequest, context: Any) -> pb.ListCandlesResponse:
+        query = wire.read_list_candles(request, self._kit.settings.granularity_seconds)
+        first = query.start if query.after is None else bar_close(query.after, query.granularity)
+        async with self._kit.engine.connect() as connection:
+            await _require_known(connection, "product_id", [query.product_id])
+            rows = await store.list_candles(
+                connection, query.product_id, query.granularity, first, query.end, query.size + 1
+            )
+        answer = pb.ListCandlesResponse(candles=[wire.candle_message(row) for row in rows[: query.size]])
+        if len(rows) > query.size:
+            last = rows[query.size - 1].candle.start
+            answer.next_page_token = paging.encode({"start": int(last.timestamp())}, query.scope)
+        return answer
+
+    async def WatchCandles(
+        self, request: pb.WatchCandlesRequest, context: Any
+    ) -> AsyncIterator[pb.WatchCandlesResponse]:
+        query = wire.read_watch(request, self._kit.settings.granularity_seconds)
+        async with self._kit.engine.connect() as connection:
+            await _require_known(connection, "product_ids", query.product_ids)
+            head = await store.head(connection)
+        if query.after is not None and query.after > head:
+            raise InvalidRequest(
+                [Violation("after_sequence", "INVALID_POSITION", f"{query.after} is past the newest, {head}")]
+            )
+        async for frame in watch(self._kit, query, head if query.after is None else query.after):
+            yield frame
+
+    async def ImportCandles(
+        self, requests: AsyncIterator[pb.ImportCandlesRequest], context: Any
+    ) -> pb.ImportCandlesResponse:
+        async with receive(aiter(requests)) as upload:
+            request_id = upload.query.request_id
+            with self._alone(request_id):
+                stored = await self._answered(request_id, upload.digest)
+                if stored is not None:
+                    return pb.ImportCandlesResponse.FromString(stored)
+                answer = await store_upload(self._feed, upload, await self._import_time())
+                async with self._kit.engine.begin() as connection:
+                    await _remember(connection, request_id, "ImportCandles", upload.digest, answer)
+        self._kit.log.info("imported", source=upload.query.source, stored=answer.stored, refused=answer.refused)
+        return answer
+
+    async def BackfillCandles(
+        self, request: pb.BackfillCandlesRequest, context: Any
+    ) -> AsyncIterator[pb.BackfillCandlesResponse]:
+        begun = self._kit.clock.monotonic()
+        query = wire.read_backfill(request, self._kit.settings.granularity_seconds)
+        digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        with self._alone(query.request_id):
+            stored = await self._answered(query.request_id, digest)
+            if stored is not None:
+                yield pb.BackfillCandlesResponse.FromString(stored)
+                return
+            final: list[pb.BackfillCandlesResponse] = []
+
+            async def at_end(connection: AsyncConnection, progress: Progress) -> None:
+                message = wire.progress_message(progress, self._kit.clock.monotonic() - begun, done=True)
+                await _remember(connection, query.request_id, "BackfillCandles", digest, message)
+                final.append(message)
+
+            async for progress in self._feed.fetch_and_store(await self._fetch(query), at_end):
+                if not final:
+                    yield wire.progress_message(progress, self._kit.clock.monotonic() - begun, done=False)
+            yield final[0]
+
+    async def _fetch(self, query: BackfillQuery) -> Fetch:
+        """What to ask for: whole bars that are closed by the exchange's time, of products that it has."""
+        if not self._feed.followed:
+            await self._feed.refresh_products()
+        unlisted = await self._feed.unlisted(query.product_ids)
+        if unlisted:
+            raise InvalidRequest([_unknown("product_ids", product_id) for product_id in unlisted])
+        now = await self._feed.market_time()
+        newest_close = bar_start(now, query.granularity)
+        end = newest_close if query.end is None else min(query.end, newest_close)
+        span = grid_span(query.start, end, query.granularity)
+        starts = dict.fromkeys(query.product_ids or self._feed.followed, span.start)
+        fetch = Fetch(starts, span.end, query.granularity, now)
+        if fetch.total() > MOST_BARS_FETCHED:
+            description = f"asks for {fetch.total()} bars; at most {MOST_BARS_FETCHED}, so split the period"
+            raise InvalidRequest([Violation("start_time", "TOO_MANY_BARS", description)])
+        return fetch
+
+    async def _import_time(self) -> datetime:
+        """What counts as closed in a file: the exchange's time, so that a simulated market never sees its future.
+
+        Where the exchange's time is wall time, an import does not need it to answer.
+        """
+        try:
+            return await self._feed.market_time()
+        except ExchangeUnavailable:
+            if self._kit.settings.venue in (Venue.SIMULATED, Venue.REPLAY):
+                raise
+            return self._kit.clock.now()
+
+    @contextmanager
+    def _alone(self, request_id: UUID) -> Iterator[None]:
+        """The same request is not worked on twice at once."""
+        if request_id in self._running:
+            raise AlreadyInProgress(request_id)
+        self._running.add(request_id)
+        try:
+            yield
+        finally:
+            self._running.discard(request_id)
+
+    async def _answered(self, request_id: UUID, digest: str) -> bytes | None:
+        """The stored answer of a request that was made before."""
+        async with self._kit.engine.connect() as connection:
+            stored = await find_request(connection, services.MARKET.name, request_id)
+        if stored is not None and stored.body_sha256 != digest:
+            raise RequestIdReused(request_id)
+        return stored.response if stored is not None else None
+
+
+async def _remember(connection: AsyncConnection, request_id: UUID, method: str, digest: str, answer: Any) -> None:
+    await store_request(connection, services.MARKET.name, request_id, method, digest, answer.SerializeToString())
+
+
+async def _require_known(connection: AsyncConnection, field: str, product_ids: Collection[str]) -> None:
+    unknown = await store.unknown_products(connection, product_ids)
+    if unknown:
+        raise InvalidRequest([_unknown(field, product_id) for product_id in unknown])
+
+
+def _unknown(field: str, product_id: str) -> Violation:
+    return Violation(field, "UNKNOWN_PRODUCT", f"{product_id} is not known here; ListProducts names what is followed")

@@ -1,0 +1,37 @@
+"""Settings of the market service."""
+
+from pydantic import Field
+
+from exchange_client.settings import ExchangeSettings
+from tradekit import services
+from tradekit.products import quote_currency
+from tradekit.settings import port_field
+
+MARKET_FACTOR = "BTC"
+
+
+class MarketSettings(ExchangeSettings):
+    """What is followed, and at what pace."""
+
+    service_name: str = services.MARKET.name
+    port: int = port_field(services.MARKET)
+
+    market_follow: bool = Field(True, description="on keeps candles current by itself; off stores only what is asked")
+    market_history_bars: int = Field(2000, ge=1, le=100_000, description="bars of history fetched of a new product")
+    market_poll_seconds: float = Field(1.0, ge=0.02, le=10.0, description="longest wait between looks at exchange time")
+    market_grace_seconds: float = Field(
+        2.0, ge=0.0, le=30.0, description="wait for candles that the exchange publishes late; 0 in replay"
+    )
+    market_products_seconds: float = Field(300.0, ge=1.0, le=86_400.0, description="time between looks at products")
+    market_requests: int = Field(4, ge=1, le=32, description="requests to the exchange at once")
+
+    @property
+    def followed_products(self) -> tuple[str, ...]:
+        """The products traded, then the market factor of each quote currency."""
+        factors = (f"{MARKET_FACTOR}-{quote_currency(product)}" for product in self.products)
+        return tuple(dict.fromkeys((*self.products, *factors)))
+
+    @property
+    def exchange_source(self) -> str:
+        """What stored candles of the exchange name as their source."""
+        return f"exchange:{self.venue.value}"
