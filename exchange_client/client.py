@@ -102,7 +102,8 @@ class ExchangeClient:
             raise ValueError(f"a page has 0 to {LARGEST_PAGE} buckets; asked for {start} to {end}")
         query = [
             ("start", str(first)),
-            ("end", str(last)),
+            # Were `end` inclusive, a full page would hold one bucket too many, and the limit would cut off the oldest.
+            ("end", str(max(last - 1, first))),
             ("granularity", GRANULARITY_NAMES[granularity_seconds]),
             ("limit", str(LARGEST_PAGE)),
         ]
