@@ -31,7 +31,9 @@ def parse_number(text: str) -> Decimal | None:
 
 def plain(value: Decimal) -> str:
     """Shortest text without an exponent: 1E+2 is '100', 0.10 is '0.1'."""
-    text = format(value, "f")
+    text = str(value)
+    if "E" in text:
+        text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
