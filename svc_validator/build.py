@@ -1,0 +1,69 @@
+"""Puts the validator together: the desk, the model if one is configured, its tasks, and what must be true to serve."""
+
+from functools import partial
+
+from sqlalchemy import text
+
+from meshkit.kit import Kit
+from meshkit.serve import Check, Registration, ServiceSpec, Task
+from svc_validator.decision import Plan
+from svc_validator.desk import Desk, keep_opinion
+from svc_validator.model_reviewer import ModelReviewer
+from svc_validator.reviewers.ollama import OllamaServer
+from svc_validator.rules import Limits
+from svc_validator.service import ValidatorServicer
+from svc_validator.settings import ValidatorSettings
+from svc_validator.shadow import Shadow
+from svc_validator.turnstile import Turnstile
+from tradekit import services
+from tradekit.states import ReviewMode
+from trading.validator.v1 import validator_service_pb2_grpc as pb_grpc
+
+
+def build(settings: ValidatorSettings, kit: Kit[ValidatorSettings]) -> ServiceSpec:
+    """The validator as meshkit serves it."""
+    model = _model(settings, kit)
+    tasks: list[Task] = []
+    shadow: Shadow | None = None
+    if model is not None:
+        tasks.append(Task("self_test", lambda: model.keep_fit(settings.llm_self_test_seconds)))
+    if model is not None and settings.llm_mode is ReviewMode.SHADOW:
+        shadow = Shadow(model, kit.clock, kit.log, settings.llm_max_queue, partial(keep_opinion, kit))
+        tasks.append(Task("shadow", shadow.run))
+    desk = Desk(kit, model, shadow, Limits())
+
+    async def database_answers() -> None:
+        async with kit.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def somebody_decides() -> None:
+        if desk.plan() is Plan.REFUSE:
+            raise RuntimeError("no fit model, and LLM_ON_FAILURE is not rules: entries are refused")
+
+    async def stop() -> None:
+        if shadow is not None:
+            await shadow.skip_waiting()
+        if model is not None:
+            await model.close()
+
+    return ServiceSpec(
+        servicers=[
+            Registration(
+                pb_grpc.add_ValidatorServiceServicer_to_server,
+                ValidatorServicer(kit, desk, model),
+                services.VALIDATOR.full_name,
+            )
+        ],
+        background=tasks,
+        ready=[Check("database", database_answers)],
+        entries=[Check("reviewer", somebody_decides)],
+        on_stop=stop,
+    )
+
+
+def _model(settings: ValidatorSettings, kit: Kit[ValidatorSettings]) -> ModelReviewer | None:
+    if settings.ollama_host is None:
+        return None
+    server = OllamaServer(settings.ollama_host, settings.ollama_model)
+    turnstile = Turnstile(settings.llm_max_inflight, settings.llm_max_queue)
+    return ModelReviewer(server, turnstile, kit.clock, kit.log, settings.llm_deadline_ms / 1000)

@@ -1,0 +1,184 @@
+"""The story of one review: seen before? still alive? what do the rules say, and the model? Then one stored verdict.
+
+No transaction is open while a model thinks; the last one locks the ids, so that two askers get one verdict.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meshkit import deadline
+from meshkit.errors import RequestIdReused, Unavailable
+from meshkit.kit import Kit
+from meshkit.telemetry import trace_id
+from schema import streams
+from svc_validator import store
+from svc_validator.decision import Plan, decide, plan
+from svc_validator.model_reviewer import ModelReviewer
+from svc_validator.review import ModelTrace, Review, Reviewer, Validation
+from svc_validator.rules import Limits, RulesReview
+from svc_validator.rules import review as review_by_rules
+from svc_validator.settings import ValidatorSettings
+from svc_validator.shadow import Shadow, ShadowJob
+from svc_validator.store import Clocks
+from svc_validator.wire import ReviewRequest
+from tradekit.reasons import Reason
+from tradekit.recommendation import Recommendation
+from tradekit.states import LifeClock, ReviewOutcome
+
+# Kept back from a caller's deadline for storing the verdict.
+_STORE_SECONDS = 0.5
+_METHOD = "ValidateRecommendation"
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What is left of a recommendation's life; by market time it has no end in seconds."""
+
+    over: bool
+    seconds: float
+    now: datetime
+
+
+def life_of(recommendation: Recommendation, clocks: Clocks) -> Life:
+    """The life left by the recommendation's own clock; Unavailable if nobody has told market time yet."""
+    if recommendation.life_clock is LifeClock.MACHINE:
+        seconds = (recommendation.expire_time - clocks.machine).total_seconds()
+        return Life(seconds <= 0, seconds, clocks.machine)
+    if clocks.market is None:
+        raise Unavailable("STALE_DATA", "the market has not published its time, so no life can be measured by it")
+    return Life(clocks.market >= recommendation.expire_time, math.inf, clocks.market)
+
+
+async def keep_opinion(kit: Kit[ValidatorSettings], request: ReviewRequest, opinion: Review, trace: str) -> None:
+    """Stores a watching model's review beside the decided one."""
+    async with kit.engine.begin() as connection:
+        await store.insert_opinion(connection, request.recommendation, request.body_hash, opinion, trace)
+
+
+class Desk:
+    """Reviews requests. `model` and `shadow` are None where no model is configured."""
+
+    def __init__(
+        self, kit: Kit[ValidatorSettings], model: ModelReviewer | None, shadow: Shadow | None, limits: Limits
+    ) -> None:
+        self._kit = kit
+        self._settings = kit.settings
+        self._model = model
+        self._shadow = shadow
+        self._limits = limits
+        self._products = frozenset(kit.settings.products)
+
+    def plan(self) -> Plan:
+        """Who decides now."""
+        return plan(
+            self._settings.llm_mode,
+            self._settings.venue,
+            self._settings.llm_on_failure,
+            configured=self._model is not None,
+            fit=self._model is not None and self._model.fit,
+        )
+
+    async def validate(self, request: ReviewRequest) -> Validation:
+        """The stored review of the recommendation; made now if there is none."""
+        async with self._kit.engine.connect() as connection:
+            stored = await self._stored(connection, request)
+            clocks = await store.read_clocks(connection)
+        if stored is not None:
+            return stored
+        life = life_of(request.recommendation, clocks)
+        ends_at = self._kit.clock.monotonic() + life.seconds
+        rules = self._rules(request.recommendation, life)
+        chosen = self.plan()
+        if rules.outcome is not ReviewOutcome.APPROVE:
+            return await self._store(request, [rules], None)
+        if chosen is Plan.REFUSE:
+            return await self._store(request, [rules, self._refusal(rules)], 1)
+        if request.recommendation.evidence is None:
+            # An operator's idea has no figures that could be put to a model.
+            return await self._store(request, [rules], None)
+        if chosen is Plan.MODEL_MAY_VETO and self._model is not None:
+            model = await self._model.review(rules.inputs, min(life.seconds, self._call_seconds()))
+            return await self._store(request, [rules, model], 1)
+        if chosen is Plan.MODEL_WATCHES and self._model is not None and self._shadow is not None:
+            return await self._watched(request, rules, ends_at, self._model, self._shadow)
+        return await self._store(request, [rules], None)
+
+    async def _stored(self, connection: AsyncConnection, request: ReviewRequest) -> Validation | None:
+        """The review there is; RequestIdReused if request_id or recommendation_id stand for another body."""
+        asked = await streams.find_request(connection, self._settings.service_name, request.request_id)
+        if asked is not None and asked.body_sha256 != request.body_hash:
+            raise RequestIdReused(request.request_id)
+        found = await store.find_validation(connection, request.recommendation.recommendation_id)
+        if found is not None and found.request_hash != request.body_hash:
+            raise RequestIdReused(request.recommendation.recommendation_id)
+        return found
+
+    def _rules(self, recommendation: Recommendation, life: Life) -> Review:
+        began = self._kit.clock.monotonic()
+        found = review_by_rules(recommendation, self._limits, self._products)
+        if life.over:
+            over = Reason("LIFE_OVER", recommendation.expire_time.isoformat(), life.now.isoformat(), "", "request")
+            found = RulesReview(ReviewOutcome.EXPIRED, (over,), found.inputs)
+        spent = (self._kit.clock.monotonic() - began) * 1000
+        return Review(Reviewer.RULES, found.outcome, found.reasons, spent, found.inputs)
+
+    def _refusal(self, rules: Review) -> Review:
+        """With real money and no fit model the entry is refused in the model's name, because it had to be asked."""
+        reason = Reason("REVIEWER_UNFIT", scope="model")
+        if self._model is None:
+            trace = ModelTrace(self._settings.ollama_model, error="not_configured")
+            return Review(Reviewer.OLLAMA, ReviewOutcome.UNAVAILABLE, (reason,), 0.0, rules.inputs, trace)
+        trace = ModelTrace(self._model.model, error="unfit")
+        return Review(Reviewer.OLLAMA, ReviewOutcome.UNAVAILABLE, (reason,), 0.0, rules.inputs, trace)
+
+    async def _watched(
+        self, request: ReviewRequest, rules: Review, ends_at: float, model: ModelReviewer, shadow: Shadow
+    ) -> Validation:
+        if not shadow.reserve():
+            skipped = model.skipped(rules.inputs, ReviewOutcome.SKIPPED_CAPACITY, "queue_full")
+            return await self._store(request, [rules, skipped], None)
+        submitted = False
+        try:
+            decided = await self._store(request, [rules], None)
+            if len(decided.reviews) == 1:
+                shadow.submit(ShadowJob(request, rules.inputs, ends_at, trace_id() or ""))
+                submitted = True
+        finally:
+            if not submitted:
+                shadow.release()
+        return decided
+
+    def _call_seconds(self) -> float:
+        left = deadline.remaining()
+        return math.inf if left is None else left - _STORE_SECONDS
+
+    async def _store(self, request: ReviewRequest, reviews: list[Review], asked: int | None) -> Validation:
+        """Stores the verdict, unless another asker was first; `asked` is the place of the model that may veto."""
+        model = None if asked is None else reviews[asked]
+        verdict, by = decide(reviews[0], model, self._settings.llm_on_failure)
+        marked = [replace(review, enforced=verdict if review.reviewer is by else None) for review in reviews]
+        async with self._kit.engine.begin() as connection:
+            await connection.execute(select(streams.request_lock(request.recommendation.recommendation_id)))
+            await connection.execute(select(streams.request_lock(request.request_id)))
+            earlier = await self._stored(connection, request)
+            if earlier is not None:
+                return earlier
+            await store.insert_reviews(
+                connection,
+                request.recommendation,
+                request.body_hash,
+                self._settings.llm_mode,
+                marked,
+                trace_id() or "",
+            )
+            await streams.store_request(
+                connection, self._settings.service_name, request.request_id, _METHOD, request.body_hash, b""
+            )
+            stored = await self._stored(connection, request)
+        if stored is None:
+            raise RuntimeError("a review that was just stored is not there")
+        return stored

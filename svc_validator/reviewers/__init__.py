@@ -1,0 +1,1 @@
+"""Adapters to reviewers outside of this process."""

@@ -1,0 +1,103 @@
+"""ValidatorService: parse, review, answer. What is decided and why stands in desk.py and the rooms it calls."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from meshkit.kit import Kit
+from meshkit.stream import AnswerFrames, answer_items
+from svc_validator import wire
+from svc_validator.decision import Plan
+from svc_validator.desk import Desk
+from svc_validator.model_reviewer import ModelReviewer
+from svc_validator.prompt import prompt_version
+from svc_validator.review import Reviewer
+from svc_validator.settings import ValidatorSettings
+from tradekit.wire import enum_number, timestamp_message
+from trading.validator.v1 import validator_service_pb2 as pb
+from trading.validator.v1 import validator_service_pb2_grpc as pb_grpc
+
+# Unanswered items of one stream; a model that thinks for seconds gains nothing from more.
+STREAM_CREDIT = 16
+# A stream item has no deadline of its own on the wire; the unary call's is in the contract.
+ITEM_SECONDS = 30.0
+
+
+class ValidatorServicer(pb_grpc.ValidatorServiceServicer):
+    """The RPCs of the validator."""
+
+    def __init__(self, kit: Kit[ValidatorSettings], desk: Desk, model: ModelReviewer | None) -> None:
+        self._kit = kit
+        self._desk = desk
+        self._model = model
+        self._frames: AnswerFrames[pb.StreamValidationsRequest, pb.StreamValidationsResponse] = AnswerFrames(
+            is_opening=lambda frame: frame.HasField("open"),
+            key_of=wire.item_key,
+            opened=wire.opened_frame,
+            heartbeat=lambda: wire.heartbeat_frame(timestamp_message(kit.clock.now())),
+            draining=wire.draining_frame,
+            item_error=wire.item_error_frame,
+            traceparent_of=lambda frame: frame.traceparent,
+            deadline_of=lambda frame: ITEM_SECONDS,
+        )
+
+    async def ValidateRecommendation(
+        self, request: pb.ValidateRecommendationRequest, context: Any
+    ) -> pb.ValidateRecommendationResponse:
+        """Reviews one recommendation, or gives the stored review."""
+        validation = await self._desk.validate(wire.read_request(request))
+        return pb.ValidateRecommendationResponse(validation=wire.validation_message(validation))
+
+    async def StreamValidations(
+        self, request_iterator: AsyncIterator[pb.StreamValidationsRequest], context: Any
+    ) -> AsyncIterator[pb.StreamValidationsResponse]:
+        """Reviews items as they come, within the credit of the opening."""
+        first = await anext(request_iterator, None)
+        if first is None:
+            return
+        credit = wire.read_open(first, STREAM_CREDIT)
+        frames = _with_first(first, request_iterator)
+        async for answer in answer_items(frames, self._item, frames=self._frames, kit=self._kit, max_in_flight=credit):
+            yield answer
+
+    async def GetReviewer(self, request: pb.GetReviewerRequest, context: Any) -> pb.GetReviewerResponse:
+        """Who reviews now, and how the model's self-test went."""
+        model = self._model
+        chosen = self._desk.plan()
+        reviewer = Reviewer.OLLAMA if chosen in (Plan.MODEL_MAY_VETO, Plan.REFUSE) else Reviewer.RULES
+        response = pb.GetReviewerResponse(
+            reviewer=reviewer.value,
+            mode=enum_number("REVIEW_MODE", self._kit.settings.llm_mode, pb.ReviewMode),
+            detail=_detail(chosen, model),
+            prompt_version=prompt_version(),
+        )
+        if model is not None:
+            response.model = model.model
+            response.model_digest = model.digest
+            response.fit = model.fit
+            response.self_test_calls = model.result.calls
+            response.self_test_valid = model.result.valid
+        return response
+
+    async def _item(self, frame: pb.StreamValidationsRequest) -> pb.StreamValidationsResponse:
+        validation = await self._desk.validate(wire.read_request(frame.item))
+        return wire.answer_frame(frame.item.request_id, validation)
+
+
+async def _with_first(
+    first: pb.StreamValidationsRequest, rest: AsyncIterator[pb.StreamValidationsRequest]
+) -> AsyncIterator[pb.StreamValidationsRequest]:
+    yield first
+    async for frame in rest:
+        yield frame
+
+
+def _detail(chosen: Plan, model: ModelReviewer | None) -> str:
+    """Why the model does not decide, and what to do."""
+    if chosen is Plan.MODEL_MAY_VETO:
+        return ""
+    refused = "entries are refused; set LLM_ON_FAILURE=rules to let the rules decide. " if chosen is Plan.REFUSE else ""
+    if model is None:
+        return refused + "no model is configured; set OLLAMA_HOST"
+    if not model.fit:
+        return refused + model.result.detail
+    return "LLM_MODE=shadow: the model's verdict is recorded, the rules decide; set LLM_MODE=veto to enforce it"

@@ -1,0 +1,83 @@
+"""Asks the model about entries that the rules have already decided, and keeps its opinion beside theirs.
+
+Runs after the answer has been given, one at a time, within a bounded number of places; what finds no place is a row.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from meshkit.clock import Clock
+from meshkit.errors import MeshError
+from svc_validator.model_reviewer import ModelReviewer
+from svc_validator.review import Review
+from svc_validator.rules import Inputs
+from svc_validator.wire import ReviewRequest
+from tradekit.states import ReviewOutcome
+
+Keep = Callable[[ReviewRequest, Review, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowJob:
+    """A decided entry. `ends_at` is the monotonic end of its life, infinite where market time measures it."""
+
+    request: ReviewRequest
+    inputs: Inputs
+    ends_at: float
+    trace_id: str
+
+
+class Shadow:
+    """The queue and its worker."""
+
+    def __init__(self, reviewer: ModelReviewer, clock: Clock, log: Any, places: int, keep: Keep) -> None:
+        self._reviewer = reviewer
+        self._clock = clock
+        self._log = log
+        self._keep = keep
+        self._places = places
+        self._jobs: asyncio.Queue[ShadowJob] = asyncio.Queue(places)
+
+    def reserve(self) -> bool:
+        """Takes a place if there is one; the holder must `submit` or `release`."""
+        if self._places == 0:
+            return False
+        self._places -= 1
+        return True
+
+    def release(self) -> None:
+        """Gives a place back."""
+        self._places += 1
+
+    def submit(self, job: ShadowJob) -> None:
+        """Queues a job for the place that was taken for it."""
+        self._jobs.put_nowait(job)
+
+    async def run(self) -> None:
+        """Works for ever. An opinion that cannot be stored is lost with a log line; it decides nothing."""
+        while True:
+            job = await self._jobs.get()
+            try:
+                await self._keep(job.request, await self._opinion(job), job.trace_id)
+            except asyncio.CancelledError:
+                self._jobs.put_nowait(job)
+                raise
+            except MeshError as error:
+                self._log.warning("shadow_review_lost", error=error.reason, id=str(job.request.request_id))
+            self.release()
+
+    async def skip_waiting(self) -> None:
+        """At shutdown: what waits is stored as left out."""
+        while not self._jobs.empty():
+            job = self._jobs.get_nowait()
+            self.release()
+            skipped = self._reviewer.skipped(job.inputs, ReviewOutcome.SKIPPED_CAPACITY, "shutdown")
+            await self._keep(job.request, skipped, job.trace_id)
+
+    async def _opinion(self, job: ShadowJob) -> Review:
+        left = job.ends_at - self._clock.monotonic()
+        if left <= 0:
+            return self._reviewer.skipped(job.inputs, ReviewOutcome.EXPIRED, "life_over")
+        return await self._reviewer.review(job.inputs, left)

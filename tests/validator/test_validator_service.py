@@ -1,0 +1,370 @@
+"""The validator over a real gRPC socket and a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from sqlalchemy import select
+
+from meshkit import lifecycle
+from meshkit.errors import InvalidRequest, MeshError, RequestIdReused, Unavailable, from_rpc_error
+from schema.recommendations import llm_validation
+from schema.streams import advance_watermark
+from svc_validator.build import build
+from svc_validator.settings import ValidatorSettings
+from tests.validator.validator_cases import AS_OF, entry, operator_entry
+from tests.validator.validator_ollama import MODEL, stand_in
+from tradekit.recommendation import Recommendation
+from tradekit.states import LifeClock, Profile, Side
+from tradekit.wire import recommendation_message
+from trading.common.v1 import error_pb2, stream_pb2
+from trading.validator.v1 import validator_service_pb2 as pb
+from trading.validator.v1 import validator_service_pb2_grpc as pb_grpc
+
+
+@contextlib.asynccontextmanager
+async def validator(database: Any, **given: Any) -> AsyncIterator[pb_grpc.ValidatorServiceStub]:
+    values = {"port": 0, "db_host": database.host, "db_name": database.name, "db_user": database.user}
+    settings = ValidatorSettings(**{**values, "drain_seconds": 1.0, "ollama_host": None, **given})
+    service = await lifecycle.create(settings, build)
+    started = asyncio.Event()
+    running = asyncio.ensure_future(service.run(lambda _: started.set()))
+    await started.wait()
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{service.port}")
+    try:
+        yield pb_grpc.ValidatorServiceStub(channel)
+    finally:
+        await channel.close()
+        service.stop()
+        assert await running == 0
+
+
+def request_of(recommendation: Recommendation, request_id: str | None = None) -> pb.ValidateRecommendationRequest:
+    message = recommendation_message(recommendation)
+    return pb.ValidateRecommendationRequest(request_id=request_id or str(uuid4()), recommendation=message)
+
+
+async def ask(stub: Any, recommendation: Recommendation, request_id: str | None = None) -> pb.Validation:
+    try:
+        return (await stub.ValidateRecommendation(request_of(recommendation, request_id), timeout=10)).validation
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from None
+
+
+async def rows(database: Any) -> list[Any]:
+    async with database.engine.connect() as connection:
+        return list((await connection.execute(select(llm_validation).order_by(llm_validation.c.review_id))).all())
+
+
+async def until_fit(stub: Any, fit: bool = True) -> pb.GetReviewerResponse:
+    for _ in range(300):
+        found = await stub.GetReviewer(pb.GetReviewerRequest())
+        if found.self_test_calls and found.fit == fit:
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"the self-test did not end with fit={fit}: {found}")
+
+
+async def until_rows(database: Any, count: int) -> list[Any]:
+    for _ in range(300):
+        found = await rows(database)
+        if len(found) >= count:
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{len(found)} rows, expected {count}")
+
+
+async def test_without_a_model_the_rules_decide_and_say_so(database):
+    async with validator(database) as stub:
+        good = await ask(stub, entry())
+        bad = await ask(stub, entry({"rsi_14": 0.9, "bb_pctb_20": 1.3}))
+        reviewer = await stub.GetReviewer(pb.GetReviewerRequest())
+    assert (good.verdict, good.decided_by) == (pb.VERDICT_APPROVE, "rules")
+    assert (bad.verdict, bad.decided_by) == (pb.VERDICT_REJECT, "rules")
+    assert [reason.code for reason in bad.reviews[0].reasons] == ["OVERHEATED"]
+    assert reviewer.reviewer == "rules"
+    assert "OLLAMA_HOST" in reviewer.detail
+    stored = await rows(database)
+    assert [(row.reviewer, row.outcome, row.enforced, row.model) for row in stored] == [
+        ("rules", "APPROVE", "APPROVE", ""),
+        ("rules", "REJECT", "REJECT", ""),
+    ]
+    assert stored[0].inputs["rsi_14"] == pytest.approx(0.58)
+
+
+async def test_a_repeated_recommendation_gets_the_stored_answer(database):
+    idea = entry()
+    async with validator(database) as stub:
+        first = await ask(stub, idea)
+        again = await ask(stub, idea)
+        spelled = request_of(idea)
+        spelled.recommendation.quote_size.value = "100.00"
+        same = (await stub.ValidateRecommendation(spelled)).validation
+    assert first == again == same
+    assert len(await rows(database)) == 1
+
+
+async def test_another_body_under_a_used_id_is_refused(database):
+    idea, used = entry(), str(uuid4())
+    async with validator(database) as stub:
+        await ask(stub, idea, used)
+        with pytest.raises(RequestIdReused):
+            await ask(stub, replace(idea, priority=0.9))
+        with pytest.raises(RequestIdReused):
+            await ask(stub, entry(), used)
+    assert len(await rows(database)) == 1
+
+
+async def test_many_askers_of_one_recommendation_get_one_verdict(database):
+    idea = entry()
+    async with validator(database) as stub:
+        answers = await asyncio.gather(*(ask(stub, idea) for _ in range(8)))
+    assert all(answer == answers[0] for answer in answers)
+    assert len(await rows(database)) == 1
+
+
+async def test_bad_input_tells_every_violation_and_stores_nothing(database):
+    message = request_of(entry())
+    message.request_id = "no-uuid"
+    message.recommendation.product_id = "btc"
+    message.recommendation.priority = math.nan
+    message.recommendation.quote_size.value = "1e9"
+    message.recommendation.evidence.features[0].value = math.inf
+    message.recommendation.ClearField("as_of")
+    async with validator(database) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ValidateRecommendation(message)
+        error = from_rpc_error(caught.value)
+        fields = {violation.field for violation in error.violations}
+        with pytest.raises(InvalidRequest) as exit_refused:
+            await ask(stub, entry(side=Side.SELL))
+        assert (await ask(stub, entry())).verdict == pb.VERDICT_APPROVE
+    assert error.reason == "INVALID_REQUEST"
+    assert fields >= {
+        "request_id",
+        "recommendation.product_id",
+        "recommendation.priority",
+        "recommendation.quote_size",
+        "recommendation.evidence.features[0].value",
+        "recommendation.as_of",
+    }
+    assert [violation.rule for violation in exit_refused.value.violations] == ["ENTRY_ONLY"]
+    assert len(await rows(database)) == 1
+
+
+async def test_a_life_that_is_over_is_rejected_with_a_row(database):
+    over = entry(expire_time=datetime.now(UTC) - timedelta(seconds=1))
+    async with validator(database) as stub:
+        found = await ask(stub, over)
+    assert found.verdict == pb.VERDICT_REJECT
+    assert found.reviews[0].outcome == pb.REVIEW_OUTCOME_EXPIRED
+    (row,) = await rows(database)
+    assert (row.outcome, row.enforced) == ("EXPIRED", "REJECT")
+
+
+async def test_a_market_life_is_measured_by_the_market_watermark(database):
+    ends = AS_OF + timedelta(hours=1)
+    lives = {"life_clock": LifeClock.MARKET, "expire_time": ends}
+    async with validator(database) as stub:
+        with pytest.raises(Unavailable):
+            await ask(stub, entry(**lives))
+        assert await rows(database) == []
+        async with database.engine.begin() as connection:
+            await advance_watermark(connection, "market", ends - timedelta(seconds=1), 1)
+        alive = await ask(stub, entry(**lives))
+        async with database.engine.begin() as connection:
+            await advance_watermark(connection, "market", ends, 2)
+        over = await ask(stub, entry(**lives))
+    assert alive.reviews[0].outcome == pb.REVIEW_OUTCOME_APPROVE
+    assert over.reviews[0].outcome == pb.REVIEW_OUTCOME_EXPIRED
+
+
+async def test_a_fit_model_may_veto_but_never_revive(database):
+    async with stand_in() as ollama, validator(database, ollama_host=ollama.url, ollama_model=MODEL) as stub:
+        reviewer = await until_fit(stub)
+        asked = len(ollama.questions)
+        passed = await ask(stub, entry())
+        vetoed = await ask(stub, entry({"ret_24": -0.02}))
+        dead = await ask(stub, entry({"relvol_24": -0.65}))
+        idea = await ask(stub, operator_entry())
+        assert len(ollama.questions) - asked == 2
+    assert (reviewer.reviewer, reviewer.self_test_calls, reviewer.self_test_valid) == ("ollama", 5, 5)
+    assert reviewer.model_digest == "sha256:aaaa"
+    assert (passed.verdict, passed.decided_by) == (pb.VERDICT_APPROVE, "ollama")
+    assert (vetoed.verdict, vetoed.decided_by) == (pb.VERDICT_REJECT, "ollama")
+    assert [reason.code for reason in vetoed.reviews[1].reasons] == ["MODEL_TREND"]
+    assert (dead.verdict, dead.decided_by, len(dead.reviews)) == (pb.VERDICT_REJECT, "rules", 1)
+    assert (idea.verdict, idea.decided_by) == (pb.VERDICT_APPROVE, "rules")
+    stored = await rows(database)
+    model = stored[1]
+    assert (model.reviewer, model.outcome, model.enforced, model.mode) == ("ollama", "APPROVE", "APPROVE", "VETO")
+    assert (stored[0].reviewer, stored[0].enforced) == ("rules", None)
+    assert (model.model, model.model_digest, model.server_version) == (MODEL, "sha256:aaaa", "0.33.3")
+    assert model.raw_output == '{"verdict":"APPROVE","reason":"OK"}'
+    assert model.timings["eval_ms"] == 350.0
+    assert model.options["num_predict"] == 64
+    assert len(model.prompt_sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "verdict", "by"),
+    [("reject", pb.VERDICT_REJECT, "ollama"), ("rules", pb.VERDICT_APPROVE, "rules")],
+)
+async def test_a_failing_model_follows_the_setting_and_never_approves(database, on_failure, verdict, by):
+    given = {"ollama_model": MODEL, "llm_on_failure": on_failure, "llm_deadline_ms": 300}
+    async with stand_in() as ollama, validator(database, ollama_host=ollama.url, **given) as stub:
+        await until_fit(stub)
+        ollama.how = "silent"
+        found = await ask(stub, entry())
+    assert (found.verdict, found.decided_by) == (verdict, by)
+    assert found.reviews[1].outcome == pb.REVIEW_OUTCOME_TIMEOUT
+    assert [review.enforced for review in found.reviews] == [by == "rules", by == "ollama"]
+
+
+async def test_an_unfit_model_leaves_the_rules_to_decide(database):
+    async with stand_in(how='say:{"verdict":"APPROVE","reason":"OK"}') as ollama:
+        async with validator(database, ollama_host=ollama.url, ollama_model=MODEL) as stub:
+            reviewer = await until_fit(stub, fit=False)
+            found = await ask(stub, entry())
+    assert (reviewer.fit, reviewer.self_test_calls, reviewer.self_test_valid) == (False, 5, 5)
+    assert "crash in progress: APPROVE" in reviewer.detail
+    assert (found.verdict, found.decided_by, len(found.reviews)) == (pb.VERDICT_APPROVE, "rules", 1)
+
+
+@pytest.mark.parametrize(("on_failure", "verdict"), [("reject", pb.VERDICT_REJECT), ("rules", pb.VERDICT_APPROVE)])
+async def test_with_real_money_and_no_fit_model_entries_are_refused(database, on_failure, verdict):
+    async with validator(database, venue="LIVE", llm_on_failure=on_failure) as stub:
+        found = await ask(stub, entry())
+        idea = await ask(stub, operator_entry())
+        reviewer = await stub.GetReviewer(pb.GetReviewerRequest())
+    assert found.verdict == idea.verdict == verdict
+    if verdict == pb.VERDICT_REJECT:
+        assert [reason.code for reason in found.reviews[1].reasons] == ["REVIEWER_UNFIT"]
+        assert found.reviews[1].outcome == pb.REVIEW_OUTCOME_UNAVAILABLE
+        assert "LLM_ON_FAILURE=rules" in reviewer.detail
+
+
+async def test_shadow_records_the_model_and_lets_the_rules_decide(database):
+    given = {"ollama_model": MODEL, "llm_mode": "shadow"}
+    async with stand_in() as ollama, validator(database, ollama_host=ollama.url, **given) as stub:
+        await until_fit(stub)
+        ollama.delay = 0.3
+        idea = entry({"ret_24": -0.02})
+        found = await ask(stub, idea)
+        assert len(found.reviews) == 1
+        stored = await until_rows(database, 2)
+        later = await ask(stub, idea)
+    assert [review.reviewer for review in later.reviews] == ["rules", "ollama"]
+    assert (later.verdict, later.decided_by) == (found.verdict, found.decided_by)
+    assert (found.verdict, found.decided_by, found.mode) == (pb.VERDICT_APPROVE, "rules", pb.REVIEW_MODE_SHADOW)
+    assert [(row.reviewer, row.outcome, row.enforced, row.mode) for row in stored] == [
+        ("rules", "APPROVE", "APPROVE", "SHADOW"),
+        ("ollama", "REJECT", None, "SHADOW"),
+    ]
+
+
+async def test_what_finds_no_place_in_the_shadow_is_a_row_too(database):
+    given = {"ollama_model": MODEL, "llm_mode": "shadow", "llm_max_queue": 1}
+    async with stand_in() as ollama, validator(database, ollama_host=ollama.url, **given) as stub:
+        await until_fit(stub)
+        ollama.how = "silent"
+        first = await ask(stub, entry())
+        second = await ask(stub, entry())
+    assert len(first.reviews) == 1
+    assert [review.outcome for review in second.reviews] == [
+        pb.REVIEW_OUTCOME_APPROVE,
+        pb.REVIEW_OUTCOME_SKIPPED_CAPACITY,
+    ]
+    stored = await rows(database)
+    assert [(row.reviewer, row.outcome, row.error) for row in stored if row.reviewer == "ollama"] == [
+        ("ollama", "SKIPPED_CAPACITY", "queue_full"),
+        ("ollama", "SKIPPED_CAPACITY", "shutdown"),
+    ]
+
+
+async def test_the_exercise_profile_does_not_ask_for_an_edge(database):
+    poor = {"edge": 0.02, "expected_net": -0.01}
+    async with validator(database) as stub:
+        exercise = await ask(stub, entry(poor, profile=Profile.EXERCISE))
+        serious = await ask(stub, entry(poor))
+    assert exercise.verdict == pb.VERDICT_APPROVE
+    assert {reason.code for reason in serious.reviews[0].reasons} == {"EDGE", "EXPECTED_NET"}
+
+
+# ---- the stream ------------------------------------------------------------------------------------------------------
+
+
+def opening(credit: int) -> pb.StreamValidationsRequest:
+    return pb.StreamValidationsRequest(open=pb.StreamValidationsOpen(client="test", max_in_flight=credit))
+
+
+def item(recommendation: Recommendation) -> pb.StreamValidationsRequest:
+    return pb.StreamValidationsRequest(item=request_of(recommendation))
+
+
+async def rest_of(call: Any) -> list[pb.StreamValidationsResponse]:
+    found = []
+    while (frame := await call.read()) is not grpc.aio.EOF:
+        found.append(frame)
+    return found
+
+
+async def test_the_stream_answers_items_and_faults_alike(database):
+    bad = item(entry())
+    bad.item.recommendation.product_id = "?"
+    nameless = item(entry())
+    nameless.item.request_id = ""
+    good = [item(entry()) for _ in range(3)]
+    async with validator(database) as stub:
+        call = stub.StreamValidations()
+        await call.write(opening(256))
+        opened = await call.read()
+        for frame in (pb.StreamValidationsRequest(heartbeat=stream_pb2.Heartbeat()), bad, nameless, *good):
+            await call.write(frame)
+        await call.done_writing()
+        answers = await rest_of(call)
+    assert opened.opened.max_in_flight == 16
+    errors = [frame.item_error for frame in answers if frame.HasField("item_error")]
+    reviewed = {frame.answer.request_id for frame in answers if frame.HasField("answer")}
+    assert {error.request_id for error in errors} == {bad.item.request_id, ""}
+    assert {error.reason for error in errors} == {error_pb2.ERROR_REASON_INVALID_REQUEST}
+    assert reviewed == {frame.item.request_id for frame in good}
+
+
+async def test_items_beyond_the_credit_are_item_errors(database):
+    given = {"ollama_model": MODEL}
+    async with stand_in() as ollama, validator(database, ollama_host=ollama.url, **given) as stub:
+        await until_fit(stub)
+        ollama.delay = 0.5
+        call = stub.StreamValidations()
+        await call.write(opening(2))
+        assert (await call.read()).opened.max_in_flight == 2
+        for _ in range(5):
+            await call.write(item(entry()))
+        await call.done_writing()
+        answers = await rest_of(call)
+    refused = [frame.item_error.reason for frame in answers if frame.HasField("item_error")]
+    assert refused == [error_pb2.ERROR_REASON_CREDIT_EXCEEDED] * 3
+    assert sum(frame.HasField("answer") for frame in answers) == 2
+    assert ollama.most_at_once == 1
+
+
+@pytest.mark.parametrize("first", [opening(0), opening(1000), item(entry())])
+async def test_a_stream_must_open_properly(database, first):
+    async with validator(database) as stub:
+        call = stub.StreamValidations()
+        await call.write(first)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+            await call.read()
+    assert isinstance(from_rpc_error(caught.value), MeshError)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
