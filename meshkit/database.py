@@ -94,6 +94,30 @@ async def connect(settings: KitSettings) -> Any:
         raise unavailable(f"no connection to the database: {type(error).__name__}") from error
 
 
+class Probe:
+    """Asks the database for a sign of life on a connection of its own; a busy pool must not look like an outage."""
+
+    def __init__(self, settings: KitSettings) -> None:
+        self._settings = settings
+        self._connection: Any = None
+
+    async def check(self) -> None:
+        """Raises if the database does not answer; the next check opens a new connection then."""
+        connection, self._connection = self._connection, None
+        if connection is None or connection.is_closed():
+            connection = await connect(self._settings)
+        try:
+            await connection.execute("SELECT 1")
+        except BaseException:
+            connection.terminate()
+            raise
+        self._connection = connection
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close(timeout=1.0)
+
+
 def create_engine(settings: KitSettings) -> AsyncEngine:
     """An engine with a bounded pool and bounded waits; it connects at first use."""
     engine = create_async_engine(

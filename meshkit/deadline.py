@@ -31,8 +31,11 @@ def set_remaining(seconds: float | None) -> None:
 
 
 @contextmanager
-def limit(seconds: float) -> Iterator[None]:
-    """Work inside has at most `seconds`, and never more than it had outside."""
+def limit(seconds: float | None) -> Iterator[None]:
+    """Work inside has at most `seconds`, and never more than it had outside; None limits nothing."""
+    if seconds is None:
+        yield
+        return
     outer = _DEADLINE.get()
     inner = time.monotonic() + seconds
     token = _DEADLINE.set(inner if outer is None else min(inner, outer))

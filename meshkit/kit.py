@@ -34,6 +34,7 @@ class Kit(Generic[S]):
         self.draining = asyncio.Event()
         self.notifications = Notifications(lambda: database.connect(settings), self.log)
         self._engine: AsyncEngine | None = None
+        self._probe = database.Probe(settings)
         self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
         self._critical: set[asyncio.Task[Any]] = set()
 
@@ -51,6 +52,10 @@ class Kit(Generic[S]):
         if self._engine is None:
             self._engine = database.create_engine(self.settings)
         return self._engine
+
+    async def check_database(self) -> None:
+        """A health check for `ready`: the database answers. It has a connection of its own beside the pool."""
+        await self._probe.check()
 
     def channel(self, target: str, full_name: str) -> grpc.aio.Channel:
         """The process's channel to one service at one target; every caller shares it."""
@@ -88,4 +93,5 @@ class Kit(Generic[S]):
         self._channels.clear()
         if self._engine is not None:
             await self._engine.dispose()
+        await self._probe.close()
         await asyncio.to_thread(self.telemetry.close)

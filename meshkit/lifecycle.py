@@ -48,6 +48,7 @@ class Service:
     def stop(self) -> None:
         """Begins to drain; called again, ends at once."""
         if self._stop.is_set():
+            self.kit.log.warning("stopping_at_once")
             self._hurry.set()
         self._stop.set()
 
@@ -62,13 +63,11 @@ class Service:
         own = [Task("health", self._poller.run), Task("notifications", self.kit.notifications.run)]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._owned(task), name=task.name) for task in [*own, *self.spec.background]]
-            hurry = group.create_task(self._cut_short())
             self.kit.log.info("started", port=self.port)
             if started is not None:
                 started(self)
             await self._stop.wait()
             await self._drain(tasks)
-            hurry.cancel()
         await self._close()
         self.stopped = True
         self.kit.log.info("stopped", exit_code=self.exit_code)
@@ -83,11 +82,6 @@ class Service:
             self.kit.log.error("background_task_failed", task=task.name, exc_info=error)
         self.exit_code = EXIT_FAILED
         self._stop.set()
-
-    async def _cut_short(self) -> None:
-        await self._hurry.wait()
-        self.kit.log.warning("stopping_at_once")
-        await self._server.stop(0)
 
     async def _drain(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         settings = self.kit.settings
@@ -105,7 +99,7 @@ class Service:
             task.cancel()
         await asyncio.wait(tasks, timeout=settings.drain_seconds)
         self.health.end_watches()
-        await self._server.stop(0 if self._hurry.is_set() else settings.drain_seconds)
+        await servers.stop(self._server, settings.drain_seconds, self._hurry)
 
     async def _close(self) -> None:
         left = await self.kit.finish_critical(max(self.kit.settings.drain_seconds, 1.0))

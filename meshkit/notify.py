@@ -16,6 +16,7 @@ from typing import Any
 import asyncpg
 
 from meshkit.backoff import Backoff
+from meshkit.errors import Unavailable
 
 _CHANNEL = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _PROBE_SECONDS = 30.0
@@ -97,7 +98,7 @@ class Notifications:
                 await self._changed.wait()
             try:
                 await self._listen()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (Unavailable, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 delay = self._backoff.next_seconds()
                 self._log.warning("listen_broken", error=type(error).__name__, retry_in_seconds=round(delay, 2))
                 await asyncio.sleep(delay)

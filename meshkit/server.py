@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from meshkit.interceptors.telemetry import TelemetryInterceptor
 from meshkit.kit import Kit
 from meshkit.policy import Policy, policies
 from meshkit.spec import Registration, ServiceSpec
+
+_NEVER_SECONDS = 1e6
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     # Two processes on one port would silently share its connections.
@@ -70,6 +73,23 @@ def bind(server: Any, address: str, port: int) -> int:
         return int(server.add_insecure_port(f"{host}:{port}"))
     except RuntimeError:
         raise Misconfigured(f"cannot bind {host}:{port}; another process has it, or the address is not ours") from None
+
+
+async def stop(server: Any, grace_seconds: float, hurry: asyncio.Event) -> None:
+    """Refuses new calls at once and gives running ones the grace, or less when `hurry` is set.
+
+    The core's own grace is not used: when it runs out while another stop has just finished, the core cancels the calls
+    of a server that no longer exists, and the process dies of it.
+    """
+    stopping = asyncio.ensure_future(server.stop(_NEVER_SECONDS))
+    hurrying = asyncio.ensure_future(hurry.wait())
+    try:
+        await asyncio.wait({stopping, hurrying}, timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            await server.stop(None)
+        await stopping
+    finally:
+        hurrying.cancel()
 
 
 def permission_table(servicers: Sequence[Registration]) -> Mapping[str, Policy]:

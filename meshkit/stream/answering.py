@@ -148,10 +148,9 @@ class _Desk(Generic[Q, R]):
         span.set_status(trace.StatusCode.ERROR, found.reason)
         return self._frames.item_error(frame, found)
 
-    def _seconds(self, frame: Q) -> float:
+    def _seconds(self, frame: Q) -> float | None:
         """An item without a deadline of its own has as long as the stream lives."""
-        given = self._frames.deadline_of(frame) if self._frames.deadline_of is not None else None
-        return float("inf") if given is None else given
+        return self._frames.deadline_of(frame) if self._frames.deadline_of is not None else None
 
     def _span(self, frame: Q) -> Any:
         """One span per item, child of the asker's span and linked to the stream's."""

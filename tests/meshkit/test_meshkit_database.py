@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -95,25 +96,27 @@ async def test_database_down_is_unavailable_within_the_deadline_and_recovers_wit
     toy: Any, postgres: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meshkit.health.INTERVAL_SECONDS", 0.1)
-    kits: list[Kit[Any]] = []
-
-    async def query() -> None:
-        await eventually(lambda: bool(kits))
-        async with kits[0].engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
 
     async def reads(request: Any, context: Any) -> Any:
-        await query()
+        async with service.kit.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
         return toy.pb.Answer(key="read")
 
     def healthy() -> bool:
         return service.health.serving("")
 
-    spec = {"ready": [Check("store", query)]}
+    async def proves() -> None:
+        await service.kit.check_database()
+
+    spec = {"ready": [Check("store", proves)]}
     behaviour = Behaviour(read=reads)
-    async with toy_running(toy, behaviour, spec=spec, **db(postgres)) as service, bare(service.port) as ch:
-        kits.append(service.kit)
+    async with (
+        toy_running(toy, behaviour, spec=spec, **db(postgres)) as service,
+        bare(service.port) as ch,
+        contextlib.AsyncExitStack() as stack,
+    ):
         stub = toy.rpc.ToyServiceStub(ch)
+        wakeup = await stack.enter_async_context(service.kit.notifications.subscribe("toy_rows"))
         await eventually(healthy)
         assert (await stub.Read(toy.pb.Ask(), timeout=3)).key == "read"
         await asyncio.to_thread(postgres.stop)
@@ -127,10 +130,14 @@ async def test_database_down_is_unavailable_within_the_deadline_and_recovers_wit
                 assert error.retry_after
                 assert time.monotonic() - began < 3
             await eventually(lambda: not healthy())
+            while await wakeup.wait(0.1):
+                pass
         finally:
             await asyncio.to_thread(postgres.ensure_postgres_running)
         await eventually(healthy)
         assert (await stub.Read(toy.pb.Ask(), timeout=3)).key == "read"
+        assert await wakeup.wait(5), "LISTEN came back too"
+        assert not service.stopped
 
 
 async def test_listen_wakes_coalesces_and_comes_back_after_a_break(postgres: Any) -> None:
@@ -202,4 +209,12 @@ async def test_a_loop_outlives_outages_and_nothing_else() -> None:
     with pytest.raises(ValueError, match="defect"):
         await outlive_outages("loop", body, kit).run()
     assert not left
+    await kit.close()
+
+
+async def test_a_busy_pool_does_not_look_like_an_outage(postgres: Any) -> None:
+    kit: Kit[Any] = Kit(settings(**db(postgres, db_pool_size=1)))
+    async with kit.engine.connect() as held:
+        await held.execute(text("SELECT 1"))
+        await asyncio.wait_for(kit.check_database(), 1)
     await kit.close()

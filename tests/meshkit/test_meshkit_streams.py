@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from meshkit import errors
+from meshkit import deadline, errors
 from meshkit.kit import Kit
 from meshkit.stream import AnswerFrames, AskFrames, ItemStream, answer_items, asking
 from tests.meshkit.toys import TOY_NAME, Behaviour, bare, eventually, settings, toy_running
@@ -32,6 +32,7 @@ def answer_frames(toy: Any) -> AnswerFrames[Any, Any]:
         draining=lambda seconds: pb.Response(draining=True),
         item_error=item_error,
         traceparent_of=lambda frame: str(frame.ask.traceparent),
+        deadline_of=lambda frame: float(frame.ask.count) or None,
     )
 
 
@@ -79,6 +80,7 @@ class Worker:
         self.most = 0
         self.seen: Counter[str] = Counter()
         self.traces: list[str] = []
+        self.left: list[float | None] = []
         self.kit: Kit[Any] | None = None
 
     def behaviour(self) -> Behaviour:
@@ -99,6 +101,7 @@ class Worker:
     async def handle(self, frame: Any) -> Any:
         self.seen[frame.ask.key] += 1
         self.traces.append(frame.ask.traceparent)
+        self.left.append(deadline.remaining())
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -326,3 +329,13 @@ async def test_the_askers_trace_reaches_the_item(toy: Any) -> None:
         with service.kit.tracer.start_as_current_span("decision") as span:
             await stream.ask("k", ask(toy, "k"), 5)
         assert f"{span.get_span_context().trace_id:032x}" in worker.traces[0]
+
+
+async def test_an_item_has_its_own_deadline_and_without_one_none(toy: Any) -> None:
+    worker = Worker(toy)
+    async with worker_running(toy, worker) as service, streaming(toy, service.port) as stream:
+        await stream.ask("a", ask(toy, "a"), 5)
+        await stream.ask("b", toy.pb.Request(ask=toy.pb.Ask(key="b", count=3)), 5)
+    assert worker.left[0] is None
+    assert worker.left[1] is not None
+    assert 2 < worker.left[1] <= 3
