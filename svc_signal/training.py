@@ -218,9 +218,12 @@ def _fit(
     rows: FloatArray, labels: IntArray, settings: TrainingSettings
 ) -> tuple[HistGradientBoostingClassifier, FloatArray]:
     counts = {code.name: int(np.count_nonzero(labels == code)) for code in Outcome}
-    if min(counts.values()) < settings.rows_per_class:
+    needed = 2 * settings.estimator.rows_per_leaf
+    if len(rows) < needed or min(counts.values()) < settings.rows_per_class:
         raise TrainingRefused(
-            "TOO_FEW_ROWS", f"each class needs {settings.rows_per_class} rows, the candles give {counts}"
+            "TOO_FEW_ROWS",
+            f"a fit needs {needed} rows to split once and {settings.rows_per_class} of each class;"
+            f" the candles give {len(rows)}: {counts}",
         )
     shares = class_shares(labels)
     chosen = settings.estimator

@@ -107,36 +107,34 @@ def _day(bar: Bar, terms: BarTerms, first_bar: int) -> Day:
         terms.typical,
         terms.signed_volume,
     )
-    return Day(*(window_sum(column, 24, first_bar) for column in columns))
+    return Day(*window_sum(np.stack(columns), 24, first_bar))
 
 
 def _week(bar: Bar, terms: BarTerms, first_bar: int) -> Week:
     ret, factor = terms.ret, terms.factor_ret
     columns = (bar.close, bar.volume, ret, ret * ret, factor, factor * factor, ret * factor)
-    return Week(*(window_sum(column, 168, first_bar) for column in columns))
+    return Week(*window_sum(np.stack(columns), 168, first_bar))
 
 
 def _short(bar: Bar, terms: BarTerms, first_bar: int) -> Short:
     lowest, highest = window_min(bar.low, 14, first_bar), window_max(bar.high, 14, first_bar)
-    pressure, ranges = terms.buying_pressure, terms.window_range
+    accumulation = terms.close_location * bar.volume
+    close_20, volume_20, accumulation_20 = window_sum(np.stack((bar.close, bar.volume, accumulation)), 20, first_bar)
+    swings = np.stack((terms.buying_pressure, terms.window_range))
+    flows = np.stack((terms.positive_flow, terms.negative_flow))
+    pressure_7, range_7 = window_sum(swings, 7, first_bar)
+    pressure_14, range_14, positive_14, negative_14 = window_sum(np.concatenate((swings, flows)), 14, first_bar)
+    pressure_28, range_28 = window_sum(swings, 28, first_bar)
     return Short(
-        close_20=window_sum(bar.close, 20, first_bar),
+        close_20=close_20,
         moment_20=window_moment(bar.close, 20, first_bar),
-        volume_20=window_sum(bar.volume, 20, first_bar),
-        accumulation_20=window_sum(terms.close_location * bar.volume, 20, first_bar),
+        volume_20=volume_20,
+        accumulation_20=accumulation_20,
         close_50=window_sum(bar.close, 50, first_bar),
-        pressure=(
-            window_sum(pressure, 7, first_bar),
-            window_sum(pressure, 14, first_bar),
-            window_sum(pressure, 28, first_bar),
-        ),
-        ranges=(
-            window_sum(ranges, 7, first_bar),
-            window_sum(ranges, 14, first_bar),
-            window_sum(ranges, 28, first_bar),
-        ),
-        positive_flow_14=window_sum(terms.positive_flow, 14, first_bar),
-        negative_flow_14=window_sum(terms.negative_flow, 14, first_bar),
+        pressure=(pressure_7, pressure_14, pressure_28),
+        ranges=(range_7, range_14, range_28),
+        positive_flow_14=positive_14,
+        negative_flow_14=negative_14,
         lowest_14=lowest,
         highest_14=highest,
         stochastic_3=window_sum(stochastic_k(bar.close, lowest, highest), 3, first_bar),

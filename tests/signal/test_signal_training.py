@@ -12,6 +12,7 @@ from svc_signal.artifact import model_version
 from svc_signal.labels import LabelRule
 from svc_signal.sampling import correct_for_prior
 from svc_signal.training import TrainedModel, TrainingRefused, TrainingSettings, train
+from tests.signal.conftest import SMALL
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
 
 
@@ -88,7 +89,8 @@ def test_a_future_that_is_leaked_would_be_seen(small_settings: TrainingSettings)
     [
         (0, TrainingSettings(), "NO_CANDLES"),
         (700, TrainingSettings(), "TOO_FEW_ROWS"),
-        (1500, TrainingSettings(label=LabelRule(fee_ratio=0.9)), "TOO_FEW_ROWS"),
+        (1500, TrainingSettings(), "TOO_FEW_ROWS"),  # the trees could not split once
+        (1500, replace(SMALL, label=LabelRule(fee_ratio=0.9)), "TOO_FEW_ROWS"),  # nothing pays: no UP
     ],
 )
 def test_what_cannot_be_learned_is_refused(bars: int, settings: TrainingSettings, reason: str) -> None:
