@@ -96,11 +96,13 @@ class _Desk(Generic[Q, R]):
                     reading.cancel()
                     await self._out.put((self._frames.draining(REOPEN_SECONDS), False))
                 drained.cancel()
-        finally:
-            # Not awaited: when the generator is going away nobody takes from the queue any more.
+        except BaseException:
+            # The reader of the queue must wake and see this; if it is going away, nobody takes from the queue any more.
             if self._out.full():
                 self._out.get_nowait()
             self._out.put_nowait(None)
+            raise
+        await self._out.put(None)
 
     async def answers(self, heartbeat_seconds: float) -> AsyncIterator[R]:
         while True:

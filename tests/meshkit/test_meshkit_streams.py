@@ -339,3 +339,35 @@ async def test_an_item_has_its_own_deadline_and_without_one_none(toy: Any) -> No
     assert worker.left[0] is None
     assert worker.left[1] is not None
     assert 2 < worker.left[1] <= 3
+
+
+async def test_a_slow_reader_misses_no_answer_when_the_peer_half_closes(toy: Any) -> None:
+    worker = Worker(toy, credit=1)
+    worker.kit = Kit(settings())
+
+    async def requests() -> AsyncIterator[Any]:
+        yield toy.pb.Request(open=True)
+        for n in range(30):
+            yield ask(toy, f"k{n}")
+
+    frames = []
+    async for frame in worker.work(requests(), None):
+        frames.append(frame)
+        await asyncio.sleep(0.002)
+    assert {frame.answer.key or frame.fault.key for frame in frames[1:]} == {f"k{n}" for n in range(30)}
+    await worker.kit.close()
+
+
+async def test_a_broken_request_stream_ends_the_answers(toy: Any) -> None:
+    worker = Worker(toy, credit=1)
+    worker.kit = Kit(settings())
+
+    async def requests() -> AsyncIterator[Any]:
+        yield toy.pb.Request(open=True)
+        raise ConnectionResetError("peer gone")
+
+    with pytest.raises(BaseExceptionGroup):
+        async with asyncio.timeout(5):
+            async for _ in worker.work(requests(), None):
+                pass
+    await worker.kit.close()

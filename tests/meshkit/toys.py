@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 
-from meshkit import lifecycle
+from meshkit import errors, lifecycle
 from meshkit.kit import Kit
 from meshkit.lifecycle import Service
 from meshkit.settings import KitSettings
@@ -189,3 +190,35 @@ async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> Non
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - conditions of other parties have no event
             await asyncio.sleep(0.01)
+
+
+async def caught(call: Any) -> errors.MeshError:
+    with pytest.raises(grpc.aio.AioRpcError) as found:
+        await call
+    return errors.from_rpc_error(found.value)
+
+
+async def all_four(stub: Any, toy: Any, **kwargs: Any) -> list[Any]:
+    """One call of each kind; each gives its answers or its AioRpcError."""
+
+    async def asks() -> Any:
+        yield toy.pb.Ask(key="a")
+        yield toy.pb.Ask(key="b")
+
+    async def requests() -> Any:
+        yield toy.pb.Request(ask=toy.pb.Ask(key="a"))
+
+    results: list[Any] = []
+    for make in (
+        lambda: stub.Read(toy.pb.Ask(key="a"), **kwargs),
+        lambda: stub.Watch(toy.pb.Ask(key="a", count=3), **kwargs),
+        lambda: stub.WatchWriting(toy.pb.Ask(key="a", count=3), **kwargs),
+        lambda: stub.Gather(asks(), **kwargs),
+        lambda: stub.Work(requests(), **kwargs),
+    ):
+        call = make()
+        try:
+            results.append([frame async for frame in call] if hasattr(call, "read") else await call)
+        except grpc.aio.AioRpcError as error:
+            results.append(error)
+    return results
