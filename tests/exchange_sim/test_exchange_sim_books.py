@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -157,17 +158,16 @@ def test_a_quote_sized_fill_is_the_most_that_fits(price: Decimal, spend: Decimal
     step, rate = D(increment), D("0.009")
     filled = fill_quote(price, spend, rate, step)
     assert filled.size % step == 0
-    assert filled.value + filled.fee <= spend
+    assert Fraction(filled.value) + Fraction(filled.fee) <= spend
     one_more = fill_base(price, filled.size + step, rate)
-    assert one_more.value + one_more.fee > spend
+    assert Fraction(one_more.value) + Fraction(one_more.fee) > spend
 
 
 @given(prices, sizes)
 def test_a_fill_loses_no_digit(price: Decimal, size: Decimal) -> None:
     filled = fill_base(price, size, D("0.009"))
-    whole = 10**8
-    assert int(filled.value * whole * whole) == int(price * whole) * int(size * whole)
-    assert int(filled.fee * whole * whole * 1000) == int(price * whole) * int(size * whole) * 9
+    assert Fraction(filled.value) == Fraction(price) * Fraction(size)
+    assert Fraction(filled.fee) == Fraction(filled.value) * Fraction(9, 1000)
 
 
 @given(sizes, st.sampled_from(["0.01", "0.00000001", "5", "0.1"]))
