@@ -25,6 +25,8 @@ from meshkit.errors import Misconfigured
 from meshkit.settings import KitSettings
 
 _SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# A collector that is away must not hold a process that wants to end.
+_EXPORT_SECONDS = 2.0
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
@@ -106,7 +108,10 @@ def _otlp_exporters(endpoint: str) -> tuple[Any, Any]:
             "OTLP_ENDPOINT is set but the otlp extra is not installed; install trading-mesh[otlp]"
         ) from None
     base = endpoint.rstrip("/")
-    return OTLPSpanExporter(endpoint=f"{base}/v1/traces"), OTLPMetricExporter(endpoint=f"{base}/v1/metrics")
+    return (
+        OTLPSpanExporter(endpoint=f"{base}/v1/traces", timeout=_EXPORT_SECONDS),
+        OTLPMetricExporter(endpoint=f"{base}/v1/metrics", timeout=_EXPORT_SECONDS),
+    )
 
 
 def extract(carrier: Mapping[str, Any]) -> Context:
