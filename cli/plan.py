@@ -1,0 +1,179 @@
+"""What one instance of the mesh is: venue, ports, folders and the environment of each process.
+
+Pure but for the folder names: the same plan gives the same processes. `up` and `replay` differ only in their plans.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from cli.supervise.home import MeshHome
+from cli.supervise.keys import KeyFiles
+from tradekit import services
+from tradekit.bars import GRANULARITY_SECONDS
+from tradekit.services import SERVICES, ServiceName
+from tradekit.states import Profile, Venue
+
+SIMULATOR = "exchange_sim"
+SIMULATOR_PORT = 8443
+PAGE_PORT = 8031
+LOOPBACK = "127.0.0.1"
+# A simulator on the same machine needs no protection from us; the real exchange's limits are the client's default.
+SIMULATOR_RATE = "2000"
+# Variables that a plan decides; those of the caller's environment must not reach the processes beside them.
+_OWNED_PREFIXES = ("DB_", "SIM_", "EXCHANGE_", "MODEL_", "TICKET_")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Every port of an instance."""
+
+    of_service: Mapping[str, int]
+    simulator: int = SIMULATOR_PORT
+    page: int = PAGE_PORT
+
+    def address(self, service: ServiceName) -> str:
+        """Where a service of this instance is dialled."""
+        return f"{LOOPBACK}:{self.of_service[service.name]}"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorPlan:
+    """How the simulated exchange runs; speed 0 means that its market moves only when told."""
+
+    market: str
+    speed: float
+    seed: int = 1
+    start: datetime | None = None
+    history_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MeshPlan:
+    """One instance."""
+
+    home: MeshHome
+    venue: Venue
+    profile: Profile
+    products: tuple[str, ...]
+    granularity: str
+    run_id: str
+    ports: Ports
+    keys: KeyFiles
+    database: Mapping[str, str]
+    control_token: str
+    simulator: SimulatorPlan | None
+    inherited: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def simulator_folder(self) -> Path:
+        """State of the simulated exchange: its books, clock and certificate."""
+        return self.home.root / "exchange_sim"
+
+    @property
+    def simulator_ca(self) -> Path:
+        """The authority that signed the simulated exchange's certificate."""
+        return self.simulator_folder / "tls" / "ca.pem"
+
+    @property
+    def simulator_host(self) -> str:
+        """Host and port of the simulated exchange."""
+        return f"{LOOPBACK}:{self.ports.simulator}"
+
+    @property
+    def simulator_keys(self) -> Path:
+        """The API keys that the simulated exchange knows, public halves."""
+        return self.home.root / "exchange_sim_keys.json"
+
+    @property
+    def model_folder(self) -> Path:
+        """Where balanced_model.joblib lies."""
+        return Path(self.extra.get("MODEL_DIR", str(self.home.root / "model")))
+
+    @property
+    def granularity_seconds(self) -> int:
+        """Length of a bar in seconds."""
+        return GRANULARITY_SECONDS[self.granularity]
+
+    def common_environment(self) -> dict[str, str]:
+        """What every process of the instance gets."""
+        owned = {service.port_variable for service in SERVICES} | {service.address_variable for service in SERVICES}
+        kept = {
+            name: value
+            for name, value in self.inherited.items()
+            if name not in owned and not name.startswith(_OWNED_PREFIXES)
+        }
+        addresses = {service.address_variable: self.ports.address(service) for service in SERVICES}
+        return {
+            **kept,
+            **self.database,
+            **addresses,
+            "RUN_ID": self.run_id,
+            "VENUE": self.venue.value,
+            "DECISION_PROFILE": self.profile.value,
+            "PRODUCTS": ",".join(self.products),
+            "GRANULARITY": self.granularity,
+            "GRPC_VERBOSITY": "ERROR",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def exchange_environment(self, with_key: bool) -> dict[str, str]:
+        """How a service reaches the exchange; only the executor gets the key."""
+        if self.simulator is None:
+            return {name: value for name, value in self.inherited.items() if name.startswith("EXCHANGE_")}
+        found = {
+            "EXCHANGE_HOST": self.simulator_host,
+            "EXCHANGE_CA_FILE": str(self.simulator_ca),
+            "EXCHANGE_RATE_PER_SECOND": SIMULATOR_RATE,
+        }
+        return {**found, "EXCHANGE_KEY_FILE": str(self.keys.exchange_api_key)} if with_key else found
+
+    def market_environment(self) -> dict[str, str]:
+        """Candles come from the exchange that orders go to, but for paper trading: there they are the real ones."""
+        if self.venue is Venue.PAPER:
+            return {"EXCHANGE_HOST": "api.coinbase.com"}
+        return self.exchange_environment(with_key=False)
+
+    def environment_of(self, service: ServiceName) -> dict[str, str]:
+        """The whole environment of one service."""
+        own: dict[str, str] = {service.port_variable: str(self.ports.of_service[service.name])}
+        if service is services.MARKET:
+            own |= self.market_environment()
+        elif service is services.EXECUTOR:
+            own |= self.exchange_environment(with_key=True)
+            own["TICKET_PUBLIC_KEY_FILE"] = str(self.keys.ticket_public)
+        elif service is services.RISK:
+            own["TICKET_SIGNING_KEY_FILE"] = str(self.keys.ticket_private)
+        elif service is services.SIGNAL:
+            own["MODEL_DIR"] = str(self.model_folder)
+            own["MODEL_PUBLIC_KEY_FILE"] = str(self.keys.model_public)
+        elif service is services.MONITOR:
+            own["MONITOR_PAGE_PORT"] = str(self.ports.page)
+        return {**self.common_environment(), **own, **self.extra}
+
+    def simulator_environment(self) -> dict[str, str]:
+        """The whole environment of the simulated exchange: nothing of the mesh but its keys."""
+        if self.simulator is None:
+            raise ValueError("this plan has no simulated exchange")
+        plan = self.simulator
+        kept = {name: self.inherited[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in self.inherited}
+        found = {
+            **{name: value for name, value in self.inherited.items() if name.startswith("OPENBLAS_")},
+            **kept,
+            "SIM_PORT": str(self.ports.simulator),
+            "SIM_STATE_DIR": str(self.simulator_folder),
+            "SIM_MARKET": plan.market,
+            "SIM_SPEED": str(plan.speed),
+            "SIM_SEED": str(plan.seed),
+            "SIM_PRODUCTS": ",".join(self.products),
+            "SIM_KEYS_FILE": str(self.simulator_keys),
+            "SIM_CONTROL_TOKEN": self.control_token,
+            "PYTHONUNBUFFERED": "1",
+        }
+        if plan.start is not None:
+            found["SIM_START"] = plan.start.isoformat()
+        if plan.history_days is not None:
+            found["SIM_HISTORY_DAYS"] = str(plan.history_days)
+        return found

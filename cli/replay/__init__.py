@@ -1,0 +1,1 @@
+"""Lock-step replay of recorded candles through the real processes."""

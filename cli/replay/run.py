@@ -1,0 +1,223 @@
+"""Runs one replay from start to end in a folder, ports and a database of its own; the books of `up` are never touched."""
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from cli.model_step import train_model
+from cli.plan import MeshPlan, Ports, SimulatorPlan
+from cli.replay.agreement import Agreement, compare
+from cli.replay.clock import SimulatorClock
+from cli.replay.lockstep import LockStep, Steps
+from cli.replay.options import CandleFile, ReplayOptions, ReplayRefused, examine
+from cli.replay.result import ReplayResult, read_result
+from cli.stack import DATABASE, database_url, units_of
+from cli.steps import StepFailed
+from cli.supervise.embedded_postgres import EmbeddedPostgres
+from cli.supervise.home import MeshHome
+from cli.supervise.instance import bring_down, hold_instance
+from cli.supervise.keeper import Event
+from cli.supervise.keys import ensure_keys
+from cli.supervise.ports import free_ports
+from cli.supervise.postgres_unit import PostgresUnit
+from cli.supervise.processes import InstanceMark
+from cli.supervise.supervisor import Supervisor
+from svc_signal.labels import LabelRule
+from svc_signal.manifest import MANIFEST_NAME, ManifestMalformed, parse
+from tradekit.bars import unix, utc
+from tradekit.products import quote_currency
+from tradekit.services import SERVICES
+from tradekit.states import Venue
+
+OPENING = Decimal(10000)
+# A folder of its own for each replay, inside the state folder.
+FOLDER = "replays"
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Who is told what happens: progress of a named stage (0..1), supervisor events, and each bar before it is led."""
+
+    progress: Callable[[str, float], None]
+    event: Callable[[Event], None]
+    bar: Callable[[int, datetime, Supervisor, MeshPlan], Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """A finished replay: what was found, and how the books agree with the exchange."""
+
+    options: ReplayOptions
+    steps: Steps
+    result: ReplayResult
+    agreement: Agreement
+    model: dict[str, object]
+    folder: Path
+
+
+async def replay(options: ReplayOptions, root: Path, watching: Watching, keep: bool = False) -> ReplayReport:
+    """Runs it all. Raises ReplayRefused, ReplayStalled, StartFailed. A folder of a failed replay is kept for its logs."""
+    found = examine(options)
+    folder = root / FOLDER / f"{options.begin:%Y%m%d}-{options.end:%Y%m%d}-{os.getpid()}-{secrets.token_hex(3)}"
+    home = MeshHome.at(folder)
+    home.root.parent.mkdir(parents=True, exist_ok=True)
+    postgres = EmbeddedPostgres(home.postgres, home.log_file(DATABASE), "trading")
+    with hold_instance(home) as run_id:
+        plan = plan_of(options, found, home, postgres)
+        report = await _Run(options, found, plan, postgres, run_id, watching).run()
+    await asyncio.to_thread(bring_down, home, postgres)
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    return report
+
+
+def plan_of(options: ReplayOptions, found: CandleFile, home: MeshHome, postgres: EmbeddedPostgres) -> MeshPlan:
+    """The instance that replays: free ports, its own keys, the market paused at the beginning."""
+    numbers = free_ports(len(SERVICES) + 2)
+    ports = Ports({service.name: numbers[i] for i, service in enumerate(SERVICES)}, numbers[-2], numbers[-1])
+    extra = {
+        "MARKET_FOLLOW": "off",
+        "MARKET_GRACE_SECONDS": "0",
+        "REVIEW_BUDGET_PER_BAR": str(options.reviews_per_bar),
+    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OLLAMA_", "LLM_"))}
+    return MeshPlan(
+        home=home,
+        venue=Venue.REPLAY,
+        profile=options.profile,
+        products=options.products,
+        granularity=found.granularity,
+        run_id=f"replay-{options.seed}",
+        ports=ports,
+        keys=ensure_keys(home.keys),
+        database=postgres.address.environment(),
+        control_token=secrets.token_urlsafe(24),
+        simulator=SimulatorPlan(f"replay:{options.file.resolve()}", 0.0, options.seed, options.begin),
+        inherited=inherited,
+        extra=extra,
+    )
+
+
+class _Run:
+    """The parts of one replay while it runs."""
+
+    def __init__(
+        self,
+        options: ReplayOptions,
+        found: CandleFile,
+        plan: MeshPlan,
+        postgres: EmbeddedPostgres,
+        run_id: str,
+        watching: Watching,
+    ) -> None:
+        self._options = options
+        self._found = found
+        self._plan = plan
+        self._postgres = postgres
+        self._watching = watching
+        self._steps = Steps(options.begin, options.end, found.granularity_seconds)
+        clock = SimulatorClock(plan.simulator_host, plan.simulator_ca, plan.control_token)
+        self._lockstep = LockStep(plan, clock)
+        self._stop = asyncio.Event()
+        self._model: dict[str, object] = {}
+        self._report: ReplayReport | None = None
+        self._failure: BaseException | None = None
+        mark = InstanceMark(str(plan.home.root), run_id)
+        units = units_of(plan, mark, PostgresUnit(postgres), self._make_model)
+        self._supervisor = Supervisor(plan.home, run_id, units, labels={"mode": "replay"}, on_event=watching.event)
+
+    async def run(self) -> ReplayReport:
+        """Starts, leads, reads, stops."""
+        try:
+            await self._supervisor.run(self._stop, self._lead)
+        finally:
+            with suppress(Exception):
+                await self._lockstep.close()
+        if self._failure is not None:
+            raise self._failure
+        if self._report is None:
+            raise ReplayRefused("the replay was stopped before its end")
+        return self._report
+
+    async def _lead(self) -> None:
+        """Everything between ready and stop; a failure is kept, so that the processes are stopped in order first."""
+        try:
+            await self._lockstep.run(self._steps, self._on_bar)
+            self._watching.progress("bars", 1.0)
+            agreement = await compare(self._plan)
+            result = await self._read()
+            self._report = ReplayReport(
+                self._options, self._steps, result, agreement, self._model, self._plan.home.root
+            )
+        except Exception as error:
+            self._failure = error
+        finally:
+            self._stop.set()
+
+    async def _on_bar(self, index: int, as_of: datetime) -> None:
+        self._watching.progress("bars", index / self._steps.count)
+        if self._watching.bar is not None:
+            await self._watching.bar(index, as_of, self._supervisor, self._plan)
+
+    async def _read(self) -> ReplayResult:
+        engine = create_async_engine(database_url(self._plan), poolclass=NullPool)
+        try:
+            async with asyncio.timeout(120), engine.connect() as connection:
+                parameters = {"begin": self._steps.begin, "end": self._steps.end, "step": self._steps.granularity}
+                quote = quote_currency(self._options.products[0])
+                return await read_result(connection, parameters, quote, OPENING)
+        finally:
+            await engine.dispose()
+
+    async def _make_model(self) -> None:
+        """History through the exchange client, then a model that has seen nothing of the period."""
+        await self._prepare_database()
+        await self._lockstep.fetch_history(
+            self._found.first, self._options.begin, lambda share: self._watching.progress("history", share)
+        )
+        if self._options.model is not None:
+            self._model = self._adopt_model(self._options.model)
+            return
+        horizon = timedelta(seconds=LabelRule().horizon_bars * self._found.granularity_seconds)
+        self._model = await train_model(
+            self._plan, self._plan.model_folder, self._options.begin - horizon, self._watching.progress
+        )
+
+    async def _prepare_database(self) -> None:
+        """These books are made again whenever wanted, so a commit need not wait for the disk."""
+        engine = create_async_engine(database_url(self._plan), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        try:
+            async with asyncio.timeout(30), engine.connect() as connection:
+                name = self._plan.database["DB_NAME"]
+                await connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = off'))
+        finally:
+            await engine.dispose()
+
+    def _adopt_model(self, folder: Path) -> dict[str, object]:
+        """Copies a model and the key it was signed with; refuses one that saw the period, unless told otherwise."""
+        try:
+            manifest = parse((folder / MANIFEST_NAME).read_bytes())
+        except (OSError, ManifestMalformed) as error:
+            raise StepFailed(f"--model {folder}: {error}") from error
+        if manifest.train_to > unix(self._options.begin) and not self._options.in_sample:
+            raise StepFailed(
+                f"--model {folder} saw candles until {utc(manifest.train_to)}, after --from {self._options.begin}: "
+                "its results would be in-sample. Choose another model, or say --in-sample"
+            )
+        shutil.copytree(folder, self._plan.model_folder, dirs_exist_ok=True)
+        key = folder.parent / "keys" / self._plan.keys.model_public.name
+        if not key.is_file():
+            raise StepFailed(f"--model {folder}: its public key {key} is missing; use a model folder of an instance")
+        shutil.copyfile(key, self._plan.keys.model_public)
+        return {"train_to": utc(manifest.train_to).isoformat(), "model_version": manifest.model_version}

@@ -1,0 +1,125 @@
+"""The processes of one instance in the order of their dependencies: database, migrations, simulator, market, the rest."""
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from cli.plan import LOOPBACK, SIMULATOR, MeshPlan
+from cli.steps import StepUnit
+from cli.supervise.probes import grpc_health, http_ok
+from cli.supervise.processes import InstanceMark
+from cli.supervise.unit import ProcessSpec, ProcessUnit, Unit
+from schema.migrate import migrate
+from tradekit import services
+from tradekit.services import SERVICES, ServiceName
+
+ROOT = Path(__file__).resolve().parents[1]
+MIGRATIONS = "migrations"
+DATABASE = "postgres"
+MODEL = "model"
+# What each service needs before it can prove itself; all need the migrations.
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "signal": ("market", MODEL),
+    "bridge": ("signal",),
+    "orchestrator": ("validator", "risk", "executor"),
+    "risk": ("market",),
+}
+# The pipeline drains from its front: no new work first, the books last.
+_STOP_ORDER = {"bridge": 1, "signal": 2, "orchestrator": 3, "validator": 4, "risk": 4, "executor": 5, "market": 6}
+
+
+def write_simulator_keys(plan: MeshPlan) -> None:
+    """Tells the simulated exchange which API key may trade; it gets the public half."""
+    key = json.loads(plan.keys.exchange_api_key.read_text())
+    known = [
+        {
+            "name": key["name"],
+            "public_key": plan.keys.exchange_public.read_text(),
+            "can_view": True,
+            "can_trade": True,
+            "can_transfer": False,
+        }
+    ]
+    plan.simulator_keys.write_text(json.dumps(known, indent=1))
+
+
+def database_url(plan: MeshPlan) -> str:
+    """SQLAlchemy's address of the plan's database, for the supervisor's own steps."""
+    db = plan.database
+    password = f":{db['DB_PASSWORD']}" if db.get("DB_PASSWORD") else ""
+    where = f"postgresql+asyncpg://{db['DB_USER']}{password}@/{db['DB_NAME']}"
+    return f"{where}?host={db['DB_HOST']}&port={db.get('DB_PORT', '5432')}"
+
+
+def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
+    """Brings the database to the newest schema."""
+
+    async def work() -> None:
+        engine = create_async_engine(database_url(plan), poolclass=NullPool)
+        try:
+            await migrate(engine)
+        finally:
+            await engine.dispose()
+
+    return StepUnit(MIGRATIONS, needs, work)
+
+
+def simulator_unit(plan: MeshPlan, mark: InstanceMark) -> ProcessUnit:
+    """The simulated exchange."""
+    url = f"https://{plan.simulator_host}/api/v3/brokerage/time"
+    spec = ProcessSpec(
+        name=SIMULATOR,
+        argv=(sys.executable, "-m", "exchange_sim"),
+        env={**plan.simulator_environment(), "PYTHONPATH": _python_path()},
+        cwd=ROOT,
+        ready=http_ok(url, plan.simulator_ca),
+        stop_order=7,
+        ports={SIMULATOR: plan.ports.simulator},
+    )
+    return ProcessUnit(spec, plan.home.log_file(SIMULATOR), mark)
+
+
+def service_unit(plan: MeshPlan, service: ServiceName, mark: InstanceMark, needs: tuple[str, ...]) -> ProcessUnit:
+    """One service of the mesh."""
+    port = plan.ports.of_service[service.name]
+    ports = {service.name: port}
+    if service is services.MONITOR:
+        ports["page"] = plan.ports.page
+    spec = ProcessSpec(
+        name=service.name,
+        argv=(sys.executable, "-m", f"svc_{service.name}"),
+        env={**plan.environment_of(service), "PYTHONPATH": _python_path()},
+        cwd=ROOT,
+        depends_on=needs,
+        ready=grpc_health(f"{LOOPBACK}:{port}"),
+        stop_order=_STOP_ORDER.get(service.name, 0),
+        ports=ports,
+    )
+    return ProcessUnit(spec, plan.home.log_file(service.name), mark)
+
+
+def units_of(
+    plan: MeshPlan,
+    mark: InstanceMark,
+    database: Unit | None,
+    make_model: Callable[[], Awaitable[None]],
+) -> list[Unit]:
+    """Every unit of the instance; `make_model` sees to it that a model is there, once the market has candles."""
+    found: list[Unit] = [database] if database is not None else []
+    found.append(migration_step(plan, (DATABASE,) if database is not None else ()))
+    base: tuple[str, ...] = (MIGRATIONS,)
+    if plan.simulator is not None:
+        write_simulator_keys(plan)
+        found.append(simulator_unit(plan, mark))
+        base = (*base, SIMULATOR)
+    found.append(StepUnit(MODEL, (services.MARKET.name,), make_model))
+    needs = {service.name: (*base, *_NEEDS.get(service.name, ())) for service in SERVICES}
+    return [*found, *(service_unit(plan, service, mark, needs[service.name]) for service in SERVICES)]
+
+
+def _python_path() -> str:
+    return f"{ROOT}:{ROOT / 'gen' / 'python'}"

@@ -1,0 +1,57 @@
+"""Units that are steps of a start, run inside the supervisor: done once, with progress, and failing the start."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from cli.supervise.processes import ProcessIdentity, identity_of
+from cli.supervise.unit import Exit, UnitSpec
+
+
+class StepFailed(Exception):
+    """A step cannot be done; the text says why and what to do."""
+
+
+class StepUnit:
+    """A step as a unit of the supervisor."""
+
+    def __init__(self, name: str, depends_on: tuple[str, ...], work: Callable[[], Awaitable[None]]) -> None:
+        self._spec = UnitSpec(name=name, depends_on=depends_on, run_once=True)
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def spec(self) -> UnitSpec:
+        """Name and dependencies."""
+        return self._spec
+
+    async def launch(self) -> ProcessIdentity:
+        """Begins the step."""
+        self._task = asyncio.create_task(self._run(), name=f"step-{self._spec.name}")
+        return identity_of(os.getpid()) or ProcessIdentity(os.getpid(), time.time())
+
+    async def _run(self) -> None:
+        await self._work()
+
+    async def wait(self) -> Exit:
+        """Ends with the step."""
+        if self._task is None:
+            raise StepFailed(f"{self._spec.name} was not begun")
+        try:
+            await asyncio.shield(self._task)
+        except StepFailed as error:
+            return Exit(False, str(error))
+        return Exit(True, "done")
+
+    async def stop(self, grace_seconds: float, hurry: asyncio.Event) -> None:
+        """Cancels a step that is not done."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await self._task
+
+    def last_lines(self) -> str:
+        """A step's failure carries its own words."""
+        return ""
