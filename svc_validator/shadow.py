@@ -56,16 +56,14 @@ class Shadow:
         self._jobs.put_nowait(job)
 
     async def run(self) -> None:
-        """Works for ever. An opinion that cannot be stored is lost with a log line; it decides nothing."""
+        """Works for ever. An opinion that cannot be stored is lost with a log line, because it decides nothing."""
         while True:
             job = await self._jobs.get()
             try:
-                await self._keep(job.request, await self._opinion(job), job.trace_id)
+                await self._record(job, await self._opinion(job))
             except asyncio.CancelledError:
                 self._jobs.put_nowait(job)
                 raise
-            except MeshError as error:
-                self._log.warning("shadow_review_lost", error=error.reason, id=str(job.request.request_id))
             self.release()
 
     async def skip_waiting(self) -> None:
@@ -74,7 +72,13 @@ class Shadow:
             job = self._jobs.get_nowait()
             self.release()
             skipped = self._reviewer.skipped(job.inputs, ReviewOutcome.SKIPPED_CAPACITY, "shutdown")
-            await self._keep(job.request, skipped, job.trace_id)
+            await self._record(job, skipped)
+
+    async def _record(self, job: ShadowJob, opinion: Review) -> None:
+        try:
+            await self._keep(job.request, opinion, job.trace_id)
+        except MeshError as error:
+            self._log.warning("shadow_review_lost", error=error.reason, id=str(job.request.request_id))
 
     async def _opinion(self, job: ShadowJob) -> Review:
         left = job.ends_at - self._clock.monotonic()

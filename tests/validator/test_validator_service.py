@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +18,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import select
 
 from meshkit import lifecycle
@@ -24,15 +30,19 @@ from svc_validator.settings import ValidatorSettings
 from tests.validator.validator_cases import AS_OF, entry, operator_entry
 from tests.validator.validator_ollama import MODEL, stand_in
 from tradekit.recommendation import Recommendation
+from tradekit.services import VALIDATOR
 from tradekit.states import LifeClock, Profile, Side
 from tradekit.wire import recommendation_message
 from trading.common.v1 import error_pb2, stream_pb2
 from trading.validator.v1 import validator_service_pb2 as pb
 from trading.validator.v1 import validator_service_pb2_grpc as pb_grpc
 
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
 
 @contextlib.asynccontextmanager
-async def validator(database: Any, **given: Any) -> AsyncIterator[pb_grpc.ValidatorServiceStub]:
+async def validator(database: Any, **given: Any) -> AsyncIterator[Any]:
     values = {"port": 0, "db_host": database.host, "db_name": database.name, "db_user": database.user}
     settings = ValidatorSettings(**{**values, "drain_seconds": 1.0, "ollama_host": None, **given})
     service = await lifecycle.create(settings, build)
@@ -41,7 +51,9 @@ async def validator(database: Any, **given: Any) -> AsyncIterator[pb_grpc.Valida
     await started.wait()
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{service.port}")
     try:
-        yield pb_grpc.ValidatorServiceStub(channel)
+        stub = pb_grpc.ValidatorServiceStub(channel)
+        stub.port = service.port
+        yield stub
     finally:
         await channel.close()
         service.stop()
@@ -231,10 +243,12 @@ async def test_a_failing_model_follows_the_setting_and_never_approves(database, 
 
 
 async def test_an_unfit_model_leaves_the_rules_to_decide(database):
-    async with stand_in(how='say:{"verdict":"APPROVE","reason":"OK"}') as ollama:
-        async with validator(database, ollama_host=ollama.url, ollama_model=MODEL) as stub:
-            reviewer = await until_fit(stub, fit=False)
-            found = await ask(stub, entry())
+    async with (
+        stand_in(how='say:{"verdict":"APPROVE","reason":"OK"}') as ollama,
+        validator(database, ollama_host=ollama.url, ollama_model=MODEL) as stub,
+    ):
+        reviewer = await until_fit(stub, fit=False)
+        found = await ask(stub, entry())
     assert (reviewer.fit, reviewer.self_test_calls, reviewer.self_test_valid) == (False, 5, 5)
     assert "crash in progress: APPROVE" in reviewer.detail
     assert (found.verdict, found.decided_by, len(found.reviews)) == (pb.VERDICT_APPROVE, "rules", 1)
@@ -368,3 +382,53 @@ async def test_a_stream_must_open_properly(database, first):
             await call.read()
     assert isinstance(from_rpc_error(caught.value), MeshError)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+# ---- health and life -------------------------------------------------------------------------------------------------
+
+
+async def status_of(port: int, name: str) -> int:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        return (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status
+
+
+async def until_status(port: int, name: str, status: int) -> None:
+    async with asyncio.timeout(10):
+        while await status_of(port, name) != status:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_health_tells_apart_serving_and_deciding(database):
+    name = VALIDATOR.full_name
+    async with validator(database, venue="LIVE") as stub:
+        await until_status(stub.port, name, SERVING)
+        assert await status_of(stub.port, f"{name}/entries") == NOT_SERVING
+    async with validator(database, venue="LIVE", llm_on_failure="rules") as stub:
+        await until_status(stub.port, f"{name}/entries", SERVING)
+
+
+async def test_without_its_database_it_says_unavailable_and_lives_on(database):
+    async with validator(database, db_name="nowhere") as stub:
+        with pytest.raises(Unavailable) as caught:
+            await ask(stub, entry())
+        assert caught.value.reason == "DATABASE_UNAVAILABLE"
+        assert await status_of(stub.port, "") == NOT_SERVING
+        assert (await stub.GetReviewer(pb.GetReviewerRequest())).reviewer == "rules"
+
+
+async def test_the_process_starts_answers_and_drains(database):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, **database.env, "VALIDATOR_PORT": str(port), "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "svc_validator", env=env, stderr=PIPE)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = pb_grpc.ValidatorServiceStub(channel)
+            answer = await stub.ValidateRecommendation(request_of(entry()), wait_for_ready=True, timeout=30)
+        assert answer.validation.verdict == pb.VERDICT_APPROVE
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, log = await process.communicate()
+    assert process.returncode == 0, log

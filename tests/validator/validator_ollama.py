@@ -16,7 +16,7 @@ BAD = '{"verdict":"REJECT","reason":"TREND"}'
 
 @dataclass
 class StandIn:
-    """What the server does next. `judge` answers like a sound model; another `how` misbehaves on chats with a question."""
+    """What the server does next: `judge` answers like a sound model, another `how` misbehaves when it is asked."""
 
     how: str = "judge"
     digest: str = "sha256:aaaa"
