@@ -7,9 +7,9 @@ from sqlalchemy import text
 from exchange_client import ExchangeClient
 from meshkit.errors import Unavailable
 from meshkit.kit import Kit
-from meshkit.spec import Check, Registration, ServiceSpec, Task
+from meshkit.spec import Action, Check, Registration, ServiceSpec, Task
 from schema.streams import read_watermark
-from svc_market.feed import STAGE, Feed
+from svc_market.feed import STAGE, Exchange, Feed
 from svc_market.follower import Follower
 from svc_market.service import MarketServicer
 from svc_market.settings import MarketSettings
@@ -22,6 +22,11 @@ ANSWER_SECONDS = 30.0
 async def build(settings: MarketSettings, kit: Kit[MarketSettings]) -> ServiceSpec:
     exchange = ExchangeClient(settings.exchange_config())
     await exchange.open()
+    return assemble(settings, kit, exchange, exchange.close)
+
+
+def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: Exchange, close: Action) -> ServiceSpec:
+    """The service over any exchange; `close` ends the exchange's connections."""
     feed = Feed(exchange, kit.engine, settings, kit.clock, kit.metrics)
     follower = Follower(feed, kit.log, random.Random())
 
@@ -45,5 +50,5 @@ async def build(settings: MarketSettings, kit: Kit[MarketSettings]) -> ServiceSp
         background=[Task("follower", follower.run)],
         ready=[Check("database", database)],
         entries=[Check("exchange", exchange_answers), Check("watermark", watermark)],
-        on_stop=exchange.close,
+        on_stop=close,
     )

@@ -18,10 +18,10 @@ from meshkit.telemetry import Metrics
 from schema.streams import CANDLES, advance_watermark, notify, read_watermark
 from svc_market import store
 from svc_market.candles import Candle, Refusal, Sifted, sift
-from svc_market.paging import Span, closed, merge, pages
+from svc_market.paging import Span, closed, gaps, merge, pages
 from svc_market.settings import MarketSettings
 from svc_market.watermark import reach
-from tradekit.bars import bar_start
+from tradekit.bars import bar_start, is_on_grid
 from tradekit.products import Product
 
 STAGE = "market"
@@ -92,6 +92,9 @@ class Feed:
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.settings.market_requests)
         self._stored = self.metrics.counter("market.candles.stored", "Candles stored, by source")
+        self._absent = self.metrics.counter(
+            "market.bars.absent", "Bars asked for that the exchange left out: no trades"
+        )
         self._refused = self.metrics.counter("market.candles.refused", "Candles refused, by source and reason")
 
     async def market_time(self) -> datetime:
@@ -147,6 +150,10 @@ class Feed:
             async with self._slots:
                 answer = await self.exchange.candles(product_id, fetch.granularity, span.start, span.end)
             bars = closed(merge([answer], span), fetch.granularity, fetch.now)
+            missing = gaps(
+                [bar.start for bar in bars if is_on_grid(bar.start, fetch.granularity)], span, fetch.granularity
+            )
+            self._absent.add(sum(gap.bars(fetch.granularity) for gap in missing))
             return [_candle(product_id, fetch.granularity, bar) for bar in bars]
 
         try:

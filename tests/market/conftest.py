@@ -9,8 +9,9 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import aiohttp
 import grpc
 import pytest
 
+from exchange_client import ExchangeProduct, ExchangeUnavailable, RawCandle
 from meshkit import lifecycle
-from svc_market.build import build
+from svc_market.build import assemble, build
 from svc_market.settings import MarketSettings
 from trading.market.v1 import market_service_pb2_grpc as rpc
 
@@ -130,3 +132,56 @@ async def running(database: Any, builder: Any = build, **changes: Any) -> AsyncI
         service.stop()
         service.stop()
         await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 15)
+
+
+class FakeExchange:
+    """An exchange made of a table of candles, as the tests wish it; counts what it was asked for."""
+
+    def __init__(self, now: datetime, products: Iterable[str]) -> None:
+        self.now = now
+        self.listed = list(products)
+        self.bars: dict[str, dict[datetime, RawCandle]] = {product: {} for product in self.listed}
+        self.asked: list[tuple[str, datetime, datetime]] = []
+        self.down = False
+
+    def fill(self, start: datetime, end: datetime, granularity: int = 3600) -> None:
+        """One bar of every product for each step; values differ by product and hour."""
+        for number, product in enumerate(self.listed, start=1):
+            moment = start
+            while moment < end:
+                base = Decimal(100 * number) + Decimal(int(moment.timestamp()) // granularity % 1000) / 8
+                self.bars[product][moment] = RawCandle(moment, base, base + 1, base - 1, base + Decimal("0.5"), base)
+                moment += timedelta(seconds=granularity)
+
+    def _answer(self) -> None:
+        if self.down:
+            raise ExchangeUnavailable("/test", "it is down")
+
+    async def market_time(self) -> datetime:
+        self._answer()
+        return self.now
+
+    async def products(self, product_ids: Iterable[str]) -> tuple[ExchangeProduct, ...]:
+        self._answer()
+        return tuple(_product(one) for one in product_ids if one in self.listed)
+
+    async def candles(self, product_id: str, granularity: int, start: datetime, end: datetime) -> tuple[RawCandle, ...]:
+        self._answer()
+        assert (end - start).total_seconds() <= 300 * granularity
+        self.asked.append((product_id, start, end))
+        # The running bar and the bar at `end` are in the answer, as they may be in the real one's.
+        found = (bar for bar in self.bars[product_id].values() if start <= bar.start <= min(end, self.now))
+        return tuple(sorted(found, key=lambda bar: bar.start, reverse=True))
+
+    async def close(self) -> None:
+        return None
+
+    def builder(self) -> Any:
+        return lambda settings, kit: assemble(settings, kit, self, self.close)
+
+
+def _product(product_id: str) -> ExchangeProduct:
+    base, _, quote = product_id.partition("-")
+    step, flags = Decimal("0.01"), [False] * 7
+    sizes = (Decimal("0.00000001"), step, step, Decimal("0.0001"), Decimal(1000), Decimal(1), Decimal(1_000_000))
+    return ExchangeProduct(product_id, base, quote, *sizes, "online", *flags)

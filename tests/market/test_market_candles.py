@@ -1,0 +1,102 @@
+"""Row checks: every broken rule is found under its code, and nothing that keeps all rules is refused."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from svc_market import candles
+from svc_market.candles import Candle, Refusal, fault, sift
+
+patient = settings(deadline=None, max_examples=60)
+NOW = datetime(2025, 6, 1, 12, 30, tzinfo=UTC)
+GOOD = Candle(
+    "BTC-USD",
+    3600,
+    datetime(2025, 6, 1, 11, tzinfo=UTC),
+    *(Decimal(text) for text in ("100", "110", "90", "105", "7")),
+)
+amounts = st.decimals(Decimal("1e-18"), Decimal("99999999999999999999"), places=18, allow_nan=False)
+
+
+@st.composite
+def good_candles(draw):
+    low, first, second, high = sorted(draw(st.lists(amounts, min_size=4, max_size=4)))
+    bar = draw(st.integers(0, int(NOW.timestamp()) // 3600 - 1))
+    start = datetime.fromtimestamp(bar * 3600, UTC)
+    return Candle("ETH-USD", 3600, start, first, high, low, second, draw(amounts | st.just(Decimal(0))))
+
+
+@patient
+@given(good_candles())
+def test_a_candle_that_keeps_every_rule_is_taken(candle):
+    assert fault(candle, NOW) is None
+    assert fault(replace(candle, open=candle.close, close=candle.open), NOW) is None
+
+
+@patient
+@given(good_candles(), st.sampled_from(["open", "high", "low", "close", "volume"]), st.sampled_from(["NaN", "-Inf"]))
+def test_a_value_that_is_no_number_is_not_finite(candle, field, text):
+    assert fault(replace(candle, **{field: Decimal(text)}), NOW) == candles.NOT_FINITE
+
+
+@patient
+@given(good_candles(), st.sampled_from(["open", "high", "low", "close"]), amounts | st.just(Decimal(0)))
+def test_a_price_of_zero_or_below_is_refused(candle, field, amount):
+    assert fault(replace(candle, **{field: -amount}), NOW) == candles.PRICE_NOT_POSITIVE
+
+
+@patient
+@given(good_candles(), amounts)
+def test_the_high_and_the_low_hold_the_body_between_them(candle, amount):
+    body_top, body_low = max(candle.open, candle.close), min(candle.open, candle.close)
+    if amount < body_top:
+        assert fault(replace(candle, high=amount), NOW) == candles.HIGH_BELOW_BODY
+    if amount > body_low and amount <= candle.high:
+        assert fault(replace(candle, low=amount), NOW) == candles.LOW_ABOVE_BODY
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"product_id": "btc-usd"}, candles.PRODUCT_ID),
+        ({"volume": Decimal("-0.1")}, candles.VOLUME_NEGATIVE),
+        ({"volume": Decimal("1e20")}, candles.OUT_OF_RANGE),
+        ({"volume": Decimal("0.0000000000000000001")}, candles.OUT_OF_RANGE),
+        ({"volume": Decimal("1E-999999")}, candles.OUT_OF_RANGE),
+        ({"volume": Decimal("1E+999999")}, candles.OUT_OF_RANGE),
+        ({"start": GOOD.start + timedelta(minutes=1)}, candles.OFF_GRID),
+        ({"start": GOOD.start + timedelta(microseconds=1)}, candles.OFF_GRID),
+        ({"start": GOOD.start + timedelta(hours=1)}, candles.NOT_CLOSED),
+        ({"start": GOOD.start + timedelta(hours=2)}, candles.FUTURE),
+        ({"volume": Decimal("1.1000000000000000000000")}, None),
+        ({"volume": Decimal("0E-30")}, None),
+    ],
+)
+def test_each_rule_has_its_code(change, code):
+    assert fault(replace(GOOD, **change), NOW) == code
+
+
+def test_a_bar_is_closed_at_its_close_and_not_before():
+    close = GOOD.start + timedelta(hours=1)
+    assert fault(GOOD, close) is None
+    assert fault(GOOD, close - timedelta(microseconds=1)) == candles.NOT_CLOSED
+
+
+@patient
+@given(st.lists(good_candles() | st.just(GOOD) | st.just(replace(GOOD, volume=Decimal(8))), max_size=20))
+def test_every_row_has_one_fate(rows):
+    sifted = sift(rows, NOW)
+    assert len(sifted.good) + len(sifted.refused) + sifted.repeated == len(rows)
+    assert len({candle.key for candle in sifted.good}) == len(sifted.good)
+
+
+def test_the_first_of_two_rows_of_one_bar_counts():
+    other = replace(GOOD, volume=Decimal(8))
+    sifted = sift([GOOD, replace(GOOD, volume=Decimal("7.0")), other, Refusal(candles.UNREADABLE, "", "x")], NOW)
+    assert sifted.good == (GOOD,)
+    assert sifted.repeated == 1
+    assert [refusal.code for refusal in sifted.refused] == [candles.CONFLICT, candles.UNREADABLE]
