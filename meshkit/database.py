@@ -139,6 +139,9 @@ def _translate(context: ExceptionContext) -> None:
         # Whatever the ping met, the pool shall open another connection instead of failing its borrower.
         context.is_disconnect = True
         return
+    if not isinstance(context.original_exception, Exception):
+        # A cancellation breaks the connection too, but it must reach its task as what it is.
+        return
     found = as_unavailable(context.sqlalchemy_exception or context.original_exception)
     if found is None and context.is_disconnect:
         found = unavailable()
