@@ -1,0 +1,143 @@
+"""Reads account and market as of a market time: set-based queries, each one statement, into the core's types.
+
+Candles that close after `as_of` are not seen, so the same as_of reads the same market however late it is asked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ARRAY, Text, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schema.base import Time
+from svc_risk.parameters import Parameters
+from svc_risk.snapshot import Holding
+from svc_risk.volatility import SHOCK_HOURS, HourClose, Volatility, measure
+
+_HOLDINGS = text("""
+    SELECT product_id, sum(base_size) AS base_size, sum(open_buy) AS open_buy, sum(open_sell) AS open_sell,
+           sum(reserved_buy) AS reserved_buy, sum(reserved_sell) AS reserved_sell,
+           bool_or(order_unknown) AS order_unknown
+    FROM (
+      SELECT product_id, base_size, 0 AS open_buy, 0 AS open_sell, 0 AS reserved_buy, 0 AS reserved_sell,
+             false AS order_unknown
+      FROM positions WHERE base_size > 0
+      UNION ALL
+      SELECT product_id, 0,
+             CASE WHEN side = 'BUY' THEN greatest(quote_size - filled_value - total_fees, 0) ELSE 0 END,
+             CASE WHEN side = 'SELL' THEN greatest(base_size - filled_size, 0) ELSE 0 END, 0, 0, state = 'UNKNOWN'
+      FROM open_orders
+      UNION ALL
+      SELECT product_id, 0, 0, 0, quote_amount, base_amount, false
+      FROM risk_reservations WHERE state = 'HELD' AND expires_at > :machine_time
+    ) AS parts
+    GROUP BY product_id ORDER BY product_id
+""")
+_CASH = text("SELECT amount FROM account_cash WHERE currency = :currency")
+_MARKS = text("""
+    SELECT wanted.product_id, newest.start, newest.close
+    FROM unnest(:products) AS wanted(product_id)
+    CROSS JOIN LATERAL (
+      SELECT start, close FROM crypto_prices AS c
+      WHERE c.product_id = wanted.product_id AND c.granularity = :granularity AND c.start <= :newest_start
+      ORDER BY start DESC LIMIT 1
+    ) AS newest
+""").bindparams(bindparam("products", type_=ARRAY(Text())))
+# Finer bars are folded into their hour: its last close, the time of it, and the hour's turnover.
+_HOURS = text("""
+    SELECT product_id, max(start) AS start, (array_agg(close ORDER BY start DESC))[1]::float8 AS close,
+           sum(volume * close)::float8 AS quote_volume
+    FROM crypto_prices
+    WHERE product_id = ANY(:products) AND granularity = :granularity AND start > :oldest AND start <= :newest_start
+    GROUP BY product_id, floor(extract(epoch FROM start) / 3600)
+    ORDER BY product_id, start
+""").bindparams(bindparam("products", type_=ARRAY(Text())), bindparam("oldest", type_=Time))
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Newest close of a product and the time it was true."""
+
+    price: Decimal
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Account and market together. `cash` is None while the ledger has no opening entry."""
+
+    cash: Decimal | None
+    holdings: tuple[Holding, ...]
+    marks: dict[str, Mark]
+    volatility: dict[str, Volatility]
+
+
+async def read_books(
+    connection: AsyncConnection,
+    *,
+    currency: str,
+    granularity: int,
+    as_of: datetime,
+    machine_time: datetime,
+    also: Sequence[str],
+    p: Parameters,
+) -> Books:
+    """Books with marks and volatility of everything that is exposure, and of the products in `also`."""
+    cash = (await connection.execute(_CASH, {"currency": currency})).scalar_one_or_none()
+    rows = (await connection.execute(_HOLDINGS, {"machine_time": machine_time})).all()
+    products = sorted({row.product_id for row in rows} | set(also))
+    marks = await read_marks(connection, products, granularity, as_of)
+    hours = await read_hours(connection, products, granularity, as_of, as_of, p)
+    volatility = {product: measure(hours.get(product, ()), as_of, p.vol_bars) for product in products}
+    return Books(cash, tuple(_holding(row, marks, volatility) for row in rows), marks, volatility)
+
+
+def _holding(row: Any, marks: dict[str, Mark], volatility: dict[str, Volatility]) -> Holding:
+    mark, known = marks.get(row.product_id), volatility[row.product_id]
+    return Holding(
+        product_id=row.product_id,
+        base_size=row.base_size,
+        mark=mark.price if mark else None,
+        sigma_14d=known.sigma_14d,
+        open_buy=row.open_buy,
+        open_sell_base=row.open_sell,
+        reserved_buy=row.reserved_buy,
+        reserved_sell_base=row.reserved_sell,
+        order_unknown=row.order_unknown,
+    )
+
+
+async def read_marks(
+    connection: AsyncConnection, products: Sequence[str], granularity: int, as_of: datetime
+) -> dict[str, Mark]:
+    """Newest close of each product that had closed at `as_of`."""
+    bar = timedelta(seconds=granularity)
+    given = {"products": list(products), "granularity": granularity, "newest_start": as_of - bar}
+    rows = (await connection.execute(_MARKS, given)).all()
+    return {row.product_id: Mark(row.close, row.start + bar) for row in rows}
+
+
+async def read_hours(
+    connection: AsyncConnection,
+    products: Sequence[str],
+    granularity: int,
+    first: datetime,
+    last: datetime,
+    p: Parameters,
+) -> dict[str, list[HourClose]]:
+    """Hourly closes of each product that volatility needs for every time from `first` to `last`."""
+    bar = timedelta(seconds=granularity)
+    given = {
+        "products": list(products),
+        "granularity": granularity,
+        # A day more than the span: the first return inside it begins before it, perhaps across a gap.
+        "oldest": first - timedelta(hours=p.vol_bars + SHOCK_HOURS),
+        "newest_start": last - bar,
+    }
+    found: dict[str, list[HourClose]] = {}
+    for row in (await connection.execute(_HOURS, given)).all():
+        found.setdefault(row.product_id, []).append(HourClose(row.start + bar, row.close, row.quote_volume))
+    return found

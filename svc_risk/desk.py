@@ -1,0 +1,239 @@
+"""The desk where assessments are made: one transaction each, under the account lock, from the first read to the commit.
+
+Two requests therefore never spend the same headroom, and a decision, its reservation and its ticket exist together or
+not at all. A repeated recommendation gets its stored answer while that still holds anything.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meshkit.errors import RequestIdReused, Unavailable
+from meshkit.kit import Kit
+from schema.streams import find_request, store_request
+from svc_risk import store
+from svc_risk.assess import Assessment, assess, must_wait
+from svc_risk.books import read_books
+from svc_risk.exposure import account_of
+from svc_risk.locks import new_locks, tripped
+from svc_risk.marking import Marker
+from svc_risk.settings import RiskSettings
+from svc_risk.snapshot import Inputs, MarketView, Request, Snapshot, inputs_to_json, request_of
+from svc_risk.store import AccountRow, Moment
+from svc_risk.ticket import Terms, TicketSigner
+from tradekit import ids
+from tradekit.decimals import ZERO, to_stored_scale
+from tradekit.products import quote_currency
+from tradekit.reasons import reasons_to_json
+from tradekit.recommendation import Recommendation
+from tradekit.states import LifeClock, RiskDecision, Side
+
+METHOD = "AssessRecommendation"
+RETRY_SECONDS = 1.0
+_ALIVE = ("HELD", "COMMITTED")
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A stored assessment: its row, and the end of its reservation (None for REJECT)."""
+
+    row: Mapping[str, Any]
+    expires_at: datetime | None
+
+
+class AssessmentDesk:
+    """Assesses recommendations, one after the other."""
+
+    def __init__(self, settings: RiskSettings, kit: Kit[RiskSettings], signer: TicketSigner) -> None:
+        self._settings = settings
+        self._kit = kit
+        self._signer = signer
+        self._p = settings.parameters
+        self._limits_version = self._p.limits_version
+        self._marker = Marker(settings.currency, settings.granularity_seconds, self._p)
+        # Waiting here costs no database connection; across processes the row lock decides.
+        self._turn = asyncio.Lock()
+
+    async def assess(self, request_id: UUID, recommendation: Recommendation, body_hash: str) -> Decided:
+        """The stored or a new decision. Unavailable if fresher data is needed, RequestIdReused for another body."""
+        async with self._turn, self._kit.engine.begin() as connection:
+            account = await store.lock_account(connection)
+            moment = await store.read_moment(connection)
+            await store.expire_reservations(connection, moment.machine_time)
+            await self._refuse_reuse(connection, request_id, body_hash)
+            newest = await store.newest_attempt(connection, recommendation.recommendation_id)
+            if newest is not None and newest.request_hash != body_hash:
+                raise RequestIdReused(recommendation.recommendation_id)
+            if newest is not None and (newest.decision == RiskDecision.REJECT or newest.state in _ALIVE):
+                return Decided(newest._asdict(), newest.expires_at)
+            attempt = 1 if newest is None else newest.attempt + 1
+            return await self._decide(connection, account, moment, recommendation, attempt, body_hash)
+
+    async def mark_equity(self) -> datetime | None:
+        """Marks the bars up to the market's watermark; gives that time, None before the first candle."""
+        async with self._turn, self._kit.engine.begin() as connection:
+            account = await store.lock_account(connection)
+            moment = await store.read_moment(connection)
+            await store.expire_reservations(connection, moment.machine_time)
+            if moment.market_time is not None:
+                await self._marker.mark_up_to(connection, account, moment, moment.market_time)
+            return moment.market_time
+
+    async def _refuse_reuse(self, connection: AsyncConnection, request_id: UUID, body_hash: str) -> None:
+        """A request_id stands for one recommendation; the answer itself is kept with the assessment."""
+        stored = await find_request(connection, self._settings.service_name, request_id)
+        if stored is None:
+            name = self._settings.service_name
+            await store_request(connection, name, request_id, METHOD, body_hash, b"")
+        elif stored.body_sha256 != body_hash:
+            raise RequestIdReused(request_id)
+
+    async def _decide(
+        self,
+        connection: AsyncConnection,
+        account: AccountRow,
+        moment: Moment,
+        recommendation: Recommendation,
+        attempt: int,
+        body_hash: str,
+    ) -> Decided:
+        account = await self._marker.mark_up_to(connection, account, moment, recommendation.as_of)
+        request = request_of(recommendation)
+        expired = _is_over(recommendation, moment)
+        snapshot = await self._snapshot(connection, account, moment, request, expired)
+        wait = must_wait(request, snapshot, self._p)
+        if wait is not None:
+            raise Unavailable("STALE_DATA", f"{wait.code} of {wait.scope}; ask again with fresh data", RETRY_SECONDS)
+        decision = assess(request, snapshot, self._p)
+        await self._trip_locks(connection, request, snapshot)
+        terms = self._terms(request, decision, attempt, moment.machine_time)
+        row = self._row(request, snapshot, decision, terms, body_hash)
+        reserves = decision.decision is not RiskDecision.REJECT
+        await store.insert_assessment(connection, row, _reservation(request, decision, terms) if reserves else None)
+        return Decided(row, terms.expires_at if reserves else None)
+
+    async def _snapshot(
+        self, connection: AsyncConnection, account: AccountRow, moment: Moment, request: Request, expired: bool
+    ) -> Snapshot:
+        product_id, as_of = request.product_id, request.as_of
+        books = await read_books(
+            connection,
+            currency=self._settings.currency,
+            granularity=self._settings.granularity_seconds,
+            as_of=as_of,
+            machine_time=moment.machine_time,
+            also=[product_id],
+            p=self._p,
+        )
+        product = await store.read_product(connection, product_id)
+        ours = quote_currency(product_id) == self._settings.currency
+        mark, known = books.marks.get(product_id), books.volatility[product_id]
+        market = MarketView(
+            last_close=mark.price if mark else None,
+            last_close_time=mark.time if mark else None,
+            sigma_14d=known.sigma_14d,
+            sigma_24h=known.sigma_24h,
+            real_bars=known.real_bars,
+            median_quote_volume=known.median_quote_volume,
+        )
+        fresh = moment.reconciled_within(self._p.account_stale_seconds)
+        return Snapshot(
+            version=account.version,
+            trading_state=account.trading_state,
+            product=product if ours else None,
+            cash=books.cash if books.cash is not None else ZERO,
+            holdings=books.holdings,
+            market=market,
+            stale_seconds=self._p.stale_bars * self._settings.granularity_seconds,
+            high_water_mark=account.high_water_mark,
+            day_open=await store.day_open(connection, as_of),
+            locks=tuple(lock for _, lock in await store.locks_in_force(connection, as_of)),
+            past_orders=await store.past_orders(connection, as_of),
+            last_entry=await store.last_entry(connection, product_id),
+            last_losing_exit=await store.last_losing_exit(connection, product_id, as_of),
+            expired=expired,
+            account_fresh=fresh and books.cash is not None,
+        )
+
+    async def _trip_locks(self, connection: AsyncConnection, request: Request, snapshot: Snapshot) -> None:
+        """A breaker that this very look at the account reaches stays tripped when the next look is kinder."""
+        if any(h.occupied and h.mark is None for h in snapshot.holdings):
+            return
+        equity = account_of(snapshot, self._p).equity
+        found = tripped(equity, snapshot.day_open, snapshot.high_water_mark, request.as_of, self._p)
+        await store.insert_locks(connection, new_locks(found, snapshot.locks))
+
+    def _terms(self, request: Request, decision: Assessment, attempt: int, now: datetime) -> Terms:
+        return Terms(
+            reservation_id=ids.assessment_id(request.recommendation_id, attempt),
+            recommendation_id=request.recommendation_id,
+            product_id=request.product_id,
+            side=request.side,
+            max_size=decision.adjusted_size,
+            attempt=attempt,
+            limits_version=self._limits_version,
+            issued_at=now,
+            expires_at=now + timedelta(seconds=self._p.reservation_ttl_seconds),
+        )
+
+    def _row(
+        self, request: Request, snapshot: Snapshot, decision: Assessment, terms: Terms, body_hash: str
+    ) -> dict[str, Any]:
+        rejected = decision.decision is RiskDecision.REJECT
+        return {
+            "assessment_id": terms.reservation_id,
+            "recommendation_id": request.recommendation_id,
+            "attempt": terms.attempt,
+            "request_hash": body_hash,
+            "product_id": request.product_id,
+            "side": request.side.value,
+            "decision": decision.decision.value,
+            "requested_size": decision.requested_size,
+            "adjusted_size": decision.adjusted_size,
+            "score": decision.score,
+            "parts": asdict(decision.parts),
+            "sigma_14d": decision.sigma_14d,
+            "heat_before": decision.heat_before,
+            "heat_after": decision.heat_after,
+            "exposure_before": to_stored_scale(decision.exposure_before),
+            "exposure_after": to_stored_scale(decision.exposure_after),
+            "equity": to_stored_scale(decision.equity),
+            "reasons": reasons_to_json(decision.reasons),
+            "snapshot": inputs_to_json(Inputs(request, snapshot)),
+            "limits_version": self._limits_version,
+            "ticket": "" if rejected else self._signer.sign(terms),
+            "as_of": request.as_of,
+            "created_at": terms.issued_at,
+        }
+
+
+def _is_over(recommendation: Recommendation, moment: Moment) -> bool:
+    """Whether the recommendation's life is over by its own clock."""
+    if recommendation.life_clock is LifeClock.MACHINE:
+        return moment.machine_time >= recommendation.expire_time
+    return moment.market_time is not None and moment.market_time >= recommendation.expire_time
+
+
+def _reservation(request: Request, decision: Assessment, terms: Terms) -> dict[str, Any]:
+    buying = request.side is Side.BUY
+    added_heat = decision.heat_after - decision.heat_before
+    return {
+        "reservation_id": terms.reservation_id,
+        "recommendation_id": request.recommendation_id,
+        "product_id": request.product_id,
+        "side": request.side.value,
+        "quote_amount": decision.adjusted_size if buying else ZERO,
+        "fee_amount": to_stored_scale(decision.fee),
+        "base_amount": ZERO if buying else decision.adjusted_size,
+        "heat": added_heat,
+        "state": "HELD",
+        "expires_at": terms.expires_at,
+        "as_of": request.as_of,
+        "created_at": terms.issued_at,
+        "updated_at": terms.issued_at,
+    }

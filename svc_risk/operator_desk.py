@@ -1,0 +1,113 @@
+"""What an operator does at the risk engine: look at the account, and turn the switch.
+
+Looking takes no lock: one repeatable-read transaction shows one consistent moment. Turning takes the account lock, so
+when the call returns no assessment and no commit under the old state is still under way.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meshkit.errors import RequestIdReused
+from meshkit.kit import Kit
+from schema.streams import find_request, store_request
+from svc_risk import store
+from svc_risk.books import read_books
+from svc_risk.locks import cooldown_lock, lock_id
+from svc_risk.portfolio import Portfolio, portfolio_of
+from svc_risk.settings import RiskSettings
+from svc_risk.snapshot import Lock
+from svc_risk.store import AccountRow, Moment
+from svc_risk.wire import StateCall, state_hash, trading_state_number
+from tradekit import wire
+from tradekit.decimals import to_stored_scale
+from trading.risk.v1 import risk_service_pb2 as pb
+
+METHOD = "SetTradingState"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The account as it was at one moment."""
+
+    account: AccountRow
+    portfolio: Portfolio
+
+
+class OperatorDesk:
+    """Serves the operator."""
+
+    def __init__(self, settings: RiskSettings, kit: Kit[RiskSettings]) -> None:
+        self._settings = settings
+        self._kit = kit
+        self._p = settings.parameters
+
+    async def look(self) -> Look:
+        """The account's risk now."""
+        async with self._kit.engine.connect() as connection:
+            connection = await connection.execution_options(isolation_level="REPEATABLE READ")
+            async with connection.begin():
+                account = await store.read_account(connection)
+                moment = await store.read_moment(connection)
+                return Look(account, await self._portfolio(connection, account, moment))
+
+    async def _portfolio(self, connection: AsyncConnection, account: AccountRow, moment: Moment) -> Portfolio:
+        as_of = moment.market_time or moment.machine_time
+        books = await read_books(
+            connection,
+            currency=self._settings.currency,
+            granularity=self._settings.granularity_seconds,
+            as_of=as_of,
+            machine_time=moment.machine_time,
+            also=(),
+            p=self._p,
+        )
+        return portfolio_of(
+            books,
+            account.high_water_mark,
+            await store.day_open(connection, as_of),
+            await store.locks_in_force(connection, as_of) + await self._cooldowns(connection, as_of),
+            await store.held_reservations(connection, moment.machine_time),
+            moment.market_time,
+            self._p,
+        )
+
+    async def _cooldowns(self, connection: AsyncConnection, as_of: datetime) -> list[tuple[UUID, Lock]]:
+        """Cooldowns are not stored: they follow from orders. Told as locks, because that is what they do."""
+        after_loss, after_entry = self._p.cooldown_loss_minutes, self._p.cooldown_entry_minutes
+        losses = await store.recent_losing_exits(connection, as_of - timedelta(minutes=after_loss))
+        entries = await store.recent_entries(connection, as_of - timedelta(minutes=after_entry))
+        found = [cooldown_lock("COOLDOWN_LOSS", product, at, after_loss) for product, at in sorted(losses.items())]
+        found += [cooldown_lock("COOLDOWN_ENTRY", product, at, after_entry) for product, at in sorted(entries.items())]
+        return [(lock_id(lock), lock) for lock in found]
+
+    async def turn_switch(self, call: StateCall) -> pb.SetTradingStateResponse:
+        """Sets the trading state; the same request_id gives the stored answer."""
+        name, body = self._settings.service_name, state_hash(call)
+        async with self._kit.engine.begin() as connection:
+            account = await store.lock_account(connection)
+            stored = await find_request(connection, name, call.request_id)
+            if stored is not None:
+                if stored.body_sha256 != body:
+                    raise RequestIdReused(call.request_id)
+                return pb.SetTradingStateResponse.FromString(stored.response)
+            moment = await store.read_moment(connection)
+            released = await self._release(connection, account, moment) if call.release_locks else 0
+            await store.set_trading_state(connection, call.state, call.note, moment.machine_time)
+            response = pb.SetTradingStateResponse(
+                state=trading_state_number(call.state),
+                previous_state=trading_state_number(account.trading_state),
+                released_locks=released,
+                set_time=wire.timestamp_message(moment.machine_time),
+            )
+            await store_request(connection, name, call.request_id, METHOD, body, response.SerializeToString())
+        return response
+
+    async def _release(self, connection: AsyncConnection, account: AccountRow, moment: Moment) -> int:
+        """Ends locks that wait for an operator; the high-water mark starts again at the equity of now."""
+        portfolio = await self._portfolio(connection, account, moment)
+        if account.high_water_mark is not None:
+            await store.set_high_water_mark(connection, to_stored_scale(portfolio.account.equity))
+        return await store.release_operator_locks(connection, moment.machine_time)

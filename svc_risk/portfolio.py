@@ -1,0 +1,58 @@
+"""The account's risk as an operator looks at it: figures, what each product adds to them, and the locks in force."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, localcontext
+from uuid import UUID
+
+from svc_risk.books import Books
+from svc_risk.exposure import Account, account_figures, exposure_of, ratio_of, stop_distance
+from svc_risk.parameters import Parameters
+from svc_risk.snapshot import Holding, Lock
+from tradekit.decimals import CONTEXT, ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class PositionRisk:
+    """One product's part."""
+
+    holding: Holding
+    exposure: Decimal
+    heat: float
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """Everything GetPortfolioRisk tells; `as_of` is None before the first candle."""
+
+    account: Account
+    cash: Decimal
+    high_water_mark: Decimal | None
+    positions: tuple[PositionRisk, ...]
+    locks: Sequence[tuple[UUID, Lock]]
+    held_reservations: int
+    as_of: datetime | None
+
+
+def portfolio_of(
+    books: Books,
+    high_water_mark: Decimal | None,
+    day_open: Decimal | None,
+    locks: Sequence[tuple[UUID, Lock]],
+    held_reservations: int,
+    as_of: datetime | None,
+    p: Parameters,
+) -> Portfolio:
+    """The figures of the books, as an assessment would see them."""
+    cash = books.cash if books.cash is not None else ZERO
+    with localcontext(CONTEXT):
+        account = account_figures(cash, books.holdings, high_water_mark, day_open, p)
+        positions = tuple(_position(holding, account, p) for holding in books.holdings)
+    return Portfolio(account, cash, high_water_mark, positions, locks, held_reservations, as_of)
+
+
+def _position(holding: Holding, account: Account, p: Parameters) -> PositionRisk:
+    exposure = exposure_of(holding)
+    heat = ratio_of(exposure * stop_distance(holding.sigma_14d, p), account.equity)
+    return PositionRisk(holding, exposure, heat)

@@ -1,0 +1,170 @@
+"""RiskService: parse, decide, store, answer; and the task that marks the equity while nobody asks."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from meshkit.errors import MeshError, Unavailable
+from meshkit.kit import Kit
+from meshkit.serve import Check, Registration, ServiceSpec, Task
+from meshkit.stream import AnswerFrames, answer_items
+from meshkit.translate import translate
+from schema import streams
+from svc_risk import store
+from svc_risk.catalogue import limits_of
+from svc_risk.desk import AssessmentDesk
+from svc_risk.operator_desk import OperatorDesk
+from svc_risk.settings import RiskSettings
+from svc_risk.ticket import load_signer
+from svc_risk.wire import (
+    assessment_message,
+    item_error_message,
+    limits_message,
+    parse_assess,
+    parse_open,
+    parse_state,
+    portfolio_message,
+)
+from tradekit import services, wire
+from trading.risk.v1 import risk_service_pb2 as pb
+from trading.risk.v1 import risk_service_pb2_grpc as pb_grpc
+
+# An item of a stream has the time that a call of its own would have.
+ITEM_SECONDS = 10.0
+# A lost notification costs at most this much.
+WATCH_SECONDS = 30.0
+RETRY_SECONDS = 1.0
+
+
+class RiskServicer(pb_grpc.RiskServiceServicer):
+    """The RPCs of the risk engine."""
+
+    def __init__(self, settings: RiskSettings, kit: Kit[RiskSettings], desk: AssessmentDesk) -> None:
+        self._settings = settings
+        self._kit = kit
+        self._desk = desk
+        self._operator = OperatorDesk(settings, kit)
+        self._frames = AnswerFrames[pb.StreamAssessmentsRequest, pb.StreamAssessmentsResponse](
+            is_opening=lambda frame: frame.WhichOneof("frame") == "open",
+            key_of=_key,
+            opened=lambda credit: pb.StreamAssessmentsResponse(opened=pb.StreamAssessmentsOpened(max_in_flight=credit)),
+            heartbeat=lambda: pb.StreamAssessmentsResponse(heartbeat=wire.heartbeat_message(kit.clock.now(), 0)),
+            draining=lambda seconds: pb.StreamAssessmentsResponse(draining=wire.draining_message(round(seconds) or 1)),
+            item_error=lambda frame, error: pb.StreamAssessmentsResponse(item_error=item_error_message(frame, error)),
+            traceparent_of=lambda frame: frame.traceparent,
+            deadline_of=lambda frame: ITEM_SECONDS,
+        )
+
+    async def AssessRecommendation(
+        self, request: pb.AssessRecommendationRequest, context: Any
+    ) -> pb.AssessRecommendationResponse:
+        """Assesses one recommendation."""
+        return pb.AssessRecommendationResponse(assessment=await self._assess(request))
+
+    async def StreamAssessments(
+        self, request_iterator: AsyncIterator[pb.StreamAssessmentsRequest], context: Any
+    ) -> AsyncIterator[pb.StreamAssessmentsResponse]:
+        """Assesses recommendations as they come."""
+        first = await anext(request_iterator, None)
+        if first is None:
+            return
+        credit = min(parse_open(first), self._settings.risk_stream_credit)
+        answers = answer_items(
+            _again(first, request_iterator), self._item, frames=self._frames, kit=self._kit, max_in_flight=credit
+        )
+        async for frame in answers:
+            yield frame
+
+    async def GetPortfolioRisk(self, request: pb.GetPortfolioRiskRequest, context: Any) -> pb.GetPortfolioRiskResponse:
+        """The account's risk now."""
+        look = await self._operator.look()
+        return portfolio_message(look.portfolio, look.account.trading_state, look.account.note)
+
+    async def GetLimits(self, request: pb.GetLimitsRequest, context: Any) -> pb.GetLimitsResponse:
+        """Every parameter and limit in force."""
+        p = self._settings.parameters
+        return limits_message(p.limits_version, limits_of(p), p.as_text())
+
+    async def SetTradingState(self, request: pb.SetTradingStateRequest, context: Any) -> pb.SetTradingStateResponse:
+        """Turns the operator's switch."""
+        call = parse_state(request)
+        response = await self._operator.turn_switch(call)
+        self._kit.log.warning("trading_state_set", state=call.state.value, note=call.note, locks=call.release_locks)
+        return response
+
+    async def _assess(self, request: pb.AssessRecommendationRequest) -> pb.Assessment:
+        call = parse_assess(request)
+        decided = await self._desk.assess(call.request_id, call.recommendation, call.body_hash)
+        return assessment_message(decided)
+
+    async def _item(self, frame: pb.StreamAssessmentsRequest) -> pb.StreamAssessmentsResponse:
+        assessment = await self._assess(frame.item)
+        answer = pb.AssessmentAnswer(request_id=frame.item.request_id, assessment=assessment)
+        return pb.StreamAssessmentsResponse(answer=answer)
+
+
+def _key(frame: pb.StreamAssessmentsRequest) -> str:
+    """An item without an id is an item too: it is answered with what is wrong with it."""
+    return (frame.item.request_id or "missing") if frame.WhichOneof("frame") == "item" else ""
+
+
+async def _again(
+    first: pb.StreamAssessmentsRequest, rest: AsyncIterator[pb.StreamAssessmentsRequest]
+) -> AsyncIterator[pb.StreamAssessmentsRequest]:
+    yield first
+    async for frame in rest:
+        yield frame
+
+
+class EquityWatch:
+    """Marks the equity at every new market watermark."""
+
+    def __init__(self, kit: Kit[RiskSettings], desk: AssessmentDesk) -> None:
+        self._kit = kit
+        self._desk = desk
+
+    async def run(self) -> None:
+        """Runs for ever; an outage of the database is waited out."""
+        marked: datetime | None = None
+        async with self._kit.notifications.subscribe(streams.WATERMARKS) as wakeup:
+            while True:
+                await wakeup.wait(WATCH_SECONDS)
+                try:
+                    if await self._market_time() != marked:
+                        marked = await self._desk.mark_equity()
+                except Exception as error:
+                    found: MeshError = translate(error, self._kit.log, task="equity")
+                    self._kit.log.warning("equity_not_marked", reason=found.reason)
+                    marked = None
+                    await asyncio.sleep(RETRY_SECONDS)
+
+    async def _market_time(self) -> datetime | None:
+        async with self._kit.engine.connect() as connection:
+            mark = await streams.read_watermark(connection, "market")
+        return mark.as_of if mark else None
+
+
+def build(settings: RiskSettings, kit: Kit[RiskSettings]) -> ServiceSpec:
+    """The risk engine as meshkit runs it. Misconfigured without a usable signing key."""
+    desk = AssessmentDesk(settings, kit, load_signer(settings.ticket_signing_key_file))
+
+    async def database_answers() -> None:
+        async with kit.engine.connect() as connection:
+            await store.read_account(connection)
+
+    async def market_is_known() -> None:
+        async with kit.engine.connect() as connection:
+            if (await store.read_moment(connection)).market_time is None:
+                raise Unavailable("STALE_DATA", "no candle has arrived yet")
+
+    return ServiceSpec(
+        servicers=[
+            Registration(
+                pb_grpc.add_RiskServiceServicer_to_server, RiskServicer(settings, kit, desk), services.RISK.full_name
+            )
+        ],
+        background=[Task("mark-equity", EquityWatch(kit, desk).run)],
+        ready=[Check("database", database_answers)],
+        entries=[Check("market", market_is_known)],
+    )

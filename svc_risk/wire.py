@@ -1,0 +1,228 @@
+"""Messages ⇄ domain types of the risk engine. What leaves the parsers is typed, bounded and finite."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+
+from meshkit.errors import MeshError, code_number
+from meshkit.fields import Fields
+from svc_risk.catalogue import Limit
+from svc_risk.desk import Decided
+from svc_risk.portfolio import Portfolio, PositionRisk
+from svc_risk.score import score_shown
+from svc_risk.snapshot import Lock
+from tradekit import wire
+from tradekit.decimals import plain
+from tradekit.reasons import Reason, reasons_from_json
+from tradekit.recommendation import Recommendation
+from tradekit.states import RiskDecision, TradingState
+from trading.common.v1 import error_pb2
+from trading.risk.v1 import risk_service_pb2 as pb
+
+MOST_CREDIT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class AssessCall:
+    """A parsed AssessRecommendationRequest; `body_hash` names the recommendation's content."""
+
+    request_id: UUID
+    recommendation: Recommendation
+    body_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateCall:
+    """A parsed SetTradingStateRequest."""
+
+    request_id: UUID
+    state: TradingState
+    note: str
+    release_locks: bool
+
+
+# ---- from messages ---------------------------------------------------------------------------------------------------
+
+
+def parse_assess(request: pb.AssessRecommendationRequest) -> AssessCall:
+    """The request, or every violation."""
+    fields = Fields()
+    request_id = fields.uuid("request_id", request.request_id)
+    if not fields.check(
+        "recommendation", request.HasField("recommendation"), "REQUIRED", "is missing; send the recommendation"
+    ):
+        fields.done()
+    recommendation = wire.read_recommendation(fields, "recommendation", request.recommendation)
+    fields.check(
+        "recommendation.expire_time",
+        recommendation.expire_time > recommendation.as_of,
+        "OUT_OF_RANGE",
+        "must lie after as_of",
+    )
+    fields.done()
+    return AssessCall(request_id, recommendation, body_hash(recommendation))
+
+
+def parse_open(frame: pb.StreamAssessmentsRequest) -> int:
+    """Credit that the client asks for, or every violation of its opening frame."""
+    fields = Fields()
+    is_open = fields.check(
+        "frame", frame.WhichOneof("frame") == "open", "INVALID_POSITION", "the first frame must open the stream"
+    )
+    if is_open:
+        fields.text("open.client", frame.open.client, max_length=64)
+        fields.integer("open.max_in_flight", frame.open.max_in_flight, 1, MOST_CREDIT)
+    fields.done()
+    return int(frame.open.max_in_flight)
+
+
+def parse_state(request: pb.SetTradingStateRequest) -> StateCall:
+    """The request, or every violation."""
+    fields = Fields()
+    call = StateCall(
+        request_id=fields.uuid("request_id", request.request_id),
+        state=wire.read_enum(fields, "state", request.state, pb.TradingState, "TRADING_STATE", TradingState),
+        note=fields.text("note", request.note, max_length=200),
+        release_locks=request.release_locks,
+    )
+    fields.done()
+    return call
+
+
+def body_hash(recommendation: Recommendation) -> str:
+    """sha256 of what the recommendation says; 100 and 100.00 say the same."""
+    return hashlib.sha256(json.dumps(asdict(recommendation), sort_keys=True, default=_canonical).encode()).hexdigest()
+
+
+def state_hash(call: StateCall) -> str:
+    """sha256 of what a SetTradingState asks for, without its id."""
+    body = json.dumps([call.state.value, call.note, call.release_locks])
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _canonical(value: object) -> str:
+    if isinstance(value, Decimal):
+        return plain(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+# ---- to messages -----------------------------------------------------------------------------------------------------
+
+
+def assessment_message(decided: Decided) -> pb.Assessment:
+    """A stored assessment."""
+    row = decided.row
+    message = pb.Assessment(
+        assessment_id=str(row["assessment_id"]),
+        recommendation_id=str(row["recommendation_id"]),
+        attempt=row["attempt"],
+        decision=wire.enum_number("DECISION", RiskDecision(row["decision"]), pb.Decision),
+        requested_size=wire.amount_message(row["requested_size"]),
+        adjusted_size=wire.amount_message(row["adjusted_size"]),
+        score=row["score"],
+        score_shown=score_shown(row["score"]),
+        parts=pb.ScoreParts(**row["parts"]),
+        sigma_14d=row["sigma_14d"],
+        heat_before=row["heat_before"],
+        heat_after=row["heat_after"],
+        exposure_before=wire.amount_message(row["exposure_before"]),
+        exposure_after=wire.amount_message(row["exposure_after"]),
+        equity=wire.amount_message(row["equity"]),
+        reasons=wire.reason_messages(reasons_from_json(row["reasons"])),
+        ticket=row["ticket"],
+        limits_version=row["limits_version"],
+        decide_time=wire.timestamp_message(row["created_at"]),
+    )
+    if decided.expires_at is not None:
+        message.reservation_id = str(row["assessment_id"])
+        message.reservation_expire_time.CopyFrom(wire.timestamp_message(decided.expires_at))
+    return message
+
+
+def item_error_message(frame: pb.StreamAssessmentsRequest, error: MeshError) -> error_pb2.ItemError:
+    """The failure of one item."""
+    message = error_pb2.ItemError(
+        request_id=frame.item.request_id,
+        recommendation_id=frame.item.recommendation.recommendation_id,
+        code=code_number(error),
+        reason=f"ERROR_REASON_{error.reason}",
+        message=error.message,
+        violations=[
+            error_pb2.FieldViolation(field=found.field, rule=found.rule, description=found.description)
+            for found in error.violations
+        ],
+    )
+    if error.retry_after is not None:
+        wait = Duration()
+        wait.FromNanoseconds(int(error.retry_after * 1e9))
+        message.retry_after.CopyFrom(wait)
+    return message
+
+
+def portfolio_message(portfolio: Portfolio, state: TradingState, note: str) -> pb.GetPortfolioRiskResponse:
+    """The account's risk."""
+    account = portfolio.account
+    message = pb.GetPortfolioRiskResponse(
+        trading_state=trading_state_number(state),
+        trading_state_note=note,
+        equity=wire.amount_message(account.equity),
+        cash=wire.amount_message(portfolio.cash),
+        exposure=wire.amount_message(account.exposure),
+        heat=account.heat,
+        drawdown=float(account.drawdown),
+        daily_loss=float(account.daily_loss),
+        positions=[_position_message(position) for position in portfolio.positions],
+        locks=[_lock_message(lock_id, lock) for lock_id, lock in portfolio.locks],
+        held_reservations=portfolio.held_reservations,
+    )
+    if portfolio.high_water_mark is not None:
+        message.high_water_mark.CopyFrom(wire.amount_message(portfolio.high_water_mark))
+    if portfolio.as_of is not None:
+        message.as_of.CopyFrom(wire.timestamp_message(portfolio.as_of))
+    return message
+
+
+def trading_state_number(state: TradingState) -> Any:
+    """The contract's trading state."""
+    return wire.enum_number("TRADING_STATE", state, pb.TradingState)
+
+
+def _position_message(position: PositionRisk) -> pb.PositionRisk:
+    holding = position.holding
+    message = pb.PositionRisk(
+        product_id=holding.product_id,
+        base_size=wire.amount_message(holding.base_size),
+        exposure=wire.amount_message(position.exposure),
+        sigma_14d=holding.sigma_14d,
+        heat=position.heat,
+    )
+    if holding.mark is not None:
+        message.mark_price.CopyFrom(wire.amount_message(holding.mark))
+    return message
+
+
+def _lock_message(lock_id: UUID, lock: Lock) -> pb.RiskLock:
+    reason = Reason(lock.code, lock.limit, lock.observed, lock.unit, lock.scope)
+    message = pb.RiskLock(lock_id=str(lock_id), code=lock.code, scope=lock.scope, reason=wire.reason_message(reason))
+    if lock.until_time is not None:
+        message.until_time.CopyFrom(wire.timestamp_message(lock.until_time))
+    return message
+
+
+def limits_message(version: str, limits: tuple[Limit, ...], parameters: Mapping[str, str]) -> pb.GetLimitsResponse:
+    """The limits in force."""
+    return pb.GetLimitsResponse(
+        limits_version=version,
+        limits=[
+            pb.Limit(code=row.code, value=row.value, unit=row.unit, kind=row.kind.value, buy_only=row.buy_only)
+            for row in limits
+        ],
+        parameters=parameters,
+    )
