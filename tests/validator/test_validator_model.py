@@ -193,6 +193,8 @@ def test_an_approval_needs_the_rules_and_never_comes_from_a_failure(rules_outcom
         assert rules_outcome is ReviewOutcome.APPROVE
         assert model_outcome is not ReviewOutcome.REJECT
         assert by is Reviewer.RULES or model_outcome is ReviewOutcome.APPROVE
+    if model_outcome not in (None, ReviewOutcome.APPROVE) and on_failure is OnFailure.REJECT:
+        assert verdict is ReviewVerdict.REJECT
     if model is None or rules_outcome is not ReviewOutcome.APPROVE:
         assert by is Reviewer.RULES
 

@@ -129,6 +129,13 @@ async def test_a_refused_connection_is_unavailable():
     assert (found.outcome, found.error) == (ReviewOutcome.UNAVAILABLE, "ConnectionError")
 
 
+async def test_a_redirect_is_not_followed():
+    async with stand_in() as elsewhere, stand_in(how=f"redirect:{elsewhere.url}") as ollama:
+        found = await ask(ollama.url)
+    assert (found.outcome, found.error) == (ReviewOutcome.UNAVAILABLE, "http_307")
+    assert elsewhere.requests == []
+
+
 async def test_output_is_kept_as_a_table_can_hold_it():
     async with stand_in(how="say:\x00\ud800" + "x" * 9000) as ollama:
         found = await ask(ollama.url)

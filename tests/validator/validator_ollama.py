@@ -78,6 +78,8 @@ class StandIn:
             return False
         if self.how.startswith("status:"):
             return await _send(writer, int(self.how[7:]), {"error": "as told"})
+        if self.how.startswith("redirect:"):
+            return await _send_bytes(writer, 307, b"", f"text/plain\r\nlocation: {self.how[9:]}/api/chat")
         if self.how.startswith("body:"):
             return await _send_bytes(writer, 200, self.how[5:].encode())
         if self.how.startswith("status_html:"):
