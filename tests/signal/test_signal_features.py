@@ -223,3 +223,17 @@ def test_columns_of_different_length_are_refused() -> None:
     rows = synthetic(1, 10)["BTC-USD"]
     with pytest.raises(ValueError, match="length"):
         replace(rows, close=rows.close[1:])
+
+
+def test_a_gap_across_the_anchor_is_filled_from_before_it() -> None:
+    candles = synthetic(2, 1100)
+    origin = anchor(FIRST_BAR + 900)
+    bar = origin + 350
+    rows = candles["C01-USD"]
+    present = (rows.start < (origin - 3) * HOUR) | (rows.start >= (origin + 3) * HOUR)
+    broken = candles | {"C01-USD": rows.take(present)}
+    live = latest_rows(broken, bar, HOUR, "BTC-USD")
+    assert anchor(bar) == origin
+    assert live.ready.all()
+    whole = features(broken)[:, :, bar - FIRST_BAR]
+    assert np.abs(live.values - whole.T).max() <= 1e-9

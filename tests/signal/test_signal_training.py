@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
 
+from svc_signal import training
 from svc_signal.artifact import model_version
+from svc_signal.candles import FloatArray, IntArray
 from svc_signal.labels import LabelRule
 from svc_signal.sampling import correct_for_prior
 from svc_signal.training import TrainedModel, TrainingRefused, TrainingSettings, train
@@ -98,3 +101,30 @@ def test_what_cannot_be_learned_is_refused(bars: int, settings: TrainingSettings
     with pytest.raises(TrainingRefused) as caught:
         train(candles, settings, quiet)
     assert caught.value.reason == reason
+
+
+def test_what_a_fold_learns_is_blind_to_everything_after_its_cut(
+    small_settings: TrainingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[tuple[bytes, bytes]] = []
+    fit = training._fit
+
+    def recording(rows: FloatArray, labels: IntArray, settings: TrainingSettings) -> Any:
+        learned.append((rows.tobytes(), labels.tobytes()))
+        return fit(rows, labels, settings)
+
+    monkeypatch.setattr(training, "_fit", recording)
+    one_fold = replace(small_settings, folds=1, held_out_share=0.3)
+    candles = synthetic(3, 1500)
+    cut = (FIRST_BAR + 1050) * HOUR
+    crashed = {}
+    for name, rows in candles.items():
+        columns = {key: getattr(rows, key).copy() for key in ("open", "high", "low", "close")}
+        for column in columns.values():
+            column[rows.start >= cut] *= 0.5
+        crashed[name] = replace(rows, **columns)
+    train(candles, one_fold, quiet)
+    train(crashed, one_fold, quiet)
+    first, final, first_crashed, final_crashed = learned
+    assert first == first_crashed
+    assert final != final_crashed
