@@ -71,11 +71,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """Rows by what becomes of them; `repeated` counts rows that say the same as an earlier one of `good`."""
+    """Rows by what becomes of them: `again` are good rows about a bar that is in `good` already."""
 
     good: tuple[Candle, ...]
+    again: tuple[Candle, ...]
     refused: tuple[Refusal, ...]
-    repeated: int
 
 
 def fault(candle: Candle, now: datetime) -> str | None:
@@ -120,20 +120,18 @@ def _fits(value: Decimal) -> bool:
 
 
 def sift(rows: Iterable[Candle | Refusal], now: datetime) -> Sifted:
-    """Checks rows one by one and against each other; of two rows of one bar the first counts."""
+    """Checks rows one by one; of several rows about one bar the first counts, the others are compared with it later."""
     good: dict[tuple[str, int, datetime], Candle] = {}
+    again: list[Candle] = []
     refused: list[Refusal] = []
-    repeated = 0
     for row in rows:
         code = row.code if isinstance(row, Refusal) else fault(row, now)
         if isinstance(row, Refusal):
             refused.append(row)
         elif code is not None:
             refused.append(Refusal(code, row.product_id, row.text()))
-        elif row.key not in good:
-            good[row.key] = row
-        elif good[row.key].values == row.values:
-            repeated += 1
+        elif row.key in good:
+            again.append(row)
         else:
-            refused.append(Refusal(CONFLICT, row.product_id, row.text()))
-    return Sifted(tuple(good.values()), tuple(refused), repeated)
+            good[row.key] = row
+    return Sifted(tuple(good.values()), tuple(again), tuple(refused))

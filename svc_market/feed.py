@@ -169,7 +169,7 @@ class Feed:
     ) -> Progress:
         source = self.settings.exchange_source
         async with self.engine.begin() as connection:
-            added = await add(connection, sifted.good, source)
+            added = await store.add_sifted(connection, sifted, source)
             refused = (*sifted.refused, *added.conflicts)
             await store.add_refusals(connection, refused[: store.REFUSALS_KEPT], source)
             moved = await self._advance(connection, asked, fetch, added.newest)
@@ -178,7 +178,7 @@ class Feed:
                 bars_done=before.bars_done + sum(span.bars(fetch.granularity) for span in asked.values()),
                 bars_total=before.bars_total,
                 stored=before.stored + added.stored,
-                unchanged=before.unchanged + added.unchanged + sifted.repeated,
+                unchanged=before.unchanged + added.unchanged,
                 refused=before.refused + len(refused),
             )
             if beside is not None:
@@ -206,20 +206,6 @@ class Feed:
             self._stored.add(stored, {"source": kind})
         for refusal in refused:
             self._refused.add(1, {"source": kind, "code": refusal.code})
-
-
-async def add(connection: AsyncConnection, candles: Sequence[Candle], source: str) -> store.Added:
-    """Adds any number of candles, in statements of bounded size."""
-    added = await store.add_candles(connection, candles[: store.STORE_ROWS], source)
-    for begin in range(store.STORE_ROWS, len(candles), store.STORE_ROWS):
-        more = await store.add_candles(connection, candles[begin : begin + store.STORE_ROWS], source)
-        added = store.Added(
-            added.stored + more.stored,
-            added.unchanged + more.unchanged,
-            (*added.conflicts, *more.conflicts),
-            more.newest,
-        )
-    return added
 
 
 def _candle(product_id: str, granularity: int, bar: RawCandle) -> Candle:

@@ -73,7 +73,7 @@ async def _store(
     chosen = [row for row in batch if isinstance(row, Refusal) or query.wants(row)]
     sifted = sift(chosen, now)
     async with feed.engine.begin() as connection:
-        added = await store.add_candles(connection, sifted.good, query.source)
+        added = await store.add_sifted(connection, sifted, query.source)
         refused = (*sifted.refused, *added.conflicts)
         kept = max(store.REFUSALS_KEPT - account.refused, 0)
         await store.add_refusals(connection, refused[:kept], query.source)
@@ -82,6 +82,6 @@ async def _store(
     account.received += len(batch)
     account.skipped += len(batch) - len(chosen)
     account.stored += added.stored
-    account.unchanged += added.unchanged + sifted.repeated
+    account.unchanged += added.unchanged
     account.refuse(refused)
     feed.count(added.stored, refused, query.source)

@@ -30,7 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema.market import candle_refusals, crypto_prices, products
 from schema.operations import stream_heads
 from schema.streams import CANDLES, take_sequences
-from svc_market.candles import CONFLICT, Candle, Refusal
+from svc_market.candles import CONFLICT, Candle, Refusal, Sifted
 from tradekit.products import Product
 
 # Rows of a statement; bounds how long one writer holds the stream.
@@ -95,8 +95,21 @@ _ADD = text(
 )
 
 
+async def add_sifted(connection: AsyncConnection, sifted: Sifted, source: str) -> Added:
+    """Adds any number of candles, in statements of bounded size; rows about a bar given before are compared with it."""
+    parts = [
+        rows[at : at + STORE_ROWS] for rows in (sifted.good, sifted.again) for at in range(0, len(rows), STORE_ROWS)
+    ]
+    total = await add_candles(connection, parts[0] if parts else (), source)
+    for part in parts[1:]:
+        more = await add_candles(connection, part, source)
+        conflicts = (*total.conflicts, *more.conflicts)
+        total = Added(total.stored + more.stored, total.unchanged + more.unchanged, conflicts, more.newest)
+    return total
+
+
 async def add_candles(connection: AsyncConnection, candles: Sequence[Candle], source: str) -> Added:
-    """Adds good candles of different bars; a bar that is stored with other values stays as it is and is a conflict.
+    """Adds candles; a bar that is stored with other values stays as it is and is a conflict. New bars differ.
 
     The lock of the stream comes first, so the comparison sees every candle that took a sequence before.
     """

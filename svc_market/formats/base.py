@@ -74,6 +74,8 @@ class Format(Protocol):
 
 def number(value: object) -> Decimal:
     """The exact number; ValueError if it is none. NaN and infinities pass: a later rule names them."""
+    if type(value) is float:
+        return Decimal(repr(value))
     if isinstance(value, bool) or not isinstance(value, Decimal | float | int | str):
         raise ValueError(f"{value!r} is no number")
     if isinstance(value, Decimal):

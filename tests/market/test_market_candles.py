@@ -90,13 +90,12 @@ def test_a_bar_is_closed_at_its_close_and_not_before():
 @given(st.lists(good_candles() | st.just(GOOD) | st.just(replace(GOOD, volume=Decimal(8))), max_size=20))
 def test_every_row_has_one_fate(rows):
     sifted = sift(rows, NOW)
-    assert len(sifted.good) + len(sifted.refused) + sifted.repeated == len(rows)
+    assert len(sifted.good) + len(sifted.refused) + len(sifted.again) == len(rows)
     assert len({candle.key for candle in sifted.good}) == len(sifted.good)
 
 
 def test_the_first_of_two_rows_of_one_bar_counts():
-    other = replace(GOOD, volume=Decimal(8))
-    sifted = sift([GOOD, replace(GOOD, volume=Decimal("7.0")), other, Refusal(candles.UNREADABLE, "", "x")], NOW)
-    assert sifted.good == (GOOD,)
-    assert sifted.repeated == 1
-    assert [refusal.code for refusal in sifted.refused] == [candles.CONFLICT, candles.UNREADABLE]
+    same, other = replace(GOOD, volume=Decimal("7.0")), replace(GOOD, volume=Decimal(8))
+    sifted = sift([GOOD, same, other, Refusal(candles.UNREADABLE, "", "x")], NOW)
+    assert (sifted.good, sifted.again) == ((GOOD,), (same, other))
+    assert [refusal.code for refusal in sifted.refused] == [candles.UNREADABLE]

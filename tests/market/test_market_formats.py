@@ -55,7 +55,7 @@ def test_a_vendors_file_holds_what_the_normalised_file_holds(
     assert formats.detect(path, sample).name == name
     found = rows_of(path)
     sifted = sift(found, NOW)
-    assert (len(found), len(sifted.good), sifted.repeated) == (rows, good, repeated)
+    assert (len(found), len(sifted.good), len(sifted.again)) == (rows, good, repeated)
     assert [refusal.code for refusal in sifted.refused] == refused
     assert {(candle.product_id, candle.granularity) for candle in sifted.good} == {(product_id, 3600)}
     starts = [candle.start for candle in sifted.good]
