@@ -45,7 +45,7 @@ class RiskServicer(pb_grpc.RiskServiceServicer):
         self._kit = kit
         self._desk = desk
         self._operator = OperatorDesk(settings, kit)
-        self._frames = AnswerFrames[pb.StreamAssessmentsRequest, pb.StreamAssessmentsResponse](
+        self._frames: AnswerFrames[pb.StreamAssessmentsRequest, pb.StreamAssessmentsResponse] = AnswerFrames(
             is_opening=lambda frame: frame.WhichOneof("frame") == "open",
             key_of=_key,
             opened=lambda credit: pb.StreamAssessmentsResponse(opened=pb.StreamAssessmentsOpened(max_in_flight=credit)),
