@@ -64,6 +64,7 @@ class MeshPlan:
     database: Mapping[str, str]
     control_token: str
     simulator: SimulatorPlan | None
+    services: tuple[ServiceName, ...] = SERVICES
     inherited: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
 
@@ -100,6 +101,8 @@ class MeshPlan:
     def common_environment(self) -> dict[str, str]:
         """What every process of the instance gets."""
         owned = {service.port_variable for service in SERVICES} | {service.address_variable for service in SERVICES}
+        # Without its cache of compiled modules every process would spend seconds of its start on compiling.
+        owned.add("PYTHONDONTWRITEBYTECODE")
         kept = {
             name: value
             for name, value in self.inherited.items()

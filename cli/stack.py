@@ -15,7 +15,7 @@ from cli.supervise.processes import InstanceMark
 from cli.supervise.unit import ProcessSpec, ProcessUnit, Unit
 from schema.migrate import migrate
 from tradekit import services
-from tradekit.services import SERVICES, ServiceName
+from tradekit.services import ServiceName
 
 ROOT = Path(__file__).resolve().parents[1]
 MIGRATIONS = "migrations"
@@ -65,7 +65,7 @@ def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
         finally:
             await engine.dispose()
 
-    return StepUnit(MIGRATIONS, needs, work)
+    return StepUnit(MIGRATIONS, needs, work, stop_order=8)
 
 
 def simulator_unit(plan: MeshPlan, mark: InstanceMark) -> ProcessUnit:
@@ -116,9 +116,9 @@ def units_of(
         write_simulator_keys(plan)
         found.append(simulator_unit(plan, mark))
         base = (*base, SIMULATOR)
-    found.append(StepUnit(MODEL, (services.MARKET.name,), make_model))
-    needs = {service.name: (*base, *_NEEDS.get(service.name, ())) for service in SERVICES}
-    return [*found, *(service_unit(plan, service, mark, needs[service.name]) for service in SERVICES)]
+    found.append(StepUnit(MODEL, (services.MARKET.name,), make_model, stop_order=5))
+    needs = {service.name: (*base, *_NEEDS.get(service.name, ())) for service in plan.services}
+    return [*found, *(service_unit(plan, service, mark, needs[service.name]) for service in plan.services)]
 
 
 def _python_path() -> str:

@@ -17,8 +17,10 @@ class StepFailed(Exception):
 class StepUnit:
     """A step as a unit of the supervisor."""
 
-    def __init__(self, name: str, depends_on: tuple[str, ...], work: Callable[[], Awaitable[None]]) -> None:
-        self._spec = UnitSpec(name=name, depends_on=depends_on, run_once=True)
+    def __init__(
+        self, name: str, depends_on: tuple[str, ...], work: Callable[[], Awaitable[None]], stop_order: int
+    ) -> None:
+        self._spec = UnitSpec(name=name, depends_on=depends_on, run_once=True, stop_order=stop_order)
         self._work = work
         self._task: asyncio.Task[None] | None = None
 

@@ -33,6 +33,7 @@ class ReplayOptions:
     reviews_per_bar: int = DEFAULT_REVIEWS_PER_BAR
     model: Path | None = None
     in_sample: bool = False
+    with_monitor: bool = False
 
 
 @dataclass(frozen=True, slots=True)

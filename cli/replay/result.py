@@ -46,7 +46,7 @@ FROM risk_assessments GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 _LEDGER_SUMS = "SELECT transaction_id FROM ledger_entries GROUP BY transaction_id, currency HAVING sum(amount) <> 0"
 _COUNTS = """
-SELECT (SELECT count(*) FROM crypto_prices WHERE start >= :begin - make_interval(secs => :step) AND start < :end) AS candles,
+SELECT (SELECT count(*) FROM crypto_prices WHERE start >= :first AND start < :end) AS candles,
        (SELECT count(*) FROM fills) AS fills,
        (SELECT count(*) FROM orders WHERE exchange_order_id IS NOT NULL) AS orders_with_exchange_id,
        (SELECT count(*) FROM orders WHERE state = 'UNKNOWN') AS orders_unknown
@@ -54,7 +54,7 @@ SELECT (SELECT count(*) FROM crypto_prices WHERE start >= :begin - make_interval
 _FIRST_LAST = """
 SELECT product_id,
   (array_agg(close ORDER BY start))[1] AS first, (array_agg(close ORDER BY start DESC))[1] AS last
-FROM crypto_prices WHERE start >= :begin - make_interval(secs => :step) AND start < :end
+FROM crypto_prices WHERE start >= :first AND start < :end
 GROUP BY product_id ORDER BY product_id
 """
 
@@ -102,7 +102,7 @@ class ReplayResult:
 async def read_result(
     connection: AsyncConnection, parameters: Mapping[str, Any], quote: str, opening: Decimal
 ) -> ReplayResult:
-    """Reads everything from the rows; `parameters` hold begin, end and step (seconds)."""
+    """Reads everything from the rows; candles of the period open in [`first`, `end`)."""
     signals = await _rows(connection, _SIGNALS)
     items = await _rows(connection, _ITEMS)
     cash = {row["currency"]: row["amount"] for row in await _rows(connection, _CASH)}

@@ -37,7 +37,7 @@ from svc_signal.labels import LabelRule
 from svc_signal.manifest import MANIFEST_NAME, ManifestMalformed, parse
 from tradekit.bars import unix, utc
 from tradekit.products import quote_currency
-from tradekit.services import SERVICES
+from tradekit.services import MONITOR, SERVICES
 from tradekit.states import Venue
 
 OPENING = Decimal(10000)
@@ -104,6 +104,7 @@ def plan_of(options: ReplayOptions, found: CandleFile, home: MeshHome, postgres:
         database=postgres.address.environment(),
         control_token=secrets.token_urlsafe(24),
         simulator=SimulatorPlan(f"replay:{options.file.resolve()}", 0.0, options.seed, options.begin),
+        services=tuple(one for one in SERVICES if options.with_monitor or one is not MONITOR),
         inherited=inherited,
         extra=extra,
     )
@@ -174,7 +175,8 @@ class _Run:
         engine = create_async_engine(database_url(self._plan), poolclass=NullPool)
         try:
             async with asyncio.timeout(120), engine.connect() as connection:
-                parameters = {"begin": self._steps.begin, "end": self._steps.end, "step": self._steps.granularity}
+                first = self._steps.begin - timedelta(seconds=self._steps.granularity)
+                parameters = {"first": first, "end": self._steps.end}
                 quote = quote_currency(self._options.products[0])
                 return await read_result(connection, parameters, quote, OPENING)
         finally:

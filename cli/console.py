@@ -1,0 +1,57 @@
+"""Where `mesh` writes, and how it says that something failed: in words with what to do, never as a traceback."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from cli.exits import CommandFailed, ExitCode
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """A command whose expected failures end it with words and an exit code; a defect keeps its traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except CommandFailed as failed:
+            raise typer.Exit(show(failed)) from None
+        except KeyboardInterrupt:
+            err.print("interrupted")
+            raise typer.Exit(130) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            from cli.faults import in_words
+
+            failed_as = in_words(error)
+            if failed_as is None:
+                raise
+            raise typer.Exit(show(failed_as)) from None
+
+    return run
+
+
+def show(failed: CommandFailed) -> ExitCode:
+    """Prints a failure; returns its exit code."""
+    err.print(f"[bold red]✗[/] {escape(failed.message)}")
+    if failed.advice:
+        err.print(f"  [yellow]→[/] {escape(failed.advice)}")
+    return failed.code
+
+
+def write_error(text: str) -> None:
+    """A plain line on standard error, even when that is gone."""
+    with suppress(OSError):
+        err.print(escape(text))

@@ -1,0 +1,22 @@
+"""What an exit code of `mesh` means, and the error that carries one out of a command."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Codes that scripts may rely on."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    RUNNING = 3  # already up where it must not be, or not up where it must
+
+
+class CommandFailed(Exception):
+    """Ends a command with words for the operator: what is wrong, and what to do."""
+
+    def __init__(self, message: str, advice: str = "", code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+        self.code = code

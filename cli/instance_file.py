@@ -1,0 +1,94 @@
+"""What `mesh up` was started with, kept beside the books it made: `instance.json`.
+
+A second start resumes from it, and every other command learns from it where the services are.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from cli.exits import CommandFailed, ExitCode
+from cli.plan import Ports
+from cli.supervise.home import MeshHome
+from tradekit.states import Profile, Venue
+
+HOME_VARIABLE = "MESH_HOME"
+DEFAULT_HOME = "~/.trading-mesh"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """The choices behind an instance. `seed`, `start` and `market` belong to its books; the others may change."""
+
+    market: str
+    venue: Venue
+    profile: Profile
+    products: tuple[str, ...]
+    granularity: str
+    seed: int
+    speed: float
+    run_id: str
+    history_bars: int
+    start: str = ""  # first market time of the simulated exchange, ISO 8601; empty: its own default
+    own_database: bool = False
+    services: Mapping[str, int] = field(default_factory=dict)
+    simulator_port: int = 0
+    page_port: int = 0
+
+    @property
+    def ports(self) -> Ports:
+        """Where everything listens."""
+        return Ports(dict(self.services), self.simulator_port, self.page_port)
+
+    @property
+    def page(self) -> str:
+        """Address of the page."""
+        return f"http://localhost:{self.page_port}"
+
+
+def mesh_home() -> MeshHome:
+    """The state folder of this shell: MESH_HOME, or a folder in the user's home."""
+    return MeshHome.at(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)
+
+
+def instance_path(home: MeshHome) -> Path:
+    """Where the choices lie."""
+    return home.root / "instance.json"
+
+
+def read_instance(home: MeshHome) -> Instance | None:
+    """The choices of the last start; None if there was none. Raises CommandFailed for a damaged file."""
+    path = instance_path(home)
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return Instance(
+            **{
+                **raw,
+                "venue": Venue(raw["venue"]),
+                "profile": Profile(raw["profile"]),
+                "products": tuple(raw["products"]),
+            }
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        advice = "move the file away and give `mesh up` the options it was first started with"
+        raise CommandFailed(f"{path} is not readable: {error}", advice, ExitCode.USAGE) from None
+
+
+def write_instance(home: MeshHome, instance: Instance) -> None:
+    """Replaces the file in one step."""
+    write_whole(instance_path(home), json.dumps(asdict(instance), indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """A file that is there whole or not at all, readable by its owner only."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

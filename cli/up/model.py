@@ -1,0 +1,131 @@
+"""Sees to it that a usable model is there before the signal service starts: keeps the one that fits, or trains another."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from cli.model_step import train_model
+from cli.plan import MeshPlan
+from cli.replay.lockstep import connection_arguments
+from cli.stack import ROOT
+from cli.steps import StepFailed
+
+Progress = Callable[[str, float], None]
+HISTORY = "history"
+# Nothing new for this long, and the market service is not getting its candles.
+_STALL_SECONDS = 120.0
+_CHECK_SECONDS = 60.0
+_LOOK = """
+SELECT (SELECT as_of FROM watermarks WHERE stage = 'market') AS mark,
+       (SELECT count(*) FROM crypto_prices) AS candles
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVerdict:
+    """What the loader says of a model folder."""
+
+    usable: bool
+    reason: str
+    detail: str
+    products: tuple[str, ...] = ()
+    train_to: str = ""
+    model_version: str = ""
+
+
+async def examine_model(plan: MeshPlan) -> ModelVerdict:
+    """All checks of the signal service's loader, in a process of its own: a model is code until it is proven."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "svc_signal.check_model",
+        str(plan.model_folder),
+        str(plan.keys.model_public),
+        str(plan.granularity_seconds),
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            said, errors = await process.communicate()
+    except TimeoutError:
+        return ModelVerdict(False, "NO_ANSWER", f"the check took longer than {_CHECK_SECONDS:g} s")
+    finally:
+        if process.returncode is None:
+            os.kill(process.pid, signal.SIGKILL)
+            await process.wait()
+    try:
+        found = json.loads(said)
+        return ModelVerdict(**{**found, "products": tuple(found["products"])})
+    except (ValueError, KeyError, TypeError):
+        return ModelVerdict(False, "NO_ANSWER", errors.decode(errors="replace").strip()[-500:] or "it said nothing")
+
+
+def why_retrain(verdict: ModelVerdict, products: tuple[str, ...]) -> str:
+    """Why the model that is there will not do; empty if it will."""
+    if not verdict.usable:
+        return verdict.detail
+    unknown = [product for product in products if product not in verdict.products]
+    return f"it does not know {', '.join(unknown)}" if unknown else ""
+
+
+async def ensure_model(
+    plan: MeshPlan, history_bars: int, progress: Progress, say: Callable[[str], None]
+) -> dict[str, object]:
+    """Keeps the model of the folder, or trains one once the market has its history. Raises StepFailed."""
+    verdict = await examine_model(plan)
+    reason = why_retrain(verdict, plan.products)
+    if not reason:
+        say(f"model {verdict.model_version} kept, trained to {verdict.train_to}")
+        return {"model_version": verdict.model_version, "train_to": verdict.train_to}
+    if verdict.reason != "FILE_UNREADABLE":
+        say(f"a new model is trained: {reason}")
+    await wait_for_history(plan, history_bars, progress)
+    return await train_model(plan, plan.model_folder, None, progress)
+
+
+async def wait_for_history(plan: MeshPlan, history_bars: int, progress: Progress) -> None:
+    """Until the market service has stored its history and said so by its watermark. Raises StepFailed if it stalls."""
+    expected = history_bars * len({*plan.products, _factor(plan)})
+    last, moved = -1, time.monotonic()
+    connection: asyncpg.Connection | None = None
+    try:
+        while True:
+            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                if connection is None or connection.is_closed():
+                    connection = await asyncpg.connect(**connection_arguments(plan.database), timeout=5)
+                mark, candles = await _look(connection)
+                if mark is not None:
+                    progress(HISTORY, 1.0)
+                    return
+                if candles > last:
+                    last, moved = candles, time.monotonic()
+                    progress(HISTORY, min(candles / expected, 0.99))
+            if time.monotonic() - moved > _STALL_SECONDS:
+                log = plan.home.log_file("market")
+                raise StepFailed(f"the market service stored no candle for {_STALL_SECONDS:g} s; see {log}")
+            await asyncio.sleep(0.3)
+    finally:
+        if connection is not None:
+            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await connection.close(timeout=2)
+
+
+async def _look(connection: "asyncpg.Connection") -> tuple[datetime | None, int]:
+    row = await connection.fetchrow(_LOOK, timeout=10)
+    return row["mark"], row["candles"]
+
+
+def _factor(plan: MeshPlan) -> str:
+    return f"BTC-{plan.products[0].partition('-')[2]}"

@@ -1,0 +1,76 @@
+"""Turns the choices of an instance into its plan of processes, and says which ports they need."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+
+from cli.instance_file import Instance
+from cli.plan import MeshPlan, SimulatorPlan
+from cli.supervise.embedded_postgres import EmbeddedPostgres
+from cli.supervise.home import MeshHome
+from cli.supervise.keys import KeyFiles
+from cli.supervise.ports import PortUse
+from cli.up.options import COINBASE
+from tradekit.services import MONITOR, SERVICES, ServiceName
+from tradekit.states import Venue
+
+DATABASE_NAME = "trading"
+_DB_DEFAULTS = {"DB_PORT": "5432", "DB_NAME": DATABASE_NAME, "DB_USER": "postgres"}
+
+
+def embedded_postgres(home: MeshHome) -> EmbeddedPostgres:
+    """The instance's own database server."""
+    return EmbeddedPostgres(home.postgres, home.log_file("postgres"), DATABASE_NAME)
+
+
+def database_of(home: MeshHome, instance: Instance, environment: Mapping[str, str]) -> dict[str, str]:
+    """DB_* of the operator's own PostgreSQL, or of the embedded one."""
+    if not instance.own_database:
+        return embedded_postgres(home).address.environment()
+    own = {name: value for name, value in environment.items() if name.startswith("DB_") and value}
+    return {**_DB_DEFAULTS, **own}
+
+
+def plan_of(
+    home: MeshHome,
+    instance: Instance,
+    keys: KeyFiles,
+    environment: Mapping[str, str] = os.environ,
+    services: tuple[ServiceName, ...] = SERVICES,
+) -> MeshPlan:
+    """Every process of the instance and its environment."""
+    return MeshPlan(
+        home=home,
+        venue=instance.venue,
+        profile=instance.profile,
+        products=instance.products,
+        granularity=instance.granularity,
+        run_id=instance.run_id,
+        ports=instance.ports,
+        keys=keys,
+        database=database_of(home, instance, environment),
+        control_token=secrets.token_urlsafe(24),
+        simulator=_simulator(instance),
+        services=services,
+        inherited=dict(environment),
+        extra={"MARKET_HISTORY_BARS": str(instance.history_bars)},
+    )
+
+
+def _simulator(instance: Instance) -> SimulatorPlan | None:
+    if instance.venue is Venue.LIVE:
+        return None
+    start = datetime.fromisoformat(instance.start) if instance.start else None
+    speed = 1.0 if instance.market == COINBASE else instance.speed
+    return SimulatorPlan(instance.market, speed, instance.seed, start)
+
+
+def port_uses(plan: MeshPlan) -> list[PortUse]:
+    """Every port that the instance listens on, with the variable that moves it."""
+    uses = [PortUse(one.name, plan.ports.of_service[one.name], one.port_variable) for one in plan.services]
+    if plan.simulator is not None:
+        uses.append(PortUse("exchange_sim", plan.ports.simulator, "SIM_PORT"))
+    if MONITOR in plan.services:
+        uses.append(PortUse("page", plan.ports.page, "MONITOR_PAGE_PORT"))
+    return uses
