@@ -88,6 +88,7 @@ _ADD = text(
       RETURNING 1
     )
     SELECT (SELECT count(*) FROM added) AS stored,
+           (SELECT take_sequences(:stream, (SELECT count(*) FROM added))) AS first_taken,
            count(*) FILTER (WHERE NOT is_new AND NOT differs) AS unchanged,
            array_agg(place) FILTER (WHERE NOT is_new AND differs) AS conflicts
     FROM compared
@@ -111,7 +112,8 @@ async def add_sifted(connection: AsyncConnection, sifted: Sifted, source: str) -
 async def add_candles(connection: AsyncConnection, candles: Sequence[Candle], source: str) -> Added:
     """Adds candles; a bar that is stored with other values stays as it is and is a conflict. New bars differ.
 
-    The lock of the stream comes first, so the comparison sees every candle that took a sequence before.
+    The lock of the stream comes first, so the comparison sees every candle that took a sequence before; how many are
+    taken is known, and they are taken, only in the statement that adds.
     """
     first = (await take_sequences(connection, CANDLES, 0)).start
     if not candles:
@@ -127,10 +129,9 @@ async def add_candles(connection: AsyncConnection, candles: Sequence[Candle], so
         "volumes": [candle.volume for candle in candles],
         "source": source,
         "first": first,
+        "stream": CANDLES,
     }
     row = (await connection.execute(_ADD, given)).one()
-    if row.stored:
-        await take_sequences(connection, CANDLES, row.stored)
     differing = (candles[place - 1] for place in row.conflicts or ())
     conflicts = tuple(Refusal(CONFLICT, candle.product_id, candle.text()) for candle in differing)
     return Added(row.stored, row.unchanged, conflicts, first + row.stored - 1)
