@@ -214,15 +214,11 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     reconciler = Reconciler(settings, kit, exchange, driver, gate)
     intake = Intake(kit.engine, key, ProductRules(exchange), settings.venue, driver.busy)
 
-    async def database_answers() -> None:
-        async with kit.engine.connect() as connection:
-            await store.machine_time(connection)
-
     servicer = ExecutorServicer(settings, kit, intake, driver, reconciler)
     return ServiceSpec(
         servicers=[Registration(pb_grpc.add_ExecutorServiceServicer_to_server, servicer, services.EXECUTOR.full_name)],
         background=[Task("reconcile", reconciler.run)],
-        ready=[Check("database", database_answers)],
+        ready=[Check("database", kit.check_database)],
         entries=[Check("reconciliation", reconciler.check_entries)],
         on_stop=exchange.close,
     )

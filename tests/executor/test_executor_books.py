@@ -1,0 +1,94 @@
+"""The arithmetic of the books as properties: nothing is lost, nothing appears, profit is what changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal, localcontext
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchange_client import ExchangeFill
+from svc_executor.books import EXCHANGE, Holding, Position, apply_fill, book_fill, ledger_of, opening_entries
+from tradekit.decimals import CONTEXT
+
+AT = datetime(2025, 1, 1, tzinfo=UTC)
+PRICE = st.decimals("0.01", "99999", places=2, allow_nan=False)
+SIZE = st.decimals("0.00000001", "500", places=8, allow_nan=False)
+RATE = st.sampled_from([Decimal("0"), Decimal("0.005"), Decimal("0.009"), Decimal("0.0123")])
+TRADES = st.lists(st.tuples(st.booleans(), PRICE, SIZE, RATE), min_size=1, max_size=25)
+
+
+def fill(side: str, price: Decimal, size: Decimal, rate: Decimal, **changes: Any) -> ExchangeFill:
+    with localcontext(CONTEXT):
+        values = {"commission": price * size * rate, **changes}
+    return ExchangeFill(
+        **{
+            "entry_id": "e",
+            "trade_id": "t",
+            "order_id": "o",
+            "product_id": "BTC-USD",
+            "side": side,
+            "trade_type": "FILL",
+            "price": price,
+            "size": size,
+            "size_in_quote": False,
+            "liquidity": "TAKER",
+            "trade_time": AT,
+            **values,
+        }
+    )
+
+
+@given(trades=TRADES, mark=PRICE)
+def test_equity_changes_by_realized_and_unrealized_profit_to_the_last_digit(
+    trades: list[tuple[bool, Decimal, Decimal, Decimal]], mark: Decimal
+) -> None:
+    position, balances = Position(), {"USD": Decimal(0), "BTC": Decimal(0)}
+    realized_total = Decimal(0)
+    with localcontext(CONTEXT):
+        for buy, price, wish, rate in trades:
+            size = wish if buy else min(wish, position.base_size)
+            if size == 0:
+                continue
+            booked = book_fill(fill("BUY" if buy else "SELL", price, size, rate))
+            entries = ledger_of(booked)
+            for currency in ("USD", "BTC"):
+                assert sum(entry.amount for entry in entries if entry.currency == currency) == 0
+            for entry in entries:
+                if entry.account == EXCHANGE:
+                    balances[entry.currency] += entry.amount
+            position, realized = apply_fill(position, booked)
+            realized_total += realized
+            assert position.base_size >= 0
+            assert position.cost >= 0
+            assert position.base_size == balances["BTC"]
+            if position.base_size == 0:
+                assert position.cost == 0
+        equity = balances["USD"] + position.base_size * mark
+        unrealized = position.base_size * mark - position.cost
+        assert equity == realized_total + unrealized
+        assert position.realized_pnl == realized_total
+
+
+def test_a_sale_beyond_the_books_costs_nothing_more_and_holds_nothing_less_than_zero() -> None:
+    held, _ = apply_fill(Position(), book_fill(fill("BUY", Decimal(100), Decimal(1), Decimal(0))))
+    after, realized = apply_fill(held, book_fill(fill("SELL", Decimal(110), Decimal(3), Decimal(0))))
+    assert (after.base_size, after.cost, realized) == (0, 0, 230)
+
+
+def test_a_fill_told_in_quote_units_is_booked_in_base_units() -> None:
+    told = fill("BUY", Decimal(50), Decimal(10), Decimal(0), size_in_quote=True, commission=Decimal("0.1"))
+    booked = book_fill(told)
+    assert (booked.size, booked.value, booked.commission) == (Decimal("0.2"), Decimal(10), Decimal("0.1"))
+
+
+def test_the_opening_balances_and_brings_the_cost_of_coins_in() -> None:
+    entries = opening_entries(
+        [Holding("USD", Decimal(500), Decimal(0)), Holding("BTC", Decimal(2), Decimal(80))], "USD"
+    )
+    for currency in ("USD", "BTC"):
+        assert sum(entry.amount for entry in entries if entry.currency == currency) == 0
+    brought = -sum(entry.amount for entry in entries if entry.account == "opening" and entry.currency == "USD")
+    assert brought == 580

@@ -1,0 +1,199 @@
+"""A simulated exchange as a process, and a TLS proxy before it that breaks order requests by plan."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY_NAME = "organizations/tests/apiKeys/executor"
+CONTROL_TOKEN = "tests-only"
+
+# Faults of POST /orders by name: does the exchange get the request, and what does the client get instead of its answer?
+BEFORE = ("refuse_500", "refuse_429", "refuse_401", "refuse_502_html", "drop_before", "hang_before")
+AFTER = ("accept_500", "accept_502_html", "accept_drop", "accept_truncated", "accept_garbage", "accept_hang")
+FAULTS = (*BEFORE, *AFTER, "duplicate")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def write_keys(folder: Path) -> tuple[Path, Path]:
+    """The exchange's list of public keys, and the client's own key file."""
+    private = generate_private_key(SECP256R1())
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    known = {"name": KEY_NAME, "public_key": public, "can_view": True, "can_trade": True, "can_transfer": False}
+    keys, key = folder / "keys.json", folder / "key.json"
+    keys.write_text(json.dumps([known]))
+    key.write_text(json.dumps({"name": KEY_NAME, "privateKey": pem}))
+    return keys, key
+
+
+@dataclass
+class Simulator:
+    """A running `python -m exchange_sim`."""
+
+    port: int
+    folder: Path
+    key_file: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def ca_file(self) -> Path:
+        return self.folder / "state" / "tls" / "ca.pem"
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def start_simulator(folder: Path) -> Simulator:
+    keys, key = write_keys(folder)
+    port = free_port()
+    settings = {
+        "SIM_PORT": str(port),
+        "SIM_STATE_DIR": str(folder / "state"),
+        "SIM_KEYS_FILE": str(keys),
+        "SIM_CONTROL_TOKEN": CONTROL_TOKEN,
+        "SIM_SPEED": "0",
+        "SIM_HISTORY_DAYS": "3",
+        "SIM_PRODUCTS": "BTC-USD,ETH-USD,DOGE-USD",
+        "SIM_OPENING_USD": "10000000",
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'gen/python'}",
+    }
+    with (folder / "sim.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "exchange_sim"], env={**os.environ, **settings}, stdout=log, stderr=log, cwd=folder
+        )
+    simulator = Simulator(port, folder, key, process)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return simulator
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError((folder / "sim.log").read_text())
+
+
+@dataclass
+class FaultProxy:
+    """Forwards everything to the simulator; `plan` holds the fault of each coming order request, then none."""
+
+    simulator: Simulator
+    port: int = 0
+    plan: deque[str] = field(default_factory=deque)
+    reads_fail: int = 0
+    hide_orders: bool = False
+    sends: list[tuple[bytes, str]] = field(default_factory=list)
+    hang_seconds: float = 30.0
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        trust = ssl.create_default_context(cafile=self.simulator.ca_file)
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust))
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        await self._runner.setup()
+        serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls = self.simulator.folder / "state" / "tls"
+        serving.load_cert_chain(tls / "server.pem", tls / "server.key")
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=serving)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        if request.method == "POST":
+            return await self._order(request, body)
+        if self.reads_fail and "/orders/" in request.path:
+            self.reads_fail -= 1
+            return web.Response(status=503, text="<html>busy</html>")
+        if self.hide_orders and request.path.endswith("/orders/historical/batch"):
+            return web.json_response({"orders": [], "has_next": False, "cursor": ""})
+        return _answer(*await self._forward(request, body))
+
+    async def _order(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        fault = self.plan.popleft() if self.plan else "none"
+        self.sends.append((body, fault))
+        self.held.set()
+        if fault == "refuse_500":
+            return web.json_response({"error": "INTERNAL"}, status=500)
+        if fault == "refuse_429":
+            return web.json_response({"errors": [{"id": "rate_limit_exceeded"}]}, status=429)
+        if fault == "refuse_401":
+            return web.Response(status=401, text="Unauthorized\n")
+        if fault == "refuse_502_html":
+            return web.Response(status=502, text="<html>Bad gateway</html>")
+        if fault == "drop_before":
+            return _drop(request)
+        if fault == "hang_before":
+            await asyncio.sleep(self.hang_seconds)
+            return _drop(request)
+        status, answer = await self._forward(request, body)
+        if fault == "duplicate":
+            status, answer = await self._forward(request, body)
+        if fault == "accept_500":
+            return web.json_response({"error": "INTERNAL"}, status=500)
+        if fault == "accept_502_html":
+            return web.Response(status=502, text="<html>Bad gateway</html>", content_type="text/html")
+        if fault == "accept_drop":
+            return _drop(request)
+        if fault == "accept_truncated":
+            return _answer(status, answer[: len(answer) // 2])
+        if fault == "accept_garbage":
+            return _answer(status, b"[1, 2")
+        if fault == "accept_hang":
+            await asyncio.sleep(self.hang_seconds)
+        return _answer(status, answer)
+
+    async def _forward(self, request: web.Request, body: bytes) -> tuple[int, bytes]:
+        headers = {
+            name: request.headers[name] for name in ("Authorization", "Content-Type", "Host") if name in request.headers
+        }
+        url = f"https://{self.simulator.host}{request.raw_path}"
+        async with self._session.request(request.method, url, data=body or None, headers=headers) as response:
+            return response.status, await response.read()
+
+
+def _answer(status: int, body: bytes) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json")
+
+
+def _drop(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
