@@ -8,7 +8,7 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from exchange_client import Account, ExchangeClient
-from meshkit.errors import Unavailable
+from meshkit.errors import MeshError, Unavailable
 from meshkit.kit import Kit
 from svc_executor import books_store, store
 from svc_executor.books import Holding, Position, opening_entries
@@ -54,11 +54,11 @@ class Reconciler:
         self._soon.set()
 
     async def run(self) -> None:
-        """Passes for ever; an outage of exchange or database delays the next and closes entries meanwhile."""
+        """Passes for ever; an outage, or a key the exchange refuses, closes entries until a pass gets through."""
         while True:
             try:
                 await self.reconcile()
-            except Unavailable as error:
+            except MeshError as error:
                 self._kit.log.warning("reconciliation_failed", reason=error.reason, why=error.message)
             pause = self._settings.reconcile_seconds
             try:
@@ -104,8 +104,17 @@ class Reconciler:
         await self.open_books()
         before = await self._open_orders()
         for order in before:
-            await self._driver.drive(order.order_id)
+            await self._settle(order)
         return await self._compare(before)
+
+    async def _settle(self, order: OrderRow) -> None:
+        """One order that cannot be worked on must not keep the others from being settled, nor exits from being sent."""
+        try:
+            await self._driver.drive(order.order_id)
+        except Unavailable:
+            raise
+        except Exception as error:
+            self._kit.log.error("order_not_settled", order_id=str(order.order_id), exc_info=error)
 
     async def _open_orders(self) -> list[OrderRow]:
         async with self._kit.engine.connect() as connection:

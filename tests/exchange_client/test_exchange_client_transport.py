@@ -1,0 +1,259 @@
+"""The client over real TLS sockets: certificates, tokens, retries, pages, and what a broken connection proves."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from exchange_client import (
+    Accepted,
+    Doubt,
+    ExchangeClient,
+    ExchangeConfig,
+    ExchangeRefused,
+    ExchangeUnavailable,
+    Unsent,
+)
+from exchange_client.credentials import load_key
+from exchange_client.throttle import Throttle
+from exchange_sim.tls import ensure_tls, server_context
+from meshkit.errors import Misconfigured
+
+ACCEPTED = {"success": True, "success_response": {"order_id": "x-1", "client_order_id": "c-1"}}
+Handler = Callable[[web.Request], Any]
+
+
+@dataclass
+class Venue:
+    """A TLS server whose answers are the test's; it keeps every request's method, path, query and token."""
+
+    ca_file: Path
+    key_file: Path
+    private_key: EllipticCurvePrivateKey
+    port: int = 0
+    answers: list[Any] = field(default_factory=list)
+    requests: list[web.Request] = field(default_factory=list)
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def client(self, **changes: Any) -> ExchangeClient:
+        values = {"ca_file": self.ca_file, "key_file": self.key_file, "private_per_second": 1e4, **changes}
+        return ExchangeClient(ExchangeConfig(self.host, public_per_second=1e4, read_seconds=0.5, **values))
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        await request.read()
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if callable(answer):
+            answer = await answer(request)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        return web.json_response(answer) if isinstance(answer, dict) else web.Response(status=answer, text="no")
+
+
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[Venue]:
+    tls = ensure_tls(folder / "tls")
+    key = generate_private_key(SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+    key_file = folder / "key.json"
+    key_file.write_text(json.dumps({"name": "organizations/o/apiKeys/k", "privateKey": pem}))
+    venue = Venue(tls.ca, key_file, key)
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", venue.handle)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context(tls)).start()
+    venue.port = runner.addresses[0][1]
+    try:
+        yield venue
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def venue(tmp_path: Path) -> AsyncIterator[Venue]:
+    async with serving(tmp_path) as running:
+        yield running
+
+
+def claims_of(venue: Venue, request: web.Request) -> dict[str, Any]:
+    token = request.headers["Authorization"].removeprefix("Bearer ")
+    header = jwt.get_unverified_header(token)
+    assert (header["alg"], header["kid"], header["typ"]) == ("ES256", "organizations/o/apiKeys/k", "JWT")
+    claims = jwt.decode(token, venue.private_key.public_key(), algorithms=["ES256"])
+    return {**claims, "nonce": header["nonce"]}
+
+
+async def test_every_request_has_its_own_token_and_no_query_in_it(venue: Venue) -> None:
+    page = {"accounts": [], "has_next": True, "cursor": "2"}
+    venue.answers = [page, {"accounts": [], "has_next": False, "cursor": "3"}]
+    async with venue.client() as client:
+        assert await client.accounts() == ()
+    found = [claims_of(venue, request) for request in venue.requests]
+    assert len({claims["nonce"] for claims in found}) == 2
+    for claims in found:
+        assert claims["uri"] == f"GET {venue.host}/api/v3/brokerage/accounts"
+        assert (claims["iss"], claims["sub"]) == ("cdp", "organizations/o/apiKeys/k")
+        assert claims["exp"] - claims["nbf"] == 120
+        assert abs(claims["nbf"] - time.time()) < 5
+    assert venue.requests[1].query["cursor"] == "2"
+
+
+async def test_public_requests_are_unsigned_and_ask_for_fresh_data(venue: Venue) -> None:
+    venue.answers = [{"iso": "2025-01-01T00:00:00Z", "epochSeconds": "1735689600"}]
+    async with venue.client(key_file=None) as client:
+        assert await client.market_time() == datetime(2025, 1, 1, tzinfo=UTC)
+        with pytest.raises(Misconfigured, match="EXCHANGE_KEY_FILE"):
+            await client.accounts()
+    assert "Authorization" not in venue.requests[0].headers
+    assert venue.requests[0].headers["Cache-Control"] == "no-cache"
+
+
+async def test_a_certificate_of_somebody_else_is_not_spoken_to(venue: Venue) -> None:
+    venue.answers = [ACCEPTED]
+    async with venue.client(ca_file=None) as client:
+        assert isinstance(await client.create_order(b"{}"), Unsent)
+    assert venue.requests == []
+
+
+async def test_reads_are_retried_and_orders_never(venue: Venue) -> None:
+    time_reply = {"iso": "2025-01-01T00:00:00Z"}
+    async with venue.client() as client:
+        venue.answers = [503, 429, lambda r: _drop(r), time_reply]
+        assert await client.market_time()
+        assert len(venue.requests) == 4
+        venue.requests.clear()
+        venue.answers = [502]
+        with pytest.raises(ExchangeUnavailable):
+            await client.market_time()
+        assert len(venue.requests) == 4
+        for answer, kind in ((500, Doubt), (429, Unsent), (lambda r: _drop(r), Doubt), (_hang, Doubt)):
+            venue.requests.clear()
+            venue.answers = [answer]
+            assert isinstance(await client.create_order(b"{}"), kind)
+            assert len(venue.requests) == 1
+        venue.answers = [404]
+        assert await client.order("x") is None
+        venue.answers = [403]
+        with pytest.raises(ExchangeRefused):
+            await client.accounts()
+
+
+async def test_a_401_is_answered_once_with_a_fresh_token_and_the_same_bytes(venue: Venue) -> None:
+    async with venue.client() as client:
+        venue.answers = [401, ACCEPTED]
+        assert await client.create_order(b'{"a":1}') == Accepted("x-1", "c-1")
+        assert len({claims_of(venue, request)["nonce"] for request in venue.requests}) == 2
+        assert [await request.read() for request in venue.requests] == [b'{"a":1}'] * 2
+        venue.requests.clear()
+        venue.answers = [401]
+        assert isinstance(await client.create_order(b"{}"), Unsent)
+        assert len(venue.requests) == 2
+        venue.answers = [401, 500]
+        assert isinstance(await client.create_order(b"{}"), Doubt)
+
+
+async def test_no_redirect_is_followed_with_an_order(venue: Venue) -> None:
+    venue.answers = [web.Response(status=307, headers={"Location": "/elsewhere"})]
+    async with venue.client() as client:
+        assert isinstance(await client.create_order(b"{}"), Doubt)
+    assert len(venue.requests) == 1
+
+
+async def test_nobody_listening_means_unsent(venue: Venue) -> None:
+    venue.port = 1
+    async with venue.client() as client:
+        outcome = await client.create_order(b"{}")
+    assert isinstance(outcome, Unsent)
+    assert not outcome.permanent
+
+
+async def test_candles_are_cut_to_the_page_oldest_first_each_once(venue: Venue) -> None:
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    first = int(start.timestamp())
+
+    def bucket(hour: int) -> dict[str, str]:
+        return {
+            "start": str(first + hour * 3600),
+            "open": "1",
+            "high": "2",
+            "low": "1",
+            "close": "1.000000000000000001",
+            "volume": "",
+        }
+
+    venue.answers = [{"candles": [bucket(3), bucket(2), bucket(2), bucket(0), bucket(-1)]}]
+    async with venue.client() as client:
+        found = await client.candles("BTC-USD", 3600, start, start + timedelta(hours=3))
+        assert [candle.start - start for candle in found] == [timedelta(0), timedelta(hours=2)]
+        assert str(found[0].close) == "1.000000000000000001"
+        assert found[0].volume.is_nan()
+        with pytest.raises(ValueError, match="300"):
+            await client.candles("BTC-USD", 3600, start, start + timedelta(hours=301))
+    assert venue.requests[0].query["granularity"] == "ONE_HOUR"
+
+
+async def test_a_cursor_that_repeats_ends_the_list(venue: Venue) -> None:
+    venue.answers = [{"fills": [], "cursor": "same"}]
+    async with venue.client() as client:
+        assert await client.fills(["x"]) == ()
+    assert len(venue.requests) == 2
+    assert venue.requests[0].query.getall("order_ids") == ["x"]
+
+
+async def _drop(request: web.Request) -> web.Response:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def _hang(_: web.Request) -> web.Response:
+    await asyncio.sleep(5)
+    return web.Response()
+
+
+async def test_the_throttle_lets_a_burst_pass_and_then_spaces_requests() -> None:
+    throttle = Throttle(50)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await asyncio.gather(*(throttle.take() for _ in range(60)))
+    assert loop.time() - began >= 9 / 50
+
+
+def test_key_files_of_every_documented_form(tmp_path: Path) -> None:
+    def loaded(secret: str, name: str = "name") -> Any:
+        file = tmp_path / "k.json"
+        file.write_text(json.dumps({name: "n", "privateKey": secret}))
+        return load_key(file)
+
+    curve = generate_private_key(SECP256R1())
+    for form in (PrivateFormat.TraditionalOpenSSL, PrivateFormat.PKCS8):
+        pem = curve.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
+        assert loaded(pem).algorithm == "ES256"
+        assert loaded(pem.replace("\n", "\\n"), "id").algorithm == "ES256"
+    raw = Ed25519PrivateKey.generate().private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+    key = loaded(base64.b64encode(raw).decode())
+    assert key.algorithm == "EdDSA"
+    assert base64.b64encode(raw).decode() not in repr(key)
+    for bad in ("", "secret words", base64.b64encode(b"short").decode()):
+        with pytest.raises(Misconfigured) as caught:
+            loaded(bad)
+        assert "secret words" not in str(caught.value)
