@@ -12,7 +12,7 @@ import pytest
 from tests.contracts.contract_walk import ROOT
 
 BUF = ROOT / "node_modules" / ".bin" / "buf"
-pytestmark = pytest.mark.skipif(not BUF.exists(), reason="buf is not installed (npm ci installs it)")
+pytestmark = pytest.mark.skipif(not BUF.exists(), reason="buf is not installed (make lint installs it where npm is)")
 
 
 def buf(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
