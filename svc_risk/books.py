@@ -46,6 +46,12 @@ _MARKS = text("""
       ORDER BY start DESC LIMIT 1
     ) AS newest
 """).bindparams(bindparam("products", type_=ARRAY(Text())))
+_HOURLY = text("""
+    SELECT product_id, start, close::float8 AS close, (volume * close)::float8 AS quote_volume
+    FROM crypto_prices
+    WHERE product_id = ANY(:products) AND granularity = :granularity AND start > :oldest AND start <= :newest_start
+    ORDER BY product_id, start
+""").bindparams(bindparam("products", type_=ARRAY(Text())), bindparam("oldest", type_=Time))
 # Finer bars are folded into their hour: its last close, the time of it, and the hour's turnover.
 _HOURS = text("""
     SELECT product_id, max(start) AS start, (array_agg(close ORDER BY start DESC))[1]::float8 AS close,
@@ -75,6 +81,28 @@ class Books:
     volatility: dict[str, Volatility]
 
 
+class VolatilityMemory:
+    """Volatilities of the newest market time, so that a bar's many requests measure each product once.
+
+    Only what is complete is kept (the bar's own candle is there, the history is long enough): more cannot come.
+    """
+
+    def __init__(self) -> None:
+        self._as_of: datetime | None = None
+        self._known: dict[str, Volatility] = {}
+
+    def recall(self, as_of: datetime) -> dict[str, Volatility]:
+        """What is known of a market time."""
+        return dict(self._known) if as_of == self._as_of else {}
+
+    def keep(self, as_of: datetime, measured: dict[str, Volatility]) -> None:
+        """Remembers complete measurements; a newer market time replaces an older one."""
+        if self._as_of is None or as_of > self._as_of:
+            self._as_of, self._known = as_of, {}
+        if as_of == self._as_of:
+            self._known |= measured
+
+
 async def read_books(
     connection: AsyncConnection,
     *,
@@ -84,14 +112,21 @@ async def read_books(
     machine_time: datetime,
     also: Sequence[str],
     p: Parameters,
+    memory: VolatilityMemory,
 ) -> Books:
     """Books with marks and volatility of everything that is exposure, and of the products in `also`."""
     cash = (await connection.execute(_CASH, {"currency": currency})).scalar_one_or_none()
     rows = (await connection.execute(_HOLDINGS, {"machine_time": machine_time})).all()
     products = sorted({row.product_id for row in rows} | set(also))
     marks = await read_marks(connection, products, granularity, as_of)
-    hours = await read_hours(connection, products, granularity, as_of, as_of, p)
-    volatility = {product: measure(hours.get(product, ()), as_of, p.vol_bars) for product in products}
+    volatility = memory.recall(as_of)
+    missing = [product for product in products if product not in volatility]
+    if missing:
+        hours = await read_hours(connection, missing, granularity, as_of, as_of, p)
+        measured = {product: measure(hours.get(product, ()), as_of, p.vol_bars) for product in missing}
+        fresh = {product for product, mark in marks.items() if mark.time == as_of}
+        memory.keep(as_of, {n: v for n, v in measured.items() if n in fresh and v.real_bars >= p.min_real_bars})
+        volatility |= measured
     return Books(cash, tuple(_holding(row, marks, volatility) for row in rows), marks, volatility)
 
 
@@ -138,6 +173,6 @@ async def read_hours(
         "newest_start": last - bar,
     }
     found: dict[str, list[HourClose]] = {}
-    for row in (await connection.execute(_HOURS, given)).all():
+    for row in (await connection.execute(_HOURLY if granularity >= 3600 else _HOURS, given)).all():
         found.setdefault(row.product_id, []).append(HourClose(row.start + bar, row.close, row.quote_volume))
     return found

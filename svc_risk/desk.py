@@ -18,7 +18,7 @@ from meshkit.kit import Kit
 from schema.streams import find_request, store_request
 from svc_risk import store
 from svc_risk.assess import Assessment, assess, must_wait
-from svc_risk.books import read_books
+from svc_risk.books import VolatilityMemory, read_books
 from svc_risk.exposure import account_of
 from svc_risk.locks import new_locks, tripped
 from svc_risk.marking import Marker
@@ -56,6 +56,7 @@ class AssessmentDesk:
         self._p = settings.parameters
         self._limits_version = self._p.limits_version
         self._marker = Marker(settings.currency, settings.granularity_seconds, self._p)
+        self._memory = VolatilityMemory()
         # Waiting here costs no database connection; across processes the row lock decides.
         self._turn = asyncio.Lock()
 
@@ -129,7 +130,9 @@ class AssessmentDesk:
             machine_time=moment.machine_time,
             also=[product_id],
             p=self._p,
+            memory=self._memory,
         )
+        history = await store.read_history(connection, product_id, as_of)
         product = await store.read_product(connection, product_id)
         ours = quote_currency(product_id) == self._settings.currency
         mark, known = books.marks.get(product_id), books.volatility[product_id]
@@ -151,11 +154,11 @@ class AssessmentDesk:
             market=market,
             stale_seconds=self._p.stale_bars * self._settings.granularity_seconds,
             high_water_mark=account.high_water_mark,
-            day_open=await store.day_open(connection, as_of),
+            day_open=history.day_open,
             locks=tuple(lock for _, lock in await store.locks_in_force(connection, as_of)),
             past_orders=await store.past_orders(connection, as_of),
-            last_entry=await store.last_entry(connection, product_id),
-            last_losing_exit=await store.last_losing_exit(connection, product_id, as_of),
+            last_entry=history.last_entry,
+            last_losing_exit=history.last_losing_exit,
             expired=expired,
             account_fresh=fresh and books.cash is not None,
         )

@@ -14,7 +14,7 @@ from meshkit.errors import RequestIdReused
 from meshkit.kit import Kit
 from schema.streams import find_request, store_request
 from svc_risk import store
-from svc_risk.books import read_books
+from svc_risk.books import VolatilityMemory, read_books
 from svc_risk.locks import cooldown_lock, lock_id
 from svc_risk.portfolio import Portfolio, portfolio_of
 from svc_risk.settings import RiskSettings
@@ -43,6 +43,7 @@ class OperatorDesk:
         self._settings = settings
         self._kit = kit
         self._p = settings.parameters
+        self._memory = VolatilityMemory()
 
     async def look(self) -> Look:
         """The account's risk now."""
@@ -63,11 +64,12 @@ class OperatorDesk:
             machine_time=moment.machine_time,
             also=(),
             p=self._p,
+            memory=self._memory,
         )
         return portfolio_of(
             books,
             account.high_water_mark,
-            await store.day_open(connection, as_of),
+            (await store.read_history(connection, "", as_of)).day_open,
             await store.locks_in_force(connection, as_of) + await self._cooldowns(connection, as_of),
             await store.held_reservations(connection, moment.machine_time),
             moment.market_time,

@@ -33,18 +33,23 @@ _MOMENT = text("""
       SELECT clean, created_at FROM reconciliations ORDER BY reconciliation_id DESC LIMIT 1
     ) AS newest ON true
 """)
-# An order that bought something or still may is an entry; so is a live reservation of another recommendation.
-_LAST_ENTRY = text("""
-    SELECT max(as_of) FROM (
-      SELECT as_of FROM orders
-      WHERE product_id = :product_id AND side = 'BUY'
-        AND (filled_size > 0 OR state IN ('PENDING', 'UNKNOWN', 'OPEN'))
-      UNION ALL
-      SELECT as_of FROM risk_reservations WHERE product_id = :product_id AND side = 'BUY' AND state = 'HELD'
-    ) AS entries
-""")
-_LAST_LOSING_EXIT = text("""
-    SELECT max(as_of) FROM closed_trades WHERE product_id = :product_id AND realized_pnl < 0 AND as_of <= :as_of
+# The day's opening equity is the newest mark at or before 00:00 UTC, else the day's first one. An order that bought
+# something or still may is an entry; so is a live reservation.
+_HISTORY = text("""
+    SELECT
+      coalesce(
+        (SELECT equity FROM equity_snapshots WHERE as_of <= :opening ORDER BY as_of DESC LIMIT 1),
+        (SELECT equity FROM equity_snapshots WHERE as_of > :opening AND as_of <= :as_of ORDER BY as_of LIMIT 1)
+      ) AS day_open,
+      (SELECT max(as_of) FROM (
+         SELECT as_of FROM orders
+         WHERE product_id = :product_id AND side = 'BUY'
+           AND (filled_size > 0 OR state IN ('PENDING', 'UNKNOWN', 'OPEN'))
+         UNION ALL
+         SELECT as_of FROM risk_reservations WHERE product_id = :product_id AND side = 'BUY' AND state = 'HELD'
+       ) AS entries) AS last_entry,
+      (SELECT max(as_of) FROM closed_trades
+       WHERE product_id = :product_id AND realized_pnl < 0 AND as_of <= :as_of) AS last_losing_exit
 """)
 _RECENT_ENTRIES = text("""
     SELECT product_id, max(as_of) AS newest FROM orders
@@ -172,17 +177,20 @@ async def past_orders(connection: AsyncConnection, as_of: datetime) -> tuple[Pas
     return tuple(PastOrder(*row) for row in (await connection.execute(query)).all())
 
 
-async def last_entry(connection: AsyncConnection, product_id: str) -> datetime | None:
-    """Market time of the product's newest entry."""
-    found: datetime | None = (await connection.execute(_LAST_ENTRY, {"product_id": product_id})).scalar_one()
-    return found
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the past says of account and product at a market time."""
+
+    day_open: Decimal | None
+    last_entry: datetime | None
+    last_losing_exit: datetime | None
 
 
-async def last_losing_exit(connection: AsyncConnection, product_id: str, as_of: datetime) -> datetime | None:
-    """Market time of the product's newest exit with a loss."""
-    given = {"product_id": product_id, "as_of": as_of}
-    found: datetime | None = (await connection.execute(_LAST_LOSING_EXIT, given)).scalar_one()
-    return found
+async def read_history(connection: AsyncConnection, product_id: str, as_of: datetime) -> History:
+    """Equity at the day's opening, and the product's newest entry and losing exit."""
+    given = {"product_id": product_id, "as_of": as_of, "opening": day_start(as_of)}
+    row = (await connection.execute(_HISTORY, given)).one()
+    return History(row.day_open, row.last_entry, row.last_losing_exit)
 
 
 async def locks_in_force(connection: AsyncConnection, as_of: datetime) -> list[tuple[UUID, Lock]]:
@@ -247,15 +255,6 @@ async def set_trading_state(connection: AsyncConnection, state: TradingState, no
 async def set_high_water_mark(connection: AsyncConnection, value: Decimal | None) -> None:
     """Moves the high-water mark."""
     await connection.execute(update(accounts).where(accounts.c.account_id == ACCOUNT_ID).values(high_water_mark=value))
-
-
-async def day_open(connection: AsyncConnection, as_of: datetime) -> Decimal | None:
-    """Equity at the opening of as_of's day: the newest mark at or before 00:00 UTC, else the day's first one."""
-    c, opening = equity_snapshots.c, day_start(as_of)
-    before = select(c.equity).where(c.as_of <= opening).order_by(c.as_of.desc()).limit(1).scalar_subquery()
-    within = select(c.equity).where(c.as_of > opening, c.as_of <= as_of).order_by(c.as_of).limit(1).scalar_subquery()
-    found: Decimal | None = (await connection.execute(select(func.coalesce(before, within)))).scalar_one()
-    return found
 
 
 async def newest_mark(connection: AsyncConnection) -> datetime | None:

@@ -37,15 +37,15 @@ AS_OF = datetime.fromisoformat("2025-06-15T15:00:00+00:00")
 HOUR = timedelta(hours=1)
 FAR = datetime.fromisoformat("2099-01-01T00:00:00+00:00")
 PRICES = {"BTC-USD": 100000.0, "ETH-USD": 2500.0, "SOL-USD": 150.0}
-# Hourly returns of plus and minus this much: an annualised volatility of exactly 0.60.
-STEP = 0.60 / math.sqrt(8760)
+# Hourly returns of plus and minus this much: an annualised volatility of 0.50.
+STEP = 0.50 / math.sqrt(8760)
 # 400 hourly bars that end at as_of at the product's price, one hour up, one hour down.
 _HISTORY = text("""
     INSERT INTO crypto_prices (product_id, granularity, start, open, high, low, close, volume, source, sequence)
     SELECT :product, 3600, CAST(:as_of AS timestamptz) - make_interval(hours => back + 1), close, close, close, close,
            100000000 / close, 'test', head + back + 1
     FROM (
-      SELECT back, round(CAST(CAST(:price AS float8) * exp(CASE WHEN back % 2 = 1 THEN CAST(:step AS float8) ELSE 0 END) AS numeric), 8) AS close
+      SELECT back, round(CAST(CAST(:price AS float8) * exp(back % 2 * CAST(:step AS float8)) AS numeric), 8) AS close
       FROM generate_series(0, 399) AS back
     ) AS bars, (SELECT coalesce(max(sequence), 0) AS head FROM crypto_prices) AS newest
 """)
@@ -240,7 +240,7 @@ class World:
 
 
 async def seed(world: World, cash: str) -> None:
-    """Three products with 400 hours of volatility 0.60, an opening balance, and reconciled books."""
+    """Three products with 400 hours of volatility 0.50, an opening balance, and reconciled books."""
     for product, price in PRICES.items():
         await world.run(_HISTORY, {"product": product, "price": price, "step": STEP, "as_of": AS_OF})
         await world.run(
