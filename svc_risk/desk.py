@@ -132,7 +132,7 @@ class AssessmentDesk:
             p=self._p,
             memory=self._memory,
         )
-        history = await store.read_history(connection, product_id, as_of)
+        past = await store.read_product_past(connection, product_id, as_of)
         product = await store.read_product(connection, product_id)
         ours = quote_currency(product_id) == self._settings.currency
         mark, known = books.marks.get(product_id), books.volatility[product_id]
@@ -154,11 +154,11 @@ class AssessmentDesk:
             market=market,
             stale_seconds=self._p.stale_bars * self._settings.granularity_seconds,
             high_water_mark=account.high_water_mark,
-            day_open=history.day_open,
+            day_open=await store.day_open(connection, as_of),
             locks=tuple(lock for _, lock in await store.locks_in_force(connection, as_of)),
             past_orders=await store.past_orders(connection, as_of),
-            last_entry=history.last_entry,
-            last_losing_exit=history.last_losing_exit,
+            last_entry=past.last_entry,
+            last_losing_exit=past.last_losing_exit,
             expired=expired,
             account_fresh=fresh and books.cash is not None,
         )

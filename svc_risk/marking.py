@@ -98,7 +98,7 @@ class Marker:
             "drawdown": mark.drawdown,
         }
         await store.insert_marks(connection, [row])
-        opening = (await store.read_history(connection, "", mark.as_of)).day_open
+        opening = await store.day_open(connection, mark.as_of)
         found = tripped(mark.equity, opening, mark.high_water_mark, mark.as_of, self.p)
         have = [lock for _, lock in await store.locks_in_force(connection, mark.as_of)] if found else []
         await store.insert_locks(connection, new_locks(found, have))

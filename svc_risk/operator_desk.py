@@ -69,7 +69,7 @@ class OperatorDesk:
         return portfolio_of(
             books,
             account.high_water_mark,
-            (await store.read_history(connection, "", as_of)).day_open,
+            await store.day_open(connection, as_of),
             await store.locks_in_force(connection, as_of) + await self._cooldowns(connection, as_of),
             await store.held_reservations(connection, moment.machine_time),
             moment.market_time,

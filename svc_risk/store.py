@@ -33,14 +33,16 @@ _MOMENT = text("""
       SELECT clean, created_at FROM reconciliations ORDER BY reconciliation_id DESC LIMIT 1
     ) AS newest ON true
 """)
-# The day's opening equity is the newest mark at or before 00:00 UTC, else the day's first one. An order that bought
-# something or still may is an entry; so is a live reservation.
-_HISTORY = text("""
+# The newest mark at or before 00:00 UTC, else the day's first one.
+_DAY_OPEN = text("""
+    SELECT coalesce(
+      (SELECT equity FROM equity_snapshots WHERE as_of <= :opening ORDER BY as_of DESC LIMIT 1),
+      (SELECT equity FROM equity_snapshots WHERE as_of > :opening AND as_of <= :as_of ORDER BY as_of LIMIT 1)
+    )
+""")
+# An order that bought something or still may is an entry; so is a live reservation.
+_PRODUCT_PAST = text("""
     SELECT
-      coalesce(
-        (SELECT equity FROM equity_snapshots WHERE as_of <= :opening ORDER BY as_of DESC LIMIT 1),
-        (SELECT equity FROM equity_snapshots WHERE as_of > :opening AND as_of <= :as_of ORDER BY as_of LIMIT 1)
-      ) AS day_open,
       (SELECT max(as_of) FROM (
          SELECT as_of FROM orders
          WHERE product_id = :product_id AND side = 'BUY'
@@ -178,19 +180,24 @@ async def past_orders(connection: AsyncConnection, as_of: datetime) -> tuple[Pas
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """What the past says of account and product at a market time."""
+class ProductPast:
+    """Market times of a product's newest entry and newest losing exit."""
 
-    day_open: Decimal | None
     last_entry: datetime | None
     last_losing_exit: datetime | None
 
 
-async def read_history(connection: AsyncConnection, product_id: str, as_of: datetime) -> History:
-    """Equity at the day's opening, and the product's newest entry and losing exit."""
-    given = {"product_id": product_id, "as_of": as_of, "opening": day_start(as_of)}
-    row = (await connection.execute(_HISTORY, given)).one()
-    return History(row.day_open, row.last_entry, row.last_losing_exit)
+async def read_product_past(connection: AsyncConnection, product_id: str, as_of: datetime) -> ProductPast:
+    """What cooldowns are counted from."""
+    row = (await connection.execute(_PRODUCT_PAST, {"product_id": product_id, "as_of": as_of})).one()
+    return ProductPast(row.last_entry, row.last_losing_exit)
+
+
+async def day_open(connection: AsyncConnection, as_of: datetime) -> Decimal | None:
+    """Equity at the opening of as_of's day, None before the first mark."""
+    given = {"as_of": as_of, "opening": day_start(as_of)}
+    found: Decimal | None = (await connection.execute(_DAY_OPEN, given)).scalar_one()
+    return found
 
 
 async def locks_in_force(connection: AsyncConnection, as_of: datetime) -> list[tuple[UUID, Lock]]:

@@ -18,8 +18,11 @@ from schema.market import products
 from schema.risk import equity_snapshots, risk_locks
 from schema.tables import metadata
 from svc_risk.assess import assess
+from svc_risk.books import read_hours
+from svc_risk.parameters import Parameters
 from svc_risk.snapshot import inputs_from_json
 from svc_risk.ticket import load_signer
+from svc_risk.volatility import measure
 from tests.risk.risk_world import AS_OF, HOUR, D, World, running, write_key
 from tradekit import wire
 from tradekit.ids import new_request_id
@@ -369,6 +372,29 @@ async def test_a_losing_exit_cools_the_product_down(world: World):
         "COOLDOWN_LOSS", "product:ETH-USD", int((AS_OF + HOUR).timestamp()),
     )  # fmt: skip
     assert (await world.ask(world.idea(product="BTC-USD"))).decision == pb.DECISION_APPROVE
+
+
+async def test_finer_bars_are_folded_into_their_hours(database):
+    """Quarter-hour bars give the hourly closes that the same market's hourly bars give."""
+    parameters = Parameters()
+    async with database.engine.begin() as connection:
+        await connection.execute(
+            text("""
+                INSERT INTO crypto_prices (product_id, granularity, start, open, high, low, close, volume, source, sequence)
+                SELECT 'ETH-USD', 900, CAST(:as_of AS timestamptz) - make_interval(mins => 15 * (n + 1)), p, p, p, p, 2,
+                       'test', n + 1
+                FROM (SELECT n, 100 + n % 7 AS p FROM generate_series(0, 1999) AS n WHERE n NOT IN (0, 40, 41, 42, 43)) AS b
+            """),
+            {"as_of": AS_OF},
+        )
+        found = (await read_hours(connection, ["ETH-USD"], 900, AS_OF, AS_OF, parameters))["ETH-USD"]
+    assert [close.time for close in found[-2:]] == [AS_OF - HOUR, AS_OF - HOUR / 4]  # the newest bar is missing
+    assert found[-1].close == 101  # n = 1
+    assert found[-2].close == 104  # n = 4
+    assert found[-1].quote_volume == 2 * (101 + 102 + 103)
+    assert AS_OF - HOUR * 10 not in {close.time for close in found}  # an hour without a trade is not there
+    measured = measure(found, AS_OF, parameters.vol_bars)
+    assert measured.real_bars == 335
 
 
 # ---- looking ---------------------------------------------------------------------------------------------------------
