@@ -19,10 +19,14 @@ SIMULATOR = "exchange_sim"
 SIMULATOR_PORT = 8443
 PAGE_PORT = 8031
 LOOPBACK = "127.0.0.1"
+REAL_EXCHANGE = "api.coinbase.com"
 # A simulator on the same machine needs no protection from us; the real exchange's limits are the client's default.
 SIMULATOR_RATE = "2000"
 # Variables that a plan decides; those of the caller's environment must not reach the processes beside them.
-_OWNED_PREFIXES = ("DB_", "SIM_", "EXCHANGE_", "MODEL_", "TICKET_")
+_OWNED_PREFIXES = ("DB_", "SIM_", "EXCHANGE_", "MODEL_", "TICKET_", "MESH_ANNOUNCE_", "LIVE_CONFIRM")
+# The simulator that mirrors real prices reaches them as the operator's other programs do.
+_NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE")
+_BASIC = ("PATH", "HOME", "LANG", "TMPDIR", "GRPC_ENABLE_FORK_SUPPORT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,11 @@ class MeshPlan:
         return self.home.root / "exchange_sim_keys.json"
 
     @property
+    def live_key(self) -> Path:
+        """The operator's own API key of the real exchange."""
+        return Path(self.inherited.get("EXCHANGE_KEY_FILE", "")).expanduser()
+
+    @property
     def model_folder(self) -> Path:
         """Where balanced_model.joblib lies."""
         return Path(self.extra.get("MODEL_DIR", str(self.home.root / "model")))
@@ -125,7 +134,10 @@ class MeshPlan:
     def exchange_environment(self, with_key: bool) -> dict[str, str]:
         """How a service reaches the exchange; only the executor gets the key."""
         if self.simulator is None:
-            return {name: value for name, value in self.inherited.items() if name.startswith("EXCHANGE_")}
+            found = {name: value for name, value in self.inherited.items() if name.startswith("EXCHANGE_")}
+            key = found.pop("EXCHANGE_KEY_FILE", "")
+            found["EXCHANGE_HOST"] = REAL_EXCHANGE
+            return {**found, "EXCHANGE_KEY_FILE": key} if with_key else found
         found = {
             "EXCHANGE_HOST": self.simulator_host,
             "EXCHANGE_CA_FILE": str(self.simulator_ca),
@@ -136,7 +148,7 @@ class MeshPlan:
     def market_environment(self) -> dict[str, str]:
         """Candles come from the exchange that orders go to, but for paper trading: there they are the real ones."""
         if self.venue is Venue.PAPER:
-            return {"EXCHANGE_HOST": "api.coinbase.com"}
+            return {"EXCHANGE_HOST": REAL_EXCHANGE}
         return self.exchange_environment(with_key=False)
 
     def environment_of(self, service: ServiceName) -> dict[str, str]:
@@ -147,6 +159,8 @@ class MeshPlan:
         elif service is services.EXECUTOR:
             own |= self.exchange_environment(with_key=True)
             own["TICKET_PUBLIC_KEY_FILE"] = str(self.keys.ticket_public)
+            if self.venue is Venue.LIVE:
+                own["LIVE_CONFIRM"] = self.inherited.get("LIVE_CONFIRM", "")
         elif service is services.RISK:
             own["TICKET_SIGNING_KEY_FILE"] = str(self.keys.ticket_private)
         elif service is services.SIGNAL:
@@ -161,7 +175,7 @@ class MeshPlan:
         if self.simulator is None:
             raise ValueError("this plan has no simulated exchange")
         plan = self.simulator
-        kept = {name: self.inherited[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in self.inherited}
+        kept = {name: self.inherited[name] for name in (*_BASIC, *_NETWORK) if name in self.inherited}
         found = {
             **{name: value for name, value in self.inherited.items() if name.startswith("OPENBLAS_")},
             **kept,

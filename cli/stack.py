@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -28,6 +29,8 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "orchestrator": ("validator", "risk", "executor"),
     "risk": ("market",),
 }
+# Eight interpreters that start at once on two cores take their time.
+_START_SECONDS = 120.0
 # The pipeline drains from its front: no new work first, the books last.
 _STOP_ORDER = {"bridge": 1, "signal": 2, "orchestrator": 3, "validator": 4, "risk": 4, "executor": 5, "market": 6}
 
@@ -50,9 +53,14 @@ def write_simulator_keys(plan: MeshPlan) -> None:
 def database_url(plan: MeshPlan) -> str:
     """SQLAlchemy's address of the plan's database, for the supervisor's own steps."""
     db = plan.database
-    password = f":{db['DB_PASSWORD']}" if db.get("DB_PASSWORD") else ""
-    where = f"postgresql+asyncpg://{db['DB_USER']}{password}@/{db['DB_NAME']}"
-    return f"{where}?host={db['DB_HOST']}&port={db.get('DB_PORT', '5432')}"
+    url = URL.create(
+        "postgresql+asyncpg",
+        username=db["DB_USER"],
+        password=db.get("DB_PASSWORD"),
+        database=db["DB_NAME"],
+        query={"host": db["DB_HOST"], "port": db.get("DB_PORT", "5432")},
+    )
+    return url.render_as_string(hide_password=False)
 
 
 def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
@@ -98,6 +106,7 @@ def service_unit(plan: MeshPlan, service: ServiceName, mark: InstanceMark, needs
         ready=grpc_health(f"{LOOPBACK}:{port}"),
         stop_order=_STOP_ORDER.get(service.name, 0),
         ports=ports,
+        start_timeout_seconds=_START_SECONDS,
     )
     return ProcessUnit(spec, plan.home.log_file(service.name), mark)
 

@@ -43,6 +43,4 @@ def read_facts(path: Path) -> CandleFileFacts:
         raise CommandFailed(f"{path} is no Parquet file of candles: {error}", code=ExitCode.USAGE) from None
     if len(granularities) != 1 or granularities[0] not in GRANULARITY_SECONDS or bounds["min"] is None:
         raise CommandFailed(f"{path} must hold candles of one length; it has {granularities}", code=ExitCode.USAGE)
-    return CandleFileFacts(
-        granularities[0], products, bounds["min"].astimezone(UTC), bounds["max"].astimezone(UTC)
-    )
+    return CandleFileFacts(granularities[0], products, bounds["min"].astimezone(UTC), bounds["max"].astimezone(UTC))

@@ -47,7 +47,7 @@ async def examine_model(plan: MeshPlan) -> ModelVerdict:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "svc_signal.check_model",
+        "cli.up.check_model",
         str(plan.model_folder),
         str(plan.keys.model_public),
         str(plan.granularity_seconds),

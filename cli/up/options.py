@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import Instance
-from cli.plan import PAGE_PORT, SIMULATOR_PORT
+from cli.plan import PAGE_PORT, SIMULATOR_PORT, Ports
 from cli.up.candle_file import CandleFileFacts, read_facts
 from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.products import is_product_id, quote_currency
@@ -51,6 +51,7 @@ def resolve(request: UpRequest, stored: Instance | None, environment: Mapping[st
     facts = read_facts(Path(market.removeprefix(REPLAY_PREFIX))) if market.startswith(REPLAY_PREFIX) else None
     granularity = _granularity(stored, facts, environment)
     history = _history(stored, facts, environment)
+    ports = _ports(environment)
     return Instance(
         market=market,
         venue=venue,
@@ -63,7 +64,9 @@ def resolve(request: UpRequest, stored: Instance | None, environment: Mapping[st
         history_bars=history,
         start=stored.start if stored else facts.start_after(history).isoformat() if facts else "",
         own_database=bool(environment.get("DB_HOST")),
-        **_ports(environment),
+        services=ports.of_service,
+        simulator_port=ports.simulator,
+        page_port=ports.page,
     )
 
 
@@ -139,7 +142,9 @@ def _history(stored: Instance | None, facts: CandleFileFacts | None, environment
 
 
 def _profile(asked: str | None, stored: Instance | None, environment: Mapping[str, str], venue: Venue) -> Profile:
-    text = (asked or "").upper() or (stored.profile.value if stored else environment.get("DECISION_PROFILE", "").upper())
+    text = (asked or "").upper() or (
+        stored.profile.value if stored else environment.get("DECISION_PROFILE", "").upper()
+    )
     if not text:
         return Profile.EXERCISE if venue is Venue.SIMULATED else Profile.EVIDENCE
     if text not in Profile.__members__:
@@ -187,7 +192,7 @@ def _speed(asked: float | None, stored: Instance | None, granularity: str, venue
     return asked or (stored.speed if stored else GRANULARITY_SECONDS[granularity] / SECONDS_PER_BAR)
 
 
-def _ports(environment: Mapping[str, str]) -> dict[str, object]:
+def _ports(environment: Mapping[str, str]) -> Ports:
     faults = []
 
     def port(variable: str, default: int) -> int:
@@ -197,11 +202,11 @@ def _ports(environment: Mapping[str, str]) -> dict[str, object]:
             return default
         return int(text) if text else default
 
-    found: dict[str, object] = {
-        "services": {service.name: port(service.port_variable, service.port) for service in SERVICES},
-        "simulator_port": port("SIM_PORT", SIMULATOR_PORT),
-        "page_port": port("MONITOR_PAGE_PORT", PAGE_PORT),
-    }
+    found = Ports(
+        {service.name: port(service.port_variable, service.port) for service in SERVICES},
+        port("SIM_PORT", SIMULATOR_PORT),
+        port("MONITOR_PAGE_PORT", PAGE_PORT),
+    )
     if faults:
         raise refuse("; ".join(faults), "ports are 1 to 65535")
     return found

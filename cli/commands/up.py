@@ -1,0 +1,52 @@
+"""`mesh up`: starts the whole pipeline here, or detached from this shell."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from cli.console import guarded, out
+
+MarketOption = Annotated[
+    str | None, typer.Option(help="simulated, replay:FILE.parquet or coinbase (real public prices)", show_default=False)
+]
+SpeedOption = Annotated[
+    float | None, typer.Option(help="market seconds per second; by default a bar takes 3 s", show_default=False)
+]
+
+
+@guarded
+def up(
+    market: MarketOption = None,
+    speed: SpeedOption = None,
+    profile: Annotated[str | None, typer.Option(help="evidence or exercise", show_default=False)] = None,
+    products: Annotated[str | None, typer.Option(help="such as BTC-USD,ETH-USD", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of the simulated market", show_default=False)] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="return once everything is up")] = False,
+    live: Annotated[bool, typer.Option("--live", help="REAL MONEY; needs EXCHANGE_KEY_FILE and LIVE_CONFIRM")] = False,
+) -> None:
+    """Start the mesh; a second start resumes the books."""
+    from cli.instance_file import mesh_home, read_instance
+    from cli.supervise.detach import Announcer
+    from cli.up import detached
+    from cli.up.options import UpRequest, resolve
+    from cli.up.run import refuse_second_start, run_up
+    from cli.up.summary import summary
+    from cli.up.view import LogView, TerminalView, Views
+
+    home = mesh_home()
+    request = UpRequest(market, speed, profile, products, seed, live)
+    if detached.is_announced():
+        detached.run_announced(home, request)
+        return
+    refuse_second_start(home)
+    resolve(request, read_instance(home), os.environ)
+    home.prepare()
+    with TerminalView() as terminal:
+        if not detach:
+            run_up(home, request, Views(terminal, LogView(home.log_file("supervisor"))), Announcer({}))
+            return
+        found = detached.start(home, terminal)
+    instance = read_instance(home)
+    if instance is not None:
+        out.print(summary(instance, home, found.pid, detached=True))

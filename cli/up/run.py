@@ -1,0 +1,84 @@
+"""Starts an instance and keeps it until told to stop: keys, ports, database, processes, model, and a drain at the end."""
+
+import asyncio
+import os
+
+from cli.console import out
+from cli.exits import CommandFailed, ExitCode
+from cli.instance_file import Instance, read_instance, write_instance
+from cli.plan import MeshPlan
+from cli.stack import DATABASE, units_of
+from cli.supervise.detach import Announcer
+from cli.supervise.home import MeshHome
+from cli.supervise.instance import clear_leftovers, hold_instance, lock_owner
+from cli.supervise.keys import ensure_keys, require_private
+from cli.supervise.ports import require_free
+from cli.supervise.postgres_unit import PostgresUnit
+from cli.supervise.processes import InstanceMark
+from cli.supervise.supervisor import Supervisor, stop_on_signals
+from cli.up.model import ensure_model
+from cli.up.options import UpRequest, resolve
+from cli.up.plan import embedded_postgres, plan_of, port_uses
+from cli.up.summary import summary
+from cli.up.view import View
+from tradekit.states import Venue
+
+
+def refuse_second_start(home: MeshHome) -> None:
+    """Raises CommandFailed with pid and page when the instance is up already."""
+    owner = lock_owner(home)
+    if owner is None:
+        return
+    instance = read_instance(home)
+    where = f", page {instance.page}" if instance else ""
+    message = f"already up: pid {owner.pid}{where} ({home.root})"
+    raise CommandFailed(message, "`mesh status` looks at it, `mesh down` stops it", ExitCode.RUNNING)
+
+
+def run_up(home: MeshHome, request: UpRequest, view: View, announcer: Announcer) -> None:
+    """Everything from the choices to the drain. Raises CommandFailed, StartFailed and what they are made of."""
+    refuse_second_start(home)
+    instance = resolve(request, read_instance(home), os.environ)
+    with hold_instance(home) as run_id:
+        clear_leftovers(home)
+        plan = plan_of(home, instance, ensure_keys(home.keys), {**os.environ})
+        if plan.venue is Venue.LIVE:
+            require_private(plan.live_key)
+        require_free(port_uses(plan))
+        write_instance(home, instance)
+        asyncio.run(_Run(plan, instance, run_id, view, announcer).run())
+
+
+class _Run:
+    """One run of the supervisor."""
+
+    def __init__(self, plan: MeshPlan, instance: Instance, run_id: str, view: View, announcer: Announcer) -> None:
+        self._plan = plan
+        self._instance = instance
+        self._view = view
+        self._announcer = announcer
+        mark = InstanceMark(str(plan.home.root), run_id)
+        database = None if instance.own_database else PostgresUnit(embedded_postgres(plan.home), DATABASE)
+        units = units_of(plan, mark, database, self._make_model)
+        labels = {"market": instance.market, "venue": plan.venue.value, "profile": plan.profile.value}
+        self._supervisor = Supervisor(plan.home, run_id, units, labels=labels, on_event=view.event)
+        view.units([unit.spec.name for unit in units])
+
+    async def run(self) -> None:
+        """Until a signal, or until the start fails."""
+        stop = asyncio.Event()
+        stop_on_signals(stop, self._supervisor)
+        try:
+            await self._supervisor.run(stop, self._on_ready)
+        finally:
+            self._view.settled()
+
+    async def _make_model(self) -> None:
+        trained = await ensure_model(self._plan, self._instance.history_bars, self._view.progress, self._view.say)
+        if trained.get("theta_buy") is not None and float(str(trained["theta_buy"])) >= 1.0:
+            self._view.say("no threshold survives the costs: by the evidence this model says HOLD")
+
+    async def _on_ready(self) -> None:
+        self._view.settled()
+        self._announcer.ready("up")
+        out.print(summary(self._instance, self._plan.home, os.getpid(), detached=False))
