@@ -1,0 +1,256 @@
+"""Renders istio/base/services/: for each of the eight services its ServiceAccount, Deployment and Service.
+
+They differ in little (port, files, one more port), so one template and the table of services keep them alike; a test
+fails when the files are not what this gives. What is written by hand lies beside the folder.
+"""
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "gen" / "python")]
+
+from tradekit.services import EXECUTOR, MARKET, MONITOR, RISK, SERVICES, SIGNAL, ServiceName  # noqa: E402
+
+FOLDER = ROOT / "istio" / "base" / "services"
+CONFIG = ROOT / "istio" / "base" / "config.yaml"
+PAGE_PORT = 8031
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A volume at a path. `source` is its definition as YAML in one line."""
+
+    name: str
+    path: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """A key that its service reads only from a regular file of its own with mode 0600.
+
+    Kubernetes shows a Secret as links to files of root, so an init container copies it into memory.
+    """
+
+    secret_name: str
+    file: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What one service has beyond the others. `startup_seconds` is the time it may take to prove itself."""
+
+    env: tuple[tuple[str, str], ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    private_key: PrivateKey | None = None
+    page: bool = False
+    cpu: str = "100m"
+    memory: str = "192Mi"
+    memory_limit: str = "384Mi"
+    startup_seconds: int = 60
+
+
+def secret(name: str, path: str) -> Mount:
+    """The files of a Secret, readable by the service's own group only."""
+    return Mount(name, path, f"{{secret: {{secretName: {name}, defaultMode: 0440}}}}")
+
+
+EXTRAS = {
+    # Candles are the real exchange's, wherever orders go.
+    MARKET: Extra(env=(("EXCHANGE_HOST", "api.coinbase.com"),), memory="256Mi", memory_limit="512Mi"),
+    EXECUTOR: Extra(
+        env=(
+            ("EXCHANGE_HOST", "api-sandbox.coinbase.com"),
+            ("EXCHANGE_KEY_FILE", "/etc/trading/exchange/key.json"),
+            ("TICKET_PUBLIC_KEY_FILE", "/etc/trading/ticket/public.pem"),
+        ),
+        mounts=(
+            secret("coinbase-api", "/etc/trading/exchange"),
+            secret("ticket-public-key", "/etc/trading/ticket"),
+        ),
+    ),
+    RISK: Extra(
+        env=(("TICKET_SIGNING_KEY_FILE", "/etc/trading/ticket/private.pem"),),
+        private_key=PrivateKey("ticket-signing-key", "private.pem", "/etc/trading/ticket"),
+    ),
+    SIGNAL: Extra(
+        env=(
+            ("MODEL_DIR", "/var/lib/trading/model"),
+            ("MODEL_PUBLIC_KEY_FILE", "/etc/trading/model/public.pem"),
+        ),
+        mounts=(
+            Mount("model", "/var/lib/trading/model", "{persistentVolumeClaim: {claimName: model, readOnly: true}}"),
+            secret("model-public-key", "/etc/trading/model"),
+        ),
+        cpu="500m",
+        memory="512Mi",
+        memory_limit="1Gi",
+        startup_seconds=180,
+    ),
+    MONITOR: Extra(page=True),
+}
+
+TEMPLATE = """\
+# Rendered by tools/istio_base.py; change it there.
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {name}
+automountServiceAccountToken: false
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: {name}
+spec:
+  selector: {{app: {name}}}
+  ports:
+    - {{name: grpc, port: {port}, targetPort: grpc, appProtocol: grpc}}
+{service_ports}\
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {name}
+spec:
+  replicas: 1
+  minReadySeconds: 5
+  strategy:
+    rollingUpdate: {{maxUnavailable: 0, maxSurge: 1}}
+  selector:
+    matchLabels: {{app: {name}}}
+  template:
+    metadata:
+      labels: {{app: {name}, version: v1}}
+      annotations:
+        trading/config-checksum: "{checksum}"
+    spec:
+      serviceAccountName: {name}
+      automountServiceAccountToken: false
+      # A Service called {name} would otherwise put {variable}=tcp://… into every pod, where the port is read.
+      enableServiceLinks: false
+      terminationGracePeriodSeconds: 45
+      securityContext:
+        runAsNonRoot: true
+        runAsUser: 10001
+        runAsGroup: 10001
+        fsGroup: 10001
+        seccompProfile: {{type: RuntimeDefault}}
+{init}\
+      containers:
+        - name: {name}
+          image: trading-mesh
+          command: [python, -m, svc_{name}]
+          ports:
+            - {{name: grpc, containerPort: {port}}}
+            - {{name: http-metrics, containerPort: 9464}}
+{container_ports}\
+          envFrom:
+            - configMapRef: {{name: crypto-trading-config}}
+          env:
+            - name: DB_PASSWORD
+              valueFrom: {{secretKeyRef: {{name: trading-database, key: password}}}}
+{env}\
+          startupProbe:
+            grpc: {{port: {port}, service: ""}}
+            periodSeconds: 2
+            timeoutSeconds: 2
+            failureThreshold: {startup_failures}
+          readinessProbe:
+            grpc: {{port: {port}, service: ""}}
+            periodSeconds: 5
+            timeoutSeconds: 2
+            failureThreshold: 2
+          livenessProbe:
+            grpc: {{port: {port}, service: live}}
+            periodSeconds: 10
+            timeoutSeconds: 5
+            failureThreshold: 6
+          resources:
+            requests: {{cpu: {cpu}, memory: {memory}}}
+            limits: {{memory: {memory_limit}}}
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities: {{drop: [ALL]}}
+          volumeMounts:
+            - {{name: tmp, mountPath: /tmp}}
+{mounts}\
+      volumes:
+        - {{name: tmp, emptyDir: {{sizeLimit: 64Mi}}}}
+{volumes}\
+"""
+
+
+INIT_TEMPLATE = """\
+      initContainers:
+        # The key must be a file of its reader alone; a mounted Secret is a link to a file of root.
+        - name: own-key
+          image: trading-mesh
+          command: [install, -m, "0600", /secret/{file}, {folder}/{file}]
+          resources:
+            requests: {{cpu: 10m, memory: 16Mi}}
+            limits: {{memory: 64Mi}}
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities: {{drop: [ALL]}}
+          volumeMounts:
+            - {{name: {secret_name}, mountPath: /secret, readOnly: true}}
+            - {{name: own-key, mountPath: {folder}}}
+"""
+
+
+def render(service: ServiceName, checksum: str) -> str:
+    """The manifests of one service."""
+    extra = EXTRAS.get(service, Extra())
+    page_service = f"    - {{name: http-page, port: {PAGE_PORT}, targetPort: http-page, appProtocol: http}}\n"
+    page_container = f"            - {{name: http-page, containerPort: {PAGE_PORT}}}\n"
+    key = extra.private_key
+    mounts = [*extra.mounts]
+    volumes = [*extra.mounts]
+    init = ""
+    if key is not None:
+        init = INIT_TEMPLATE.format(secret_name=key.secret_name, file=key.file, folder=key.folder)
+        own = Mount("own-key", key.folder, "{emptyDir: {medium: Memory, sizeLimit: 1Mi}}")
+        mounts.append(own)
+        volumes += [own, secret(key.secret_name, "/secret")]
+    mount_lines = [f"            - {{name: {m.name}, mountPath: {m.path}, readOnly: true}}\n" for m in mounts]
+    return TEMPLATE.format(
+        name=service.name,
+        port=service.port,
+        variable=service.port_variable,
+        checksum=checksum,
+        service_ports=page_service if extra.page else "",
+        container_ports=page_container if extra.page else "",
+        env="".join(f"            - {{name: {name}, value: {value}}}\n" for name, value in extra.env),
+        startup_failures=extra.startup_seconds // 2,
+        cpu=extra.cpu,
+        memory=extra.memory,
+        memory_limit=extra.memory_limit,
+        init=init,
+        mounts="".join(mount_lines),
+        volumes="".join(f"        - {{name: {m.name}, {m.source[1:]}\n" for m in volumes),
+    )
+
+
+def rendered() -> dict[str, str]:
+    """File name and text of every service's manifests."""
+    # A changed ConfigMap restarts nothing by itself; its checksum in the template does.
+    checksum = hashlib.sha256(CONFIG.read_bytes()).hexdigest()[:16]
+    return {f"{service.name}.yaml": render(service, checksum) for service in SERVICES}
+
+
+def main() -> None:
+    """Writes the files."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in rendered().items():
+        (FOLDER / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()
