@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, Text, cast, func, literal, select
+from sqlalchemy import ColumnElement, Table, Text, cast, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.books import fills, orders
@@ -94,7 +94,8 @@ def _counts(
         query = query.join(
             trade_recommendations, trade_recommendations.c.recommendation_id == table.c.recommendation_id
         ).where(trade_recommendations.c.as_of >= from_time)
-    return query.group_by("outcome", "reason").order_by("outcome", "reason")
+    # By position: a name would mean the table's own column where it has one, as llm_validation has `outcome`.
+    return query.group_by(text("1, 2")).order_by(text("1, 2"))
 
 
 async def _count_open(connection: AsyncConnection, response: pb.GetPipelineResponse, market: datetime | None) -> None:
