@@ -16,7 +16,16 @@ from schema.recommendation_rows import recommendation_of_row
 from svc_orchestrator import store
 from svc_orchestrator.settings import OrchestratorSettings
 from svc_orchestrator.stages import Stages
-from svc_orchestrator.steps import Approved, AssessAgain, Delay, End, OrderSeen, after_error, after_order
+from svc_orchestrator.steps import (
+    Approved,
+    AssessAgain,
+    Delay,
+    End,
+    OrderSeen,
+    after_error,
+    after_order,
+    backoff_seconds,
+)
 from tradekit.reasons import Reason
 from tradekit.recommendation import Recommendation
 from tradekit.states import LifeClock, RecommendationState, Side
@@ -79,13 +88,10 @@ class Leader:
             resumed = await self._resume(item)
             if resumed is not None:
                 return resumed
-        elif item.is_entry:
-            if await self._life_is_over(item, timedelta(0)):
-                return End(RecommendationState.EXPIRED, "orchestrator", (self._expired(item),))
-            if item.state is RecommendationState.PROPOSED and await self._over_budget(item):
-                return None
-        if item.state is RecommendationState.PROPOSED:
-            await self._change(item, RecommendationState.IN_REVIEW, "orchestrator", ())
+        elif item.is_entry and await self._life_is_over(item, timedelta(0)):
+            return End(RecommendationState.EXPIRED, "orchestrator", (self._expired(item),))
+        if item.state is RecommendationState.PROPOSED and not await self._begin(item):
+            return None
         if item.is_entry and item.state is RecommendationState.IN_REVIEW:
             reviewed = await self._reviewed(item)
             if reviewed is not None:
@@ -119,7 +125,11 @@ class Leader:
                     continue
                 return outcome
             return self._seen(item, order)
-        return Delay(1.0, why)
+        return self._again(item, why)
+
+    def _again(self, item: Item, why: Reason) -> Delay:
+        """The reservation is lost each time; one that goes on being lost is asked for more and more slowly."""
+        return Delay(max(1.0, backoff_seconds(item.delays)), why)
 
     def _seen(self, item: Item, order: OrderSeen) -> End | Delay:
         item.order_id = order.order_id
@@ -139,7 +149,7 @@ class Leader:
 
     def _failed(self, error: MeshError, stage: str, item: Item) -> End | Delay:
         outcome = after_error(error, stage, item.recommendation.side, item.delays)
-        return Delay(1.0, outcome.why) if isinstance(outcome, AssessAgain) else outcome
+        return self._again(item, outcome.why) if isinstance(outcome, AssessAgain) else outcome
 
     async def _life_is_over(self, item: Item, grace: timedelta) -> bool:
         recommendation = item.recommendation
@@ -153,18 +163,23 @@ class Leader:
         unit = "market_time" if item.recommendation.life_clock is LifeClock.MARKET else "machine_time"
         return Reason("LIFE_OVER", item.recommendation.expire_time.isoformat(), "", unit, "request")
 
-    async def _over_budget(self, item: Item) -> bool:
-        """True if this bar's reviews are used up; the item then waits for the next bar, and may expire there."""
+    async def _begin(self, item: Item) -> bool:
+        """Takes the item into review. False if this bar's reviews are used up: it waits for the market's next bar.
+
+        Counting and beginning are one transaction under a lock, so that leaders beside each other keep to the budget.
+        """
         budget = self._settings.review_budget_per_bar
-        if budget is None:
-            return False
-        as_of = item.recommendation.as_of
         async with self._kit.engine.begin() as connection:
-            if await store.reviews_begun(connection, as_of) < budget:
-                return False
-            next_bar = as_of + timedelta(seconds=self._settings.granularity_seconds)
-            await store.put_back(connection, self._owner, item.id, 0, next_bar)
-        self._kit.log.info("review_budget_used", recommendation_id=str(item.id), budget=budget)
+            if item.is_entry and budget is not None:
+                await store.lock_reviews(connection)
+                bar = await self._event_time(connection, item)
+                if await store.reviews_begun(connection, bar) >= budget:
+                    next_bar = bar + timedelta(seconds=self._settings.granularity_seconds)
+                    await store.put_back(connection, self._owner, item.id, 0, next_bar)
+                    self._kit.log.info("review_budget_used", recommendation_id=str(item.id), budget=budget)
+                    return False
+            await self._write(connection, item, RecommendationState.IN_REVIEW, "orchestrator", ())
+        self._changed(item, RecommendationState.IN_REVIEW, "orchestrator", ())
         return True
 
     async def _change(
@@ -175,22 +190,36 @@ class Leader:
         reasons: tuple[Reason, ...],
         approved: Approved | None = None,
     ) -> None:
-        """Writes a change of state. Raises LeaseLost if the item is no longer ours."""
+        """A change of state in a transaction of its own. Raises LeaseLost if the item is no longer ours."""
         async with self._kit.engine.begin() as connection:
-            changed = await store.change_state(
-                connection,
-                self._owner,
-                item.id,
-                item.state,
-                to_state,
-                decided_by,
-                reasons,
-                await self._event_time(connection, item),
-                approved.size if approved else None,
-                item.order_id,
-            )
+            await self._write(connection, item, to_state, decided_by, reasons, approved)
+        self._changed(item, to_state, decided_by, reasons)
+
+    async def _write(
+        self,
+        connection: AsyncConnection,
+        item: Item,
+        to_state: RecommendationState,
+        decided_by: str,
+        reasons: tuple[Reason, ...],
+        approved: Approved | None = None,
+    ) -> None:
+        changed = await store.change_state(
+            connection,
+            self._owner,
+            item.id,
+            item.state,
+            to_state,
+            decided_by,
+            reasons,
+            await self._event_time(connection, item),
+            approved.size if approved else None,
+            item.order_id,
+        )
         if not changed:
             raise LeaseLost
+
+    def _changed(self, item: Item, to_state: RecommendationState, decided_by: str, reasons: tuple[Reason, ...]) -> None:
         self._kit.log.info(
             "recommendation",
             recommendation_id=str(item.id),

@@ -3,16 +3,14 @@
 import os
 import secrets
 from collections.abc import AsyncIterator
-from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import RowMapping, select
 
 from meshkit import watch
-from meshkit.errors import NotFound
+from meshkit.errors import InvalidRequest, NotFound, Violation
 from meshkit.fields import Fields
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
@@ -53,6 +51,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         )
         fields.done()
         async with self._kit.engine.connect() as connection:
+            # One snapshot, so that the counts of the stages fit each other.
+            await connection.execution_options(isolation_level="REPEATABLE READ")
             return await read_funnel(connection, from_time)
 
     async def ExplainRecommendation(
@@ -74,7 +74,11 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.WatchDecisionsRequest, context: Any
     ) -> AsyncIterator[pb.WatchDecisionsResponse]:
         """Changes of state after a sequence, then new ones, with the orchestrator's watermark."""
-        after = request.after_sequence if request.HasField("after_sequence") else await self._head()
+        head = await self._head()
+        after = request.after_sequence if request.HasField("after_sequence") else head
+        if after > head:
+            why = f"is {after}; the newest is {head}, so it was not given by these books"
+            raise InvalidRequest([Violation("after_sequence", "INVALID_POSITION", why)])
         async with self._kit.notifications.subscribe(streams.DECISIONS) as wakeup:
             events = watch.follow(
                 self._events,
@@ -113,7 +117,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
 
     async def _head(self) -> int:
         async with self._kit.engine.connect() as connection:
-            return (await connection.execute(select(func.max(recommendation_events.c.sequence)))).scalar_one() or 0
+            return await store.head_sequence(connection)
 
     async def _mark(self) -> streams.StageMark | None:
         async with self._kit.engine.connect() as connection:
@@ -141,10 +145,6 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
     stages = open_stages(settings, kit)
     workers = Workers(settings, kit, Leader(settings, kit, stages, owner), owner)
 
-    async def database_answers() -> None:
-        async with kit.engine.connect() as connection:
-            await _touch(connection)
-
     return ServiceSpec(
         servicers=[
             Registration(
@@ -163,14 +163,10 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
             ),
             Task("renew-leases", workers.renew_leases),
         ],
-        ready=[Check("database", database_answers)],
+        ready=[Check("database", kit.check_database)],
         entries=[
             Check("validator", stages.validations.check),
             Check("risk", stages.assessments.check),
         ],
         on_stop=workers.release,
     )
-
-
-async def _touch(connection: AsyncConnection) -> datetime:
-    return await store.machine_time(connection)

@@ -1,14 +1,17 @@
-"""The three stages as the orchestrator asks them: two work streams and one unary call, each answer parsed once."""
+"""The three stages as the orchestrator asks them: two work streams and one unary call, each answer parsed once.
 
-from collections.abc import Sequence
+An answer that is incomplete, about another item, or beyond what was asked approves nothing: it is an error of its stage.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import grpc
 
-from meshkit.errors import MeshError, NotFound, Violation, from_rpc_error, rebuild
+from meshkit.errors import MeshError, Unavailable, Violation, from_rpc_error, rebuild
 from meshkit.kit import Kit
 from meshkit.stream import AskFrames, ItemStream
 from svc_orchestrator.settings import OrchestratorSettings
@@ -24,6 +27,7 @@ from trading.risk.v1 import risk_service_pb2_grpc as risk_grpc
 from trading.validator.v1 import validator_service_pb2 as validator_pb
 from trading.validator.v1 import validator_service_pb2_grpc as validator_grpc
 
+T = TypeVar("T")
 CLIENT = "orchestrator"
 
 
@@ -51,7 +55,7 @@ class Stages:
             request_id=request_id, recommendation=wire.recommendation_message(recommendation)
         )
         frame = await self.validations.ask(request_id, validator_pb.StreamValidationsRequest(item=item), self.deadline)
-        return _review(frame.answer.validation)
+        return _understood("validator", lambda: _review(frame.answer.validation, recommendation))
 
     async def assess(self, recommendation: Recommendation) -> Approved | End:
         """The risk engine's decision. Raises MeshError."""
@@ -60,10 +64,7 @@ class Stages:
             request_id=request_id, recommendation=wire.recommendation_message(recommendation)
         )
         frame = await self.assessments.ask(request_id, risk_pb.StreamAssessmentsRequest(item=item), self.deadline)
-        assessment = frame.answer.assessment
-        decision = RiskDecision(risk_pb.Decision.Name(assessment.decision).removeprefix("DECISION_"))
-        size = Decimal(assessment.adjusted_size.value or "0")
-        return after_assessment(decision, size, assessment.ticket, wire.reasons_of(assessment.reasons))
+        return _understood("risk", lambda: _assessment(frame.answer.assessment, recommendation))
 
     async def execute(self, recommendation: Recommendation, approved: Approved) -> OrderSeen:
         """Asks for the order; the same ids give the same order. Raises MeshError."""
@@ -77,7 +78,7 @@ class Stages:
             response = await self.executor.ExecuteRecommendation(request, timeout=20.0)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
-        return _order(response.order)
+        return _understood("executor", lambda: _order(response.order, recommendation.recommendation_id))
 
     async def find_order(self, recommendation_id: UUID) -> OrderSeen | None:
         """The order of a recommendation, None if the executor has none. Raises MeshError."""
@@ -89,7 +90,7 @@ class Stages:
             if found.reason == "NOT_FOUND":
                 return None
             raise found from error
-        return _order(response.order)
+        return _understood("executor", lambda: _order(response.order, recommendation_id))
 
 
 def open_stages(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Stages:
@@ -155,7 +156,21 @@ def _traced(frame: Any, traceparent: str) -> Any:
     return frame
 
 
-def _review(validation: validator_pb.Validation) -> Proceed | End:
+def _understood(stage: str, parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except (ValueError, ArithmeticError) as error:
+        text = f"{stage} gave an answer that cannot be used: {error}"
+        raise Unavailable("DEPENDENCY_UNAVAILABLE", text) from error
+
+
+def _about(answered: str, asked: UUID) -> None:
+    if answered != str(asked):
+        raise ValueError(f"it is about {answered or 'nothing'}, asked was {asked}")
+
+
+def _review(validation: validator_pb.Validation, recommendation: Recommendation) -> Proceed | End:
+    _about(validation.recommendation_id, recommendation.recommendation_id)
     verdict = ReviewVerdict(validator_pb.Verdict.Name(validation.verdict).removeprefix("VERDICT_"))
     enforced: Sequence[validator_pb.Review] = [review for review in validation.reviews if review.enforced]
     names = [validator_pb.ReviewOutcome.Name(r.outcome).removeprefix("REVIEW_OUTCOME_") for r in enforced]
@@ -163,9 +178,17 @@ def _review(validation: validator_pb.Validation) -> Proceed | End:
     return after_validation(verdict, validation.decided_by, ReviewOutcome.EXPIRED.value in names, reasons)
 
 
-def _order(message: executor_pb.Order) -> OrderSeen:
-    if not message.order_id:
-        raise NotFound("order", "of the answer")
+def _assessment(assessment: risk_pb.Assessment, recommendation: Recommendation) -> Approved | End:
+    _about(assessment.recommendation_id, recommendation.recommendation_id)
+    decision = RiskDecision(risk_pb.Decision.Name(assessment.decision).removeprefix("DECISION_"))
+    size = Decimal(assessment.adjusted_size.value or "0")
+    if decision is not RiskDecision.REJECT and not (assessment.ticket and 0 < size <= recommendation.size):
+        raise ValueError(f"{decision.value} of {size} with {'a' if assessment.ticket else 'no'} ticket")
+    return after_assessment(decision, size, assessment.ticket, wire.reasons_of(assessment.reasons))
+
+
+def _order(message: executor_pb.Order, recommendation_id: UUID) -> OrderSeen:
+    _about(message.recommendation_id, recommendation_id)
     return OrderSeen(
         order_id=UUID(message.order_id),
         state=OrderState(executor_pb.OrderState.Name(message.state).removeprefix("ORDER_STATE_")),

@@ -14,8 +14,12 @@ from tradekit.states import OrderState, RecommendationState, ReviewVerdict, Risk
 # Wait before a stage is asked again, where the stage gave none. Doubles per delay up to the longest.
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 5.0
-# Errors that say the request itself is wrong: asking again cannot help.
-_FINAL_ERRORS = frozenset({"INVALID_REQUEST", "REQUEST_ID_REUSED", "CALLER_NOT_ALLOWED", "UNKNOWN_METHOD"})
+# No stage may have an item wait longer than this, whatever it asks for.
+LONGEST_WAIT_SECONDS = 30.0
+# The request itself is wrong, or there is nothing to sell: asking again cannot help on either side.
+_NEVER = frozenset({"INVALID_REQUEST", "NOT_HELD"})
+# What a person or a newer version mends. It closes an entry; an exit waits for it.
+_NOT_NOW = frozenset({"CALLER_NOT_ALLOWED", "UNKNOWN_METHOD"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +104,20 @@ def after_order(order: OrderSeen, delays: int) -> End | Delay:
 def after_error(error: MeshError, stage: str, side: Side, delays: int) -> End | Delay | AssessAgain:
     """An error of a stage. Entries fail closed, exits stay open: only what can never succeed ends an exit."""
     reason = Reason(error.reason, observed=error.message[:200], scope=f"service:{stage}")
-    if error.reason in _FINAL_ERRORS:
+    if error.reason in _NEVER:
         return End(RecommendationState.REJECTED, stage, (reason,))
     if error.reason == "EXPIRED" and side is Side.BUY:
         return End(RecommendationState.EXPIRED, stage, (reason,))
     if error.reason == "TRADING_HALTED":
         return End(RecommendationState.REJECTED, stage, (Reason("KILL_SWITCH", scope="account"),))
-    if error.reason == "NOT_HELD":
+    if stage == "executor":
+        # An earlier call may have made the order, and REQUEST_ID_REUSED proves one: these never end an item here.
+        if error.reason in ("RESERVATION_LOST", "TICKET_REFUSED"):
+            return AssessAgain(reason)
+    elif error.reason == "REQUEST_ID_REUSED" or (side is Side.BUY and error.reason in _NOT_NOW):
         return End(RecommendationState.REJECTED, stage, (reason,))
-    if stage == "executor" and error.reason in ("RESERVATION_LOST", "TICKET_REFUSED"):
-        return AssessAgain(reason)
-    return Delay(max(error.retry_after or 0.0, backoff_seconds(delays)), reason)
+    asked = min(error.retry_after or 0.0, LONGEST_WAIT_SECONDS)
+    return Delay(max(asked, backoff_seconds(delays)), reason)
 
 
 def backoff_seconds(delays: int) -> float:

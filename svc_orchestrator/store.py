@@ -21,6 +21,7 @@ from tradekit.states import RECOMMENDATION_TERMINAL, LifeClock, RecommendationSt
 _T = trade_recommendations
 _TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
 _OPEN = [state.value for state in RecommendationState if state not in RECOMMENDATION_TERMINAL]
+_REVIEWS_LOCK = 7_406_023
 _EXIT_FIRST = case((_T.c.side == Side.SELL.value, 0), else_=1)
 
 
@@ -55,14 +56,18 @@ async def claim(
     side: Side | None,
     market_time: datetime | None,
     lockstep: bool,
+    led: Sequence[UUID],
 ) -> list[RowMapping]:
-    """Claims up to `limit` open rows nobody holds, in working order. `side` None claims both, exits first."""
+    """Claims up to `limit` open rows nobody holds, in working order. `side` None claims both, exits first.
+
+    `led` is what the claimer still works on: after an outage longer than a lease those look free, and are not.
+    """
     order = (
         (_T.c.as_of, _EXIT_FIRST, _T.c.priority.desc(), _T.c.product_id)
         if lockstep
         else (_EXIT_FIRST, _T.c.priority.desc(), _T.c.as_of, _T.c.product_id)
     )
-    conditions = [_claimable(market_time)]
+    conditions = [_claimable(market_time), _T.c.recommendation_id.not_in(led)]
     if lockstep:
         # A delayed item keeps its place: no other overtakes it, so the order of decisions is the same in every run.
         head = select(_T.c.recommendation_id).where(_T.c.state.in_(_OPEN), _market_reached(market_time))
@@ -191,10 +196,20 @@ async def stage_as_of(connection: AsyncConnection, stage: str) -> datetime | Non
     return (await connection.execute(query)).scalar_one_or_none()
 
 
+async def head_sequence(connection: AsyncConnection) -> int:
+    """Sequence of the newest decision, 0 if there is none."""
+    return (await connection.execute(select(func.max(recommendation_events.c.sequence)))).scalar_one() or 0
+
+
 async def machine_time(connection: AsyncConnection) -> datetime:
     """The database's clock."""
     now: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
     return now
+
+
+async def lock_reviews(connection: AsyncConnection) -> None:
+    """Until commit nobody else counts reviews or begins one under a budget."""
+    await connection.execute(select(func.pg_advisory_xact_lock(_REVIEWS_LOCK)))
 
 
 async def reviews_begun(connection: AsyncConnection, as_of: datetime) -> int:
@@ -223,5 +238,4 @@ async def advance_own_watermark(connection: AsyncConnection, granularity: int) -
     if oldest is not None and oldest <= bridge:
         mark = datetime.fromtimestamp(oldest.timestamp() - granularity, oldest.tzinfo)
     if own is None or mark > own:
-        head = (await connection.execute(select(func.max(recommendation_events.c.sequence)))).scalar_one() or 0
-        await streams.advance_watermark(connection, "orchestrator", mark, head)
+        await streams.advance_watermark(connection, "orchestrator", mark, await head_sequence(connection))

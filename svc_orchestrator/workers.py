@@ -4,13 +4,14 @@ Woken by notifications; a poll of one second is the safety net and serves delays
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import RowMapping
 
-from meshkit.errors import MeshError
+from meshkit import database
 from meshkit.kit import Kit
 from schema import streams
 from svc_orchestrator import store
@@ -19,6 +20,8 @@ from svc_orchestrator.settings import OrchestratorSettings
 from tradekit.states import Side
 
 POLL_SECONDS = 1.0
+# A defect met while leading one item must not stop the others; the item is tried again at this pace.
+DEFECT_DELAY_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -68,7 +71,7 @@ class Workers:
         room = pool.size - len(pool.led)
         if room <= 0 or self._kit.draining.is_set():
             return []
-        try:
+        with self._outages("claim", pool=pool.name):
             async with self._kit.engine.begin() as connection:
                 market = await store.stage_as_of(connection, "market")
                 return await store.claim(
@@ -79,19 +82,36 @@ class Workers:
                     pool.side,
                     market,
                     self._settings.lockstep,
+                    list(pool.led),
                 )
-        except MeshError as error:
-            self._kit.log.warning("claim_failed", pool=pool.name, reason=error.reason)
-            return []
+        return []
+
+    @contextmanager
+    def _outages(self, what: str, **facts: str) -> Iterator[None]:
+        """Leaves the work inside at a database outage, a pool without a free connection too; the rows stay as they are.
+
+        Raised from here it would take down the tasks beside it, and they would leave their leases behind.
+        """
+        try:
+            yield
+        except Exception as error:
+            outage = database.as_unavailable(error)
+            if outage is None:
+                raise
+            self._kit.log.warning("outage", work=what, reason=outage.reason, **facts)
 
     async def _lead(self, pool: Pool, row: RowMapping) -> None:
         item = row["recommendation_id"]
         try:
-            await self._leader.lead(row)
-            await self._mark()
-        except MeshError as error:
-            # The database went away under it; the lease runs out and the rows say where it stood.
-            self._kit.log.warning("leading_failed", recommendation_id=str(item), reason=error.reason)
+            # After an outage the lease runs out, and the rows say where the item stood.
+            with self._outages("lead", recommendation_id=str(item)):
+                await self._leader.lead(row)
+                await self._mark()
+        except Exception as error:
+            self._kit.log.error("leading_failed", recommendation_id=str(item), exc_info=error)
+            with self._outages("put_back", recommendation_id=str(item)):
+                async with self._kit.engine.begin() as connection:
+                    await store.put_back(connection, self._owner, item, DEFECT_DELAY_SECONDS)
         finally:
             del pool.led[item]
             pool.news.set()
@@ -101,19 +121,18 @@ class Workers:
         while True:
             await asyncio.sleep(self._settings.lease_seconds / 3)
             for pool in self.pools:
-                held = list(pool.led)
-                if not held:
-                    continue
-                try:
-                    async with self._kit.engine.begin() as connection:
-                        kept = await store.renew(connection, self._owner, held, self._settings.lease_seconds)
-                except MeshError as error:
-                    self._kit.log.warning("renew_failed", reason=error.reason)
-                    continue
-                for lost in set(held) - kept:
-                    task = pool.led.get(lost)
-                    if task is not None and not task.done():
-                        self._kit.log.info("lease_not_renewed", recommendation_id=str(lost))
+                if pool.led:
+                    with self._outages("renew", pool=pool.name):
+                        await self._renew(pool)
+
+    async def _renew(self, pool: Pool) -> None:
+        held = dict(pool.led)
+        async with self._kit.engine.begin() as connection:
+            kept = await store.renew(connection, self._owner, list(held), self._settings.lease_seconds)
+        for item, task in held.items():
+            # The same id may have come back meanwhile under a new lease and a new task; that one goes on.
+            if item not in kept and pool.led.get(item) is task and task.cancel():
+                self._kit.log.info("lease_not_renewed", recommendation_id=str(item))
 
     async def listen(self, channel: str) -> None:
         """Wakes the pools at every notification of a channel."""
@@ -121,10 +140,8 @@ class Workers:
             while True:
                 if not await wakeup.wait(60.0):
                     continue
-                try:
+                with self._outages("news", channel=channel):
                     await self._on_news(channel)
-                except MeshError as error:
-                    self._kit.log.warning("news_failed", channel=channel, reason=error.reason)
                 for pool in self.pools:
                     pool.news.set()
 
@@ -141,6 +158,6 @@ class Workers:
 
     async def release(self) -> None:
         """Gives back what is still claimed when the process goes away."""
-        with suppress(MeshError):
+        with self._outages("release"):
             async with self._kit.engine.begin() as connection:
                 await store.release_all(connection, self._owner)
