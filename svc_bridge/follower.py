@@ -14,7 +14,7 @@ import grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.backoff import Backoff
-from meshkit.errors import MeshError, from_rpc_error
+from meshkit.errors import MeshError, Unavailable, from_rpc_error
 from meshkit.kit import Kit
 from schema import streams
 from schema.recommendation_rows import evidence_to_json
@@ -72,14 +72,15 @@ class SignalFollower:
                 if frame is grpc.aio.EOF:
                     return
                 self.following = True
-                backoff.reset()
                 kind = frame.WhichOneof("frame")
                 if kind == "batch":
-                    await self._kit.critical(self.take([signal_of(signal) for signal in frame.batch.signals]))
+                    await self._kit.critical(self.take(_signals_of(frame.batch)))
                 elif kind == "watermark":
                     await self._mark(wire.time_of(frame.watermark.as_of))
                 elif kind == "draining":
                     return
+                # Only what was written down is progress; a frame that cannot be taken must not come back at once.
+                backoff.reset()
         finally:
             call.cancel()
 
@@ -141,6 +142,15 @@ class SignalFollower:
             "priority": proposal.priority,
             "evidence": evidence_to_json(signal.evidence),
         }
+
+
+def _signals_of(batch: signal_pb.SignalBatch) -> list[SignalSeen]:
+    """The batch's signals. One that cannot be understood stops the stream, not the service: operators still sell."""
+    try:
+        return [signal_of(signal) for signal in batch.signals]
+    except (ValueError, ArithmeticError) as error:
+        text = f"a signal that cannot be understood: {type(error).__name__}: {error}"
+        raise Unavailable("DEPENDENCY_UNAVAILABLE", text) from error
 
 
 def _outcome_row(signal: SignalSeen, outcome: Proposal | Skip) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from tradekit.decimals import ZERO, plain
+from tradekit.products import floor_to
 from tradekit.reasons import Reason
 from tradekit.recommendation import Evidence
 from tradekit.states import Profile, Side, SignalSide
@@ -104,7 +105,7 @@ def _entry(signal: SignalSeen, books: ProductBooks, newest_as_of: datetime, rule
 
 def sellable(held: Decimal, base_increment: Decimal | None) -> Decimal:
     """The part of a holding that is on the product's grid; all of it where the grid is not known."""
-    return held - held % base_increment if base_increment else held
+    return floor_to(held, base_increment) if base_increment else held
 
 
 def bars_between(earlier: datetime, later: datetime, granularity: int) -> int:

@@ -2,25 +2,24 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit import paging, watch
+from meshkit import watch
+from meshkit.background import outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, RequestIdReused, Unavailable, Violation
 from meshkit.kit import Kit
-from meshkit.serve import Check, Registration, ServiceSpec, Task
+from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
 from schema.recommendation_rows import record_of_row
 from svc_bridge import store
 from svc_bridge.follower import SignalFollower
 from svc_bridge.proposal import sellable
 from svc_bridge.settings import BridgeSettings
-from svc_bridge.wire import OperatorIdea, parse_create, parse_get, parse_list
+from svc_bridge.wire import OperatorIdea, page_token, parse_create, parse_get, parse_list
 from tradekit import ids, services, wire
 from tradekit.states import LifeClock, Origin, Side
 from trading.bridge.v1 import bridge_service_pb2 as pb
@@ -121,31 +120,26 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     ) -> pb.ListRecommendationsResponse:
         """A page, newest first."""
         wanted = parse_list(request)
-        before = None
-        if wanted.page.position:
-            before = (
-                datetime.fromisoformat(str(wanted.page.position["at"])),
-                UUID(str(wanted.page.position["id"])),
-            )
+        size = wanted.page_size
         async with self._kit.engine.connect() as connection:
             rows = await store.list_recommendations(
-                connection, wanted.product_id, wanted.state, before, wanted.page.size + 1
+                connection, wanted.product_id, wanted.state, wanted.before, size + 1
             )
         token = ""
-        if len(rows) > wanted.page.size:
-            rows = rows[: wanted.page.size]
-            last = rows[-1]
-            token = paging.encode(
-                {"at": last["created_at"].isoformat(), "id": str(last["recommendation_id"])},
-                scope=f"{request.product_id}|{request.state}",
-            )
+        if len(rows) > size:
+            rows = rows[:size]
+            token = page_token(request, rows[-1]["created_at"], rows[-1]["recommendation_id"])
         return pb.ListRecommendationsResponse(records=[record_of_row(row) for row in rows], next_page_token=token)
 
     async def WatchRecommendations(
         self, request: pb.WatchRecommendationsRequest, context: Any
     ) -> AsyncIterator[pb.WatchRecommendationsResponse]:
         """Changes after a sequence, then new ones, with the bridge's watermark."""
-        after = request.after_sequence if request.HasField("after_sequence") else await self._head()
+        head = await self._head()
+        after = request.after_sequence if request.HasField("after_sequence") else head
+        if after > head:
+            why = f"is {after}; the newest is {head}, so it was not given by these books"
+            raise InvalidRequest([Violation("after_sequence", "INVALID_POSITION", why)])
         async with self._kit.notifications.subscribe(streams.RECOMMENDATIONS) as wakeup:
             events = watch.follow(
                 self._changed,
@@ -187,10 +181,6 @@ def build(settings: BridgeSettings, kit: Kit[BridgeSettings]) -> ServiceSpec:
     """The bridge as meshkit runs it."""
     follower = SignalFollower(settings, kit)
 
-    async def database_answers() -> None:
-        async with kit.engine.connect() as connection:
-            await store.stage_as_of(connection, "bridge")
-
     async def signals_followed() -> None:
         if not follower.following:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", "the signal stream is not open")
@@ -201,7 +191,7 @@ def build(settings: BridgeSettings, kit: Kit[BridgeSettings]) -> ServiceSpec:
                 pb_grpc.add_BridgeServiceServicer_to_server, BridgeServicer(settings, kit), services.BRIDGE.full_name
             )
         ],
-        background=[Task("follow-signals", follower.run)],
-        ready=[Check("database", database_answers)],
+        background=[outlive_outages("follow-signals", follower.run, kit)],
+        ready=[Check("database", kit.check_database)],
         entries=[Check("signals", signals_followed)],
     )

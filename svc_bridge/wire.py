@@ -1,10 +1,13 @@
 """Messages ⇄ domain types of the bridge."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from meshkit.fields import Fields, Page
+from meshkit import paging
+from meshkit.fields import Fields
 from svc_bridge.proposal import SignalSeen
 from tradekit import wire
 from tradekit.recommendation import Evidence
@@ -30,11 +33,12 @@ class OperatorIdea:
 
 @dataclass(frozen=True, slots=True)
 class RecommendationFilter:
-    """A parsed ListRecommendationsRequest."""
+    """A parsed ListRecommendationsRequest; `before` is creation time and id of the last row shown."""
 
     product_id: str | None
     state: RecommendationState | None
-    page: Page
+    page_size: int
+    before: tuple[datetime, UUID] | None
 
 
 def parse_create(message: pb.CreateRecommendationRequest) -> OperatorIdea:
@@ -75,11 +79,28 @@ def parse_list(message: pb.ListRecommendationsRequest) -> RecommendationFilter:
             "RECOMMENDATION_STATE",
             RecommendationState,
         )
-    page = fields.page(
-        message.page_size, message.page_token, default=100, maximum=1000, scope=f"{message.product_id}|{message.state}"
-    )
+    page = fields.page(message.page_size, message.page_token, default=100, maximum=1000, scope=_scope(message))
+    before = fields.parse("page_token", page.position, _position, None, "INVALID_POSITION") if page.position else None
     fields.done()
-    return RecommendationFilter(product, state, page)
+    return RecommendationFilter(product, state, page.size, before)
+
+
+def page_token(message: pb.ListRecommendationsRequest, created_at: datetime, recommendation_id: UUID) -> str:
+    """Token of the page after a row."""
+    return paging.encode({"at": created_at.isoformat(), "id": str(recommendation_id)}, _scope(message))
+
+
+def _scope(message: pb.ListRecommendationsRequest) -> str:
+    return f"recommendations|{message.product_id}|{message.state}"
+
+
+def _position(position: Mapping[str, str | int]) -> tuple[datetime, UUID]:
+    if position.keys() != {"at", "id"}:
+        raise ValueError("page token has another form")
+    at = datetime.fromisoformat(str(position["at"]))
+    if at.tzinfo is None:
+        raise ValueError("page token holds a time without its zone")
+    return at, UUID(str(position["id"]))
 
 
 def signal_of(message: signal_pb.Signal) -> SignalSeen:
