@@ -23,6 +23,7 @@ from svc_signal.candle_window import CandleWindow
 from svc_signal.decision import Profile as DecisionProfile
 from svc_signal.decision import SignalReason
 from svc_signal.features.definition import feature_set_hash
+from svc_signal.loading import LoadedModel
 from svc_signal.modelkeeper import ModelKeeper
 from svc_signal.serving import first_needed_bar
 from svc_signal.settings import SignalSettings
@@ -83,12 +84,13 @@ class Decider:
                 if frame is grpc.aio.EOF:
                     return
                 self.following = True
-                backoff.reset()
                 kind = frame.WhichOneof("frame")
                 if kind == "watermark":
                     await self.catch_up(wire.time_of(frame.watermark.as_of))
                 elif kind == "draining":
                     return
+                # Only a bar written down is progress; during an outage the stream must not be opened again at once.
+                backoff.reset()
         finally:
             call.cancel()
 
@@ -113,16 +115,25 @@ class Decider:
             await store.lock_decisions(connection)
             run, granularity = self._settings.run_id, self._granularity
             stored = await store.signals_of_bar(connection, run, granularity, start)
+            mark = await streams.read_watermark(connection, store.STAGE)
+            if mark is not None and as_of <= mark.as_of:
+                # Decided while this call waited; a candle that came late does not decide a bar anew.
+                return stored
             if not stored:
-                decided = await self._decide(connection, start)
+                # One model for the whole bar: the keeper may take another meanwhile.
+                model = self._keeper.model
+                decided = await self._decide(connection, start, model)
                 prices = await store.closes_at(connection, self._settings.products, granularity, start)
-                await store.insert_signals(connection, [self._row(start, as_of, found, prices) for found in decided])
+                rows = [self._row(start, as_of, found, prices, model) for found in decided]
+                await store.insert_signals(connection, rows)
                 stored = await store.signals_of_bar(connection, run, granularity, start)
                 self._log(as_of, stored)
             await store.finish_bar(connection, as_of)
         return stored
 
-    async def _decide(self, connection: AsyncConnection, start: datetime) -> list[BarDecision]:
+    async def _decide(
+        self, connection: AsyncConnection, start: datetime, model: LoadedModel | None
+    ) -> list[BarDecision]:
         bar = bars.unix(start) // self._granularity
         first = first_needed_bar(bar) * self._granularity
         await self._refill(connection, first, bars.unix(start))
@@ -136,7 +147,7 @@ class Decider:
             bar,
             self._granularity,
             self._settings.factor_product,
-            self._keeper.model,
+            model,
             blocker,
             self._cost,
             self._profile,
@@ -158,8 +169,9 @@ class Decider:
         )
         self._window.load(loaded, first, sequence)
 
-    def _row(self, start: datetime, as_of: datetime, found: BarDecision, prices: dict[str, Any]) -> dict[str, Any]:
-        model = self._keeper.model
+    def _row(
+        self, start: datetime, as_of: datetime, found: BarDecision, prices: dict[str, Any], model: LoadedModel | None
+    ) -> dict[str, Any]:
         version = model.manifest.model_version if model else NO_MODEL_VERSION
         decision = found.decision
         return {

@@ -6,10 +6,11 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from meshkit import paging, watch
+from meshkit import watch
+from meshkit.background import outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
 from meshkit.kit import Kit
-from meshkit.serve import Check, Registration, ServiceSpec, Task
+from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
 from svc_signal import store
 from svc_signal.decider import Decider
@@ -19,7 +20,7 @@ from svc_signal.loading import limit_native_threads
 from svc_signal.manifest import canonical
 from svc_signal.modelkeeper import ModelKeeper
 from svc_signal.settings import SignalSettings
-from svc_signal.wire import parse_generate, parse_get, parse_list, signal_message
+from svc_signal.wire import page_token, parse_generate, parse_get, parse_list, signal_message
 from tradekit import services, wire
 from tradekit.bars import utc
 from tradekit.states import Profile, SignalSide
@@ -87,22 +88,24 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
     async def ListSignals(self, request: pb.ListSignalsRequest, context: Any) -> pb.ListSignalsResponse:
         """A page, newest first."""
         wanted = parse_list(request)
-        position = wanted.page.position
-        before = (datetime.fromisoformat(str(position["as_of"])), str(position["product"])) if position else None
+        size = wanted.page_size
         async with self._kit.engine.connect() as connection:
-            rows = await store.list_signals(connection, wanted.product_id, wanted.side, before, wanted.page.size + 1)
+            rows = await store.list_signals(connection, wanted.product_id, wanted.side, wanted.before, size + 1)
         token = ""
-        if len(rows) > wanted.page.size:
-            rows = rows[: wanted.page.size]
-            last = {"as_of": rows[-1]["as_of"].isoformat(), "product": rows[-1]["product_id"]}
-            token = paging.encode(last, scope=f"{request.product_id}|{request.side}")
+        if len(rows) > size:
+            rows = rows[:size]
+            token = page_token(request, rows[-1])
         return pb.ListSignalsResponse(signals=[signal_message(row, False) for row in rows], next_page_token=token)
 
     async def WatchSignals(
         self, request: pb.WatchSignalsRequest, context: Any
     ) -> AsyncIterator[pb.WatchSignalsResponse]:
         """Signals after a sequence, then new ones, with the watermark; BUY and SELL carry their features."""
-        after = request.after_sequence if request.HasField("after_sequence") else await self._head()
+        head = await self._head()
+        after = request.after_sequence if request.HasField("after_sequence") else head
+        if after > head:
+            why = f"is {after}; the newest is {head}, so it was not given by these books"
+            raise InvalidRequest([Violation("after_sequence", "INVALID_POSITION", why)])
         async with self._kit.notifications.subscribe(streams.SIGNALS) as wakeup:
             events = watch.follow(
                 self._after,
@@ -177,10 +180,6 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
         await keeper.refresh()
         await decider.run()
 
-    async def database_answers() -> None:
-        async with kit.engine.connect() as connection:
-            await streams.read_watermark(connection, store.STAGE)
-
     async def model_serves() -> None:
         if keeper.model is None:
             raise FailedPrecondition("MODEL_UNAVAILABLE", keeper.refusal.detail if keeper.refusal else "loading")
@@ -197,7 +196,10 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
                 services.SIGNAL.full_name,
             )
         ],
-        background=[Task("decide-bars", decide_with_a_model), Task("keep-model", keeper.run)],
-        ready=[Check("database", database_answers)],
+        background=[
+            outlive_outages("decide-bars", decide_with_a_model, kit),
+            outlive_outages("keep-model", keeper.run, kit),
+        ],
+        ready=[Check("database", kit.check_database)],
         entries=[Check("model", model_serves), Check("market", market_followed)],
     )

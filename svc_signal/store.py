@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Double, RowMapping, and_, cast, func, or_, select
+from sqlalchemy import BigInteger, Double, RowMapping, and_, cast, func, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -114,10 +114,10 @@ async def list_signals(
     connection: AsyncConnection,
     product_id: str | None,
     side: str | None,
-    before: tuple[datetime, str] | None,
+    before: tuple[datetime, str, UUID] | None,
     limit: int,
 ) -> list[RowMapping]:
-    """Signals by newest bar, then product; those after position `before`."""
+    """Signals by newest bar, then product, then id; those after position `before`."""
     table = trading_signals
     conditions = []
     if product_id:
@@ -126,9 +126,13 @@ async def list_signals(
         conditions.append(table.c.side == side)
     if before:
         conditions.append(
-            or_(table.c.as_of < before[0], and_(table.c.as_of == before[0], table.c.product_id > before[1]))
+            or_(
+                table.c.as_of < before[0],
+                and_(table.c.as_of == before[0], tuple_(table.c.product_id, table.c.signal_id) > before[1:]),
+            )
         )
-    query = select(table).where(*conditions).order_by(table.c.as_of.desc(), table.c.product_id).limit(limit)
+    order = (table.c.as_of.desc(), table.c.product_id, table.c.signal_id)
+    query = select(table).where(*conditions).order_by(*order).limit(limit)
     return list((await connection.execute(query)).mappings())
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -34,7 +34,7 @@ class TrainJobSettings(SignalSettings):
     """What to train on and where to write."""
 
     service_name: str = "train"
-    train_until: datetime | None = Field(
+    train_until: AwareDatetime | None = Field(
         None, description="close of the newest candle to learn from; unset: the newest"
     )
     model_signing_key_file: Path = Field(description="Ed25519 private key (PEM) that signs the manifest")

@@ -1,12 +1,14 @@
 """Messages ⇄ domain types of the signal service."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import RowMapping
 
-from meshkit.fields import Fields, Page
+from meshkit import paging
+from meshkit.fields import Fields
 from svc_signal.features.definition import NAMES
 from tradekit import wire
 from tradekit.bars import is_on_grid
@@ -29,11 +31,12 @@ class GenerateOrder:
 
 @dataclass(frozen=True, slots=True)
 class SignalFilter:
-    """A parsed ListSignalsRequest."""
+    """A parsed ListSignalsRequest; `before` is as_of, product and id of the last row shown."""
 
     product_id: str | None
     side: SignalSide | None
-    page: Page
+    page_size: int
+    before: tuple[datetime, str, UUID] | None
 
 
 def parse_generate(message: pb.GenerateSignalsRequest, followed: tuple[str, ...], granularity: int) -> GenerateOrder:
@@ -72,10 +75,29 @@ def parse_list(message: pb.ListSignalsRequest) -> SignalFilter:
     side = None
     if message.side:
         side = wire.read_enum(fields, "side", message.side, pb.SignalSide, "SIGNAL_SIDE", SignalSide)
-    scope = f"{message.product_id}|{message.side}"
-    page = fields.page(message.page_size, message.page_token, default=100, maximum=1000, scope=scope)
+    page = fields.page(message.page_size, message.page_token, default=100, maximum=1000, scope=_scope(message))
+    before = fields.parse("page_token", page.position, _position, None, "INVALID_POSITION") if page.position else None
     fields.done()
-    return SignalFilter(product, side, page)
+    return SignalFilter(product, side, page.size, before)
+
+
+def page_token(message: pb.ListSignalsRequest, row: RowMapping) -> str:
+    """Token of the page after a row."""
+    position = {"as_of": row["as_of"].isoformat(), "product": row["product_id"], "id": str(row["signal_id"])}
+    return paging.encode(position, _scope(message))
+
+
+def _scope(message: pb.ListSignalsRequest) -> str:
+    return f"signals|{message.product_id}|{message.side}"
+
+
+def _position(position: Mapping[str, str | int]) -> tuple[datetime, str, UUID]:
+    if position.keys() != {"as_of", "product", "id"}:
+        raise ValueError("page token has another form")
+    as_of = datetime.fromisoformat(str(position["as_of"]))
+    if as_of.tzinfo is None:
+        raise ValueError("page token holds a time without its zone")
+    return as_of, str(position["product"]), UUID(str(position["id"]))
 
 
 def signal_message(row: RowMapping, with_features: bool) -> pb.Signal:
