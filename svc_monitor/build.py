@@ -1,0 +1,37 @@
+"""Puts the monitor together: what is watched, what is known, what is told."""
+
+from meshkit.kit import Kit
+from meshkit.serve import Check, Registration, ServiceSpec, Task
+from svc_monitor.board import Board, Pulse
+from svc_monitor.desk import AlertDesk
+from svc_monitor.feeds.all import open_feeds
+from svc_monitor.journal import Journal
+from svc_monitor.page.server import PageServer
+from svc_monitor.page.snapshot import Snapshots
+from svc_monitor.service import MonitorServicer
+from svc_monitor.settings import MonitorSettings
+from svc_monitor.watcher import Watcher
+from tradekit import services
+from trading.monitor.v1 import monitor_service_pb2_grpc as pb_grpc
+
+
+def build(settings: MonitorSettings, kit: Kit[MonitorSettings]) -> ServiceSpec:
+    """The monitor as meshkit runs it. It is ready when its page is: it must live without the database."""
+    pulse = Pulse()
+    journal = Journal(kit)
+    board = Board(settings, kit, pulse, journal.note)
+    feeds, feed_tasks = open_feeds(settings, kit)
+    desk = AlertDesk(settings, kit, board, feeds, journal, pulse)
+    page = PageServer(settings, kit, Snapshots(settings, kit, board, desk, feeds, journal), desk)
+    servicer = MonitorServicer(settings, kit, board, desk, pulse)
+    return ServiceSpec(
+        servicers=[Registration(pb_grpc.add_MonitorServiceServicer_to_server, servicer, services.MONITOR.full_name)],
+        background=[
+            *Watcher(settings, kit, board).tasks(),
+            *feed_tasks,
+            Task("journal", journal.run),
+            Task("alerts", desk.run),
+            Task("page", page.run),
+        ],
+        ready=[Check("page", page.check)],
+    )

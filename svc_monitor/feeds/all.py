@@ -1,0 +1,64 @@
+"""Every feed of the page, with the tasks that keep them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshkit.kit import Kit
+from meshkit.spec import Task
+from svc_monitor.feeds import account, model, orders, pipeline, recommendations, reviewer, risk
+from svc_monitor.feeds.account import Account, Course
+from svc_monitor.feeds.feed import Feed
+from svc_monitor.feeds.model import Model
+from svc_monitor.feeds.orders import OrderSeen
+from svc_monitor.feeds.pipeline import Pipeline
+from svc_monitor.feeds.recommendations import Idea
+from svc_monitor.feeds.reviewer import Reviewer
+from svc_monitor.feeds.risk import PortfolioRisk
+from svc_monitor.settings import MonitorSettings
+from tradekit import services
+from tradekit.services import ServiceName
+
+
+@dataclass(frozen=True, slots=True)
+class Feeds:
+    """What the other services said last."""
+
+    pipeline: Feed[Pipeline]
+    recommendations: Feed[dict[str, Idea]]
+    orders: Feed[dict[str, OrderSeen]]
+    account: Feed[Account]
+    risk: Feed[PortfolioRisk]
+    model: Feed[Model]
+    reviewer: Feed[Reviewer]
+    course: Course
+
+    def every(self) -> Sequence[Feed[Any]]:
+        """All feeds, in the order of the page."""
+        return (
+            self.pipeline,
+            self.recommendations,
+            self.orders,
+            self.account,
+            self.risk,
+            self.model,
+            self.reviewer,
+        )
+
+
+def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Task]]:
+    """The feeds, and the tasks that the process must own."""
+
+    def channel(service: ServiceName) -> Any:
+        return kit.channel(settings.address(service), service.full_name)
+
+    course = Course()
+    pipeline_feed, pipeline_task = pipeline.feed(channel(services.ORCHESTRATOR), kit)
+    ideas_feed, ideas_task = recommendations.feed(channel(services.BRIDGE), kit)
+    orders_feed, orders_task = orders.feed(channel(services.EXECUTOR), kit)
+    account_feed, account_task = account.feed(channel(services.EXECUTOR), kit, course)
+    risk_feed, risk_task = risk.feed(channel(services.RISK), kit)
+    model_feed, model_task = model.feed(channel(services.SIGNAL), kit)
+    reviewer_feed, reviewer_task = reviewer.feed(channel(services.VALIDATOR), kit)
+    feeds = Feeds(pipeline_feed, ideas_feed, orders_feed, account_feed, risk_feed, model_feed, reviewer_feed, course)
+    return feeds, [pipeline_task, ideas_task, orders_task, account_task, risk_task, model_task, reviewer_task]

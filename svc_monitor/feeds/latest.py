@@ -1,0 +1,66 @@
+"""The newest rows of a watched list: a page to begin with, then every change after it, bounded in number."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from meshkit import calls
+from meshkit.kit import Kit
+from meshkit.spec import Task
+from svc_monitor.feeds.feed import Feed, keep
+
+# Two missed heartbeats.
+STALE_SECONDS = 12.0
+
+
+class Listed(Protocol):
+    """A row with an id, a birth and the sequence of its newest change."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def created_at(self) -> datetime | None: ...
+    @property
+    def sequence(self) -> int: ...
+
+
+L = TypeVar("L", bound=Listed)
+
+
+def latest(known: Mapping[str, L], changed: Iterable[L], kept: int) -> dict[str, L]:
+    """The newest `kept` rows by id, newest first, after these changes; an older change never replaces a newer one."""
+    merged = dict(known)
+    for row in changed:
+        if row.key not in merged or merged[row.key].sequence <= row.sequence:
+            merged[row.key] = row
+    newest = sorted(merged.values(), key=lambda row: (str(row.created_at or ""), row.sequence), reverse=True)
+    return {row.key: row for row in newest[:kept]}
+
+
+def followed(
+    feed: Feed[dict[str, L]],
+    kit: Kit[Any],
+    kept: int,
+    first_page: Callable[[], Awaitable[Sequence[L]]],
+    open_watch: Callable[[int], Any],
+    rows_of: Callable[[Any], Sequence[L]],
+) -> Task:
+    """A task that lists, then watches after the newest sequence it has; `rows_of` reads a frame's batch."""
+
+    position = 0
+
+    def reopen() -> Any:
+        return open_watch(position)
+
+    async def body() -> None:
+        nonlocal position
+        rows = await first_page()
+        feed.put(latest({}, rows, kept))
+        position = max((row.sequence for row in rows), default=0)
+        async for frame in calls.keep_reading(reopen, kit, name=feed.name):
+            feed.confirm()
+            if changed := rows_of(frame):
+                feed.put(latest(feed.value or {}, changed, kept))
+                position = max(position, changed[-1].sequence)
+
+    return keep(feed, body)

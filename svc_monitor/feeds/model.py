@@ -1,0 +1,59 @@
+"""The model that serves, or why none does."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from meshkit.kit import Kit
+from meshkit.spec import Task
+from svc_monitor.feeds import reading
+from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, polled
+from trading.common.v1 import trade_pb2
+from trading.signal.v1 import signal_service_pb2 as pb
+from trading.signal.v1 import signal_service_pb2_grpc as pb_grpc
+
+INTERVAL_SECONDS = 10.0
+STALE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The serving model and its thresholds."""
+
+    version: str
+    loaded: bool
+    refusal_code: str
+    refusal_detail: str
+    profile: str
+    theta_buy: float
+    theta_sell: float
+    always_hold: bool
+    train_start: datetime | None
+    train_end: datetime | None
+
+
+def read(message: pb.GetModelResponse) -> Model:
+    """The model of an answer."""
+    return Model(
+        version=message.model_version,
+        loaded=message.loaded,
+        refusal_code=message.refusal_code,
+        refusal_detail=message.refusal_detail,
+        profile=reading.word(trade_pb2.DecisionProfile, "DECISION_PROFILE", message.profile),
+        theta_buy=message.theta_buy,
+        theta_sell=message.theta_sell,
+        always_hold=message.always_hold,
+        train_start=reading.moment(message, "train_start_time"),
+        train_end=reading.moment(message, "train_end_time"),
+    )
+
+
+def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Model], Task]:
+    """The feed and its task."""
+    kept: Feed[Model] = Feed("model", STALE_SECONDS, kit)
+    stub: Any = pb_grpc.SignalServiceStub(channel)
+
+    async def ask() -> Model:
+        return read(await stub.GetModel(pb.GetModelRequest(), timeout=CALL_TIMEOUT_SECONDS))
+
+    return kept, polled(kept, INTERVAL_SECONDS, ask)

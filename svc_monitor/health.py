@@ -1,0 +1,113 @@
+"""What is known of each service's health, and what an observation changes about it.
+
+Pure: an answer, a refusal or a silence turns one `Known` into the next; a difference in state is a `Change`. Nothing is
+known before the first answer, and nothing any more when a service has been silent for too long.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from tradekit import services
+from tradekit.services import ServiceName
+
+ENTRIES_SUFFIX = "/entries"
+
+
+class ServiceState(StrEnum):
+    """What is known of a service, as the contract names it."""
+
+    SERVING = "SERVING"
+    NOT_SERVING = "NOT_SERVING"
+    UNREACHABLE = "UNREACHABLE"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One health name: its state, why, since when (wall time), and the last answer (wall and steady time)."""
+
+    state: ServiceState = ServiceState.UNKNOWN
+    detail: str = "not asked yet"
+    changed_at: datetime | None = None
+    seen_at: datetime | None = None
+    seen_steady: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A health name went from one state to another."""
+
+    service: str
+    health_name: str
+    from_state: ServiceState
+    to_state: ServiceState
+    detail: str
+    at: datetime
+
+
+def answered(known: Known, state: ServiceState, detail: str, now: datetime, steady: float) -> Known:
+    """The service said something."""
+    return replace(_moved(known, state, detail, now), seen_at=now, seen_steady=steady)
+
+
+def refused(known: Known, detail: str, now: datetime) -> Known:
+    """Nobody accepts the connection."""
+    return _moved(known, ServiceState.UNREACHABLE, detail, now)
+
+
+def listened(known: Known, silence_seconds: float, now: datetime, steady: float) -> Known:
+    """Time has passed; a state that no answer has confirmed for too long is not known any more."""
+    if known.state in (ServiceState.UNREACHABLE, ServiceState.UNKNOWN) or steady - known.seen_steady <= silence_seconds:
+        return known
+    return _moved(known, ServiceState.UNKNOWN, f"no answer for {silence_seconds:g} s", now)
+
+
+def _moved(known: Known, state: ServiceState, detail: str, now: datetime) -> Known:
+    if state is known.state:
+        return replace(known, detail=detail)
+    return replace(known, state=state, detail=detail, changed_at=now)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHealth:
+    """A service with both its health names."""
+
+    service: ServiceName
+    address: str
+    own: Known
+    entries: Known
+
+    @property
+    def healthy(self) -> bool:
+        """True if the service and its entries are SERVING."""
+        return self.own.state is ServiceState.SERVING and self.entries.state is ServiceState.SERVING
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """The last change of either name."""
+        return _later(self.own.changed_at, self.entries.changed_at)
+
+    @property
+    def seen_at(self) -> datetime | None:
+        """The last answer under either name."""
+        return _later(self.own.seen_at, self.entries.seen_at)
+
+
+def _later(first: datetime | None, second: datetime | None) -> datetime | None:
+    known = [moment for moment in (first, second) if moment is not None]
+    return max(known, default=None)
+
+
+def health_names(service: ServiceName) -> tuple[str, str]:
+    """The service's own health name, and that of its entries."""
+    return service.full_name, service.full_name + ENTRIES_SUFFIX
+
+
+def overview(known: Mapping[str, Known], addresses: Mapping[str, str]) -> tuple[ServiceHealth, ...]:
+    """Every service in the order of the mesh, from what is known by health name."""
+    return tuple(
+        ServiceHealth(service, addresses[service.name], *(known.get(name, Known()) for name in health_names(service)))
+        for service in services.SERVICES
+    )

@@ -1,0 +1,49 @@
+// Alerts in force, and the button that says somebody has seen one.
+
+import { byId, el, keyed, put } from "/static/dom.js";
+import { kind, span, utc } from "/static/format.js";
+
+export function alerts(value, clock) {
+  if (!value) return;
+  keyed(byId("alerts"), value, (alert) => alert.alert_id, alertItem);
+  byId("alerts-empty").hidden = value.length > 0;
+  const unseen = value.filter((alert) => !alert.acknowledged_at).length;
+  put(byId("alerts-note"), value.length ? `${value.length} in force, ${unseen} not seen` : "");
+  ageAlerts(clock);
+}
+
+export function ageAlerts(clock) {
+  for (const node of byId("alerts").querySelectorAll(".since")) put(node, span(clock.age(node.dataset.at)));
+}
+
+function alertItem(alert) {
+  const since = el("span.since", { tip: `raised ${utc(alert.raised_at, { seconds: true })} UTC` });
+  since.dataset.at = alert.raised_at;
+  const acts = el("div.acts");
+  if (alert.acknowledged_at) {
+    acts.append(`seen by ${alert.acknowledged_by}, ${utc(alert.acknowledged_at)} UTC`);
+  } else {
+    const told = el("span", { role: "status" });
+    const button = el("button.button", { type: "button", on: { click: () => acknowledge(alert, button, told) } }, "Acknowledge");
+    acts.append(button, told);
+  }
+  return el(`li.alert.${kind(alert.severity)}${alert.acknowledged_at ? ".seen" : ""}`, {},
+    el("div.line", {}, el("b", {}, alert.code), el("span.scope", {}, alert.scope), since),
+    el("p.text", {}, alert.message), acts);
+}
+
+async function acknowledge(alert, button, told) {
+  button.disabled = true;
+  told.textContent = "";
+  try {
+    const answer = await fetch(`/api/alerts/${encodeURIComponent(alert.alert_id)}/acknowledge`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ note: "seen on the page" }),
+    });
+    if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).message ?? `HTTP ${answer.status}`);
+  } catch (error) {
+    told.textContent = `not stored: ${error.message}`;
+    button.disabled = false;
+  }
+}

@@ -1,0 +1,204 @@
+// Header, pipeline, services, risk, and who decides.
+
+import { byId, el, keyed, put, svg } from "/static/dom.js";
+import { count, gain, kind, money, reasonTip, share, span, tone, utc, words } from "/static/format.js";
+
+const VENUES = {
+  SIMULATED: "Simulated money on a simulated market: no order here reaches a real exchange.",
+  REPLAY: "Simulated money on recorded candles: no order here reaches a real exchange.",
+  PAPER: "Simulated money at real public prices: no order here reaches a real exchange.",
+  SANDBOX: "The exchange's sandbox: canned fills, no real money.",
+  LIVE: "Real money on a real exchange.",
+};
+const PROFILES = {
+  EXERCISE: "EXERCISE: fixed low thresholds, so that every part of the pipeline works. It is not a strategy.",
+  EVIDENCE: "Thresholds that paid for the account's costs out of sample, or none: then every signal is HOLD.",
+};
+const SHOWN_OUTCOMES = 4;
+
+export function mesh(value) {
+  const venue = byId("venue");
+  venue.textContent = value.venue === "LIVE" ? "LIVE · REAL MONEY" : value.venue;
+  venue.className = `badge ${value.venue.toLowerCase()}`;
+  venue.dataset.tip = VENUES[value.venue];
+  const profile = byId("profile");
+  profile.hidden = false;
+  profile.textContent = value.profile;
+  profile.className = `badge ${value.profile.toLowerCase()}`;
+  profile.dataset.tip = PROFILES[value.profile];
+  const exercise = value.profile === "EXERCISE" ? ` ${PROFILES.EXERCISE}` : "";
+  put(byId("honest"), `${VENUES[value.venue]}${exercise} Books “${value.run_id}”, ${value.products.length} products.`);
+  document.title = `${value.venue} · Trading mesh`;
+}
+
+export function account(value, mesh) {
+  if (!value) return;
+  const profit = value.equity !== null && value.opening_balance !== null ? Number(value.equity) - Number(value.opening_balance) : null;
+  put(byId("equity"), money(value.equity), { tick: true });
+  const pnl = byId("pnl");
+  const part = Number(value.opening_balance) ? ` (${share(profit / Number(value.opening_balance))})` : "";
+  put(pnl, profit === null ? "–" : `${gain(profit)}${part}`, { tick: true });
+  pnl.className = `num ${tone(profit)}`;
+  const simulated = mesh && !mesh.real_money ? "All of it is simulated money.\n" : "";
+  byId("equity").closest("div").dataset.tip =
+    `${simulated}Opening balance ${money(value.opening_balance)}\nRealized ${gain(value.realized_pnl)}\nUnrealized ${gain(value.unrealized_pnl)}\nFees ${money(value.total_fees)}` +
+    value.cash.map((balance) => `\nCash ${money(balance.amount)} ${balance.currency}`).join("");
+}
+
+// Equity since the page server started; the dashed line is the opening balance where it is in view.
+export function course(points, opening) {
+  const picture = byId("course");
+  if (!points || points.length < 2) return;
+  const values = points.map((point) => Number(point.equity));
+  const start = opening === null || opening === undefined ? values[0] : Number(opening);
+  const low = Math.min(...values, start);
+  const high = Math.max(...values, start);
+  const y = (value) => 41 - ((value - low) / (high - low || 1)) * 38;
+  const x = (index) => (index / (values.length - 1)) * 200;
+  const line = values.map((value, index) => `${index ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+  picture.setAttribute("class", `course ${values.at(-1) >= start ? "up" : "down"}`);
+  picture.replaceChildren(
+    svg("path", { class: "fill", d: `${line}L200 ${y(start)}L0 ${y(start)}Z` }),
+    svg("line", { class: "base", x1: 0, x2: 200, y1: y(start), y2: y(start) }),
+    svg("path", { class: "line", d: line }),
+  );
+  picture.dataset.tip = `Equity since ${utc(points[0].at)} UTC\nlowest ${money(Math.min(...values))}\nhighest ${money(Math.max(...values))}\ndashed: opening balance ${money(start)}`;
+}
+
+export function pipeline(value, barSeconds) {
+  if (!value) return;
+  put(byId("market-time"), `${utc(value.market_time)} UTC`);
+  byId("market-time").classList.remove("dim");
+  const open = byId("open-work");
+  put(open, `${count(value.open_recommendations)} ideas · ${count(value.open_orders)} orders`);
+  open.classList.remove("dim");
+  open.dataset.tip = `${value.waiting_recommendations} ideas wait for market time\n${value.unknown_orders} orders of unknown fate`;
+  const stages = byId("stages");
+  for (const [index, stage] of value.stages.entries()) {
+    let node = stages.children[index];
+    if (!node) {
+      node = el("li.stage", {}, el("h3"), el("div.total"), el("div.bar"), el("ul.counts"), el("div.mark"));
+      stages.append(node);
+    }
+    fillStage(node, stage, barSeconds);
+  }
+}
+
+function fillStage(node, stage, barSeconds) {
+  const [name, total, bar, counts, mark] = node.children;
+  put(name, stage.name);
+  node.dataset.stage = stage.name;
+  put(total, count(stage.total), { tick: true });
+  const outcomes = byOutcome(stage.outcomes);
+  bar.replaceChildren(...outcomes.map((found) => {
+    const part = el(`i.${kind(found.outcome)}`);
+    part.style.flexGrow = found.count;
+    return part;
+  }));
+  const shown = outcomes.length > SHOWN_OUTCOMES ? outcomes.slice(0, SHOWN_OUTCOMES - 1) : outcomes;
+  const rest = outcomes.slice(shown.length);
+  const rows = shown.map((found) => countRow(words(found.outcome), found.count, kind(found.outcome), tipOf(found)));
+  if (rest.length) {
+    const more = rest.reduce((sum, found) => sum + found.count, 0);
+    rows.push(countRow(`${rest.length} more`, more, "k-none", rest.map((found) => `${words(found.outcome)}  ${count(found.count)}`).join("\n")));
+  }
+  keyed(counts, rows, (row) => row.name, (row) => el(`li.${row.kind}`, { tip: row.tip }, el("span", {}, row.name), el("b", {}, row.count)));
+  const bars = stage.lag_seconds === null ? 0 : stage.lag_seconds / barSeconds;
+  const lag = bars < 1 ? (stage.lag_seconds === null ? "" : " · up to date") : ` · ${count(Math.round(bars))} bars behind`;
+  put(mark, stage.watermark ? `${utc(stage.watermark).slice(5)}${lag}` : "");
+  mark.hidden = !stage.watermark;
+  mark.className = `mark ${bars > 3 ? "bad" : bars >= 1 ? "warn" : ""}`;
+}
+
+const countRow = (name, number, kindOf, tip) => ({ name, count: count(number), kind: kindOf, tip });
+
+function byOutcome(outcomes) {
+  const found = new Map();
+  for (const { outcome, reason, count: number } of outcomes) {
+    const one = found.get(outcome) ?? { outcome, count: 0, reasons: [] };
+    one.count += number;
+    if (reason) one.reasons.push([reason, number]);
+    found.set(outcome, one);
+  }
+  return [...found.values()].sort((a, b) => b.count - a.count);
+}
+
+function tipOf(found) {
+  const reasons = found.reasons.sort((a, b) => b[1] - a[1]).slice(0, 12);
+  return [`${words(found.outcome)}: ${count(found.count)}`, ...reasons.map(([code, number]) => `${code}  ${count(number)}`)].join("\n");
+}
+
+export function services(value, clock, seen) {
+  if (!value) return;
+  const down = value.filter((one) => one.state !== "SERVING").length;
+  const closed = value.filter((one) => one.state === "SERVING" && one.entries !== "SERVING").length;
+  put(byId("services-note"), down ? `${down} of ${value.length} not serving` : closed ? `all serve; ${closed} refuse new positions` : "all serve, entries open");
+  keyed(byId("services"), value, (one) => one.service, (one) => tile(one));
+  ageTiles(clock, seen);
+}
+
+function tile(one) {
+  const serving = one.state === "SERVING";
+  const open = one.entries === "SERVING";
+  const kindOf = serving ? (open ? "k-good" : "k-warn") : kind(one.state);
+  const tip = [one.address, one.detail, one.changed_at && `${words(one.state)} since ${utc(one.changed_at, { seconds: true })} UTC`].filter(Boolean).join("\n");
+  const node = el(`li.tile.${kindOf}`, { tip },
+    el("div.name", {}, one.service, el("small")),
+    el("div.state", {}, words(one.state)),
+    el(`div.entries${serving && !open ? ".warn" : ""}`, {}, open ? "entries open" : one.entries === "NOT_SERVING" ? "entries closed" : `entries ${words(one.entries)}`));
+  node.dataset.service = one.service;
+  return node;
+}
+
+export function ageTiles(clock, seen) {
+  if (!seen) return;
+  for (const node of byId("services").children) {
+    const at = seen[node.dataset.service];
+    const age = at ? clock.age(at) : null;
+    put(node.querySelector("small"), age === null ? "never" : age < 8 ? "" : `${span(age)} ago`);
+  }
+}
+
+export function risk(value) {
+  if (!value) return;
+  const state = byId("trading-state");
+  put(state, value.trading_state);
+  state.className = { ACTIVE: "good", REDUCING: "warn", HALTED: "bad" }[value.trading_state] ?? "";
+  state.dataset.tip = value.trading_state_note || "The operator's switch: ACTIVE, REDUCING (exits only) or HALTED.";
+  const meters = [
+    ["Exposure", money(value.exposure), "Positions, open buys and reservations"],
+    ["Cash", money(value.cash), ""],
+    ["Heat", share(value.heat), "Share of equity lost if everything hits its stop on the same day"],
+    ["Drawdown", share(value.drawdown), `From the high-water mark ${money(value.high_water_mark)}`],
+    ["Loss today", share(value.daily_loss), "Since 00:00 UTC, share of the day's opening equity"],
+    ["Reserved", count(value.held_reservations), "Reservations of headroom that no order has used yet"],
+  ];
+  const nodes = meters.map(([name, text, tip]) => el("div.meter", { tip }, el("span", {}, name), el("b", {}, text)));
+  const locks = value.locks.map((lock) => el("span.chip", {
+    tip: reasonTip({ code: lock.code, observed: lock.observed, limit: lock.limit, unit: "", scope: lock.until ? `until ${utc(lock.until)} market time` : "until an operator releases it" }),
+  }, `${lock.code} · ${lock.scope}`));
+  byId("risk").replaceChildren(...nodes, ...(locks.length ? [el("div.locks", {}, ...locks)] : []));
+}
+
+export function model(value) {
+  if (!value) return;
+  if (!value.loaded) {
+    byId("model").replaceChildren(el("span.label.bad", {}, "No model"), el("span.sub", {}, `No signals are made. ${value.refusal_code} ${value.refusal_detail}`));
+    return;
+  }
+  const trained = `Trained on ${utc(value.train_start).slice(0, 10)} to ${utc(value.train_end).slice(0, 10)}; BUY from edge ${value.theta_buy.toFixed(3)}, SELL from −${value.theta_sell.toFixed(3)} (${value.profile}).`;
+  const hold = "No threshold paid for this account's costs out of sample: under EVIDENCE it always says HOLD.";
+  byId("model").replaceChildren(...[
+    el("span.label", {}, value.version), el("span.sub", {}, trained), value.always_hold ? el("span.sub.warn", {}, hold) : null,
+  ].filter(Boolean));
+}
+
+export function reviewer(value) {
+  if (!value) return;
+  const rules = value.reviewer === "rules";
+  const label = rules ? "RULES" : `LLM · ${value.reviewer} ${value.model}`;
+  const what = rules ? "Fixed rules review every entry; no language model decides." : `A language model reviews every entry (${words(value.mode)}); it can only refuse.`;
+  byId("reviewer").replaceChildren(...[
+    el("span.label", {}, label), el("span.sub", {}, what), value.detail ? el("span.sub", {}, value.detail) : null,
+  ].filter(Boolean));
+}

@@ -1,0 +1,193 @@
+"""The rules of the alerts: one function per code, each a pure look at what the monitor knows.
+
+A rule gives what is true now, or None when its source is too old to say.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from svc_monitor.alerts import Finding, Severity, Verdicts
+from svc_monitor.feeds.model import Model
+from svc_monitor.feeds.pipeline import Pipeline
+from svc_monitor.feeds.reviewer import Reviewer
+from svc_monitor.feeds.risk import PortfolioRisk
+from svc_monitor.health import ServiceHealth, ServiceState
+from tradekit import services
+
+DOWN_SECONDS = 3.0
+# A mesh that is starting is not an outage.
+STARTUP_SECONDS = 30.0
+ENTRIES_SECONDS = 10.0
+DATABASE_SECONDS = 3.0
+LAG_BARS = 3
+LAG_SECONDS = 5.0
+# The self-test and the first load of a model take their time.
+SETTLE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything the rules look at. A part is None when it is not known, or known too long ago."""
+
+    services: Sequence[ServiceHealth]
+    database_up: bool
+    bar_seconds: int
+    pipeline: Pipeline | None = None
+    risk: PortfolioRisk | None = None
+    model: Model | None = None
+    reviewer: Reviewer | None = None
+
+
+Found = tuple[Finding, ...] | None
+
+
+def service_down(seen: Seen) -> Found:
+    """A service that does not serve."""
+    return tuple(
+        Finding(
+            "SERVICE_DOWN",
+            f"service:{health.service.name}",
+            Severity.CRITICAL,
+            f"{health.service.name} at {health.address} is {health.own.state}: {health.own.detail}. See its log.",
+            DOWN_SECONDS if health.own.seen_at is not None else STARTUP_SECONDS,
+        )
+        for health in seen.services
+        if health.own.state is not ServiceState.SERVING
+    )
+
+
+def entries_closed(seen: Seen) -> Found:
+    """A service that serves, but refuses new positions."""
+    return tuple(
+        Finding(
+            "ENTRIES_CLOSED",
+            f"service:{health.service.name}",
+            Severity.WARNING,
+            f"{health.service.name} refuses new positions; exits go on. Its log names the failing check.",
+            ENTRIES_SECONDS,
+        )
+        for health in seen.services
+        if health.own.state is ServiceState.SERVING and health.entries.state is not ServiceState.SERVING
+    )
+
+
+def ledger_mismatch(seen: Seen) -> Found:
+    """The executor's only condition for entries is a clean reconciliation."""
+    executor = next(health for health in seen.services if health.service is services.EXECUTOR)
+    if executor.own.state is not ServiceState.SERVING:
+        return None
+    if executor.entries.state is not ServiceState.NOT_SERVING:
+        return ()
+    message = (
+        "The books do not agree with the exchange, or could not be compared. No new position is opened; "
+        "ExecutorService.Reconcile tells the differences."
+    )
+    return (Finding("LEDGER_MISMATCH", "account", Severity.CRITICAL, message, ENTRIES_SECONDS),)
+
+
+def order_unknown(seen: Seen) -> Found:
+    """Orders whose fate nobody knows."""
+    if seen.pipeline is None:
+        return None
+    count = seen.pipeline.unknown_orders
+    if not count:
+        return ()
+    message = (
+        f"The fate of {count} order(s) is unknown: counted as exposure, and their products take no entry. "
+        "Reconciliation asks the exchange until it knows."
+    )
+    return (Finding("ORDER_UNKNOWN", "account", Severity.CRITICAL, message),)
+
+
+def stage_lagging(seen: Seen) -> Found:
+    """A stage that does not keep up with the market."""
+    if seen.pipeline is None:
+        return None
+    limit = LAG_BARS * seen.bar_seconds
+    return tuple(
+        Finding(
+            "STAGE_LAGGING",
+            f"stage:{stage.name}",
+            Severity.WARNING,
+            f"{stage.name} are more than {LAG_BARS} bars behind the market.",
+            LAG_SECONDS,
+        )
+        for stage in seen.pipeline.stages
+        if stage.lag_seconds is not None and stage.lag_seconds > limit
+    )
+
+
+def trading_halted(seen: Seen) -> Found:
+    """The operator's switch is not at ACTIVE."""
+    if seen.risk is None:
+        return None
+    if seen.risk.trading_state not in ("HALTED", "REDUCING"):
+        return ()
+    what = "no order at all is sent" if seen.risk.trading_state == "HALTED" else "positions are only reduced"
+    note = f" Note: {seen.risk.trading_state_note}" if seen.risk.trading_state_note else ""
+    message = f"Trading is {seen.risk.trading_state}: {what}. An operator can resume it.{note}"
+    return (Finding("TRADING_HALTED", "account", Severity.WARNING, message),)
+
+
+def risk_locked(seen: Seen) -> Found:
+    """Locks that the risk engine set."""
+    if seen.risk is None:
+        return None
+    return tuple(
+        Finding(
+            "RISK_LOCK",
+            f"{lock.scope}/{lock.code}",
+            Severity.CRITICAL if lock.until is None else Severity.WARNING,
+            f"{lock.code} locks {lock.scope} "
+            + (f"until {lock.until:%Y-%m-%d %H:%M} market time." if lock.until else "until an operator releases it."),
+        )
+        for lock in seen.risk.locks
+    )
+
+
+def model_absent(seen: Seen) -> Found:
+    """No model serves, so no signal is made."""
+    if seen.model is None:
+        return None
+    if seen.model.loaded:
+        return ()
+    why = f"{seen.model.refusal_code}: {seen.model.refusal_detail}" if seen.model.refusal_code else "none was found"
+    message = f"No model serves, so there are no signals ({why})."
+    return (Finding("MODEL_ABSENT", "model", Severity.WARNING, message, SETTLE_SECONDS),)
+
+
+def reviewer_unfit(seen: Seen) -> Found:
+    """A language model is configured and did not pass its self-test."""
+    if seen.reviewer is None:
+        return None
+    if not seen.reviewer.model or seen.reviewer.fit:
+        return ()
+    message = f"{seen.reviewer.model} does not review: {seen.reviewer.detail}"
+    return (Finding("REVIEWER_UNFIT", "model", Severity.WARNING, message, SETTLE_SECONDS),)
+
+
+def database_down(seen: Seen) -> Found:
+    """The monitor's own database does not answer."""
+    if seen.database_up:
+        return ()
+    message = "The database does not answer the monitor. Health and alerts are kept here and written when it is back."
+    return (Finding("DATABASE_DOWN", "database", Severity.CRITICAL, message, DATABASE_SECONDS),)
+
+
+RULES: dict[str, Callable[[Seen], Found]] = {
+    "SERVICE_DOWN": service_down,
+    "ENTRIES_CLOSED": entries_closed,
+    "LEDGER_MISMATCH": ledger_mismatch,
+    "ORDER_UNKNOWN": order_unknown,
+    "STAGE_LAGGING": stage_lagging,
+    "TRADING_HALTED": trading_halted,
+    "RISK_LOCK": risk_locked,
+    "MODEL_ABSENT": model_absent,
+    "REVIEWER_UNFIT": reviewer_unfit,
+    "DATABASE_DOWN": database_down,
+}
+
+
+def judge(seen: Seen) -> Verdicts:
+    """What every rule says."""
+    return {code: rule(seen) for code, rule in RULES.items()}

@@ -1,0 +1,93 @@
+"""MonitorService: parse, decide, store, answer. The status comes from memory, so it is told without a database too."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from sqlalchemy import select
+
+from meshkit import paging
+from meshkit.errors import RequestIdReused
+from meshkit.identity import current_caller
+from meshkit.kit import Kit
+from schema import streams
+from svc_monitor import store, wire
+from svc_monitor.alerts import Alert
+from svc_monitor.board import Board, Pulse
+from svc_monitor.desk import AlertDesk
+from svc_monitor.settings import MonitorSettings
+from tradekit.wire import draining_message, heartbeat_message
+from trading.monitor.v1 import monitor_service_pb2 as pb
+from trading.monitor.v1 import monitor_service_pb2_grpc as pb_grpc
+
+HEARTBEAT_SECONDS = 5.0
+# A draining server must not wait for the next heartbeat of an idle watch.
+_DRAIN_LOOK_SECONDS = 0.5
+
+
+class MonitorServicer(pb_grpc.MonitorServiceServicer):
+    """The RPCs of the monitor."""
+
+    def __init__(
+        self, settings: MonitorSettings, kit: Kit[MonitorSettings], board: Board, desk: AlertDesk, pulse: Pulse
+    ) -> None:
+        self._settings = settings
+        self._kit = kit
+        self._board = board
+        self._desk = desk
+        self._pulse = pulse
+
+    def _status(self) -> pb.GetStatusResponse:
+        return wire.status_message(self._board.services(), self._desk.raised())
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Any) -> pb.GetStatusResponse:
+        """Everything as it stands."""
+        return self._status()
+
+    async def WatchStatus(self, request: pb.WatchStatusRequest, context: Any) -> AsyncIterator[pb.WatchStatusResponse]:
+        """The status now and at every change; changes between two frames are told together."""
+        loop = asyncio.get_running_loop()
+        seen, last_sign = -1, 0.0
+        while not self._kit.draining.is_set():
+            newest = self._pulse.count
+            if newest != seen:
+                yield pb.WatchStatusResponse(status=self._status())
+                seen, last_sign = newest, loop.time()
+            elif loop.time() - last_sign >= HEARTBEAT_SECONDS:
+                yield pb.WatchStatusResponse(heartbeat=heartbeat_message(self._kit.clock.now(), 0))
+                last_sign = loop.time()
+            await self._pulse.after(seen, _DRAIN_LOOK_SECONDS)
+        yield pb.WatchStatusResponse(draining=draining_message())
+
+    async def ListAlerts(self, request: pb.ListAlertsRequest, context: Any) -> pb.ListAlertsResponse:
+        """A page, newest first."""
+        wanted = wire.parse_list(request)
+        async with self._kit.engine.connect() as connection:
+            found = await store.list_alerts(connection, wanted.raised, wanted.before, wanted.page.size + 1)
+        token = ""
+        if len(found) > wanted.page.size:
+            found = found[: wanted.page.size]
+            token = paging.encode(wire.position_of(found[-1]), scope=wire.list_scope(request))
+        return pb.ListAlertsResponse(alerts=[wire.alert_message(alert) for alert in found], next_page_token=token)
+
+    async def AcknowledgeAlert(self, request: pb.AcknowledgeAlertRequest, context: Any) -> pb.AcknowledgeAlertResponse:
+        """Notes who has seen an alert; the same request_id gives the stored answer."""
+        wanted = wire.parse_acknowledge(request)
+        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        await self._desk.write_pending()
+        service = self._settings.service_name
+        async with self._kit.engine.begin() as connection:
+            await connection.execute(select(streams.request_lock(wanted.request_id)))
+            stored = await streams.find_request(connection, service, wanted.request_id)
+            if stored is not None:
+                if stored.body_sha256 != body:
+                    raise RequestIdReused(wanted.request_id)
+                return pb.AcknowledgeAlertResponse.FromString(stored.response)
+            alert: Alert = await self._desk.acknowledge(connection, wanted.alert_id, current_caller().name, wanted.note)
+            response = pb.AcknowledgeAlertResponse(alert=wire.alert_message(alert))
+            await streams.store_request(
+                connection, service, wanted.request_id, "AcknowledgeAlert", body, response.SerializeToString()
+            )
+        self._desk.noted(alert)
+        return response
