@@ -10,6 +10,13 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import typer
 
+from cli.commands.down import down, reset
+from cli.commands.explain import explain
+from cli.commands.importing import import_file
+from cli.commands.replay import replay
+from cli.commands.status import status
+from cli.commands.trading import halt, resume
+from cli.commands.train import train
 from cli.commands.up import up
 
 app = typer.Typer(
@@ -24,7 +31,9 @@ def mesh() -> None:
     """A spot-crypto trading pipeline as eight small services: start it, look at it, stop it."""
 
 
-app.command()(up)
+for command in (up, down, reset, status, train, replay, explain, halt, resume):
+    app.command()(command)
+app.command("import")(import_file)
 
 if __name__ == "__main__":
     app()

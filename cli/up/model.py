@@ -19,8 +19,9 @@ from cli.replay.lockstep import connection_arguments
 from cli.stack import ROOT
 from cli.steps import StepFailed
 
-Progress = Callable[[str, float], None]
-HISTORY = "history"
+# Stage, share done (0..1), and what is being done in it.
+Progress = Callable[[str, float, str], None]
+HISTORY, TRAINING = "history", "training"
 # Nothing new for this long, and the market service is not getting its candles.
 _STALL_SECONDS = 120.0
 _CHECK_SECONDS = 60.0
@@ -92,7 +93,7 @@ async def ensure_model(
     if verdict.reason != "FILE_UNREADABLE":
         say(f"a new model is trained: {reason}")
     await wait_for_history(plan, history_bars, progress)
-    return await train_model(plan, plan.model_folder, None, progress)
+    return await train_model(plan, plan.model_folder, None, lambda step, share: progress(TRAINING, share, step))
 
 
 async def wait_for_history(plan: MeshPlan, history_bars: int, progress: Progress) -> None:
@@ -107,11 +108,11 @@ async def wait_for_history(plan: MeshPlan, history_bars: int, progress: Progress
                     connection = await asyncpg.connect(**connection_arguments(plan.database), timeout=5)
                 mark, candles = await _look(connection)
                 if mark is not None:
-                    progress(HISTORY, 1.0)
+                    progress(HISTORY, 1.0, "")
                     return
                 if candles > last:
                     last, moved = candles, time.monotonic()
-                    progress(HISTORY, min(candles / expected, 0.99))
+                    progress(HISTORY, min(candles / expected, 0.99), "")
             if time.monotonic() - moved > _STALL_SECONDS:
                 log = plan.home.log_file("market")
                 raise StepFailed(f"the market service stored no candle for {_STALL_SECONDS:g} s; see {log}")

@@ -79,6 +79,7 @@ class _Run:
             self._view.say("no threshold survives the costs: by the evidence this model says HOLD")
 
     async def _on_ready(self) -> None:
+        self._view.say("everything is up")
         self._view.settled()
         self._announcer.ready("up")
         out.print(summary(self._instance, self._plan.home, os.getpid(), detached=False))

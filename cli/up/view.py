@@ -41,7 +41,7 @@ class View(Protocol):
 
     def event(self, event: Event) -> None: ...
 
-    def progress(self, stage: str, share: float) -> None: ...
+    def progress(self, stage: str, share: float, detail: str) -> None: ...
 
     def say(self, text: str) -> None: ...
 
@@ -65,7 +65,7 @@ class TerminalView:
         self._states: dict[str, tuple[str, str]] = {}
         self._tasks: dict[str, TaskID] = {}
         self._bars = Progress(
-            TextColumn("  {task.description:<22}"), BarColumn(30), TaskProgressColumn(), TimeElapsedColumn()
+            TextColumn("  {task.description:<28}"), BarColumn(30), TaskProgressColumn(), TimeElapsedColumn()
         )
         self._live: Live | None = Live(get_renderable=self._render, console=out, refresh_per_second=8)
 
@@ -87,10 +87,11 @@ class TerminalView:
             style = _STYLES[event.kind.value]
             out.print(f"[dim]{datetime.now():%H:%M:%S}[/] [{style}]{escape(line_of(event))}[/]")  # noqa: DTZ005 - for eyes
 
-    def progress(self, stage: str, share: float) -> None:
+    def progress(self, stage: str, share: float, detail: str) -> None:
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=1.0)
-        self._bars.update(self._tasks[stage], completed=share)
+        name = f"{stage}: {detail}" if detail else stage
+        self._bars.update(self._tasks[stage], completed=share, description=name)
 
     def say(self, text: str) -> None:
         out.print(f"  {escape(text)}")
@@ -120,14 +121,14 @@ class LogView:
     def event(self, event: Event) -> None:
         self.say(line_of(event))
 
-    def progress(self, stage: str, share: float) -> None:
+    def progress(self, stage: str, share: float, detail: str) -> None:
         """Nobody reads a bar in a log."""
 
     def say(self, text: str) -> None:
         self._log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}\n".encode())
 
     def settled(self) -> None:
-        self.say("everything is up")
+        """A log goes on as it was."""
 
 
 class AnnouncedView:
@@ -142,8 +143,8 @@ class AnnouncedView:
     def event(self, event: Event) -> None:
         self._announcer.progress(json.dumps({"event": [event.service, event.kind.value, event.detail]}))
 
-    def progress(self, stage: str, share: float) -> None:
-        self._announcer.progress(json.dumps({"stage": stage, "share": share}))
+    def progress(self, stage: str, share: float, detail: str) -> None:
+        self._announcer.progress(json.dumps({"stage": stage, "share": share, "detail": detail}))
 
     def say(self, text: str) -> None:
         self._announcer.progress(json.dumps({"say": text}))
@@ -162,7 +163,7 @@ def relay(text: str, view: View) -> None:
             name, kind, detail = found["event"]
             view.event(Event(name, EventKind(kind), detail))
         elif "stage" in found:
-            view.progress(found["stage"], found["share"])
+            view.progress(found["stage"], found["share"], found["detail"])
         else:
             view.say(found["say"])
 
@@ -181,9 +182,9 @@ class Views:
         for view in self._views:
             view.event(event)
 
-    def progress(self, stage: str, share: float) -> None:
+    def progress(self, stage: str, share: float, detail: str) -> None:
         for view in self._views:
-            view.progress(stage, share)
+            view.progress(stage, share, detail)
 
     def say(self, text: str) -> None:
         for view in self._views:

@@ -1,0 +1,79 @@
+"""`mesh down` and `mesh reset`: the end of an instance from any shell, and the end of its books."""
+
+import shutil
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import err, guarded, out
+from cli.exits import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    from cli.supervise.home import MeshHome
+
+
+@guarded
+def down() -> None:
+    """Stop the mesh, however it was left; the books stay."""
+    from cli.instance_file import mesh_home
+    from cli.supervise.instance import bring_down
+    from cli.up.plan import embedded_postgres
+
+    home = mesh_home()
+    with out.status("draining"):
+        report = bring_down(home, embedded_postgres(home))
+    if report.nothing_ran:
+        out.print(f"nothing ran in {home.root}")
+        return
+    parts = []
+    if report.supervisor_pid is not None:
+        how = "killed: it did not end in time" if report.supervisor_killed else "drained"
+        parts.append(f"supervisor {report.supervisor_pid} {how}")
+    if report.swept_pids:
+        parts.append(f"{len(report.swept_pids)} process(es) left behind were ended")
+    if report.postgres_stopped:
+        parts.append("database stopped")
+    out.print(f"[green]down[/]: {', '.join(parts)}. The books stay in {home.root}; mesh up resumes them.")
+
+
+@guarded
+def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False) -> None:
+    """Stop the mesh and delete everything in its folder: books, simulated exchange, model, keys, logs."""
+    from cli.instance_file import instance_path, mesh_home
+    from cli.supervise.instance import bring_down
+    from cli.up.plan import embedded_postgres
+
+    home = mesh_home()
+    if not home.root.exists():
+        out.print(f"{home.root} is not there; nothing to delete")
+        return
+    if not (instance_path(home).exists() or home.run.exists()):
+        message = f"{home.root} does not look like a folder of the mesh; nothing was deleted"
+        raise CommandFailed(message, "check MESH_HOME", ExitCode.USAGE)
+    own_database = _has_own_database(home)
+    if not yes and not typer.confirm(f"Delete all books, models, keys and logs in {home.root}?"):
+        err.print("nothing was deleted")
+        raise typer.Exit(ExitCode.FAILED)
+    with out.status("draining"):
+        bring_down(home, embedded_postgres(home))
+    names = ("postgres", "postgres.new", "exchange_sim", "exchange_sim_keys.json", "model", "keys", "logs", "replays")
+    for name in (*names, "run", "instance.json"):
+        path = home.root / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    out.print(f"[green]reset[/]: books, model, keys and logs of {home.root} are gone; mesh up begins anew")
+    if own_database:
+        out.print("[yellow]the database at DB_HOST is yours and was left as it is: drop it before the next mesh up[/]")
+
+
+def _has_own_database(home: "MeshHome") -> bool:
+    """Whether the books lie in the operator's own PostgreSQL; a damaged instance.json must not stop a reset."""
+    from cli.instance_file import read_instance
+
+    try:
+        instance = read_instance(home)
+    except CommandFailed:
+        return False
+    return instance is not None and instance.own_database

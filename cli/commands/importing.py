@@ -1,0 +1,101 @@
+"""`mesh import FILE`: streams a candle file to the market service and accounts for every row."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.console import guarded, out
+from cli.exits import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    import grpc
+
+_CHUNK_BYTES = 1 << 20
+_MOST_BYTES = 256 << 20
+_SECONDS = 600.0
+
+
+@guarded
+def import_file(
+    file: Annotated[Path, typer.Argument(help="Parquet or CSV file of candles")],
+    product: Annotated[str, typer.Option(help="for formats that do not name it")] = "",
+    granularity: Annotated[str, typer.Option(help="such as ONE_HOUR, for formats that do not name it")] = "",
+    only: Annotated[str, typer.Option(help="store only these products")] = "",
+) -> None:
+    """Store the candles of a file; repeating it changes nothing."""
+    from cli.calls import ask, require_instance
+    from cli.instance_file import mesh_home
+    from tradekit import services
+
+    file = file.expanduser()
+    if not file.is_file():
+        raise CommandFailed(f"there is no file {file}", code=ExitCode.USAGE)
+    size = file.stat().st_size
+    if not 0 < size <= _MOST_BYTES:
+        raise CommandFailed(f"{file} has {size} bytes; 1 to {_MOST_BYTES} can be imported at once", code=ExitCode.USAGE)
+    opening = _opening(file, product, granularity, only)
+    instance = require_instance(mesh_home())
+    answer = ask(instance, services.MARKET, lambda channel: _send(channel, file, size, opening))
+    _print(file, answer)
+    raise typer.Exit(ExitCode.FAILED if answer.refused == answer.received and answer.received else ExitCode.OK)
+
+
+def _opening(file: Path, product: str, granularity: str, only: str) -> Any:
+    from tradekit import ids
+    from tradekit.bars import GRANULARITY_SECONDS
+    from trading.common.v1 import trade_pb2
+    from trading.market.v1 import market_service_pb2 as pb
+
+    if granularity and granularity not in GRANULARITY_SECONDS:
+        known = ", ".join(GRANULARITY_SECONDS)
+        raise CommandFailed(f"--granularity {granularity} is not known", f"say one of {known}", ExitCode.USAGE)
+    length = trade_pb2.Granularity.Value(f"GRANULARITY_{granularity}") if granularity else None
+    return pb.ImportOpen(
+        request_id=str(ids.new_request_id()),
+        file_name=file.name,
+        product_id=product.upper(),
+        granularity=length,
+        only_product_ids=[part.strip().upper() for part in only.split(",") if part.strip()],
+    )
+
+
+async def _send(channel: "grpc.aio.Channel", file: Path, size: int, opening: Any) -> Any:
+    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+
+    from trading.market.v1 import market_service_pb2 as pb
+    from trading.market.v1 import market_service_pb2_grpc as rpc
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=out, transient=True) as progress:
+        task = progress.add_task(file.name, total=size)
+
+        async def frames() -> AsyncIterator[Any]:
+            yield pb.ImportCandlesRequest(open=opening)
+            # Read between frames: flow control of the call keeps at most a few chunks in memory.
+            handle = os.open(file, os.O_RDONLY)
+            try:
+                while chunk := os.read(handle, _CHUNK_BYTES):
+                    yield pb.ImportCandlesRequest(file_chunk=chunk)
+                    progress.advance(task, len(chunk))
+            finally:
+                os.close(handle)
+            progress.update(task, description="sent; the market service checks and stores")
+
+        return await rpc.MarketServiceStub(channel).ImportCandles(frames(), timeout=_SECONDS)
+
+
+def _print(file: Path, answer: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2), header_style="dim", title=f"{escape(file.name)} ({answer.format})")
+    for name in ("rows", "count"):
+        table.add_column(name, justify="right" if name == "count" else "left")
+    for name in ("received", "stored", "unchanged", "skipped", "refused"):
+        table.add_row(name, f"{getattr(answer, name):,}")
+    out.print(table)
+    for refusal in answer.refusals:
+        out.print(f"  [red]{refusal.code}[/] {refusal.count:,}, first: {escape(refusal.example)}")

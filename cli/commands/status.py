@@ -1,0 +1,119 @@
+"""`mesh status`: every process, whether entries are open, what is under way; loud about what stays down."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import guarded, out
+from cli.exits import ExitCode
+
+if TYPE_CHECKING:
+    from cli.status_facts import StatusFacts
+    from cli.supervise.state import ServiceState
+
+_STYLES = {"ready": "green", "done": "green", "waiting": "dim", "starting": "yellow", "backoff": "yellow"}
+
+
+@guarded
+def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
+    """Show what runs here. Exit code 0: all well; 1: something is down; 3: not running."""
+    import asyncio
+
+    from cli.instance_file import mesh_home, read_instance
+    from cli.status_facts import gather_status
+
+    home = mesh_home()
+    facts = asyncio.run(gather_status(home, read_instance(home)))
+    if as_json:
+        out.print_json(json.dumps(_as_json(facts)))
+    else:
+        _print(facts)
+    raise typer.Exit(ExitCode.RUNNING if not facts.running else ExitCode.OK if facts.healthy else ExitCode.FAILED)
+
+
+def _print(facts: "StatusFacts") -> None:
+    from rich.markup import escape
+
+    if facts.instance is None:
+        out.print(f"no mesh was ever started in {facts.home}; mesh up starts one")
+        return
+    instance = facts.instance
+    if not facts.running:
+        left = [unit.name for unit in facts.units if unit.status.value in ("ready", "starting", "stopping")]
+        out.print(f"[yellow]not running[/] ({facts.home}); mesh up starts it again")
+        if left:
+            out.print(f"[bold red]left behind:[/] {', '.join(left)}; mesh down ends them")
+        return
+    head = f"{instance.market} market, venue {instance.venue.value}, profile {instance.profile.value}"
+    out.print(f"[bold]up[/], pid {facts.supervisor_pid}: {escape(head)}; page {instance.page}")
+    for name in facts.parked:
+        log = f"{facts.home}/logs/{name}.log"
+        out.print(f"[bold white on red] PARKED [/] {name} died too often and stays down: read {escape(log)}")
+    _print_units(facts)
+    _print_trading(facts)
+
+
+def _print_units(facts: "StatusFacts") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in ("unit", "state", "pid", "ports", "restarts", "up", "detail"):
+        table.add_column(name, justify="right" if name in ("pid", "restarts") else "left")
+    for unit in facts.units:
+        style = _STYLES.get(unit.status.value, "bold red")
+        pid = str(unit.process.pid) if unit.process is not None and unit.status.value != "done" else ""
+        ports = ", ".join(str(port) for port in unit.ports.values())
+        detail = unit.detail or (unit.last_exit if unit.status.value != "done" else "")
+        row = (unit.name, f"[{style}]{unit.status.value}[/]", pid, ports, str(unit.restarts or ""))
+        table.add_row(*row, _uptime(unit), escape(detail.partition("\n")[0][:80]))
+    out.print(table)
+
+
+def _print_trading(facts: "StatusFacts") -> None:
+    from rich.markup import escape
+
+    if facts.trading is None:
+        out.print("trading   [red]the risk engine does not answer: no new position[/]")
+    else:
+        style = "green" if facts.trading.state == "ACTIVE" else "bold red"
+        note = f" ({facts.trading.note})" if facts.trading.note else ""
+        out.print(f"trading   [{style}]{facts.trading.state}[/]{escape(note)}, equity {facts.trading.equity}")
+        if facts.trading.locks:
+            out.print(f"locks     {escape(', '.join(facts.trading.locks))}")
+    shut = facts.entries_shut
+    out.print(f"entries   [red]closed: {escape(shut)}[/]" if shut else "entries   [green]open[/]")
+    if facts.pipeline is None:
+        out.print("pipeline  [red]the orchestrator does not answer[/]")
+        return
+    under_way = facts.pipeline
+    unknown = f", [bold red]{under_way.unknown_orders} UNKNOWN[/]" if under_way.unknown_orders else ""
+    out.print(
+        f"pipeline  market time {under_way.market_time}; {under_way.executed} executed, "
+        f"{under_way.open_recommendations} recommendation(s) and {under_way.open_orders} order(s) open{unknown}"
+    )
+
+
+def _uptime(unit: "ServiceState") -> str:
+    from cli.status_facts import uptime_seconds
+
+    seconds = uptime_seconds(unit)
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
+
+
+def _as_json(facts: "StatusFacts") -> dict[str, object]:
+    from dataclasses import asdict
+
+    found = asdict(facts)
+    found |= {
+        "running": facts.running,
+        "healthy": facts.healthy,
+        "parked": facts.parked,
+        "entries_open": not facts.entries_shut,
+    }
+    return found

@@ -1,0 +1,179 @@
+"""What `mesh status` knows: processes from the state file, and from the services what they answer within two seconds.
+
+It works when services, database or supervisor are dead: what does not answer is said to be so.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from cli.calls import channel_to
+from cli.instance_file import Instance
+from cli.supervise.home import MeshHome
+from cli.supervise.instance import lock_owner
+from cli.supervise.state import MeshState, ServiceState, Status, observe_state
+from tradekit import services
+from tradekit.services import SERVICES, ServiceName
+from trading.orchestrator.v1 import orchestrator_service_pb2 as orchestrator_pb
+from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as orchestrator_grpc
+from trading.risk.v1 import risk_service_pb2 as risk_pb
+from trading.risk.v1 import risk_service_pb2_grpc as risk_grpc
+
+T = TypeVar("T")
+DEADLINE_SECONDS = 2.0
+_GOOD = (Status.READY, Status.DONE)
+_ENTRIES = "/entries"
+
+
+@dataclass(frozen=True, slots=True)
+class Trading:
+    """The switch and the account; None where the risk engine did not answer."""
+
+    state: str
+    note: str
+    equity: str
+    locks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What is under way; None where the orchestrator did not answer."""
+
+    market_time: str
+    open_recommendations: int
+    open_orders: int
+    unknown_orders: int
+    executed: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFacts:
+    """Everything the command shows."""
+
+    home: str
+    supervisor_pid: int | None
+    instance: Instance | None
+    units: tuple[ServiceState, ...] = ()
+    entries: dict[str, str] = field(default_factory=dict)
+    trading: Trading | None = None
+    pipeline: Pipeline | None = None
+
+    @property
+    def running(self) -> bool:
+        """True while a supervisor holds the folder."""
+        return self.supervisor_pid is not None
+
+    @property
+    def healthy(self) -> bool:
+        """True if every unit is as it should be."""
+        return self.running and all(unit.status in _GOOD for unit in self.units)
+
+    @property
+    def parked(self) -> tuple[str, ...]:
+        """Units that died too often and stay down."""
+        return tuple(unit.name for unit in self.units if unit.status is Status.PARKED)
+
+    @property
+    def entries_shut(self) -> str:
+        """Why no new position is taken now; empty while entries are open."""
+        if self.trading is None:
+            return "the risk engine does not answer"
+        if self.trading.state != "ACTIVE":
+            return f"trading is {self.trading.state}"
+        closed = [name for name, status in self.entries.items() if status != "SERVING"]
+        return f"not serving them: {', '.join(closed)}" if closed else ""
+
+
+def uptime_seconds(unit: ServiceState) -> float | None:
+    """Seconds since a unit became ready."""
+    if unit.status is not Status.READY or not unit.since:
+        return None
+    return max((datetime.now(UTC) - datetime.fromisoformat(unit.since)).total_seconds(), 0.0)
+
+
+async def gather_status(home: MeshHome, instance: Instance | None) -> StatusFacts:
+    """Looks at everything at once; takes two seconds at most."""
+    owner = lock_owner(home)
+    state: MeshState | None = observe_state(home.state_file)
+    facts = StatusFacts(
+        str(home.root), owner.pid if owner else None, instance, state.services if state is not None else ()
+    )
+    alive = {unit.name for unit in facts.units if unit.status in (Status.READY, Status.STARTING, Status.STOPPING)}
+    if instance is None or not alive:
+        return facts
+    asked = [service for service in SERVICES if service.name in alive]
+    entries, trading, pipeline = await asyncio.gather(
+        asyncio.gather(*(_entries(instance, service) for service in asked)),
+        _asked(instance, services.RISK, _trading),
+        _asked(instance, services.ORCHESTRATOR, _pipeline),
+    )
+    known = {service.name: status for service, status in zip(asked, entries, strict=True) if status is not None}
+    return StatusFacts(facts.home, facts.supervisor_pid, instance, facts.units, known, trading, pipeline)
+
+
+async def _asked(
+    instance: Instance, service: ServiceName, call: Callable[[grpc.aio.Channel], Awaitable[T]]
+) -> T | None:
+    """An answer, or None: a dead service is part of the picture, not a failure of the command."""
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS), channel_to(instance, service) as channel:
+            return await call(channel)
+    except (grpc.aio.AioRpcError, TimeoutError):
+        return None
+
+
+async def _entries(instance: Instance, service: ServiceName) -> str | None:
+    """The second health name of a service; None if it has none, UNKNOWN if it does not answer."""
+    request = health_pb2.HealthCheckRequest(service=service.full_name + _ENTRIES)
+
+    async def check(channel: grpc.aio.Channel) -> str | None:
+        try:
+            answer = await _health_call(channel)(request, timeout=DEADLINE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            return "NO_ANSWER"
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS), channel_to(instance, service) as channel:
+            return await check(channel)
+    except TimeoutError:
+        return "NO_ANSWER"
+
+
+def _health_call(channel: grpc.aio.Channel) -> Any:
+    return channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+
+
+async def _trading(channel: grpc.aio.Channel) -> Trading:
+    answer = await risk_grpc.RiskServiceStub(channel).GetPortfolioRisk(
+        risk_pb.GetPortfolioRiskRequest(), timeout=DEADLINE_SECONDS
+    )
+    state = risk_pb.TradingState.Name(answer.trading_state).removeprefix("TRADING_STATE_")
+    locks = tuple(f"{lock.code} {lock.scope}" for lock in answer.locks)
+    return Trading(state, answer.trading_state_note, answer.equity.value, locks)
+
+
+async def _pipeline(channel: grpc.aio.Channel) -> Pipeline:
+    answer = await orchestrator_grpc.OrchestratorServiceStub(channel).GetPipeline(
+        orchestrator_pb.GetPipelineRequest(), timeout=DEADLINE_SECONDS
+    )
+    executed = sum(
+        outcome.count
+        for stage in answer.stages
+        if stage.stage == "recommendations"
+        for outcome in stage.outcomes
+        if outcome.outcome.endswith(" EXECUTED")
+    )
+    market_time = f"{answer.market_time.ToDatetime(UTC):%Y-%m-%d %H:%M} UTC" if answer.HasField("market_time") else ""
+    return Pipeline(market_time, answer.open_recommendations, answer.open_orders, answer.unknown_orders, executed)
