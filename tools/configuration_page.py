@@ -1,0 +1,170 @@
+"""Writes docs/configuration.md from the settings classes: every variable, its default and what it means.
+
+The classes are the truth; a test fails when the page is not what they say.
+"""
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "gen" / "python")]
+
+from pydantic import AliasChoices, SecretStr  # noqa: E402
+from pydantic.fields import FieldInfo  # noqa: E402
+from pydantic_settings import BaseSettings  # noqa: E402
+
+from exchange_client import ExchangeSettings  # noqa: E402
+from exchange_sim.settings import Settings as SimulatorSettings  # noqa: E402
+from meshkit.settings import KitSettings  # noqa: E402
+from svc_bridge.settings import BridgeSettings  # noqa: E402
+from svc_executor.settings import ExecutorSettings  # noqa: E402
+from svc_market.settings import MarketSettings  # noqa: E402
+from svc_monitor.settings import MonitorSettings  # noqa: E402
+from svc_orchestrator.settings import OrchestratorSettings  # noqa: E402
+from svc_risk.settings import RiskSettings  # noqa: E402
+from svc_signal.settings import SignalSettings  # noqa: E402
+from svc_validator.settings import ValidatorSettings  # noqa: E402
+from tradekit.settings import TradingSettings  # noqa: E402
+
+PAGE = ROOT / "docs" / "configuration.md"
+# Each section lists what its class adds to the classes it builds on.
+SECTIONS: tuple[tuple[str, type[BaseSettings], tuple[type[BaseSettings], ...]], ...] = (
+    ("Every service", KitSettings, ()),
+    ("Every service: what is traded, and where the others are", TradingSettings, (KitSettings,)),
+    ("Market and executor: the exchange", ExchangeSettings, (TradingSettings,)),
+    ("Market", MarketSettings, (ExchangeSettings,)),
+    ("Signal", SignalSettings, (TradingSettings,)),
+    ("Bridge", BridgeSettings, (TradingSettings,)),
+    ("Validator", ValidatorSettings, (TradingSettings,)),
+    ("Risk", RiskSettings, (TradingSettings,)),
+    ("Executor", ExecutorSettings, (ExchangeSettings,)),
+    ("Orchestrator", OrchestratorSettings, (TradingSettings,)),
+    ("Monitor", MonitorSettings, (TradingSettings,)),
+    ("Simulated exchange", SimulatorSettings, ()),
+)
+HEAD = """\
+# Configuration
+
+Every process reads environment variables, by the same names on one machine and in the ConfigMap `crypto-trading-config`.
+A wrong value ends the start: all faults are printed at once, each with its variable, its value, the rule and what to do.
+`mesh up` and `mesh replay` set what belongs together (ports, addresses, database, keys, venue) by themselves; `mesh config`
+prints what is in force, secrets masked.
+
+This page is written from the settings classes by `tools/configuration_page.py`.
+"""
+
+# Words for the fields whose classes hold many numbers of one kind and describe them together.
+MEANINGS = {
+    "RISK_SIGMA_REF": "annualised volatility that scores 1",
+    "RISK_SIGMA_TARGET": "annualised volatility above which entries shrink",
+    "RISK_SIGMA_FLOOR": "least annualised volatility that is believed",
+    "RISK_VOL_BARS": "hourly bars of the volatility, 14 days",
+    "RISK_MIN_REAL_BARS": "real candles needed among them",
+    "RISK_STOP_Z": "stop distance in standard deviations",
+    "RISK_STOP_HORIZON_DAYS": "days of the stop distance",
+    "RISK_WEIGHT_VOLATILITY": "weight of volatility in the score",
+    "RISK_WEIGHT_HEAT": "weight of portfolio heat in the score",
+    "RISK_WEIGHT_EXPOSURE": "weight of exposure in the score",
+    "RISK_WEIGHT_DRAWDOWN": "weight of drawdown in the score",
+    "RISK_WEIGHT_UNCERTAINTY": "weight of the model's uncertainty in the score",
+    "RISK_NEUTRAL_CONFIDENCE": "confidence that an idea without a model is scored at",
+    "RISK_SCORE_SOFT": "score above which entries shrink",
+    "RISK_SCORE_HARD": "score at which entries are refused",
+    "RISK_SHOCK_RATIO": "volatility of a day over that of its fortnight that counts as a shock",
+    "RISK_SHOCK_FACTOR": "what a shock leaves of an entry, share",
+    "RISK_STALE_BARS": "bars after which candles are stale",
+    "RISK_ACCOUNT_STALE_SECONDS": "seconds after which a reconciliation is stale",
+    "RISK_RESERVATION_TTL_SECONDS": "life of a reservation and its ticket",
+    "RISK_PRICE_COLLAR_RATIO": "distance of the idea's price from the newest close, share",
+    "RISK_COLLAR_SIGMAS": "the same in hourly standard deviations; the larger counts",
+    "RISK_MIN_CONFIDENCE": "least confidence of the model",
+    "RISK_VOL_LIMIT": "annualised volatility above which a product is not entered",
+    "RISK_MIN_NOTIONAL": "smallest order, quote currency",
+    "RISK_MAX_ORDER_NOTIONAL": "largest order, quote currency",
+    "RISK_LIQUIDITY_RATIO": "largest order as a share of an hour's turnover",
+    "RISK_MAX_POSITION_RATIO": "largest position, share of equity",
+    "RISK_GROSS_EXPOSURE_RATIO": "all positions, share of equity",
+    "RISK_CASH_RESERVE_RATIO": "cash that stays free, share of equity",
+    "RISK_HEAT_CAP_RATIO": "loss if everything hits its stop, share of equity",
+    "RISK_MAX_OPEN_POSITIONS": "positions at once",
+    "RISK_DAILY_LOSS_RATIO": "loss of a day that locks entries, share of equity",
+    "RISK_DRAWDOWN_RATIO": "fall from the high-water mark that locks entries, share",
+    "RISK_COOLDOWN_LOSS_MINUTES": "market minutes without entry after a losing exit of a product",
+    "RISK_COOLDOWN_ENTRY_MINUTES": "market minutes between two entries of a product",
+    "RISK_ORDERS_PER_MINUTE": "orders of the account in a market minute",
+    "RISK_PRODUCT_ORDERS_PER_MINUTE": "orders of a product in a market minute",
+    "SIM_PORT": "HTTPS port",
+    "SIM_BIND": "address it binds to",
+    "SIM_STATE_DIR": "folder of its books, clock and certificate",
+    "SIM_MARKET": "simulated, replay:FILE.parquet or coinbase (public prices, mirrored)",
+    "SIM_PRODUCTS": "products; unset takes the market's own",
+    "SIM_SEED": "seed of the generated market",
+    "SIM_SPEED": "market seconds per wall second; 0 moves only when told",
+    "SIM_START": "market time at the start, with offset",
+    "SIM_HISTORY_DAYS": "days of market before the start",
+    "SIM_OPENING_USD": "opening balance",
+    "SIM_TAKER_FEE": "taker fee, share",
+    "SIM_MAKER_FEE": "maker fee, share",
+    "SIM_SPREAD_BPS": "spread between bid and ask, basis points",
+    "SIM_KEYS_FILE": "API keys it knows, public halves",
+    "SIM_CONTROL_TOKEN": "token of the paths that steer its market",
+    "SIM_SETTLE_DELAY_SECONDS": "wait between a fill and its settlement",
+    "SIM_UPSTREAM_URL": "where public prices are mirrored from",
+}
+
+
+def variable(name: str, field: FieldInfo, prefix: str) -> str:
+    """The environment variable of a field."""
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return alias if isinstance(alias, str) else f"{prefix}{name}".upper()
+
+
+def default_of(field: FieldInfo) -> str:
+    """The default as a person would set it."""
+    if field.is_required():
+        return "required"
+    value: Any = field.get_default(call_default_factory=True)
+    if value is None or value == "" or isinstance(value, SecretStr):
+        return "unset"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value.value if isinstance(value, Enum) else value)
+
+
+def meaning(name: str, field: FieldInfo, own: str) -> str:
+    """What the variable `own` means: the field's description, or the words for it here."""
+    if name.endswith("_address"):
+        return f"where {name.removesuffix('_address')} is dialled"
+    return (field.description or MEANINGS[own]).replace("|", "\\|")
+
+
+def section(title: str, cls: type[BaseSettings], bases: tuple[type[BaseSettings], ...]) -> str:
+    """The table of one class."""
+    known = {name for base in bases for name in base.model_fields}
+    own_port = {"port"} if cls is not KitSettings else set()
+    lines = [f"\n## {title}\n", "| variable | default | meaning |", "|---|---|---|"]
+    for name, field in cls.model_fields.items():
+        if name == "service_name" or (name in known - own_port) or (cls is KitSettings and name == "port"):
+            continue
+        if name == "port" and not isinstance(field.validation_alias, AliasChoices) and cls is not SimulatorSettings:
+            continue
+        prefix = str(cls.model_config.get("env_prefix", ""))
+        own = variable(name, field, prefix)
+        text = "gRPC port" if name == "port" and cls is not SimulatorSettings else meaning(name, field, own)
+        lines.append(f"| `{own}` | `{default_of(field)}` | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(section(*entry) for entry in SECTIONS)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
