@@ -640,10 +640,13 @@ CREATE OR REPLACE VIEW open_orders AS
 --;
 -- Newest closed candle of every product and granularity.
 CREATE OR REPLACE VIEW latest_candles AS
-  SELECT DISTINCT ON (product_id, granularity) product_id, granularity, start, close
-  FROM crypto_prices ORDER BY product_id, granularity, start DESC
+  SELECT kind.product_id, kind.granularity, newest.start, newest.close
+  FROM (SELECT p.product_id, g.granularity FROM products p CROSS JOIN (VALUES (60), (300), (900), (3600), (86400)) g (granularity)) kind
+  CROSS JOIN LATERAL (
+    SELECT start, close FROM crypto_prices c
+    WHERE c.product_id = kind.product_id AND c.granularity = kind.granularity ORDER BY start DESC LIMIT 1) newest
 --;
 -- Losing exits and all exits, for cooldowns: one row per filled SELL order, with its profit or loss.
 CREATE OR REPLACE VIEW closed_trades AS
   SELECT o.order_id, o.product_id, o.as_of, sum(f.realized_pnl) AS realized_pnl
-  FROM orders o JOIN fills f USING (order_id) WHERE o.side = 'SELL' GROUP BY o.order_id
+  FROM orders o JOIN fills f USING (order_id) WHERE o.side = 'SELL' GROUP BY o.order_id, o.product_id, o.as_of
