@@ -10,6 +10,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import typer
 
+from cli.commands.config import config
+from cli.commands.doctor import doctor
 from cli.commands.down import down, reset
 from cli.commands.explain import explain
 from cli.commands.importing import import_file
@@ -31,7 +33,7 @@ def mesh() -> None:
     """A spot-crypto trading pipeline as eight small services: start it, look at it, stop it."""
 
 
-for command in (up, down, reset, status, train, replay, explain, halt, resume):
+for command in (up, down, reset, status, config, doctor, train, replay, explain, halt, resume):
     app.command()(command)
 app.command("import")(import_file)
 

@@ -46,18 +46,16 @@ def import_file(
 def _opening(file: Path, product: str, granularity: str, only: str) -> Any:
     from tradekit import ids
     from tradekit.bars import GRANULARITY_SECONDS
-    from trading.common.v1 import trade_pb2
     from trading.market.v1 import market_service_pb2 as pb
 
     if granularity and granularity not in GRANULARITY_SECONDS:
         known = ", ".join(GRANULARITY_SECONDS)
         raise CommandFailed(f"--granularity {granularity} is not known", f"say one of {known}", ExitCode.USAGE)
-    length = trade_pb2.Granularity.Value(f"GRANULARITY_{granularity}") if granularity else None
     return pb.ImportOpen(
         request_id=str(ids.new_request_id()),
         file_name=file.name,
         product_id=product.upper(),
-        granularity=length,
+        granularity=f"GRANULARITY_{granularity or 'UNSPECIFIED'}",
         only_product_ids=[part.strip().upper() for part in only.split(",") if part.strip()],
     )
 

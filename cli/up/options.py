@@ -49,7 +49,8 @@ def resolve(request: UpRequest, stored: Instance | None, environment: Mapping[st
     """What will run. Raises CommandFailed with everything the operator needs to know."""
     market = _market(request.market) if request.market else stored.market if stored else SIMULATED
     venue = _venue(market, request.live, environment)
-    _same_books(request, market, venue, stored)
+    own_database = bool(environment.get("DB_HOST"))
+    _same_books(request, market, venue, own_database, stored)
     facts = read_facts(Path(market.removeprefix(REPLAY_PREFIX))) if market.startswith(REPLAY_PREFIX) else None
     granularity = _granularity(stored, facts, environment)
     history = _history(stored, facts, environment)
@@ -65,7 +66,7 @@ def resolve(request: UpRequest, stored: Instance | None, environment: Mapping[st
         run_id=stored.run_id if stored else environment.get("RUN_ID") or "main",
         history_bars=history,
         start=stored.start if stored else facts.start_after(history).isoformat() if facts else "",
-        own_database=bool(environment.get("DB_HOST")),
+        own_database=own_database,
         services=ports.of_service,
         simulator_port=ports.simulator,
         page_port=ports.page,
@@ -108,7 +109,7 @@ def _may_go_live(environment: Mapping[str, str]) -> None:
         raise refuse("--live spends real money and needs more: " + "; ".join(missing))
 
 
-def _same_books(request: UpRequest, market: str, venue: Venue, stored: Instance | None) -> None:
+def _same_books(request: UpRequest, market: str, venue: Venue, own_database: bool, stored: Instance | None) -> None:
     """A folder holds the books of one market; they are never continued in another."""
     if stored is None:
         return
@@ -119,6 +120,8 @@ def _same_books(request: UpRequest, market: str, venue: Venue, stored: Instance 
         faults.append(f"venue {stored.venue.value}, not {venue.value}")
     if request.seed is not None and request.seed != stored.seed:
         faults.append(f"seed {stored.seed}, not {request.seed}")
+    if own_database != stored.own_database:
+        faults.append("a database at DB_HOST" if stored.own_database else "the embedded database, not of DB_HOST")
     if faults:
         advice = "`mesh reset` clears them, or choose another folder with MESH_HOME"
         raise refuse("this folder holds the books of " + "; ".join(faults), advice)

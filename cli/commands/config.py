@@ -1,0 +1,89 @@
+"""`mesh config`: what every service would be started with, and who decided it; secrets masked."""
+
+import json
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import err, guarded, out
+from cli.exits import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    from cli.effective import ServiceConfig, Setting
+    from cli.instance_file import Instance
+    from cli.supervise.home import MeshHome
+
+
+@guarded
+def config(
+    service: Annotated[str, typer.Argument(help="one service, such as risk; all by default")] = "",
+    all_values: Annotated[bool, typer.Option("--all", help="defaults too")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
+) -> None:
+    """Show the effective configuration. Exit code 2 if a service would refuse it."""
+    from cli.effective import read_configuration
+    from cli.instance_file import mesh_home
+    from cli.supervise.keys import key_files
+    from cli.up.plan import plan_of
+    from tradekit.services import SERVICES
+
+    names = [one.name for one in SERVICES]
+    if service and service not in names:
+        raise CommandFailed(f"there is no service {service}", f"say one of {', '.join(names)}", ExitCode.USAGE)
+    home = mesh_home()
+    plan = plan_of(home, resolved(home), key_files(home.keys), dict(os.environ))
+    found = [one for one in read_configuration(plan) if service in ("", one.service)]
+    if as_json:
+        out.print_json(json.dumps({one.service: _as_json(one) for one in found}))
+    else:
+        out.print(f"[dim]MESH_HOME[/] {home.root}")
+        _print(found, all_values)
+    raise typer.Exit(ExitCode.USAGE if any(one.faults for one in found) else ExitCode.OK)
+
+
+def resolved(home: "MeshHome") -> "Instance":
+    """What `mesh up` without options would run here now."""
+    from cli.instance_file import read_instance
+    from cli.up.options import UpRequest, resolve
+    from tradekit.states import Venue
+
+    stored = read_instance(home)
+    return resolve(UpRequest(live=stored is not None and stored.venue is Venue.LIVE), stored, os.environ)
+
+
+def _as_json(found: "ServiceConfig") -> dict[str, object]:
+    values = {one.variable: {"value": one.value, "origin": one.origin.value} for one in found.settings}
+    return {"settings": values, "faults": found.faults}
+
+
+def _print(found: list["ServiceConfig"], all_values: bool) -> None:
+    from rich.markup import escape
+
+    shown = {
+        one.service: [setting for setting in one.settings if all_values or setting.origin.value != "default"]
+        for one in found
+    }
+    sound = [settings for settings in shown.values() if settings]
+    common = [setting for setting in sound[0] if all(setting in other for other in sound)] if len(sound) > 1 else []
+    if common:
+        _print_table("every service", common)
+    for one in found:
+        if one.faults:
+            err.print(f"[bold red]{one.service}[/] {escape(one.faults)}")
+        else:
+            _print_table(one.service, [setting for setting in shown[one.service] if setting not in common])
+    if not all_values:
+        out.print("[dim]what stands at its default is left out; --all shows it[/]")
+
+
+def _print_table(title: str, settings: "list[Setting]") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2), header_style="dim", title=title, title_justify="left")
+    for name in ("variable", "value", "from"):
+        table.add_column(name, overflow="fold")
+    for setting in settings:
+        table.add_row(setting.variable, escape(setting.value), f"[dim]{setting.origin.value}[/]")
+    out.print(table)

@@ -1,0 +1,38 @@
+"""`mesh doctor`: looks at everything the mesh stands on and says what to do; changes nothing."""
+
+import asyncio
+import os
+
+import typer
+
+from cli.console import guarded, out
+from cli.exits import ExitCode
+
+_STYLES = {"ok": "green", "warn": "bold yellow", "fail": "bold red"}
+
+
+@guarded
+def doctor() -> None:
+    """Check keys, clock, database, ports, model and the rest. Exit code 1 if something fails."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from cli.commands.config import resolved
+    from cli.doctor import Mark, Patient, examine, worst
+    from cli.instance_file import mesh_home
+    from cli.supervise.keys import key_files
+    from cli.up.plan import plan_of
+
+    home = mesh_home()
+    instance = resolved(home)
+    plan = plan_of(home, instance, key_files(home.keys), dict(os.environ))
+    findings = asyncio.run(examine(Patient(plan, instance)))
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for name in ("mark", "subject", "seen"):
+        table.add_column(name, overflow="fold")
+    for one in findings:
+        advice = f"\n[yellow]→[/] {escape(one.advice)}" if one.advice else ""
+        table.add_row(f"[{_STYLES[one.mark.value]}]{one.mark.value}[/]", one.subject, escape(one.seen) + advice)
+    out.print(f"[dim]MESH_HOME[/] {home.root}")
+    out.print(table)
+    raise typer.Exit(ExitCode.FAILED if worst(findings) is Mark.FAIL else ExitCode.OK)

@@ -1,0 +1,283 @@
+"""The checks of `mesh doctor`: each looks at one thing the mesh stands on and says what to do where it does not hold.
+
+They change nothing, and each works whether the mesh is up or not.
+"""
+
+import asyncio
+import shutil
+import ssl
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+
+from cli.effective import read_configuration
+from cli.instance_file import Instance
+from cli.plan import REAL_EXCHANGE, MeshPlan
+from cli.replay.lockstep import connection_arguments
+from cli.supervise.instance import lock_owner
+from cli.supervise.keys import UnsafeKey, require_private
+from cli.supervise.ports import why_not_free
+from cli.supervise.postmaster import find_postmaster
+from cli.supervise.state import Status, observe_state
+from cli.up.model import examine_model, why_retrain
+from cli.up.plan import port_uses
+from tradekit.states import Venue
+
+_SECONDS = 5.0
+_GIB = 1 << 30
+# An exchange JWT is valid for two minutes; half of that is already trouble.
+_SKEW_WARN, _SKEW_FAIL = 2.0, 60.0
+
+
+class Mark(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was looked at, what was seen, what to do."""
+
+    mark: Mark
+    subject: str
+    seen: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What is examined."""
+
+    plan: MeshPlan
+    instance: Instance
+
+    @property
+    def running(self) -> bool:
+        """True while a supervisor holds the folder."""
+        return lock_owner(self.plan.home) is not None
+
+
+Check = Callable[[Patient], Awaitable[list[Finding]]]
+
+
+async def examine(patient: Patient) -> list[Finding]:
+    """All checks, in the order in which a start needs them."""
+    groups = await asyncio.gather(*(check(patient) for check in CHECKS))
+    return [finding for group in groups for finding in group]
+
+
+async def _python(patient: Patient) -> list[Finding]:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    good = sys.version_info >= (3, 11)
+    return [Finding(Mark.OK if good else Mark.FAIL, "python", version, "" if good else "use Python 3.11 or newer")]
+
+
+async def _disk(patient: Patient) -> list[Finding]:
+    folder = next(path for path in (patient.plan.home.root, *patient.plan.home.root.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    seen = f"{free / _GIB:.1f} GiB free for {patient.plan.home.root}"
+    if free < _GIB // 2:
+        return [Finding(Mark.FAIL, "disk", seen, "make room: a full disk stops the database")]
+    mark = Mark.WARN if free < 2 * _GIB else Mark.OK
+    return [Finding(mark, "disk", seen, "make room soon" if mark is Mark.WARN else "")]
+
+
+async def _configuration(patient: Patient) -> list[Finding]:
+    faults = [one for one in read_configuration(patient.plan) if one.faults]
+    if not faults:
+        return [Finding(Mark.OK, "configuration", "every service accepts its settings")]
+    return [Finding(Mark.FAIL, "configuration", one.faults, "mend the variables named above") for one in faults]
+
+
+async def _keys(patient: Patient) -> list[Finding]:
+    plan = patient.plan
+    if not plan.home.keys.exists():
+        return [Finding(Mark.OK, "keys", "none yet; mesh up makes them")]
+    files = [path for path in astuple(plan.keys) if path.exists()]
+    found = [_key(path) for path in (plan.home.keys, *files)]
+    bad = [finding for finding in found if finding is not None]
+    if plan.venue is Venue.LIVE and (live := _key(plan.live_key)) is not None:
+        bad.append(live)
+    return bad or [Finding(Mark.OK, "keys", f"{plan.home.keys}: closed to everybody else")]
+
+
+def _key(path: Path) -> Finding | None:
+    try:
+        require_private(path)
+    except (UnsafeKey, OSError) as error:
+        return Finding(Mark.FAIL, "keys", str(error), "a key that others can read is no key")
+    return None
+
+
+async def _ports(patient: Patient) -> list[Finding]:
+    if patient.running:
+        return [Finding(Mark.OK, "ports", "in use by this mesh")]
+    found = []
+    for use in port_uses(patient.plan):
+        reason = await asyncio.to_thread(why_not_free, use.host, use.port)
+        if reason is not None:
+            advice = f"set {use.variable} to another port, or stop that process"
+            found.append(Finding(Mark.FAIL, "ports", f"{use.port} ({use.service}) {reason}", advice))
+    return found or [Finding(Mark.OK, "ports", "all free")]
+
+
+async def _processes(patient: Patient) -> list[Finding]:
+    state = observe_state(patient.plan.home.state_file)
+    if state is None or not patient.running:
+        left = [one.name for one in state.services if one.status is Status.READY] if state is not None else []
+        if left:
+            seen = f"left behind by a supervisor that is gone: {', '.join(left)}"
+            return [Finding(Mark.WARN, "processes", seen, "`mesh down` ends them, `mesh up` starts again")]
+        return [Finding(Mark.OK, "processes", "not running")]
+    bad = [one for one in state.services if one.status not in (Status.READY, Status.DONE)]
+    return [
+        Finding(
+            Mark.FAIL, "processes", f"{one.name} is {one.status.value}", f"read {patient.plan.home.log_file(one.name)}"
+        )
+        for one in bad
+    ] or [Finding(Mark.OK, "processes", f"{len(state.services)} up")]
+
+
+async def _database(patient: Patient) -> list[Finding]:
+    home = patient.plan.home
+    if not patient.instance.own_database and find_postmaster(home.postgres) is None:
+        made = "stopped; mesh up starts it" if home.postgres.exists() else "none yet; mesh up makes it"
+        return [Finding(Mark.OK, "database", f"embedded, {made}")]
+    where = patient.plan.database["DB_HOST"]
+    try:
+        connection = await asyncpg.connect(**connection_arguments(patient.plan.database), timeout=_SECONDS)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        seen = f"no connection to {where}: {error or type(error).__name__}"
+        return [Finding(Mark.FAIL, "database", seen, "check DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD")]
+    try:
+        return list(await _inside(connection, where))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return [Finding(Mark.FAIL, "database", f"{where}: {error or type(error).__name__}", "look at the server's log")]
+    finally:
+        await connection.close(timeout=_SECONDS)
+
+
+async def _inside(connection: "asyncpg.Connection", where: str) -> list[Finding]:
+    read_only = await connection.fetchval("SHOW transaction_read_only", timeout=_SECONDS) == "on"
+    may_create = await connection.fetchval(
+        "SELECT has_schema_privilege(current_user, 'public', 'CREATE')", timeout=_SECONDS
+    )
+    if read_only or not may_create:
+        seen = f"{where} answers but cannot be written"
+        return [Finding(Mark.FAIL, "database", seen, "use the primary, and a role that may CREATE in schema public")]
+    table = await connection.fetchval("SELECT to_regclass('alembic_version')::text", timeout=_SECONDS)
+    version = await connection.fetchval("SELECT version_num FROM alembic_version", timeout=_SECONDS) if table else None
+    newest = newest_revision()
+    if version != newest:
+        seen = f"{where}: schema is {version or 'empty'}, this program's is {newest}"
+        return [Finding(Mark.WARN, "database", seen, "`mesh up` migrates it")]
+    return [Finding(Mark.OK, "database", f"{where}: writable, schema {version}")]
+
+
+def newest_revision() -> str | None:
+    """The schema's newest revision."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    import schema.migrate
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.migrate.__file__).parent / "migrations"))
+    return ScriptDirectory.from_config(config).get_current_head()
+
+
+async def _clock(patient: Patient) -> list[Finding]:
+    plan = patient.plan
+    simulated = plan.venue is Venue.SIMULATED
+    if simulated and not patient.running:
+        return [Finding(Mark.OK, "clock", "the simulated exchange is not running; its time is its own")]
+    host = plan.simulator_host if simulated else REAL_EXCHANGE
+    context = ssl.create_default_context(cafile=str(plan.simulator_ca) if simulated else None)
+    try:
+        timeout = aiohttp.ClientTimeout(total=_SECONDS)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=not simulated) as session,
+            session.get(f"https://{host}/api/v3/brokerage/time", ssl=context) as answer,
+        ):
+            answer.raise_for_status()
+            theirs = datetime.fromisoformat((await answer.json())["iso"])
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as error:
+        seen = f"{host} does not tell its time: {error or type(error).__name__}"
+        return [
+            Finding(Mark.FAIL, "clock", seen, "check the network, a proxy (HTTPS_PROXY), and the exchange's status")
+        ]
+    if simulated:
+        return [Finding(Mark.OK, "clock", f"market time {theirs:%Y-%m-%d %H:%M}; the simulation's own")]
+    skew = abs(time.time() - theirs.timestamp())
+    mark = Mark.FAIL if skew > _SKEW_FAIL else Mark.WARN if skew > _SKEW_WARN else Mark.OK
+    advice = "" if mark is Mark.OK else "synchronise this machine's clock (NTP): API keys are checked by time"
+    return [Finding(mark, "clock", f"{skew:.1f} s from {host}", advice)]
+
+
+async def _model(patient: Patient) -> list[Finding]:
+    folder = patient.plan.model_folder
+    if not folder.exists():
+        return [Finding(Mark.OK, "model", "none yet; mesh up trains one")]
+    verdict = await examine_model(patient.plan)
+    reason = why_retrain(verdict, patient.plan.products)
+    if not verdict.usable:
+        return [Finding(Mark.FAIL, "model", f"{folder} is refused: {verdict.reason}, {reason}", "`mesh train`")]
+    if reason:
+        return [Finding(Mark.WARN, "model", f"{folder}: {reason}", "the next `mesh up` trains another")]
+    return [Finding(Mark.OK, "model", f"{verdict.model_version}, trained to {verdict.train_to}")]
+
+
+async def _reviewer(patient: Patient) -> list[Finding]:
+    host = patient.plan.inherited.get("OLLAMA_HOST", "")
+    if not host:
+        return [Finding(Mark.OK, "reviewer", "rules; set OLLAMA_HOST for a language model")]
+    wanted = patient.plan.inherited.get("OLLAMA_MODEL") or _default_model()
+    from ollama import AsyncClient, ResponseError
+
+    try:
+        async with asyncio.timeout(_SECONDS):
+            listed = await AsyncClient(host=host).list()
+    except (ResponseError, ConnectionError, OSError, TimeoutError, ValueError) as error:
+        seen = f"Ollama at {host} does not answer: {error or type(error).__name__}"
+        return [Finding(Mark.WARN, "reviewer", seen, "start it, or unset OLLAMA_HOST; the rules decide meanwhile")]
+    names = [str(model.model) for model in listed.models]
+    if wanted not in names:
+        seen = f"Ollama at {host} has no {wanted}; it has {', '.join(names) or 'no model'}"
+        return [Finding(Mark.WARN, "reviewer", seen, f"ollama pull {wanted}, or set OLLAMA_MODEL")]
+    return [Finding(Mark.OK, "reviewer", f"{wanted} at {host}")]
+
+
+def _default_model() -> str:
+    from svc_validator.settings import ValidatorSettings
+
+    return str(ValidatorSettings.model_fields["ollama_model"].default)
+
+
+def worst(findings: list[Finding]) -> Mark:
+    """The gravest mark."""
+    order = (Mark.FAIL, Mark.WARN)
+    return next((mark for mark in order if any(one.mark is mark for one in findings)), Mark.OK)
+
+
+CHECKS: tuple[Check, ...] = (
+    _python,
+    _disk,
+    _configuration,
+    _keys,
+    _ports,
+    _processes,
+    _database,
+    _clock,
+    _model,
+    _reviewer,
+)

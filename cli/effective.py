@@ -1,0 +1,100 @@
+"""The effective configuration of every service: each setting with its value and who decided it.
+
+Built from the very settings classes that the services start with, under the environment that `mesh up` would give them.
+"""
+
+import importlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cli.plan import MeshPlan
+from meshkit.settings import KitSettings, effective, report
+from tradekit.services import SERVICES, ServiceName
+
+
+class Origin(StrEnum):
+    """Who decided a value."""
+
+    DEFAULT = "default"
+    ENVIRONMENT = "environment"
+    MESH = "mesh up"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One variable; secrets are masked."""
+
+    variable: str
+    value: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """One service's settings, or why they are refused."""
+
+    service: str
+    settings: tuple[Setting, ...]
+    faults: str = ""
+
+
+def read_configuration(plan: MeshPlan) -> list[ServiceConfig]:
+    """Every service of the mesh."""
+    return [_read(plan, service) for service in SERVICES]
+
+
+def settings_class(service: ServiceName) -> type[KitSettings]:
+    """The class a service builds its settings from."""
+    module = importlib.import_module(f"svc_{service.name}.settings")
+    found = getattr(module, f"{service.name.capitalize()}Settings")
+    if not (isinstance(found, type) and issubclass(found, KitSettings)):
+        raise TypeError(f"svc_{service.name}.settings has no settings class")
+    return found
+
+
+def _read(plan: MeshPlan, service: ServiceName) -> ServiceConfig:
+    kind = settings_class(service)
+    given = plan.environment_of(service)
+    stand_ins = {name: path for name, path in given.items() if _is_made_later(plan, name, path)}
+    with only_environment({**given, **dict.fromkeys(stand_ins, __file__)}):
+        try:
+            values = effective(kind())
+        except ValidationError as error:
+            return ServiceConfig(service.name, (), report(kind, error))
+    found = []
+    for field_variable, value in values.items():
+        variable = service.port_variable if field_variable == "PORT" else field_variable
+        shown = f"{stand_ins[variable]} (made by mesh up)" if variable in stand_ins else value
+        found.append(Setting(variable, shown, _origin(plan, variable, given)))
+    return ServiceConfig(service.name, tuple(found))
+
+
+def _is_made_later(plan: MeshPlan, variable: str, value: str) -> bool:
+    """Key and certificate files that the first start makes; until then their settings would be refused."""
+    path = Path(value)
+    return variable.endswith("_FILE") and path.is_relative_to(plan.home.root) and not path.exists()
+
+
+def _origin(plan: MeshPlan, variable: str, given: Mapping[str, str]) -> Origin:
+    if not given.get(variable):
+        return Origin.DEFAULT
+    return Origin.ENVIRONMENT if plan.inherited.get(variable) == given[variable] else Origin.MESH
+
+
+@contextmanager
+def only_environment(environment: Mapping[str, str]) -> Iterator[None]:
+    """This process as if it had been started with `environment` alone."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
