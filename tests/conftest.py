@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mesh_runs import DOWN_SECONDS, RunningMesh, start_mesh
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -90,3 +91,15 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder of shared data is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def running_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+    """A whole mesh, started and stopped by its own commands."""
+    home = tmp_path_factory.mktemp("mesh")
+    home.chmod(0o755)
+    mesh = start_mesh(home)
+    try:
+        yield mesh
+    finally:
+        mesh.mesh("down", seconds=DOWN_SECONDS)
