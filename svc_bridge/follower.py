@@ -88,6 +88,8 @@ class SignalFollower:
         async with self._kit.engine.begin() as connection:
             head = await store.head_sequence(connection)
             await streams.advance_watermark(connection, "bridge", as_of, head)
+            # Watchers of recommendations are told the watermark too, and listen to their own channel.
+            await streams.notify(connection, streams.RECOMMENDATIONS)
 
     async def take(self, signals: Sequence[SignalSeen]) -> None:
         """Writes the outcome of every signal that the cursor has not passed."""

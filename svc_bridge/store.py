@@ -52,18 +52,14 @@ async def books_of(connection: AsyncConnection, product_ids: Sequence[str]) -> d
             await connection.execute(
                 select(positions.c.product_id, positions.c.base_size).where(positions.c.product_id.in_(product_ids))
             )
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     increments = dict(
         (
             await connection.execute(
                 select(products.c.product_id, products.c.base_increment).where(products.c.product_id.in_(product_ids))
             )
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     open_sides = {
         (row.product_id, row.side)
@@ -80,9 +76,7 @@ async def books_of(connection: AsyncConnection, product_ids: Sequence[str]) -> d
                 .where(table.c.product_id.in_(product_ids), table.c.side == Side.BUY.value)
                 .group_by(table.c.product_id)
             )
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     return {
         product: ProductBooks(
