@@ -239,3 +239,5 @@ async def advance_own_watermark(connection: AsyncConnection, granularity: int) -
         mark = datetime.fromtimestamp(oldest.timestamp() - granularity, oldest.tzinfo)
     if own is None or mark > own:
         await streams.advance_watermark(connection, "orchestrator", mark, await head_sequence(connection))
+        # Watchers of decisions are told the watermark too, and listen to their own channel.
+        await streams.notify(connection, streams.DECISIONS)
