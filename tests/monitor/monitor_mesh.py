@@ -248,6 +248,17 @@ class Validator(validator_grpc.ValidatorServiceServicer):
         return self.reviewer
 
 
+class Health(HealthServicer):
+    """The kit's health, which can stop to answer without going away."""
+
+    frozen = False
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        if self.frozen:
+            await asyncio.sleep(60)
+        return await super().Check(request, context)
+
+
 class StandIn:
     """One service on one port for good; it can go away and come back."""
 
@@ -259,8 +270,8 @@ class StandIn:
         self._server: Any = None
         self.health = self._fresh_health()
 
-    def _fresh_health(self) -> HealthServicer:
-        health = HealthServicer([self.service.full_name, f"{self.service.full_name}/entries"])
+    def _fresh_health(self) -> Health:
+        health = Health([self.service.full_name, f"{self.service.full_name}/entries"])
         for name in (self.service.full_name, f"{self.service.full_name}/entries"):
             health.set(name, True)
         return health

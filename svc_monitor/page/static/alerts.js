@@ -19,17 +19,13 @@ export function ageAlerts(clock) {
 function alertItem(alert) {
   const since = el("span.since", { tip: `raised ${utc(alert.raised_at, { seconds: true })} UTC` });
   since.dataset.at = alert.raised_at;
-  const acts = el("div.acts");
-  if (alert.acknowledged_at) {
-    acts.append(`seen by ${alert.acknowledged_by}, ${utc(alert.acknowledged_at)} UTC`);
-  } else {
-    const told = el("span", { role: "status" });
-    const button = el("button.button", { type: "button", on: { click: () => acknowledge(alert, button, told) } }, "Acknowledge");
-    acts.append(button, told);
-  }
+  const told = el("p.told", { role: "status" });
+  let button = null;
+  if (alert.acknowledged_at) told.append(`seen by ${alert.acknowledged_by}, ${utc(alert.acknowledged_at)} UTC`);
+  else button = el("button.button", { type: "button", on: { click: () => acknowledge(alert, button, told) } }, "Acknowledge");
   return el(`li.alert.${kind(alert.severity)}${alert.acknowledged_at ? ".seen" : ""}`, {},
-    el("div.line", {}, el("b", {}, alert.code), el("span.scope", {}, alert.scope), since),
-    el("p.text", {}, alert.message), acts);
+    el("div.line", {}, el("b", {}, alert.code), since, button),
+    el("p.text", {}, el("span.scope", {}, `${alert.scope} `), alert.message), told);
 }
 
 async function acknowledge(alert, button, told) {
@@ -43,6 +39,7 @@ async function acknowledge(alert, button, told) {
     });
     if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).message ?? `HTTP ${answer.status}`);
   } catch (error) {
+    told.className = "told bad";
     told.textContent = `not stored: ${error.message}`;
     button.disabled = false;
   }

@@ -6,12 +6,16 @@ const base = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 6 });
 const whole = new Intl.NumberFormat("en-US");
 const percent = new Intl.NumberFormat("en-US", { style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
+const change = new Intl.NumberFormat("en-US", { style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: "exceptZero" });
+
 const known = (value) => value !== null && value !== undefined && value !== "";
 export const money = (text) => (known(text) ? quote.format(text) : "–");
 export const gain = (text) => (known(text) ? signed.format(text) : "–");
 export const units = (text) => (known(text) ? base.format(text) : "–");
 export const count = (number) => whole.format(number);
+export const many = (number, noun) => `${whole.format(number)} ${noun}${number === 1 ? "" : "s"}`;
 export const share = (number) => (known(number) ? percent.format(number) : "–");
+export const changed = (number) => change.format(number);
 // Cents say nothing about a coin that costs a fraction of one.
 export const price = (text) => (known(text) ? (Math.abs(Number(text)) < 10 ? base.format(text) : quote.format(text)) : "–");
 export const tone = (text) => (!known(text) || Number(text) === 0 ? "" : Number(text) > 0 ? "good" : "bad");

@@ -1,7 +1,7 @@
 // Header, pipeline, services, risk, and who decides.
 
 import { byId, el, keyed, put, svg } from "/static/dom.js";
-import { count, gain, kind, money, reasonTip, share, span, tone, utc, words } from "/static/format.js";
+import { changed, count, gain, kind, many, money, reasonTip, share, span, tone, utc, words } from "/static/format.js";
 
 const VENUES = {
   SIMULATED: "Simulated money on a simulated market: no order here reaches a real exchange.",
@@ -36,7 +36,8 @@ export function account(value, mesh) {
   const profit = value.equity !== null && value.opening_balance !== null ? Number(value.equity) - Number(value.opening_balance) : null;
   put(byId("equity"), money(value.equity), { tick: true });
   const pnl = byId("pnl");
-  const part = Number(value.opening_balance) ? ` (${share(profit / Number(value.opening_balance))})` : "";
+  const part = Number(value.opening_balance) ? ` (${changed(profit / Number(value.opening_balance))})` : "";
+  put(byId("opening"), value.opening_balance === null ? "" : `from ${money(value.opening_balance)}`);
   put(pnl, profit === null ? "–" : `${gain(profit)}${part}`, { tick: true });
   pnl.className = `num ${tone(profit)}`;
   const simulated = mesh && !mesh.real_money ? "All of it is simulated money.\n" : "";
@@ -70,9 +71,9 @@ export function pipeline(value, barSeconds) {
   put(byId("market-time"), `${utc(value.market_time)} UTC`);
   byId("market-time").classList.remove("dim");
   const open = byId("open-work");
-  put(open, `${count(value.open_recommendations)} ideas · ${count(value.open_orders)} orders`);
+  put(open, `${many(value.open_recommendations, "idea")} · ${many(value.open_orders, "order")}`);
   open.classList.remove("dim");
-  open.dataset.tip = `${value.waiting_recommendations} ideas wait for market time\n${value.unknown_orders} orders of unknown fate`;
+  open.dataset.tip = `Waiting for market time: ${many(value.waiting_recommendations, "idea")}\nOf unknown fate: ${many(value.unknown_orders, "order")}`;
   const stages = byId("stages");
   for (const [index, stage] of value.stages.entries()) {
     let node = stages.children[index];
@@ -104,8 +105,9 @@ function fillStage(node, stage, barSeconds) {
   }
   keyed(counts, rows, (row) => row.name, (row) => el(`li.${row.kind}`, { tip: row.tip }, el("span", {}, row.name), el("b", {}, row.count)));
   const bars = stage.lag_seconds === null ? 0 : stage.lag_seconds / barSeconds;
-  const lag = bars < 1 ? (stage.lag_seconds === null ? "" : " · up to date") : ` · ${count(Math.round(bars))} bars behind`;
-  put(mark, stage.watermark ? `${utc(stage.watermark).slice(5)}${lag}` : "");
+  const lag = bars < 1 ? (stage.lag_seconds === null ? "" : " · up to date") : ` · ${many(Math.round(bars), "bar")} behind`;
+  put(mark, stage.watermark ? `${utc(stage.watermark).slice(11)}${lag}` : "");
+  mark.dataset.tip = `everything up to ${utc(stage.watermark)} UTC market time is dealt with`;
   mark.hidden = !stage.watermark;
   mark.className = `mark ${bars > 3 ? "bad" : bars >= 1 ? "warn" : ""}`;
 }
@@ -141,11 +143,11 @@ function tile(one) {
   const serving = one.state === "SERVING";
   const open = one.entries === "SERVING";
   const kindOf = serving ? (open ? "k-good" : "k-warn") : kind(one.state);
-  const tip = [one.address, one.detail, one.changed_at && `${words(one.state)} since ${utc(one.changed_at, { seconds: true })} UTC`].filter(Boolean).join("\n");
+  const entries = open ? "entries open" : one.entries === "NOT_SERVING" ? "entries closed" : `entries ${words(one.entries)}`;
+  const tip = [one.address, `${words(one.state)}, ${entries}`, one.detail, one.changed_at && `${words(one.state)} since ${utc(one.changed_at, { seconds: true })} UTC`].filter(Boolean).join("\n");
   const node = el(`li.tile.${kindOf}`, { tip },
     el("div.name", {}, one.service, el("small")),
-    el("div.state", {}, words(one.state)),
-    el(`div.entries${serving && !open ? ".warn" : ""}`, {}, open ? "entries open" : one.entries === "NOT_SERVING" ? "entries closed" : `entries ${words(one.entries)}`));
+    el("div.state", {}, serving && !open ? entries : words(one.state), open && serving ? el("span.entries", {}, " · open") : null));
   node.dataset.service = one.service;
   return node;
 }

@@ -1,7 +1,7 @@
 // The story of one recommendation, step by step, in a panel over the page.
 
 import { byId, el } from "/static/dom.js";
-import { kind, reasonTip, utc, words } from "/static/format.js";
+import { kind, many, reasonTip, utc, words } from "/static/format.js";
 
 let asked = 0;
 
@@ -39,7 +39,7 @@ function step(found) {
     el("p", {}, found.summary));
   if (found.reasons.length) node.append(el("p", {}, ...found.reasons.map((reason) => el("span.chip", { tip: reasonTip(reason) }, reason.code))));
   if (facts.length) {
-    node.append(el("details", {}, el("summary", {}, `${facts.length} figures`),
+    node.append(el("details", {}, el("summary", {}, many(facts.length, "figure")),
       el("table", {}, el("tbody", {}, ...facts.map(([name, value]) => el("tr", {}, el("td", {}, name), el("td", {}, value)))))));
   }
   return node;

@@ -21,14 +21,17 @@ function ideaRow({ idea, order }, tell) {
     event.stopPropagation();
     tell(idea);
   };
-  const allowed = idea.allowed_size === null ? "" : ` → ${sized(idea.side, idea.allowed_size)}`;
+  const whole = idea.allowed_size !== null && Number(idea.allowed_size) === Number(idea.size);
+  const allowed = idea.allowed_size === null || whole ? "" : ` → ${sized(idea.side, idea.allowed_size)}`;
+  const unit = idea.side === "BUY" ? "quote currency, fee inside" : "base units";
+  const verdict = idea.allowed_size === null ? "no size allowed yet" : `allowed ${sized(idea.side, idea.allowed_size)}${whole ? ", all of it" : ""}`;
   const evidence = idea.confidence === null ? "an operator's idea" : `confidence ${share(idea.confidence)}`;
   const tip = [`bar closed ${utc(idea.as_of)} UTC`, evidence, `price ${price(idea.reference_price)}`, idea.profile, idea.note].filter(Boolean).join("\n");
   return el("tr.opens", { on: { click: open } },
     el("td", {}, el("button.link", { type: "button", tip, on: { click: open } }, barTime(idea.as_of))),
     el("td", {}, idea.product_id, idea.origin === "OPERATOR" ? el("span.sub", {}, " operator") : null),
     el(`td.side-${idea.side === "BUY" ? "BUY" : "SELL"}`, {}, idea.side),
-    el("td.end.size", { tip: idea.side === "BUY" ? "quote currency, fee inside" : "base units" }, `${sized(idea.side, idea.size)}${allowed}`),
+    el("td.end.size", { tip: `asked ${sized(idea.side, idea.size)} (${unit})\n${verdict}` }, `${sized(idea.side, idea.size)}${allowed}`),
     el("td.fate", {}, pill(idea.state, `changed ${utc(idea.updated_at, { seconds: true })} UTC`)),
     el("td.by", {}, decider(idea.decided_by)),
     el("td.reasons", {}, ...chips(idea.reasons)),
@@ -36,7 +39,7 @@ function ideaRow({ idea, order }, tell) {
 }
 
 function orderWords(order) {
-  if (order.state === "FILLED") return `${units(order.filled_size)} at ${price(order.average_price)}`;
+  if (order.state === "FILLED") return `at ${price(order.average_price)}`;
   return words(order.state);
 }
 

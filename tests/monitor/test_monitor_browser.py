@@ -1,0 +1,68 @@
+"""The page in a real browser: the badges, a count that moves, hostile text that stays text, an alert acknowledged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.monitor.monitor_mesh import funnel, order, record, running_mesh, running_monitor, trade_pb2
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+HOSTILE = "<img src=x onerror=document.title='hacked'><script>document.title='hacked'</script>"
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium here; install one or name it in CHROMIUM to look at the page in a browser")
+    playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+    async with playwright.async_playwright() as started:
+        opened = await started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        await opened.close()
+
+
+async def test_the_page_lives(browser: Any, database: Any) -> None:
+    async with running_mesh() as mesh:
+        mesh.orchestrator.funnel.unknown_orders = 1
+        reason = trade_pb2.Reason(code="PORTFOLIO_HEAT", limit="0.06", observed=HOSTILE, unit="ratio", scope="account")
+        mesh.bridge.put(record("a", 1, state="REJECTED", decided_by="risk", reasons=[reason], note=HOSTILE))
+        mesh.executor.put(order("b", 1))
+        async with running_monitor(mesh, db_host=database.host, db_name=database.name) as monitor:
+            page = await browser.new_page(viewport={"width": 1280, "height": 800})
+            faults: list[str] = []
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            page.on("console", lambda line: faults.append(line.text) if line.type in ("error", "warning") else None)
+            page.set_default_timeout(15_000)
+            await page.goto(monitor.page)
+
+            await page.get_by_text("SIMULATED", exact=True).wait_for()
+            await page.get_by_text("EXERCISE", exact=True).wait_for()
+            await page.locator("#honest", has_text="no order here reaches a real exchange").wait_for()
+            total = page.locator("[data-stage=signals] .total")
+            await total.get_by_text("6", exact=True).wait_for()
+            mesh.orchestrator.funnel = funnel(signals=1234)
+            mesh.orchestrator.funnel.unknown_orders = 1
+            await total.get_by_text("1,234", exact=True).wait_for()
+
+            await page.locator("#ideas .chip", has_text="PORTFOLIO_HEAT").hover()
+            await page.locator("#tip", has_text="onerror=").wait_for()
+            assert await page.locator("#tip img, #tip script").count() == 0
+            assert await page.title() == "SIMULATED · Trading mesh"
+
+            alert = page.locator(".alert", has_text="ORDER_UNKNOWN")
+            await alert.get_by_role("button", name="Acknowledge").click()
+            await alert.get_by_text("seen by operator").wait_for()
+
+            await mesh.of["risk"].stop()
+            await page.locator("[data-service=risk]", has_text="unreachable").wait_for()
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 1280
+            assert faults == []
