@@ -43,7 +43,7 @@ def _print(facts: "StatusFacts") -> None:
         left = [unit.name for unit in facts.units if unit.status.value in ("ready", "starting", "stopping")]
         out.print(f"[yellow]not running[/] ({facts.home}); mesh up starts it again")
         if left:
-            out.print(f"[bold red]left behind:[/] {', '.join(left)}; mesh down ends them")
+            out.print(f"still there: {', '.join(left)}; mesh down ends it, mesh up takes it over")
         return
     head = f"{instance.market} market, venue {instance.venue.value}, profile {instance.profile.value}"
     out.print(f"[bold]up[/], pid {facts.supervisor_pid}: {escape(head)}; page {instance.page}")

@@ -100,6 +100,8 @@ class TerminalView:
         if self._live is not None:
             self._live.stop()
             self._live = None
+            if not out.is_terminal:
+                out.line()
 
     def _render(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))

@@ -1,0 +1,145 @@
+"""Every command where nothing runs: words, exit codes, and nothing left behind."""
+
+import json
+import os
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cli import console
+from cli.main import app
+
+NO_ID = "11111111-1111-4111-8111-111111111111"
+Mesh = Callable[..., "Ran"]
+
+
+class Ran:
+    """A command that ended: its code and everything it said, as one line."""
+
+    def __init__(self, result: Any) -> None:
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        self.code = result.exit_code
+        self.out = result.stdout
+        self.said = re.sub(r"\s+", " ", result.output)
+
+
+@pytest.fixture
+def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mesh:
+    """The command in this process, with an environment and a state folder of its own."""
+    for name in set(os.environ) - {"PATH", "PYTHONPATH", "TMPDIR"}:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MESH_HOME", str(tmp_path / "mesh"))
+    for one in (console.out, console.err):
+        monkeypatch.setattr(one, "width", 200)
+
+    def run(*arguments: str, **variables: str) -> Ran:
+        return Ran(CliRunner().invoke(app, list(arguments), env=variables))
+
+    return run
+
+
+def test_help_names_every_command(mesh: Mesh) -> None:
+    ran = mesh("--help")
+    wanted = [
+        "up",
+        "down",
+        "reset",
+        "status",
+        "config",
+        "doctor",
+        "import",
+        "train",
+        "replay",
+        "explain",
+        "halt",
+        "resume",
+    ]
+    assert ran.code == 0 and all(f" {name} " in ran.said for name in wanted)
+
+
+@pytest.mark.parametrize("command", [("halt",), ("resume",), ("train",), ("explain", NO_ID)])
+def test_what_needs_a_mesh_says_that_there_is_none(mesh: Mesh, command: tuple[str, ...]) -> None:
+    ran = mesh(*command)
+    assert ran.code == 3 and "no mesh was ever started" in ran.said and "mesh up" in ran.said
+
+
+def test_status_down_and_reset_of_nothing_change_nothing(mesh: Mesh, tmp_path: Path) -> None:
+    status = mesh("status", "--json")
+    assert status.code == 3 and json.loads(status.out)["running"] is False
+    assert (mesh("down").code, mesh("reset", "--yes").code) == (0, 0)
+    assert not (tmp_path / "mesh").exists()
+
+
+def test_reset_spares_a_folder_that_is_not_its_own(mesh: Mesh, tmp_path: Path) -> None:
+    (tmp_path / "mesh").mkdir()
+    precious = tmp_path / "mesh" / "model"
+    precious.write_text("precious")
+    ran = mesh("reset", "--yes")
+    assert ran.code == 2 and precious.read_text() == "precious"
+
+
+def test_config_shows_values_with_their_origin_and_no_secret(mesh: Mesh, tmp_path: Path) -> None:
+    variables = {"DB_HOST": "db.example", "DB_PASSWORD": "hunter2", "RISK_PORT": "9123", "RISK_MIN_NOTIONAL": "7"}
+    ran = mesh("config", "--json", **variables)
+    assert ran.code == 0 and "hunter2" not in ran.said
+    risk = json.loads(ran.out)["risk"]["settings"]
+    assert risk["RISK_MIN_NOTIONAL"] == {"value": "7", "origin": "environment"}
+    assert risk["RISK_PORT"]["value"] == "9123" and risk["VENUE"]["origin"] == "mesh up"
+    assert risk["RISK_STOP_Z"]["origin"] == "default"
+    assert mesh("config", **variables).said.count("db.example") == 1
+    assert not (tmp_path / "mesh").exists()
+
+
+def test_config_refuses_what_a_service_would_refuse(mesh: Mesh) -> None:
+    ran = mesh("config", "risk", RISK_STREAM_CREDIT="0")
+    assert ran.code == 2 and "RISK_STREAM_CREDIT" in ran.said
+    assert mesh("config", "nonsense").code == 2
+
+
+def test_doctor_finds_the_holder_of_a_port_and_a_dead_database(mesh: Mesh) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ran = mesh("doctor", RISK_PORT=port, DB_HOST="127.0.0.1", DB_PORT="1")
+    assert ran.code == 1
+    assert f"{port} (risk) is held by pid {os.getpid()}" in ran.said and "set RISK_PORT" in ran.said
+    assert "no connection to 127.0.0.1" in ran.said and "check DB_HOST" in ran.said
+    assert "the rules decide meanwhile" not in ran.said
+
+
+def test_doctor_says_that_a_language_model_is_not_there(mesh: Mesh) -> None:
+    ran = mesh("doctor", OLLAMA_HOST="http://127.0.0.1:1")
+    assert "Ollama at http://127.0.0.1:1 does not answer" in ran.said
+
+
+def test_up_names_every_port_that_is_taken_and_starts_nothing(mesh: Mesh, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = {"RISK_PORT": str(one.getsockname()[1]), "SIM_PORT": str(two.getsockname()[1])}
+        ran = mesh("up", **ports)
+    assert ran.code == 2 and all(f"set {name} to another" in ran.said for name in ports)
+    assert not (tmp_path / "mesh" / "postgres").exists() and not (tmp_path / "mesh" / "instance.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("up", "--live"), "real money"),
+        (("up", "--market", "coinbase", "--live"), "LIVE_CONFIRM"),
+        (("up", "--market", "nonsense"), "not known"),
+        (("import", "nothing.csv"), "no file"),
+        (("explain", "nonsense"), "no UUID"),
+        (("replay", "no.parquet", "--products", "BTC-USD", "--from", "2025-01-01", "--to", "2025-01-02"), "no file"),
+        (("replay", "no.parquet", "--products", "BTC-USD", "--from", "soon", "--to", "2025-01-02"), "--from"),
+        (("replay", "x", "--products", "BTC-USD", "--from", "1", "--to", "2", "--profile", "brave"), "brave"),
+        (("nonsense",), "No such command"),
+    ],
+)
+def test_usage_is_answered_with_words_and_code_2(mesh: Mesh, arguments: tuple[str, ...], words: str) -> None:
+    ran = mesh(*arguments)
+    assert ran.code == 2 and words in ran.said and "Traceback" not in ran.said

@@ -1,0 +1,172 @@
+"""What `mesh up` agrees to run, and what each process is told of it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cli.exits import CommandFailed, ExitCode
+from cli.instance_file import read_instance, write_instance
+from cli.supervise.home import MeshHome
+from cli.supervise.keys import ensure_keys
+from cli.up.options import HISTORY_BARS, UpRequest, resolve
+from cli.up.plan import plan_of, port_uses
+from tradekit import services
+from tradekit.services import SERVICES
+from tradekit.states import Profile, Venue
+
+
+def refused(request: UpRequest, environment: dict[str, str] | None = None, stored=None) -> str:
+    with pytest.raises(CommandFailed) as failed:
+        resolve(request, stored, environment or {})
+    assert failed.value.code is ExitCode.USAGE
+    return failed.value.message
+
+
+@pytest.fixture
+def candle_file(tmp_path: Path) -> Path:
+    """1000 hours of two products."""
+    start = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in range(1000)]
+    columns = {"product_id": ["BTC-USD"] * 1000 + ["ETH-USD"] * 1000, "granularity": ["ONE_HOUR"] * 2000}
+    columns["start"] = start * 2
+    path = tmp_path / "candles.parquet"
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_the_simulated_market_is_the_default_and_exercises() -> None:
+    found = resolve(UpRequest(), None, {})
+    assert (found.market, found.venue, found.profile) == ("simulated", Venue.SIMULATED, Profile.EXERCISE)
+    assert found.speed == 1200 and found.history_bars == HISTORY_BARS and not found.own_database
+    assert found.services == {service.name: service.port for service in SERVICES}
+
+
+def test_real_prices_are_paper_and_ask_for_evidence() -> None:
+    found = resolve(UpRequest(market="coinbase"), None, {})
+    assert (found.venue, found.profile, found.speed) == (Venue.PAPER, Profile.EVIDENCE, 1.0)
+
+
+def test_a_replayed_file_leaves_bars_to_learn_from_and_bars_to_trade_on(candle_file: Path) -> None:
+    found = resolve(UpRequest(market=f"replay:{candle_file}"), None, {})
+    assert found.venue is Venue.SIMULATED and found.products == ("BTC-USD", "ETH-USD")
+    assert found.history_bars == 600
+    assert datetime.fromisoformat(found.start) == datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=600)
+    assert "SOL-USD" in refused(UpRequest(market=f"replay:{candle_file}", products="SOL-USD"))
+
+
+def test_what_cannot_be_is_refused_with_its_reason(tmp_path: Path, candle_file: Path) -> None:
+    assert "binance" in refused(UpRequest(market="binance"))
+    assert "real money" in refused(UpRequest(live=True))
+    assert "VENUE=LIVE" in refused(UpRequest(), {"VENUE": "live"})
+    assert "VENUE=SANDBOX" in refused(UpRequest(market="coinbase"), {"VENUE": "SANDBOX"})
+    assert "pace" in refused(UpRequest(market="coinbase", speed=10.0))
+    assert "--speed" in refused(UpRequest(speed=0.0)) and "--speed" in refused(UpRequest(speed=float("nan")))
+    assert "seed" in refused(UpRequest(market="coinbase", seed=3)) and "--seed" in refused(UpRequest(seed=-1))
+    assert "BTCUSD" in refused(UpRequest(products="BTCUSD"))
+    assert "one currency" in refused(UpRequest(products="BTC-USD,ETH-EUR"))
+    assert "brave" in refused(UpRequest(profile="brave"))
+    assert "no file" in refused(UpRequest(market=f"replay:{tmp_path}/nothing.parquet"))
+    assert "GRANULARITY=ONE_MINUTE" in refused(UpRequest(market=f"replay:{candle_file}"), {"GRANULARITY": "ONE_MINUTE"})
+    both = refused(UpRequest(), {"RISK_PORT": "70000", "SIM_PORT": "x"})
+    assert "RISK_PORT=70000" in both and "SIM_PORT=x" in both
+
+
+def test_real_money_needs_key_confirmation_and_evidence(tmp_path: Path) -> None:
+    message = refused(UpRequest(market="coinbase", live=True))
+    assert "EXCHANGE_KEY_FILE" in message and "LIVE_CONFIRM" in message
+    key = tmp_path / "key.json"
+    key.write_text("{}")
+    ready = {"EXCHANGE_KEY_FILE": str(key), "LIVE_CONFIRM": "b4f0"}
+    assert resolve(UpRequest(market="coinbase", live=True), None, ready).venue is Venue.LIVE
+    assert "exercise" in refused(UpRequest(market="coinbase", live=True, profile="exercise"), ready)
+    assert "exercise" in refused(UpRequest(market="coinbase", live=True), {**ready, "DECISION_PROFILE": "EXERCISE"})
+
+
+def test_a_second_start_resumes_and_never_changes_the_books(tmp_path: Path) -> None:
+    home = MeshHome.at(tmp_path)
+    first = resolve(UpRequest(seed=7, products="BTC-USD,ETH-USD", speed=600.0), None, {})
+    write_instance(home, first)
+    stored = read_instance(home)
+    assert stored == first
+    assert resolve(UpRequest(), stored, {}) == first
+    assert resolve(UpRequest(speed=60.0, profile="evidence"), stored, {}).profile is Profile.EVIDENCE
+    for other in (UpRequest(seed=8), UpRequest(market="coinbase")):
+        assert "books" in refused(other, stored=stored)
+    assert "DB_HOST" in refused(UpRequest(), {"DB_HOST": "db.example"}, stored)
+
+
+def test_a_damaged_instance_file_is_told_not_guessed(tmp_path: Path) -> None:
+    home = MeshHome.at(tmp_path)
+    write_instance(home, resolve(UpRequest(), None, {}))
+    (home.root / "instance.json").write_text('{"market": "simulated"}')
+    with pytest.raises(CommandFailed, match="not readable"):
+        read_instance(home)
+
+
+def test_only_the_executor_gets_the_exchange_key_and_nothing_of_the_caller_leaks_in(tmp_path: Path) -> None:
+    home = MeshHome.at(tmp_path)
+    home.prepare()
+    caller = {
+        "PATH": "/bin",
+        "DB_PASSWORD": "of another database",
+        "EXCHANGE_KEY_FILE": "/of/the/caller",
+        "MODEL_DIR": "/elsewhere",
+        "LIVE_CONFIRM": "b4f0",
+        "RISK_ADDRESS": "10.0.0.1:1",
+        "SIM_CONTROL_TOKEN": "guess",
+    }
+    plan = plan_of(home, resolve(UpRequest(), None, caller), ensure_keys(home.keys), caller)
+    environments = {service.name: plan.environment_of(service) for service in SERVICES}
+    with_key = [name for name, found in environments.items() if "EXCHANGE_KEY_FILE" in found]
+    assert with_key == ["executor"]
+    assert environments["executor"]["EXCHANGE_KEY_FILE"] == str(plan.keys.exchange_api_key)
+    signers = [name for name, found in environments.items() if "TICKET_SIGNING_KEY_FILE" in found]
+    assert signers == ["risk"]
+    for found in environments.values():
+        assert "DB_PASSWORD" not in found and "LIVE_CONFIRM" not in found
+        assert found["RISK_ADDRESS"] == "127.0.0.1:8027" and found.get("MODEL_DIR") != "/elsewhere"
+    simulator = plan.simulator_environment()
+    assert simulator["SIM_CONTROL_TOKEN"] == plan.control_token != "guess"
+    assert not any(name.startswith(("DB_", "EXCHANGE_", "MODEL_")) for name in simulator)
+
+
+def test_with_real_money_the_key_of_the_operator_reaches_the_executor_alone(tmp_path: Path) -> None:
+    home = MeshHome.at(tmp_path / "home")
+    home.prepare()
+    key = tmp_path / "key.json"
+    key.write_text("{}")
+    caller = {"EXCHANGE_KEY_FILE": str(key), "LIVE_CONFIRM": "b4f0", "EXCHANGE_HOST": "127.0.0.1:1"}
+    instance = resolve(UpRequest(market="coinbase", live=True), None, caller)
+    plan = plan_of(home, instance, ensure_keys(home.keys), caller)
+    executor, market = plan.environment_of(services.EXECUTOR), plan.environment_of(services.MARKET)
+    assert executor["EXCHANGE_KEY_FILE"] == str(key) and executor["LIVE_CONFIRM"] == "b4f0"
+    assert "EXCHANGE_KEY_FILE" not in market and "LIVE_CONFIRM" not in market
+    assert executor["EXCHANGE_HOST"] == market["EXCHANGE_HOST"] == "api.coinbase.com"
+    assert plan.simulator is None and all(use.service != "exchange_sim" for use in port_uses(plan))
+
+
+def test_a_database_of_the_operator_is_used_with_its_password(tmp_path: Path) -> None:
+    home = MeshHome.at(tmp_path)
+    home.prepare()
+    caller = {"DB_HOST": "db.example", "DB_PASSWORD": "p@ss/word"}
+    plan = plan_of(home, resolve(UpRequest(), None, caller), ensure_keys(home.keys), caller)
+    assert plan.environment_of(services.RISK)["DB_PASSWORD"] == "p@ss/word"
+    from sqlalchemy import make_url
+
+    from cli.stack import database_url
+
+    url = make_url(database_url(plan))
+    assert url.password == "p@ss/word" and url.query["host"] == "db.example"
+
+
+def test_every_port_names_its_variable(tmp_path: Path) -> None:
+    home = MeshHome.at(tmp_path)
+    home.prepare()
+    instance = replace(resolve(UpRequest(), None, {"MONITOR_PAGE_PORT": "9999"}))
+    plan = plan_of(home, instance, ensure_keys(home.keys), {})
+    uses = {use.variable: use.port for use in port_uses(plan)}
+    assert uses["MONITOR_PAGE_PORT"] == 9999 and uses["SIM_PORT"] == 8443
+    assert {service.port_variable for service in SERVICES} <= set(uses)

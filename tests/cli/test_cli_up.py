@@ -1,0 +1,148 @@
+"""One whole life of `mesh up`: from an empty folder to executed trades, halted, killed, brought down and resumed."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+
+from cli.supervise.home import MeshHome
+from cli.supervise.ports import free_ports
+from cli.supervise.postmaster import find_postmaster
+from cli.supervise.processes import marked_processes
+from tradekit.services import SERVICES
+from trading.executor.v1 import executor_service_pb2 as executor_pb
+from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Instance:
+    """A mesh in a folder and ports of its own, driven by its commands alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = MeshHome.at(folder)
+        numbers = free_ports(len(SERVICES) + 2)
+        self.ports = {service.name: number for service, number in zip(SERVICES, numbers, strict=False)}
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "MESH_HOME": str(folder),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}",
+            "COLUMNS": "200",
+            "MARKET_HISTORY_BARS": "2500",
+            "SIM_PORT": str(numbers[-2]),
+            "MONITOR_PAGE_PORT": str(numbers[-1]),
+            **{service.port_variable: str(self.ports[service.name]) for service in SERVICES},
+        }
+
+    def mesh(self, *arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "cli.main", *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=150)
+        return done.returncode, done.stdout if "--json" in arguments else re.sub(r"\s+", " ", done.stdout + done.stderr)
+
+    def status(self) -> dict[str, Any]:
+        return json.loads(self.mesh("status", "--json")[1])
+
+    def executor(self, ask: Callable[[Any], Any]) -> Any:
+        with grpc.insecure_channel(f"127.0.0.1:{self.ports['executor']}") as channel:
+            return ask(executor_grpc.ExecutorServiceStub(channel))
+
+    def filled(self) -> list[executor_pb.Order]:
+        request = executor_pb.ListOrdersRequest(state=executor_pb.ORDER_STATE_FILLED)
+        return list(self.executor(lambda stub: stub.ListOrders(request, timeout=5)).orders)
+
+    def holdings(self) -> tuple[Any, Any]:
+        found = self.executor(lambda stub: stub.ListPositions(executor_pb.ListPositionsRequest(), timeout=5))
+        positions = {one.product_id: (one.base_size.value, one.realized_pnl.value) for one in found.positions}
+        return positions, {one.currency: one.amount.value for one in found.cash}
+
+
+def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
+    """Waits for an outcome; the limit only bounds a failing run."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "did not happen"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def instance() -> Iterator[Instance]:
+    folder = Path(tempfile.mkdtemp(prefix="mesh-up-"))
+    folder.chmod(0o711)
+    made = Instance(folder)
+    try:
+        yield made
+    finally:
+        made.mesh("down")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.timeout(400)
+def test_a_whole_life(instance: Instance) -> None:
+    code, said = instance.mesh("up", "--detach", "--products", "BTC-USD,ETH-USD", "--speed", "3600")
+    assert code == 0, said
+    assert "everything is SIMULATED" in said and "EXERCISE" in said and "page" in said
+    trades_explained(instance)
+    a_second_up_is_refused(instance)
+    halted = a_halt_stops_everything(instance)
+    nothing_survives_kill_and_down(instance)
+    code, said = instance.mesh("up", "--detach")
+    assert code == 0 and "kept" in said, said
+    assert instance.holdings() == halted, "a second start resumes the books"
+    assert instance.status()["trading"]["state"] == "HALTED", "a halt outlives a restart"
+    assert instance.mesh("resume")[0] == 0
+    assert instance.mesh("doctor")[0] == 0
+    assert instance.mesh("reset", "--yes")[0] == 0
+    assert not list(instance.home.root.glob("[!.]*")) and not marked_processes(str(instance.home.root))
+
+
+def trades_explained(instance: Instance) -> None:
+    wait_until(instance.filled)
+    found = instance.status()
+    assert found["healthy"] and found["running"] and found["entries_open"], found
+    assert found["pipeline"]["executed"] >= 1 and found["pipeline"]["unknown_orders"] == 0
+    order = instance.filled()[0]
+    for id in (order.order_id, order.recommendation_id):
+        code, said = instance.mesh("explain", id)
+        assert code == 0 and "EXECUTED" in said and "SIMULATED order FILLED" in said
+
+
+def a_second_up_is_refused(instance: Instance) -> None:
+    code, said = instance.mesh("up")
+    pid = instance.status()["supervisor_pid"]
+    assert code == 3 and f"already up: pid {pid}" in said and instance.environment["MONITOR_PAGE_PORT"] in said
+
+
+def a_halt_stops_everything(instance: Instance) -> tuple[Any, Any]:
+    """Nothing is traded while the market goes on; returns what is held."""
+    code, said = instance.mesh("halt", "--note", "lunch")
+    assert code == 0 and "HALTED" in said
+    before = instance.status()
+    assert not before["entries_open"] and before["trading"]["note"] == "lunch"
+    wait_until(lambda: not instance.status()["pipeline"]["open_orders"])
+    held, orders = instance.holdings(), len(instance.filled())
+    wait_until(lambda: instance.status()["pipeline"]["market_time"] > before["pipeline"]["market_time"])
+    assert instance.holdings() == held and len(instance.filled()) == orders
+    return held
+
+
+def nothing_survives_kill_and_down(instance: Instance) -> None:
+    home = instance.home
+    os.kill(instance.status()["supervisor_pid"], signal.SIGKILL)
+    wait_until(lambda: not [one for one in marked_processes(str(home.root)) if one.status() != psutil.STATUS_ZOMBIE])
+    assert instance.mesh("status")[0] == 3
+    code, said = instance.mesh("down")
+    assert code == 0 and "database stopped" in said
+    assert find_postmaster(home.postgres) is None
