@@ -64,5 +64,6 @@ async def test_the_page_lives(browser: Any, database: Any) -> None:
 
             await mesh.of["risk"].stop()
             await page.locator("[data-service=risk]", has_text="unreachable").wait_for()
+            await page.locator(".facts .stale", has_text="Trading").get_by_text("ACTIVE").wait_for()
             assert await page.evaluate("document.documentElement.scrollWidth") <= 1280
             assert faults == []

@@ -52,6 +52,7 @@ function showAges() {
     const stale = age === null || age > limit;
     part.classList.toggle("stale", stale);
     const label = part.querySelector(".age");
+    if (!label) continue;
     label.classList.toggle("fresh", !stale);
     put(label, age === null ? "no answer yet" : stale ? `${span(age)} ago` : "live");
     if (fault) label.dataset.tip = fault;
@@ -68,13 +69,20 @@ function receive(event) {
   for (const name of Object.keys(sections)) DRAW[name]?.();
 }
 
+function troubles(silent) {
+  const [shown, told] = [state.mesh?.venue, state.account?.venue];
+  if (silent !== null && silent > 5) return `The monitor does not answer; these values are ${span(silent)} old.`;
+  if (shown && told && shown !== told) return `The monitor is set to ${shown}, but the executor trades at ${told}. Believe the executor, and mend VENUE.`;
+  if (state.database?.up === false) return "The database does not answer. The page shows the last values with their age.";
+  return "";
+}
+
 function watchConnection() {
   const silent = clock.heard === null ? null : (Date.now() - clock.heard) / 1000;
   const lost = byId("lost");
-  const down = silent !== null && silent > 5;
-  lost.hidden = !down && state.database?.up !== false;
-  if (down) put(lost, `The monitor does not answer; these values are ${span(silent)} old.`);
-  else if (!lost.hidden) put(lost, "The database does not answer. The page shows the last values with their age.");
+  const trouble = troubles(silent);
+  lost.hidden = !trouble;
+  if (trouble) put(lost, trouble);
   if (clock.heard !== null) showAges();
 }
 
