@@ -128,6 +128,23 @@ async def test_changes_wait_for_the_database_and_are_written_in_order(database, 
             return (events, known) if resolved else None
 
         events, known = await eventually(written)
+
+        folder.unlink()
+        async with database.engine.begin() as connection:
+            await connection.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name AND pid <> :own"),
+                {
+                    "name": database.name,
+                    "own": (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one(),
+                },
+            )
+        await eventually(down)
+        folder.symlink_to(database.host)
+
+        async def up_again() -> Any:
+            return not await down()
+
+        await eventually(up_again)
     market = [row.to_state for row in events if row.health_name == "trading.market.v1.MarketService"]
     assert market == ["SERVING", "UNREACHABLE"]
     assert known["ORDER_UNKNOWN"].resolved_at is None
