@@ -26,6 +26,8 @@ BUF_STAMP := node_modules/.installed-$(call key,package-lock.json)
 PACKAGES := $(patsubst %/__init__.py,%,$(wildcard */__init__.py))
 MYPY_PACKAGES := $(foreach package,$(PACKAGES),-p $(package))
 
+# A file of tests stays in one process, so that what its tests share is made once.
+PYTEST_OPTIONS ?= -n 2 --dist loadfile
 REPLAY_FILE ?= ../shared/data/candles-coinbase-ONE_HOUR.parquet
 REPLAY_PRODUCTS ?= BTC-USD,ETH-USD,SOL-USD
 REPLAY_FROM ?= 2025-01-01
@@ -40,8 +42,8 @@ run: install-run ## install what is needed and run the whole pipeline; Ctrl-C st
 	@$(BIN)/mesh up
 
 test: install-dev install-buf ## install the test tools and run every test
-	@echo "Running the tests."
-	@$(BIN)/python -m pytest
+	@echo "Running the tests in two processes."
+	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 lint: install-dev install-buf check-proto ## ruff, mypy --strict, buf, and that generated files are current
 	@echo "ruff check"
