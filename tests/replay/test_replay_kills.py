@@ -11,7 +11,7 @@ from cli.replay.run import Watching, replay
 
 # One process every few bars, at a moment within the bar that the seed chooses.
 VICTIMS = ("executor", "risk", "orchestrator", "bridge", "validator", "signal", "market", "exchange_sim", "monitor")
-FIRST_BAR, BARS_BETWEEN, SEED = 6, 10, 7
+FIRST_BAR, BARS_BETWEEN, SEED = 12, 5, 7
 
 
 class Killer:

@@ -10,8 +10,8 @@ from tradekit.states import Profile
 
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
 HISTORY = datetime(2024, 8, 1, tzinfo=UTC)
-BEGIN = datetime(2025, 1, 7, tzinfo=UTC)
-END = datetime(2025, 1, 11, tzinfo=UTC)
+BEGIN = datetime(2025, 1, 11, 12, tzinfo=UTC)
+END = datetime(2025, 1, 15, 12, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
