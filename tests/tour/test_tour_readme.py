@@ -25,6 +25,8 @@ README = (ROOT / "README.md").read_text()
 DEADLINE_EXCEEDED, INVALID_ARGUMENT, UNAVAILABLE = 64 + 4, 64 + 3, 64 + 14
 SERVICE_OF_PORT = {service.port: service for service in SERVICES}
 READY_SECONDS = 60.0
+# The first test that asks for it waits for a whole mesh to come up, a model to be trained included.
+pytestmark = pytest.mark.timeout(420)
 
 
 class RunningMesh(Protocol):
