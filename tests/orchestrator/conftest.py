@@ -1,0 +1,15 @@
+"""One world per test: fresh books and three stages."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.orchestrator.orchestrator_world import StandIns, World
+
+
+@pytest.fixture
+async def world(database: Any) -> AsyncIterator[World]:
+    stages = StandIns()
+    async with stages.running():
+        yield World(database, stages)

@@ -1,0 +1,366 @@
+"""Each recommendation is led to exactly one end with at most one order, whatever the stages, the streams and the
+orchestrators themselves do meanwhile."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+
+from meshkit.errors import Internal
+from tests.orchestrator.orchestrator_world import AS_OF, HOUR, World, eventually, unavailable
+
+D = Decimal
+PATH = ["PROPOSED", "IN_REVIEW", "EXECUTING", "EXECUTED"]
+GONE = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def first_time_only(items: set[str] | None = None) -> Any:
+    """A hook that fails the first call for each item, as a connection lost at that moment."""
+    met: Counter[str] = Counter()
+
+    async def hook(request: Any) -> None:
+        item = request.recommendation.recommendation_id
+        met[item] += 1
+        if met[item] == 1 and (items is None or item in items):
+            raise unavailable()
+
+    return hook
+
+
+async def test_each_stage_decides_what_it_decides(world: World) -> None:
+    stages = world.stages
+    good, vetoed, refused, reduced, nothing, canceled = await world.propose(6)
+    (exit_,) = await world.propose(1, side="SELL", size=D("0.5"))
+    (late,) = await world.propose(1, expire_at=GONE)
+    (late_exit,) = await world.propose(1, side="SELL", size=D("0.5"), expire_at=GONE)
+    names = {key: row["product_id"] for key, row in (await world.rows()).items()}
+    stages.validator.rejects = {names[vetoed]}
+    stages.risk.decisions = {names[refused]: (3, "0"), names[reduced]: (2, "40.25")}
+    stages.executor.states = {names[nothing]: 6, names[canceled]: 5}
+    async with world.orchestrator():
+        rows = await world.until_ended()
+    await world.check_once()
+
+    def told(item: str) -> tuple[str, str, list[str]]:
+        row = rows[item]
+        return row["state"], row["decided_by"], [reason["code"] for reason in row["reasons"]]
+
+    assert told(good) == told(exit_) == told(late_exit) == ("EXECUTED", "exchange", [])
+    assert told(vetoed) == ("REJECTED", "validator:rules", ["LOW_EDGE"])
+    assert told(refused) == ("REJECTED", "risk", ["PORTFOLIO_HEAT"])
+    assert told(reduced)[0] == "EXECUTED"
+    assert rows[reduced]["adjusted_size"] == D("40.25")
+    assert told(nothing) == ("FAILED", "exchange", ["INSUFFICIENT_FUND"])
+    assert told(canceled) == ("FAILED", "exchange", ["NOTHING_FILLED"])
+    assert told(late) == ("EXPIRED", "orchestrator", ["LIFE_OVER"])
+    histories = await world.histories()
+    assert histories[good] == histories[exit_] == PATH
+    assert histories[late] == ["PROPOSED", "EXPIRED"]
+    assert {exit_, late_exit, late}.isdisjoint(stages.validator.asked)
+    assert {vetoed, late}.isdisjoint(stages.risk.asked)
+    assert {vetoed, refused, late}.isdisjoint(stages.executor.executed)
+    assert str(rows[good]["order_id"]) == stages.executor.orders[good].order_id
+
+
+async def test_transport_errors_at_every_moment_end_nothing(world: World) -> None:
+    """Streams drop after they took items, the executor fails before and after it made the order, and cannot be asked."""
+    stages = world.stages
+    stages.validator.drops, stages.risk.drops = [1, 2], [1, 3]
+    stages.validator.before, stages.risk.before = first_time_only(), first_time_only()
+    items = await world.propose(6)
+    items += await world.propose(3, side="SELL", size=D(1))
+    stages.executor.before = first_time_only(set(items[::2]))
+    stages.executor.after = first_time_only(set(items[1::2]))
+    asked: Counter[str] = Counter()
+
+    async def cannot_tell_yet(request: Any) -> None:
+        asked[request.recommendation_id] += 1
+        if asked[request.recommendation_id] == 1:
+            raise Internal("e-1")
+
+    stages.executor.on_get = cannot_tell_yet
+    async with world.orchestrator():
+        rows = await world.until_ended()
+    assert {row["state"] for row in rows.values()} == {"EXECUTED"}
+    await world.check_once()
+    assert sorted(item for item, _ in stages.executor.created) == sorted(items)
+    assert stages.validator.opened > 2
+    assert stages.risk.opened > 2
+
+
+async def test_an_unknown_order_keeps_its_item_until_its_fate_is_known(world: World) -> None:
+    stages = world.stages
+    names = ("C000-USD", "C001-USD", "C002-USD")
+    stages.executor.states = dict(zip(names, (1, 2, 3), strict=True))
+    # Its life ends meanwhile; an order that may exist is never given up.
+    items = await world.propose(3)
+    async with world.orchestrator():
+
+        async def delayed() -> bool:
+            return all(row["delays"] >= 2 for row in (await world.rows()).values())
+
+        await eventually(delayed)
+        assert {row["state"] for row in (await world.rows()).values()} == {"EXECUTING"}
+        stages.executor.settle()
+        rows = await world.until_ended()
+    assert {row["state"] for row in rows.values()} == {"EXECUTED"}
+    assert sorted(stages.executor.executed) == sorted(items)
+    await world.check_once()
+
+
+async def test_a_lost_reservation_is_assessed_anew(world: World) -> None:
+    stages = world.stages
+    (item,) = await world.propose()
+
+    async def lost_once(request: Any) -> None:
+        if len(stages.executor.executed) == 1:
+            stages.risk.lost.add(request.recommendation.recommendation_id)
+
+    stages.executor.before = lost_once
+    async with world.orchestrator():
+        rows = await world.until_ended(item)
+    assert rows[item]["state"] == "EXECUTED"
+    assert stages.risk.attempts[item] == 2
+    assert (await world.histories())[item] == PATH
+
+
+async def test_an_entry_without_its_review_expires_and_an_exit_goes_on(world: World) -> None:
+    stages = world.stages
+
+    async def silent(_: Any) -> None:
+        raise unavailable()
+
+    stages.validator.before = silent
+    life = (await world.run(_now()))[0]["soon"]
+    entry, *_ = await world.propose(1, expire_at=life)
+    (exit_,) = await world.propose(1, side="SELL", size=D(1))
+    async with world.orchestrator():
+        rows = await world.until_ended()
+    assert (rows[entry]["state"], rows[entry]["decided_by"]) == ("EXPIRED", "orchestrator")
+    assert rows[exit_]["state"] == "EXECUTED"
+    assert entry not in stages.risk.asked
+
+
+def _now() -> Any:
+    return text("SELECT clock_timestamp() + interval '1.5 seconds' AS soon")
+
+
+async def test_answers_that_lack_something_approve_nothing(world: World) -> None:
+    """Another item's review, no verdict, an approval without a ticket, above what was asked, or of nothing."""
+    stages = world.stages
+    life = (await world.run(_now()))[0]["soon"]
+    ideas = await world.propose(7, expire_at=life)
+    (good,) = await world.propose()
+
+    def review(found: Any) -> None:
+        if found.recommendation_id == ideas[0]:
+            found.recommendation_id = good
+        if found.recommendation_id == ideas[1]:
+            found.verdict = 0
+
+    def assessment(found: Any) -> None:
+        place = ideas.index(found.recommendation_id) if found.recommendation_id in ideas else -1
+        if place == 2:
+            found.ticket = ""
+        elif place == 3:
+            found.adjusted_size.value = "100.01"
+        elif place == 4:
+            found.adjusted_size.value = "0"
+        elif place == 5:
+            found.decision = 0
+        elif place == 6:
+            found.recommendation_id = good
+
+    stages.validator.change, stages.risk.change = review, assessment
+    async with world.orchestrator():
+        rows = await world.until_ended()
+    assert {rows[item]["state"] for item in ideas} == {"EXPIRED"}
+    assert rows[good]["state"] == "EXECUTED"
+    assert stages.executor.executed == [good]
+
+
+async def test_the_review_budget_waits_for_the_next_bar(world: World) -> None:
+    """Leaders beside each other keep to it; what waits competes again in the next bar, or its life is over there."""
+    await world.mark("market", AS_OF)
+    items = await world.propose(6)
+    short = await world.propose(1, life_clock="MARKET", expire_at=AS_OF + HOUR / 2, priority=0.1)
+    exits = await world.propose(2, side="SELL", size=D(1))
+    async with world.orchestrator(review_budget_per_bar=2), world.orchestrator(review_budget_per_bar=2):
+        await world.until_ended(*exits)
+
+        async def budget_used() -> bool:
+            rows = await world.rows()
+            waits = [row for row in rows.values() if row["wait_for_market"] is not None]
+            return len(waits) == 5 and sum(row["state"] == "EXECUTED" for row in rows.values()) == 4
+
+        await eventually(budget_used)
+        assert len(stages_reviewed(world)) == 2
+        await world.mark("market", AS_OF + HOUR)
+        rows = await world.until_ended(*short)
+        assert rows[short[0]]["state"] == "EXPIRED"
+
+        async def next_two() -> bool:
+            return len(stages_reviewed(world)) == 4
+
+        await eventually(next_two)
+        await world.mark("market", AS_OF + 2 * HOUR)
+        rows = await world.until_ended()
+    assert {rows[item]["state"] for item in items} == {"EXECUTED"}
+    await world.check_once()
+
+
+def stages_reviewed(world: World) -> set[str]:
+    return set(world.stages.validator.asked)
+
+
+async def test_another_resumes_what_a_killed_one_left(world: World) -> None:
+    """Killed at each stage with its leases in its hands: after the lease the next one finds the stages' stored answers."""
+    stages = world.stages
+    held = asyncio.Event()
+
+    async def hold(_: Any) -> None:
+        await held.wait()
+
+    items = await world.propose(3)
+    stages.validator.before = hold
+    async with world.orchestrator(kill=True):
+        await world.until_state(items[0], "IN_REVIEW")
+    stages.validator.before, stages.risk.before = None, hold
+    async with world.orchestrator(kill=True):
+
+        async def reached_risk() -> bool:
+            return set(stages.risk.asked) == set(items)
+
+        await eventually(reached_risk)
+    stages.risk.before, stages.executor.after = None, hold
+    async with world.orchestrator(kill=True):
+
+        async def ordered() -> bool:
+            return len(stages.executor.created) == 3
+
+        await eventually(ordered)
+    assert {row["state"] for row in (await world.rows()).values()} == {"EXECUTING"}
+    held.set()
+    async with world.orchestrator():
+        rows = await world.until_ended()
+    assert {row["state"] for row in rows.values()} == {"EXECUTED"}
+    await world.check_once()
+
+
+async def test_one_that_drains_gives_its_items_back_at_once(world: World) -> None:
+    held = asyncio.Event()
+
+    async def hold(_: Any) -> None:
+        await held.wait()
+
+    world.stages.risk.before = hold
+    items = await world.propose(2)
+    async with world.orchestrator(lease_seconds=300):
+        await world.until_state(items[0], "IN_REVIEW")
+    held.set()
+    async with world.orchestrator(lease_seconds=300):
+        rows = await world.until_ended()
+    assert {row["state"] for row in rows.values()} == {"EXECUTED"}
+    await world.check_once()
+
+
+async def test_two_orchestrators_lead_a_hundred_to_one_end_each(world: World) -> None:
+    stages = world.stages
+    items = await world.propose(70)
+    items += await world.propose(30, side="SELL", size=D(1))
+    stages.executor.after = first_time_only(set(items[::7]))
+    stages.risk.decisions = {f"C{number:03d}-USD": (3, "0") for number in range(0, 100, 10)}
+    stages.validator.drops = [20, 20]
+    async with world.orchestrator(), world.orchestrator():
+        rows = await world.until_ended()
+    states = Counter(row["state"] for row in rows.values())
+    assert states == {"EXECUTED": 90, "REJECTED": 10}
+    await world.check_once()
+    assert len(stages.executor.created) == 90
+
+
+async def test_a_lease_that_ran_out_in_its_own_process_is_not_led_twice(world: World) -> None:
+    """After an outage longer than a lease the item looks free to the process that still leads it."""
+    held = asyncio.Event()
+    stages = world.stages
+
+    async def hold(_: Any) -> None:
+        await held.wait()
+
+    stages.risk.before = hold
+    (item,) = await world.propose()
+    async with world.orchestrator(lease_seconds=30) as stub:
+        await world.until_state(item, "IN_REVIEW")
+        await world.steal()
+        (other,) = await world.propose()
+        await world.until_state(other, "IN_REVIEW")
+        await asyncio.sleep(1.2)
+        assert stages.risk.asked.count(item) == 1
+        held.set()
+        await world.until_ended()
+        assert not stub.service.stopped
+    await world.check_once()
+
+
+async def test_an_item_that_another_took_over_is_let_go(world: World) -> None:
+    held = asyncio.Event()
+    stages = world.stages
+
+    async def hold(_: Any) -> None:
+        await held.wait()
+
+    stages.risk.before = hold
+    (item,) = await world.propose()
+    async with world.orchestrator(lease_seconds=2):
+        await world.until_state(item, "IN_REVIEW")
+        await world.run(_taken_by_another())
+        held.set()
+        await asyncio.sleep(1.0)
+        assert (await world.rows())[item]["state"] == "IN_REVIEW"
+        await world.run(_given_back())
+        rows = await world.until_ended()
+    assert rows[item]["state"] == "EXECUTED"
+    await world.check_once()
+
+
+def _taken_by_another() -> Any:
+    return text(
+        "UPDATE trade_recommendations SET lease_owner = 'another', "
+        "lease_expires_at = clock_timestamp() + interval '1 hour'"
+    )
+
+
+def _given_back() -> Any:
+    return text("UPDATE trade_recommendations SET lease_owner = NULL, lease_expires_at = NULL")
+
+
+async def test_a_defect_met_by_one_item_stops_no_other(world: World) -> None:
+    (broken,) = await world.propose(1, evidence={"signal_id": "no such thing"}, priority=1.0)
+    good = await world.propose(3)
+    async with world.orchestrator() as stub:
+        rows = await world.until_ended(*good)
+        assert {rows[item]["state"] for item in good} == {"EXECUTED"}
+        await asyncio.sleep(0.3)
+        row = (await world.rows())[broken]
+        assert (row["state"], row["lease_owner"], row["delays"]) == ("PROPOSED", None, 1)
+        assert not stub.service.stopped
+
+
+async def test_in_lock_step_one_at_a_time_in_order_and_a_delayed_head_keeps_its_place(world: World) -> None:
+    stages = world.stages
+    life = {"life_clock": "MARKET", "expire_at": AS_OF + 9 * HOUR}
+    await world.mark("market", AS_OF + HOUR)
+    later = await world.propose(1, as_of=AS_OF + HOUR, side="SELL", size=D(1), priority=1.0, **life)
+    low = await world.propose(1, priority=0.1, **life)
+    tie_b = await world.propose(1, priority=0.9, product_id="ZB-USD", **life)
+    tie_a = await world.propose(1, priority=0.9, product_id="ZA-USD", **life)
+    sell = await world.propose(1, side="SELL", size=D(1), priority=0.0, **life)
+    stages.executor.before = first_time_only(set(sell + tie_a))
+    async with world.orchestrator(venue="REPLAY"), world.orchestrator(venue="REPLAY"):
+        await world.until_ended()
+    assert [item for item, _ in stages.executor.created] == sell + tie_a + tie_b + low + later
+    assert list(dict.fromkeys(stages.risk.asked)) == sell + tie_a + tie_b + low + later
+    await world.check_once()
