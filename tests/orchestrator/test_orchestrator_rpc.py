@@ -1,0 +1,190 @@
+"""OrchestratorService over a real socket: the funnel counts rows, decisions are watched without gaps, stories are told."""
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import grpc
+import pytest
+from sqlalchemy import insert
+
+from meshkit.errors import MeshError, from_rpc_error
+from schema.books import orders
+from schema.recommendations import llm_validation, signal_outcomes
+from schema.signals import trading_signals
+from tests.orchestrator.orchestrator_world import AS_OF, HOUR, World, eventually
+from tradekit import ids, wire
+from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
+
+
+async def refused(call: Any) -> MeshError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return from_rpc_error(caught.value)
+
+
+def order_row(item: str, state: str) -> dict[str, Any]:
+    return {
+        "order_id": ids.order_id(UUID(item)),
+        "recommendation_id": UUID(item),
+        "reservation_id": uuid4(),
+        "request_hash": "x",
+        "product_id": "C000-USD",
+        "side": "BUY",
+        "quote_size": 100,
+        "body": "{}",
+        "state": state,
+        "venue": "SIMULATED",
+        "ticket_id": "t",
+        "as_of": AS_OF,
+        "reference_price": 1,
+        "expire_at": AS_OF,
+        "sequence": int(uuid4()) % 10**12,
+    }
+
+
+def review_row(item: str, reviewer: str, enforced: str | None) -> dict[str, Any]:
+    return {
+        "validation_id": ids.validation_id(UUID(item)),
+        "recommendation_id": UUID(item),
+        "product_id": "C000-USD",
+        "reviewer": reviewer,
+        "outcome": "APPROVE",
+        "enforced": enforced,
+        "mode": "SHADOW",
+        "reasons": [],
+        "request_hash": "x",
+        "inputs": {},
+        "options": {},
+        "latency_ms": 1.0,
+        "timings": {},
+    }
+
+
+def signal_row(product: str, sequence: int) -> dict[str, Any]:
+    return {
+        "signal_id": ids.signal_id("main", product, 3600, AS_OF - HOUR, "m1"),
+        "run_id": "main",
+        "product_id": product,
+        "granularity": 3600,
+        "bar_start": AS_OF - HOUR,
+        "as_of": AS_OF,
+        "side": "BUY",
+        "confidence": 0.7,
+        "p_down": 0.1,
+        "p_neutral": 0.2,
+        "p_up": 0.7,
+        "edge": 0.6,
+        "expected_net": 0.01,
+        "sigma_horizon": 0.02,
+        "reference_price": 2500,
+        "model_version": "m1",
+        "feature_set_hash": "f",
+        "profile": "EXERCISE",
+        "reasons": [],
+        "features": [],
+        "sequence": sequence,
+    }
+
+
+async def test_the_funnel_counts_the_rows(world: World) -> None:
+    items = await world.propose(3, as_of=AS_OF, wait_for_market=AS_OF + HOUR)
+    await world.propose(1, as_of=AS_OF - HOUR, side="SELL", wait_for_market=AS_OF + HOUR)
+    for statement in (
+        insert(orders).values(order_row(items[0], "UNKNOWN")),
+        insert(orders).values(order_row(items[1], "FILLED")),
+        insert(llm_validation).values(review_row(items[0], "rules", "APPROVE")),
+        insert(llm_validation).values(review_row(items[0], "ollama", None)),
+    ):
+        await world.run(statement)
+    await world.mark("market", AS_OF)
+    await world.mark("signal", AS_OF - HOUR)
+    async with world.orchestrator() as stub:
+        funnel = await stub.GetPipeline(pb.GetPipelineRequest())
+        later = await stub.GetPipeline(pb.GetPipelineRequest(from_time=wire.timestamp_message(AS_OF)))
+    stages = {stage.stage: stage for stage in funnel.stages}
+    assert [(one.outcome, one.count) for one in stages["recommendations"].outcomes] == [
+        ("BUY PROPOSED", 3),
+        ("SELL PROPOSED", 1),
+    ]
+    assert {one.outcome: one.count for one in stages["validations"].outcomes} == {
+        "rules APPROVE": 1,
+        "ollama APPROVE": 1,
+    }
+    assert {one.outcome: one.count for one in stages["orders"].outcomes} == {"BUY UNKNOWN": 1, "BUY FILLED": 1}
+    for stage in funnel.stages:
+        assert stage.total == sum(one.count for one in stage.outcomes)
+    assert (funnel.open_recommendations, funnel.waiting_recommendations) == (4, 4)
+    assert (funnel.open_orders, funnel.unknown_orders) == (1, 1)
+    assert stages["signals"].lag.ToTimedelta() == HOUR
+    assert {stage.stage: stage.total for stage in later.stages}["recommendations"] == 3
+
+
+async def test_decisions_are_watched_from_any_position(world: World) -> None:
+    await world.mark("bridge", AS_OF)
+    (item,) = await world.propose()
+    async with world.orchestrator() as stub:
+        await world.until_ended(item)
+        for after in range(4):
+            call = stub.WatchDecisions(pb.WatchDecisionsRequest(after_sequence=after))
+            seen: list[int] = []
+            async with asyncio.timeout(10):
+                while len(seen) < 4 - after:
+                    frame = await call.read()
+                    seen += [event.sequence for event in frame.batch.decisions]
+                    assert {event.recommendation_id for event in frame.batch.decisions} <= {item}
+            assert seen == list(range(after + 1, 5))
+            call.cancel()
+
+        async def passed() -> bool:
+            frame = await stub.GetPipeline(pb.GetPipelineRequest())
+            marks = {stage.stage: stage.watermark for stage in frame.stages}
+            return marks["recommendations"] == wire.timestamp_message(AS_OF)
+
+        await eventually(passed)
+        for after in (5, 2**64 - 1):
+            call = stub.WatchDecisions(pb.WatchDecisionsRequest(after_sequence=after))
+            error = await refused(call.read())
+            assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_POSITION")
+
+
+async def test_stories_of_recommendations_signals_and_orders(world: World) -> None:
+    skipped, pending = signal_row("C900-USD", 1), signal_row("C901-USD", 2)
+    for row in (skipped, pending):
+        await world.run(insert(trading_signals).values(row))
+    await world.run(
+        insert(signal_outcomes).values(
+            signal_id=skipped["signal_id"],
+            product_id="C900-USD",
+            side="BUY",
+            outcome="SKIPPED",
+            reasons=[{"code": "COOLDOWN", "limit": "3", "observed": "1", "unit": "bars", "scope": "product:C900-USD"}],
+            as_of=AS_OF,
+        )
+    )
+    (item,) = await world.propose()
+    async with world.orchestrator() as stub:
+        await world.until_ended(item)
+        order = order_row(item, "FILLED")
+        await world.run(insert(orders).values(order))
+        ask = stub.ExplainRecommendation
+        story = await ask(pb.ExplainRecommendationRequest(recommendation_id=item))
+        assert [step.stage for step in story.steps] == ["bridge", "order", *["orchestrator"] * 4]
+        assert story.record.state == 4
+        assert "EXECUTED by exchange" in story.verdict
+        assert await ask(pb.ExplainRecommendationRequest(order_id=str(order["order_id"]))) == story
+        none = await ask(pb.ExplainRecommendationRequest(signal_id=str(skipped["signal_id"])))
+        assert not none.HasField("record")
+        assert "skipped (COOLDOWN)" in none.verdict
+        assert [step.outcome for step in none.steps] == ["BUY", "SKIPPED"]
+        soon = await ask(pb.ExplainRecommendationRequest(signal_id=str(pending["signal_id"])))
+        assert soon.steps[-1].outcome == "PENDING"
+        for by in ("recommendation_id", "signal_id", "order_id"):
+            error = await refused(ask(pb.ExplainRecommendationRequest(**{by: str(uuid4())})))
+            assert error.code == grpc.StatusCode.NOT_FOUND
+            error = await refused(ask(pb.ExplainRecommendationRequest(**{by: "7; DROP TABLE orders"})))
+            assert [violation.field for violation in error.violations] == [by]
+        assert (await refused(ask(pb.ExplainRecommendationRequest()))).reason == "INVALID_REQUEST"
+        request = pb.GetPipelineRequest()
+        request.from_time.seconds = 2**62
+        assert (await refused(stub.GetPipeline(request))).reason == "INVALID_REQUEST"
