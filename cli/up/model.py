@@ -25,6 +25,7 @@ HISTORY, TRAINING = "history", "training"
 # Nothing new for this long, and the market service is not getting its candles.
 _STALL_SECONDS = 120.0
 _CHECK_SECONDS = 60.0
+_TOO_FEW = "TOO_FEW_ROWS"
 _LOOK = """
 SELECT (SELECT as_of FROM watermarks WHERE stage = 'market') AS mark,
        (SELECT count(*) FROM crypto_prices) AS candles
@@ -93,7 +94,13 @@ async def ensure_model(
     if verdict.reason != "FILE_UNREADABLE":
         say(f"a new model is trained: {reason}")
     await wait_for_history(plan, history_bars, progress)
-    return await train_model(plan, plan.model_folder, None, lambda step, share: progress(TRAINING, share, step))
+    try:
+        return await train_model(plan, plan.model_folder, None, lambda step, share: progress(TRAINING, share, step))
+    except StepFailed as failed:
+        if _TOO_FEW not in str(failed):
+            raise
+        advice = "`mesh reset`, then `mesh up` with more products or a greater MARKET_HISTORY_BARS"
+        raise StepFailed(f"{failed}\n{advice}") from None
 
 
 async def wait_for_history(plan: MeshPlan, history_bars: int, progress: Progress) -> None:

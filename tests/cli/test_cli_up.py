@@ -41,7 +41,7 @@ class Instance:
             "MESH_HOME": str(folder),
             "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}",
             "COLUMNS": "200",
-            "MARKET_HISTORY_BARS": "2500",
+            "MARKET_HISTORY_BARS": "6000",
             "SIM_PORT": str(numbers[-2]),
             "MONITOR_PAGE_PORT": str(numbers[-1]),
             **{service.port_variable: str(self.ports[service.name]) for service in SERVICES},
@@ -89,7 +89,7 @@ def instance() -> Iterator[Instance]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)  # a minute or so on a machine of its own
 def test_a_whole_life(instance: Instance) -> None:
     code, said = instance.mesh("up", "--detach", "--products", "BTC-USD,ETH-USD", "--speed", "3600")
     assert code == 0, said
