@@ -15,6 +15,8 @@ from meshkit.errors import Internal, MeshError
 
 def translate(error: BaseException, log: Any, **where: object) -> MeshError:
     """The error for the caller; a defect is logged here with its traceback."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]  # a task group whose one task failed says no more than that task
     if isinstance(error, MeshError):
         return error
     outage = database.as_unavailable(error)

@@ -38,6 +38,14 @@ class Around(grpc.aio.ServerInterceptor):
         """Whether this interceptor has anything to do with the method."""
         return True
 
+    def taken(self, request: Any) -> Any:
+        """The request, or iterator of requests, that is handed inwards; may raise inside `around`."""
+        return request
+
+    def reader(self, deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+        """What turns bytes into a request."""
+        return deserialize
+
     async def intercept_service(self, continuation: Callable[..., Any], details: Any) -> Any:
         handler = await continuation(details)
         if handler is None or not self.applies(details.method):
@@ -48,14 +56,14 @@ class Around(grpc.aio.ServerInterceptor):
             streaming=handler.request_streaming or handler.response_streaming,
             infrastructure=is_infrastructure(details.method),
         )
-        return _rebuilt(handler, self._wrapped(handler, call))
+        return _rebuilt(handler, self._wrapped(handler, call), self.reader(handler.request_deserializer))
 
     def _wrapped(self, handler: Any, call: Call) -> Callable[..., Any]:
         inner = getattr(handler, _kind(handler))
         if handler.response_streaming and not inspect.iscoroutinefunction(inner):
 
             async def generate(request: Any, context: Any) -> AsyncIterator[Any]:
-                async with self.around(call, context), aclosing(inner(request, context)) as responses:
+                async with self.around(call, context), aclosing(inner(self.taken(request), context)) as responses:
                     async for response in responses:
                         yield response
 
@@ -63,7 +71,7 @@ class Around(grpc.aio.ServerInterceptor):
 
         async def answer(request: Any, context: Any) -> Any:
             async with self.around(call, context):
-                return await inner(request, context)
+                return await inner(self.taken(request), context)
 
         return answer
 
@@ -79,10 +87,10 @@ def _kind(handler: Any) -> str:
     return f"{request}_{response}"
 
 
-def _rebuilt(handler: Any, behaviour: Callable[..., Any]) -> Any:
+def _rebuilt(handler: Any, behaviour: Callable[..., Any], reader: Callable[[bytes], Any] | None) -> Any:
     factory = getattr(grpc, f"{_kind(handler)}_rpc_method_handler")
     return factory(
         behaviour,
-        request_deserializer=handler.request_deserializer,
+        request_deserializer=reader,
         response_serializer=handler.response_serializer,
     )

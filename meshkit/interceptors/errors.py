@@ -1,4 +1,4 @@
-"""Maps every error to `google.rpc.Status` once, and gives unknown methods an answer with a reason."""
+"""Maps every error to `google.rpc.Status` once, and gives unknown methods and unreadable bytes an answer with a reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from meshkit import errors
@@ -17,11 +17,33 @@ from meshkit.interceptors.around import Around, Call
 from meshkit.translate import translate
 
 
+class _Unreadable:
+    """Stands in for a request whose bytes are no message; the core would show its own exception to the caller."""
+
+
+_UNREADABLE = _Unreadable()
+
+
 class ErrorInterceptor(Around):
     def __init__(self, domain: str, log: Any, draining: asyncio.Event) -> None:
         self._domain = domain
         self._log = log
         self._draining = draining
+
+    def reader(self, deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+        if deserialize is None:
+            return None
+
+        def read(content: bytes) -> Any:
+            try:
+                return deserialize(content)
+            except DecodeError:
+                return _UNREADABLE
+
+        return read
+
+    def taken(self, request: Any) -> Any:
+        return _all_readable(request) if hasattr(request, "__aiter__") else _readable(request)
 
     async def intercept_service(self, continuation: Callable[..., Any], details: Any) -> Any:
         handler = await super().intercept_service(continuation, details)
@@ -57,7 +79,19 @@ class ErrorInterceptor(Around):
             message = f"no method {errors.shown(method)} on this server; list them with reflection"
             await self._abort(context, errors.rebuild(grpc.StatusCode.UNIMPLEMENTED, "UNKNOWN_METHOD", message))
 
-        return grpc.stream_stream_rpc_method_handler(refuse, any_pb2.Any.FromString, any_pb2.Any.SerializeToString)
+        return grpc.stream_stream_rpc_method_handler(refuse)  # whatever the bytes are, nobody reads them
+
+
+def _readable(request: Any) -> Any:
+    if request is _UNREADABLE:
+        violation = errors.Violation("request", "UNREADABLE", "its bytes are no message of this method's request type")
+        raise errors.InvalidRequest([violation])
+    return request
+
+
+async def _all_readable(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _readable(request)
 
 
 def _peer_left(error: BaseException) -> bool:
