@@ -30,7 +30,6 @@ from trading.market.v1 import market_service_pb2_grpc as rpc
 
 # Two million bars take the exchange's public rate about twenty minutes.
 MOST_BARS_FETCHED = 2_000_000
-_FOLLOWED = "products"
 
 
 class MarketServicer(rpc.MarketServiceServicer):
@@ -41,13 +40,12 @@ class MarketServicer(rpc.MarketServiceServicer):
 
     async def ListProducts(self, request: pb.ListProductsRequest, context: Any) -> pb.ListProductsResponse:
         page = wire.read_list_products(request)
-        after = str(page.position["product_id"]) if page.position else ""
         async with self._kit.engine.connect() as connection:
-            rows = await store.list_products(connection, after, page.size + 1)
+            rows = await store.list_products(connection, page.after, page.size + 1)
         answer = pb.ListProductsResponse(products=[wire.product_message(row) for row in rows[: page.size]])
         if len(rows) > page.size:
             position = {"product_id": answer.products[-1].product_id}
-            answer.next_page_token = paging.encode(position, _FOLLOWED)
+            answer.next_page_token = paging.encode(position, wire.PRODUCTS_SCOPE)
         return answer
 
     async def ListCandles(self, request: pb.ListCandlesRequest, context: Any) -> pb.ListCandlesResponse:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 
-from meshkit.fields import Fields, Page
+from meshkit.fields import Fields
 from svc_market.candles import Candle
 from svc_market.feed import Progress
 from svc_market.formats.base import Hints
@@ -24,8 +24,18 @@ MOST_PRODUCTS_WATCHED = 1000
 MOST_PRODUCTS_FETCHED = 100
 MOST_CANDLES_A_FRAME = 5000
 MOST_CHUNK_BYTES = 1024 * 1024
+PRODUCTS_SCOPE = "products"
 _NAME_LENGTH = 120
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Position = dict[str, str | int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProductQuery:
+    """A page of products; `after` is the last one shown, empty on the first page."""
+
+    size: int
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +97,12 @@ class ImportQuery:
 # ---- from messages ---------------------------------------------------------------------------------------------------
 
 
-def read_list_products(request: pb.ListProductsRequest) -> Page:
+def read_list_products(request: pb.ListProductsRequest) -> ProductQuery:
     fields = Fields()
-    page = fields.page(request.page_size, request.page_token, 100, 500, "products")
+    page = fields.page(request.page_size, request.page_token, 100, 500, PRODUCTS_SCOPE)
+    after = fields.parse("page_token", page.position, _product_position, "", rule="INVALID_POSITION")
     fields.done()
-    return page
+    return ProductQuery(page.size, after)
 
 
 def read_list_candles(request: pb.ListCandlesRequest, granularity: int) -> CandleQuery:
@@ -101,8 +112,9 @@ def read_list_candles(request: pb.ListCandlesRequest, granularity: int) -> Candl
     start, end = _read_period(fields, request)
     scope = f"candles|{product_id}|{seconds}|{start}|{end}"
     page = fields.page(request.page_size, request.page_token, 500, 5000, scope)
+    after = fields.parse("page_token", page.position, _candle_position, None, rule="INVALID_POSITION")
     fields.done()
-    return CandleQuery(product_id, seconds, start, end, page.size, _position(page), scope)
+    return CandleQuery(product_id, seconds, start, end, page.size, after, scope)
 
 
 def read_watch(request: pb.WatchCandlesRequest, granularity: int) -> WatchQuery:
@@ -196,10 +208,21 @@ def _read_product_ids(fields: Fields, name: str, values: Sequence[str], most: in
     return tuple(chosen)
 
 
-def _position(page: Page) -> datetime | None:
-    if page.position is None:
+def _product_position(position: Position) -> str:
+    product_id = "" if position is None else str(position.get("product_id"))
+    if product_id and not is_product_id(product_id):
+        raise ValueError("is no position in this list; begin without one")
+    return product_id
+
+
+def _candle_position(position: Position) -> datetime | None:
+    """The open time of the last candle shown. A token is the caller's to write, so its position is checked like a field."""
+    if position is None:
         return None
-    return _EPOCH + timedelta(seconds=int(page.position["start"]))
+    seconds = position.get("start")
+    if not isinstance(seconds, int) or not wire.EARLIEST.timestamp() <= seconds <= wire.LATEST.timestamp():
+        raise ValueError("is no position in this list; begin without one")
+    return _EPOCH + timedelta(seconds=seconds)
 
 
 # ---- to messages -----------------------------------------------------------------------------------------------------
