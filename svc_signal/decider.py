@@ -136,7 +136,7 @@ class Decider:
     ) -> list[BarDecision]:
         bar = bars.unix(start) // self._granularity
         first = first_needed_bar(bar) * self._granularity
-        await self._refill(connection, first, bars.unix(start))
+        await self._refill(connection, first)
         candles = self._window.arrays(first, bars.unix(start))
         refused = self._keeper.refusal is not None and self._keeper.refusal.code != "NO_MODEL"
         blocker = SignalReason.MODEL_REFUSED if refused else SignalReason.NO_MODEL
@@ -153,8 +153,10 @@ class Decider:
             self._profile,
         )
 
-    async def _refill(self, connection: AsyncConnection, first: int, last: int) -> None:
-        """Brings the window up to the table."""
+    async def _refill(self, connection: AsyncConnection, first: int) -> None:
+        """Brings the window up to the table: to its newest candle, not to the bar's, because the next bars of a pause
+        are stored already and no later sequence would bring them.
+        """
         if self._window.covers(first):
             rows = await store.candles_after(
                 connection, self._read_products, self._granularity, self._window.sequence, MOST_NEW_CANDLES
@@ -164,9 +166,7 @@ class Decider:
                 self._window.forget_before(first)
                 return
         sequence = await store.newest_candle_sequence(connection)
-        loaded = await store.candles_between(
-            connection, self._read_products, self._granularity, bars.utc(first), bars.utc(last)
-        )
+        loaded = await store.candles_between(connection, self._read_products, self._granularity, bars.utc(first), None)
         self._window.load(loaded, first, sequence)
 
     def _row(

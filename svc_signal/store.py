@@ -32,16 +32,15 @@ def _floats() -> list[Any]:
 
 
 async def candles_between(
-    connection: AsyncConnection, product_ids: Sequence[str], granularity: int, first: datetime, last: datetime
+    connection: AsyncConnection, product_ids: Sequence[str], granularity: int, first: datetime, last: datetime | None
 ) -> list[CandleRow]:
-    """Candles that open in [first, last]."""
+    """Candles that open in [first, last]; no last means up to the newest."""
     table = crypto_prices
     query = select(*_floats()).where(
-        table.c.product_id.in_(product_ids),
-        table.c.granularity == granularity,
-        table.c.start >= first,
-        table.c.start <= last,
+        table.c.product_id.in_(product_ids), table.c.granularity == granularity, table.c.start >= first
     )
+    if last is not None:
+        query = query.where(table.c.start <= last)
     return [CandleRow(*row) for row in await connection.execute(query)]
 
 
