@@ -41,7 +41,8 @@ def test_floor_is_the_largest_multiple_not_above(value: Decimal, increment: Deci
 
 @given(VALUES, INCREMENTS)
 def test_ceiling_mirrors_the_floor(value: Decimal, increment: Decimal) -> None:
-    assert ceil_to(value, increment) == -floor_to(-value, increment)
+    # copy_negate: a unary minus rounds to the digits of the current context.
+    assert ceil_to(value, increment) == floor_to(value.copy_negate(), increment).copy_negate()
     assert Fraction(ceil_to(value, increment)) - Fraction(floor_to(value, increment)) in (0, Fraction(increment))
 
 
