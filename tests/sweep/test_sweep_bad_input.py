@@ -60,12 +60,13 @@ def limit(method: MethodDescriptor) -> int:
 
 
 @pytest.fixture(autouse=True)
-async def unharmed(mesh: LiveMesh) -> AsyncIterator[None]:
-    """Whatever a test did: the same processes, all serving, and no defect in their logs."""
+async def unharmed(mesh: LiveMesh, request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Whatever a test did: the same processes, what it asked still serving, and no defect in any log."""
     pids, sizes = mesh.pids(), {name: len(mesh.log(name)) for name in mesh.pids()}
     yield
     assert mesh.pids() == pids
-    for service in mesh.plan.services:
+    asked = METHODS.get(getattr(request.node, "callspec", None) and request.node.callspec.params.get("name"))
+    for service in mesh.plan.services if asked is None else asked[:1]:
         assert await mesh.health(service) == SERVING, service.name
     for name, size in sizes.items():
         news = mesh.log(name)[size:]
@@ -212,6 +213,19 @@ async def test_items_of_a_stream_fail_alone(world: World, untouched: None, name:
 
 
 @pytest.mark.parametrize("name", TALKS)
+async def test_bytes_that_are_no_message_in_an_open_stream(world: World, untouched: None, name: str):
+    service, method = METHODS[name]
+    async with world.mesh.channel(service) as channel:
+        call = bound(channel, method, bytes)()
+        await call.write(GOOD[name](world)[0].SerializeToString())
+        assert (await call.read()).WhichOneof("frame") == "opened"
+        await call.write(b"\xff" * 16)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+    assert refused("bytes", outcome_of(caught.value), {"request"}) is None, outcome_of(caught.value)
+
+
+@pytest.mark.parametrize("name", TALKS)
 async def test_a_stream_opens_once_and_first(world: World, untouched: None, name: str):
     _, method = METHODS[name]
     first, frame = GOOD[name](world)
@@ -310,7 +324,10 @@ UNKNOWN_PRODUCT_IS = {
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "MarketService.ImportCandles"])
 async def test_an_unknown_product(world: World, name: str):
-    """Lists of it are empty (and a file may hold products that nobody follows), a review and an assessment reject it with reasons, anything else refuses it."""
+    """Lists of it are empty, a review and an assessment reject it with reasons, anything else refuses it.
+
+    A file may hold products that nobody follows, so an import takes them.
+    """
     for index, frame in enumerate(opening(name, world)):
         for number, fault in enumerate(faults(frame)):
             if not fault.well_formed:
