@@ -10,7 +10,7 @@ import ipaddress
 import sys
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
@@ -129,6 +129,8 @@ def effective(settings: KitSettings) -> dict[str, str]:
 def variable_of(name: str, field: FieldInfo | None) -> str:
     """The environment variable of a field: its alias if it has one, else its name in upper case."""
     alias = field.validation_alias if field is not None else None
+    if isinstance(alias, AliasChoices):
+        alias = alias.choices[0]
     return alias if isinstance(alias, str) else name.upper()
 
 

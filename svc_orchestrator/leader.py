@@ -173,7 +173,9 @@ class Leader:
             if item.is_entry and budget is not None:
                 await store.lock_reviews(connection)
                 bar = await self._event_time(connection, item)
-                if await store.reviews_begun(connection, bar) >= budget:
+                idea = item.recommendation
+                ahead = await store.reviews_ahead(connection, idea.priority, idea.product_id, bar)
+                if await store.reviews_begun(connection, bar) + ahead >= budget:
                     next_bar = bar + timedelta(seconds=self._settings.granularity_seconds)
                     await store.put_back(connection, self._owner, item.id, 0, next_bar)
                     self._kit.log.info("review_budget_used", recommendation_id=str(item.id), budget=budget)

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import RowMapping, select
 
 from meshkit import watch
-from meshkit.errors import InvalidRequest, NotFound, Violation
+from meshkit.errors import InvalidRequest, NotFound, Unavailable, Violation
 from meshkit.fields import Fields
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
@@ -145,6 +146,15 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
     stages = open_stages(settings, kit)
     workers = Workers(settings, kit, Leader(settings, kit, stages, owner), owner)
 
+    channel = kit.channel(settings.executor_address, services.EXECUTOR.full_name)
+    executor_health: Any = health_pb2_grpc.HealthStub(channel)
+
+    async def executor_takes_entries() -> None:
+        request = health_pb2.HealthCheckRequest(service=f"{services.EXECUTOR.full_name}/entries")
+        answer = await executor_health.Check(request, timeout=1.0)
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise Unavailable("DEPENDENCY_UNAVAILABLE", "the executor takes no entries")
+
     return ServiceSpec(
         servicers=[
             Registration(
@@ -167,6 +177,7 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
         entries=[
             Check("validator", stages.validations.check),
             Check("risk", stages.assessments.check),
+            Check("executor", executor_takes_entries),
         ],
         on_stop=workers.release,
     )

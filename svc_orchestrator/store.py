@@ -4,12 +4,13 @@ Every change names the lease owner and the state it starts from, so a lost lease
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
@@ -227,17 +228,62 @@ async def reviews_begun(connection: AsyncConnection, as_of: datetime) -> int:
     return count
 
 
-async def advance_own_watermark(connection: AsyncConnection, granularity: int) -> None:
-    """Moves the orchestrator's watermark to the newest bar whose recommendations are all terminal."""
-    bridge = await stage_as_of(connection, "bridge")
-    if bridge is None:
-        return
-    oldest = (await connection.execute(select(func.min(_T.c.as_of)).where(_T.c.state.in_(_OPEN)))).scalar_one()
-    own = await stage_as_of(connection, "orchestrator")
-    mark = bridge
-    if oldest is not None and oldest <= bridge:
-        mark = datetime.fromtimestamp(oldest.timestamp() - granularity, oldest.tzinfo)
-    if own is None or mark > own:
-        await streams.advance_watermark(connection, "orchestrator", mark, await head_sequence(connection))
-        # Watchers of decisions are told the watermark too, and listen to their own channel.
-        await streams.notify(connection, streams.DECISIONS)
+async def reviews_ahead(connection: AsyncConnection, priority: float, product_id: str, market_time: datetime) -> int:
+    """Living BUY ideas, not yet in review, that go before this one: the best ideas get a bar's reviews."""
+    first = or_(_T.c.priority > priority, and_(_T.c.priority == priority, _T.c.product_id < product_id))
+    alive = or_(
+        and_(_T.c.life_clock == LifeClock.MARKET.value, _T.c.expire_at > market_time),
+        and_(_T.c.life_clock == LifeClock.MACHINE.value, _T.c.expire_at > func.clock_timestamp()),
+    )
+    query = select(func.count()).where(
+        _T.c.state == RecommendationState.PROPOSED.value,
+        _T.c.side == Side.BUY.value,
+        _market_reached(market_time),
+        alive,
+        first,
+    )
+    count: int = (await connection.execute(query)).scalar_one()
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Where the pipeline stands: watermarks of stages, and the oldest market time of an open recommendation."""
+
+    market: datetime | None
+    bridge: datetime | None
+    own: datetime | None
+    oldest_open: datetime | None
+
+    def own_mark(self, granularity: int) -> datetime | None:
+        """The newest bar whose recommendations are all terminal, if the own watermark is behind it."""
+        if self.bridge is None:
+            return None
+        mark = self.bridge
+        if self.oldest_open is not None and self.oldest_open <= self.bridge:
+            mark = self.oldest_open - timedelta(seconds=granularity)
+        return mark if self.own is None or mark > self.own else None
+
+
+def _watermark_of(stage: str) -> ScalarSelect[datetime]:
+    return select(watermarks.c.as_of).where(watermarks.c.stage == stage).scalar_subquery()
+
+
+_PULSE = select(
+    _watermark_of("market"),
+    _watermark_of("bridge"),
+    _watermark_of("orchestrator"),
+    select(func.min(_T.c.as_of)).where(_T.c.state.in_(_OPEN)).scalar_subquery(),
+)
+
+
+async def read_pulse(connection: AsyncConnection) -> Pulse:
+    """Everything that decides whether there is work, in one look: most notifications bring none."""
+    return Pulse(*(await connection.execute(_PULSE)).one())
+
+
+async def advance_own_watermark(connection: AsyncConnection, mark: datetime) -> None:
+    """Moves the orchestrator's watermark."""
+    await streams.advance_watermark(connection, "orchestrator", mark, await head_sequence(connection))
+    # Watchers of decisions are told the watermark too, and listen to their own channel.
+    await streams.notify(connection, streams.DECISIONS)

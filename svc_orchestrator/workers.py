@@ -72,15 +72,17 @@ class Workers:
         if room <= 0 or self._kit.draining.is_set():
             return []
         with self._outages("claim", pool=pool.name):
+            pulse = await self._pulse()
+            if pulse.oldest_open is None:
+                return []
             async with self._kit.engine.begin() as connection:
-                market = await store.stage_as_of(connection, "market")
                 return await store.claim(
                     connection,
                     self._owner,
                     self._settings.lease_seconds,
                     room,
                     pool.side,
-                    market,
+                    pulse.market,
                     self._settings.lockstep,
                     list(pool.led),
                 )
@@ -153,8 +155,15 @@ class Workers:
             await self._mark()
 
     async def _mark(self) -> None:
-        async with self._kit.engine.begin() as connection:
-            await store.advance_own_watermark(connection, self._settings.granularity_seconds)
+        mark = (await self._pulse()).own_mark(self._settings.granularity_seconds)
+        if mark is not None:
+            async with self._kit.engine.begin() as connection:
+                await store.advance_own_watermark(connection, mark)
+
+    async def _pulse(self) -> store.Pulse:
+        async with self._kit.engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            return await store.read_pulse(connection)
 
     async def release(self) -> None:
         """Gives back what is still claimed when the process goes away."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from mesh_runs import DOWN_SECONDS, RunningMesh, start_mesh
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -20,6 +21,9 @@ from schema.migrate import migrate
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 _numbers = itertools.count(1)
+# A busy machine is no failure: examples are bounded by count, not by time.
+hypothesis_settings.register_profile("mesh", deadline=None)
+hypothesis_settings.load_profile("mesh")
 
 
 @dataclass(frozen=True)
