@@ -12,6 +12,7 @@ from meshkit.fields import Fields
 from svc_signal.features.definition import NAMES
 from tradekit import wire
 from tradekit.bars import is_on_grid
+from tradekit.products import is_product_id
 from tradekit.reasons import reasons_from_json
 from tradekit.states import Profile, SignalSide
 from trading.common.v1 import trade_pb2
@@ -97,6 +98,8 @@ def _position(position: Mapping[str, str | int]) -> tuple[datetime, str, UUID]:
     as_of = datetime.fromisoformat(str(position["as_of"]))
     if as_of.tzinfo is None:
         raise ValueError("page token holds a time without its zone")
+    if not is_product_id(str(position["product"])):
+        raise ValueError("page token names no product")
     return as_of, str(position["product"]), UUID(str(position["id"]))
 
 
