@@ -19,7 +19,6 @@ from svc_risk.settings import RiskSettings
 from svc_risk.ticket import load_signer
 from svc_risk.wire import (
     assessment_message,
-    item_error_message,
     limits_message,
     parse_assess,
     parse_open,
@@ -37,6 +36,12 @@ WATCH_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 
 
+def _item_error(frame: pb.StreamAssessmentsRequest, error: MeshError) -> pb.StreamAssessmentsResponse:
+    item = frame.item
+    message = wire.item_error_message(item.request_id, item.recommendation.recommendation_id, error)
+    return pb.StreamAssessmentsResponse(item_error=message)
+
+
 class RiskServicer(pb_grpc.RiskServiceServicer):
     """The RPCs of the risk engine."""
 
@@ -51,7 +56,7 @@ class RiskServicer(pb_grpc.RiskServiceServicer):
             opened=lambda credit: pb.StreamAssessmentsResponse(opened=pb.StreamAssessmentsOpened(max_in_flight=credit)),
             heartbeat=lambda: pb.StreamAssessmentsResponse(heartbeat=wire.heartbeat_message(kit.clock.now(), 0)),
             draining=lambda seconds: pb.StreamAssessmentsResponse(draining=wire.draining_message(round(seconds) or 1)),
-            item_error=lambda frame, error: pb.StreamAssessmentsResponse(item_error=item_error_message(frame, error)),
+            item_error=_item_error,
             traceparent_of=lambda frame: frame.traceparent,
             deadline_of=lambda frame: ITEM_SECONDS,
         )

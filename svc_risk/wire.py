@@ -9,9 +9,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from google.protobuf.duration_pb2 import Duration
-
-from meshkit.errors import MeshError, code_number
 from meshkit.fields import Fields
 from svc_risk.catalogue import Limit
 from svc_risk.desk import Decided
@@ -23,7 +20,6 @@ from tradekit.decimals import plain
 from tradekit.reasons import Reason, reasons_from_json
 from tradekit.recommendation import Recommendation
 from tradekit.states import RiskDecision, TradingState
-from trading.common.v1 import error_pb2
 from trading.risk.v1 import risk_service_pb2 as pb
 
 MOST_CREDIT = 256
@@ -143,26 +139,6 @@ def assessment_message(decided: Decided) -> pb.Assessment:
     if decided.expires_at is not None:
         message.reservation_id = str(row["assessment_id"])
         message.reservation_expire_time.CopyFrom(wire.timestamp_message(decided.expires_at))
-    return message
-
-
-def item_error_message(frame: pb.StreamAssessmentsRequest, error: MeshError) -> error_pb2.ItemError:
-    """The failure of one item."""
-    message = error_pb2.ItemError(
-        request_id=frame.item.request_id,
-        recommendation_id=frame.item.recommendation.recommendation_id,
-        code=code_number(error),
-        reason=f"ERROR_REASON_{error.reason}",
-        message=error.message,
-        violations=[
-            error_pb2.FieldViolation(field=found.field, rule=found.rule, description=found.description)
-            for found in error.violations
-        ],
-    )
-    if error.retry_after is not None:
-        wait = Duration()
-        wait.FromNanoseconds(int(error.retry_after * 1e9))
-        message.retry_after.CopyFrom(wait)
     return message
 
 

@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from meshkit.errors import MeshError, code_number
+from meshkit.errors import MeshError
 from meshkit.fields import Fields
 from svc_validator.review import Review, Validation
+from tradekit import wire
 from tradekit.decimals import plain
 from tradekit.recommendation import Recommendation
 from tradekit.states import Origin, Side
 from tradekit.wire import enum_number, read_recommendation, reason_messages, recommendation_message, timestamp_message
-from trading.common.v1 import error_pb2, stream_pb2
+from trading.common.v1 import stream_pb2
 from trading.validator.v1 import validator_service_pb2 as pb
 
 LARGEST_CREDIT = 256
@@ -126,28 +126,11 @@ def heartbeat_frame(send_time: Timestamp) -> pb.StreamValidationsResponse:
 
 def draining_frame(reopen_seconds: float) -> pb.StreamValidationsResponse:
     """Notice that the server is going away."""
-    return pb.StreamValidationsResponse(draining=stream_pb2.Draining(reopen_after=_duration(reopen_seconds)))
+    return pb.StreamValidationsResponse(draining=wire.draining_message(round(reopen_seconds) or 1))
 
 
 def item_error_frame(frame: pb.StreamValidationsRequest, error: MeshError) -> pb.StreamValidationsResponse:
     """The failure of one item."""
-    message = error_pb2.ItemError(
-        request_id=frame.item.request_id,
-        recommendation_id=frame.item.recommendation.recommendation_id,
-        code=code_number(error),
-        reason=f"ERROR_REASON_{error.reason}",
-        message=error.message,
-        violations=[
-            error_pb2.FieldViolation(field=found.field, rule=found.rule, description=found.description)
-            for found in error.violations
-        ],
-    )
-    if error.retry_after is not None:
-        message.retry_after.CopyFrom(_duration(error.retry_after))
+    item = frame.item
+    message = wire.item_error_message(item.request_id, item.recommendation.recommendation_id, error)
     return pb.StreamValidationsResponse(item_error=message)
-
-
-def _duration(seconds: float) -> Duration:
-    found = Duration()
-    found.FromNanoseconds(int(seconds * 1e9))
-    return found

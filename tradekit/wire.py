@@ -13,6 +13,7 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from meshkit.errors import MeshError, code_number
 from meshkit.fields import Fields
 from tradekit.bars import GRANULARITY_NAMES
 from tradekit.decimals import format_decimal, parse_decimal, to_stored_scale
@@ -20,7 +21,7 @@ from tradekit.products import is_product_id
 from tradekit.reasons import Reason
 from tradekit.recommendation import Evidence, Recommendation
 from tradekit.states import LifeClock, Origin, Profile, RecommendationState, Side
-from trading.common.v1 import decimal_pb2, recommendation_pb2, stream_pb2, trade_pb2
+from trading.common.v1 import decimal_pb2, error_pb2, recommendation_pb2, stream_pb2, trade_pb2
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -67,6 +68,24 @@ def draining_message(reopen_seconds: int = 1) -> stream_pb2.Draining:
     """Tells a watcher to open the watch again in a moment."""
     message = stream_pb2.Draining()
     message.reopen_after.FromSeconds(reopen_seconds)
+    return message
+
+
+def item_error_message(request_id: str, recommendation_id: str, error: MeshError) -> error_pb2.ItemError:
+    """The failure of one item of a stream, with all its violations."""
+    message = error_pb2.ItemError(
+        request_id=request_id,
+        recommendation_id=recommendation_id,
+        code=code_number(error),
+        reason=f"ERROR_REASON_{error.reason}",
+        message=error.message,
+        violations=[
+            error_pb2.FieldViolation(field=found.field, rule=found.rule, description=found.description)
+            for found in error.violations
+        ],
+    )
+    if error.retry_after is not None:
+        message.retry_after.FromNanoseconds(int(error.retry_after * 1e9))
     return message
 
 
