@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import column, func, insert, select, table
+from sqlalchemy import column, delete, func, insert, select, table
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -219,6 +219,9 @@ async def store_comparison(connection: AsyncConnection, comparison: Comparison) 
             balances=balances,
         )
     )
+    # One every few seconds: what is older than a week explains nothing that the newer ones do not.
+    old = func.now() - func.make_interval(0, 0, 1)
+    await connection.execute(delete(reconciliations).where(reconciliations.c.created_at < old))
 
 
 @dataclass(frozen=True, slots=True)

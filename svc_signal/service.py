@@ -1,14 +1,17 @@
 """SignalService: the bar's decisions on demand, the stored signals, and the model behind them."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit import watch
 from meshkit.background import outlive_outages
-from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
+from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, RequestIdReused, Unavailable, Violation
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
@@ -20,7 +23,7 @@ from svc_signal.loading import limit_native_threads
 from svc_signal.manifest import canonical
 from svc_signal.modelkeeper import ModelKeeper
 from svc_signal.settings import SignalSettings
-from svc_signal.wire import page_token, parse_generate, parse_get, parse_list, signal_message
+from svc_signal.wire import GenerateOrder, page_token, parse_generate, parse_get, parse_list, signal_message
 from tradekit import services, wire
 from tradekit.bars import utc
 from tradekit.states import Profile, SignalSide
@@ -42,8 +45,37 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         self._decider = decider
 
     async def GenerateSignals(self, request: pb.GenerateSignalsRequest, context: Any) -> pb.GenerateSignalsResponse:
-        """Decides a complete bar now, or gives what was decided. A bar is its own idempotency key."""
+        """Decides a complete bar now, or gives what was decided; the same request_id gives the stored answer."""
         order = parse_generate(request, self._settings.products, self._settings.granularity_seconds)
+        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        async with self._kit.engine.connect() as connection:
+            stored = await self._answered(connection, order.request_id, body)
+        if stored is not None:
+            return stored
+        response = await self._generate(order)
+        async with self._kit.engine.begin() as connection:
+            await connection.execute(select(streams.request_lock(order.request_id)))
+            stored = await self._answered(connection, order.request_id, body)
+            if stored is None:
+                answer = response.SerializeToString()
+                await streams.store_request(
+                    connection, self._settings.service_name, order.request_id, "GenerateSignals", body, answer
+                )
+        return stored or response
+
+    async def _answered(
+        self, connection: AsyncConnection, request_id: UUID, body: str
+    ) -> pb.GenerateSignalsResponse | None:
+        """The stored answer of a request_id; RequestIdReused if it was given to another body."""
+        stored = await streams.find_request(connection, self._settings.service_name, request_id)
+        if stored is None:
+            return None
+        if stored.body_sha256 != body:
+            raise RequestIdReused(request_id)
+        return pb.GenerateSignalsResponse.FromString(stored.response)
+
+    async def _generate(self, order: GenerateOrder) -> pb.GenerateSignalsResponse:
+        """The bar's signals, decided now if nobody has."""
         if self._keeper.model is None:
             refusal = self._keeper.refusal
             raise FailedPrecondition(

@@ -96,8 +96,12 @@ async def test_a_late_candle_decides_no_bar_anew(world: World, model_dir: Path, 
     async with world.service(**with_model(model_dir, keys)) as stub:
         assert [row["product_id"] for row in await world.until_decided(LAST)] == [first]
         await world.store(LAST, LAST, tuple(others))
-        got = (await stub.GenerateSignals(generate(as_of=close_of(LAST)))).signals
-        assert [signal.product_id for signal in got] == [first]
+        request = generate(as_of=close_of(LAST))
+        answer = await stub.GenerateSignals(request)
+        assert [signal.product_id for signal in answer.signals] == [first]
+        assert await stub.GenerateSignals(request) == answer
+        other = generate(request_id=request.request_id, as_of=close_of(LAST), product_ids=[first])
+        assert (await refused(stub.GenerateSignals(other))).reason == "REQUEST_ID_REUSED"
         # A bar without a candle of anybody is passed, and stays passed when its candles come.
         await world.complete(LAST + 1)
         await world.until_decided(LAST + 1)
