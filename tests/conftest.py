@@ -97,9 +97,9 @@ def shared() -> Path:
     return SHARED
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
-    """A whole mesh, started and stopped by its own commands."""
+    """A whole mesh, started and stopped by its own commands; only while one file looks at it, as it never rests."""
     home = tmp_path_factory.mktemp("mesh")
     home.chmod(0o755)
     mesh = start_mesh(home)

@@ -242,7 +242,7 @@ def test_limit_orders_rest_fill_expire_and_cancel(steered: Any, new_id: Callable
             break
     filled = client.get_order(buy.order_id).order
     [fill] = client.get_fills(order_ids=[buy.order_id]).fills
-    assert (filled.status, fill.price, fill.liquidity_indicator) == ("FILLED", limit, "MAKER")
+    assert (filled.status, D(fill.price), fill.liquidity_indicator) == ("FILLED", D(limit), "MAKER")
     assert D(fill.commission) == D(limit) * D("0.005") and filled.outstanding_hold_amount == "0"
     hour = client.get_candles("ETH-USD", *[str(t) for t in _hour_of(fill.trade_time)], "ONE_HOUR").candles[-1]
     assert D(hour.low) <= D(limit), "the market really was there"

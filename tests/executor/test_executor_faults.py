@@ -243,12 +243,12 @@ async def test_dead_between_commit_and_send_the_intent_is_sent_once_after_the_re
 ) -> None:
     """The intake alone leaves what a process leaves that died right after its commit."""
     config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
-    entry, late = recommend(Side.BUY, "20.00"), recommend(Side.BUY, "20.00", life_seconds=1)
+    entry, late = recommend(Side.BUY, "20.00"), recommend(Side.BUY, "20.00", life_seconds=6)
     async with ExchangeClient(config) as client:
         intake = Intake(database.engine, desk.key.public_key(), ProductRules(client), Venue.SIMULATED, set())
         for item in (entry, late):
             await intake.order_for(wire.parse_execute(await desk.request(item)))
-    await asyncio.sleep(1)
+    await asyncio.sleep(6)
     async with running(environ) as executor:
         order = await executor.until(str(ids.order_id(entry.recommendation_id)), *TERMINAL)
         assert (order.state, order.send_count) == (pb.ORDER_STATE_FILLED, 1)

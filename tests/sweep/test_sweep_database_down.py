@@ -74,7 +74,7 @@ async def test_an_outage_of_the_database(world: World):
     watchers = [Watcher(world, name) for name in WATCHES]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(watcher.run()) for watcher in watchers]
-        await heard(watchers, 20)
+        await heard(watchers, 60)
         await asyncio.to_thread(mesh.postgres.stop)
         try:
             await _everyone_says_so(mesh)
