@@ -30,7 +30,7 @@ def follow(database, exchange: FakeExchange, **changes):
 
 async def until_mark(database, as_of: datetime) -> None:
     async with asyncio.timeout(15):
-        while await mark_of(database) != as_of:  # noqa: ASYNC110
+        while await mark_of(database) != as_of:
             await asyncio.sleep(0.02)
 
 

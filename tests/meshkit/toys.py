@@ -188,7 +188,7 @@ async def kit_channel(service: Service, full_name: str = TOY_NAME) -> AsyncItera
 async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     """Waits until a condition holds; fails if it never does."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - conditions of other parties have no event
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -235,7 +235,7 @@ class World:
 
     async def until(self, condition: Any) -> None:
         """Waits until an async condition holds; the test's own time limit ends a hopeless wait."""
-        while not await condition():  # noqa: ASYNC110 - the database says when
+        while not await condition():
             await asyncio.sleep(0.02)
 
 

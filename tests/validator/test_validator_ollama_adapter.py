@@ -43,7 +43,7 @@ async def reviewer(ollama: StandIn, clock: Any = None, waiting: int = 4, seconds
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -395,7 +395,7 @@ async def status_of(port: int, name: str) -> int:
 
 async def until_status(port: int, name: str, status: int) -> None:
     async with asyncio.timeout(10):
-        while await status_of(port, name) != status:  # noqa: ASYNC110
+        while await status_of(port, name) != status:
             await asyncio.sleep(0.05)
 
 
