@@ -32,7 +32,7 @@ from cli.supervise.keys import ensure_keys
 from cli.supervise.ports import free_ports
 from cli.supervise.postgres_unit import PostgresUnit
 from cli.supervise.processes import InstanceMark
-from cli.supervise.supervisor import Supervisor
+from cli.supervise.supervisor import Supervisor, stop_on_signals
 from svc_signal.labels import LabelRule
 from svc_signal.manifest import MANIFEST_NAME, ManifestMalformed, parse
 from tradekit.bars import unix, utc
@@ -139,9 +139,10 @@ class _Run:
         self._supervisor = Supervisor(plan.home, run_id, units, labels={"mode": "replay"}, on_event=watching.event)
 
     async def run(self) -> ReplayReport:
-        """Starts, leads, reads, stops."""
+        """Starts, leads, reads, stops; a signal ends it at any moment, with its processes."""
         try:
-            await self._supervisor.run(self._stop, self._lead)
+            stop_on_signals(self._stop, self._supervisor)
+            await self._supervisor.run(self._stop, self._lead_or_stop)
         finally:
             with suppress(Exception):
                 await self._lockstep.close()
@@ -150,6 +151,14 @@ class _Run:
         if self._report is None:
             raise ReplayRefused("the replay was stopped before its end")
         return self._report
+
+    async def _lead_or_stop(self) -> None:
+        lead = asyncio.create_task(self._lead(), name="lead")
+        told = asyncio.create_task(self._stop.wait(), name="told-to-stop")
+        await asyncio.wait({lead, told}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (lead, told):
+            task.cancel()
+        await asyncio.wait({lead, told})
 
     async def _lead(self) -> None:
         """Everything between ready and stop; a failure is kept, so that the processes are stopped in order first."""
