@@ -11,10 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.errors import RequestIdReused, Unavailable
+from meshkit.errors import DeadlineTooShort, FailedPrecondition, NotFound, RequestIdReused, Unavailable
 from meshkit.kit import Kit
+from schema.recommendation_rows import recommendation_of_row
 from schema.streams import find_request, store_request
 from svc_risk import store
 from svc_risk.assess import Assessment, assess, must_wait
@@ -31,7 +33,7 @@ from tradekit.decimals import ZERO, to_stored_scale
 from tradekit.products import quote_currency
 from tradekit.reasons import reasons_to_json
 from tradekit.recommendation import Recommendation
-from tradekit.states import LifeClock, RiskDecision, Side
+from tradekit.states import RECOMMENDATION_TERMINAL, LifeClock, RecommendationState, RiskDecision, Side
 
 METHOD = "AssessRecommendation"
 RETRY_SECONDS = 1.0
@@ -67,13 +69,32 @@ class AssessmentDesk:
             moment = await store.read_moment(connection)
             await store.expire_reservations(connection, moment.machine_time)
             await self._refuse_reuse(connection, request_id, body_hash)
+            stored = await self._require_stored(connection, recommendation)
             newest = await store.newest_attempt(connection, recommendation.recommendation_id)
             if newest is not None and newest.request_hash != body_hash:
                 raise RequestIdReused(recommendation.recommendation_id)
             if newest is not None and (newest.decision == RiskDecision.REJECT or newest.state in _ALIVE):
                 return Decided(newest._asdict(), newest.expires_at)
+            await self._require_led(connection, recommendation, stored)
             attempt = 1 if newest is None else newest.attempt + 1
             return await self._decide(connection, account, moment, recommendation, attempt, body_hash)
+
+    async def _require_stored(self, connection: AsyncConnection, recommendation: Recommendation) -> RowMapping:
+        """The row of the recommendation; only what is in the books, on the terms that are in the books, can be assessed."""
+        row = await store.read_recommendation(connection, recommendation.recommendation_id)
+        if row is None:
+            raise NotFound("recommendation", recommendation.recommendation_id)
+        if recommendation_of_row(row) != recommendation:
+            raise RequestIdReused(recommendation.recommendation_id)
+        return row
+
+    async def _require_led(self, connection: AsyncConnection, recommendation: Recommendation, row: RowMapping) -> None:
+        """Nothing new is decided on an ended recommendation, or on an entry that no reviewer approved."""
+        if RecommendationState(row["state"]) in RECOMMENDATION_TERMINAL:
+            raise DeadlineTooShort(f"the recommendation has ended: {row['state']}", reason="EXPIRED")
+        entry = recommendation.side is Side.BUY
+        if entry and not await store.is_approved(connection, recommendation.recommendation_id):
+            raise FailedPrecondition("NOT_REVIEWED", "no reviewer has approved this entry; have it validated first")
 
     async def mark_equity(self) -> datetime | None:
         """Marks the bars up to the market's watermark; gives that time, None before the first candle."""

@@ -21,8 +21,10 @@ from meshkit.errors import MeshError, from_rpc_error
 from meshkit.lifecycle import create
 from schema.books import fills, ledger_entries, orders, positions, reconciliations
 from schema.market import crypto_prices, products
+from schema.recommendation_rows import evidence_to_json
+from schema.recommendations import llm_validation, trade_recommendations
 from schema.risk import accounts, risk_assessments, risk_reservations
-from schema.streams import advance_watermark
+from schema.streams import RECOMMENDATIONS, advance_watermark, take_sequences
 from svc_risk.service import build
 from svc_risk.settings import RiskSettings
 from tradekit import wire
@@ -81,8 +83,56 @@ class World:
         )
         return replace(made, **changes)
 
-    async def ask(self, idea: Recommendation, request_id: UUID | None = None) -> pb.Assessment:
+    async def propose(self, idea: Recommendation, state: str = "IN_REVIEW", reviewed: bool = True) -> Recommendation:
+        """Stores an idea as the bridge does, and its approval as the validator does, unless it is stored."""
+        table, found = trade_recommendations, idea.recommendation_id
+        evidence = evidence_to_json(idea.evidence) if idea.evidence else None
+        from_signal = idea.origin is Origin.SIGNAL
+        async with self.engine.begin() as connection:
+            known = await connection.execute(select(table.c.state).where(table.c.recommendation_id == found))
+            if known.scalar_one_or_none() is not None:
+                return idea
+            sequence = (await take_sequences(connection, RECOMMENDATIONS, 1))[0]
+            await connection.execute(
+                insert(table).values(
+                    recommendation_id=found,
+                    run_id="test",
+                    origin=idea.origin.value,
+                    signal_id=uuid4() if from_signal else None,
+                    request_id=None if from_signal else uuid4(),
+                    product_id=idea.product_id,
+                    side=idea.side.value,
+                    size=idea.size,
+                    reference_price=idea.reference_price,
+                    as_of=idea.as_of,
+                    expire_at=idea.expire_time,
+                    life_clock=idea.life_clock.value,
+                    profile=idea.profile.value,
+                    priority=idea.priority,
+                    evidence=evidence,
+                    note=idea.note,
+                    state=state,
+                    sequence=sequence,
+                )
+            )
+            if idea.side is Side.BUY and reviewed:
+                values = {"validation_id": uuid4(), "recommendation_id": found, "product_id": idea.product_id}
+                values |= {"reviewer": "rules", "outcome": "APPROVE", "enforced": "APPROVE", "mode": "VETO"}
+                values |= {
+                    "reasons": [],
+                    "request_hash": "",
+                    "inputs": {},
+                    "options": {},
+                    "latency_ms": 0.0,
+                    "timings": {},
+                }
+                await connection.execute(insert(llm_validation).values(**values))
+        return idea
+
+    async def ask(self, idea: Recommendation, request_id: UUID | None = None, stored: bool = True) -> pb.Assessment:
         """The assessment, or the MeshError."""
+        if stored:
+            await self.propose(idea)
         request = pb.AssessRecommendationRequest(
             request_id=str(request_id or new_request_id()), recommendation=wire.recommendation_message(idea)
         )

@@ -460,7 +460,8 @@ async def test_the_stream_answers_each_item_and_survives_bad_ones(world: World):
     call = world.stub.StreamAssessments(timeout=10)
     await call.write(opening(200))
     assert (await call.read()).opened.max_in_flight == 16
-    good, nameless, naked = item(world.idea()), item(world.idea(), ""), pb.StreamAssessmentsRequest()
+    good = item(await world.propose(world.idea()))
+    nameless, naked = item(world.idea(), ""), pb.StreamAssessmentsRequest()
     naked.item.request_id = str(new_request_id())
     nan = item(world.idea())
     nan.item.recommendation.evidence.confidence = float("nan")
@@ -482,11 +483,32 @@ async def test_the_stream_tells_a_wait_as_an_item_error(world: World):
     call = world.stub.StreamAssessments(timeout=10)
     await call.write(opening())
     await call.read()
-    await call.write(item(world.idea()))
+    await call.write(item(await world.propose(world.idea())))
     error = (await call.read()).item_error
     assert (error.code, error.retry_after.seconds) == (grpc.StatusCode.UNAVAILABLE.value[0], 1)
     assert error.reason == 19  # STALE_DATA
     call.cancel()
+
+
+async def test_only_stored_and_approved_recommendations_are_assessed_on_their_stored_terms(world: World):
+    idea = world.idea()
+    with pytest.raises(MeshError) as found:
+        await world.ask(idea, stored=False)
+    assert found.value.reason == "NOT_FOUND"
+    await world.propose(idea)
+    with pytest.raises(MeshError) as found:
+        await world.ask(replace(idea, size=D("240")))
+    assert found.value.reason == "REQUEST_ID_REUSED"
+    unreviewed = await world.propose(world.idea(), reviewed=False)
+    with pytest.raises(MeshError) as found:
+        await world.ask(unreviewed)
+    assert found.value.reason == "NOT_REVIEWED"
+    ended = await world.propose(world.idea(), state="EXECUTED")
+    with pytest.raises(MeshError) as found:
+        await world.ask(ended)
+    assert found.value.reason == "EXPIRED"
+    assert await world.assessments() == []
+    assert (await world.ask(idea)).decision == pb.DECISION_APPROVE
 
 
 @pytest.mark.parametrize("first", [opening(0), opening(257), item], ids=["no-credit", "too-much", "no-opening"])

@@ -179,7 +179,7 @@ def _validations(world: World) -> list[Any]:
 
 def _assessments(world: World) -> list[Any]:
     opening = risk.StreamAssessmentsOpen(client="sweep", max_in_flight=4)
-    item = risk.AssessRecommendationRequest(request_id=new_id(), recommendation=recommendation())
+    item = risk.AssessRecommendationRequest(request_id=new_id(), recommendation=world.record.recommendation)
     return [risk.StreamAssessmentsRequest(open=opening), risk.StreamAssessmentsRequest(item=item)]
 
 
@@ -223,7 +223,7 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
     "ValidatorService.StreamValidations": _validations,
     "ValidatorService.GetReviewer": lambda world: [validator.GetReviewerRequest()],
     "RiskService.AssessRecommendation": lambda world: [
-        risk.AssessRecommendationRequest(request_id=new_id(), recommendation=recommendation())
+        risk.AssessRecommendationRequest(request_id=new_id(), recommendation=world.record.recommendation)
     ],
     "RiskService.StreamAssessments": _assessments,
     "RiskService.GetPortfolioRisk": lambda world: [risk.GetPortfolioRiskRequest()],

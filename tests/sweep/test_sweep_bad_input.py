@@ -317,14 +317,14 @@ UNKNOWN_PRODUCT_IS = {
     "BridgeService.ListRecommendations": "OK",
     "ExecutorService.ListOrders": "OK",
     "ValidatorService.ValidateRecommendation": "OK",
-    "RiskService.AssessRecommendation": "OK",
+    "RiskService.AssessRecommendation": "ALREADY_EXISTS",
     "ExecutorService.ExecuteRecommendation": "FAILED_PRECONDITION",
 }
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "MarketService.ImportCandles"])
 async def test_an_unknown_product(world: World, name: str):
-    """Lists of it are empty, a review and an assessment reject it with reasons, anything else refuses it.
+    """Lists of it are empty, a review rejects it with reasons, changed terms of a stored idea and anything else are refused.
 
     A file may hold products that nobody follows, so an import takes them.
     """
@@ -465,7 +465,7 @@ LATE = {"expire_time": timestamp(MARKET_START.replace(minute=0) + timedelta(seco
 
 
 async def test_an_expired_recommendation_gets_nowhere(world: World):
-    """A review and an assessment end as outcomes with the reason; neither reserves anything, and no order comes of it."""
+    """A review ends as an outcome with the reason, an assessment is refused, and no order comes of it."""
     review = validator.ValidateRecommendationRequest(request_id=new_id(), recommendation=recommendation(**LATE))
     [found] = await outcomes(world, "ValidatorService.ValidateRecommendation", [[review]])
     verdict = found.response.validation
@@ -473,11 +473,8 @@ async def test_an_expired_recommendation_gets_nowhere(world: World):
     assert [one.outcome for one in verdict.reviews] == [validator.REVIEW_OUTCOME_EXPIRED]
     request = risk.AssessRecommendationRequest(request_id=new_id(), recommendation=recommendation(**LATE))
     [found] = await outcomes(world, "RiskService.AssessRecommendation", [[request]])
-    if found.code == "OK":
-        assert found.response.assessment.decision == risk.DECISION_REJECT
-        assert not found.response.assessment.ticket
-    else:
-        assert (found.code, found.reason) == ("DEADLINE_EXCEEDED", "EXPIRED"), found
+    # Nobody stored it, so it is not even assessed.
+    assert (found.code, found.reason) == ("NOT_FOUND", "NOT_FOUND"), found
 
 
 @pytest.mark.parametrize(

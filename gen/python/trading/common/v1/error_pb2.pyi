@@ -38,6 +38,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_NOT_HELD: _ClassVar[ErrorReason]
     ERROR_REASON_UNKNOWN_METHOD: _ClassVar[ErrorReason]
     ERROR_REASON_EXPIRED: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_REVIEWED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_REQUEST: ErrorReason
 ERROR_REASON_NOT_FOUND: ErrorReason
@@ -64,6 +65,7 @@ ERROR_REASON_CREDIT_EXCEEDED: ErrorReason
 ERROR_REASON_NOT_HELD: ErrorReason
 ERROR_REASON_UNKNOWN_METHOD: ErrorReason
 ERROR_REASON_EXPIRED: ErrorReason
+ERROR_REASON_NOT_REVIEWED: ErrorReason
 
 class FieldViolation(_message.Message):
     __slots__ = ("field", "rule", "description")

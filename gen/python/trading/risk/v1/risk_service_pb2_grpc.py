@@ -71,7 +71,9 @@ class RiskServiceServicer:
     def AssessRecommendation(self, request, context):
         """AssessRecommendation assesses one recommendation. The same recommendation gives the stored answer while its
         reservation is HELD or COMMITTED; if it expired, the next attempt is assessed and both are kept.
-        STALE_DATA if data is older than allowed and a retry may help.
+        STALE_DATA if data is older than allowed and a retry may help. Only a stored recommendation is assessed, exactly as it
+        is stored: NOT_FOUND for an invented one, REQUEST_ID_REUSED for changed terms, NOT_REVIEWED for an entry that no
+        reviewer approved, EXPIRED for one that has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
