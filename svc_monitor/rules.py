@@ -130,7 +130,7 @@ def trading_halted(seen: Seen) -> Found:
 
 
 def risk_locked(seen: Seen) -> Found:
-    """Locks that the risk engine set."""
+    """Locks of the whole account. A product's cooldown after a trade is the day's work and needs nobody."""
     if seen.risk is None:
         return None
     return tuple(
@@ -142,6 +142,7 @@ def risk_locked(seen: Seen) -> Found:
             + (f"until {lock.until:%Y-%m-%d %H:%M} market time." if lock.until else "until an operator releases it."),
         )
         for lock in seen.risk.locks
+        if lock.scope == "account"
     )
 
 

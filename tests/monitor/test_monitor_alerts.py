@@ -161,6 +161,8 @@ def test_orders_lag_halt_locks_model_reviewer_and_database():
     assert found(replace(calm, risk=replace(calm.risk, locks=locks))) == {
         "RISK_LOCK": ["account/DAILY_LOSS", "account/DRAWDOWN"]
     }
+    cooldown = (Lock("COOLDOWN_ENTRY", "product:BTC-USD", NOW, "", ""),)
+    assert found(replace(calm, risk=replace(calm.risk, locks=cooldown))) == {}
     assert found(replace(calm, model=replace(calm.model, loaded=False))) == {"MODEL_ABSENT": ["model"]}
     assert found(replace(calm, reviewer=unfit)) == {"REVIEWER_UNFIT": ["model"]}
     assert found(replace(calm, reviewer=replace(unfit, fit=True))) == {}
