@@ -19,7 +19,7 @@ from svc_orchestrator.steps import Approved, End, OrderSeen, Proceed, after_asse
 from tradekit import ids, services, wire
 from tradekit.recommendation import Recommendation
 from tradekit.states import OrderState, ReviewOutcome, ReviewVerdict, RiskDecision
-from trading.common.v1 import error_pb2
+from trading.common.v1 import error_pb2, stream_pb2
 from trading.executor.v1 import executor_service_pb2 as executor_pb
 from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
 from trading.risk.v1 import risk_service_pb2 as risk_pb
@@ -113,6 +113,7 @@ def open_stages(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) 
             is_heartbeat=lambda frame: frame.WhichOneof("frame") == "heartbeat",
             is_draining=lambda frame: frame.WhichOneof("frame") == "draining",
             error_of=_error,
+            heartbeat=lambda: validator_pb.StreamValidationsRequest(heartbeat=stream_pb2.Heartbeat()),
             with_traceparent=_traced,
         ),
         kit,
@@ -129,6 +130,7 @@ def open_stages(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) 
             is_heartbeat=lambda frame: frame.WhichOneof("frame") == "heartbeat",
             is_draining=lambda frame: frame.WhichOneof("frame") == "draining",
             error_of=_error,
+            heartbeat=lambda: risk_pb.StreamAssessmentsRequest(heartbeat=stream_pb2.Heartbeat()),
             with_traceparent=_traced,
         ),
         kit,

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from opentelemetry import trace
 
 from meshkit import deadline
-from meshkit.errors import InvalidRequest, MeshError, TooManyInFlight, Violation
+from meshkit.errors import InvalidRequest, MeshError, TooManyInFlight, Unavailable, Violation
 from meshkit.kit import Kit
 from meshkit.telemetry import extract
 from meshkit.translate import translate
@@ -24,6 +24,8 @@ R = TypeVar("R")
 
 HEARTBEAT_SECONDS = 5.0
 REOPEN_SECONDS = 1.0
+# A client sends heartbeats while it has no items; four missed ones are a client that is gone or means no good.
+SILENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +54,16 @@ async def answer_items(
     kit: Kit[Any],
     max_in_flight: int,
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    silence_seconds: float = SILENCE_SECONDS,
 ) -> AsyncIterator[R]:
-    """Answers of all items in the order they finish; ends when the peer has half-closed or the server drains."""
+    """Answers of all items in the order they finish; ends when the peer has half-closed, is silent, or the server drains."""
     first = await anext(request_iterator, None)
     if first is None:
         return
     if not frames.is_opening(first):
         raise InvalidRequest([Violation("frame", "INVALID_POSITION", "the first frame must open the stream")])
     yield frames.opened(max_in_flight)
-    desk = _Desk(handle, frames, kit, max_in_flight)
+    desk = _Desk(handle, frames, kit, max_in_flight, silence_seconds)
     pump = asyncio.ensure_future(desk.pump(request_iterator))
     try:
         async for frame in desk.answers(heartbeat_seconds):
@@ -75,13 +78,20 @@ class _Desk(Generic[Q, R]):
     """The items of one stream between their arrival and their answer."""
 
     def __init__(
-        self, handle: Callable[[Q], Awaitable[R]], frames: AnswerFrames[Q, R], kit: Kit[Any], max_in_flight: int
+        self,
+        handle: Callable[[Q], Awaitable[R]],
+        frames: AnswerFrames[Q, R],
+        kit: Kit[Any],
+        max_in_flight: int,
+        silence_seconds: float,
     ) -> None:
         self._handle = handle
         self._frames = frames
         self._kit = kit
         self._limit = max_in_flight
         self._in_flight = 0
+        self._silence = silence_seconds
+        self._heard = kit.clock.monotonic()
         # None says that no answer follows. The bound makes a peer that floods wait for its own refusals.
         self._out: asyncio.Queue[tuple[R, bool] | None] = asyncio.Queue(max_in_flight + 8)
 
@@ -110,6 +120,10 @@ class _Desk(Generic[Q, R]):
                 async with asyncio.timeout(heartbeat_seconds):
                     entry = await self._out.get()
             except TimeoutError:
+                if not self._in_flight and self._kit.clock.monotonic() - self._heard > self._silence:
+                    # Half-open streams would otherwise fill the places of those who have work.
+                    message = f"nothing was heard for {self._silence:g} s; open the stream again"
+                    raise Unavailable("DEPENDENCY_UNAVAILABLE", message) from None
                 yield self._frames.heartbeat()
                 continue
             if entry is None:
@@ -121,6 +135,7 @@ class _Desk(Generic[Q, R]):
 
     async def _read(self, requests: AsyncIterator[Q], items: asyncio.TaskGroup) -> None:
         async for frame in requests:
+            self._heard = self._kit.clock.monotonic()
             if not self._frames.key_of(frame):
                 continue
             if self._in_flight >= self._limit:

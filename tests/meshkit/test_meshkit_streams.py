@@ -77,6 +77,7 @@ class Worker:
         self.gate = asyncio.Event()
         self.gate.set()
         self.running = 0
+        self.silence_seconds = 20.0
         self.most = 0
         self.seen: Counter[str] = Counter()
         self.traces: list[str] = []
@@ -95,6 +96,7 @@ class Worker:
             kit=self.kit,
             max_in_flight=self.credit,
             heartbeat_seconds=self.heartbeat_seconds,
+            silence_seconds=self.silence_seconds,
         ):
             yield frame
 
@@ -229,6 +231,31 @@ async def test_an_idle_stream_shows_life(toy: Any) -> None:
         assert (await call.read()).heartbeat
         assert (await call.read()).heartbeat
         call.cancel()
+
+
+async def test_a_silent_client_gives_its_place_back_and_one_that_shows_life_keeps_it(toy: Any) -> None:
+    worker = Worker(toy, heartbeat_seconds=0.05)
+    worker.silence_seconds = 0.5
+    async with worker_running(toy, worker) as service, bare(service.port) as channel:
+        stub = toy.rpc.ToyServiceStub(channel)
+        silent, alive = stub.Work(), stub.Work()
+        for call in (silent, alive):
+            await call.write(toy.pb.Request(open=True))
+            assert (await call.read()).opened
+
+        async def show_life() -> None:
+            while True:
+                await alive.write(toy.pb.Request(heartbeat=True))
+                await asyncio.sleep(0.1)
+
+        living = asyncio.create_task(show_life())
+        with pytest.raises(grpc.aio.AioRpcError) as found:
+            while await silent.read():
+                pass
+        assert errors.from_rpc_error(found.value).reason == "DEPENDENCY_UNAVAILABLE"
+        assert (await alive.read()).heartbeat
+        living.cancel()
+        alive.cancel()
 
 
 async def test_a_reader_that_leaves_ends_the_items(toy: Any) -> None:
