@@ -13,13 +13,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Final
 
-
-class SignalSide(StrEnum):
-    """BUY opens, SELL only closes what is held (spot account), HOLD does nothing."""
-
-    BUY = "BUY"
-    SELL = "SELL"
-    HOLD = "HOLD"
+from tradekit.states import SignalSide
 
 
 class Profile(StrEnum):
