@@ -76,6 +76,9 @@ async def test_each_bar_is_decided_once_and_the_same_after_any_restart(
     # A process that starts anew, with no cache and no memory, decides these bars the same.
     await world.run(_forget())
     async with world.service(**given) as stub:
+        # Its own loop decides only once the model is there; asked directly, that has to be waited for.
+        while not (await stub.GetModel(pb.GetModelRequest())).loaded:
+            await asyncio.sleep(0.05)
         for bar in range(7):
             await stub.service.spec.servicers[0].servicer._decider.decide(close_of(LAST + bar))
     assert decided(await world.signals()) == decided(rows)
