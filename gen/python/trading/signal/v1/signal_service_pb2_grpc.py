@@ -61,6 +61,21 @@ class SignalServiceStub:
                 request_serializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/trading.signal.v1.SignalService/ListModels',
+                request_serializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.PromoteModel = channel.unary_unary(
+                '/trading.signal.v1.SignalService/PromoteModel',
+                request_serializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.PromoteModelRequest.SerializeToString,
+                response_deserializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.PromoteModelResponse.FromString,
+                _registered_method=True)
+        self.RollbackModel = channel.unary_unary(
+                '/trading.signal.v1.SignalService/RollbackModel',
+                request_serializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.RollbackModelRequest.SerializeToString,
+                response_deserializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.RollbackModelResponse.FromString,
+                _registered_method=True)
 
 
 class SignalServiceServicer:
@@ -104,6 +119,28 @@ class SignalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListModels(self, request, context):
+        """ListModels gives at most 32 models: champion, challenger with its evidence so far, those that served before, those refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteModel(self, request, context):
+        """PromoteModel makes the challenger the champion; PROMOTION_REFUSED, with all that is missing, unless its evidence
+        suffices.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackModel(self, request, context):
+        """RollbackModel gives the place back to the champion before this one; NOT_FOUND if there is none that can be loaded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SignalServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -131,6 +168,21 @@ def add_SignalServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.GetModelRequest.FromString,
                     response_serializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.GetModelResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.ListModelsRequest.FromString,
+                    response_serializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'PromoteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteModel,
+                    request_deserializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.PromoteModelRequest.FromString,
+                    response_serializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.PromoteModelResponse.SerializeToString,
+            ),
+            'RollbackModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackModel,
+                    request_deserializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.RollbackModelRequest.FromString,
+                    response_serializer=trading_dot_signal_dot_v1_dot_signal__service__pb2.RollbackModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -270,6 +322,87 @@ class SignalService:
             '/trading.signal.v1.SignalService/GetModel',
             trading_dot_signal_dot_v1_dot_signal__service__pb2.GetModelRequest.SerializeToString,
             trading_dot_signal_dot_v1_dot_signal__service__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.signal.v1.SignalService/ListModels',
+            trading_dot_signal_dot_v1_dot_signal__service__pb2.ListModelsRequest.SerializeToString,
+            trading_dot_signal_dot_v1_dot_signal__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.signal.v1.SignalService/PromoteModel',
+            trading_dot_signal_dot_v1_dot_signal__service__pb2.PromoteModelRequest.SerializeToString,
+            trading_dot_signal_dot_v1_dot_signal__service__pb2.PromoteModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.signal.v1.SignalService/RollbackModel',
+            trading_dot_signal_dot_v1_dot_signal__service__pb2.RollbackModelRequest.SerializeToString,
+            trading_dot_signal_dot_v1_dot_signal__service__pb2.RollbackModelResponse.FromString,
             options,
             channel_credentials,
             insecure,
