@@ -10,6 +10,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+# The tests start processes beside open gRPC channels; with its fork handlers a child may die before it begins.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 import pytest
 from hypothesis import settings as hypothesis_settings
 from mesh_runs import DOWN_SECONDS, RunningMesh, start_mesh

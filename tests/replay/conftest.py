@@ -1,13 +1,9 @@
 """A small file of real candles, and one undisturbed replay of it that several tests look at."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-
-# Before gRPC is loaded: the supervisor starts processes while channels are open.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import pyarrow as pa
 import pyarrow.compute as pc

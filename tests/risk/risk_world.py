@@ -209,16 +209,19 @@ class World:
                 as_of=as_of,
             )
         )
-        await self.run(
-            insert(positions).values(product_id=product, base_size=D(base), cost=D(paid), realized_pnl=0, total_fees=0)
-        )
-        await self.cash("-" + paid, as_of, "fill")
+        # At once, as the executor books them: whoever marks the books in between would see a loss that was none.
+        held = {"product_id": product, "base_size": D(base), "cost": D(paid), "realized_pnl": 0, "total_fees": 0}
+        async with self.engine.begin() as connection:
+            await connection.execute(insert(positions).values(**held))
+            await connection.execute(self._cash("-" + paid, as_of, "fill"))
 
     async def cash(self, amount: str, as_of: datetime, transaction: str) -> None:
-        await self.run(
-            insert(ledger_entries).values(
-                transaction_id=transaction, account="exchange", currency="USD", amount=D(amount), as_of=as_of
-            )
+        await self.run(self._cash(amount, as_of, transaction))
+
+    @staticmethod
+    def _cash(amount: str, as_of: datetime, transaction: str) -> Any:
+        return insert(ledger_entries).values(
+            transaction_id=transaction, account="exchange", currency="USD", amount=D(amount), as_of=as_of
         )
 
     async def order(

@@ -1,11 +1,7 @@
 """One mesh of real processes for all sweeps."""
 
 import asyncio
-import os
 from collections.abc import Iterator
-
-# Before gRPC is loaded: the supervisor starts processes while channels are open.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import pytest
 from live_mesh import LiveMesh, live_mesh
