@@ -1,9 +1,8 @@
 """The newest feature row of every product, computed so that it does not matter when the process started.
 
 A live row comes from a window whose first bar is anchored at absolute bar numbers: 351 to 518 bars, the same
-for every process that computes this bar. Training computes its rows from the full history
-(`features.history`); the two agree within 1e-9, because windows are split at absolute bars and recursions
-have forgotten their start by bar 350.
+for every process that computes this bar. Rows of a long history (`features.history`, which training reads) and of the
+bar-by-bar engine (`features.live`) are the same bits: windows and recursive averages begin at absolute bars in all three.
 """
 
 from __future__ import annotations
@@ -15,12 +14,13 @@ from enum import StrEnum
 import numpy as np
 
 from svc_signal.candles import BoolArray, CandleArrays, FloatArray, IntArray
+from svc_signal.features.anchors import anchor, first_needed_bar
 from svc_signal.features.cleaning import Grid, Refusal, clean
-from svc_signal.features.definition import FACTOR_BARS, MAX_FILL, READY_BARS
+from svc_signal.features.definition import FACTOR_BARS, READY_BARS
 from svc_signal.features.history import history_stage
 from svc_signal.features.laststage import LastStage
 
-_ANCHOR_STEP = 168
+__all__ = ["FeatureRows", "Unready", "anchor", "first_needed_bar", "grid_stage", "latest_rows"]
 
 
 class Unready(StrEnum):
@@ -50,16 +50,6 @@ class FeatureRows:
     sd_168: FloatArray
     bars_since_candle: IntArray
     refused: Mapping[str, Mapping[Refusal, int]]
-
-
-def anchor(bar: int) -> int:
-    """First bar of the window from which the row of `bar` is computed."""
-    return (bar - READY_BARS) // _ANCHOR_STEP * _ANCHOR_STEP
-
-
-def first_needed_bar(bar: int) -> int:
-    """Oldest bar whose candle can matter: a gap that began before the anchor is filled from before it."""
-    return anchor(bar) - MAX_FILL
 
 
 def latest_rows(candles: Mapping[str, CandleArrays], bar: int, granularity: int, factor_product: str) -> FeatureRows:

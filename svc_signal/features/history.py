@@ -11,7 +11,7 @@ from svc_signal.candles import FloatArray, IntArray
 from svc_signal.features.barterms import Bar, BarTerms, bar_terms, directional_index, stochastic_k
 from svc_signal.features.definition import FACTOR_BARS, READY_BARS
 from svc_signal.features.laststage import Day, LastStage, Short, Smoothed, Stage, Week, last_stage
-from svc_signal.features.recursions import ema, per_segment, wilder, wilder_sum
+from svc_signal.features.recursions import anchored, ema, wilder, wilder_sum
 from svc_signal.features.windows import (
     lagged,
     window_ages,
@@ -84,7 +84,7 @@ def _stage(bar: Bar, close_time: IntArray, factor: FloatArray, first_bar: int) -
         day=_day(bar, terms, first_bar),
         week=_week(bar, terms, first_bar),
         short=_short(bar, terms, first_bar),
-        smoothed=_smoothed(bar, terms),
+        smoothed=_smoothed(bar, terms, first_bar),
     )
 
 
@@ -144,10 +144,13 @@ def _short(bar: Bar, terms: BarTerms, first_bar: int) -> Short:
     )
 
 
-def _smoothed(bar: Bar, terms: BarTerms) -> Smoothed:
+def _smoothed(bar: Bar, terms: BarTerms, first_bar: int) -> Smoothed:
     change = np.nan_to_num(terms.change)
     inputs = np.stack((bar.close, terms.true_range, terms.plus_move, terms.minus_move, change))
-    return Smoothed(*per_segment(np.isfinite(bar.close), inputs, _RECURSIVE, _recursions))
+    still = np.zeros_like(bar.close)
+    fresh = np.stack((bar.close, bar.high - bar.low, still, still, still))
+    present = np.isfinite(bar.close)
+    return Smoothed(*anchored(present, inputs, fresh, first_bar, _RECURSIVE, _recursions))
 
 
 def _recursions(inputs: FloatArray) -> FloatArray:

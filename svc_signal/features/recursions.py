@@ -1,4 +1,4 @@
-"""Recursive averages (EMA, Wilder) over the segments between resets.
+"""Recursive averages (EMA, Wilder) over the segments between resets, read from chains anchored at absolute bars.
 
 They run through a linear filter whose rounding equals the plain recursion `a*x + (1-a)*y` bit for bit, so a
 bar-by-bar engine gives the same values. Each starts anew where a product was reset.
@@ -10,9 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import lfilter
 
 from svc_signal.candles import BoolArray, FloatArray
+from svc_signal.features.anchors import ANCHOR_STEP, CHAIN_BARS
+from svc_signal.features.definition import READY_BARS
 
 Segment = tuple[int, int]
 WILDER_PERIOD = 14
@@ -33,12 +36,18 @@ def wilder_sum(x: FloatArray) -> FloatArray:
     return _filter(x, 1.0, (WILDER_PERIOD - 1.0) / WILDER_PERIOD, WILDER_PERIOD * x[..., :1])
 
 
-def per_segment(
-    present: BoolArray, inputs: FloatArray, outputs: int, run: Callable[[FloatArray], FloatArray]
+def anchored(
+    present: BoolArray,
+    inputs: FloatArray,
+    fresh: FloatArray,
+    first_bar: int,
+    outputs: int,
+    run: Callable[[FloatArray], FloatArray],
 ) -> FloatArray:
-    """Applies `run` to every unbroken stretch of bars; products with the same stretch go together.
+    """Applies `run` along the chains that begin at max(anchor of the row's bar, first bar of the unbroken series).
 
-    `inputs` is (K, P, T), `run` maps (K, p, n) to (outputs, p, n); the result is NaN outside the stretches.
+    `inputs` is (K, P, T), `fresh` the same inputs as they are on the first bar of a series; `run` maps (K, ..., n) to
+    (outputs, ..., n). Products with the same unbroken stretch go together; the result is NaN outside the stretches.
     """
     result = np.full((outputs, *present.shape), np.nan)
     groups: dict[Segment, list[int]] = defaultdict(list)
@@ -47,8 +56,28 @@ def per_segment(
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
             groups[int(begin), int(end)].append(product)
     for (begin, end), products in groups.items():
-        result[:, products, begin:end] = run(inputs[:, products, begin:end])
+        part = (slice(None), products, slice(begin, end))
+        result[part] = _chains(inputs[part], fresh[part], first_bar + begin, outputs, run)
     return result
+
+
+def _chains(
+    inputs: FloatArray, fresh: FloatArray, first_bar: int, outputs: int, run: Callable[[FloatArray], FloatArray]
+) -> FloatArray:
+    """One unbroken stretch: the chain of its own start as long as no later anchor is due, then strided windows."""
+    bars = inputs.shape[-1]
+    first = -first_bar % ANCHOR_STEP or ANCHOR_STEP
+    head = first + READY_BARS
+    if bars <= head:
+        return run(inputs)
+    count = -(-(bars - head) // ANCHOR_STEP)
+    padded = np.zeros((*inputs.shape[:-1], first + (count - 1) * ANCHOR_STEP + CHAIN_BARS))
+    padded[..., :bars] = inputs
+    views = sliding_window_view(padded[..., first:], CHAIN_BARS, axis=-1)
+    windows = views[..., ::ANCHOR_STEP, :].copy()
+    windows[..., 0] = fresh[..., first : first + count * ANCHOR_STEP : ANCHOR_STEP]
+    tail = run(windows)[..., READY_BARS:].reshape(outputs, inputs.shape[1], count * ANCHOR_STEP)
+    return np.concatenate((run(inputs[..., :head]), tail[..., : bars - head]), axis=-1)
 
 
 def _smooth(x: FloatArray, alpha: float) -> FloatArray:
