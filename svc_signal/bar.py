@@ -1,85 +1,120 @@
-"""The decision of one bar for all products, from candles to signals: one feature call, one prediction call.
+"""The decision of one bar for all products, from feature rows to signals: one prediction call for each model.
 
-Pure: a function of candles, model, cost and profile. The row of a product does not depend on which other products are
-there, but for the market factor.
+Pure: a function of rows, models, cost and profile. The row of a product does not depend on which other products are
+there, but for the market factor. The challenger sees the same rows; what it says is kept and never traded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from svc_signal.candles import CandleArrays, FloatArray
-from svc_signal.decision import EXERCISE_THRESHOLDS, Probabilities, SignalDecision, SignalReason, decide
-from svc_signal.decision import Profile as DecisionProfile
+from svc_signal.candles import BoolArray, FloatArray, IntArray
+from svc_signal.decision import EXERCISE_THRESHOLDS, Decisions, RowsAsked, SignalReason, decide
 from svc_signal.labels import barrier_sigma
 from svc_signal.loading import LoadedModel
-from svc_signal.serving import FeatureRows, latest_rows
+from svc_signal.serving import FeatureRows
+from tradekit.states import Profile
 
 DEFAULT_HORIZON_BARS = 24
+_CLASSES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class BarDecision:
-    """One product's decision: `features` is empty where its row was not ready; `sigma` is over the label horizon."""
+class BarTerms:
+    """What a bar is decided with. `blocker` is why nothing may be traded, if anything: no model, or one suspended."""
 
-    product_id: str
-    decision: SignalDecision
-    sigma: float
-    features: tuple[float, ...]
-
-
-def decide_bar(
-    candles: Mapping[str, CandleArrays],
-    products: Sequence[str],
-    bar: int,
-    granularity: int,
-    factor_product: str,
-    model: LoadedModel | None,
-    blocker: SignalReason | None,
-    round_trip_cost: float,
-    profile: DecisionProfile,
-) -> list[BarDecision]:
-    """Decisions of `products` at the bar that opens at `bar * granularity`; a product without that candle has none."""
-    rows = latest_rows(candles, bar, granularity, factor_product)
-    horizon = model.manifest.label.horizon_bars if model else DEFAULT_HORIZON_BARS
-    sigma = barrier_sigma(rows.sd_24, rows.sd_168, horizon)
-    predicted = _predict(model, rows)
-    found = []
-    for index, product in enumerate(rows.products):
-        if product not in products or rows.bars_since_candle[index] != 0:
-            continue
-        blockers = [SignalReason(reason.value) for reason in rows.reasons[index]]
-        if model is None:
-            blockers.append(blocker or SignalReason.NO_MODEL)
-        decision = _decide(predicted.get(index), float(sigma[index]), model, blockers, round_trip_cost, profile)
-        features = tuple(float(value) for value in rows.values[index]) if rows.ready[index] else ()
-        found.append(BarDecision(product, decision, _finite(float(sigma[index])), features))
-    return found
+    products: Collection[str]
+    model: LoadedModel | None
+    challenger: LoadedModel | None
+    blocker: SignalReason | None
+    round_trip_cost: float
+    profile: Profile
 
 
-def _predict(model: LoadedModel | None, rows: FeatureRows) -> dict[int, FloatArray]:
-    """Probabilities by row number, for the ready rows."""
-    ready = np.flatnonzero(rows.ready)
-    if model is None or not len(ready):
-        return {}
-    return dict(zip(ready.tolist(), model.probabilities(rows.values[ready]), strict=True))
+@dataclass(frozen=True, slots=True)
+class BarDecisions:
+    """Decisions of the products that have a candle at the bar, in the order of `products`.
+
+    `features` (n, 51) count where `ready`; `sigma` is over the label horizon, 0 where unknown. `shadow` are the
+    challenger's, NaN probabilities where it was not asked. `faults` names models that raised instead of answering.
+    """
+
+    products: tuple[str, ...]
+    decisions: Decisions
+    shadow: Decisions | None
+    sigma: FloatArray
+    features: FloatArray
+    ready: BoolArray
+    faults: tuple[str, ...]
+
+
+def decide_bar(rows: FeatureRows, terms: BarTerms) -> BarDecisions:
+    """Decisions of `terms.products` at the bar of `rows`; a product without that bar's candle has none."""
+    here = [
+        index
+        for index, (product, age) in enumerate(zip(rows.products, rows.bars_since_candle.tolist(), strict=True))
+        if age == 0 and product in terms.products
+    ]
+    kept = np.asarray(here, dtype=np.int64)
+    faults: list[str] = []
+    decisions = _decide(rows, kept, terms.model, terms, terms.blocker, faults)
+    shadow = None
+    if terms.challenger is not None:
+        shadow = _decide(rows, kept, terms.challenger, terms, None, faults)
+    sigma = _sigma(rows, terms.model)[kept]
+    return BarDecisions(
+        products=tuple(rows.products[index] for index in here),
+        decisions=decisions,
+        shadow=shadow,
+        sigma=np.where(np.isfinite(sigma), sigma, 0.0),
+        features=rows.values[kept],
+        ready=rows.ready[kept],
+        faults=tuple(faults),
+    )
 
 
 def _decide(
-    row: FloatArray | None,
-    sigma: float,
+    rows: FeatureRows,
+    kept: IntArray,
     model: LoadedModel | None,
-    blockers: Sequence[SignalReason],
-    round_trip_cost: float,
-    profile: DecisionProfile,
-) -> SignalDecision:
-    probabilities = None if row is None else Probabilities(float(row[0]), float(row[1]), float(row[2]))
-    if model is None:
-        return decide(None, 0.0, round_trip_cost, EXERCISE_THRESHOLDS, profile, blockers)
-    barrier = model.manifest.label.barrier_width * sigma
-    return decide(probabilities, barrier, round_trip_cost, model.manifest.thresholds, profile, blockers)
+    terms: BarTerms,
+    blocker: SignalReason | None,
+    faults: list[str],
+) -> Decisions:
+    given = RowsAsked(
+        probabilities=_predict(model, rows, faults)[kept],
+        asked=rows.ready[kept] if model else np.zeros(len(kept), dtype=np.bool_),
+        barrier=(model.manifest.label.barrier_width if model else 0.0) * _sigma(rows, model)[kept],
+        blockers=_blockers(rows, kept, blocker),
+    )
+    limits = model.manifest.thresholds if model else EXERCISE_THRESHOLDS
+    return decide(given, terms.round_trip_cost, limits, terms.profile)
 
 
-def _finite(value: float) -> float:
-    return value if np.isfinite(value) else 0.0
+def _blockers(rows: FeatureRows, kept: IntArray, blocker: SignalReason | None) -> Sequence[tuple[SignalReason, ...]]:
+    of_all = () if blocker is None else (blocker,)
+    return [
+        tuple(SignalReason(reason.value) for reason in rows.reasons[index]) + of_all if rows.reasons[index] else of_all
+        for index in kept.tolist()
+    ]
+
+
+def _sigma(rows: FeatureRows, model: LoadedModel | None) -> FloatArray:
+    horizon = model.manifest.label.horizon_bars if model else DEFAULT_HORIZON_BARS
+    return barrier_sigma(rows.sd_24, rows.sd_168, horizon)
+
+
+def _predict(model: LoadedModel | None, rows: FeatureRows, faults: list[str]) -> FloatArray:
+    """Probabilities (P, 3) of the ready rows, NaN elsewhere.
+
+    A model is foreign code: one that raises, or answers in another shape, has given no probabilities.
+    """
+    found = np.full((len(rows.products), _CLASSES), np.nan)
+    if model is None or not rows.ready.any():
+        return found
+    try:
+        found[rows.ready] = model.probabilities(rows.values[rows.ready])
+    except Exception as error:
+        faults.append(f"{model.manifest.model_version}: {type(error).__name__}: {error}")
+    return found

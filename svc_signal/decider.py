@@ -18,18 +18,16 @@ from meshkit.errors import MeshError, from_rpc_error
 from meshkit.kit import Kit
 from schema import streams
 from svc_signal import store
-from svc_signal.bar import BarDecision, decide_bar
+from svc_signal.bar import BarDecisions, BarTerms, decide_bar
 from svc_signal.candle_window import CandleWindow
-from svc_signal.decision import Profile as DecisionProfile
 from svc_signal.decision import SignalReason
 from svc_signal.features.definition import feature_set_hash
 from svc_signal.loading import LoadedModel
 from svc_signal.modelkeeper import ModelKeeper
-from svc_signal.serving import first_needed_bar
+from svc_signal.serving import first_needed_bar, latest_rows
 from svc_signal.settings import SignalSettings
 from tradekit import bars, ids, services, wire
 from tradekit.reasons import Reason, reasons_to_json
-from tradekit.states import Profile
 from trading.market.v1 import market_service_pb2 as market_pb
 from trading.market.v1 import market_service_pb2_grpc as market_grpc
 
@@ -48,7 +46,6 @@ class Decider:
         self._kit = kit
         self._keeper = keeper
         self._granularity = settings.granularity_seconds
-        self._profile = DecisionProfile(settings.decision_profile.value.lower())
         products = dict.fromkeys((*settings.products, settings.factor_product))
         self._read_products = tuple(products)
         self._window = CandleWindow(self._read_products)
@@ -124,33 +121,30 @@ class Decider:
                 model = self._keeper.model
                 decided = await self._decide(connection, start, model)
                 prices = await store.closes_at(connection, self._settings.products, granularity, start)
-                rows = [self._row(start, as_of, found, prices, model) for found in decided]
+                rows = self._rows(start, as_of, decided, prices, model)
                 await store.insert_signals(connection, rows)
                 stored = await store.signals_of_bar(connection, run, granularity, start)
                 self._log(as_of, stored)
             await store.finish_bar(connection, as_of)
         return stored
 
-    async def _decide(
-        self, connection: AsyncConnection, start: datetime, model: LoadedModel | None
-    ) -> list[BarDecision]:
+    async def _decide(self, connection: AsyncConnection, start: datetime, model: LoadedModel | None) -> BarDecisions:
         bar = bars.unix(start) // self._granularity
         first = first_needed_bar(bar) * self._granularity
         await self._refill(connection, first)
         candles = self._window.arrays(first, bars.unix(start))
         refused = self._keeper.refusal is not None and self._keeper.refusal.code != "NO_MODEL"
         blocker = SignalReason.MODEL_REFUSED if refused else SignalReason.NO_MODEL
-        return await asyncio.to_thread(
-            decide_bar,
-            candles,
-            self._settings.products,
-            bar,
-            self._granularity,
-            self._settings.factor_product,
+        terms = BarTerms(
+            frozenset(self._settings.products),
             model,
-            blocker,
+            None,
+            blocker if model is None else None,
             self._cost,
-            self._profile,
+            self._settings.decision_profile,
+        )
+        return await asyncio.to_thread(
+            lambda: decide_bar(latest_rows(candles, bar, self._granularity, self._settings.factor_product), terms)
         )
 
     async def _refill(self, connection: AsyncConnection, first: int) -> None:
@@ -169,33 +163,37 @@ class Decider:
         loaded = await store.candles_between(connection, self._read_products, self._granularity, bars.utc(first), None)
         self._window.load(loaded, first, sequence)
 
-    def _row(
-        self, start: datetime, as_of: datetime, found: BarDecision, prices: dict[str, Any], model: LoadedModel | None
-    ) -> dict[str, Any]:
+    def _rows(
+        self, start: datetime, as_of: datetime, found: BarDecisions, prices: dict[str, Any], model: LoadedModel | None
+    ) -> list[dict[str, Any]]:
         version = model.manifest.model_version if model else NO_MODEL_VERSION
-        decision = found.decision
-        return {
-            "signal_id": ids.signal_id(self._settings.run_id, found.product_id, self._granularity, start, version),
-            "run_id": self._settings.run_id,
-            "product_id": found.product_id,
-            "granularity": self._granularity,
-            "bar_start": start,
-            "as_of": as_of,
-            "side": decision.side.value,
-            "confidence": decision.confidence,
-            "p_down": decision.p_down if decision.p_down is not None else 0.0,
-            "p_neutral": decision.p_neutral if decision.p_neutral is not None else 1.0,
-            "p_up": decision.p_up if decision.p_up is not None else 0.0,
-            "edge": decision.edge or 0.0,
-            "expected_net": decision.expected_net or 0.0,
-            "sigma_horizon": found.sigma,
-            "reference_price": prices[found.product_id],
-            "model_version": version,
-            "feature_set_hash": feature_set_hash(self._granularity),
-            "profile": Profile(decision.profile.value.upper()).value,
-            "reasons": reasons_to_json(Reason(reason.value, scope="model") for reason in decision.reasons),
-            "features": list(found.features),
-        }
+        said = found.decisions
+        known = said.probabilities[:, 0] == said.probabilities[:, 0]
+        return [
+            {
+                "signal_id": ids.signal_id(self._settings.run_id, product, self._granularity, start, version),
+                "run_id": self._settings.run_id,
+                "product_id": product,
+                "granularity": self._granularity,
+                "bar_start": start,
+                "as_of": as_of,
+                "side": said.side[row].value,
+                "confidence": float(said.confidence[row]),
+                "p_down": float(said.probabilities[row, 0]) if known[row] else 0.0,
+                "p_neutral": float(said.probabilities[row, 1]) if known[row] else 1.0,
+                "p_up": float(said.probabilities[row, 2]) if known[row] else 0.0,
+                "edge": float(said.edge[row]) if known[row] else 0.0,
+                "expected_net": float(said.expected_net[row]) if known[row] else 0.0,
+                "sigma_horizon": float(found.sigma[row]),
+                "reference_price": prices[product],
+                "model_version": version,
+                "feature_set_hash": feature_set_hash(self._granularity),
+                "profile": self._settings.decision_profile.value,
+                "reasons": reasons_to_json(Reason(reason.value, scope="model") for reason in said.reasons[row]),
+                "features": found.features[row].tolist() if found.ready[row] else [],
+            }
+            for row, product in enumerate(found.products)
+        ]
 
     def _log(self, as_of: datetime, rows: Sequence[RowMapping]) -> None:
         sides = [row["side"] for row in rows]

@@ -1,8 +1,8 @@
-"""From class probabilities to BUY, SELL or HOLD, with the reasons.
+"""From class probabilities to BUY, SELL or HOLD, with the reasons, for all rows of a bar at once.
 
-`evidence` trades only where the model's own thresholds and the cost are passed; `exercise` uses fixed low
-thresholds so that the whole pipeline is exercised, and marks every decision. The side is never decided from
-missing or impossible input: that is a HOLD which says why.
+`EVIDENCE` trades only where the model's own thresholds and the cost are passed; `EXERCISE` uses fixed low
+thresholds so that the whole pipeline is exercised, and marks every decision. A side is never decided from
+missing or impossible input: that is a HOLD which says why. No row's decision depends on another row.
 """
 
 from __future__ import annotations
@@ -10,17 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
 from typing import Final
 
-from tradekit.states import SignalSide
+import numpy as np
 
-
-class Profile(StrEnum):
-    """Which thresholds apply."""
-
-    EVIDENCE = "evidence"
-    EXERCISE = "exercise"
+from svc_signal.candles import BoolArray, FloatArray, IntArray
+from tradekit.states import Profile, SignalSide
 
 
 class SignalReason(StrEnum):
@@ -53,95 +48,102 @@ EXERCISE_THRESHOLDS: Final = Thresholds(theta_buy=0.12, theta_sell=0.27)
 """Each side about a tenth of real hourly bars; selling needs more, as the cost rule turns rises into
 NEUTRAL."""
 
-
-@dataclass(frozen=True, slots=True)
-class Probabilities:
-    """Calibrated class probabilities of one row."""
-
-    down: float
-    neutral: float
-    up: float
-
-    @property
-    def edge(self) -> float:
-        return self.up - self.down
-
-    def valid(self) -> bool:
-        values = (self.down, self.neutral, self.up)
-        return all(isfinite(p) and 0.0 <= p <= 1.0 for p in values) and abs(sum(values) - 1.0) <= 1e-6
+_SUM_TOLERANCE: Final = 1e-6
+# What a row's numbers say, before anything that blocks it; the position is the code of `_outcomes`.
+_OUTCOMES: Final = (
+    (SignalSide.HOLD, SignalReason.NO_MODEL),
+    (SignalSide.HOLD, SignalReason.MODEL_OUTPUT_INVALID),
+    (SignalSide.SELL, SignalReason.DOWN_EDGE),
+    (SignalSide.HOLD, SignalReason.BELOW_THRESHOLD),
+    (SignalSide.HOLD, SignalReason.NEGATIVE_EXPECTED_NET),
+    (SignalSide.BUY, SignalReason.UP_EDGE),
+)
+_UNASKED, _INVALID, _SELL, _WEAK, _DEAR, _BUY = range(len(_OUTCOMES))
 
 
 @dataclass(frozen=True, slots=True)
-class SignalDecision:
-    """`edge` is p_up - p_down, `expected_net` a log return after the round-trip cost.
+class RowsAsked:
+    """Rows to decide. `probabilities` (n, 3) are DOWN, NEUTRAL, UP and count where the model was `asked`;
+    `barrier` is K * sigma as a log return; any blocker (not ready, no model, suspended) means HOLD."""
 
-    Probabilities, edge and expected net are None where there were none. `confidence` is p_up for BUY, p_down
-    for SELL, 1 - |edge| for HOLD, and 0 without probabilities.
+    probabilities: FloatArray
+    asked: BoolArray
+    barrier: FloatArray
+    blockers: Sequence[tuple[SignalReason, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """One entry per row. `edge` is p_up - p_down, `expected_net` a log return after the round-trip cost.
+
+    `probabilities`, `edge` and `expected_net` are NaN where there were none. `confidence` is p_up for BUY,
+    p_down for SELL, 1 - |edge| for HOLD, and 0 without probabilities.
     """
 
-    side: SignalSide
-    confidence: float
-    p_down: float | None
-    p_neutral: float | None
-    p_up: float | None
-    edge: float | None
-    expected_net: float | None
-    reasons: tuple[SignalReason, ...]
-    profile: Profile
+    side: tuple[SignalSide, ...]
+    confidence: FloatArray
+    probabilities: FloatArray
+    edge: FloatArray
+    expected_net: FloatArray
+    reasons: tuple[tuple[SignalReason, ...], ...]
 
 
-def decide(
-    probabilities: Probabilities | None,
-    barrier: float,
-    round_trip_cost: float,
-    thresholds: Thresholds,
-    profile: Profile,
-    blockers: Sequence[SignalReason] = (),
-) -> SignalDecision:
-    """The decision for one row.
-
-    `barrier` is K * sigma as a log return, `thresholds` those of the model's manifest (used by `evidence`
-    only); any blocker (not ready, no model, stale candle) means HOLD, and so do probabilities that are not
-    such.
-    """
-    mark = (SignalReason.EXERCISE,) if profile is Profile.EXERCISE else ()
-    if probabilities is None:
-        reasons = tuple(blockers) or (SignalReason.NO_MODEL,)
-        return SignalDecision(SignalSide.HOLD, 0.0, None, None, None, None, None, reasons + mark, profile)
-    if not (probabilities.valid() and isfinite(barrier)):
-        reasons = (*blockers, SignalReason.MODEL_OUTPUT_INVALID)
-        return SignalDecision(SignalSide.HOLD, 0.0, None, None, None, None, None, reasons + mark, profile)
-    expected_net = probabilities.edge * barrier - round_trip_cost
-    side, reason = _side(probabilities, expected_net, thresholds, profile)
-    if blockers:
-        side = SignalSide.HOLD
-    return SignalDecision(
-        side=side,
-        confidence=_confidence(side, probabilities),
-        p_down=probabilities.down,
-        p_neutral=probabilities.neutral,
-        p_up=probabilities.up,
-        edge=probabilities.edge,
-        expected_net=expected_net,
-        reasons=(tuple(blockers) or (reason,)) + mark,
-        profile=profile,
+def decide(rows: RowsAsked, round_trip_cost: float, thresholds: Thresholds, profile: Profile) -> Decisions:
+    """The decision of every row; `thresholds` are those of the model's manifest, used by EVIDENCE only."""
+    down, up = rows.probabilities[:, 0], rows.probabilities[:, 2]
+    usable = rows.asked & _are_probabilities(rows.probabilities) & np.isfinite(rows.barrier)
+    with np.errstate(invalid="ignore"):
+        edge = up - down
+        net = edge * rows.barrier - round_trip_cost
+        outcome = _outcomes(rows.asked, usable, edge, net, thresholds, profile)
+        calm = 1.0 - np.abs(edge)
+    blocked = np.fromiter((bool(found) for found in rows.blockers), np.bool_, len(rows.blockers))
+    bought, sold = (outcome == _BUY) & ~blocked, (outcome == _SELL) & ~blocked
+    return Decisions(
+        side=tuple(_side(code, stop) for code, stop in zip(outcome.tolist(), blocked.tolist(), strict=True)),
+        confidence=np.select([~usable, bought, sold], [0.0, up, down], calm),
+        probabilities=np.where(usable[:, None], rows.probabilities, np.nan),
+        edge=np.where(usable, edge, np.nan),
+        expected_net=np.where(usable, net, np.nan),
+        reasons=_reasons(outcome, rows.blockers, profile),
     )
 
 
-def _side(
-    probabilities: Probabilities, expected_net: float, thresholds: Thresholds, profile: Profile
-) -> tuple[SignalSide, SignalReason]:
+def _are_probabilities(values: FloatArray) -> BoolArray:
+    """Rows of finite shares between 0 and 1 that add up to 1."""
+    with np.errstate(invalid="ignore"):
+        inside = ((values >= 0.0) & (values <= 1.0)).all(axis=1)
+        total = values[:, 0] + values[:, 1] + values[:, 2]
+        return np.asarray(inside & (np.abs(total - 1.0) <= _SUM_TOLERANCE))
+
+
+def _outcomes(
+    asked: BoolArray, usable: BoolArray, edge: FloatArray, net: FloatArray, thresholds: Thresholds, profile: Profile
+) -> IntArray:
+    """Per row the first that applies, as a position in `_OUTCOMES`. Only a BUY of EVIDENCE must earn its cost."""
     limits = EXERCISE_THRESHOLDS if profile is Profile.EXERCISE else thresholds
-    if probabilities.edge <= -limits.theta_sell:
-        return SignalSide.SELL, SignalReason.DOWN_EDGE
-    if probabilities.edge < limits.theta_buy or probabilities.edge <= 0.0:
-        return SignalSide.HOLD, SignalReason.BELOW_THRESHOLD
-    if profile is Profile.EVIDENCE and expected_net <= 0.0:
-        return SignalSide.HOLD, SignalReason.NEGATIVE_EXPECTED_NET
-    return SignalSide.BUY, SignalReason.UP_EDGE
+    sell = edge <= -limits.theta_sell
+    weak = (edge < limits.theta_buy) | (edge <= 0.0)
+    dear = (net <= 0.0) if profile is Profile.EVIDENCE else np.zeros_like(sell)
+    cases = [~asked, ~usable, sell, weak, dear]
+    return np.select(cases, [_UNASKED, _INVALID, _SELL, _WEAK, _DEAR], _BUY)
 
 
-def _confidence(side: SignalSide, probabilities: Probabilities) -> float:
-    if side is SignalSide.BUY:
-        return probabilities.up
-    return probabilities.down if side is SignalSide.SELL else 1.0 - abs(probabilities.edge)
+def _side(outcome: int, blocked: bool) -> SignalSide:
+    return SignalSide.HOLD if blocked else _OUTCOMES[outcome][0]
+
+
+def _reasons(
+    outcome: IntArray, blockers: Sequence[tuple[SignalReason, ...]], profile: Profile
+) -> tuple[tuple[SignalReason, ...], ...]:
+    """What blocks a row says more than what its numbers say; impossible numbers are told beside it."""
+    mark = (SignalReason.EXERCISE,) if profile is Profile.EXERCISE else ()
+    found = []
+    for code, stops in zip(outcome.tolist(), blockers, strict=True):
+        own: tuple[SignalReason, ...] = (_OUTCOMES[code][1],)
+        if code == _INVALID:
+            own = (*stops, *own)
+        elif stops:
+            own = stops
+        found.append(own + mark)
+    return tuple(found)
