@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.orchestrator.orchestrator_world import StandIns, World
+from tests.orchestrator.orchestrator_world import World
+from tests.orchestrator.stand_ins import StandIns
 
 
 @pytest.fixture

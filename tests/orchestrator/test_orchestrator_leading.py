@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import text
 
 from meshkit.errors import Internal
-from tests.orchestrator.orchestrator_world import AS_OF, HOUR, World, eventually, unavailable
+from tests.orchestrator.orchestrator_world import HOUR, World, eventually
+from tests.orchestrator.stand_ins import AS_OF, unavailable
 
 D = Decimal
 PATH = ["PROPOSED", "IN_REVIEW", "EXECUTING", "EXECUTED"]

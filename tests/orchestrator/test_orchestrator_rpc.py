@@ -12,7 +12,8 @@ from meshkit.errors import MeshError, from_rpc_error
 from schema.books import orders
 from schema.recommendations import llm_validation, signal_outcomes
 from schema.signals import trading_signals
-from tests.orchestrator.orchestrator_world import AS_OF, HOUR, World, eventually
+from tests.orchestrator.orchestrator_world import HOUR, World, eventually
+from tests.orchestrator.stand_ins import AS_OF
 from tradekit import ids, wire
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 

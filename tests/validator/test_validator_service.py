@@ -1,98 +1,40 @@
-"""The validator over a real gRPC socket and a real database."""
+"""The validator over a real gRPC socket and a real database: its verdicts, its rows, its health and its life."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import os
 import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from sqlalchemy import select
 
-from meshkit import lifecycle
-from meshkit.errors import InvalidRequest, MeshError, RequestIdReused, Unavailable, from_rpc_error
-from schema.recommendations import llm_validation
+from meshkit.errors import InvalidRequest, RequestIdReused, Unavailable, from_rpc_error
 from schema.streams import advance_watermark
-from svc_validator.build import build
-from svc_validator.settings import ValidatorSettings
 from tests.validator.validator_cases import AS_OF, entry, operator_entry
 from tests.validator.validator_ollama import MODEL, stand_in
-from tradekit.recommendation import Recommendation
+from tests.validator.validator_world import (
+    NOT_SERVING,
+    SERVING,
+    ask,
+    request_of,
+    rows,
+    until_fit,
+    until_rows,
+    validator,
+)
 from tradekit.services import VALIDATOR
 from tradekit.states import LifeClock, Profile, Side
-from tradekit.wire import recommendation_message
-from trading.common.v1 import error_pb2, stream_pb2
 from trading.validator.v1 import validator_service_pb2 as pb
 from trading.validator.v1 import validator_service_pb2_grpc as pb_grpc
-
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-@contextlib.asynccontextmanager
-async def validator(database: Any, **given: Any) -> AsyncIterator[Any]:
-    values = {"port": 0, "db_host": database.host, "db_name": database.name, "db_user": database.user}
-    settings = ValidatorSettings(**{**values, "drain_seconds": 1.0, "ollama_host": None, **given})
-    service = await lifecycle.create(settings, build)
-    started = asyncio.Event()
-    running = asyncio.ensure_future(service.run(lambda _: started.set()))
-    await started.wait()
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{service.port}")
-    try:
-        stub = pb_grpc.ValidatorServiceStub(channel)
-        stub.port = service.port
-        yield stub
-    finally:
-        await channel.close()
-        service.stop()
-        assert await running == 0
-
-
-def request_of(recommendation: Recommendation, request_id: str | None = None) -> pb.ValidateRecommendationRequest:
-    message = recommendation_message(recommendation)
-    return pb.ValidateRecommendationRequest(request_id=request_id or str(uuid4()), recommendation=message)
-
-
-async def ask(stub: Any, recommendation: Recommendation, request_id: str | None = None) -> pb.Validation:
-    try:
-        return (await stub.ValidateRecommendation(request_of(recommendation, request_id), timeout=10)).validation
-    except grpc.aio.AioRpcError as error:
-        raise from_rpc_error(error) from None
-
-
-async def rows(database: Any) -> list[Any]:
-    async with database.engine.connect() as connection:
-        return list((await connection.execute(select(llm_validation).order_by(llm_validation.c.review_id))).all())
-
-
-async def until_fit(stub: Any, fit: bool = True) -> pb.GetReviewerResponse:
-    for _ in range(300):
-        found = await stub.GetReviewer(pb.GetReviewerRequest())
-        if found.self_test_calls and found.fit == fit:
-            return found
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"the self-test did not end with fit={fit}: {found}")
-
-
-async def until_rows(database: Any, count: int) -> list[Any]:
-    for _ in range(300):
-        found = await rows(database)
-        if len(found) >= count:
-            return found
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{len(found)} rows, expected {count}")
 
 
 async def test_without_a_model_the_rules_decide_and_say_so(database):
@@ -312,76 +254,6 @@ async def test_the_exercise_profile_does_not_ask_for_an_edge(database):
         serious = await ask(stub, entry(poor))
     assert exercise.verdict == pb.VERDICT_APPROVE
     assert {reason.code for reason in serious.reviews[0].reasons} == {"EDGE", "EXPECTED_NET"}
-
-
-# ---- the stream ------------------------------------------------------------------------------------------------------
-
-
-def opening(credit: int) -> pb.StreamValidationsRequest:
-    return pb.StreamValidationsRequest(open=pb.StreamValidationsOpen(client="test", max_in_flight=credit))
-
-
-def item(recommendation: Recommendation) -> pb.StreamValidationsRequest:
-    return pb.StreamValidationsRequest(item=request_of(recommendation))
-
-
-async def rest_of(call: Any) -> list[pb.StreamValidationsResponse]:
-    found = []
-    while (frame := await call.read()) is not grpc.aio.EOF:
-        found.append(frame)
-    return found
-
-
-async def test_the_stream_answers_items_and_faults_alike(database):
-    bad = item(entry())
-    bad.item.recommendation.product_id = "?"
-    nameless = item(entry())
-    nameless.item.request_id = ""
-    good = [item(entry()) for _ in range(3)]
-    async with validator(database) as stub:
-        call = stub.StreamValidations()
-        await call.write(opening(256))
-        opened = await call.read()
-        for frame in (pb.StreamValidationsRequest(heartbeat=stream_pb2.Heartbeat()), bad, nameless, *good):
-            await call.write(frame)
-        await call.done_writing()
-        answers = await rest_of(call)
-    assert opened.opened.max_in_flight == 16
-    errors = [frame.item_error for frame in answers if frame.HasField("item_error")]
-    reviewed = {frame.answer.request_id for frame in answers if frame.HasField("answer")}
-    assert {error.request_id for error in errors} == {bad.item.request_id, ""}
-    assert {error.reason for error in errors} == {error_pb2.ERROR_REASON_INVALID_REQUEST}
-    assert reviewed == {frame.item.request_id for frame in good}
-
-
-async def test_items_beyond_the_credit_are_item_errors(database):
-    given = {"ollama_model": MODEL}
-    async with stand_in() as ollama, validator(database, ollama_host=ollama.url, **given) as stub:
-        await until_fit(stub)
-        ollama.delay = 0.5
-        call = stub.StreamValidations()
-        await call.write(opening(2))
-        assert (await call.read()).opened.max_in_flight == 2
-        for _ in range(5):
-            await call.write(item(entry()))
-        await call.done_writing()
-        answers = await rest_of(call)
-    refused = [frame.item_error.reason for frame in answers if frame.HasField("item_error")]
-    assert refused == [error_pb2.ERROR_REASON_CREDIT_EXCEEDED] * 3
-    assert sum(frame.HasField("answer") for frame in answers) == 2
-    assert ollama.most_at_once == 1
-
-
-@pytest.mark.parametrize("first", [opening(0), opening(1000), item(entry())])
-async def test_a_stream_must_open_properly(database, first):
-    async with validator(database) as stub:
-        call = stub.StreamValidations()
-        await call.write(first)
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call.read()
-            await call.read()
-    assert isinstance(from_rpc_error(caught.value), MeshError)
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 # ---- health and life -------------------------------------------------------------------------------------------------
