@@ -2,8 +2,8 @@
 happen.
 
 joblib files are pickles: loading one runs code. So the manifest is authenticated first, the artifact is read
-once and hashed, versions and feature set are compared, and only then are those same bytes unpickled and put
-to a self-test.
+once and hashed, versions and feature set are compared, and only then are those same bytes unpickled, their trees
+looked through, and put to a self-test.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from svc_signal.candles import FloatArray
 from svc_signal.features.definition import FEATURE_COUNT, NAMES, feature_set_hash
+from svc_signal.flat_trees import MOST_ROWS, FlatTrees, TreesMalformed, flatten
 from svc_signal.manifest import (
     ARTIFACT_NAME,
     MANIFEST_NAME,
@@ -44,6 +45,7 @@ MAX_ARTIFACT_BYTES: Final = 64 * 1024 * 1024
 _MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 _MAX_SIGNATURE_BYTES: Final = 1024
 _SELF_TEST_TOLERANCE: Final = 1e-9
+_ENGINE_TOLERANCE: Final = 1e-12
 
 
 class RefusedBecause(StrEnum):
@@ -73,16 +75,35 @@ class ModelRefused(Exception):
         self.reason, self.detail = reason, detail
 
 
+class ServingEngine(StrEnum):
+    """What predicts few rows; many are always the estimator's."""
+
+    FLAT_ARRAYS = "FLAT_ARRAYS"
+    ESTIMATOR = "ESTIMATOR"
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that has passed every check."""
+    """A model that has passed every check; `flat` is None where it did not agree with the estimator."""
 
     manifest: Manifest
+    manifest_sha256: str
     estimator: HistGradientBoostingClassifier
+    flat: FlatTrees | None
+
+    @property
+    def version(self) -> str:
+        return self.manifest.model_version
+
+    @property
+    def engine(self) -> ServingEngine:
+        return ServingEngine.FLAT_ARRAYS if self.flat else ServingEngine.ESTIMATOR
 
     def probabilities(self, rows: FloatArray) -> FloatArray:
         """(n, 51) ready rows to (n, 3) calibrated probabilities DOWN, NEUTRAL, UP."""
-        return _predict(self.estimator, rows, self.manifest.shares)
+        if self.flat is not None and len(rows) <= MOST_ROWS:
+            return correct_for_prior(self.flat.probabilities(rows), self.manifest.shares)
+        return correct_for_prior(_predict(self.estimator, rows), self.manifest.shares)
 
 
 def limit_native_threads() -> None:
@@ -93,7 +114,7 @@ def limit_native_threads() -> None:
 
 def load_model(folder: Path, trust: Trust, granularity: int) -> LoadedModel:
     """Raises `ModelRefused` with the first check that fails."""
-    manifest = _trusted_manifest(folder, trust)
+    manifest, sha256 = _trusted_manifest(folder, trust)
     content = _read_once(folder / ARTIFACT_NAME, MAX_ARTIFACT_BYTES)
     found = hashlib.sha256(content).hexdigest()
     if not hmac.compare_digest(found.encode(), manifest.artifact_sha256.encode()):
@@ -101,12 +122,12 @@ def load_model(folder: Path, trust: Trust, granularity: int) -> LoadedModel:
     _check_versions(manifest)
     _check_contract(manifest, granularity)
     estimator = _unpickle(content)
-    _check_estimator(estimator)
+    flat = _look_through(estimator)
     _self_test(estimator, manifest)
-    return LoadedModel(manifest, estimator)
+    return LoadedModel(manifest, sha256, estimator, flat if flat and _engines_agree(estimator, flat, manifest) else None)
 
 
-def _trusted_manifest(folder: Path, trust: Trust) -> Manifest:
+def _trusted_manifest(folder: Path, trust: Trust) -> tuple[Manifest, str]:
     if trust.public_key is None and trust.manifest_sha256 is None:
         raise ModelRefused(RefusedBecause.NO_TRUST_CONFIGURED, "set a public key or pin the manifest's sha256")
     content = _read_once(folder / MANIFEST_NAME, _MAX_MANIFEST_BYTES)
@@ -117,7 +138,7 @@ def _trusted_manifest(folder: Path, trust: Trust) -> Manifest:
         if not signature_holds(content, signature, trust.public_key):
             raise ModelRefused(RefusedBecause.SIGNATURE_INVALID, "the manifest is not signed by the trusted key")
     try:
-        return parse(content)
+        return parse(content), hashlib.sha256(content).hexdigest()
     except ManifestMalformed as error:
         raise ModelRefused(RefusedBecause.MANIFEST_MALFORMED, str(error)) from error
 
@@ -128,11 +149,13 @@ def _read_once(path: Path, limit: int) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ModelRefused(RefusedBecause.FILE_UNREADABLE, f"{path.name}: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise ModelRefused(RefusedBecause.FILE_UNREADABLE, f"{path.name} is not a regular file")
-    with os.fdopen(handle, "rb") as file:
-        content = file.read(limit + 1)
+    try:
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise ModelRefused(RefusedBecause.FILE_UNREADABLE, f"{path.name} is not a regular file")
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise ModelRefused(RefusedBecause.FILE_UNREADABLE, f"{path.name}: {error.strerror}") from error
     if len(content) > limit:
         raise ModelRefused(RefusedBecause.FILE_TOO_LARGE, f"{path.name} is larger than {limit} bytes")
     return content
@@ -165,29 +188,51 @@ def _unpickle(content: bytes) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error", InconsistentVersionWarning)
             return joblib.load(io.BytesIO(content))
-    except Exception as error:
-        raise ModelRefused(RefusedBecause.NOT_LOADABLE, f"{type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ModelRefused(RefusedBecause.NOT_LOADABLE, _said(error)) from error
 
 
-def _check_estimator(estimator: Any) -> None:
+def _look_through(estimator: Any) -> FlatTrees | None:
+    """The trees, before anything walks them; None if only the estimator can."""
     if type(estimator) is not HistGradientBoostingClassifier:
         raise ModelRefused(RefusedBecause.TYPE_NOT_ALLOWED, f"{type(estimator).__qualname__} is not served")
     inputs = getattr(estimator, "n_features_in_", None)
-    if inputs != FEATURE_COUNT:
+    if not isinstance(inputs, int) or inputs != FEATURE_COUNT:
         raise ModelRefused(RefusedBecause.WRONG_INPUTS, f"the estimator takes {inputs} columns")
-    if tuple(getattr(estimator, "classes_", ())) != CLASSES:
+    if not np.array_equal(getattr(estimator, "classes_", ()), CLASSES):
         raise ModelRefused(RefusedBecause.CLASSES_MISMATCH, "the estimator knows other classes")
+    try:
+        return flatten(estimator)
+    except (TreesMalformed, AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise ModelRefused(RefusedBecause.TYPE_NOT_ALLOWED, f"the trees cannot be read: {_said(error)}") from error
 
 
 def _self_test(estimator: HistGradientBoostingClassifier, manifest: Manifest) -> None:
     try:
-        found = _predict(estimator, manifest.self_test_rows, manifest.shares)
+        found = correct_for_prior(_predict(estimator, manifest.self_test_rows), manifest.shares)
         worst = float(np.max(np.abs(found - manifest.self_test_probabilities)))
     except Exception as error:
-        raise ModelRefused(RefusedBecause.SELF_TEST_FAILED, f"{type(error).__name__}: {error}") from error
+        raise ModelRefused(RefusedBecause.SELF_TEST_FAILED, _said(error)) from error
     if not worst <= _SELF_TEST_TOLERANCE:  # also true for NaN
         raise ModelRefused(RefusedBecause.SELF_TEST_FAILED, f"probabilities are off by {worst:.3g}")
 
 
-def _predict(estimator: HistGradientBoostingClassifier, rows: FloatArray, shares: FloatArray) -> FloatArray:
-    return correct_for_prior(estimator.predict_proba(rows), shares)
+def _engines_agree(estimator: HistGradientBoostingClassifier, flat: FlatTrees, manifest: Manifest) -> bool:
+    """The self-test's rows, the same with every third value missing, and rows that lie on the splits themselves."""
+    rows = manifest.self_test_rows
+    holes = np.where(np.arange(rows.size).reshape(rows.shape) % 3 == 0, np.nan, rows)
+    edges = rows.copy()
+    edges[np.arange(flat.feature.size) % len(rows), flat.feature.ravel()] = flat.threshold.ravel()
+    asked = np.concatenate([rows, holes, edges])
+    worst = np.max(np.abs(flat.probabilities(asked) - _predict(estimator, asked)))
+    return bool(worst <= _ENGINE_TOLERANCE)
+
+
+def _predict(estimator: HistGradientBoostingClassifier, rows: FloatArray) -> FloatArray:
+    """`predict_proba` in the thread that asks: left to itself, OpenMP counts anew in every thread that calls it, and no
+    limit set in another thread holds."""
+    return np.asarray(estimator._loss.predict_proba(estimator._raw_predict(rows, n_threads=1)))
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:500]

@@ -24,6 +24,11 @@ SCHEMA: Final = "trading.signal.model/1"
 ARTIFACT_NAME: Final = "balanced_model.joblib"
 MANIFEST_NAME: Final = "balanced_model.manifest.json"
 SIGNATURE_NAME: Final = "balanced_model.manifest.sig"
+MOST_VERSION: Final = 200
+_EARLIEST: Final = 0
+_LATEST: Final = 4_102_444_800  # 2100
+_MOST_HORIZON: Final = 10_000
+_MOST_WIDTH: Final = 100.0
 
 
 class ManifestMalformed(Exception):
@@ -75,6 +80,7 @@ def parse(content: bytes) -> Manifest:
     """Raises `ManifestMalformed` for anything but a complete manifest of this schema."""
     try:
         document = json.loads(content)
+        _check_form(document, content)
         if document["schema"] != SCHEMA:
             raise ManifestMalformed(f"schema is {document['schema']!r}, not {SCHEMA!r}")
         if document["artifact"]["file"] != ARTIFACT_NAME:
@@ -82,8 +88,20 @@ def parse(content: bytes) -> Manifest:
         if document["calibration"]["kind"] != "prior_correction":
             raise ManifestMalformed(f"unknown calibration {document['calibration']['kind']!r}")
         return _typed(document)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ManifestMalformed(f"{type(error).__name__}: {error}") from error
+
+
+def _check_form(document: Any, content: bytes) -> None:
+    """One document has one form; and it has to fit into the database, which takes neither NUL nor half a character."""
+    if not isinstance(document, dict):
+        raise ManifestMalformed("it is no document")
+    if canonical(document) != content:
+        raise ManifestMalformed("it is not in canonical form")
+    text = json.dumps(document, ensure_ascii=False)
+    if "\\u0000" in text:
+        raise ManifestMalformed("it holds a NUL character")
+    text.encode()
 
 
 def _typed(document: Mapping[str, Any]) -> Manifest:
@@ -131,5 +149,15 @@ def _check_numbers(manifest: Manifest) -> None:
     thresholds = manifest.thresholds
     if not (0.0 < thresholds.theta_buy <= 1.0 and 0.0 < thresholds.theta_sell <= 1.0):
         raise ValueError("thresholds have to be above 0 and at most 1")
-    if not (manifest.label.horizon_bars > 0 and manifest.label.barrier_width > 0.0):
-        raise ValueError("horizon and barrier width have to be above 0")
+    if not 0 < len(manifest.model_version) <= MOST_VERSION or not manifest.model_version.isprintable():
+        raise ValueError(f"the version has to be 1 to {MOST_VERSION} printable characters")
+    if not _EARLIEST <= manifest.train_from < manifest.train_to <= _LATEST:
+        raise ValueError("the period of the training is none")
+    _check_label(manifest.label)
+
+
+def _check_label(rule: LabelRule) -> None:
+    if not (0 < rule.horizon_bars <= _MOST_HORIZON and 0.0 < rule.barrier_width <= _MOST_WIDTH):
+        raise ValueError("horizon and barrier width have to be above 0, and not beyond all measure")
+    if not all(0.0 <= ratio < 1.0 for ratio in (rule.fee_ratio, rule.slippage_ratio, rule.margin_ratio)):
+        raise ValueError("costs have to be ratios from 0 to 1")

@@ -1,0 +1,161 @@
+"""Predicts few rows with numpy alone: the trees of a loaded estimator as flat arrays, all splits of all trees at once.
+
+The library spends its time on validation and on one call per tree, not on the trees. Here every split is compared in one
+step; a split that sends the row to the right rules out the leaves on its left, and the first leaf that is left is the
+row's (Lucchese et al. 2015, "QuickScorer"). Sums and softmax keep the estimator's own order, so that the bits are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
+from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+
+from svc_signal.candles import BoolArray, FloatArray, IntArray
+
+MOST_ROWS: Final = 32
+"""Above it the estimator serves. `python -m bench.predict` measures the ratio at and around it."""
+_MOST_LEAVES: Final = 64
+_MOST_TREES: Final = 6_000
+
+
+class TreesMalformed(Exception):
+    """The trees are none that training makes; walking them could run out of memory's bounds or never end."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlatTrees:
+    """(S, T) splits of T trees, padded with splits that always go left; `leaves` (T * width,) in order from the left.
+
+    `ruled_out` holds a bit for each leaf to the left of a split; `trees` are iteration by iteration, class by class.
+    """
+
+    baseline: FloatArray
+    feature: IntArray
+    threshold: FloatArray
+    missing_right: BoolArray
+    ruled_out: npt.NDArray[np.unsignedinteger[Any]]
+    leaves: FloatArray
+    first_leaf: IntArray
+
+    def probabilities(self, rows: FloatArray) -> FloatArray:
+        """(n, features) to (n, classes), what `predict_proba` of the estimator gives."""
+        seen = rows.take(self.feature, axis=1)
+        right = seen > self.threshold
+        if np.isnan(rows).any():
+            right |= np.isnan(seen) & self.missing_right
+        out = np.bitwise_or.reduce(np.multiply(right, self.ruled_out), axis=1)
+        # The lowest bit that is not set is a power of two, and its exponent the number of the leaf.
+        first = np.frexp((~out & (out + self.ruled_out.dtype.type(1))).astype(np.float64))[1] - 1
+        values = self.leaves.take(first + self.first_leaf)
+        return _softmax(self._raw(values))
+
+    def _raw(self, values: FloatArray) -> FloatArray:
+        """Baseline plus one tree after the other, column by column in memory: the order decides the last bit."""
+        rows, classes = len(values), self.baseline.shape[1]
+        steps = np.empty((values.shape[1] // classes + 1, classes, rows))
+        steps[0] = self.baseline.T
+        steps[1:] = values.reshape(rows, -1, classes).transpose(1, 2, 0)
+        return np.asarray(np.add.accumulate(steps, axis=0)[-1].T)
+
+
+def flatten(estimator: HistGradientBoostingClassifier) -> FlatTrees | None:
+    """The trees as arrays; None if they hold what this cannot walk: categories, or too many leaves.
+
+    Raises TreesMalformed, for trees that nothing should walk.
+    """
+    trees = list(_trees(estimator))
+    for nodes in trees:
+        _check(nodes, int(estimator.n_features_in_))
+    most = max(int(np.count_nonzero(nodes["is_leaf"])) for nodes in trees)
+    if most > _MOST_LEAVES or any(nodes["is_categorical"].any() for nodes in trees):
+        return None
+    shape = (max(most - 1, 1), len(trees))
+    flat = FlatTrees(
+        baseline=np.array(estimator._baseline_prediction, dtype=np.float64),
+        feature=np.zeros(shape, dtype=np.int64),
+        threshold=np.full(shape, np.inf),
+        missing_right=np.zeros(shape, dtype=np.bool_),
+        ruled_out=np.zeros(shape, dtype=_mask_type(most)),
+        leaves=np.zeros(len(trees) * most),
+        first_leaf=np.arange(len(trees), dtype=np.int64) * most,
+    )
+    for column, nodes in enumerate(trees):
+        _lay_out(nodes, flat, column)
+    return flat
+
+
+def _trees(estimator: HistGradientBoostingClassifier) -> Iterator[npt.NDArray[Any]]:
+    """Nodes of every tree in the order in which the estimator adds them up."""
+    iterations = estimator._predictors
+    classes = len(estimator.classes_)
+    if not iterations or len(iterations) * classes > _MOST_TREES:
+        raise TreesMalformed(f"there are {len(iterations)} iterations")
+    if np.shape(estimator._baseline_prediction) != (1, classes):
+        raise TreesMalformed("the baseline is not one number for each class")
+    for iteration in iterations:
+        if len(iteration) != classes:
+            raise TreesMalformed("an iteration has not one tree for each class")
+        for tree in iteration:
+            if type(tree) is not TreePredictor or getattr(tree.nodes, "dtype", None) != PREDICTOR_RECORD_DTYPE:
+                raise TreesMalformed("a tree is of another type")
+            yield tree.nodes
+
+
+def _check(nodes: npt.NDArray[Any], features: int) -> None:
+    """Every node but the root has one parent, which comes before it; every split looks at a column that is there."""
+    if nodes.ndim != 1 or not len(nodes):
+        raise TreesMalformed("a tree has no nodes")
+    splits = np.flatnonzero(nodes["is_leaf"] == 0)
+    children = np.concatenate([nodes["left"][splits], nodes["right"][splits]]).astype(np.int64)
+    parents = np.concatenate([splits, splits])
+    if not (children > parents).all() or not np.array_equal(np.sort(children), np.arange(1, len(nodes))):
+        raise TreesMalformed("the nodes of a tree do not form one")
+    looked_at = nodes["feature_idx"][splits]
+    if ((looked_at < 0) | (looked_at >= features)).any():
+        raise TreesMalformed("a split looks at a column that is not there")
+
+
+def _lay_out(nodes: npt.NDArray[Any], flat: FlatTrees, column: int) -> None:
+    """Writes one tree into its column: splits in any order, leaves from the left to the right."""
+    width = len(flat.leaves) // len(flat.first_leaf)
+    leaves: list[float] = []
+    row = 0
+
+    def descend(index: int) -> None:
+        nonlocal row
+        node = nodes[index]
+        if node["is_leaf"]:
+            leaves.append(float(node["value"]))
+            return
+        mine, row = row, row + 1
+        first = len(leaves)
+        descend(int(node["left"]))
+        flat.feature[mine, column] = node["feature_idx"]
+        flat.threshold[mine, column] = node["num_threshold"]
+        flat.missing_right[mine, column] = not node["missing_go_to_left"]
+        flat.ruled_out[mine, column] = (1 << len(leaves)) - (1 << first)
+        descend(int(node["right"]))
+
+    descend(0)
+    flat.leaves[column * width : column * width + len(leaves)] = leaves
+
+
+def _mask_type(leaves: int) -> type[np.unsignedinteger[Any]]:
+    if leaves <= 16:
+        return np.uint16
+    return np.uint32 if leaves <= 32 else np.uint64
+
+
+def _softmax(raw: FloatArray) -> FloatArray:
+    """In place, operation by operation as the library does it."""
+    raw -= raw.max(axis=1).reshape(-1, 1)
+    np.exp(raw, out=raw)
+    raw /= raw.sum(axis=1).reshape(-1, 1)
+    return raw
