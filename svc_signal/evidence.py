@@ -12,14 +12,14 @@ from typing import Final
 
 import numpy as np
 
+from svc_signal.backtest import long_or_flat
 from svc_signal.candles import FloatArray
 from svc_signal.decision import Thresholds
+from svc_signal.metrics_bootstrap import block_totals
 
 THETA_GRID: Final = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 THETA_SELL: Final = 0.10
 ALWAYS_HOLD: Final = Thresholds(1.0, 1.0)
-_BLOCK_BARS = 168
-_DRAWS = 1_000
 _QUANTILE = 0.05
 
 
@@ -59,7 +59,7 @@ class ThresholdChoice:
 def choose_thresholds(held_out: HeldOut, round_trip_cost: float, seed: int) -> ThresholdChoice:
     """Evaluates the whole grid at once; every threshold sees the same bootstrap draws."""
     net, trades = _net_returns(held_out, round_trip_cost)
-    quantiles = _bootstrap_quantile(net, np.random.default_rng(seed))
+    quantiles = np.quantile(block_totals(net, np.random.default_rng(seed)), _QUANTILE, axis=1)
     results = tuple(
         ThetaResult(theta, float(net[row].sum()), float(quantiles[row]), int(trades[row]))
         for row, theta in enumerate(THETA_GRID)
@@ -71,31 +71,8 @@ def choose_thresholds(held_out: HeldOut, round_trip_cost: float, seed: int) -> T
 
 def _net_returns(held_out: HeldOut, round_trip_cost: float) -> tuple[FloatArray, FloatArray]:
     """(thetas, T) equal-weight net log returns, and changes of position per theta."""
-    edge = held_out.edge
-    profitable = edge * held_out.barrier > round_trip_cost
-    theta = np.asarray(THETA_GRID)[:, None]
-    gain = np.nan_to_num(held_out.next_return)
-    position = np.zeros((len(THETA_GRID), edge.shape[0]))
-    net = np.zeros((len(THETA_GRID), edge.shape[1]))
-    trades = np.zeros(len(THETA_GRID))
-    with np.errstate(invalid="ignore"):
-        for t in range(edge.shape[1]):
-            enter = (edge[:, t] >= theta) & profitable[:, t]
-            leave = edge[:, t] <= -THETA_SELL
-            wanted = np.where(enter, 1.0, np.where(leave, 0.0, position))
-            changes = np.abs(wanted - position)
-            net[:, t] = (wanted * gain[:, t] - 0.5 * round_trip_cost * changes).mean(axis=1)
-            trades += changes.sum(axis=1)
-            position = wanted
-    return net, trades
-
-
-def _bootstrap_quantile(net: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """5 % quantile of the total of circular blocks drawn with replacement (Politis and Romano 1992)."""
-    bars = net.shape[1]
-    block = min(_BLOCK_BARS, bars)
-    wrapped = np.concatenate([net, net[:, : block - 1]], axis=1)
-    running = np.cumsum(np.concatenate([np.zeros((len(net), 1)), wrapped], axis=1), axis=1)
-    block_sums = running[:, block:] - running[:, :-block]
-    starts = rng.integers(0, bars, size=(_DRAWS, -(-bars // block)))
-    return np.asarray(np.quantile(block_sums[:, starts].sum(axis=2), _QUANTILE, axis=1))
+    theta = np.asarray(THETA_GRID)[:, None, None]
+    position = long_or_flat(held_out.edge, held_out.barrier, round_trip_cost, theta, np.asarray(THETA_SELL))
+    changes = np.abs(np.diff(position, axis=2, prepend=0.0))
+    net = position * np.nan_to_num(held_out.next_return) - 0.5 * round_trip_cost * changes
+    return net.mean(axis=1), changes.sum(axis=(1, 2))

@@ -52,11 +52,16 @@ def barrier_sigma(sd_24: FloatArray, sd_168: FloatArray, horizon_bars: int) -> F
 def label(grid: Grid, sigma: FloatArray, ready: BoolArray, rule: LabelRule) -> IntArray:
     """Outcome codes (P, T), `NO_LABEL` where the row is not ready or its future is incomplete, reset or
     sparse."""
+    return label_with_life(grid, sigma, ready, rule)[0]
+
+
+def label_with_life(grid: Grid, sigma: FloatArray, ready: BoolArray, rule: LabelRule) -> tuple[IntArray, IntArray]:
+    """As `label`, with the bars each label lived: it was decided by bar t + life, at most H."""
     barrier = rule.barrier_width * sigma
-    touched = _first_touch(grid, barrier, rule.horizon_bars)
+    touched, life = _first_touch(grid, barrier, rule.horizon_bars)
     decided = np.where((touched == Outcome.UP) & ~pays(barrier, rule), int(Outcome.NEUTRAL), touched)
     usable = ready & np.isfinite(sigma) & _whole_future(grid, rule.horizon_bars)
-    return np.where(usable, decided, NO_LABEL)
+    return np.where(usable, decided, NO_LABEL), life
 
 
 def pays(barrier: FloatArray, rule: LabelRule) -> BoolArray:
@@ -65,11 +70,13 @@ def pays(barrier: FloatArray, rule: LabelRule) -> BoolArray:
     return np.asarray(barrier > rule.round_trip_cost + rule.margin_ratio)
 
 
-def _first_touch(grid: Grid, barrier: FloatArray, horizon: int) -> IntArray:
+def _first_touch(grid: Grid, barrier: FloatArray, horizon: int) -> tuple[IntArray, IntArray]:
+    """Which barrier was touched first, and how many bars after t; the horizon where none was."""
     log_close = np.log(grid.close)
     above, below = log_close + barrier, log_close - barrier
     log_high, log_low = np.log(grid.high), np.log(grid.low)
     touched = np.full(grid.close.shape, int(Outcome.NEUTRAL), dtype=np.int64)
+    life = np.full(grid.close.shape, horizon, dtype=np.int64)
     open_yet = np.ones(grid.close.shape, dtype=np.bool_)
     for step in range(1, min(horizon, grid.bars - 1) + 1):
         now = np.s_[:, : grid.bars - step]
@@ -78,8 +85,9 @@ def _first_touch(grid: Grid, barrier: FloatArray, horizon: int) -> IntArray:
         fresh = open_yet[now]
         touched[now] = np.where(fresh & up, int(Outcome.UP), touched[now])
         touched[now] = np.where(fresh & down, int(Outcome.DOWN), touched[now])
+        life[now] = np.where(fresh & (up | down), step, life[now])
         open_yet[now] = fresh & ~(up | down)
-    return touched
+    return touched, life
 
 
 def _whole_future(grid: Grid, horizon: int) -> BoolArray:

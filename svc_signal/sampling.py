@@ -1,7 +1,7 @@
-"""Which rows a model learns from and how much each class weighs.
+"""Which rows a model learns from and how much each row and class weighs.
 
-Labels of neighbouring bars overlap, so rows are thinned by a stride that shares no factor with 24: a stride
-of four would show the model six hours of the day only. Balanced class weights pull probabilities towards
+Labels of neighbouring bars overlap, so rows are thinned by a stride that shares no factor with 24 (a stride
+of four would show the model six hours of the day only), or weighted by how unique their labels are. Balanced class weights pull probabilities towards
 equal shares; `correct_for_prior` puts the true shares back.
 """
 
@@ -41,3 +41,27 @@ def correct_for_prior(probabilities: FloatArray, shares: FloatArray) -> FloatArr
     """Undo the balancing: p_k in proportion to p_k * share_k / (1/3), rows renormalised."""
     scaled = probabilities * (shares * len(CLASSES))
     return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True))
+
+
+def average_uniqueness(lives: IntArray, used: BoolArray) -> FloatArray:
+    """(P, T): 1 / number of used labels alive, averaged over each used label's life; 0 on rows not used.
+
+    A label of bar t lives in bars t+1..t+life. Lopez de Prado, Advances in Financial Machine Learning (2018), 4.4.
+    """
+    products, bars = used.shape
+    rows, at = used.nonzero()
+    ends = np.minimum(at + lives[rows, at], bars - 1)
+    change = np.zeros((products, bars + 1))
+    np.add.at(change, (rows, at + 1), 1.0)
+    np.add.at(change, (rows, ends + 1), -1.0)
+    alive = np.cumsum(change, axis=1)[:, :bars]
+    share = np.divide(1.0, alive, out=np.zeros_like(alive), where=alive > 0.5)
+    running = np.cumsum(share, axis=1)
+    found = np.zeros(used.shape)
+    found[rows, at] = (running[rows, ends] - running[rows, at]) / np.maximum(ends - at, 1)
+    return found
+
+
+def time_decay(ages_days: FloatArray, half_life_days: float) -> FloatArray:
+    """Weight of rows by their age: one now, half after the half-life."""
+    return np.asarray(np.exp2(-ages_days / half_life_days))

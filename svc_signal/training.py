@@ -1,8 +1,8 @@
-"""Trains the model from candles and measures it on later bars than it learned from.
+"""Trains a model from candles within seconds and measures it on later bars than it learned from.
 
-Folds move forward only, cut at the same calendar time for all products and purged by the label horizon. The
-answer holds everything the manifest reports; equal candles, settings and library versions give equal
-predictions.
+This is the quick plan of a first start and of a replay: few folds, one estimator, thresholds from the same held-out
+bars. Folds move forward only, cut at the same calendar time for all products and purged by the label horizon; the
+thorough plan is `walkforward_study`. Equal candles, settings and library versions give equal predictions.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from svc_signal.candles import BoolArray, CandleArrays, FloatArray, IntArray
 from svc_signal.evidence import HeldOut, ThresholdChoice, choose_thresholds
 from svc_signal.features.cleaning import Grid, clean
-from svc_signal.labels import NO_LABEL, LabelRule, Outcome, barrier_sigma, label, pays
+from svc_signal.labels import NO_LABEL, LabelRule, Outcome, barrier_sigma, label_with_life, pays
+from svc_signal.metrics import auc_up_down, log_loss
 from svc_signal.sampling import CLASSES, balanced_weights, class_shares, correct_for_prior, thinned
 from svc_signal.serving import grid_stage
 
@@ -87,7 +87,7 @@ class FoldReport:
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
     """The estimator with what its manifest will say; probabilities are the estimator's, corrected for
-    `shares`."""
+    `shares`. `evidence` is what a thorough walk-forward adds to the manifest's metrics."""
 
     estimator: HistGradientBoostingClassifier
     settings: TrainingSettings
@@ -103,6 +103,9 @@ class TrainedModel:
     reference_bins: FloatArray
     self_test_rows: FloatArray
     self_test_probabilities: FloatArray
+    temperature: float = 1.0
+    settings_tried: int = 1
+    evidence: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def predictions_sha256(self) -> str:
@@ -111,16 +114,16 @@ class TrainedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """Everything computed once per run: features (51, P, T), barrier and labels (P, T), rows to learn
-    from."""
+class LearningTable:
+    """Everything computed once per run: features (51, P, T), and (P, T) each: barrier, labels with the bars they
+    lived, rows that have features."""
 
     grid: Grid
     values: FloatArray
     barrier: FloatArray
     labels: IntArray
+    lives: IntArray
     ready: BoolArray
-    sampled: BoolArray
 
     def pick(self, mask: BoolArray) -> tuple[FloatArray, IntArray]:
         return np.ascontiguousarray(self.values[:, mask].T), self.labels[mask]
@@ -130,14 +133,15 @@ def train(candles: Mapping[str, CandleArrays], settings: TrainingSettings, progr
     """Features, labels, forward folds, thresholds, final fit on all rows. `progress` gets (step, share
     done)."""
     progress("features", 0.0)
-    table = _table(candles, settings)
-    held_out, folds = _walk_forward(table, settings, progress)
+    table = learning_table(candles, settings.granularity, settings.factor_product, settings.label)
+    sampled = thinned(table.labels, table.grid.first_bar, settings.stride)
+    held_out, folds = _walk_forward(table, sampled, settings, progress)
     progress("thresholds", 0.75)
     choice = choose_thresholds(held_out, settings.label.round_trip_cost, settings.seed)
     progress("final fit", 0.80)
-    rows, labels = table.pick(table.sampled)
+    rows, labels = table.pick(sampled)
     estimator, shares = _fit(rows, labels, settings)
-    probe = rows[np.linspace(0, len(rows) - 1, _SELF_TEST_ROWS).astype(np.int64)]
+    probe = self_test_rows(rows)
     probabilities = correct_for_prior(estimator.predict_proba(probe), shares)
     progress("done", 1.0)
     start = table.grid.start
@@ -149,31 +153,42 @@ def train(candles: Mapping[str, CandleArrays], settings: TrainingSettings, progr
         train_from=int(start[0]),
         train_to=int(start[-1]) + settings.granularity,
         rows=len(rows),
-        candles_sha256=_fingerprint(table.grid),
+        candles_sha256=fingerprint(table.grid),
         folds=folds,
         choice=choice,
         buy_and_hold=float(np.nansum(held_out.next_return, axis=1).mean()),
-        reference_bins=np.quantile(rows, np.linspace(0.0, 1.0, _PSI_BINS + 1)[1:-1], axis=0).T,
+        reference_bins=reference_bins(rows),
         self_test_rows=probe,
         self_test_probabilities=probabilities,
     )
 
 
-def _table(candles: Mapping[str, CandleArrays], settings: TrainingSettings) -> _Table:
+def learning_table(
+    candles: Mapping[str, CandleArrays], granularity: int, factor_product: str, rule: LabelRule
+) -> LearningTable:
+    """Features and labels of all candles. Raises TrainingRefused where there is none."""
     if not any(len(rows) for rows in candles.values()):
         raise TrainingRefused("NO_CANDLES", "there is no candle to learn from")
-    grid = clean(candles, settings.granularity, settings.factor_product)
+    grid = clean(candles, granularity, factor_product)
     stage = grid_stage(grid)
     ready = np.isfinite(stage.values[0]) & ~grid.sparse()
-    rule = settings.label
     sigma = barrier_sigma(stage.sd_24, stage.sd_168, rule.horizon_bars)
-    labels = label(grid, sigma, ready, rule)
-    sampled = thinned(labels, grid.first_bar, settings.stride)
-    return _Table(grid, stage.values, rule.barrier_width * sigma, labels, ready, sampled)
+    labels, lives = label_with_life(grid, sigma, ready, rule)
+    return LearningTable(grid, stage.values, rule.barrier_width * sigma, labels, lives, ready)
+
+
+def self_test_rows(rows: FloatArray) -> FloatArray:
+    """A few of the rows a model learned from, spread over all of them."""
+    return rows[np.linspace(0, len(rows) - 1, _SELF_TEST_ROWS).astype(np.int64)]
+
+
+def reference_bins(rows: FloatArray) -> FloatArray:
+    """(51, 9) inner quantiles of the rows a model learned from, which later rows are compared with."""
+    return np.asarray(np.quantile(rows, np.linspace(0.0, 1.0, _PSI_BINS + 1)[1:-1], axis=0).T)
 
 
 def _walk_forward(
-    table: _Table, settings: TrainingSettings, progress: Progress
+    table: LearningTable, sampled: BoolArray, settings: TrainingSettings, progress: Progress
 ) -> tuple[HeldOut, tuple[FoldReport, ...]]:
     bars = table.grid.bars
     edges = np.linspace(bars * (1.0 - settings.held_out_share), bars, settings.folds + 1).astype(np.int64)
@@ -181,16 +196,18 @@ def _walk_forward(
     reports = []
     for number, (begin, end) in enumerate(itertools.pairwise(edges)):
         progress(f"fold {number + 1} of {settings.folds}", 0.1 + 0.65 * number / settings.folds)
-        edge[:, begin:end], report = _fold(table, int(begin), int(end), settings)
+        edge[:, begin:end], report = _fold(table, sampled, int(begin), int(end), settings)
         reports.append(report)
     first = int(edges[0])
-    return HeldOut(edge[:, first:], table.barrier[:, first:], _next_return(table.grid)[:, first:]), tuple(reports)
+    return HeldOut(edge[:, first:], table.barrier[:, first:], next_return(table.grid)[:, first:]), tuple(reports)
 
 
-def _fold(table: _Table, begin: int, end: int, settings: TrainingSettings) -> tuple[FloatArray, FoldReport]:
+def _fold(
+    table: LearningTable, sampled: BoolArray, begin: int, end: int, settings: TrainingSettings
+) -> tuple[FloatArray, FoldReport]:
     """Learn from rows whose whole label lies before `begin`; predict every ready row of [begin, end)."""
     position = np.arange(table.grid.bars)
-    known = table.sampled & (position < begin - settings.label.horizon_bars)
+    known = sampled & (position < begin - settings.label.horizon_bars)
     rows, labels = table.pick(known)
     estimator, shares = _fit(rows, labels, settings)
     asked = table.ready & (position >= begin) & (position < end)
@@ -207,9 +224,9 @@ def _fold(table: _Table, begin: int, end: int, settings: TrainingSettings) -> tu
         end=int(table.grid.start[end - 1]) + settings.granularity,
         train_rows=len(rows),
         rows=int(matured.sum()),
-        log_loss=_log_loss(probabilities[matured], outcomes[matured]),
-        prior_log_loss=_log_loss(np.tile(shares, (int(matured.sum()), 1)), outcomes[matured]),
-        auc_up_down=_auc(edge[asked & payable], table.labels[asked & payable]),
+        log_loss=log_loss(probabilities[matured], outcomes[matured]),
+        prior_log_loss=log_loss(np.tile(shares, (int(matured.sum()), 1)), outcomes[matured]),
+        auc_up_down=auc_up_down(edge[asked & payable], table.labels[asked & payable]),
     )
     return edge[:, begin:end], report
 
@@ -217,17 +234,29 @@ def _fold(table: _Table, begin: int, end: int, settings: TrainingSettings) -> tu
 def _fit(
     rows: FloatArray, labels: IntArray, settings: TrainingSettings
 ) -> tuple[HistGradientBoostingClassifier, FloatArray]:
+    refuse_too_few(labels, settings.estimator.rows_per_leaf, settings.rows_per_class)
+    shares = class_shares(labels)
+    estimator = trees(settings.estimator, settings.seed)
+    with threadpool_limits(limits=1):  # the trees are small: threads that wait for each other cost ten times more
+        estimator.fit(rows, labels, sample_weight=balanced_weights(labels, shares))
+    return estimator, shares
+
+
+def refuse_too_few(labels: IntArray, rows_per_leaf: int, rows_per_class: int) -> None:
+    """Raises TrainingRefused where the trees could not split once or would hardly know a class."""
     counts = {code.name: int(np.count_nonzero(labels == code)) for code in Outcome}
-    needed = 2 * settings.estimator.rows_per_leaf
-    if len(rows) < needed or min(counts.values()) < settings.rows_per_class:
+    needed = 2 * rows_per_leaf
+    if len(labels) < needed or min(counts.values()) < rows_per_class:
         raise TrainingRefused(
             "TOO_FEW_ROWS",
-            f"a fit needs {needed} rows to split once and {settings.rows_per_class} of each class;"
-            f" the candles give {len(rows)}: {counts}",
+            f"a fit needs {needed} rows to split once and {rows_per_class} of each class;"
+            f" the candles give {len(labels)}: {counts}",
         )
-    shares = class_shares(labels)
-    chosen = settings.estimator
-    estimator = HistGradientBoostingClassifier(
+
+
+def trees(chosen: EstimatorSettings, seed: int) -> HistGradientBoostingClassifier:
+    """The estimator, not yet fitted."""
+    return HistGradientBoostingClassifier(
         max_iter=chosen.iterations,
         learning_rate=chosen.learning_rate,
         max_leaf_nodes=chosen.leaves,
@@ -236,14 +265,11 @@ def _fit(
         max_features=chosen.feature_share,
         max_bins=chosen.bins,
         early_stopping=False,
-        random_state=settings.seed,
+        random_state=seed,
     )
-    with threadpool_limits(limits=1):  # the trees are small: threads that wait for each other cost ten times more
-        estimator.fit(rows, labels, sample_weight=balanced_weights(labels, shares))
-    return estimator, shares
 
 
-def _next_return(grid: Grid) -> FloatArray:
+def next_return(grid: Grid) -> FloatArray:
     """Log return a decision at bar t earns in its first bar: open of t+1 to open of t+2."""
     found = np.full(grid.open.shape, np.nan)
     log_open = np.log(grid.open)
@@ -251,23 +277,7 @@ def _next_return(grid: Grid) -> FloatArray:
     return found
 
 
-def _log_loss(probabilities: FloatArray, outcomes: IntArray) -> float:
-    if not len(outcomes):
-        return 0.0
-    chosen = probabilities[np.arange(len(outcomes)), outcomes]
-    return float(-np.mean(np.log(np.maximum(chosen, 1e-15))))
-
-
-def _auc(edge: FloatArray, outcomes: IntArray) -> float | None:
-    """Area under the curve of the edge on UP against DOWN rows; None if one of them is missing."""
-    decided = outcomes != Outcome.NEUTRAL
-    up = outcomes[decided] == Outcome.UP
-    if up.all() or not up.any():
-        return None
-    return float(roc_auc_score(up, edge[decided]))
-
-
-def _fingerprint(grid: Grid) -> str:
+def fingerprint(grid: Grid) -> str:
     """sha256 of the cleaned candles a model learned from."""
     digest = hashlib.sha256("\n".join((*grid.products, str(grid.granularity), str(grid.first_bar))).encode())
     for column in (grid.open, grid.high, grid.low, grid.close, grid.volume):
