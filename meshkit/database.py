@@ -42,7 +42,7 @@ def as_unavailable(error: BaseException) -> Unavailable | None:
         return unavailable() if _not_now(error.sqlstate or "") else None
     if isinstance(error, asyncpg.InterfaceError):
         return unavailable()
-    return unavailable() if isinstance(error, OSError) and _from_driver(error) else None
+    return unavailable() if isinstance(error, OSError) and from_driver(error) else None
 
 
 def _not_now(sqlstate: str) -> bool:
@@ -54,8 +54,8 @@ def _is_outage(error: BaseException | None) -> bool:
     return isinstance(cause, OSError | asyncpg.InterfaceError | asyncpg.PostgresConnectionError)
 
 
-def _from_driver(error: BaseException) -> bool:
-    """Whether a bare OSError or TimeoutError came out of the driver; a handler's own timeout is not the database's."""
+def from_driver(error: BaseException) -> bool:
+    """Whether an OSError, TimeoutError or cancellation came out of the driver: what was waited for is the database."""
     trace = error.__traceback__
     while trace is not None:
         if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(("asyncpg", "sqlalchemy")):
@@ -130,7 +130,13 @@ def create_engine(settings: KitSettings) -> AsyncEngine:
         pool_recycle=_RECYCLE_SECONDS,
     )
     event.listen(engine.sync_engine, "handle_error", _translate)
+    event.listen(engine.sync_engine, "invalidate", _end_at_once)
     return engine
+
+
+def _end_at_once(connection: Any, record: Any, error: BaseException | None) -> None:
+    """A connection given up is cut: a goodbye to a server that hangs would take the time of the caller's answer."""
+    connection.driver_connection.terminate()
 
 
 def _translate(context: ExceptionContext) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -17,7 +19,7 @@ from meshkit.background import outlive_outages
 from meshkit.kit import Kit
 from meshkit.notify import Notifications
 from meshkit.serve import Check
-from tests.meshkit.toys import Behaviour, bare, eventually, settings, toy_running
+from tests.meshkit.toys import Behaviour, bare, caught, eventually, settings, toy_running
 
 
 def db(postgres: Any, **changes: Any) -> dict[str, Any]:
@@ -138,6 +140,50 @@ async def test_database_down_is_unavailable_within_the_deadline_and_recovers_wit
         assert (await stub.Read(toy.pb.Ask(), timeout=3)).key == "read"
         assert await wakeup.wait(5), "LISTEN came back too"
         assert not service.stopped
+
+
+@contextlib.contextmanager
+def hanging(postgres: Any) -> Iterator[None]:
+    """Postmaster and backends stand still with their sockets open, as on a machine that swaps or a disk that hangs."""
+    postmaster = psutil.Process(postgres.get_pid())
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["open-connection", "no-connection"])
+async def test_a_database_that_hangs_is_unavailable_when_the_callers_time_is_over(
+    toy: Any, postgres: Any, warm: bool
+) -> None:
+    async def asks(request: Any, context: Any) -> Any:
+        async with service.kit.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+        return toy.pb.Answer(key="read")
+
+    async def sleeps(request: Any, context: Any) -> Any:
+        await asyncio.sleep(30)
+
+    handlers = Behaviour(read=asks)
+    async with toy_running(toy, handlers, **db(postgres, db_timeout_seconds=30)) as service, bare(service.port) as ch:
+        stub = toy.rpc.ToyServiceStub(ch)
+        if warm:
+            assert (await stub.Read(toy.pb.Ask(), timeout=5)).key == "read"
+        with hanging(postgres):
+            for _ in range(2):
+                error = await caught(stub.Read(toy.pb.Ask(), timeout=1.5))
+                assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")
+            error = await caught(stub.Once(toy.pb.Ask(), timeout=1.5))
+            assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED, "its effect is in doubt"
+            handlers.read = sleeps
+            error = await caught(stub.Read(toy.pb.Ask(), timeout=1.0))
+            assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED, "nobody waited for the database"
+            handlers.read = asks
+        assert (await stub.Read(toy.pb.Ask(), timeout=5)).key == "read"
 
 
 async def test_listen_wakes_coalesces_and_comes_back_after_a_break(postgres: Any) -> None:
