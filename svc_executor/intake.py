@@ -38,13 +38,14 @@ class Intake:
         self._busy = busy
 
     async def order_for(self, request: Execute) -> UUID:
-        """Id of the recommendation's one order: the one there is, or a new intent."""
+        """Id of the recommendation's one order: the one there is, or a new intent. No word about either without a ticket."""
+        ticket = verify(request.ticket, self._key, request.recommendation, request.size)
         async with self._engine.connect() as connection:
             known = await self._known(connection, request)
             now = await store.machine_time(connection)
         if known is not None:
             return known
-        ticket = verify(request.ticket, self._key, request.recommendation, request.size, now)
+        ticket.require_alive(now)
         if expired(request.recommendation, now):
             raise DeadlineTooShort(
                 f"the recommendation expired at {request.recommendation.expire_time.isoformat()}", reason="EXPIRED"

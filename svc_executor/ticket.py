@@ -1,7 +1,8 @@
 """Verifies the risk engine's ticket, so that nobody who merely reaches the executor can trade.
 
 A ticket is an EdDSA-signed JWT: `iss` risk, `aud` executor, `sub` the recommendation, `jti` the reservation, and the
-terms `product`, `side`, `max_size`. Its expiry is judged by the machine time handed in, never by this process's clock.
+terms `product`, `side`, `max_size`. Its expiry is judged by the machine time handed in, never by this process's clock,
+and apart from the rest: an order that exists is told to whoever had a ticket for it, however late they ask again.
 """
 
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class Ticket:
     reservation_id: UUID
     expires_at: datetime
 
+    def require_alive(self, now: datetime) -> None:
+        """TicketRefused once its time is over: it can make no new order any more."""
+        if now >= self.expires_at:
+            raise TicketRefused(f"expired at {self.expires_at.isoformat()}")
+
 
 def load_public_key(path: Path) -> Ed25519PublicKey:
     """The key that tickets are checked with."""
@@ -52,8 +58,8 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def verify(token: str, key: Ed25519PublicKey, recommendation: Recommendation, size: Decimal, now: datetime) -> Ticket:
-    """The ticket, or TicketRefused: signature, issuer, audience, expiry, recommendation, product, side and size."""
+def verify(token: str, key: Ed25519PublicKey, recommendation: Recommendation, size: Decimal) -> Ticket:
+    """The ticket, or TicketRefused: signature, issuer, audience, recommendation, product, side and size."""
     try:
         claims = jwt.decode(token, key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS)
         expires_at = datetime.fromtimestamp(float(claims["exp"]), UTC)
@@ -61,8 +67,6 @@ def verify(token: str, key: Ed25519PublicKey, recommendation: Recommendation, si
         max_size = parse_decimal(str(claims["max_size"]))
     except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, OSError) as error:
         raise TicketRefused(f"is not valid ({type(error).__name__})") from None
-    if now >= expires_at:
-        raise TicketRefused(f"expired at {expires_at.isoformat()}")
     terms = {
         "sub": str(recommendation.recommendation_id),
         "product": recommendation.product_id,

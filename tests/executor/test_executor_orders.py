@@ -73,6 +73,21 @@ async def test_the_same_request_gives_the_same_order_and_another_size_is_refused
     assert len(await at_exchange(simulator, first.order_id)) == 1
 
 
+async def test_an_order_is_told_only_to_who_has_its_ticket_however_old(
+    environ: dict[str, str], desk: Desk, database: Any, proxy: FaultProxy
+) -> None:
+    forger = Desk(database, Ed25519PrivateKey.generate(), desk.known)
+    async with running(environ) as executor:
+        item = recommend(Side.BUY, "50.00")
+        first = await executor.execute(await desk.request(item))
+        assert await executor.execute(await desk.request(item, exp=1_700_000_000)) == first
+        nobodys = await desk.request(item)
+        nobodys.ticket = "no.ticket.atall"
+        for stranger in (nobodys, await forger.request(item), await desk.request(item, sub=str(uuid4()))):
+            assert (await refusal(executor.execute(stranger))).reason == "TICKET_REFUSED"
+    assert len(proxy.sends) == 1
+
+
 async def test_concurrent_calls_for_one_recommendation_make_one_order(
     environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy
 ) -> None:
