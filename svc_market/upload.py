@@ -105,7 +105,7 @@ def _detect(path: Path, query: ImportQuery) -> Format:
 
 def unusable(error: UnusableFile) -> InvalidRequest:
     """The file's fault as the caller's to mend."""
-    return InvalidRequest([Violation(error.field, error.rule, error.description)])
+    return InvalidRequest([Violation(error.field, error.rule, text) for text in error.descriptions])
 
 
 def _broken(field: str, rule: str, description: str) -> InvalidRequest:

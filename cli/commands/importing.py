@@ -13,6 +13,8 @@ from cli.exits import CommandFailed, ExitCode
 if TYPE_CHECKING:
     import grpc
 
+    from cli.instance_file import Instance
+
 _CHUNK_BYTES = 1 << 20
 _MOST_BYTES = 256 << 20
 _SECONDS = 600.0
@@ -24,23 +26,52 @@ def import_file(
     product: Annotated[str, typer.Option(help="for formats that do not name it")] = "",
     granularity: Annotated[str, typer.Option(help="such as ONE_HOUR, for formats that do not name it")] = "",
     only: Annotated[str, typer.Option(help="store only these products")] = "",
+    into_simulated: Annotated[
+        bool,
+        typer.Option("--into-simulated", help="mix real candles into a made-up market, whose model learns from both"),
+    ] = False,
 ) -> None:
-    """Store the candles of a file; repeating it changes nothing."""
+    """Store the candles of a file; repeating it changes nothing. Exit code 1 if most of its rows were refused."""
     from cli.calls import ask, require_instance
     from cli.instance_file import mesh_home
     from tradekit import services
 
     file = file.expanduser()
+    size = _size(file)
+    opening = _opening(file, product, granularity, only)
+    instance = require_instance(mesh_home())
+    if not into_simulated:
+        _refuse_mixture(instance)
+    answer = ask(instance, services.MARKET, lambda channel: _send(channel, file, size, opening))
+    _print(file, answer)
+    looked_at = answer.received - answer.skipped
+    if answer.refused * 2 > looked_at:
+        message = f"{answer.refused:,} of {looked_at:,} rows were refused"
+        raise CommandFailed(message, "look at the reasons above: is this the file, and the market, that you mean?")
+
+
+def _size(file: Path) -> int:
+    if file.is_dir():
+        raise CommandFailed(f"{file} is a folder", "name one file; import several one by one", ExitCode.USAGE)
     if not file.is_file():
         raise CommandFailed(f"there is no file {file}", code=ExitCode.USAGE)
     size = file.stat().st_size
     if not 0 < size <= _MOST_BYTES:
         raise CommandFailed(f"{file} has {size} bytes; 1 to {_MOST_BYTES} can be imported at once", code=ExitCode.USAGE)
-    opening = _opening(file, product, granularity, only)
-    instance = require_instance(mesh_home())
-    answer = ask(instance, services.MARKET, lambda channel: _send(channel, file, size, opening))
-    _print(file, answer)
-    raise typer.Exit(ExitCode.FAILED if answer.refused == answer.received and answer.received else ExitCode.OK)
+    return size
+
+
+def _refuse_mixture(instance: "Instance") -> None:
+    """The bars of a made-up market lie under the same products and times as real ones; a series of both means nothing."""
+    from cli.up.options import SIMULATED
+
+    if instance.market == SIMULATED:
+        raise CommandFailed(
+            "the books here hold a simulated market; real candles between its own would make nonsense of its model",
+            "trade recorded candles with `mesh up --market replay:FILE` in a MESH_HOME of their own, "
+            "or say --into-simulated if you want the mixture",
+            ExitCode.USAGE,
+        )
 
 
 def _opening(file: Path, product: str, granularity: str, only: str) -> Any:

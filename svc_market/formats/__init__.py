@@ -26,7 +26,5 @@ def detect(path: Path, file_name: str) -> Format:
     for candidate in FORMATS:
         if candidate.ending == ending and candidate.matches(head):
             return candidate
-    supported = "; ".join(f"{known.name} ({known.ending}: {known.looks})" for known in FORMATS)
-    raise UnusableFile(
-        "file_name", "FORMAT", f"{Path(file_name).name[:40]} is no known candle file. Supported: {supported}"
-    )
+    supported = [f"supported: {known.name}, {known.ending} with {known.looks}" for known in FORMATS]
+    raise UnusableFile("file_name", "FORMAT", f"{Path(file_name).name[:40]} is no known candle file", supported)

@@ -24,13 +24,16 @@ _FRAME_SECONDS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "1d": 86400}
 
 
 class UnusableFile(Exception):
-    """The whole file cannot be read; the caller must mend or rename it. `field` is the request's field to look at."""
+    """The whole file cannot be read; the caller must mend or rename it. `field` is the request's field to look at.
 
-    def __init__(self, field: str, rule: str, description: str) -> None:
+    `more` are further sentences, told one by one: each reaches the caller whole where one long text would be cut.
+    """
+
+    def __init__(self, field: str, rule: str, description: str, more: Sequence[str] = ()) -> None:
         super().__init__(description)
         self.field = field
         self.rule = rule
-        self.description = description
+        self.descriptions = (description, *more)
 
 
 @dataclass(frozen=True, slots=True)

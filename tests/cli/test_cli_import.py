@@ -1,0 +1,81 @@
+"""`mesh import`: what it refuses before it asks, and what its exit code makes of the market service's answer."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from cli.instance_file import write_instance
+from cli.supervise.home import MeshHome
+from cli.up.options import UpRequest, resolve
+from tests.cli.conftest import Mesh
+from trading.market.v1 import market_service_pb2 as pb
+from trading.market.v1 import market_service_pb2_grpc as rpc
+
+
+class Market(rpc.MarketServiceServicer):
+    """Takes any import and answers as it was told."""
+
+    answer = pb.ImportCandlesResponse()
+    received = b""
+
+    def ImportCandles(self, requests: Iterator[pb.ImportCandlesRequest], context: Any) -> pb.ImportCandlesResponse:
+        self.received = b"".join(request.file_chunk for request in requests)
+        return self.answer
+
+
+@pytest.fixture
+def market() -> Iterator[tuple[Market, int]]:
+    server, servicer = grpc.server(ThreadPoolExecutor(2)), Market()
+    rpc.add_MarketServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield servicer, port
+    server.stop(None).wait()
+
+
+def started(folder: Path, market: str, port: int) -> Path:
+    """Books that `mesh up` began, and a file to import into them."""
+    home = MeshHome.at(folder / "mesh")
+    home.prepare()
+    write_instance(home, resolve(UpRequest(market=market), None, {"MARKET_PORT": str(port)}))
+    file = folder / "candles.csv"
+    file.write_bytes(b"some rows")
+    return file
+
+
+def test_real_candles_are_mixed_into_a_simulated_market_only_when_told(
+    mesh: Mesh, tmp_path: Path, market: tuple[Market, int]
+) -> None:
+    servicer, port = market
+    file = started(tmp_path, "simulated", port)
+    ran = mesh("import", str(file))
+    assert ran.code == 2 and "simulated market" in ran.said and "--into-simulated" in ran.said
+    assert servicer.received == b""
+    assert mesh("import", str(file), "--into-simulated").code == 0
+    assert servicer.received == b"some rows"
+    started(tmp_path, "coinbase", port)
+    assert mesh("import", str(file)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("received", "skipped", "refused", "code"),
+    [(0, 0, 0, 0), (10, 0, 5, 0), (10, 0, 6, 1), (10, 0, 10, 1), (10, 9, 1, 1), (10, 8, 1, 0)],
+)
+def test_a_file_that_is_mostly_refused_is_a_failure(
+    mesh: Mesh, tmp_path: Path, market: tuple[Market, int], received: int, skipped: int, refused: int, code: int
+) -> None:
+    servicer, port = market
+    stored = received - skipped - refused
+    servicer.answer = pb.ImportCandlesResponse(received=received, stored=stored, skipped=skipped, refused=refused)
+    ran = mesh("import", str(started(tmp_path, "coinbase", port)))
+    assert ran.code == code
+    assert ("rows were refused" in ran.said) == bool(code)
+
+
+def test_a_folder_is_called_a_folder(mesh: Mesh, tmp_path: Path) -> None:
+    ran = mesh("import", str(tmp_path))
+    assert ran.code == 2 and "is a folder" in ran.said
