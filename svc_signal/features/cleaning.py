@@ -29,8 +29,9 @@ class Refusal(StrEnum):
     LOW_TOO_HIGH = "LOW_TOO_HIGH"
 
 
-_REASONS = tuple(Refusal)
-_ACCEPTED = -1
+REASONS = tuple(Refusal)
+ACCEPTED = -1
+"""What `refusals` gives for a good candle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +159,23 @@ def _assemble(
 
 def _accept(rows: CandleArrays, granularity: int) -> tuple[CandleArrays, Mapping[Refusal, int]]:
     """Good candles, oldest first, one per start; of two different ones the later given is a correction."""
-    reasons = _refusals(rows, granularity)
-    found, counts = np.unique(reasons[reasons != _ACCEPTED], return_counts=True)
-    refused = {_REASONS[code]: int(count) for code, count in zip(found, counts, strict=True)}
-    good = rows.take(reasons == _ACCEPTED)
+    reasons = refusals(rows, granularity)
+    refused = tally(reasons)
+    good = rows.take(reasons == ACCEPTED)
     ordered = good.take(np.argsort(good.start, kind="stable"))
     newest = np.ones(len(ordered), dtype=np.bool_)
     newest[:-1] = ordered.start[1:] != ordered.start[:-1]
     return ordered.take(newest), refused
 
 
-def _refusals(rows: CandleArrays, granularity: int) -> IntArray:
-    """Per candle the position of the first reason that applies, or `_ACCEPTED`."""
+def tally(reasons: IntArray) -> dict[Refusal, int]:
+    """How often each refusal occurs among the codes of `refusals`."""
+    found, counts = np.unique(reasons[reasons != ACCEPTED], return_counts=True)
+    return {REASONS[code]: int(count) for code, count in zip(found, counts, strict=True)}
+
+
+def refusals(rows: CandleArrays, granularity: int) -> IntArray:
+    """Per candle the position of the first reason that applies, or `ACCEPTED`."""
     prices = np.stack(rows.prices())
     with np.errstate(invalid="ignore"):
         checks = {
@@ -180,8 +186,8 @@ def _refusals(rows: CandleArrays, granularity: int) -> IntArray:
             Refusal.HIGH_TOO_LOW: rows.high < np.maximum(rows.open, rows.close),
             Refusal.LOW_TOO_HIGH: rows.low > np.minimum(rows.open, rows.close),
         }
-    stacked = np.stack([checks[reason] for reason in _REASONS])
-    return np.where(stacked.any(axis=0), np.argmax(stacked, axis=0), _ACCEPTED)
+    stacked = np.stack([checks[reason] for reason in REASONS])
+    return np.where(stacked.any(axis=0), np.argmax(stacked, axis=0), ACCEPTED)
 
 
 def _fill(rows: CandleArrays, granularity: int, first_bar: int, bars: int) -> _Line:

@@ -16,6 +16,8 @@ READY_BARS: Final = 350
 """Bars since the last reset from which recursive features have forgotten their start (1e-10)."""
 FACTOR_BARS: Final = 169
 """Bars of the market factor that the 168-return windows need."""
+LAGS: Final = (1, 2, 4, 8, 24, 72, 168)
+"""Bars over which the log returns are taken."""
 SPARSE_WINDOW: Final = 168
 SPARSE_SHARE: Final = 0.20
 

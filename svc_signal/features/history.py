@@ -9,7 +9,7 @@ import numpy as np
 
 from svc_signal.candles import FloatArray, IntArray
 from svc_signal.features.barterms import Bar, BarTerms, bar_terms, directional_index, stochastic_k
-from svc_signal.features.definition import FACTOR_BARS, READY_BARS
+from svc_signal.features.definition import FACTOR_BARS, LAGS, READY_BARS
 from svc_signal.features.laststage import Day, LastStage, Short, Smoothed, Stage, Week, last_stage
 from svc_signal.features.recursions import anchored, ema, wilder, wilder_sum
 from svc_signal.features.windows import (
@@ -22,7 +22,6 @@ from svc_signal.features.windows import (
     window_sum,
 )
 
-_LAGS = (1, 2, 4, 8, 24, 72, 168)
 _RECURSIVE = 12
 
 
@@ -78,7 +77,7 @@ def _stage(bar: Bar, close_time: IntArray, factor: FloatArray, first_bar: int) -
         close_time=close_time,
         ret=terms.ret,
         true_range=terms.true_range,
-        log_moves=tuple(terms.log_close - lagged(terms.log_close, lag) for lag in _LAGS),
+        log_moves=tuple(terms.log_close - lagged(terms.log_close, lag) for lag in LAGS),
         move_24=bar.close - lagged(bar.close, 24),
         factor_move_24=log_factor - lagged(log_factor, 24),
         day=_day(bar, terms, first_bar),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from svc_signal.candles import FloatArray
+from svc_signal.candles import FloatArray, IntArray
 
 
 def block_parts(x: FloatArray, width: int, first_bar: int, ufunc: np.ufunc = np.add) -> tuple[FloatArray, FloatArray]:
@@ -23,7 +23,7 @@ def block_parts(x: FloatArray, width: int, first_bar: int, ufunc: np.ufunc = np.
     backward = ufunc.accumulate(grid[..., ::-1], axis=-1)[..., ::-1]
     suffix = np.full_like(grid, np.nan)
     suffix[..., 1:, :-1] = backward[..., :-1, 1:]
-    suffix[..., -1] = _neutral(ufunc)
+    suffix[..., -1] = neutral(ufunc)
     flat = (*x.shape[:-1], grid.shape[-2] * width)
     cut = slice(lead, lead + bars)
     return suffix.reshape(flat)[..., cut], prefix.reshape(flat)[..., cut]
@@ -74,11 +74,11 @@ def window_moment(x: FloatArray, width: int, first_bar: int) -> FloatArray:
 
 
 def merge_moments(
-    count_a: FloatArray,
+    count_a: FloatArray | np.float64,
     shift_a: FloatArray,
     sum_a: FloatArray,
     square_a: FloatArray,
-    count_b: FloatArray,
+    count_b: FloatArray | np.float64,
     shift_b: FloatArray,
     sum_b: FloatArray,
     square_b: FloatArray,
@@ -101,6 +101,18 @@ def window_slope(y: FloatArray, width: int, first_bar: int) -> FloatArray:
     within = (first_bar + np.arange(y.shape[-1])) % width
     plain_a, plain_b = block_parts(y, width, first_bar)
     indexed_a, indexed_b = block_parts(within * y, width, first_bar)
+    return merge_slopes(width, within, plain_a, indexed_a, plain_b, indexed_b)
+
+
+def merge_slopes(
+    width: int,
+    within: IntArray | np.float64,
+    plain_a: FloatArray,
+    indexed_a: FloatArray,
+    plain_b: FloatArray,
+    indexed_b: FloatArray,
+) -> FloatArray:
+    """Slope of a window from the sums of y and i*y of its two parts; `within` is the bar's place in its block."""
     moment = (indexed_a - (within + 1.0) * plain_a) + (indexed_b + (width - 1.0 - within) * plain_b)
     spread = width * (width * width - 1.0) / 12.0
     return np.asarray((moment - 0.5 * (width - 1.0) * (plain_a + plain_b)) / spread)
@@ -136,7 +148,8 @@ def _blocks(x: FloatArray, width: int, lead: int) -> FloatArray:
     return padded.reshape(*x.shape[:-1], count, width)
 
 
-def _neutral(ufunc: np.ufunc) -> float:
+def neutral(ufunc: np.ufunc) -> float:
+    """What an empty part contributes."""
     if ufunc is np.minimum:
         return np.inf
     return -np.inf if ufunc is np.maximum else 0.0
