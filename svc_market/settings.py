@@ -17,7 +17,9 @@ class MarketSettings(ExchangeSettings):
     port: int = port_field(services.MARKET)
 
     market_follow: bool = Field(True, description="on keeps candles current by itself; off stores only what is asked")
-    market_history_bars: int = Field(2000, ge=1, le=100_000, description="bars of history fetched of a new product")
+    market_history_bars: int = Field(
+        2000, ge=1, le=100_000, description="bars of history fetched of each product; raised later, older ones follow"
+    )
     market_poll_seconds: float = Field(1.0, ge=0.02, le=10.0, description="longest wait between looks at exchange time")
     market_grace_seconds: float = Field(
         2.0, ge=0.0, le=30.0, description="wait for candles that the exchange publishes late; 0 in replay"

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     TableValuedAlias,
     Text,
+    UnaryExpression,
     and_,
     cast,
     func,
@@ -294,13 +295,27 @@ async def newest_starts(
     connection: AsyncConnection, granularity: int, product_ids: Collection[str]
 ) -> dict[str, datetime]:
     """Open time of the newest candle of each product that has one."""
+    return await _first_starts(connection, granularity, product_ids, crypto_prices.c.start.desc())
+
+
+async def oldest_starts(
+    connection: AsyncConnection, granularity: int, product_ids: Collection[str]
+) -> dict[str, datetime]:
+    """Open time of the oldest candle of each product that has one."""
+    return await _first_starts(connection, granularity, product_ids, crypto_prices.c.start.asc())
+
+
+async def _first_starts(
+    connection: AsyncConnection, granularity: int, product_ids: Collection[str], order: UnaryExpression[datetime]
+) -> dict[str, datetime]:
+    """Each product's first open time in an order; an ordered subquery per product is one look into the index."""
     named = _named(product_ids)
-    newest = (
+    first = (
         select(crypto_prices.c.start)
         .where(crypto_prices.c.product_id == named.c.product_id, crypto_prices.c.granularity == granularity)
-        .order_by(crypto_prices.c.start.desc())
+        .order_by(order)
         .limit(1)
         .scalar_subquery()
     )
-    rows = await connection.execute(select(named.c.product_id, newest.label("start")))
+    rows = await connection.execute(select(named.c.product_id, first.label("start")))
     return {row.product_id: row.start for row in rows if row.start is not None}

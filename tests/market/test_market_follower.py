@@ -8,8 +8,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.market.conftest import FakeExchange, running
+from tests.market.market_calls import mark_of, table
 from tests.market.test_market_follow import candles_of, until_watermark
-from tests.market.test_market_rpc import mark_of, table
 from trading.market.v1 import market_service_pb2 as pb
 
 NOW = datetime(2025, 5, 1, tzinfo=UTC)
@@ -135,3 +135,47 @@ async def test_a_market_that_was_started_over_changes_nothing(database):
         await asyncio.sleep(0.3)
         assert await mark_of(database) == NOW
         assert len(await table(database, "crypto_prices")) == before
+
+
+async def until_stored(database, rows: int) -> None:
+    async with asyncio.timeout(15):
+        while len(await table(database, "crypto_prices")) < rows:
+            await asyncio.sleep(0.02)
+
+
+async def test_more_history_wanted_later_is_fetched_backwards_and_once(database):
+    """From 20 to 700 bars: two more pages of each product, no bar twice, and the watermark does not know of it."""
+    exchange = FakeExchange(NOW, ["BTC-USD", "ETH-USD"])
+    exchange.fill(NOW - 1000 * HOUR, NOW + 30 * HOUR)
+    async with follow(database, exchange):
+        await until_mark(database, NOW)
+    exchange.asked.clear()
+    exchange.now = NOW + HOUR
+    async with follow(database, exchange, market_history_bars=700):
+        await until_mark(database, NOW + HOUR)
+        await until_stored(database, 2 * 700)
+        exchange.now = NOW + 2 * HOUR
+        await until_mark(database, NOW + 2 * HOUR)
+    rows = await table(database, "crypto_prices")
+    bitcoin = sorted(row.start for row in rows if row.product_id == "BTC-USD")
+    assert bitcoin == [NOW + n * HOUR for n in range(1 - 700, 2)]
+    older = [(start, end) for product, start, end in exchange.asked if product == "BTC-USD" and end < NOW]
+    edges = [NOW - hours * HOUR for hours in (699, 620, 320, 20)]
+    assert older == [(edges[2], edges[3]), (edges[1], edges[2]), (edges[0], edges[1])]
+    exchange.asked.clear()
+    async with follow(database, exchange, market_history_bars=700):
+        exchange.now = NOW + 3 * HOUR
+        await until_mark(database, NOW + 3 * HOUR)
+    assert all(start >= NOW for _, start, _ in exchange.asked)
+
+
+async def test_history_that_the_exchange_does_not_have_is_asked_for_once_a_start(database):
+    exchange = fake()  # it begins 30 hours before NOW
+    async with follow(database, exchange):
+        await until_mark(database, NOW)
+    async with follow(database, exchange, market_history_bars=400):
+        await until_stored(database, 2 * 30)
+        for hour in range(1, 4):
+            exchange.now = NOW + hour * HOUR
+            await until_mark(database, exchange.now)
+        assert sum(start < NOW - 30 * HOUR for _, start, _ in exchange.asked) == 2 * 2
