@@ -1,0 +1,180 @@
+"""What became of what the model said: settles outcomes and looks at drift, every 24 bars, inside the bar's transaction.
+
+A look is a function of stored rows up to its bar: a replay and a live run that store the same signals report the same,
+and a repeated look changes nothing. What it finds is in force from the next bar on.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from math import gcd
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meshkit.kit import Kit
+from svc_signal import aftermath_store as store
+from svc_signal.aftermath_store import Series, UnsettledRow
+from svc_signal.drift import DriftReport, Tally, edge_drift, feature_drift, is_suspended, prior_loss
+from svc_signal.drift_metrics import DriftMetrics
+from svc_signal.labels import LabelRule
+from svc_signal.loading import LoadedModel
+from svc_signal.outcomes import AwaitedSignal, bars_to_wait, mature
+from svc_signal.settings import SignalSettings
+from tradekit.bars import unix, utc
+
+SETTLE_BARS = 96
+"""Signals that many bars behind their horizon without an outcome never get one: their future is broken."""
+FEATURE_BARS = 1440
+"""Window of feature rows. The features look back over up to 168 bars, so a week holds hardly one independent row of the
+slow ones: without any drift, a quarter of the features would stand above the alarm."""
+FEATURE_STEP = 11
+"""Neighbouring rows say the same; a step without a factor in common with a week of hours shows every one of them."""
+FEATURE_ROWS = 2000
+OWN_DAYS = 30
+
+
+class Aftermath:
+    """The newest look at the serving model; one per process."""
+
+    def __init__(self, settings: SignalSettings, kit: Kit[SignalSettings]) -> None:
+        self._series = Series(settings.run_id, settings.granularity_seconds)
+        self._bar = timedelta(seconds=settings.granularity_seconds)
+        self._products = len(settings.products)
+        self._log = kit.log
+        self._metrics = DriftMetrics(kit.metrics)
+        self.newest: DriftReport | None = None
+
+    @property
+    def suspended(self) -> bool:
+        """True while the model of the newest look has to hold."""
+        return self.newest is not None and self.newest.suspended
+
+    async def restore(self, connection: AsyncConnection, model: LoadedModel) -> None:
+        """Takes up the newest stored look at a model; for a start, or when another model begins to serve."""
+        version = model.manifest.model_version
+        self._take(await store.newest_report(connection, self._series.run_id, version))
+
+    async def settle(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> None:
+        """Settles the outcomes that are known at the close `as_of`, and looks at the model."""
+        await self._settle_labels(connection, as_of, model)
+        report = await self._look(connection, as_of, model)
+        await store.insert_report(connection, self._series.run_id, report)
+        self._take(report)
+
+    def _take(self, report: DriftReport | None) -> None:
+        before, self.newest = self.suspended, report
+        self._metrics.show(report)
+        if report is not None and report.suspended != before:
+            self._log.warning(
+                "model_suspended" if report.suspended else "model_serves_again",
+                model_version=report.model_version,
+                as_of=report.as_of.isoformat(),
+                labels=report.matured_labels,
+                log_loss=round(report.log_loss, 4),
+                prior_log_loss=round(report.prior_log_loss, 4),
+            )
+
+    async def _settle_labels(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> None:
+        until = self._known_until(as_of, model)
+        rows = await store.unsettled(connection, self._series, until - SETTLE_BARS * self._bar, until)
+        awaited = self._awaited(rows, await self._rules(connection, rows, model))
+        if not awaited:
+            return
+        first, last = utc(awaited[0].bar * self._series.granularity), as_of - self._bar
+        products = sorted({signal.product_id for signal in awaited})
+        candles = await store.candles(connection, products, self._series.granularity, first, last)
+        labels = mature(awaited, candles, self._series.granularity, self._number(last))
+        await store.insert_labels(connection, self._series, labels)
+
+    def _known_until(self, as_of: datetime, model: LoadedModel) -> datetime:
+        """as_of of the newest bar whose outcome is known when the bar of `as_of` closes."""
+        return as_of - bars_to_wait(model.manifest.label) * self._bar
+
+    async def _rules(
+        self, connection: AsyncConnection, rows: Sequence[UnsettledRow], model: LoadedModel
+    ) -> Mapping[str, LabelRule]:
+        """The label rule of each model that spoke: a signal is judged by the rule of its own."""
+        found = {model.manifest.model_version: model.manifest.label}
+        others = sorted({row.model_version for row in rows} - found.keys())
+        if others:
+            documents = await store.label_documents(connection, others)
+            found.update({version: _rule(document) for version, document in documents.items()})
+        return found
+
+    def _awaited(self, rows: Sequence[UnsettledRow], rules: Mapping[str, LabelRule]) -> list[AwaitedSignal]:
+        return [
+            AwaitedSignal(row.product_id, self._number(row.bar_start), row.sigma, row.model_version, rule)
+            for row in rows
+            if (rule := rules.get(row.model_version)) is not None
+        ]
+
+    async def _look(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> DriftReport:
+        manifest = model.manifest
+        version, run_id = manifest.model_version, self._series.run_id
+        before = await store.newest_report(connection, run_id, version, as_of)
+        bars = [as_of - number * FEATURE_STEP * self._bar for number in range(FEATURE_BARS // FEATURE_STEP + 1)]
+        step = self._row_step(len(bars))
+        values, seen = await store.feature_rows(connection, self._series, manifest.feature_set_hash, bars, step)
+        features = feature_drift(values, seen, manifest.document.get("reference_bins", {}))
+        edge_bins = before.edge_bins if before else ()
+        if before is not None and not edge_bins:
+            edge_bins = await self._first_edges(connection, as_of, version, before.own_since)
+        own, since = await store.tally(
+            connection,
+            self._series,
+            version,
+            as_of - timedelta(days=OWN_DAYS),
+            as_of,
+            self._known_until(as_of, model),
+            edge_bins,
+        )
+        loss = own.log_loss / own.labels if own.labels else 0.0
+        prior = prior_loss(own.outcomes, manifest.shares.tolist())
+        return DriftReport(
+            model_version=version,
+            as_of=as_of,
+            rows=len(values) if features else 0,
+            features=features,
+            edge_psi=edge_drift(own.edge_counts),
+            buy_share=_share(own.buys, own),
+            sell_share=_share(own.sells, own),
+            mean_confidence=_share(own.confidence, own),
+            matured_labels=own.labels,
+            log_loss=loss,
+            prior_log_loss=prior,
+            suspended=is_suspended(before is not None and before.suspended, own.labels, loss, prior),
+            own_since=(before and before.own_since) or since,
+            edge_bins=edge_bins,
+        )
+
+    async def _first_edges(
+        self, connection: AsyncConnection, as_of: datetime, version: str, since: datetime | None
+    ) -> tuple[float, ...]:
+        """Deciles of the edges of the model's first days, once as many days follow them."""
+        window = timedelta(days=OWN_DAYS)
+        if since is None or as_of < since + 2 * window:
+            return ()
+        return await store.edge_deciles(
+            connection, self._series, version, since - self._bar, since + window - self._bar
+        )
+
+    def _row_step(self, bars: int) -> int:
+        """Every so manieth signal is enough; without a factor in common with the products, so that all are seen."""
+        step = -(-bars * self._products // FEATURE_ROWS)
+        while gcd(step, self._products) != 1:
+            step += 1
+        return step
+
+    def _number(self, start: datetime) -> int:
+        return unix(start) // self._series.granularity
+
+
+def _rule(document: Mapping[str, Any]) -> LabelRule:
+    return LabelRule(
+        horizon_bars=int(document["horizon_bars"]),
+        **{name: float(document[name]) for name in ("barrier_width", "fee_ratio", "slippage_ratio", "margin_ratio")},
+    )
+
+
+def _share(part: float, own: Tally) -> float:
+    return part / own.signals if own.signals else 0.0

@@ -1,0 +1,316 @@
+"""Outcomes and drift over real rows: the labels of training, looks that repeat, and a suspension that ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import delete, insert, select
+
+from meshkit.kit import Kit
+from schema.market import crypto_prices
+from schema.signals import matured_labels, model_drift, models, trading_signals
+from svc_signal.aftermath import Aftermath
+from svc_signal.drift import Grade
+from svc_signal.features.cleaning import clean
+from svc_signal.features.definition import FEATURES, NAMES
+from svc_signal.labels import NO_LABEL, LabelRule, label
+from svc_signal.settings import SignalSettings
+from tests.signal.signal_series import FIRST_BAR, synthetic
+from tradekit import ids
+from tradekit.bars import utc
+
+HOUR = timedelta(hours=1)
+PRODUCTS = ("BTC-USD", "C01-USD", "C02-USD")
+RULE = LabelRule(fee_ratio=0.0005)
+SHARES = (0.3, 0.4, 0.3)
+FIRST = FIRST_BAR + 24 - FIRST_BAR % 24
+"""A bar whose number is a multiple of 24."""
+TIMELESS = [feature.name for feature in FEATURES if feature.group != "time"]
+
+
+def model(version: str = "m1", rule: LabelRule = RULE, reference: dict[str, Any] | None = None) -> Any:
+    """What a look needs of a loaded model."""
+    bins = {name: np.linspace(0.1, 0.9, 9).tolist() for name in NAMES} if reference is None else reference
+    document = {"reference_bins": bins, "label": {name: getattr(rule, name) for name in LabelRule.__slots__}}
+    manifest = SimpleNamespace(
+        model_version=version, label=rule, shares=np.asarray(SHARES), feature_set_hash="h", document=document
+    )
+    return SimpleNamespace(manifest=manifest)
+
+
+class Books:
+    """Stored candles and signals, made by hand."""
+
+    def __init__(self, database: Any) -> None:
+        self.database = database
+        self.settings = SignalSettings(
+            db_host=database.host, db_name=database.name, db_user=database.user, products=",".join(PRODUCTS),
+            market_address="127.0.0.1:1", decision_profile="EVIDENCE",
+        )  # fmt: skip
+        self.sequence = 0
+
+    def aftermath(self) -> Aftermath:
+        self.kit: Kit[SignalSettings] = Kit(self.settings)
+        return Aftermath(self.settings, self.kit)
+
+    async def run(self, statement: Any, rows: Any = None) -> list[Any]:
+        async with self.database.engine.begin() as connection:
+            result = await connection.execute(statement, rows)
+            return list(result.mappings()) if result.returns_rows else []
+
+    async def candles(self, bars: int, missing: frozenset[tuple[str, int]] = frozenset(), seed: int = 7) -> Any:
+        """Candles of `bars` bars from FIRST on; gives them."""
+        series = synthetic(3, bars, seed, FIRST)
+        rows, kept = [], {}
+        for product, one in series.items():
+            keep = np.asarray([(product, at) not in missing for at in range(bars)])
+            kept[product] = one.take(keep)
+            for at in np.flatnonzero(keep):
+                self.sequence += 1
+                prices = {name: float(getattr(one, name)[at]) for name in ("open", "high", "low", "close", "volume")}
+                rows.append({
+                    "product_id": product, "granularity": 3600, "start": utc(int(one.start[at])), "source": "test",
+                    "sequence": self.sequence, **{name: round(value, 12) for name, value in prices.items()},
+                })  # fmt: skip
+        await self.run(insert(crypto_prices), rows)
+        stored = await self.run(select(crypto_prices).order_by(crypto_prices.c.product_id, crypto_prices.c.start))
+        for product in kept:
+            mine = [row for row in stored if row["product_id"] == product]
+            columns = {
+                name: np.asarray([float(row[name]) for row in mine]) for name in ("open", "high", "low", "close")
+            }
+            kept[product] = replace(kept[product], **columns)
+        return kept
+
+    async def signals(self, first: int, last: int, version: str = "m1", **given: Any) -> None:
+        """Signals of the bars FIRST + first to FIRST + last; `p`, `features` and `has` may be functions of (bar, product)."""
+        p = given.get("p", lambda bar, product: (0.3, 0.4, 0.3))
+        features = given.get("features", lambda bar, product: [0.0] * 51)
+        has = given.get("has", lambda bar, product: True)
+        rows = []
+        for bar in range(first, last + 1):
+            start = utc((FIRST + bar) * 3600)
+            for product in PRODUCTS:
+                if not has(bar, product):
+                    continue
+                self.sequence += 1
+                down, neutral, up = p(bar, product)
+                rows.append({
+                    "signal_id": ids.signal_id(self.settings.run_id, product, 3600, start, version),
+                    "run_id": self.settings.run_id, "product_id": product, "granularity": 3600, "bar_start": start,
+                    "as_of": start + HOUR, "side": "BUY" if bar % 4 == 0 else "HOLD", "confidence": given.get("confidence", 0.5),
+                    "p_down": down, "p_neutral": neutral, "p_up": up, "edge": up - down, "expected_net": 0.0,
+                    "sigma_horizon": 0.01 + 0.02 * ((bar * 7) % 10) / 10, "reference_price": 1, "model_version": version,
+                    "feature_set_hash": "h", "profile": "EVIDENCE", "reasons": [], "features": list(features(bar, product)),
+                    "sequence": self.sequence,
+                })  # fmt: skip
+        await self.run(insert(trading_signals), rows)
+
+    async def settle(self, aftermath: Aftermath, bar: int, serving: Any) -> None:
+        async with self.database.engine.begin() as connection:
+            await aftermath.settle(connection, utc((FIRST + bar + 1) * 3600), serving)
+
+    async def labels(self) -> list[tuple[Any, ...]]:
+        rows = await self.run(select(matured_labels).order_by(matured_labels.c.bar_start, matured_labels.c.product_id))
+        return [tuple(row.values()) for row in rows]
+
+    async def looks(self) -> list[tuple[Any, ...]]:
+        rows = await self.run(select(model_drift).order_by(model_drift.c.model_version, model_drift.c.as_of))
+        return [tuple(row.values()) for row in rows]
+
+
+@pytest.fixture
+async def books(database: Any) -> Books:
+    return Books(database)
+
+
+def whole_grid(candles: Any, bars: int) -> Any:
+    return clean(candles, 3600, "BTC-USD", FIRST, FIRST + bars - 1)
+
+
+async def test_outcomes_are_the_labels_that_training_would_give(books: Books) -> None:
+    bars = 24 * 12 + 1
+    rng = np.random.default_rng(3)
+    missing = {(PRODUCTS[2], int(bar)) for bar in rng.integers(20, bars - 30, 25)}
+    missing |= {(PRODUCTS[1], bar) for bar in range(100, 118)}  # a gap that resets
+    candles = await books.candles(bars, frozenset(missing))
+    grid = whole_grid(candles, bars)
+    real = np.isfinite(grid.close) & ~grid.filled
+    row_of = {product: row for row, product in enumerate(grid.products)}
+    await books.signals(0, bars - 1, has=lambda bar, product: bool(real[row_of[product], bar]))
+    aftermath = books.aftermath()
+    for bar in range(0, bars, 24):
+        await books.settle(aftermath, bar, model())
+    rows = await books.run(select(trading_signals))
+    sigma = np.full(grid.close.shape, np.nan)
+    for row in rows:
+        at = int(row["bar_start"].timestamp()) // 3600 - FIRST
+        sigma[row_of[row["product_id"]], at] = row["sigma_horizon"]
+    expected = label(grid, sigma, np.isfinite(sigma), RULE)
+    gain = np.log(grid.open[:, 2:]) - np.log(grid.open[:, 1:-1])
+    wanted = {
+        (product, at): (int(expected[row, at]), float(gain[row, at]))
+        for product, row in row_of.items()
+        for at in np.flatnonzero(expected[row] != NO_LABEL)
+    }
+    stored = await books.run(select(matured_labels))
+    found = {
+        (row["product_id"], int(row["bar_start"].timestamp()) // 3600 - FIRST): (row["outcome"], row["next_return"])
+        for row in stored
+    }
+    assert found == wanted
+    assert {outcome for outcome, _ in found.values()} == {0, 1, 2}
+    assert len(found) < len(rows) - 24 * 3, "broken futures must have no outcome"
+
+
+async def test_a_look_is_a_function_of_rows_and_changes_nothing_when_repeated(books: Books) -> None:
+    bars = 24 * 6 + 1
+    await books.candles(bars)
+    await books.signals(0, bars - 1)
+    aftermath = books.aftermath()
+    for bar in range(0, bars, 24):
+        await books.settle(aftermath, bar, model())
+    labels, looks = await books.labels(), await books.looks()
+    assert labels and len(looks) == 7
+    for bar in (24, bars - 1, 72):
+        await books.settle(aftermath, bar, model())
+        await books.settle(books.aftermath(), bar, model())
+    assert (await books.labels(), await books.looks()) == (labels, looks)
+    for table in (matured_labels, model_drift):
+        await books.run(delete(table))
+    for bar in range(0, bars, 24):
+        await books.settle(books.aftermath(), bar, model())  # each look by a process that remembers nothing
+    assert (await books.labels(), await books.looks()) == (labels, looks)
+    started = books.aftermath()
+    async with books.database.engine.connect() as connection:
+        await started.restore(connection, model())
+        assert started.newest is not None and started.newest.as_of == utc((FIRST + bars) * 3600)
+        await started.restore(connection, model("m2"))
+        assert started.newest is None
+
+
+async def test_a_signal_is_judged_by_the_rule_of_its_own_model(books: Books) -> None:
+    bars = 24 * 4 + 1
+    candles = await books.candles(bars)
+    short = LabelRule(horizon_bars=6, barrier_width=0.5, fee_ratio=0.0, slippage_ratio=0.0, margin_ratio=0.0)
+    former = model("m0", short)
+    manifest = {"model_version": "m0", "manifest": former.manifest.document, "manifest_sha256": "0"}
+    await books.run(insert(models), [manifest])
+    await books.signals(0, 47, "m0")
+    await books.signals(48, bars - 1, "m1")
+    await books.settle(books.aftermath(), bars - 1, model("m1"))
+    grid = whole_grid(candles, bars)
+    rows = await books.run(select(trading_signals).where(trading_signals.c.model_version == "m0"))
+    sigma = np.full(grid.close.shape, np.nan)
+    for row in rows:
+        sigma[PRODUCTS.index(row["product_id"]), int(row["bar_start"].timestamp()) // 3600 - FIRST] = row[
+            "sigma_horizon"
+        ]
+    expected = label(grid, sigma, np.isfinite(sigma), short)
+    stored = await books.run(select(matured_labels).where(matured_labels.c.model_version == "m0"))
+    assert len(stored) == 48 * 3
+    for row in stored:
+        at = int(row["bar_start"].timestamp()) // 3600 - FIRST
+        assert row["outcome"] == expected[PRODUCTS.index(row["product_id"]), at]
+
+
+async def test_signals_without_probabilities_or_features_have_no_outcome(books: Books) -> None:
+    await books.candles(49)
+    await books.signals(0, 5, "none")
+    await books.signals(6, 10, confidence=0.0)
+    await books.signals(11, 15, features=lambda bar, product: [])
+    await books.settle(books.aftermath(), 48, model())
+    assert await books.labels() == []
+    report = (await books.looks())[0][3]
+    assert (report["matured_labels"], report["log_loss"], report["features"]) == (0, 0.0, {})
+
+
+async def test_worse_than_the_priors_suspends_until_it_is_clearly_better(books: Books) -> None:
+    days = 60
+    bars = 24 * days + 1
+    candles = await books.candles(bars)
+    grid = whole_grid(candles, bars)
+    sigma = np.asarray([[0.01 + 0.02 * ((bar * 7) % 10) / 10 for bar in range(bars)]] * 3)
+    outcomes = label(grid, sigma, np.ones(sigma.shape, dtype=np.bool_), RULE)
+
+    def said(bar: int, product: str) -> tuple[float, float, float]:
+        """Sure of the wrong class for fifteen days, of the right one after them."""
+        truth = int(outcomes[PRODUCTS.index(product), bar])
+        told = (truth + 1) % 3 if bar < 15 * 24 else truth
+        return tuple(0.6 if code == told else 0.2 for code in range(3))  # type: ignore[return-value]
+
+    await books.signals(0, bars - 1, p=said)
+    aftermath, course = books.aftermath(), []
+    for day in range(days + 1):
+        await books.settle(aftermath, 24 * day, model(reference={}))
+        report = aftermath.newest
+        assert report is not None
+        course.append((report.matured_labels, report.suspended, report.log_loss / (report.prior_log_loss or 1.0)))
+        assert aftermath.suspended == report.suspended
+    begun = [index for index, (_, held, _) in enumerate(course) if held]
+    assert course[begun[0]][0] >= 500 > course[begun[0] - 1][0]
+    assert begun == list(range(begun[0], begun[-1] + 1)), "one suspension, from its beginning to its end"
+    assert course[begun[-1] + 1][2] < 0.995
+    assert all(ratio >= 0.995 for _, _, ratio in course[begun[0] : begun[-1] + 1])
+    assert begun[-1] < days
+    restored = books.aftermath()
+    async with books.database.engine.connect() as connection:
+        await restored.restore(connection, model(reference={}))
+    assert restored.newest == aftermath.newest
+
+
+async def test_moved_features_alarm_and_do_not_suspend(books: Books) -> None:
+    bars = 1500
+    rng = np.random.default_rng(5)
+    drawn = rng.uniform(0.0, 1.0, (bars, 3, 51))
+    drawn[:, :, NAMES.index("rsi_14")] *= 0.4
+    await books.signals(0, bars, features=lambda bar, product: drawn[bar - 1, PRODUCTS.index(product)].tolist())
+    aftermath = books.aftermath()
+    early = 24 * 40
+    await books.settle(aftermath, early, model())
+    assert aftermath.newest is not None
+    assert (aftermath.newest.rows, aftermath.newest.features) == (0, ())
+    await books.settle(aftermath, 24 * 62, model())
+    report = aftermath.newest
+    assert report.rows == 131 * 3
+    assert {feature.name for feature in report.features} == set(TIMELESS)
+    worst, *others = report.features
+    assert (worst.name, worst.grade) == ("rsi_14", Grade.ALARM)
+    assert {feature.grade for feature in others} == {Grade.NONE}
+    assert not aftermath.suspended
+    told = books.kit.telemetry.prometheus_text().decode()
+    gauges = {
+        line.split(" ")[0].split("{")[0]: float(line.split(" ")[1]) for line in told.splitlines() if line[0] != "#"
+    }
+    assert gauges["signal_model_max_psi"] == worst.psi
+    assert gauges["signal_model_suspended"] == 0.0
+    assert told.count("signal_model_feature_psi{") == len(TIMELESS)
+
+
+async def test_edges_are_compared_with_the_first_days_of_their_own_model(books: Books) -> None:
+    days = 61
+    rng = np.random.default_rng(9)
+    moved = 45 * 24
+
+    def said(bar: int, product: str) -> tuple[float, float, float]:
+        edge = float(rng.normal(0.2 if bar >= moved else 0.0, 0.05))
+        return 0.3 - edge / 2, 0.4, 0.3 + edge / 2
+
+    await books.signals(0, days * 24, p=said)
+    aftermath = books.aftermath()
+    psis = []
+    for day in range(days + 1):
+        await books.settle(aftermath, 24 * day, model(reference={}))
+        assert aftermath.newest is not None
+        psis.append(aftermath.newest.edge_psi)
+    assert psis[:60] == [0.0] * 60
+    assert psis[61] > 0.5
+    report = aftermath.newest
+    assert report.own_since == utc((FIRST + 1) * 3600)
+    assert report.buy_share == pytest.approx(0.25, abs=0.01)
+    assert report.mean_confidence == pytest.approx(0.5)
