@@ -1,4 +1,4 @@
-"""What became of what the model said: settles outcomes and looks at drift, every 24 bars, inside the bar's transaction.
+"""What became of what the model said: settles outcomes and looks at drift, every 24 bars inside the bar's transaction.
 
 A look is a function of stored rows up to its bar: a replay and a live run that store the same signals report the same,
 and a repeated look changes nothing. What it finds is in force from the next bar on.
@@ -22,6 +22,8 @@ from svc_signal.outcomes import AwaitedSignal, bars_to_wait, mature
 from svc_signal.settings import SignalSettings
 from tradekit.bars import unix, utc
 
+LOOK_BARS = 24
+"""A look is taken at every bar whose absolute number is a multiple of this."""
 SETTLE_BARS = 96
 """Signals that many bars behind their horizon without an outcome never get one: their future is broken."""
 FEATURE_BARS = 1440
@@ -43,6 +45,7 @@ class Aftermath:
         self._log = kit.log
         self._metrics = DriftMetrics(kit.metrics)
         self.newest: DriftReport | None = None
+        self._read_for: tuple[str, datetime] | None = None
 
     @property
     def suspended(self) -> bool:
@@ -54,12 +57,31 @@ class Aftermath:
         version = model.manifest.model_version
         self._take(await store.newest_report(connection, self._series.run_id, version))
 
+    async def holds(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> bool:
+        """Whether the model has to hold at the bar that closes at `as_of`, by the newest look before that bar.
+
+        The look is read where it is not the one in memory: another process took it, or the transaction it was taken in
+        was lost, or another model serves.
+        """
+        version, before = model.manifest.model_version, self._look_before(as_of)
+        known = self.newest is not None and (self.newest.model_version, self.newest.as_of) == (version, before)
+        if not known and self._read_for != (version, before):
+            self._take(await store.newest_report(connection, self._series.run_id, version, as_of))
+            self._read_for = (version, before)
+        return self.suspended
+
+    def _look_before(self, as_of: datetime) -> datetime:
+        """Close of the newest bar before this one at which a look is taken."""
+        earlier = self._number(as_of) - 2
+        return utc((earlier // LOOK_BARS * LOOK_BARS + 1) * self._series.granularity)
+
     async def settle(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> None:
         """Settles the outcomes that are known at the close `as_of`, and looks at the model."""
         await self._settle_labels(connection, as_of, model)
         report = await self._look(connection, as_of, model)
         await store.insert_report(connection, self._series.run_id, report)
         self._take(report)
+        self._read_for = None
 
     def _take(self, report: DriftReport | None) -> None:
         before, self.newest = self.suspended, report

@@ -15,7 +15,8 @@ from meshkit.kit import Kit
 from schema.market import crypto_prices
 from schema.signals import matured_labels, model_drift, models, trading_signals
 from svc_signal.aftermath import Aftermath
-from svc_signal.drift import Grade
+from svc_signal.aftermath_store import insert_report
+from svc_signal.drift import DriftReport, Grade
 from svc_signal.features.cleaning import clean
 from svc_signal.features.definition import FEATURES, NAMES
 from svc_signal.labels import NO_LABEL, LabelRule, label
@@ -192,6 +193,42 @@ async def test_a_look_is_a_function_of_rows_and_changes_nothing_when_repeated(bo
         assert started.newest is not None and started.newest.as_of == utc((FIRST + bars) * 3600)
         await started.restore(connection, model("m2"))
         assert started.newest is None
+
+
+async def test_a_bar_is_decided_by_the_look_before_it_whoever_took_that(books: Books) -> None:
+    """Its own look, that of another process, and after a transaction that was lost."""
+    serving = model(reference={})
+
+    async def look(bar: int, suspended: bool, version: str = "m1") -> None:
+        report = DriftReport(
+            version, utc((FIRST + bar + 1) * 3600), 0, (), 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, suspended, None, ()
+        )
+        async with books.database.engine.begin() as connection:
+            await insert_report(connection, books.settings.run_id, report)
+
+    async def holds(aftermath: Aftermath, bar: int, model: Any = serving) -> bool:
+        async with books.database.engine.connect() as connection:
+            return await aftermath.holds(connection, utc((FIRST + bar + 1) * 3600), model)
+
+    mine = books.aftermath()
+    assert not await holds(mine, 24)
+    await look(24, True)
+    assert not await holds(mine, 24), "a look is in force from the next bar on"
+    assert await holds(mine, 25)
+    assert await holds(mine, 48)
+    await look(48, False)
+    assert await holds(mine, 48)
+    assert not await holds(mine, 49)
+    await look(72, True)  # another process took this one
+    assert await holds(mine, 73)
+    assert not await holds(mine, 73, model("m2"))
+    assert await holds(mine, 73)
+    connection = await books.database.engine.connect()
+    await mine.settle(connection, utc((FIRST + 96 + 1) * 3600), model("m2"))
+    await connection.rollback()
+    await connection.close()
+    await look(72, True, "m2")
+    assert await holds(mine, 96, model("m2")), "the look that was lost is not in force"
 
 
 async def test_a_signal_is_judged_by_the_rule_of_its_own_model(books: Books) -> None:
