@@ -1,11 +1,12 @@
-"""Sees to it that a model is there before the signal service starts: trains one in a process of its own, with progress."""
+"""Trains a model in a process of its own, with progress: quickly before the signal service starts, or thoroughly."""
 
 import asyncio
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,38 +17,85 @@ from tradekit import services
 
 Progress = Callable[[str, float], None]
 TRAIN_SECONDS = 900.0
+THOROUGH_SECONDS = 6 * 3600.0
+_MODULE, _FILE_MODULE = "svc_signal.train_job", "svc_signal.report.file_job"
 
 
-async def train_model(plan: MeshPlan, out: Path, until: datetime | None, progress: Progress) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Thorough:
+    """A training with the whole evidence: where the report goes, and how the fits are spread."""
+
+    report: Path
+    jobs: int
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileTraining:
+    """Candles of a file, with the taker fee that its account would pay; no key: the model is not signed."""
+
+    file: Path
+    products: str
+    taker_fee: str
+    signing_key: Path | None
+
+
+async def train_model(
+    plan: MeshPlan, out: Path, until: datetime | None, progress: Progress, thorough: Thorough | None = None
+) -> dict[str, object]:
     """Trains on the instance's stored candles; returns what the job says of its model. Raises StepFailed."""
     environment = {
         **plan.environment_of(services.SIGNAL),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}",
         "MODEL_OUT": str(out),
         "MODEL_SIGNING_KEY_FILE": str(plan.keys.model_private),
         "DB_TIMEOUT_SECONDS": "60",
     }
     if until is not None:
         environment["TRAIN_UNTIL"] = until.isoformat()
+    if thorough is not None:
+        environment["REPORT_DIR"] = str(thorough.report)
+        environment["TRAIN_JOBS"] = str(thorough.jobs)
+        environment["TRAIN_BACKEND"] = thorough.backend
+    return await _job((_MODULE,), environment, THOROUGH_SECONDS if thorough else TRAIN_SECONDS, progress)
+
+
+async def train_from_file(
+    training: FileTraining, out: Path, thorough: Thorough, progress: Progress
+) -> dict[str, object]:
+    """As `train_model`, from a file, with nothing running. Raises StepFailed."""
+    arguments = [
+        *(_FILE_MODULE, "--file", str(training.file), "--products", training.products),
+        *("--report", str(thorough.report), "--model-out", str(out), "--taker-fee", training.taker_fee),
+        *("--jobs", str(thorough.jobs), "--backend", thorough.backend),
+    ]
+    if training.signing_key is not None:
+        arguments += ["--signing-key", str(training.signing_key)]
+    return await _job(arguments, os.environ, THOROUGH_SECONDS, progress)
+
+
+async def _job(
+    arguments: Sequence[str], environment: Mapping[str, str], seconds: float, progress: Progress
+) -> dict[str, object]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "svc_signal.train_job",
-        env=environment,
+        *arguments,
+        env={**environment, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=1 << 20,
+        start_new_session=True,  # its own workers end with it
     )
     try:
-        async with asyncio.timeout(TRAIN_SECONDS):
+        async with asyncio.timeout(seconds):
             said, errors = await asyncio.gather(_follow(process, progress), _read_all(process.stderr))
             code = await process.wait()
     except TimeoutError:
-        raise StepFailed(f"training took longer than {TRAIN_SECONDS:g} s") from None
+        raise StepFailed(f"training took longer than {seconds:g} s") from None
     finally:
         if process.returncode is None:
-            os.kill(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     if code != 0:
         detail = said.get("detail") or errors.strip()[-2000:] or f"exit code {code}"

@@ -96,12 +96,16 @@ def describe(trained: TrainedModel, artifact: bytes, created_at: datetime, code_
             "rows": trained.rows,
             "stride": settings.stride,
             "seed": settings.seed,
-            "settings_tried": 1,
+            "settings_tried": trained.settings_tried,
             "candles_sha256": trained.candles_sha256,
             "source_sha256": list(settings.source_sha256),
         },
         "versions": library_versions(),
-        "calibration": {"kind": "prior_correction", "class_shares": trained.shares.tolist()},
+        "calibration": {
+            "kind": "prior_correction",
+            "class_shares": trained.shares.tolist(),
+            "temperature_in_estimator": trained.temperature,
+        },
         "metrics": _metrics(trained),
         "thresholds": _thresholds(trained),
         "reference_bins": dict(zip(NAMES, trained.reference_bins.tolist(), strict=True)),
@@ -129,6 +133,7 @@ def _metrics(trained: TrainedModel) -> dict[str, Any]:
     return {
         "folds": folds,
         "baselines": {"always_hold": 0.0, "buy_and_hold_log_return": trained.buy_and_hold},
+        **({"walk_forward": dict(trained.evidence)} if trained.evidence else {}),
     }
 
 

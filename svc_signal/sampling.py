@@ -1,8 +1,8 @@
 """Which rows a model learns from and how much each row and class weighs.
 
-Labels of neighbouring bars overlap, so rows are thinned by a stride that shares no factor with 24 (a stride
-of four would show the model six hours of the day only), or weighted by how unique their labels are. Balanced class weights pull probabilities towards
-equal shares; `correct_for_prior` puts the true shares back.
+Labels of neighbouring bars overlap, so rows are thinned by a stride that shares no factor with 24 (a stride of four
+would show the model six hours of the day only), or weighted by how unique their labels are. Balanced class weights
+pull probabilities towards equal shares; `correct_for_prior` puts the true shares back.
 """
 
 from __future__ import annotations

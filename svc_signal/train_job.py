@@ -1,15 +1,17 @@
 """Trains a model from the stored candles and writes it, signed: `python -m svc_signal.train_job`.
 
 A process of its own, because training takes seconds of every core; it tells its progress as JSON lines on standard output.
+With a folder for a report it trains thoroughly and writes the evidence there.
 """
 
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AwareDatetime, Field
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -21,10 +23,14 @@ from schema import streams
 from svc_signal import store
 from svc_signal.artifact import write_model
 from svc_signal.candle_window import CandleWindow
+from svc_signal.candles import CandleArrays
 from svc_signal.labels import LabelRule
+from svc_signal.report.thorough import Reported, train_thoroughly
 from svc_signal.settings import SignalSettings
 from svc_signal.signing import private_key_from_pem
 from svc_signal.training import TrainedModel, TrainingRefused, TrainingSettings, train
+from svc_signal.walkforward_parallel import BackendMissing, Workers, require_backend
+from svc_signal.walkforward_study import StudySettings
 from tradekit.bars import unix, utc
 
 REFUSED = 3
@@ -40,6 +46,11 @@ class TrainJobSettings(SignalSettings):
     model_signing_key_file: Path = Field(description="Ed25519 private key (PEM) that signs the manifest")
     model_out: Path = Field(description="folder that the model is written to")
     train_seed: int = Field(51, ge=0, description="seed of the training")
+    report_dir: Path | None = Field(
+        None, description="folder of the report; set: train thoroughly, with the whole evidence"
+    )
+    train_jobs: int = Field(1, ge=1, le=1024, description="fits at a time in a thorough training")
+    train_backend: Literal["loky", "dask", "ray"] = Field("loky", description="where those fits run")
     code_revision: str = Field("unknown", max_length=64, description="revision of the code, for the manifest")
 
 
@@ -49,6 +60,7 @@ class Trained:
 
     model: TrainedModel
     manifest_sha256: str
+    headline: str = ""
 
 
 def tell(stage: str, share: float, **facts: object) -> None:
@@ -81,36 +93,59 @@ def run(settings: TrainJobSettings, progress: Callable[[str, float], None]) -> T
     progress("reading candles", 0.0)
     window = asyncio.run(read_window(settings))
     candles = {name: found for name, found in window.arrays(0, sys.maxsize).items() if len(found)}
-    plan = TrainingSettings(
-        granularity=settings.granularity_seconds,
-        factor_product=settings.factor_product,
-        label=replace(LabelRule(), fee_ratio=float(settings.taker_fee)),
-        seed=settings.train_seed,
-    )
-    model = train(candles, plan, progress)
+    label = replace(LabelRule(), fee_ratio=float(settings.taker_fee))
+    headline = ""
+    if settings.report_dir is None:
+        plan = TrainingSettings(
+            granularity=settings.granularity_seconds,
+            factor_product=settings.factor_product,
+            label=label,
+            seed=settings.train_seed,
+        )
+        model = train(candles, plan, progress)
+    else:
+        reported = _report(settings, candles, label, settings.report_dir, progress)
+        model, headline = reported.model, reported.headline
     key = private_key_from_pem(settings.model_signing_key_file.read_bytes())
     sha256 = write_model(settings.model_out, model, datetime.now(UTC), settings.code_revision, key)
-    return Trained(model, sha256)
+    return Trained(model, sha256, headline)
+
+
+def _report(
+    settings: TrainJobSettings,
+    candles: Mapping[str, CandleArrays],
+    label: LabelRule,
+    folder: Path,
+    progress: Callable[[str, float], None],
+) -> Reported:
+    plan = StudySettings(settings.granularity_seconds, settings.factor_product, label, settings.train_seed)
+    source = f"stored candles of {settings.run_id}, market {settings.venue.value}"
+    workers = Workers(settings.train_jobs, settings.train_backend)
+    return train_thoroughly(candles, plan, workers, source, folder, progress)
+
+
+def facts(model: TrainedModel, manifest_sha256: str) -> dict[str, object]:
+    """What a job says of the model it made."""
+    return {
+        "rows": model.rows,
+        "train_from": utc(model.train_from).isoformat(),
+        "train_to": utc(model.train_to).isoformat(),
+        "theta_buy": model.choice.thresholds.theta_buy,
+        "manifest_sha256": manifest_sha256,
+    }
 
 
 def main() -> None:
     """Exit code 0: written; 2: misconfigured; 3: the candles do not allow a model."""
     settings = load(TrainJobSettings)
     try:
+        require_backend(settings.train_backend)
         trained = run(settings, tell)
-    except TrainingRefused as refused:
+    except (TrainingRefused, BackendMissing) as refused:
         tell("refused", 1.0, detail=str(refused))
         raise SystemExit(REFUSED) from refused
-    model = trained.model
-    tell(
-        "done",
-        1.0,
-        rows=model.rows,
-        train_from=utc(model.train_from).isoformat(),
-        train_to=utc(model.train_to).isoformat(),
-        theta_buy=model.choice.thresholds.theta_buy,
-        manifest_sha256=trained.manifest_sha256,
-    )
+    told = {"headline": trained.headline} if trained.headline else {}
+    tell("done", 1.0, **facts(trained.model, trained.manifest_sha256), **told)
 
 
 if __name__ == "__main__":

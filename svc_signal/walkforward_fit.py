@@ -80,7 +80,9 @@ def fit(rows: FloatArray, labels: IntArray, weights: FloatArray, candidate: Cand
         if candidate.trees is None:
             estimator: Any = _logistic().fit(rows, labels, logisticregression__sample_weight=total)
         else:
-            estimator = trees(candidate.trees, seed).fit(rows, labels, sample_weight=total)
+            # Equal weights are left out: with any, the library finds its bin edges one by one.
+            unequal = bool(np.ptp(total) > 0.0)
+            estimator = trees(candidate.trees, seed).fit(rows, labels, sample_weight=total if unequal else None)
     return Fitted(estimator, weighted if candidate.balanced else _EQUAL, class_shares(labels))
 
 

@@ -7,6 +7,7 @@ another. What the data do not allow is made smaller, and said.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 TRAIN_DAYS: Final = 730
@@ -58,7 +59,7 @@ def plan_walk_forward(first_row: int, bars: int, granularity: int, horizon: int)
     longest = round(TRAIN_DAYS * per_day)
     cut = [
         Fold(number + 1, max(first_row, begin - longest), begin - horizon, begin, end)
-        for number, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+        for number, (begin, end) in enumerate(pairwise(edges))
     ]
     return WalkForwardPlan(tuple(cut[:-1]), cut[-1], _shortfall(cut[0], test_days, folds, per_day))
 

@@ -1,25 +1,101 @@
-"""`mesh train`: a new model from the stored candles; the signal service picks it up by itself."""
+"""`mesh train`: a new model from the stored candles or from a file; the signal service picks up what is for it."""
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from cli.console import guarded, out
 from cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
+    from cli.model_step import Thorough
     from cli.plan import MeshPlan
+
+Progress = Callable[[str, float], None]
 
 
 @guarded
-def train() -> None:
-    """Train on the candles that are stored now."""
+def train(
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Train thoroughly (walk-forward, baselines, all settings) and write the evidence here."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Candles of this Parquet file instead of the stored ones; needs no mesh.")
+    ] = None,
+    products: Annotated[str | None, typer.Option(help="Of the file, separated by commas; all, if not given.")] = None,
+    taker_fee: Annotated[
+        float | None, typer.Option(min=0.0, max=0.1, help="With --file: fee per side, such as 0.009.")
+    ] = None,
+    serve: Annotated[
+        bool | None,
+        typer.Option(help="Give the model to the signal service. Otherwise it goes to model/ in the report's folder."),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Fits at a time; one for each core, if not given.")] = None,
+    backend: Annotated[str | None, typer.Option(help="Where they run: loky (here), dask or ray.")] = None,
+) -> None:
+    """Train on the candles that are stored now, quickly; with --report thoroughly, and say what it is worth."""
     import asyncio
 
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from cli.model_step import FileTraining, train_from_file, train_model
 
+    _check_options(report, file, products, taker_fee, serve, jobs, backend)
+    thorough = None if report is None else _thorough(report, jobs, backend)
+    if file is not None and thorough is not None:
+        plan = _plan() if serve else None
+        folder = plan.model_folder if plan else thorough.report / "model"
+        key = plan.keys.model_private if plan else None
+        fee = f"{0.009 if taker_fee is None else taker_fee:.6f}"
+        training = FileTraining(file.absolute(), products or "", fee, key)
+        with _progress() as show:
+            made = asyncio.run(train_from_file(training, folder, thorough, show))
+    else:
+        plan = _plan()
+        folder = thorough.report / "model" if thorough and serve is False else plan.model_folder
+        with _progress() as show:
+            made = asyncio.run(train_model(plan, folder, None, show, thorough))
+    _print(plan, folder, made, thorough)
+
+
+def _check_options(
+    report: Path | None,
+    file: Path | None,
+    products: str | None,
+    taker_fee: float | None,
+    serve: bool | None,
+    jobs: int | None,
+    backend: str | None,
+) -> None:
+    """Options that would do nothing are refused."""
+    if report is None and any(each is not None for each in (file, serve, jobs, backend)):
+        raise CommandFailed("--file, --serve, --jobs and --backend belong to --report", code=ExitCode.USAGE)
+    if file is None and (products is not None or taker_fee is not None):
+        raise CommandFailed(
+            "--products and --taker-fee belong to --file; stored candles have those of the instance",
+            code=ExitCode.USAGE,
+        )
+
+
+def _thorough(report: Path, jobs: int | None, backend: str | None) -> "Thorough":
+    from cli.model_step import Thorough
+    from svc_signal.walkforward_parallel import BackendMissing, require_backend
+
+    chosen = backend or "loky"
+    try:
+        require_backend(chosen)
+    except (BackendMissing, ValueError) as error:
+        raise CommandFailed(str(error), code=ExitCode.USAGE) from None
+    return Thorough(report.absolute(), jobs or len(os.sched_getaffinity(0)), chosen)
+
+
+def _plan() -> "MeshPlan":
+    """The instance whose candles or whose service is meant."""
     from cli.calls import require_instance
     from cli.instance_file import mesh_home
-    from cli.model_step import train_model
     from cli.supervise.instance import lock_owner
     from cli.supervise.keys import ensure_keys
     from cli.up.plan import plan_of
@@ -28,22 +104,44 @@ def train() -> None:
     instance = require_instance(home)
     if lock_owner(home) is None and not instance.own_database:
         raise CommandFailed("the mesh is not up, and its candles lie in its database", "`mesh up`", ExitCode.RUNNING)
-    plan = plan_of(home, instance, ensure_keys(home.keys), dict(os.environ))
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=out, transient=True) as progress:
-        task = progress.add_task("training", total=1.0)
-
-        def show(step: str, share: float) -> None:
-            progress.update(task, completed=share, description=f"training: {step}")
-
-        made = asyncio.run(train_model(plan, plan.model_folder, None, show))
-    _print(plan, made)
+    return plan_of(home, instance, ensure_keys(home.keys), dict(os.environ))
 
 
-def _print(plan: "MeshPlan", made: dict[str, object]) -> None:
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<32}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        # Fits differ in length by a factor of ten: a short memory would make the estimate jump.
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=out, transient=True, speed_estimate_period=600.0) as shown:
+        task = shown.add_task("training", total=1.0)
+        yield lambda step, share: shown.update(task, completed=share, description=f"training: {step}")
+
+
+def _print(plan: "MeshPlan | None", folder: Path, made: dict[str, object], thorough: "Thorough | None") -> None:
     out.print(f"[green]trained[/] on {made.get('rows')} rows, {made.get('train_from')} to {made.get('train_to')}")
-    out.print(f"model folder {plan.model_folder}; the signal service takes it within half a minute")
-    for line in evidence_lines(made, exercise=plan.profile.value == "EXERCISE"):
+    if plan is not None and folder == plan.model_folder:
+        out.print(f"model folder {folder}; the signal service takes it within half a minute")
+    else:
+        out.print(f"model folder {folder}; nothing that runs was changed")
+    if thorough is not None:
+        out.print(f"report {thorough.report / 'index.html'}")
+        out.print(str(made.get("headline", "")))
+    for line in evidence_lines(made, exercise=plan is not None and plan.profile.value == "EXERCISE"):
         out.print(line)
 
 
