@@ -13,9 +13,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from cli.exits import CommandFailed, ExitCode
 from cli.plan import MeshPlan
 from meshkit.settings import KitSettings, effective, report
-from tradekit.services import SERVICES, ServiceName
+from tradekit.services import ServiceName
 
 
 class Origin(StrEnum):
@@ -45,8 +46,20 @@ class ServiceConfig:
 
 
 def read_configuration(plan: MeshPlan) -> list[ServiceConfig]:
-    """Every service of the mesh."""
-    return [_read(plan, service) for service in SERVICES]
+    """Every service of the plan."""
+    return [_read(plan, service) for service in plan.services]
+
+
+def refuse_faulty(plan: MeshPlan) -> None:
+    """Raises CommandFailed with every setting that a service of the plan would refuse, before any of them is started."""
+    refusing: dict[str, list[str]] = {}
+    for found in read_configuration(plan):
+        for line in found.faults.splitlines()[1:]:
+            refusing.setdefault(line.strip(), []).append(found.service)
+    if refusing:
+        lines = [f"{line} (for {', '.join(names)})" for line, names in refusing.items()]
+        message = "\n  ".join((f"nothing was started: {len(lines)} setting(s) would be refused", *lines))
+        raise CommandFailed(message, "mend the variables named above; `mesh config` shows them all", ExitCode.USAGE)
 
 
 def settings_class(service: ServiceName) -> type[KitSettings]:

@@ -89,6 +89,11 @@ class StatusFacts:
         return f"not serving them: {', '.join(closed)}" if closed else ""
 
 
+def detail_of(unit: ServiceState) -> str:
+    """What is to be said of a unit now. How it ended last is news only until it is back; that it did, its restarts say."""
+    return unit.detail or ("" if unit.status in _GOOD else unit.last_exit)
+
+
 def uptime_seconds(unit: ServiceState) -> float | None:
     """Seconds since a unit became ready."""
     if unit.status is not Status.READY or not unit.since:

@@ -1,4 +1,7 @@
-"""`mesh doctor`: looks at everything the mesh stands on and says what to do; changes nothing."""
+"""`mesh doctor`: looks at everything the mesh stands on and says what to do.
+
+It changes nothing but ends what replays left behind that were killed: nobody else would miss a database without an owner.
+"""
 
 import asyncio
 import os
@@ -20,10 +23,12 @@ def doctor() -> None:
     from cli.commands.config import resolved
     from cli.doctor import Mark, Patient, examine, worst
     from cli.instance_file import mesh_home
+    from cli.replay.orphans import remove_orphans
     from cli.supervise.keys import key_files
     from cli.up.plan import plan_of
 
     home = mesh_home()
+    tidied = remove_orphans(home.root)
     instance = resolved(home)
     plan = plan_of(home, instance, key_files(home.keys), dict(os.environ))
     findings = asyncio.run(examine(Patient(plan, instance)))
@@ -34,5 +39,7 @@ def doctor() -> None:
         advice = f"\n[yellow]→[/] {escape(one.advice)}" if one.advice else ""
         table.add_row(f"[{_STYLES[one.mark.value]}]{one.mark.value}[/]", one.subject, escape(one.seen) + advice)
     out.print(f"[dim]MESH_HOME[/] {home.root}")
+    for sentence in tidied:
+        out.print(f"[yellow]{escape(sentence)}[/]")
     out.print(table)
     raise typer.Exit(ExitCode.FAILED if worst(findings) is Mark.FAIL else ExitCode.OK)

@@ -14,14 +14,20 @@ if TYPE_CHECKING:
 
 @guarded
 def down() -> None:
-    """Stop the mesh, however it was left; the books stay."""
+    """Stop the mesh, however it was left, and end what killed replays left behind; the books stay."""
+    from rich.markup import escape
+
     from cli.instance_file import mesh_home
+    from cli.replay.orphans import remove_orphans
     from cli.supervise.instance import bring_down
     from cli.up.plan import embedded_postgres
 
     home = mesh_home()
     with out.status("draining"):
         report = bring_down(home, embedded_postgres(home))
+        tidied = remove_orphans(home.root)
+    for sentence in tidied:
+        out.print(f"[yellow]{escape(sentence)}[/]")
     if report.nothing_ran:
         out.print(f"nothing ran in {home.root}")
         return
@@ -40,6 +46,7 @@ def down() -> None:
 def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False) -> None:
     """Stop the mesh and delete everything in its folder: books, simulated exchange, model, keys, logs."""
     from cli.instance_file import instance_path, mesh_home
+    from cli.replay.orphans import remove_orphans
     from cli.supervise.instance import bring_down
     from cli.up.plan import embedded_postgres
 
@@ -56,6 +63,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] =
         raise typer.Exit(ExitCode.FAILED)
     with out.status("draining"):
         bring_down(home, embedded_postgres(home))
+        remove_orphans(home.root)
     names = ("postgres", "postgres.new", "exchange_sim", "exchange_sim_keys.json", "model", "keys", "logs", "replays")
     for name in (*names, "run", "instance.json"):
         path = home.root / name

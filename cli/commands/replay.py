@@ -29,8 +29,11 @@ def replay(
     keep: Annotated[bool, typer.Option("--keep", help="keep the folder with books and logs")] = False,
 ) -> None:
     """Replay a period. Exit code 1 if it failed, or if the books do not agree with the exchange."""
-    from cli.instance_file import write_whole
+    from rich.markup import escape
+
+    from cli.instance_file import mesh_home, write_whole
     from cli.replay.options import ReplayOptions, parse_day
+    from cli.replay.orphans import remove_orphans
     from cli.replay_report import IN_SAMPLE, as_json, faults, print_report
     from tradekit.states import Profile
 
@@ -51,6 +54,8 @@ def replay(
     )
     if in_sample:
         out.print(f"[bold white on red] {IN_SAMPLE} [/]")
+    for sentence in remove_orphans(mesh_home().root):
+        err.print(f"[yellow]{escape(sentence)}[/]")
     report = _run(options, keep)
     print_report(report, out)
     if json_file is not None:

@@ -58,6 +58,8 @@ def _print_units(facts: "StatusFacts") -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from cli.status_facts import detail_of
+
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name in ("unit", "state", "pid", "ports", "restarts", "up", "detail"):
         table.add_column(name, justify="right" if name in ("pid", "restarts") else "left")
@@ -65,9 +67,8 @@ def _print_units(facts: "StatusFacts") -> None:
         style = _STYLES.get(unit.status.value, "bold red")
         pid = str(unit.process.pid) if unit.process is not None and unit.status.value != "done" else ""
         ports = ", ".join(str(port) for port in unit.ports.values())
-        detail = unit.detail or (unit.last_exit if unit.status.value != "done" else "")
         row = (unit.name, f"[{style}]{unit.status.value}[/]", pid, ports, str(unit.restarts or ""))
-        table.add_row(*row, _uptime(unit), escape(detail.partition("\n")[0][:80]))
+        table.add_row(*row, _uptime(unit), escape(detail_of(unit).partition("\n")[0][:80]))
     out.print(table)
 
 

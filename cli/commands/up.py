@@ -26,10 +26,13 @@ def up(
     live: Annotated[bool, typer.Option("--live", help="REAL MONEY; needs EXCHANGE_KEY_FILE and LIVE_CONFIRM")] = False,
 ) -> None:
     """Start the mesh; a second start resumes the books."""
+    from cli.effective import refuse_faulty
     from cli.instance_file import mesh_home, read_instance
     from cli.supervise.detach import Announcer
+    from cli.supervise.keys import key_files
     from cli.up import detached
     from cli.up.options import UpRequest, resolve
+    from cli.up.plan import plan_of
     from cli.up.run import refuse_second_start, run_up
     from cli.up.summary import summary
     from cli.up.view import LogView, TerminalView, Views
@@ -39,14 +42,13 @@ def up(
     if detached.is_announced():
         detached.run_announced(home, request)
         return
-    refuse_second_start(home)
-    resolve(request, read_instance(home), os.environ)
+    refuse_second_start(home, request)
+    instance = resolve(request, read_instance(home), os.environ)
+    refuse_faulty(plan_of(home, instance, key_files(home.keys), {**os.environ}))
     home.prepare()
     with TerminalView() as terminal:
         if not detach:
             run_up(home, request, Views(terminal, LogView(home.log_file("supervisor"))), Announcer({}))
             return
         found = detached.start(home, terminal)
-    instance = read_instance(home)
-    if instance is not None:
-        out.print(summary(instance, home, found.pid, detached=True))
+    out.print(summary(read_instance(home) or instance, home, found.pid, detached=True))

@@ -15,34 +15,32 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from cli.effective import refuse_faulty
 from cli.model_step import train_model
 from cli.plan import MeshPlan, Ports, SimulatorPlan
 from cli.replay.agreement import Agreement, compare
 from cli.replay.clock import SimulatorClock
+from cli.replay.given_model import adopt, examine_given
 from cli.replay.lockstep import LockStep, Steps
 from cli.replay.options import CandleFile, ReplayOptions, ReplayRefused, examine
+from cli.replay.orphans import FOLDER, postgres_of
 from cli.replay.result import ReplayResult, read_result
-from cli.stack import DATABASE, database_url, units_of
-from cli.steps import StepFailed
+from cli.stack import database_url, units_of
 from cli.supervise.embedded_postgres import EmbeddedPostgres
 from cli.supervise.home import MeshHome
 from cli.supervise.instance import bring_down, hold_instance
 from cli.supervise.keeper import Event
-from cli.supervise.keys import ensure_keys
+from cli.supervise.keys import ensure_keys, key_files
 from cli.supervise.ports import free_ports
 from cli.supervise.postgres_unit import PostgresUnit
 from cli.supervise.processes import InstanceMark
 from cli.supervise.supervisor import Supervisor, stop_on_signals
 from svc_signal.labels import LabelRule
-from svc_signal.manifest import MANIFEST_NAME, ManifestMalformed, parse
-from tradekit.bars import unix, utc
 from tradekit.products import quote_currency
 from tradekit.services import MONITOR, SERVICES
 from tradekit.states import Venue
 
 OPENING = Decimal(10000)
-# A folder of its own for each replay, inside the state folder.
-FOLDER = "replays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +67,15 @@ class ReplayReport:
 async def replay(options: ReplayOptions, root: Path, watching: Watching, keep: bool = False) -> ReplayReport:
     """Runs it all. Raises ReplayRefused, ReplayStalled, StartFailed. A folder of a failed replay is kept for its logs."""
     found = examine(options)
+    examine_given(options)
     folder = root / FOLDER / f"{options.begin:%Y%m%d}-{options.end:%Y%m%d}-{os.getpid()}-{secrets.token_hex(3)}"
     home = MeshHome.at(folder)
     home.root.parent.mkdir(parents=True, exist_ok=True)
-    postgres = EmbeddedPostgres(home.postgres, home.log_file(DATABASE), "trading")
+    postgres = postgres_of(home)
+    plan = plan_of(options, found, home, postgres)
+    refuse_faulty(plan)
     with hold_instance(home) as run_id:
-        plan = plan_of(options, found, home, postgres)
+        ensure_keys(home.keys)
         report = await _Run(options, found, plan, postgres, run_id, watching).run()
     await asyncio.to_thread(bring_down, home, postgres)
     if not keep:
@@ -100,7 +101,7 @@ def plan_of(options: ReplayOptions, found: CandleFile, home: MeshHome, postgres:
         granularity=found.granularity,
         run_id=f"replay-{options.seed}",
         ports=ports,
-        keys=ensure_keys(home.keys),
+        keys=key_files(home.keys),
         database=postgres.address.environment(),
         control_token=secrets.token_urlsafe(24),
         simulator=SimulatorPlan(f"replay:{options.file.resolve()}", 0.0, options.seed, options.begin),
@@ -198,7 +199,7 @@ class _Run:
             self._found.first, self._options.begin, lambda share: self._watching.progress("history", share)
         )
         if self._options.model is not None:
-            self._model = self._adopt_model(self._options.model)
+            self._model = adopt(self._options.model, self._plan)
             return
         horizon = timedelta(seconds=LabelRule().horizon_bars * self._found.granularity_seconds)
         self._model = await train_model(
@@ -214,21 +215,3 @@ class _Run:
                 await connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = off'))
         finally:
             await engine.dispose()
-
-    def _adopt_model(self, folder: Path) -> dict[str, object]:
-        """Copies a model and the key it was signed with; refuses one that saw the period, unless told otherwise."""
-        try:
-            manifest = parse((folder / MANIFEST_NAME).read_bytes())
-        except (OSError, ManifestMalformed) as error:
-            raise StepFailed(f"--model {folder}: {error}") from error
-        if manifest.train_to > unix(self._options.begin) and not self._options.in_sample:
-            raise StepFailed(
-                f"--model {folder} saw candles until {utc(manifest.train_to)}, after --from {self._options.begin}: "
-                "its results would be in-sample. Choose another model, or say --in-sample"
-            )
-        shutil.copytree(folder, self._plan.model_folder, dirs_exist_ok=True)
-        key = folder.parent / "keys" / self._plan.keys.model_public.name
-        if not key.is_file():
-            raise StepFailed(f"--model {folder}: its public key {key} is missing; use a model folder of an instance")
-        shutil.copyfile(key, self._plan.keys.model_public)
-        return {"train_to": utc(manifest.train_to).isoformat(), "model_version": manifest.model_version}

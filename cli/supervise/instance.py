@@ -64,11 +64,21 @@ def hold_instance(home: MeshHome) -> Iterator[str]:
 
 def lock_owner(home: MeshHome) -> ProcessIdentity | None:
     """The living process that holds the folder, as it wrote itself down; None when nobody does."""
+    identity = _written_owner(home)
+    return identity if identity is not None and is_alive(identity) else None
+
+
+def died_holding(home: MeshHome) -> bool:
+    """Whether the folder's last owner was killed: who ends in order takes its name out of the lock file."""
+    identity = _written_owner(home)
+    return identity is not None and not is_alive(identity)
+
+
+def _written_owner(home: MeshHome) -> ProcessIdentity | None:
     try:
-        identity = ProcessIdentity(**json.loads(home.lock_file.read_text(encoding="ascii")))
+        return ProcessIdentity(**json.loads(home.lock_file.read_text(encoding="ascii")))
     except (OSError, ValueError, TypeError):
         return None
-    return identity if is_alive(identity) else None
 
 
 def clear_leftovers(home: MeshHome) -> tuple[int, ...]:

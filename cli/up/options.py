@@ -73,6 +73,19 @@ def resolve(request: UpRequest, stored: Instance | None, environment: Mapping[st
     )
 
 
+def differences(request: UpRequest, running: Instance) -> list[str]:
+    """What the command line asks to be otherwise than it is: the running value, and the one asked for."""
+    asked: tuple[tuple[str, object, object], ...] = (
+        ("market", running.market, request.market and _market(request.market)),
+        ("speed", running.speed, request.speed),
+        ("profile", running.profile.value.lower(), request.profile and request.profile.lower()),
+        ("products", ",".join(running.products), request.products and ",".join(_product_list(request.products))),
+        ("seed", running.seed, request.seed),
+        ("venue", running.venue.value, Venue.LIVE.value if request.live else None),
+    )
+    return [f"{name} {now}, not {wanted}" for name, now, wanted in asked if wanted is not None and wanted != now]
+
+
 def _market(text: str) -> str:
     if text in (SIMULATED, COINBASE):
         return text
@@ -163,7 +176,7 @@ def _products(
     asked: str | None, stored: Instance | None, facts: CandleFileFacts | None, environment: Mapping[str, str]
 ) -> tuple[str, ...]:
     text = asked or (",".join(stored.products) if stored else environment.get("PRODUCTS", ""))
-    found = tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
+    found = _product_list(text)
     if not found:
         known = [product for product in DEFAULT_PRODUCTS if facts is None or product in facts.products]
         found = tuple(known or (facts.products[:6] if facts else ()))
@@ -176,6 +189,10 @@ def _products(
     if facts is not None and missing:
         raise refuse(f"the file has no {', '.join(missing)}", f"it has {', '.join(facts.products)}")
     return found
+
+
+def _product_list(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
 
 
 def _seed(asked: int | None, stored: Instance | None, market: str) -> int:

@@ -17,27 +17,32 @@ from cli.supervise.postgres_unit import PostgresUnit
 from cli.supervise.processes import InstanceMark
 from cli.supervise.supervisor import Supervisor, stop_on_signals
 from cli.up.model import ensure_model
-from cli.up.options import UpRequest, resolve
+from cli.up.options import UpRequest, differences, resolve
 from cli.up.plan import embedded_postgres, plan_of, port_uses
 from cli.up.summary import summary
 from cli.up.view import View
 from tradekit.states import Venue
 
 
-def refuse_second_start(home: MeshHome) -> None:
-    """Raises CommandFailed with pid and page when the instance is up already."""
+def refuse_second_start(home: MeshHome, request: UpRequest) -> None:
+    """Raises CommandFailed with pid and page when the instance is up already, and with what is asked to be otherwise."""
     owner = lock_owner(home)
     if owner is None:
         return
     instance = read_instance(home)
     where = f", page {instance.page}" if instance else ""
     message = f"already up: pid {owner.pid}{where} ({home.root})"
+    others = differences(request, instance) if instance else []
+    if others:
+        message += f"; it runs with {', '.join(others)}"
+        advice = "what runs was not changed: `mesh down` first, then `mesh up` with the new choices"
+        raise CommandFailed(message, advice, ExitCode.RUNNING)
     raise CommandFailed(message, "`mesh status` looks at it, `mesh down` stops it", ExitCode.RUNNING)
 
 
 def run_up(home: MeshHome, request: UpRequest, view: View, announcer: Announcer) -> None:
     """Everything from the choices to the drain. Raises CommandFailed, StartFailed and what they are made of."""
-    refuse_second_start(home)
+    refuse_second_start(home, request)
     instance = resolve(request, read_instance(home), os.environ)
     with hold_instance(home) as run_id:
         clear_leftovers(home)

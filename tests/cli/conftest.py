@@ -3,9 +3,12 @@
 import os
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -40,3 +43,14 @@ def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mesh:
         return Ran(CliRunner().invoke(app, list(arguments), env=variables))
 
     return run
+
+
+@pytest.fixture
+def candle_file(tmp_path: Path) -> Path:
+    """1000 hours of two products."""
+    start = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in range(1000)]
+    columns = {"product_id": ["BTC-USD"] * 1000 + ["ETH-USD"] * 1000, "granularity": ["ONE_HOUR"] * 2000}
+    columns["start"] = start * 2
+    path = tmp_path / "candles.parquet"
+    pq.write_table(pa.table(columns), path)
+    return path

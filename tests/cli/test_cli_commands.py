@@ -3,10 +3,17 @@
 import json
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cli.instance_file import write_instance
+from cli.status_facts import detail_of
+from cli.supervise.home import MeshHome
+from cli.supervise.instance import hold_instance
+from cli.supervise.state import ServiceState, Status
+from cli.up.options import UpRequest, resolve
 from tests.cli.conftest import Mesh
 
 NO_ID = "11111111-1111-4111-8111-111111111111"
@@ -91,6 +98,55 @@ def test_up_names_every_port_that_is_taken_and_starts_nothing(mesh: Mesh, tmp_pa
         ran = mesh("up", **ports)
     assert ran.code == 2 and all(f"set {name} to another" in ran.said for name in ports)
     assert not (tmp_path / "mesh" / "postgres").exists() and not (tmp_path / "mesh" / "instance.json").exists()
+
+
+def test_up_names_every_setting_a_service_would_refuse_and_starts_nothing(mesh: Mesh, tmp_path: Path) -> None:
+    ran = mesh("up", TAKER_FEE="abc", RISK_MIN_NOTIONAL="x", MARKET_POLL_SECONDS="99")
+    assert ran.code == 2 and "3 setting(s)" in ran.said
+    assert all(given in ran.said for given in ("TAKER_FEE = abc", "RISK_MIN_NOTIONAL = x", "MARKET_POLL_SECONDS = 99"))
+    assert ran.said.count("TAKER_FEE") == 1 and "(for market)" in ran.said
+    assert not (tmp_path / "mesh").exists()
+
+
+def test_a_second_up_says_what_of_its_choices_does_not_run(mesh: Mesh, tmp_path: Path) -> None:
+    home = MeshHome.at(tmp_path / "mesh")
+    with hold_instance(home):
+        write_instance(home, resolve(UpRequest(products="BTC-USD,ETH-USD"), None, {}))
+        same = mesh("up", "--market", "simulated", "--products", "btc-usd, ETH-USD", "--speed", "1200")
+        other = mesh("up", "--market", "coinbase", "--profile", "Evidence", "--speed", "60", "--products", "BTC-USD")
+    assert (same.code, other.code) == (3, 3)
+    assert f"already up: pid {os.getpid()}" in same.said and "runs with" not in same.said
+    for difference in ("market simulated, not coinbase", "profile exercise, not evidence", "speed 1200.0, not 60.0"):
+        assert difference in other.said
+    assert "products BTC-USD,ETH-USD, not BTC-USD" in other.said and "mesh down" in other.said
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["no-folder", "no-manifest"])
+def test_a_replay_refuses_a_folder_without_a_model_before_it_starts(
+    mesh: Mesh, tmp_path: Path, candle_file: Path, made: bool
+) -> None:
+    folder = tmp_path / "nope"
+    if made:
+        folder.mkdir()
+    period = ("--products", "BTC-USD", "--from", "2024-01-20", "--to", "2024-01-21")
+    ran = mesh("replay", str(candle_file), *period, "--model", str(folder))
+    assert ran.code == 2 and "there is no model in it" in ran.said and "Errno" not in ran.said
+    assert not (tmp_path / "mesh" / "replays").exists()
+
+
+def test_a_replay_refuses_settings_before_it_starts(mesh: Mesh, tmp_path: Path, candle_file: Path) -> None:
+    period = ("--products", "BTC-USD", "--from", "2024-01-20", "--to", "2024-01-21")
+    ran = mesh("replay", str(candle_file), *period, TAKER_FEE="abc")
+    assert ran.code == 2 and "TAKER_FEE = abc" in ran.said
+    assert not list((tmp_path / "mesh" / "replays").glob("*"))
+
+
+def test_how_a_unit_ended_is_told_until_it_is_back() -> None:
+    ended = ServiceState("risk", Status.BACKOFF, last_exit="killed by SIGKILL", restarts=1)
+    assert detail_of(ended) == "killed by SIGKILL"
+    assert detail_of(replace(ended, status=Status.PARKED, detail="five deaths")) == "five deaths"
+    assert detail_of(replace(ended, status=Status.READY)) == ""
+    assert detail_of(replace(ended, status=Status.DONE, last_exit="done")) == ""
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from cli.exits import CommandFailed, ExitCode
@@ -24,17 +22,6 @@ def refused(request: UpRequest, environment: dict[str, str] | None = None, store
         resolve(request, stored, environment or {})
     assert failed.value.code is ExitCode.USAGE
     return failed.value.message
-
-
-@pytest.fixture
-def candle_file(tmp_path: Path) -> Path:
-    """1000 hours of two products."""
-    start = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in range(1000)]
-    columns = {"product_id": ["BTC-USD"] * 1000 + ["ETH-USD"] * 1000, "granularity": ["ONE_HOUR"] * 2000}
-    columns["start"] = start * 2
-    path = tmp_path / "candles.parquet"
-    pq.write_table(pa.table(columns), path)
-    return path
 
 
 def test_the_simulated_market_is_the_default_and_exercises() -> None:

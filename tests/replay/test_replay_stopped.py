@@ -1,15 +1,18 @@
-"""A replay that is told to stop takes its processes and its database with it."""
+"""A replay that is told to stop takes its processes and its database with it; of one that is killed the next command does."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from mesh_runs import ROOT, environment
+from mesh_runs import ROOT, environment, run_mesh
 
+from cli.replay.orphans import orphans
 from cli.supervise.state import Status, read_state
 
 LIMIT_SECONDS = 120
@@ -40,16 +43,39 @@ def of_folder(folder: Path) -> list[str]:
     return found
 
 
-def test_sigterm_ends_a_replay_with_everything_it_started(candle_file: Path, tmp_path: Path):
-    tmp_path.chmod(0o755)
-    env, _, _ = environment(tmp_path)
+@contextmanager
+def replaying(candle_file: Path, home: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A replay in the middle of its work, and its own folder."""
+    home.chmod(0o755)
     words = ("--products", "BTC-USD,ETH-USD,SOL-USD", "--from", "2025-01-11", "--to", "2025-01-12")
     argv = [sys.executable, "-m", "cli.main", "replay", str(candle_file), *words, "--profile", "exercise"]
-    with subprocess.Popen(argv, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-        folder = until_market_is_ready(tmp_path)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(argv, env=environment(home)[0], cwd=ROOT, **streams) as run:
+        try:
+            yield run, until_market_is_ready(home)
+        finally:
+            run.kill()
+
+
+def test_sigterm_ends_a_replay_with_everything_it_started(candle_file: Path, tmp_path: Path):
+    with replaying(candle_file, tmp_path) as (run, folder):
         os.kill(run.pid, signal.SIGTERM)
         said, _ = run.communicate(timeout=LIMIT_SECONDS)
     assert run.returncode != 0
     assert "stopped before its end" in said
     assert "Traceback" not in said
     assert of_folder(folder) == []
+    assert orphans(tmp_path) == [] and folder.is_dir(), "its logs are kept"
+
+
+def test_what_a_killed_replay_leaves_is_ended_by_the_next_command(candle_file: Path, tmp_path: Path):
+    with replaying(candle_file, tmp_path) as (run, folder):
+        assert orphans(tmp_path) == [], "its owner lives"
+        run.kill()
+        run.communicate(timeout=LIMIT_SECONDS)
+    assert any("postgres" in command for command in of_folder(folder))
+    done = run_mesh(environment(tmp_path)[0], "down", seconds=LIMIT_SECONDS)
+    assert done.returncode == 0
+    assert f"{folder.name} was killed" in " ".join(done.stdout.split()) and "database stopped" in done.stdout
+    assert of_folder(folder) == [] and not folder.exists()
+    assert folder.name not in run_mesh(environment(tmp_path)[0], "down", seconds=LIMIT_SECONDS).stdout
