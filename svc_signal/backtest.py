@@ -42,7 +42,7 @@ class Outcomes:
 
     net: FloatArray
     invested: FloatArray
-    changes: float
+    changes: int
     entries: int
     sleeve_return: float
 
@@ -94,18 +94,19 @@ def long_or_flat(
 
 
 def simulate(positions: FloatArray, market: Market, cost_per_side: float) -> Outcomes:
-    """Positions (P, T) in [0, 1], opened from flat at the first bar and closed after the last."""
+    """Positions (P, T) in [0, 1], opened from flat at the first bar and closed after a sleeve's last."""
     held = np.where(market.present, positions, 0.0)
-    before = np.concatenate([np.zeros((len(held), 1)), held[:, :-1]], axis=1)
-    change = np.abs(held - before)
-    change[:, -1] += held[:, -1]
-    sleeves = held * market.gain - cost_per_side * change
+    none = np.zeros((len(held), 1))
+    change = np.where(market.present, np.abs(np.diff(held, axis=1, prepend=none)), 0.0)
+    leaves = np.concatenate([market.present[:, 1:], none > 0.0], axis=1) < market.present
+    closing = np.where(leaves, held, 0.0)
+    sleeves = held * market.gain - cost_per_side * (change + closing)
     sharing = np.maximum(market.present.sum(axis=0), 1)
     return Outcomes(
         net=sleeves.sum(axis=0) / sharing,
         invested=held.sum(axis=0) / sharing,
-        changes=float(np.count_nonzero(change) + np.count_nonzero(change[:, -1] > 1.0)),
-        entries=int(np.count_nonzero(held > before)),
+        changes=int(np.count_nonzero(change) + np.count_nonzero(closing)),
+        entries=int(np.count_nonzero(np.diff(held, axis=1, prepend=none) > 0.0)),
         sleeve_return=float(sleeves.sum()),
     )
 
