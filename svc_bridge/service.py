@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit import watch
 from meshkit.background import outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, RequestIdReused, Unavailable, Violation
 from meshkit.kit import Kit
@@ -20,12 +19,12 @@ from svc_bridge.follower import SignalFollower
 from svc_bridge.proposal import sellable
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.wire import OperatorIdea, page_token, parse_create, parse_get, parse_list
-from tradekit import ids, services, wire
+from tradekit import ids, services
 from tradekit.states import LifeClock, Origin, Side
+from tradekit.watching import Watched, frames
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc
 
-HEARTBEAT_SECONDS = 5.0
 # An operator's idea goes before every signal's: a person is waiting for it.
 OPERATOR_PRIORITY = 1.0
 
@@ -131,38 +130,12 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
             token = page_token(request, rows[-1]["created_at"], rows[-1]["recommendation_id"])
         return pb.ListRecommendationsResponse(records=[record_of_row(row) for row in rows], next_page_token=token)
 
-    async def WatchRecommendations(
+    def WatchRecommendations(
         self, request: pb.WatchRecommendationsRequest, context: Any
     ) -> AsyncIterator[pb.WatchRecommendationsResponse]:
         """Changes after a sequence, then new ones, with the bridge's watermark."""
-        head = await self._head()
-        after = request.after_sequence if request.HasField("after_sequence") else head
-        if after > head:
-            why = f"is {after}; the newest is {head}, so it was not given by these books"
-            raise InvalidRequest([Violation("after_sequence", "INVALID_POSITION", why)])
-        async with self._kit.notifications.subscribe(streams.RECOMMENDATIONS) as wakeup:
-            events = watch.follow(
-                self._changed,
-                lambda row: int(row["sequence"]),
-                wakeup,
-                after,
-                HEARTBEAT_SECONDS,
-                self._kit.draining,
-                mark=self._mark,
-            )
-            async for event in events:
-                if isinstance(event, watch.Rows):
-                    records = [record_of_row(row) for row in event.rows]
-                    yield pb.WatchRecommendationsResponse(batch=pb.RecommendationBatch(records=records))
-                elif isinstance(event, watch.Mark):
-                    yield pb.WatchRecommendationsResponse(
-                        watermark=wire.watermark_message(event.sign.as_of, event.sign.sequence)
-                    )
-                elif isinstance(event, watch.Idle):
-                    beat = wire.heartbeat_message(self._kit.clock.now(), event.sequence)
-                    yield pb.WatchRecommendationsResponse(heartbeat=beat)
-                else:
-                    yield pb.WatchRecommendationsResponse(draining=wire.draining_message())
+        watched = Watched(streams.RECOMMENDATIONS, self._head, self._changed, self._mark)
+        return frames(self._kit, request, watched, pb.WatchRecommendationsResponse, _batch)
 
     async def _changed(self, after: int, limit: int) -> list[RowMapping]:
         async with self._kit.engine.connect() as connection:
@@ -175,6 +148,10 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     async def _mark(self) -> streams.StageMark | None:
         async with self._kit.engine.connect() as connection:
             return await streams.read_watermark(connection, "bridge")
+
+
+def _batch(rows: list[RowMapping]) -> pb.RecommendationBatch:
+    return pb.RecommendationBatch(records=[record_of_row(row) for row in rows])
 
 
 def build(settings: BridgeSettings, kit: Kit[BridgeSettings]) -> ServiceSpec:

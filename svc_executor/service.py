@@ -28,12 +28,11 @@ from svc_executor.venue_guard import check_live
 from tradekit import services
 from tradekit.products import base_currency
 from tradekit.states import OrderState, Venue
-from tradekit.wire import timestamp_message
-from trading.common.v1 import stream_pb2
+from tradekit.watching import HEARTBEAT_SECONDS, position
+from tradekit.wire import draining_message, heartbeat_message
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
 
-HEARTBEAT_SECONDS = 5.0
 # Kept back of the caller's time, so that the order as it stands still reaches it.
 _ANSWER_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 18.0
@@ -131,7 +130,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         """Changed orders after a sequence, then new changes."""
         async with self._kit.notifications.subscribe(streams.ORDERS) as wakeup:
             async with self._kit.engine.connect() as connection:
-                after = wire.parse_after(request, await store.head_sequence(connection))
+                after = position(request, await store.head_sequence(connection))
             events: AsyncIterator[WatchEvent] = watch.follow(
                 self._changed, lambda order: order.sequence, wakeup, after, HEARTBEAT_SECONDS, self._kit.draining
             )
@@ -145,11 +144,8 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
             orders = [wire.order_message(order, fills[order.order_id]) for order in event.rows]
             return pb.WatchOrdersResponse(batch=pb.OrderBatch(orders=orders))
         if isinstance(event, watch.Idle):
-            now = timestamp_message(self._kit.clock.now())
-            return pb.WatchOrdersResponse(heartbeat=stream_pb2.Heartbeat(send_time=now, sequence=event.sequence))
-        draining = stream_pb2.Draining()
-        draining.reopen_after.FromSeconds(1)
-        return pb.WatchOrdersResponse(draining=draining)
+            return pb.WatchOrdersResponse(heartbeat=heartbeat_message(self._kit.clock.now(), event.sequence))
+        return pb.WatchOrdersResponse(draining=draining_message())
 
     async def _changed(self, after: int, limit: int) -> list[OrderRow]:
         async with self._kit.engine.connect() as connection:

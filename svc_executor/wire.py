@@ -118,16 +118,6 @@ def page_token(last: OrderRow, scope: str) -> str:
     return paging.encode({"at": last.created_at.isoformat(), "id": str(last.order_id)}, scope)
 
 
-def parse_after(request: pb.WatchOrdersRequest, head: int) -> int:
-    """The sequence to send changes after; a position of the future belongs to other books."""
-    if not request.HasField("after_sequence"):
-        return head
-    if request.after_sequence > head:
-        why = f"is {request.after_sequence}; the newest is {head}, so it was not given by these books"
-        raise InvalidRequest([Violation("after_sequence", "INVALID_POSITION", why)])
-    return request.after_sequence
-
-
 def parse_reconcile(request: pb.ReconcileRequest) -> UUID:
     fields = Fields()
     request_id = fields.uuid("request_id", request.request_id)

@@ -10,8 +10,7 @@ from uuid import UUID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import RowMapping, select
 
-from meshkit import watch
-from meshkit.errors import InvalidRequest, NotFound, Unavailable, Violation
+from meshkit.errors import NotFound, Unavailable
 from meshkit.fields import Fields
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
@@ -27,10 +26,10 @@ from svc_orchestrator.workers import Workers
 from tradekit import services, wire
 from tradekit.reasons import reasons_from_json
 from tradekit.states import RecommendationState, Side
+from tradekit.watching import Watched, frames
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as pb_grpc
 
-HEARTBEAT_SECONDS = 5.0
 _EXPLAINERS = {
     "recommendation_id": explain_recommendation,
     "signal_id": explain_signal,
@@ -71,38 +70,12 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
             raise NotFound(str(by).removesuffix("_id"), wanted)
         return story
 
-    async def WatchDecisions(
+    def WatchDecisions(
         self, request: pb.WatchDecisionsRequest, context: Any
     ) -> AsyncIterator[pb.WatchDecisionsResponse]:
         """Changes of state after a sequence, then new ones, with the orchestrator's watermark."""
-        head = await self._head()
-        after = request.after_sequence if request.HasField("after_sequence") else head
-        if after > head:
-            why = f"is {after}; the newest is {head}, so it was not given by these books"
-            raise InvalidRequest([Violation("after_sequence", "INVALID_POSITION", why)])
-        async with self._kit.notifications.subscribe(streams.DECISIONS) as wakeup:
-            events = watch.follow(
-                self._events,
-                lambda row: int(row["sequence"]),
-                wakeup,
-                after,
-                HEARTBEAT_SECONDS,
-                self._kit.draining,
-                mark=self._mark,
-            )
-            async for event in events:
-                if isinstance(event, watch.Rows):
-                    batch = pb.DecisionBatch(decisions=[_decision(row) for row in event.rows])
-                    yield pb.WatchDecisionsResponse(batch=batch)
-                elif isinstance(event, watch.Mark):
-                    yield pb.WatchDecisionsResponse(
-                        watermark=wire.watermark_message(event.sign.as_of, event.sign.sequence)
-                    )
-                elif isinstance(event, watch.Idle):
-                    beat = wire.heartbeat_message(self._kit.clock.now(), event.sequence)
-                    yield pb.WatchDecisionsResponse(heartbeat=beat)
-                else:
-                    yield pb.WatchDecisionsResponse(draining=wire.draining_message())
+        watched = Watched(streams.DECISIONS, self._head, self._events, self._mark)
+        return frames(self._kit, request, watched, pb.WatchDecisionsResponse, _batch)
 
     async def _events(self, after: int, limit: int) -> list[RowMapping]:
         events, ideas = recommendation_events, trade_recommendations
@@ -123,6 +96,10 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     async def _mark(self) -> streams.StageMark | None:
         async with self._kit.engine.connect() as connection:
             return await streams.read_watermark(connection, "orchestrator")
+
+
+def _batch(rows: list[RowMapping]) -> pb.DecisionBatch:
+    return pb.DecisionBatch(decisions=[_decision(row) for row in rows])
 
 
 def _decision(row: RowMapping) -> pb.DecisionEvent:

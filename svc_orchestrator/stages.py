@@ -101,41 +101,38 @@ def open_stages(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) 
     risk = risk_grpc.RiskServiceStub(kit.channel(settings.risk_address, services.RISK.full_name))
     executor = executor_grpc.ExecutorServiceStub(kit.channel(settings.executor_address, services.EXECUTOR.full_name))
     wanted = settings.orchestrator_concurrency * 2
-    validations = ItemStream(
+    validations = _stream(
         "validator",
         validator.StreamValidations,
-        AskFrames(
-            opening=lambda: validator_pb.StreamValidationsRequest(
-                open=validator_pb.StreamValidationsOpen(client=CLIENT, max_in_flight=wanted)
-            ),
-            is_opened=_credit,
-            key_of=_key,
-            is_heartbeat=lambda frame: frame.WhichOneof("frame") == "heartbeat",
-            is_draining=lambda frame: frame.WhichOneof("frame") == "draining",
-            error_of=_error,
-            heartbeat=lambda: validator_pb.StreamValidationsRequest(heartbeat=stream_pb2.Heartbeat()),
-            with_traceparent=_traced,
-        ),
+        validator_pb.StreamValidationsRequest,
+        validator_pb.StreamValidationsOpen(client=CLIENT, max_in_flight=wanted),
         kit,
     )
-    assessments = ItemStream(
+    assessments = _stream(
         "risk",
         risk.StreamAssessments,
-        AskFrames(
-            opening=lambda: risk_pb.StreamAssessmentsRequest(
-                open=risk_pb.StreamAssessmentsOpen(client=CLIENT, max_in_flight=wanted)
-            ),
-            is_opened=_credit,
-            key_of=_key,
-            is_heartbeat=lambda frame: frame.WhichOneof("frame") == "heartbeat",
-            is_draining=lambda frame: frame.WhichOneof("frame") == "draining",
-            error_of=_error,
-            heartbeat=lambda: risk_pb.StreamAssessmentsRequest(heartbeat=stream_pb2.Heartbeat()),
-            with_traceparent=_traced,
-        ),
+        risk_pb.StreamAssessmentsRequest,
+        risk_pb.StreamAssessmentsOpen(client=CLIENT, max_in_flight=wanted),
         kit,
     )
     return Stages(validations, assessments, executor, settings.stage_deadline_seconds)
+
+
+def _stream(
+    stage: str, call: Any, request: Callable[..., Any], opening: Any, kit: Kit[OrchestratorSettings]
+) -> ItemStream[Any, Any]:
+    """A work stream; the frames of all stages have the same names for the same things."""
+    frames: AskFrames[Any, Any] = AskFrames(
+        opening=lambda: request(open=opening),
+        is_opened=_credit,
+        key_of=_key,
+        is_heartbeat=lambda frame: frame.WhichOneof("frame") == "heartbeat",
+        is_draining=lambda frame: frame.WhichOneof("frame") == "draining",
+        error_of=_error,
+        heartbeat=lambda: request(heartbeat=stream_pb2.Heartbeat()),
+        with_traceparent=_traced,
+    )
+    return ItemStream(stage, call, frames, kit)
 
 
 def _credit(frame: Any) -> int | None:
