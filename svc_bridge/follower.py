@@ -4,17 +4,14 @@ A frame is one transaction: outcomes, recommendations and the cursor move togeth
 frame from the start and nothing is turned into an idea twice.
 """
 
-import asyncio
-import random
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.backoff import Backoff
-from meshkit.errors import MeshError, Unavailable, from_rpc_error
+from meshkit.errors import Unavailable
+from meshkit.follow import Follower
 from meshkit.kit import Kit
 from schema import streams
 from schema.recommendation_rows import evidence_to_json
@@ -29,8 +26,6 @@ from trading.signal.v1 import signal_service_pb2 as signal_pb
 from trading.signal.v1 import signal_service_pb2_grpc as signal_grpc
 
 CONSUMER = "signals"
-# The signal service sends a heartbeat every 5 s; three missed ones mean a dead stream.
-SILENCE_SECONDS = 15.0
 
 
 class SignalFollower:
@@ -42,47 +37,29 @@ class SignalFollower:
         self._rules = ProposalRules(settings.entry_quote_size, settings.entry_cooldown_bars, settings.stale_signal_bars)
         channel = kit.channel(settings.signal_address, services.SIGNAL.full_name)
         self._stub = signal_grpc.SignalServiceStub(channel)
-        self.following = False
+        self._follower = Follower(kit, "signal", self._watch, self._take_frame)
+
+    @property
+    def following(self) -> bool:
+        """True while the signal stream is open."""
+        return self._follower.following
 
     async def run(self) -> None:
-        """Follows for ever; breaks are met with backoff."""
-        backoff = Backoff(0.1, 5.0, random.Random())
-        while True:
-            try:
-                await self._follow(backoff)
-                reason = "ended by the signal service"
-            except grpc.aio.AioRpcError as error:
-                reason = str(from_rpc_error(error))
-            except (TimeoutError, MeshError, asyncio.InvalidStateError) as error:
-                reason = f"{type(error).__name__}: {error}"
-            finally:
-                self.following = False
-            delay = backoff.next_seconds()
-            self._kit.log.info("signals_lost", reason=reason, retry_in_seconds=round(delay, 2))
-            await asyncio.sleep(delay)
+        """Follows for ever."""
+        await self._follower.run()
 
-    async def _follow(self, backoff: Backoff) -> None:
+    async def _watch(self) -> Any:
         async with self._kit.engine.connect() as connection:
             after = await store.read_cursor(connection, CONSUMER)
-        call = self._stub.WatchSignals(signal_pb.WatchSignalsRequest(after_sequence=after))
-        try:
-            while True:
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    frame = await call.read()
-                if frame is grpc.aio.EOF:
-                    return
-                self.following = True
-                kind = frame.WhichOneof("frame")
-                if kind == "batch":
-                    await self._kit.critical(self.take(_signals_of(frame.batch)))
-                elif kind == "watermark":
-                    await self._mark(wire.time_of(frame.watermark.as_of))
-                elif kind == "draining":
-                    return
-                # Only what was written down is progress; a frame that cannot be taken must not come back at once.
-                backoff.reset()
-        finally:
-            call.cancel()
+        return self._stub.WatchSignals(signal_pb.WatchSignalsRequest(after_sequence=after))
+
+    async def _take_frame(self, frame: signal_pb.WatchSignalsResponse) -> bool:
+        kind = frame.WhichOneof("frame")
+        if kind == "batch":
+            await self._kit.critical(self.take(_signals_of(frame.batch)))
+        elif kind == "watermark":
+            await self._mark(wire.time_of(frame.watermark.as_of))
+        return bool(kind != "draining")
 
     async def _mark(self, as_of: datetime) -> None:
         async with self._kit.engine.begin() as connection:

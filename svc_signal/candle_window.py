@@ -1,8 +1,4 @@
-"""The candles that the next bars need, kept in memory between bars and fed by their sequence.
-
-Only a cache: it holds what the table holds, so a process that starts anew decides the same. A late or corrected candle
-arrives by its sequence like any other and takes its place by its time.
-"""
+"""Stored candles as columns by product, for those who read a whole series: training."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -26,38 +22,18 @@ class CandleRow(NamedTuple):
 
 
 class CandleWindow:
-    """Candles of a set of products from a moving first time on."""
+    """Candles of a set of products from a first time on."""
 
     def __init__(self, products: Sequence[str]) -> None:
         self._rows: dict[str, dict[int, CandleRow]] = {product: {} for product in products}
-        self.first: int | None = None
-        self.sequence = 0
 
-    def load(self, rows: Iterable[CandleRow], first: int, sequence: int) -> None:
-        """Starts anew with everything stored from `first` on, as of a sequence."""
+    def load(self, rows: Iterable[CandleRow], first: int) -> None:
+        """Takes the candles that open at `first` or later, in place of what was here."""
         for held in self._rows.values():
             held.clear()
-        self.first, self.sequence = first, sequence
-        self.add(rows)
-
-    def add(self, rows: Iterable[CandleRow]) -> None:
-        """Takes newly stored candles."""
         for row in rows:
-            self.sequence = max(self.sequence, row.sequence)
-            if self.first is not None and row.start >= self.first:
+            if row.start >= first:
                 self._rows[row.product_id][row.start] = row
-
-    def covers(self, first: int) -> bool:
-        """True if everything from `first` on is here."""
-        return self.first is not None and self.first <= first
-
-    def forget_before(self, first: int) -> None:
-        """Lets go of what no bar needs any more."""
-        if self.first is None or first <= self.first:
-            return
-        self.first = first
-        for product, held in self._rows.items():
-            self._rows[product] = {start: row for start, row in held.items() if start >= first}
 
     def arrays(self, first: int, last: int) -> dict[str, CandleArrays]:
         """Candles that open in [first, last], oldest first, by product."""

@@ -4,38 +4,41 @@ Live, replay and GenerateSignals end here; what differs is only who says that a 
 """
 
 import asyncio
-import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-import grpc
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.backoff import Backoff
-from meshkit.errors import MeshError, from_rpc_error
+from meshkit import database
+from meshkit.errors import MeshError
+from meshkit.follow import Follower
 from meshkit.kit import Kit
 from schema import streams
-from svc_signal import store
+from svc_signal import bar_store, store
+from svc_signal.aftermath import Aftermath
 from svc_signal.bar import BarDecisions, BarTerms, decide_bar
-from svc_signal.candle_window import CandleWindow
+from svc_signal.bar_rows import SHADOW_COLUMNS, SIGNAL_COLUMNS, BarHead, shadow_rows, signal_rows
+from svc_signal.bar_store import BarRead
 from svc_signal.decision import SignalReason
-from svc_signal.features.definition import feature_set_hash
+from svc_signal.feature_keeper import FeatureKeeper
 from svc_signal.loading import LoadedModel
 from svc_signal.modelkeeper import ModelKeeper
-from svc_signal.serving import first_needed_bar, latest_rows
+from svc_signal.serving import FeatureRows
 from svc_signal.settings import SignalSettings
-from tradekit import bars, ids, services, wire
-from tradekit.reasons import Reason, reasons_to_json
+from svc_signal.stopwatch import Stopwatch
+from tradekit import bars, services, wire
+from tradekit.states import Profile
 from trading.market.v1 import market_service_pb2 as market_pb
 from trading.market.v1 import market_service_pb2_grpc as market_grpc
 
-SILENCE_SECONDS = 15.0
 SLIPPAGE_PER_SIDE = 0.0005
-# More new candles than this since the last bar (an import) and the window is read anew.
-MOST_NEW_CANDLES = 5_000
 NO_MODEL_VERSION = "none"
+# Every so many bars the aftermath is settled and the state of the features is saved.
+BARS_BETWEEN_LOOKS = 24
+# More rows than this keep the event loop waiting longer than a thread costs.
+_ROWS_INLINE = 32
 
 
 class Decider:
@@ -46,160 +49,179 @@ class Decider:
         self._kit = kit
         self._keeper = keeper
         self._granularity = settings.granularity_seconds
-        products = dict.fromkeys((*settings.products, settings.factor_product))
-        self._read_products = tuple(products)
-        self._window = CandleWindow(self._read_products)
-        self._turn = asyncio.Lock()
+        self._step = timedelta(seconds=settings.granularity_seconds)
+        self._products = frozenset(settings.products)
         self._cost = 2.0 * (float(settings.taker_fee) + SLIPPAGE_PER_SIDE)
+        self._turn = asyncio.Lock()
+        self._features = FeatureKeeper(settings, kit)
+        self._engine = database.create_engine(settings)
+        self._connection: AsyncConnection | None = None
+        self._decided_to: datetime | None = None
+        self._looked_at: str | None = None
+        self.aftermath = Aftermath(settings, kit)
         channel = kit.channel(settings.market_address, services.MARKET.full_name)
         self._market = market_grpc.MarketServiceStub(channel)
-        self.following = False
+        self._follower = Follower(kit, "market", self._watch, self._take)
+
+    @property
+    def following(self) -> bool:
+        """True while the market's stream is open."""
+        return self._follower.following
 
     async def run(self) -> None:
-        """Follows the market for ever; breaks are met with backoff."""
-        backoff = Backoff(0.1, 5.0, random.Random())
-        while True:
-            try:
-                await self._follow(backoff)
-                reason = "ended by the market service"
-            except grpc.aio.AioRpcError as error:
-                reason = str(from_rpc_error(error))
-            except (TimeoutError, MeshError, asyncio.InvalidStateError) as error:
-                reason = f"{type(error).__name__}: {error}"
-            finally:
-                self.following = False
-            delay = backoff.next_seconds()
-            self._kit.log.info("market_lost", reason=reason, retry_in_seconds=round(delay, 2))
-            await asyncio.sleep(delay)
-
-    async def _follow(self, backoff: Backoff) -> None:
-        call = self._market.WatchCandles(market_pb.WatchCandlesRequest())
+        """Follows the market for ever; at its end the state of the features is saved."""
         try:
-            while True:
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    frame = await call.read()
-                if frame is grpc.aio.EOF:
-                    return
-                self.following = True
-                kind = frame.WhichOneof("frame")
-                if kind == "watermark":
-                    await self.catch_up(wire.time_of(frame.watermark.as_of))
-                elif kind == "draining":
-                    return
-                # Only a bar written down is progress; during an outage the stream must not be opened again at once.
-                backoff.reset()
+            await self._follower.run()
         finally:
-            call.cancel()
+            await self._kit.critical(self._close())
+
+    async def _watch(self) -> Any:
+        return self._market.WatchCandles(market_pb.WatchCandlesRequest())
+
+    async def _take(self, frame: market_pb.WatchCandlesResponse) -> bool:
+        kind = frame.WhichOneof("frame")
+        if kind == "watermark":
+            await self.catch_up(wire.time_of(frame.watermark.as_of))
+        return bool(kind != "draining")
 
     async def catch_up(self, as_of: datetime) -> None:
         """Decides every bar after the own watermark up to `as_of`; at the very first start only the newest."""
-        step = timedelta(seconds=self._granularity)
-        async with self._kit.engine.connect() as connection:
-            mark = await streams.read_watermark(connection, store.STAGE)
-        following = mark.as_of + step if mark else as_of
-        oldest = as_of - step * (self._settings.catch_up_bars - 1)
+        following = await self._following(as_of)
+        oldest = as_of - self._step * (self._settings.catch_up_bars - 1)
         if following < oldest:
             self._kit.log.warning("bars_left_out", from_time=str(following), until=str(oldest))
             following = oldest
         while following <= as_of:
             await self.decide(following)
-            following += step
+            following += self._step
 
-    async def decide(self, as_of: datetime) -> list[RowMapping]:
-        """Signals of the bar that closes at `as_of`: the stored ones, or decided and stored now."""
-        start = as_of - timedelta(seconds=self._granularity)
-        async with self._turn, self._kit.engine.begin() as connection:
-            await store.lock_decisions(connection)
-            run, granularity = self._settings.run_id, self._granularity
-            stored = await store.signals_of_bar(connection, run, granularity, start)
-            mark = await streams.read_watermark(connection, store.STAGE)
-            if mark is not None and as_of <= mark.as_of:
-                # Decided while this call waited; a candle that came late does not decide a bar anew.
-                return stored
-            if not stored:
-                # One model for the whole bar: the keeper may take another meanwhile.
-                model = self._keeper.model
-                decided = await self._decide(connection, start, model)
-                prices = await store.closes_at(connection, self._settings.products, granularity, start)
-                rows = self._rows(start, as_of, decided, prices, model)
-                await store.insert_signals(connection, rows)
-                stored = await store.signals_of_bar(connection, run, granularity, start)
-                self._log(as_of, stored)
-            await store.finish_bar(connection, as_of)
-        return stored
+    async def _following(self, as_of: datetime) -> datetime:
+        """as_of of the first bar after the watermark. What this process decided last need not be read again."""
+        if self._decided_to is None or as_of > self._decided_to + self._step:
+            async with self._kit.engine.connect() as connection:
+                mark = await streams.read_watermark(connection, store.STAGE)
+            self._decided_to = mark.as_of if mark else None
+        return self._decided_to + self._step if self._decided_to else as_of
 
-    async def _decide(self, connection: AsyncConnection, start: datetime, model: LoadedModel | None) -> BarDecisions:
-        bar = bars.unix(start) // self._granularity
-        first = first_needed_bar(bar) * self._granularity
-        await self._refill(connection, first)
-        candles = self._window.arrays(first, bars.unix(start))
-        refused = self._keeper.refusal is not None and self._keeper.refusal.code != "NO_MODEL"
-        blocker = SignalReason.MODEL_REFUSED if refused else SignalReason.NO_MODEL
-        terms = BarTerms(
-            frozenset(self._settings.products),
-            model,
-            None,
-            blocker if model is None else None,
-            self._cost,
-            self._settings.decision_profile,
-        )
-        return await asyncio.to_thread(
-            lambda: decide_bar(latest_rows(candles, bar, self._granularity, self._settings.factor_product), terms)
-        )
+    async def decide(self, as_of: datetime) -> None:
+        """Sees to it that the signals of the bar that closes at `as_of` are stored."""
+        bar = bars.unix(as_of) // self._granularity - 1
+        async with self._turn:
+            try:
+                async with self._transaction() as connection:
+                    await self._decide(connection, as_of, bar)
+            except BaseException:
+                self._features.forget_from(bar)
+                raise
+            self._decided_to = max(as_of, self._decided_to or as_of)
+            if bar % BARS_BETWEEN_LOOKS == 0:
+                # Apart from the bar: whoever waits for its signals need not wait for this.
+                await self._save()
 
-    async def _refill(self, connection: AsyncConnection, first: int) -> None:
-        """Brings the window up to the table: to its newest candle, not to the bar's, because the next bars of a pause
-        are stored already and no later sequence would bring them.
-        """
-        if self._window.covers(first):
-            rows = await store.candles_after(
-                connection, self._read_products, self._granularity, self._window.sequence, MOST_NEW_CANDLES
-            )
-            if len(rows) < MOST_NEW_CANDLES:
-                self._window.add(rows)
-                self._window.forget_before(first)
-                return
-        sequence = await store.newest_candle_sequence(connection)
-        loaded = await store.candles_between(connection, self._read_products, self._granularity, bars.utc(first), None)
-        self._window.load(loaded, first, sequence)
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        """One on a connection kept for this: to borrow and prove one would cost a small bar half of its time."""
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+        try:
+            async with self._connection.begin():
+                yield self._connection
+        except BaseException:
+            connection, self._connection = self._connection, None
+            await connection.invalidate()
+            await connection.close()
+            raise
 
-    def _rows(
-        self, start: datetime, as_of: datetime, found: BarDecisions, prices: dict[str, Any], model: LoadedModel | None
-    ) -> list[dict[str, Any]]:
-        version = model.manifest.model_version if model else NO_MODEL_VERSION
-        said = found.decisions
-        known = said.probabilities[:, 0] == said.probabilities[:, 0]
-        return [
-            {
-                "signal_id": ids.signal_id(self._settings.run_id, product, self._granularity, start, version),
-                "run_id": self._settings.run_id,
-                "product_id": product,
-                "granularity": self._granularity,
-                "bar_start": start,
-                "as_of": as_of,
-                "side": said.side[row].value,
-                "confidence": float(said.confidence[row]),
-                "p_down": float(said.probabilities[row, 0]) if known[row] else 0.0,
-                "p_neutral": float(said.probabilities[row, 1]) if known[row] else 1.0,
-                "p_up": float(said.probabilities[row, 2]) if known[row] else 0.0,
-                "edge": float(said.edge[row]) if known[row] else 0.0,
-                "expected_net": float(said.expected_net[row]) if known[row] else 0.0,
-                "sigma_horizon": float(found.sigma[row]),
-                "reference_price": prices[product],
-                "model_version": version,
-                "feature_set_hash": feature_set_hash(self._granularity),
-                "profile": self._settings.decision_profile.value,
-                "reasons": reasons_to_json(Reason(reason.value, scope="model") for reason in said.reasons[row]),
-                "features": found.features[row].tolist() if found.ready[row] else [],
-            }
-            for row, product in enumerate(found.products)
-        ]
+    async def _decide(self, connection: AsyncConnection, as_of: datetime, bar: int) -> None:
+        watch = Stopwatch()
+        await bar_store.lock_decisions(connection)
+        read = await self._features.read(connection, bar)
+        if read.mark is not None and as_of <= read.mark:
+            # Decided while this call waited; a candle that came late does not decide a bar anew.
+            return
+        if read.decided:
+            await bar_store.finish_bar(connection, as_of, 0)
+            return
+        watch.lap("read")
+        # One model for the whole bar: the keeper may take another meanwhile.
+        model, challenger = self._keeper.model, self._keeper.challenger
+        rows = await self._features.rows(connection, bar, read)
+        watch.lap("features")
+        terms = await self._terms(connection, model, challenger)
+        found = await self._decisions(rows, terms)
+        watch.lap("decide")
+        await self._store(connection, as_of, found, read, terms)
+        if model is not None and bar % BARS_BETWEEN_LOOKS == 0:
+            await self.aftermath.settle(connection, as_of, model)
+        watch.lap("store")
+        self._log(as_of, found, watch)
 
-    def _log(self, as_of: datetime, rows: Sequence[RowMapping]) -> None:
-        sides = [row["side"] for row in rows]
+    async def _terms(
+        self, connection: AsyncConnection, model: LoadedModel | None, challenger: LoadedModel | None
+    ) -> BarTerms:
+        blocker = None
+        if model is None:
+            refused = self._keeper.refusal is not None and self._keeper.refusal.code != "NO_MODEL"
+            blocker = SignalReason.MODEL_REFUSED if refused else SignalReason.NO_MODEL
+        elif await self._suspended(connection, model) and self._settings.decision_profile is Profile.EVIDENCE:
+            blocker = SignalReason.MODEL_SUSPENDED
+        return BarTerms(self._products, model, challenger, blocker, self._cost, self._settings.decision_profile)
+
+    async def _suspended(self, connection: AsyncConnection, model: LoadedModel) -> bool:
+        """Whether the newest look at this model says that it has to hold; read when another model begins to serve."""
+        if self._looked_at != model.manifest.model_version:
+            await self.aftermath.restore(connection, model)
+            self._looked_at = model.manifest.model_version
+        return self.aftermath.suspended
+
+    async def _decisions(self, rows: FeatureRows, terms: BarTerms) -> BarDecisions:
+        if len(rows.products) <= _ROWS_INLINE:
+            return decide_bar(rows, terms)
+        return await asyncio.to_thread(decide_bar, rows, terms)
+
+    async def _store(
+        self, connection: AsyncConnection, as_of: datetime, found: BarDecisions, read: BarRead, terms: BarTerms
+    ) -> None:
+        version = terms.model.manifest.model_version if terms.model else NO_MODEL_VERSION
+        start = as_of - self._step
+        head = BarHead(self._settings.run_id, self._granularity, start, as_of, version, terms.profile)
+        if found.shadow is not None and terms.challenger is not None:
+            content = shadow_rows(head, found, terms.challenger.manifest.model_version)
+            await bar_store.copy_in(connection, "shadow_signals", SHADOW_COLUMNS, content)
+        first = await bar_store.finish_bar(connection, as_of, len(found.products))
+        if found.products:
+            content = signal_rows(head, found, read.closes, first)
+            await bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, content)
+
+    def _log(self, as_of: datetime, found: BarDecisions, watch: Stopwatch) -> None:
+        sides = [side.value for side in found.decisions.side]
+        if found.faults:
+            self._kit.log.error("model_faulty", as_of=as_of.isoformat(), faults=found.faults)
         self._kit.log.info(
             "bar_decided",
             as_of=as_of.isoformat(),
-            signals=len(rows),
+            signals=len(sides),
             **{side.lower(): sides.count(side) for side in ("BUY", "SELL", "HOLD")},
+            **watch.milliseconds(),
         )
+
+    # ---- the state of the features -----------------------------------------------------------------------------------
+
+    async def _save(self) -> None:
+        """Saves the state if it is in step with the watermark; one that cannot be saved costs time, not signals."""
+        try:
+            async with self._transaction() as connection:
+                mark = await streams.read_watermark(connection, store.STAGE)
+                if mark is not None:
+                    await self._features.save(connection, bars.unix(mark.as_of) // self._granularity - 1)
+        except MeshError as error:
+            self._kit.log.warning("features_not_saved", reason=str(error))
+
+    async def _close(self) -> None:
+        """Saves the state, then lets go of the connection."""
+        async with self._turn:
+            await self._save()
+            if self._connection is not None:
+                await self._connection.close()
+                self._connection = None
+            await self._engine.dispose()

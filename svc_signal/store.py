@@ -1,7 +1,7 @@
-"""The SQL of the signal service: its signals and models, and the candles it reads."""
+"""The SQL of the signal service's answers: its signals and models, and the candles it learns from."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,18 +9,11 @@ from sqlalchemy import BigInteger, Double, RowMapping, and_, cast, func, or_, se
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema import streams
 from schema.market import crypto_prices
 from schema.signals import models, trading_signals
 from svc_signal.candle_window import CandleRow
 
 STAGE = "signal"
-_LOCK = 7_406_025
-
-
-async def lock_decisions(connection: AsyncConnection) -> None:
-    """Only one process decides at a time; the others find the signals stored."""
-    await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
 
 
 def _floats() -> list[Any]:
@@ -44,36 +37,6 @@ async def candles_between(
     return [CandleRow(*row) for row in await connection.execute(query)]
 
 
-async def candles_after(
-    connection: AsyncConnection, product_ids: Sequence[str], granularity: int, sequence: int, limit: int
-) -> list[CandleRow]:
-    """Candles stored after a sequence, in its order."""
-    table = crypto_prices
-    query = (
-        select(*_floats())
-        .where(table.c.sequence > sequence, table.c.product_id.in_(product_ids), table.c.granularity == granularity)
-        .order_by(table.c.sequence)
-        .limit(limit)
-    )
-    return [CandleRow(*row) for row in await connection.execute(query)]
-
-
-async def newest_candle_sequence(connection: AsyncConnection) -> int:
-    """Sequence of the newest candle stored, 0 if there is none."""
-    return (await connection.execute(select(func.max(crypto_prices.c.sequence)))).scalar_one() or 0
-
-
-async def closes_at(
-    connection: AsyncConnection, product_ids: Sequence[str], granularity: int, start: datetime
-) -> dict[str, Any]:
-    """Exact closes of one bar, for the products that have one."""
-    table = crypto_prices
-    query = select(table.c.product_id, table.c.close).where(
-        table.c.product_id.in_(product_ids), table.c.granularity == granularity, table.c.start == start
-    )
-    return {row.product_id: row.close for row in await connection.execute(query)}
-
-
 async def signals_of_bar(
     connection: AsyncConnection, run_id: str, granularity: int, start: datetime
 ) -> list[RowMapping]:
@@ -81,26 +44,11 @@ async def signals_of_bar(
     table = trading_signals
     query = (
         select(table)
-        .where(table.c.run_id == run_id, table.c.granularity == granularity, table.c.bar_start == start)
+        .where(table.c.as_of == start + timedelta(seconds=granularity))
+        .where(table.c.run_id == run_id, table.c.granularity == granularity)
         .order_by(table.c.product_id)
     )
     return list((await connection.execute(query)).mappings())
-
-
-async def insert_signals(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Signals of one bar; a signal stored before stays as it is."""
-    if not rows:
-        return
-    sequences = await streams.take_sequences(connection, streams.SIGNALS, len(rows))
-    stored = [{**row, "sequence": sequence} for row, sequence in zip(rows, sequences, strict=True)]
-    await connection.execute(insert(trading_signals), stored)
-
-
-async def finish_bar(connection: AsyncConnection, as_of: datetime) -> None:
-    """Moves the watermark past a bar and wakes watchers."""
-    head = (await connection.execute(select(func.max(trading_signals.c.sequence)))).scalar_one() or 0
-    await streams.advance_watermark(connection, STAGE, as_of, head)
-    await streams.notify(connection, streams.SIGNALS)
 
 
 async def get_signal(connection: AsyncConnection, signal_id: UUID) -> RowMapping | None:

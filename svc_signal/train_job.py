@@ -84,7 +84,7 @@ async def read_window(settings: TrainJobSettings) -> CandleWindow:
             rows = await store.candles_between(connection, products, settings.granularity_seconds, utc(0), last)
     finally:
         await engine.dispose()
-    window.load(rows, 0, 0)
+    window.load(rows, 0)
     return window
 
 

@@ -1,0 +1,103 @@
+"""The rows a bar stores: a signal for every product, and what a challenger would have said."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from svc_signal import binary_copy as copy
+from svc_signal.bar import BarDecisions
+from svc_signal.decision import SignalReason
+from svc_signal.features.definition import feature_set_hash
+from tradekit import ids
+from tradekit.reasons import Reason, reasons_to_json
+from tradekit.states import Profile
+
+SIGNAL_COLUMNS = (
+    *("signal_id", "product_id", "sequence", "side"),
+    *("confidence", "p_down", "p_neutral", "p_up", "edge", "expected_net", "sigma_horizon"),
+    *("reference_price", "reasons", "features"),
+    *("run_id", "granularity", "bar_start", "as_of", "model_version", "feature_set_hash", "profile"),
+)
+SHADOW_COLUMNS = (
+    *("product_id", "side", "p_down", "p_neutral", "p_up"),
+    *("run_id", "model_version", "granularity", "bar_start"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BarHead:
+    """What all rows of a bar share."""
+
+    run_id: str
+    granularity: int
+    bar_start: datetime
+    as_of: datetime
+    model_version: str
+    profile: Profile
+
+
+def signal_rows(head: BarHead, found: BarDecisions, closes: Mapping[str, bytes], first_sequence: int) -> bytes:
+    """The bar's signals as COPY input for SIGNAL_COLUMNS; `closes` are in the database's own form of a number."""
+    said = found.decisions
+    known = np.isfinite(said.edge)
+    # Without probabilities a row says NEUTRAL.
+    down, neutral, up = (np.where(known, said.probabilities[:, k], float(k == 1)) for k in range(3))
+    edge, net = np.where(known, said.edge, 0.0), np.where(known, said.expected_net, 0.0)
+    numbers = copy.doubles((said.confidence, down, neutral, up, edge, net, found.sigma))
+    features = copy.double_arrays(found.features, found.ready.tolist())
+    reasons = {told: copy.json(_reasons_text(told)) for told in set(said.reasons)}
+    sides = {side: copy.text(side.value) for side in set(said.side)}
+    shared = b"".join(
+        (
+            copy.text(head.run_id),
+            copy.int4(head.granularity),
+            copy.time(head.bar_start),
+            copy.time(head.as_of),
+            copy.text(head.model_version),
+            copy.text(feature_set_hash(head.granularity)),
+            copy.text(head.profile.value),
+        )
+    )
+    rows = (
+        (
+            copy.raw(ids.signal_id(head.run_id, product, head.granularity, head.bar_start, head.model_version).bytes),
+            copy.text(product),
+            copy.int8(first_sequence + row),
+            sides[said.side[row]],
+            numbers[row],
+            copy.raw(closes[product]),
+            reasons[said.reasons[row]],
+            features[row],
+            shared,
+        )
+        for row, product in enumerate(found.products)
+    )
+    return copy.content(len(SIGNAL_COLUMNS), rows)
+
+
+def shadow_rows(head: BarHead, found: BarDecisions, challenger_version: str) -> bytes:
+    """The challenger's answers as COPY input for SHADOW_COLUMNS; a row without probabilities is left out."""
+    if found.shadow is None:
+        raise ValueError("no challenger has been asked")
+    said = found.shadow
+    numbers = copy.doubles([said.probabilities[:, column] for column in range(3)])
+    shared = b"".join(
+        (
+            copy.text(head.run_id),
+            copy.text(challenger_version),
+            copy.int4(head.granularity),
+            copy.time(head.bar_start),
+        )
+    )
+    rows = (
+        (copy.text(found.products[row]), copy.text(said.side[row].value), numbers[row], shared)
+        for row in np.flatnonzero(np.isfinite(said.edge)).tolist()
+    )
+    return copy.content(len(SHADOW_COLUMNS), rows)
+
+
+def _reasons_text(told: Sequence[SignalReason]) -> str:
+    return json.dumps(reasons_to_json(Reason(reason.value, scope="model") for reason in told))

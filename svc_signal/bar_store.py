@@ -1,0 +1,227 @@
+"""The SQL of deciding a bar: one statement reads everything it needs, two write everything it says.
+
+Round trips are what a bar of few products costs, and rows handed over one by one what a bar of many costs. So candles
+arrive as packed columns of a single row, and signals leave as one binary COPY.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import asyncpg
+import numpy as np
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meshkit import database
+from svc_signal.candles import BoolArray, CandleArrays, FloatArray, IntArray
+from tradekit.bars import unix, utc
+
+_LOCK_SQL = text("SELECT pg_advisory_xact_lock(7406025)")
+
+# A statement of this many candles takes a fraction of the longest time a statement may take.
+_MOST_CANDLES = 50_000
+
+_PACKED = """
+  string_agg(int8send(place), '') AS place,
+  string_agg(int8send(start), '') AS start,
+  string_agg(float8send(open), '') AS open,
+  string_agg(float8send(high), '') AS high,
+  string_agg(float8send(low), '') AS low,
+  string_agg(float8send(close), '') AS close,
+  string_agg(float8send(volume), '') AS volume
+"""
+# Prices leave exact numbers here, as statistics do not need them.
+_COLUMNS = """
+  wanted.place, extract(epoch FROM c.start)::bigint AS start, c.open::float8 AS open, c.high::float8 AS high,
+  c.low::float8 AS low, c.close::float8 AS close, c.volume::float8 AS volume
+"""
+_OF_PRODUCTS = """
+  FROM unnest(CAST(:products AS text[])) WITH ORDINALITY AS wanted(product_id, place)
+  JOIN crypto_prices AS c USING (product_id)
+  WHERE c.granularity = :granularity
+"""
+
+_OPEN = text(f"""
+  WITH candles AS (
+    SELECT {_COLUMNS}, CASE WHEN c.start = :until THEN numeric_send(c.close) END AS exact
+    {_OF_PRODUCTS} AND c.start > :before AND c.start <= :until
+    UNION ALL
+    SELECT {_COLUMNS}, NULL
+    {_OF_PRODUCTS} AND c.sequence > :sequence AND c.start > :first AND c.start <= :last
+  )
+  SELECT
+    (SELECT as_of FROM watermarks WHERE stage = 'signal') AS mark,
+    coalesce((SELECT max(sequence) FROM crypto_prices), 0) AS head,
+    EXISTS (
+      SELECT 1 FROM trading_signals WHERE as_of = :as_of AND run_id = :run_id AND granularity = :granularity
+    ) AS decided,
+    array_agg(place) FILTER (WHERE exact IS NOT NULL) AS exact_place,
+    array_agg(exact) FILTER (WHERE exact IS NOT NULL) AS exact,
+    {_PACKED}
+  FROM candles
+""")
+
+_BETWEEN = text(f"""
+  WITH candles AS (SELECT {_COLUMNS} {_OF_PRODUCTS} AND c.start >= :first AND c.start <= :until)
+  SELECT {_PACKED} FROM candles
+""")
+
+_FINISH = text("""
+  WITH taken AS MATERIALIZED (SELECT take_sequences('signals', :count) AS first WHERE :count > 0)
+  SELECT (SELECT first FROM taken) AS first,
+    advance_watermark('signal', :as_of, coalesce(
+      (SELECT first + :count - 1 FROM taken), (SELECT head FROM stream_heads WHERE stream = 'signals'), 0
+    )),
+    pg_notify('signals', '')
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a bar asks for: candles that open after `before` up to `until`, its own; and late or corrected ones, which
+    open after `first` up to `last` but were stored after `sequence`."""
+
+    first: datetime
+    last: datetime
+    sequence: int
+    before: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PackedCandles:
+    """Candles of several products as columns, sorted by product and time; `place` counts products from 0."""
+
+    place: IntArray
+    start: IntArray
+    values: FloatArray
+    """(5, n): open, high, low, close, volume."""
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def where(self, mask: BoolArray) -> "PackedCandles":
+        return PackedCandles(self.place[mask], self.start[mask], self.values[:, mask])
+
+    def all_open_at(self, start: int) -> bool:
+        """True if they are candles of one bar, on the grid."""
+        return bool((self.start == start).all())
+
+    def by_place(self, products: int, start: int) -> tuple[IntArray, FloatArray]:
+        """Candles of one bar as (start (P,), values (5, P)); NaN where a product has none."""
+        values = np.full((5, products), np.nan)
+        values[:, self.place] = self.values
+        return np.full(products, start, dtype=np.int64), values
+
+    def by_product(self, products: Sequence[str]) -> dict[str, CandleArrays]:
+        """The products that have a candle, each with its columns, oldest first."""
+        edges = np.flatnonzero(np.diff(self.place, prepend=-1, append=-1)).tolist()
+        return {
+            products[self.place[low]]: CandleArrays(self.start[low:high], *self.values[:, low:high])
+            for low, high in pairwise(edges)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BarRead:
+    """Everything a bar needs. `mark` is the stage's watermark; `decided`: its signals are stored already.
+
+    `fresh` and `late` are the candles of the window; `sequence`: none stored up to it is missing. `closes` are the
+    exact closes of the bar in the binary form of the database's numeric.
+    """
+
+    mark: datetime | None
+    decided: bool
+    sequence: int
+    fresh: PackedCandles
+    late: PackedCandles
+    closes: dict[str, bytes]
+
+
+async def lock_decisions(connection: AsyncConnection) -> None:
+    """Only one process decides at a time; the others find the signals stored."""
+    await connection.execute(_LOCK_SQL)
+
+
+async def read_bar(
+    connection: AsyncConnection, run_id: str, granularity: int, products: Sequence[str], window: Window
+) -> BarRead:
+    """The candles a window asks for, and what is decided already."""
+    given = {
+        "run_id": run_id,
+        "granularity": granularity,
+        "products": list(products),
+        "first": window.first,
+        "last": window.last,
+        "before": window.before,
+        "until": window.until,
+        "as_of": utc(unix(window.until) + granularity),
+        "sequence": window.sequence,
+    }
+    row = (await connection.execute(_OPEN, given)).one()
+    candles = _unpack(row)
+    fresh = candles.start > unix(window.before)
+    exact = zip(row.exact_place or (), row.exact or (), strict=True)
+    return BarRead(
+        row.mark,
+        row.decided,
+        row.head,
+        candles.where(fresh),
+        candles.where(~fresh),
+        {products[place - 1]: close for place, close in exact},
+    )
+
+
+async def _candles(
+    connection: AsyncConnection, granularity: int, products: Sequence[str], first: datetime, until: datetime
+) -> PackedCandles:
+    """Every candle of the products that opens in [first, until]."""
+    given = {"granularity": granularity, "products": list(products), "first": first, "until": until}
+    return _unpack((await connection.execute(_BETWEEN, given)).one())
+
+
+async def history(
+    connection: AsyncConnection, granularity: int, products: Sequence[str], first: datetime, until: datetime
+) -> dict[str, CandleArrays]:
+    """Stored candles of many bars by product, in statements of bounded size; a product without any has no entry."""
+    bars = (unix(until) - unix(first)) // granularity + 1
+    size = max(1, _MOST_CANDLES // max(1, bars))
+    found: dict[str, CandleArrays] = {}
+    for at in range(0, len(products), size):
+        some = products[at : at + size]
+        found.update((await _candles(connection, granularity, some, first, until)).by_product(some))
+    return found
+
+
+def _unpack(row: Any) -> PackedCandles:
+    place, start = (np.frombuffer(packed or b"", ">i8").astype(np.int64) for packed in (row.place, row.start))
+    order = np.lexsort((start, place))
+    columns = (row.open, row.high, row.low, row.close, row.volume)
+    values = np.stack([np.frombuffer(packed or b"", ">f8").astype(np.float64) for packed in columns])
+    return PackedCandles(place[order] - 1, start[order], np.ascontiguousarray(values[:, order]))
+
+
+async def finish_bar(connection: AsyncConnection, as_of: datetime, count: int) -> int:
+    """Takes the bar's sequences, moves the watermark past it and wakes watchers; gives the first sequence."""
+    row = (await connection.execute(_FINISH, {"as_of": as_of, "count": count})).one()
+    return int(row.first or 0)
+
+
+async def copy_in(connection: AsyncConnection, table: str, columns: Sequence[str], content: bytes) -> None:
+    """Rows into a table, as binary COPY, in the connection's transaction, which has begun."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    try:
+        await driver.copy_to_table(table, source=_whole(content), columns=columns, format="binary")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        outage = database.as_unavailable(error)
+        if outage is None:
+            raise
+        raise outage from error
+
+
+async def _whole(content: bytes) -> Any:
+    yield content
