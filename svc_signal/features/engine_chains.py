@@ -31,7 +31,18 @@ _DERIVED_GAIN = (_EMA_12, _EMA_9, _WILDER)
 class Chains:
     """State (rows, slots, products); slot (A // 168) % 4 holds the chain of anchor A."""
 
-    __slots__ = ("_decay", "_derived", "_derived_decay", "_derived_gain", "_direct", "_gain", "_scratch", "_trix", "_x")
+    __slots__ = (
+        "_decay",
+        "_derived",
+        "_derived_decay",
+        "_derived_gain",
+        "_direct",
+        "_gain",
+        "_scaled",
+        "_source",
+        "_trix",
+        "_x",
+    )
 
     def __init__(self, products: int) -> None:
         self._gain = np.array(_DIRECT_GAIN)[:, None]
@@ -42,7 +53,8 @@ class Chains:
         self._derived = np.full((len(_DERIVED_GAIN), SLOTS, products), np.nan)
         self._trix = np.full((SLOTS, products), np.nan)
         self._x = np.empty((len(_DIRECT_GAIN), products))
-        self._scratch = np.empty((len(_DERIVED_GAIN), SLOTS, products))
+        self._source = np.empty((len(_DERIVED_GAIN), SLOTS, products))
+        self._scaled = np.empty((len(_DERIVED_GAIN), SLOTS, products))
 
     def push(self, number: int, bar: Bar, terms: BarTerms, begins: BoolArray) -> Smoothed:
         """Takes bar `number`; `begins` marks products whose series starts here, in every chain."""
@@ -88,18 +100,20 @@ class Chains:
             self._direct[:, :, columns] = _beginning(bar)[:, None, columns]
 
     def _push_derived(self, fresh: int | None, columns: NDArray[np.intp]) -> None:
-        direct, derived, source = self._direct, self._derived, self._scratch
+        direct, derived, source, scaled = self._direct, self._derived, self._source, self._scaled
         source[0] = direct[0]
         np.subtract(direct[0], direct[1], out=source[1])
-        source[2] = directional_index(direct[4], direct[5])
+        directional_index(direct[4], direct[5], out=source[2])
         derived *= self._derived_decay
-        derived += self._derived_gain * source
+        np.multiply(source, self._derived_gain, out=scaled)
+        derived += scaled
         if fresh is not None:
             derived[:, fresh] = source[:, fresh]
         if len(columns):
             derived[:, :, columns] = source[:, :, columns]
         self._trix *= 1.0 - _EMA_12
-        self._trix += _EMA_12 * derived[0]
+        np.multiply(derived[0], _EMA_12, out=scaled[0])
+        self._trix += scaled[0]
         if fresh is not None:
             self._trix[fresh] = derived[0, fresh]
         if len(columns):

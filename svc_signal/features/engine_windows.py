@@ -107,17 +107,18 @@ class AgeWindow:
     Blocks again, with the bar of each extreme carried along, so no product ever needs a search of its own.
     """
 
-    __slots__ = ("_ages", "_best", "_best_bar", "_buffer", "_suffix", "_suffix_bar", "_width")
+    __slots__ = ("_ages", "_best", "_best_bar", "_buffer", "_suffix", "_suffix_bar", "_width", "_work")
 
     def __init__(self, width: int, products: int) -> None:
         self._width = width
         self._buffer = np.full((width, 2, products), np.nan)
         self._suffix = np.full((width, 2, products), np.nan)
         self._suffix[-1] = -np.inf
-        self._suffix_bar = np.full((width, 2, products), np.nan)
+        self._suffix_bar = np.zeros((width, 2, products))
         self._best = np.full((2, products), np.nan)
         self._best_bar = np.full((2, products), np.nan)
         self._ages = np.empty((2, products))
+        self._work = np.empty((2, products))
 
     def push(self, bar: int, x: FloatArray) -> FloatArray:
         """Ages (2, P) of the largest of each; overwritten by the next push."""
@@ -127,11 +128,13 @@ class AgeWindow:
             self._best[...] = x
             self._best_bar.fill(bar)
         else:
-            np.copyto(self._best_bar, bar, where=x >= self._best)
+            np.multiply(x >= self._best, float(bar), out=self._work)  # a masked copy would cost several times that
+            np.maximum(self._best_bar, self._work, out=self._best_bar)
             np.maximum(self._best, x, out=self._best)
-        older = self._suffix[within] > self._best
-        np.subtract(bar, self._best_bar, out=self._ages)
-        np.subtract(bar, self._suffix_bar[within], out=self._ages, where=older)
+        np.subtract(self._best_bar, self._suffix_bar[within], out=self._work)
+        self._work *= self._suffix[within] > self._best
+        np.subtract(float(bar), self._best_bar, out=self._ages)
+        self._ages += self._work
         if within == self._width - 1:
             self._close_block(bar)
         return self._ages

@@ -8,10 +8,19 @@ from __future__ import annotations
 import numpy as np
 
 from svc_signal.candles import FloatArray, IntArray
-from svc_signal.features.barterms import Bar, BarTerms, bar_terms, directional_index, stochastic_k
+from svc_signal.features.barterms import (
+    Bar,
+    BarTerms,
+    Before,
+    bar_terms,
+    directional_index,
+    stochastic_k,
+    typical_price,
+)
 from svc_signal.features.definition import FACTOR_BARS, LAGS, READY_BARS
 from svc_signal.features.laststage import Day, LastStage, Short, Smoothed, Stage, Week, last_stage
 from svc_signal.features.recursions import anchored, ema, wilder, wilder_sum
+from svc_signal.features.scratch import Scratch
 from svc_signal.features.windows import (
     lagged,
     window_ages,
@@ -60,29 +69,32 @@ def history_stage(
     first_bar = int(start[0]) // granularity
     bar = Bar(open, high, low, close, volume)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = last_stage(_stage(bar, start + granularity, factor, first_bar))
+        scratch = Scratch(*close.shape)
+        found = last_stage(_stage(bar, start + granularity, factor, first_bar, scratch), scratch)
     ready = (_run_length(close) >= READY_BARS) & (_run_length(factor) >= FACTOR_BARS)
     values = np.where(ready, found.values, np.nan)
     return LastStage(values, np.where(ready, found.sd_24, np.nan), np.where(ready, found.sd_168, np.nan))
 
 
-def _stage(bar: Bar, close_time: IntArray, factor: FloatArray, first_bar: int) -> Stage:
-    fields = (bar.open, bar.high, bar.low, bar.close, bar.volume)
-    before = Bar(*(lagged(field, 1) for field in fields))
-    factor_rows = np.broadcast_to(factor, bar.close.shape)
-    terms = bar_terms(bar, before, factor_rows, lagged(factor_rows, 1))
-    log_factor = np.log(factor_rows)
+def _stage(bar: Bar, close_time: IntArray, factor: FloatArray, first_bar: int, scratch: Scratch) -> Stage:
+    before = Before(*(lagged(field, 1) for field in (bar.high, bar.low, bar.close, typical_price(bar))))
+    terms = bar_terms(bar, before, factor, lagged(factor, 1), scratch)
+    log_factor = np.log(factor)
+    lowest, highest = window_min(bar.low, 14, first_bar), window_max(bar.high, 14, first_bar)
+    stochastic = stochastic_k(bar.close, lowest, highest)
     return Stage(
         bar=bar,
         close_time=close_time,
         ret=terms.ret,
         true_range=terms.true_range,
-        log_moves=tuple(terms.log_close - lagged(terms.log_close, lag) for lag in LAGS),
+        height=terms.height,
+        stochastic_k=stochastic,
+        log_moves=np.stack([terms.log_close - lagged(terms.log_close, lag) for lag in LAGS]),
         move_24=bar.close - lagged(bar.close, 24),
         factor_move_24=log_factor - lagged(log_factor, 24),
         day=_day(bar, terms, first_bar),
         week=_week(bar, terms, first_bar),
-        short=_short(bar, terms, first_bar),
+        short=_short(bar, terms, stochastic, first_bar),
         smoothed=_smoothed(bar, terms, first_bar),
     )
 
@@ -94,15 +106,15 @@ def _day(bar: Bar, terms: BarTerms, first_bar: int) -> Day:
         terms.ret * terms.ret,
         fall * fall,
         np.abs(terms.change),
-        np.where(np.isnan(terms.change), np.nan, terms.change > 0.0),
-        terms.log_range_square,
+        terms.change > 0.0,
+        terms.log_range * terms.log_range,
         terms.log_body,
         terms.log_body * terms.log_body,
         terms.log_gap,
         terms.log_gap * terms.log_gap,
         terms.rogers_satchell,
         bar.volume,
-        terms.typical * bar.volume,
+        terms.money,
         terms.typical,
         terms.signed_volume,
     )
@@ -111,12 +123,14 @@ def _day(bar: Bar, terms: BarTerms, first_bar: int) -> Day:
 
 def _week(bar: Bar, terms: BarTerms, first_bar: int) -> Week:
     ret, factor = terms.ret, terms.factor_ret
-    columns = (bar.close, bar.volume, ret, ret * ret, factor, factor * factor, ret * factor)
-    return Week(*window_sum(np.stack(columns), 168, first_bar))
+    close, volume, total, square, product = window_sum(
+        np.stack((bar.close, bar.volume, ret, ret * ret, ret * factor)), 168, first_bar
+    )
+    factor_total, factor_square = window_sum(np.stack((factor, factor * factor)), 168, first_bar)
+    return Week(close, volume, total, square, factor_total, factor_square, product)
 
 
-def _short(bar: Bar, terms: BarTerms, first_bar: int) -> Short:
-    lowest, highest = window_min(bar.low, 14, first_bar), window_max(bar.high, 14, first_bar)
+def _short(bar: Bar, terms: BarTerms, stochastic: FloatArray, first_bar: int) -> Short:
     accumulation = terms.close_location * bar.volume
     close_20, volume_20, accumulation_20 = window_sum(np.stack((bar.close, bar.volume, accumulation)), 20, first_bar)
     swings = np.stack((terms.buying_pressure, terms.window_range))
@@ -134,9 +148,7 @@ def _short(bar: Bar, terms: BarTerms, first_bar: int) -> Short:
         ranges=(range_7, range_14, range_28),
         positive_flow_14=positive_14,
         negative_flow_14=negative_14,
-        lowest_14=lowest,
-        highest_14=highest,
-        stochastic_3=window_sum(stochastic_k(bar.close, lowest, highest), 3, first_bar),
+        stochastic_3=window_sum(stochastic, 3, first_bar),
         low_age_26=window_ages(bar.low, 26, largest=False),
         high_age_26=window_ages(bar.high, 26, largest=True),
         slope_24=window_slope(terms.log_close, 24, first_bar),
@@ -147,7 +159,7 @@ def _smoothed(bar: Bar, terms: BarTerms, first_bar: int) -> Smoothed:
     change = np.nan_to_num(terms.change)
     inputs = np.stack((bar.close, terms.true_range, terms.plus_move, terms.minus_move, change))
     still = np.zeros_like(bar.close)
-    fresh = np.stack((bar.close, bar.high - bar.low, still, still, still))
+    fresh = np.stack((bar.close, terms.height, still, still, still))
     present = np.isfinite(bar.close)
     return Smoothed(*anchored(present, inputs, fresh, first_bar, _RECURSIVE, _recursions))
 

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from svc_signal.candles import FloatArray, IntArray
-from svc_signal.features.barterms import Bar, BarTerms, bar_terms, stochastic_k
+from svc_signal.features.barterms import Bar, BarTerms, Before, bar_terms, stochastic_k
 from svc_signal.features.definition import FACTOR_BARS, LAGS, READY_BARS
 from svc_signal.features.engine_chains import Chains
 from svc_signal.features.engine_windows import AgeWindow, BlockWindow, MomentWindow, StateArrays, copy_columns, slope
 from svc_signal.features.laststage import Day, LastStage, Short, Stage, Week, last_stage
+from svc_signal.features.scratch import Scratch
 
 _WEEK, _DAY, _LONGEST = 168, 24, LAGS[-1]
 _PRODUCT = 4
@@ -34,7 +35,8 @@ class FeatureEngine:
         count = len(self.products)
         self.run: IntArray = np.zeros(count, dtype=np.int64)
         """Bars since the product's last reset."""
-        self._before = np.full((5, count), np.nan)
+        self._before = np.full((4, count), np.nan)
+        self._scratch = Scratch(count)
         self._log_closes = np.full((_LONGEST, count), np.nan)
         self._closes = np.full((_DAY, count), np.nan)
         self._returns = np.full((2 * _WEEK, count), np.nan)
@@ -67,10 +69,11 @@ class FeatureEngine:
     ) -> LastStage:
         """Features (51, P) of bar number `bar`; a NaN price means that the product has no bar.
 
-        NaN where the product has fewer than 350 bars or the factor fewer than 169. Bars must follow each other.
+        NaN where the product has fewer than 350 bars or the factor fewer than 169. Bars must follow each other. The
+        arrays are the engine's own and hold until its next bar.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = last_stage(self._absorb(bar, Bar(open, high, low, close, volume), factor))
+            found = last_stage(self._absorb(bar, Bar(open, high, low, close, volume), factor), self._scratch)
         ready = (self.run >= READY_BARS) & (self.factor_run >= FACTOR_BARS)
         if not ready.all():
             for values in (found.values, found.sd_24, found.sd_168):
@@ -130,7 +133,7 @@ class FeatureEngine:
     @property
     def last_close(self) -> FloatArray:
         """Close of the newest bar (P,), NaN where a product has none."""
-        return np.asarray(self._before[3])
+        return np.asarray(self._before[2])
 
     def product_arrays(self) -> StateArrays:
         """Every array that has the product as its last axis."""
@@ -178,31 +181,40 @@ class FeatureEngine:
         if self.last_bar is not None and number != self.last_bar + 1:
             raise ValueError(f"bar {number} does not follow bar {self.last_bar}")
         self.last_bar = number
-        before = Bar(*self._before)
-        terms = bar_terms(bar, before, np.array([factor]), self._factor_before)
+        self._scratch.reset()
+        terms = bar_terms(bar, Before(*self._before), np.array([factor]), self._factor_before, self._scratch)
         present = np.isfinite(bar.close)
         begins = present & (self.run == 0)
-        self.run = np.where(present, self.run + 1, 0)
+        self.run = (self.run + 1) * present
         self._returns[number % len(self._returns)] = terms.ret
         _, factor_move_24 = self._push_factor(number, factor)
+        stochastic, ages = self._push_extremes(number, bar)
         stage = Stage(
             bar=bar,
             close_time=np.array([(number + 1) * self.granularity]),
             ret=terms.ret,
             true_range=terms.true_range,
-            log_moves=tuple(terms.log_close - self._log_closes[(number - lag) % _LONGEST] for lag in LAGS),
+            height=terms.height,
+            stochastic_k=stochastic,
+            log_moves=self._log_moves(number, terms.log_close),
             move_24=bar.close - self._closes[number % _DAY],
             factor_move_24=factor_move_24,
             day=self._push_day(number, bar, terms),
             week=self._push_week(number, bar, terms),
-            short=self._push_short(number, bar, terms),
+            short=self._push_short(number, bar, terms, ages),
             smoothed=self._chains.push(number, bar, terms, begins),
         )
         self._log_closes[number % _LONGEST] = terms.log_close
         self._closes[number % _DAY] = bar.close
-        for row, values in enumerate((bar.open, bar.high, bar.low, bar.close, bar.volume)):
+        for row, values in enumerate((bar.high, bar.low, bar.close, terms.typical)):
             self._before[row] = values
         return stage
+
+    def _log_moves(self, number: int, log_close: FloatArray) -> FloatArray:
+        moves = self._scratch.rows(len(LAGS))
+        for lag, row in zip(LAGS, moves, strict=True):
+            np.subtract(log_close, self._log_closes[(number - lag) % _LONGEST], out=row)
+        return moves
 
     def _push_factor(self, number: int, factor: float) -> tuple[FloatArray, FloatArray]:
         """(the factor's return, its log move over 24 bars), each of one element."""
@@ -225,15 +237,15 @@ class FeatureEngine:
         np.minimum(terms.ret, 0.0, out=x[2])
         x[2] *= x[2]
         np.abs(terms.change, out=x[3])
-        x[4] = np.where(np.isnan(terms.change), np.nan, terms.change > 0.0)
-        x[5] = terms.log_range_square
+        np.greater(terms.change, 0.0, out=x[4])
+        np.multiply(terms.log_range, terms.log_range, out=x[5])
         x[6] = terms.log_body
         np.multiply(terms.log_body, terms.log_body, out=x[7])
         x[8] = terms.log_gap
         np.multiply(terms.log_gap, terms.log_gap, out=x[9])
         x[10] = terms.rogers_satchell
         x[11] = bar.volume
-        np.multiply(terms.typical, bar.volume, out=x[12])
+        x[12] = terms.money
         x[13] = terms.typical
         x[14] = terms.signed_volume
         x[15] = terms.log_close
@@ -249,14 +261,18 @@ class FeatureEngine:
         factor, factor_square = self._factor_week.total
         return Week(close, volume, ret, square, factor, factor_square, product)
 
-    def _push_short(self, number: int, bar: Bar, terms: BarTerms) -> Short:
+    def _push_extremes(self, number: int, bar: Bar) -> tuple[FloatArray, FloatArray]:
+        """(the stochastic, the ages of lowest low and highest high)."""
         extremes = self._extremes_14.slot(number)
         np.negative(bar.low, out=extremes[0])
         extremes[1] = bar.high
         ages = self._ages_26.push(number, extremes)
         below, highest = self._extremes_14.push(number)
-        lowest = -below
-        self._stochastic_3.slot(number)[0] = stochastic_k(bar.close, lowest, highest)
+        stochastic = stochastic_k(bar.close, -below, highest)
+        self._stochastic_3.slot(number)[0] = stochastic
+        return stochastic, ages
+
+    def _push_short(self, number: int, bar: Bar, terms: BarTerms, ages: FloatArray) -> Short:
         x = self._short_20.slot(number)
         x[0], x[1] = bar.close, bar.volume
         np.multiply(terms.close_location, bar.volume, out=x[2])
@@ -279,8 +295,6 @@ class FeatureEngine:
             ranges=(range_7, range_14, range_28),
             positive_flow_14=positive_14,
             negative_flow_14=negative_14,
-            lowest_14=lowest,
-            highest_14=highest,
             stochastic_3=self._stochastic_3.push(number)[0],
             low_age_26=ages[0],
             high_age_26=ages[1],

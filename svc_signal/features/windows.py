@@ -57,7 +57,7 @@ def window_moment(x: FloatArray, width: int, first_bar: int) -> FloatArray:
     origin = first_bar - lead
     sum_a, sum_b = block_parts(shifted, width, origin)
     square_a, square_b = block_parts(shifted * shifted, width, origin)
-    previous = np.full_like(grid, np.nan)
+    previous = shift.copy()  # before the first block there is only the empty part
     previous[..., 1:, :] = shift[..., :-1, :]
     count_b = np.broadcast_to(np.arange(1.0, width + 1.0), grid.shape).reshape(flat)
     merged = merge_moments(
@@ -83,16 +83,18 @@ def merge_moments(
     sum_b: FloatArray,
     square_b: FloatArray,
 ) -> FloatArray:
-    """Centred sum of squares of two parts given as count, shift, and sums of shifted values and squares."""
-    alone = count_a == 0
-    divisor = np.where(alone, 1.0, count_a)
-    mean_a, mean_b = sum_a / divisor, sum_b / count_b
+    """Centred sum of squares of two parts given as count, shift, and sums of shifted values and squares.
+
+    The first part may be empty: count and sums zero, and any finite shift.
+    """
+    mean_a, mean_b = sum_a / np.maximum(count_a, 1.0), sum_b / count_b
     apart = (shift_b - shift_a) + (mean_b - mean_a)
     between = apart * apart * (count_a * count_b / (count_a + count_b))
-    within_a, within_b = square_a - sum_a * mean_a, square_b - sum_b * mean_b
-    moment = np.where(alone, within_b, within_a + within_b + between)
-    rounding = 1e-12 * np.where(alone, square_b, square_a + square_b + between)
-    return np.where(moment <= rounding, 0.0, moment)
+    moment = (square_a - sum_a * mean_a) + (square_b - sum_b * mean_b) + between
+    rounding = moment <= 1e-12 * (square_a + square_b + between)
+    if rounding.any():
+        moment[rounding] = 0.0
+    return moment
 
 
 def window_slope(y: FloatArray, width: int, first_bar: int) -> FloatArray:
