@@ -15,6 +15,7 @@ from svc_monitor import store
 from svc_monitor.alerts import Alert, AlertBook, acknowledged, adopt, advance
 from svc_monitor.board import Board, Pulse
 from svc_monitor.feeds.all import Feeds
+from svc_monitor.health import starting
 from svc_monitor.journal import Journal
 from svc_monitor.rules import Seen, judge
 from svc_monitor.settings import MonitorSettings
@@ -50,7 +51,7 @@ class AlertDesk:
     def look(self) -> None:
         """One look: what changed is logged and handed to the journal."""
         clock = self._kit.clock
-        verdicts = judge(self._seen())
+        verdicts = judge(self._seen(clock.monotonic()))
         self._book, changed = advance(self._book, verdicts, clock.now(), clock.monotonic(), uuid4)
         for alert in changed:
             self._journal.put(alert)
@@ -58,9 +59,11 @@ class AlertDesk:
         if changed:
             self._pulse.beat()
 
-    def _seen(self) -> Seen:
+    def _seen(self, steady: float) -> Seen:
+        services = self._board.services()
         return Seen(
-            services=self._board.services(),
+            services=services,
+            starting=starting(services, steady),
             database_up=self._journal.database_up,
             bar_seconds=self._settings.granularity_seconds,
             pipeline=self._feeds.pipeline.fresh,

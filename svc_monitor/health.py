@@ -4,7 +4,7 @@ Pure: an answer, a refusal or a silence turns one `Known` into the next; a diffe
 known before the first answer, and nothing any more when a service has been silent for too long.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +13,8 @@ from tradekit import services
 from tradekit.services import ServiceName
 
 ENTRIES_SUFFIX = "/entries"
+# Nothing new has served for so long: whoever has not, will not by itself. A slow machine starts one service after another.
+STARTUP_SECONDS = 60.0
 
 
 class ServiceState(StrEnum):
@@ -26,13 +28,15 @@ class ServiceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One health name: its state, why, since when (wall time), and the last answer (wall and steady time)."""
+    """One health name: its state, why, since when (wall time), the last answer (wall and steady time), and when it served
+    for the first time (steady), None if it never has."""
 
     state: ServiceState = ServiceState.UNKNOWN
     detail: str = "not asked yet"
     changed_at: datetime | None = None
     seen_at: datetime | None = None
     seen_steady: float = 0.0
+    served_steady: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,8 @@ class Change:
 
 def answered(known: Known, state: ServiceState, detail: str, now: datetime, steady: float) -> Known:
     """The service said something."""
-    return replace(_moved(known, state, detail, now), seen_at=now, seen_steady=steady)
+    first = steady if state is ServiceState.SERVING and known.served_steady is None else known.served_steady
+    return replace(_moved(known, state, detail, now), seen_at=now, seen_steady=steady, served_steady=first)
 
 
 def refused(known: Known, detail: str, now: datetime) -> Known:
@@ -98,6 +103,13 @@ class ServiceHealth:
 def _later(first: datetime | None, second: datetime | None) -> datetime | None:
     known = [moment for moment in (first, second) if moment is not None]
     return max(known, default=None)
+
+
+def starting(seen: Sequence[ServiceHealth], steady: float) -> bool:
+    """True while the mesh comes up: something has never served yet, and something else began to, not long ago."""
+    first = [known.served_steady for health in seen for known in (health.own, health.entries)]
+    begun = [moment for moment in first if moment is not None]
+    return len(begun) < len(first) and steady - max(begun, default=steady) < STARTUP_SECONDS
 
 
 def health_names(service: ServiceName) -> tuple[str, str]:

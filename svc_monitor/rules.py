@@ -5,24 +5,24 @@ A rule gives what is true now, or None when its source is too old to say.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from svc_monitor.alerts import Finding, Severity, Verdicts
-from svc_monitor.feeds.model import Model
+from svc_monitor.feeds.model import FeatureDrift, Model
 from svc_monitor.feeds.pipeline import Pipeline
 from svc_monitor.feeds.reviewer import Reviewer
 from svc_monitor.feeds.risk import PortfolioRisk
-from svc_monitor.health import ServiceHealth, ServiceState
+from svc_monitor.health import Known, ServiceHealth, ServiceState
 from tradekit import services
 
 DOWN_SECONDS = 3.0
-# A mesh that is starting is not an outage.
-STARTUP_SECONDS = 30.0
 ENTRIES_SECONDS = 10.0
 DATABASE_SECONDS = 3.0
 LAG_BARS = 3
 LAG_SECONDS = 5.0
 # The self-test and the first load of a model take their time.
 SETTLE_SECONDS = 30.0
+WORST_FEATURES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Seen:
     services: Sequence[ServiceHealth]
     database_up: bool
     bar_seconds: int
+    starting: bool = False
     pipeline: Pipeline | None = None
     risk: PortfolioRisk | None = None
     model: Model | None = None
@@ -39,6 +40,11 @@ class Seen:
 
 
 Found = tuple[Finding, ...] | None
+
+
+def _held(known: Known, seconds: float, seen: Seen) -> float:
+    """How long a fault of this name has to last: what never served in a mesh that is still coming up is no fault yet."""
+    return inf if seen.starting and known.served_steady is None else seconds
 
 
 def service_down(seen: Seen) -> Found:
@@ -49,7 +55,7 @@ def service_down(seen: Seen) -> Found:
             f"service:{health.service.name}",
             Severity.CRITICAL,
             f"{health.service.name} at {health.address} is {health.own.state}: {health.own.detail}. See its log.",
-            DOWN_SECONDS if health.own.seen_at is not None else STARTUP_SECONDS,
+            _held(health.own, DOWN_SECONDS, seen),
         )
         for health in seen.services
         if health.own.state is not ServiceState.SERVING
@@ -64,7 +70,7 @@ def entries_closed(seen: Seen) -> Found:
             f"service:{health.service.name}",
             Severity.WARNING,
             f"{health.service.name} refuses new positions; exits go on. Its log names the failing check.",
-            ENTRIES_SECONDS,
+            _held(health.entries, ENTRIES_SECONDS, seen),
         )
         for health in seen.services
         if health.own.state is ServiceState.SERVING and health.entries.state is not ServiceState.SERVING
@@ -82,7 +88,8 @@ def ledger_mismatch(seen: Seen) -> Found:
         "The books do not agree with the exchange, or could not be compared. No new position is opened; "
         "ExecutorService.Reconcile tells the differences."
     )
-    return (Finding("LEDGER_MISMATCH", "account", Severity.CRITICAL, message, ENTRIES_SECONDS),)
+    hold = _held(executor.entries, ENTRIES_SECONDS, seen)
+    return (Finding("LEDGER_MISMATCH", "account", Severity.CRITICAL, message, hold),)
 
 
 def order_unknown(seen: Seen) -> Found:
@@ -157,6 +164,56 @@ def model_absent(seen: Seen) -> Found:
     return (Finding("MODEL_ABSENT", "model", Severity.WARNING, message, SETTLE_SECONDS),)
 
 
+def model_refused(seen: Seen) -> Found:
+    """A newer model failed a check, and the one before it goes on."""
+    if seen.model is None:
+        return None
+    if not seen.model.loaded or not seen.model.refusal_code:
+        return ()
+    message = (
+        f"A newer model was refused ({seen.model.refusal_code}: {seen.model.refusal_detail}); "
+        f"{seen.model.version} goes on."
+    )
+    return (Finding("MODEL_REFUSED", "model", Severity.WARNING, message),)
+
+
+def model_suspended(seen: Seen) -> Found:
+    """The model has known less than its class shares; with thresholds that do not ask for evidence it goes on."""
+    if seen.model is None:
+        return None
+    if not seen.model.suspended:
+        return ()
+    exercise = seen.model.profile == "EXERCISE"
+    effect = "EXERCISE goes on all the same" if exercise else "every signal is HOLD, and what is held stays"
+    drift = seen.model.drift
+    figures = f" (log loss {drift.log_loss:.3f} against {drift.prior_log_loss:.3f})" if drift else ""
+    message = (
+        f"{seen.model.version} has been worse than the class shares of its training for 30 days{figures}: {effect}. "
+        "`mesh train` makes a newer one."
+    )
+    severity = Severity.WARNING if exercise else Severity.CRITICAL
+    return (Finding("MODEL_SUSPENDED", "model", severity, message),)
+
+
+def model_drift(seen: Seen) -> Found:
+    """Features that have moved from the model's training."""
+    if seen.model is None:
+        return None
+    features = seen.model.drift.features if seen.model.drift else ()
+    moved = [feature for feature in features if feature.level in ("WARNING", "ALARM")]
+    if not moved:
+        return ()
+    alarm = any(feature.level == "ALARM" for feature in moved)
+    advice = "A new model is due: `mesh train`." if alarm else "It is no reason to stop, and one to look."
+    message = f"{len(moved)} of {len(features)} features have moved from the training: {_worst(moved)}. {advice}"
+    return (Finding("MODEL_DRIFT", "model", Severity.CRITICAL if alarm else Severity.WARNING, message),)
+
+
+def _worst(moved: Sequence[FeatureDrift]) -> str:
+    named = ", ".join(f"{feature.name} {feature.psi:.2f}" for feature in moved[:WORST_FEATURES])
+    return named + (", …" if len(moved) > WORST_FEATURES else "")
+
+
 def reviewer_unfit(seen: Seen) -> Found:
     """A language model is configured and did not pass its self-test."""
     if seen.reviewer is None:
@@ -184,6 +241,9 @@ RULES: dict[str, Callable[[Seen], Found]] = {
     "TRADING_HALTED": trading_halted,
     "RISK_LOCK": risk_locked,
     "MODEL_ABSENT": model_absent,
+    "MODEL_REFUSED": model_refused,
+    "MODEL_SUSPENDED": model_suspended,
+    "MODEL_DRIFT": model_drift,
     "REVIEWER_UNFIT": reviewer_unfit,
     "DATABASE_DOWN": database_down,
 }

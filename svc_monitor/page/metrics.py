@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from meshkit.clock import Clock
 from svc_monitor.feeds.all import Feeds
+from svc_monitor.feeds.model import Model
 from svc_monitor.feeds.pipeline import Pipeline
 from svc_monitor.health import ServiceState
 from svc_monitor.page.snapshot import Snapshots
@@ -32,6 +33,8 @@ class MeshCollector(Collector):
         if feeds.pipeline.value is not None:
             yield from _pipeline(feeds.pipeline.value)
         yield from _account(feeds)
+        if feeds.model.value is not None:
+            yield from _model(feeds.model.value)
         yield from self._alerts()
         yield from self._ages(feeds)
 
@@ -105,3 +108,22 @@ def _account(feeds: Feeds) -> Iterator[Metric]:
         ]
     # Prometheus knows floats only; the exact figures are in the books.
     yield from (_single(name, text, float(value)) for name, text, value in figures if value is not None)
+
+
+def _model(model: Model) -> Iterator[Metric]:
+    yield _single("mesh_model_loaded", "1 if a model serves", float(model.loaded))
+    yield _single("mesh_model_suspended", "1 while the model is worse than its class shares", float(model.suspended))
+    if model.drift is None:
+        return
+    drift = model.drift
+    psi = GaugeMetricFamily("mesh_model_feature_psi", "Stability index against the training", labels=["feature"])
+    for feature in drift.features:
+        psi.add_metric([feature.name], feature.psi)
+    yield psi
+    yield _single("mesh_model_edge_psi", "Stability index of the edge against the model's first days", drift.edge_psi)
+    yield _single("mesh_model_matured_labels", "Labels of the last 30 days that have matured", drift.matured_labels)
+    if drift.matured_labels:
+        yield _single("mesh_model_log_loss", "Mean log loss on them, nats", drift.log_loss)
+        yield _single(
+            "mesh_model_prior_log_loss", "Log loss of the training's class shares, nats", drift.prior_log_loss
+        )

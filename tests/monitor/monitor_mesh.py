@@ -229,10 +229,33 @@ class Signal(signal_grpc.SignalServiceServicer):
     def __init__(self) -> None:
         self.model = signal_pb.GetModelResponse(
             model_version="balanced-2025-02-28-7f3a", loaded=True, profile=trade_pb2.DECISION_PROFILE_EXERCISE,
-            theta_buy=0.05, theta_sell=0.05, always_hold=True,
+            theta_buy=0.05, theta_sell=0.05, always_hold=True, serving_engine="FLAT_ARRAYS",
+            challenger_version="balanced-2025-03-28-01ab", previous_version="balanced-2025-01-28-9c2e",
         )  # fmt: skip
         self.model.train_start_time.FromDatetime(datetime(2023, 1, 1, tzinfo=UTC))
         self.model.train_end_time.FromDatetime(datetime(2025, 2, 28, tzinfo=UTC))
+        self.look(beta_168=0.21, natr_14=0.18, ret_168=0.12, rsi_14=0.04, body=0.02, adx_14=0.01)
+
+    def look(self, log_loss: float = 1.0312, **psi: float) -> None:
+        """The newest look at the model: indices of its features, and its log loss against 1.0498."""
+        self.model.drift.CopyFrom(
+            signal_pb.ModelDrift(
+                rows=393,
+                buy_share=0.08,
+                sell_share=0.11,
+                mean_confidence=0.61,
+                matured_labels=2088,
+                log_loss=log_loss,
+                prior_log_loss=1.0498,
+            )
+        )
+        self.model.drift.as_of.FromDatetime(MARKET_TIME)
+        limits = ((0.5, "ALARM"), (0.25, "WARNING"), (0.1, "NOTICE"), (0.0, "NONE"))
+        for name, value in sorted(psi.items(), key=lambda one: -one[1]):
+            level = next(level for limit, level in limits if value >= limit)
+            self.model.drift.features.add(
+                name=name, psi=value, level=signal_pb.DriftLevel.Value(f"DRIFT_LEVEL_{level}")
+            )
 
     async def GetModel(self, request: Any, context: Any) -> Any:
         return self.model

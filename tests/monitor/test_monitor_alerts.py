@@ -5,17 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from math import inf
 from uuid import UUID
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svc_monitor.alerts import Alert, AlertBook, Finding, Severity, acknowledged, adopt, advance
-from svc_monitor.feeds.model import Model
+from svc_monitor.feeds.model import Drift, FeatureDrift, Model
 from svc_monitor.feeds.pipeline import Pipeline, Stage
 from svc_monitor.feeds.reviewer import Reviewer
 from svc_monitor.feeds.risk import Lock, PortfolioRisk
-from svc_monitor.health import Known, ServiceState, answered, health_names, listened, overview, refused
+from svc_monitor.health import (
+    STARTUP_SECONDS,
+    Known,
+    ServiceState,
+    answered,
+    health_names,
+    listened,
+    overview,
+    refused,
+    starting,
+)
 from svc_monitor.rules import RULES, Seen, judge
 from tradekit import services
 
@@ -100,6 +111,17 @@ def test_silence_is_not_health():
     assert refused(gone, "nobody", NOW + timedelta(seconds=9)).changed_at == gone.changed_at
 
 
+def drift(**psi: float) -> Drift:
+    """A look at the model, with these features at these indices and the others at rest."""
+    levels = ((0.5, "ALARM"), (0.25, "WARNING"), (0.1, "NOTICE"), (0.0, "NONE"))
+    found = {"body": 0.01, "rsi_14": 0.02} | psi
+    features = tuple(
+        FeatureDrift(name, value, next(level for limit, level in levels if value >= limit))
+        for name, value in sorted(found.items(), key=lambda one: -one[1])
+    )
+    return Drift(NOW, 393, features, 0.1, 0.1, 0.1, 0.6, 700, 1.02, 1.05)
+
+
 def seen(**given) -> Seen:
     """A mesh in which everything is well, but for what is given; `health` changes names."""
     known = {name: SERVING for service in services.SERVICES for name in health_names(service)}
@@ -111,7 +133,7 @@ def seen(**given) -> Seen:
         bar_seconds=3600,
         pipeline=Pipeline((Stage("signals", 1, (), NOW, 10800.0),), 0, 0, 0, 0, NOW),
         risk=PortfolioRisk("ACTIVE", "", None, None, None, 0.0, 0.0, 0.0, None, 0, (), (), None),
-        model=Model("m", True, "", "", "EVIDENCE", 0.1, 0.1, False, None, None),
+        model=Model("m", True, "", "", "EVIDENCE", 0.1, 0.1, False, None, None, "FLAT_ARRAYS", "", "", False, drift()),
         reviewer=Reviewer("rules", "VETO", "", False, "", 0, 0),
     )
     return replace(well, **given)
@@ -133,11 +155,64 @@ def test_a_service_that_is_down_is_not_also_closed():
     assert found(seen(health={entries: closed})) == {"ENTRIES_CLOSED": ["service:risk"]}
 
 
-def test_a_service_that_never_answered_gets_time_to_start():
-    name, _ = health_names(services.RISK)
-    starting = judge(seen(health={name: Known()}))["SERVICE_DOWN"][0]
-    fallen = judge(seen(health={name: replace(SERVING, state=ServiceState.UNKNOWN)}))["SERVICE_DOWN"][0]
-    assert (starting.hold_seconds, fallen.hold_seconds) == (30.0, 3.0)
+def test_a_service_that_never_served_is_no_outage_while_the_mesh_comes_up():
+    name, entries = health_names(services.EXECUTOR)
+    served = replace(SERVING, served_steady=5.0)
+    young = answered(Known(), ServiceState.NOT_SERVING, "it says NOT_SERVING", NOW, 6.0)
+    coming_up = seen(health={name: young, entries: young}, starting=True)
+    assert judge(coming_up)["SERVICE_DOWN"][0].hold_seconds == inf
+    fallen = seen(health={name: replace(served, state=ServiceState.UNREACHABLE)}, starting=True)
+    assert judge(fallen)["SERVICE_DOWN"][0].hold_seconds == 3.0
+    assert judge(replace(coming_up, starting=False))["SERVICE_DOWN"][0].hold_seconds == 3.0
+    closed = seen(health={entries: young}, starting=True)
+    for code in ("ENTRIES_CLOSED", "LEDGER_MISMATCH"):
+        assert judge(closed)[code][0].hold_seconds == inf
+        assert judge(replace(closed, starting=False))[code][0].hold_seconds == 10.0
+    book, raised = advance(AlertBook(), judge(coming_up), NOW, 0.0, ids())
+    book, raised = advance(book, judge(coming_up), NOW, 500.0, ids())
+    assert raised == ()
+    book, raised = advance(book, judge(replace(coming_up, starting=False)), NOW, 501.0, ids())
+    assert [alert.code for alert in raised] == ["SERVICE_DOWN"]
+
+
+def test_a_mesh_comes_up_as_long_as_one_after_the_other_begins_to_serve():
+    names = [name for service in services.SERVICES for name in health_names(service)]
+    addresses = {service.name: "127.0.0.1:1" for service in services.SERVICES}
+    known: dict[str, Known] = {}
+    for number, name in enumerate(names):
+        steady = (STARTUP_SECONDS - 1.0) * number
+        known[name] = answered(Known(), ServiceState.SERVING, "", NOW, steady)
+        last = number == len(names) - 1
+        assert starting(overview(known, addresses), steady + STARTUP_SECONDS - 1.0) is not last
+        assert not starting(overview(known, addresses), steady + STARTUP_SECONDS)
+    again = answered(known[names[0]], ServiceState.SERVING, "", NOW, 9e9)
+    assert again.served_steady == 0.0
+
+
+def test_the_model_that_moved_that_holds_and_that_was_refused():
+    calm = seen()
+
+    def told(code: str, **changes) -> list[tuple[Severity, str]]:
+        findings = judge(replace(calm, model=replace(calm.model, **changes)))[code]
+        return [(finding.severity, finding.message) for finding in findings]
+
+    assert told("MODEL_DRIFT", drift=None) == told("MODEL_DRIFT", drift=drift(natr_14=0.2499)) == []
+    ((severity, words),) = told("MODEL_DRIFT", drift=drift(natr_14=0.3, ret_168=0.26))
+    assert severity is Severity.WARNING and "2 of 4 features" in words and "natr_14 0.30, ret_168 0.26." in words
+    assert "mesh train" not in words
+    many = dict.fromkeys(("a", "b", "c", "d", "e"), 0.3)
+    ((severity, words),) = told("MODEL_DRIFT", drift=drift(beta_168=0.5, **many))
+    assert severity is Severity.CRITICAL and "beta_168 0.50, a 0.30, b 0.30, c 0.30, …" in words
+    assert "mesh train" in words
+
+    ((severity, words),) = told("MODEL_SUSPENDED", suspended=True)
+    assert severity is Severity.CRITICAL and "1.020 against 1.050" in words and "every signal is HOLD" in words
+    ((severity, words),) = told("MODEL_SUSPENDED", suspended=True, profile="EXERCISE")
+    assert severity is Severity.WARNING and "HOLD" not in words
+
+    ((severity, words),) = told("MODEL_REFUSED", refusal_code="HASH_MISMATCH", refusal_detail="the sha256 is 00")
+    assert severity is Severity.WARNING and "HASH_MISMATCH: the sha256 is 00" in words and "m goes on" in words
+    assert told("MODEL_REFUSED", loaded=False, refusal_code="NO_MODEL") == []
 
 
 def test_closed_entries_of_the_executor_mean_that_its_books_are_in_doubt():
@@ -172,5 +247,8 @@ def test_orders_lag_halt_locks_model_reviewer_and_database():
 def test_a_rule_whose_source_is_silent_does_not_know():
     blind = {code for code, verdict in judge(seen(pipeline=None, risk=None, model=None, reviewer=None)).items()
              if verdict is None}  # fmt: skip
-    assert blind == {"ORDER_UNKNOWN", "STAGE_LAGGING", "TRADING_HALTED", "RISK_LOCK", "MODEL_ABSENT", "REVIEWER_UNFIT"}
+    assert blind == {
+        "ORDER_UNKNOWN", "STAGE_LAGGING", "TRADING_HALTED", "RISK_LOCK", "MODEL_ABSENT", "MODEL_REFUSED",
+        "MODEL_SUSPENDED", "MODEL_DRIFT", "REVIEWER_UNFIT",
+    }  # fmt: skip
     assert blind < RULES.keys()

@@ -30,7 +30,8 @@ async def browser() -> AsyncIterator[Any]:
         await opened.close()
 
 
-async def test_the_page_lives(browser: Any, database: Any) -> None:
+async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("svc_monitor.feeds.model.INTERVAL_SECONDS", 0.5)
     async with running_mesh() as mesh:
         mesh.orchestrator.funnel.unknown_orders = 1
         reason = trade_pb2.Reason(code="PORTFOLIO_HEAT", limit="0.06", observed=HOSTILE, unit="ratio", scope="account")
@@ -61,6 +62,23 @@ async def test_the_page_lives(browser: Any, database: Any) -> None:
             alert = page.locator(".alert", has_text="ORDER_UNKNOWN")
             await alert.get_by_role("button", name="Acknowledge").click()
             await alert.get_by_text("seen by operator").wait_for()
+
+            model = page.locator("#model")
+            await model.get_by_text("balanced-2025-03-28-01ab").wait_for()
+            await model.locator("li.k-cool", has_text="beta_168").get_by_text("0.21").wait_for()
+            await model.get_by_text("1.0312").wait_for()
+            assert await model.get_by_text("SUSPENDED").count() == 0
+            mesh.signal.model.suspended = True
+            mesh.signal.look(1.1012, beta_168=0.95, rsi_14=0.03)
+            await model.get_by_text("SUSPENDED").wait_for()
+            await model.locator("li.k-bad", has_text="beta_168").get_by_text("0.95").wait_for()
+            await model.locator("dd.bad", has_text="1.1012").wait_for()
+            await page.locator(".alert", has_text="MODEL_SUSPENDED").wait_for()
+            age = page.locator("[data-feed=model] .age")
+            assert await age.inner_text() == "live"
+            await mesh.of["signal"].stop()
+            await page.locator("[data-feed=model].stale .age", has_text="unreachable").wait_for()
+            assert await page.locator("[data-feed=model] .age.fresh").count() == 0
 
             await mesh.of["risk"].stop()
             await page.locator("[data-service=risk]", has_text="unreachable").wait_for()

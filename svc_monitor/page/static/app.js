@@ -2,7 +2,8 @@
 
 import { ageAlerts, alerts } from "/static/alerts.js";
 import { byId, put, startTips } from "/static/dom.js";
-import { span } from "/static/format.js";
+import { span, words } from "/static/format.js";
+import { model } from "/static/model.js";
 import * as panels from "/static/panels.js";
 import { startStory, tell } from "/static/story.js";
 import { ideas, orders, positions } from "/static/tables.js";
@@ -25,7 +26,10 @@ const clock = {
 const DRAW = {
   mesh: () => panels.mesh(state.mesh),
   pipeline: () => panels.pipeline(state.pipeline, state.mesh.granularity_seconds),
-  health: () => panels.services(state.health, clock, state.ages?.services),
+  health: () => {
+    panels.services(state.health, clock, state.ages?.services);
+    showAges();
+  },
   alerts: () => alerts(state.alerts, clock),
   recommendations: () => ideas(state.recommendations, state.orders, tell),
   orders: () => {
@@ -39,23 +43,36 @@ const DRAW = {
   },
   course: () => panels.course(state.course, state.account?.opening_balance),
   risk: () => panels.risk(state.risk),
-  model: () => panels.model(state.model),
+  model: () => model(state.model),
   reviewer: () => panels.reviewer(state.reviewer),
   ages: () => showAges(),
 };
+
+// Who answers for a part of the page: what a service said before it stopped to serve is not live, however new.
+const SOURCE = {
+  pipeline: "orchestrator", recommendations: "bridge", orders: "executor", account: "executor",
+  risk: "risk", model: "signal", reviewer: "validator",
+};
+
+function silentSource(feed) {
+  const source = state.health?.find((one) => one.service === SOURCE[feed]);
+  return source && source.state !== "SERVING" ? source : null;
+}
 
 function showAges() {
   const feeds = state.ages?.feeds ?? {};
   for (const part of document.querySelectorAll("[data-feed]")) {
     const { received_at: at, stale_seconds: limit, fault } = feeds[part.dataset.feed] ?? {};
     const age = at ? clock.age(at) : null;
-    const stale = age === null || age > limit;
+    const away = silentSource(part.dataset.feed);
+    const stale = age === null || age > limit || away !== null;
     part.classList.toggle("stale", stale);
     const label = part.querySelector(".age");
     if (!label) continue;
     label.classList.toggle("fresh", !stale);
-    put(label, age === null ? "no answer yet" : stale ? `${span(age)} ago` : "live");
-    if (fault) label.dataset.tip = fault;
+    put(label, age === null ? "no answer yet" : away ? words(away.state) : stale ? `${span(age)} ago` : "live");
+    const told = away && age !== null ? `${away.service} is ${words(away.state)}; what it said is ${span(age)} old` : fault;
+    if (told) label.dataset.tip = told;
     else delete label.dataset.tip;
   }
   panels.ageTiles(clock, state.ages?.services);

@@ -15,6 +15,7 @@ export const units = (text) => (known(text) ? base.format(text) : "–");
 export const count = (number) => whole.format(number);
 export const many = (number, noun) => `${whole.format(number)} ${noun}${number === 1 ? "" : "s"}`;
 export const share = (number) => (known(number) ? percent.format(number) : "–");
+export const loss = (nats) => nats.toFixed(4);
 export const changed = (number) => change.format(number);
 // Cents say nothing about a coin that costs a fraction of one.
 export const price = (text) => (known(text) ? (Math.abs(Number(text)) < 10 ? base.format(text) : quote.format(text)) : "–");
@@ -37,9 +38,9 @@ export function span(seconds) {
 
 const KINDS = {
   good: ["APPROVE", "RECOMMENDED", "EXECUTED", "FILLED", "BUY", "SERVING", "ACTIVE"],
-  bad: ["REJECT", "REJECTED", "FAILED", "NOT_SERVING", "UNREACHABLE", "HALTED", "CRITICAL", "INVALID_OUTPUT", "TIMEOUT", "UNAVAILABLE"],
+  bad: ["REJECT", "REJECTED", "FAILED", "NOT_SERVING", "UNREACHABLE", "HALTED", "CRITICAL", "INVALID_OUTPUT", "TIMEOUT", "UNAVAILABLE", "ALARM"],
   warn: ["REDUCE", "REDUCING", "WARNING", "OVERLOADED", "CANCELLED", "EXPIRED"],
-  cool: ["SELL", "PROPOSED", "IN_REVIEW", "EXECUTING", "PENDING", "OPEN"],
+  cool: ["SELL", "PROPOSED", "IN_REVIEW", "EXECUTING", "PENDING", "OPEN", "NOTICE"],
   odd: ["UNKNOWN"],
 };
 const KIND_OF = new Map(Object.entries(KINDS).flatMap(([kind, words]) => words.map((word) => [word, kind])));

@@ -182,19 +182,6 @@ export function risk(value) {
   byId("risk").replaceChildren(...nodes, ...(locks.length ? [el("div.locks", {}, ...locks)] : []));
 }
 
-export function model(value) {
-  if (!value) return;
-  if (!value.loaded) {
-    byId("model").replaceChildren(el("span.label.bad", {}, "No model"), el("span.sub", {}, `No signals are made. ${value.refusal_code} ${value.refusal_detail}`));
-    return;
-  }
-  const trained = `Trained on ${utc(value.train_start).slice(0, 10)} to ${utc(value.train_end).slice(0, 10)}; BUY from edge ${value.theta_buy.toFixed(3)}, SELL from −${value.theta_sell.toFixed(3)} (${value.profile}).`;
-  const hold = "No threshold paid for this account's costs out of sample: under EVIDENCE it always says HOLD.";
-  byId("model").replaceChildren(...[
-    el("span.label", {}, value.version), el("span.sub", {}, trained), value.always_hold ? el("span.sub.warn", {}, hold) : null,
-  ].filter(Boolean));
-}
-
 export function reviewer(value) {
   if (!value) return;
   const rules = value.reviewer === "rules";
