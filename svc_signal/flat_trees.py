@@ -23,6 +23,7 @@ MOST_ROWS: Final = 32
 """Above it the estimator serves. `python -m bench.predict` measures the ratio at and around it."""
 _MOST_LEAVES: Final = 64
 _MOST_TREES: Final = 6_000
+_FIELDS: Final = ("is_leaf", "value", "left", "right", "feature_idx", "num_threshold", "missing_go_to_left")
 
 
 class TreesMalformed(Exception):
@@ -125,23 +126,23 @@ def _check(nodes: npt.NDArray[Any], features: int) -> None:
 def _lay_out(nodes: npt.NDArray[Any], flat: FlatTrees, column: int) -> None:
     """Writes one tree into its column: splits in any order, leaves from the left to the right."""
     width = len(flat.leaves) // len(flat.first_leaf)
+    is_leaf, value, left, right, feature, threshold, missing_left = (nodes[name].tolist() for name in _FIELDS)
     leaves: list[float] = []
     row = 0
 
-    def descend(index: int) -> None:
+    def descend(node: int) -> None:
         nonlocal row
-        node = nodes[index]
-        if node["is_leaf"]:
-            leaves.append(float(node["value"]))
+        if is_leaf[node]:
+            leaves.append(value[node])
             return
         mine, row = row, row + 1
         first = len(leaves)
-        descend(int(node["left"]))
-        flat.feature[mine, column] = node["feature_idx"]
-        flat.threshold[mine, column] = node["num_threshold"]
-        flat.missing_right[mine, column] = not node["missing_go_to_left"]
+        descend(left[node])
+        flat.feature[mine, column] = feature[node]
+        flat.threshold[mine, column] = threshold[node]
+        flat.missing_right[mine, column] = not missing_left[node]
         flat.ruled_out[mine, column] = (1 << len(leaves)) - (1 << first)
-        descend(int(node["right"]))
+        descend(right[node])
 
     descend(0)
     flat.leaves[column * width : column * width + len(leaves)] = leaves

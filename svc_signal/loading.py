@@ -42,7 +42,7 @@ from svc_signal.sampling import CLASSES, correct_for_prior
 from svc_signal.signing import Trust, pin_holds, signature_holds
 
 MAX_ARTIFACT_BYTES: Final = 64 * 1024 * 1024
-_MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
+_MAX_MANIFEST_BYTES: Final = 2 * 1024 * 1024  # GetModel tells all of it in one message
 _MAX_SIGNATURE_BYTES: Final = 1024
 _SELF_TEST_TOLERANCE: Final = 1e-9
 _ENGINE_TOLERANCE: Final = 1e-12
@@ -124,7 +124,9 @@ def load_model(folder: Path, trust: Trust, granularity: int) -> LoadedModel:
     estimator = _unpickle(content)
     flat = _look_through(estimator)
     _self_test(estimator, manifest)
-    return LoadedModel(manifest, sha256, estimator, flat if flat and _engines_agree(estimator, flat, manifest) else None)
+    return LoadedModel(
+        manifest, sha256, estimator, flat if flat and _engines_agree(estimator, flat, manifest) else None
+    )
 
 
 def _trusted_manifest(folder: Path, trust: Trust) -> tuple[Manifest, str]:

@@ -17,16 +17,15 @@ from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
 from svc_signal import store
 from svc_signal.decider import Decider
-from svc_signal.decision import EXERCISE_THRESHOLDS
-from svc_signal.features.definition import feature_set_hash
 from svc_signal.loading import limit_native_threads
-from svc_signal.manifest import canonical
+from svc_signal.model_desk import ModelDesk
 from svc_signal.modelkeeper import ModelKeeper
 from svc_signal.settings import SignalSettings
 from svc_signal.wire import GenerateOrder, page_token, parse_generate, parse_get, parse_list, signal_message
+from svc_signal.wire_models import parse_promote, parse_rollback
 from tradekit import services, wire
 from tradekit.bars import utc
-from tradekit.states import Profile, SignalSide
+from tradekit.states import SignalSide
 from trading.signal.v1 import signal_service_pb2 as pb
 from trading.signal.v1 import signal_service_pb2_grpc as pb_grpc
 
@@ -43,6 +42,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         self._kit = kit
         self._keeper = keeper
         self._decider = decider
+        self._desk = ModelDesk(settings, kit, keeper, decider.aftermath)
 
     async def GenerateSignals(self, request: pb.GenerateSignalsRequest, context: Any) -> pb.GenerateSignalsResponse:
         """Decides a complete bar now, or gives what was decided; the same request_id gives the stored answer."""
@@ -164,29 +164,19 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
         """The serving model, or why there is none."""
-        response = pb.GetModelResponse(
-            feature_set_hash=feature_set_hash(self._settings.granularity_seconds),
-            profile=wire.profile_number(self._settings.decision_profile),
-        )
-        if self._keeper.refusal is not None:
-            response.refusal_code = self._keeper.refusal.code
-            response.refusal_detail = self._keeper.refusal.detail
-        model = self._keeper.model
-        if model is None:
-            return response
-        manifest = model.manifest
-        exercise = self._settings.decision_profile is Profile.EXERCISE
-        thresholds = EXERCISE_THRESHOLDS if exercise else manifest.thresholds
-        response.loaded = True
-        response.model_version = manifest.model_version
-        response.theta_buy, response.theta_sell = thresholds.theta_buy, thresholds.theta_sell
-        response.always_hold = manifest.thresholds.theta_buy >= 1.0
-        response.train_start_time.CopyFrom(wire.timestamp_message(utc(manifest.train_from)))
-        response.train_end_time.CopyFrom(wire.timestamp_message(utc(manifest.train_to)))
-        response.manifest_json = canonical(manifest.document).decode()
-        if self._keeper.loaded_at is not None:
-            response.load_time.CopyFrom(wire.timestamp_message(self._keeper.loaded_at))
-        return response
+        return self._desk.describe()
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
+        """All models with their parts and the challenger's evidence, and the record of changes."""
+        return await self._desk.list()
+
+    async def PromoteModel(self, request: pb.PromoteModelRequest, context: Any) -> pb.PromoteModelResponse:
+        """Makes the challenger the champion, on evidence only; the same request_id gives the stored answer."""
+        return await self._desk.promote(parse_promote(request), request)
+
+    async def RollbackModel(self, request: pb.RollbackModelRequest, context: Any) -> pb.RollbackModelResponse:
+        """Gives the place back to the champion before; the same request_id gives the stored answer."""
+        return await self._desk.roll_back(parse_rollback(request), request)
 
     async def _after(self, sequence: int, limit: int) -> list[RowMapping]:
         async with self._kit.engine.connect() as connection:

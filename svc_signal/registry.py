@@ -1,0 +1,152 @@
+"""The SQL of roles, their record, and the evidence about a challenger."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Integer, RowMapping, and_, case, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schema import streams
+from schema.signals import matured_labels, model_changes, model_roles, models, shadow_signals, trading_signals
+from svc_signal.promotion import BUY, HOLD, SELL, JudgedRows
+from svc_signal.roles import Change, Roles
+from tradekit.bars import unix, utc
+
+# Wakes every process that keeps models when the roles have changed.
+CHANNEL = "model_roles"
+MOST_ROWS = 400_000
+"""Two weeks of hourly bars of 1,000 products; the newest rows count."""
+_CHUNK = 5_000
+
+
+async def read_roles(connection: AsyncConnection, lock: bool = False) -> Roles:
+    """The roles; with `lock` nobody else changes them until this transaction ends."""
+    table = model_roles
+    query = select(table.c.champion, table.c.challenger, table.c.previous)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one()
+    return Roles(row.champion, row.challenger, row.previous)
+
+
+async def change_roles(
+    connection: AsyncConnection,
+    roles: Roles,
+    changes: Sequence[Change],
+    caller: str = "",
+    evidence: Mapping[str, Any] | None = None,
+) -> list[RowMapping]:
+    """Roles and record together, and a wake-up on commit; the rows of the record. The roles must be locked."""
+    await connection.execute(update(model_roles).values(**asdict(roles), changed_at=func.now()))
+    rows = []
+    for change in changes:
+        row = insert(model_changes).values(
+            kind=change.kind.value,
+            model_version=change.version,
+            previous_version=change.previous,
+            caller=caller,
+            note=change.note,
+            evidence=dict(evidence or {}),
+        )
+        rows.append((await connection.execute(row.returning(*model_changes.c))).mappings().one())
+    await streams.notify(connection, CHANNEL)
+    return rows
+
+
+async def versions_with_a_part(connection: AsyncConnection) -> frozenset[str]:
+    """Every version that ever was adopted, challenged, was promoted or rolled back to."""
+    query = select(model_changes.c.model_version).distinct()
+    return frozenset((await connection.execute(query)).scalars())
+
+
+async def list_changes(connection: AsyncConnection, limit: int) -> list[RowMapping]:
+    """The record, newest first."""
+    query = select(model_changes).order_by(model_changes.c.number.desc()).limit(limit)
+    return list((await connection.execute(query)).mappings())
+
+
+async def loaded_models(connection: AsyncConnection, limit: int) -> list[RowMapping]:
+    """Every model that was ever loaded, the last loaded first."""
+    query = select(models).order_by(models.c.last_loaded_at.desc(), models.c.model_version).limit(limit)
+    return list((await connection.execute(query)).mappings())
+
+
+async def shadow_since(connection: AsyncConnection, run_id: str, granularity: int, challenger: str) -> datetime | None:
+    """Open of the first bar that the challenger predicted; None before it."""
+    table = shadow_signals
+    query = select(func.min(table.c.bar_start)).where(
+        table.c.run_id == run_id, table.c.granularity == granularity, table.c.model_version == challenger
+    )
+    found: datetime | None = (await connection.execute(query)).scalar_one()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The rows, and the first open and last close of their bars; no period without rows."""
+
+    rows: JudgedRows
+    period: tuple[datetime, datetime] | None
+
+
+async def judged_rows(
+    connection: AsyncConnection, run_id: str, granularity: int, challenger: str, champion: str
+) -> Judged:
+    """The newest rows that both models predicted and whose label has matured."""
+    result = await connection.stream(_same_rows(run_id, granularity, challenger, champion))
+    taken: list[Sequence[Any]] = []
+    products: dict[str, int] = {}
+    async for chunk in result.partitions(_CHUNK):  # in parts, so that other calls get their turn
+        taken += [(unix(row[0]), products.setdefault(row[1], len(products)), *row[2:]) for row in chunk]
+    found = np.asarray(taken, dtype=np.float64).reshape(-1, 12)
+    found = found[np.isfinite(found).all(axis=1)]
+    bar, product, challenger_side, champion_side, outcome = (found[:, n].astype(np.int64) for n in (0, 1, 2, 3, 4))
+    rows = JudgedRows(
+        bar=bar // granularity,
+        product=product,
+        challenger=found[:, 6:9],
+        champion=found[:, 9:12],
+        challenger_side=challenger_side,
+        champion_side=champion_side,
+        outcome=outcome,
+        next_return=found[:, 5],
+    )
+    if not len(rows):
+        return Judged(rows, None)
+    return Judged(rows, (utc(int(bar.min())), utc(int(bar.max())) + timedelta(seconds=granularity)))
+
+
+def _same_rows(run_id: str, granularity: int, challenger: str, champion: str) -> Any:
+    shadow, signal, label = shadow_signals, trading_signals, matured_labels
+    same_bar = [
+        and_(*(shadow.c[name] == other.c[name] for name in ("run_id", "granularity", "bar_start", "product_id")))
+        for other in (signal, label)
+    ]
+    return (
+        select(
+            shadow.c.bar_start,
+            shadow.c.product_id,
+            _side(shadow.c.side),
+            _side(signal.c.side),
+            label.c.outcome,
+            label.c.next_return,
+            *(shadow.c[name] for name in ("p_down", "p_neutral", "p_up")),
+            *(signal.c[name] for name in ("p_down", "p_neutral", "p_up")),
+        )
+        .join_from(shadow, signal, same_bar[0])
+        .join(label, same_bar[1])
+        .where(
+            shadow.c.run_id == run_id,
+            shadow.c.granularity == granularity,
+            shadow.c.model_version == challenger,
+            signal.c.model_version == champion,
+            label.c.model_version == champion,
+        )
+        .order_by(shadow.c.bar_start.desc(), shadow.c.product_id)
+        .limit(MOST_ROWS)
+    )
+
+
+def _side(column: Any) -> Any:
+    return case((column == "BUY", BUY), (column == "SELL", SELL), else_=HOLD).cast(Integer)

@@ -1,0 +1,110 @@
+"""Who decides and who only predicts in shadow, as far as the service settles it by itself.
+
+Pure. A model never takes the champion's place because it is newer: it challenges. Only where nobody can serve, the best
+that is there is adopted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class ChangeKind(StrEnum):
+    """What was done to a model."""
+
+    ADOPTED = "ADOPTED"
+    CHALLENGED = "CHALLENGED"
+    PROMOTED = "PROMOTED"
+    ROLLED_BACK = "ROLLED_BACK"
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Versions in their parts; None where nobody has it."""
+
+    champion: str | None = None
+    challenger: str | None = None
+    previous: str | None = None
+
+    @property
+    def versions(self) -> set[str]:
+        return {each for each in (self.champion, self.challenger, self.previous) if each is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A model that can serve: how new it is, whether it lies at the top of the folder, whether it knows all products."""
+
+    version: str
+    train_to: int
+    created_at: str
+    at_top: bool
+    knows_products: bool
+
+    @property
+    def age(self) -> tuple[int, str]:
+        return self.train_to, self.created_at
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry for the record; `previous` is the champion before it."""
+
+    kind: ChangeKind
+    version: str
+    previous: str
+    note: str
+
+
+def settle(
+    roles: Roles, standings: Sequence[Standing], seen: Collection[str], serving: bool
+) -> tuple[Roles, tuple[Change, ...]]:
+    """The roles that follow from the models at hand, with what changes.
+
+    `seen` are the versions that ever had a part: they come back by a rollback only. `serving` is True where this process
+    has a model in service; it then goes on with it, whatever became of the champion's files.
+    """
+    known = {each.version: each for each in standings}
+    changes = []
+    if standings and not _stays(roles.champion, known, serving):
+        best = max(standings, key=lambda each: (each.knows_products, each.at_top, *each.age))
+        changes.append(Change(ChangeKind.ADOPTED, best.version, roles.champion or "", _why(roles.champion, known)))
+        challenger = None if roles.challenger == best.version else roles.challenger
+        roles = Roles(best.version, challenger, roles.champion)
+    fresh = _challenger(roles, known, {*seen, *(change.version for change in changes)})
+    if fresh is not None:
+        note = "newer than the champion"
+        changes.append(Change(ChangeKind.CHALLENGED, fresh.version, roles.champion or "", note))
+        roles = replace(roles, challenger=fresh.version)
+    return roles, tuple(changes)
+
+
+def _stays(champion: str | None, known: dict[str, Standing], serving: bool) -> bool:
+    if champion is None:
+        return False
+    if serving:
+        return True
+    if champion not in known:
+        return False
+    return known[champion].knows_products or not any(each.knows_products for each in known.values())
+
+
+def _why(champion: str | None, known: dict[str, Standing]) -> str:
+    if champion is None:
+        return "there was no champion"
+    if champion in known:
+        return "the champion does not know all products"
+    return "the champion's files are gone or refused"
+
+
+def _challenger(roles: Roles, known: dict[str, Standing], seen: Collection[str]) -> Standing | None:
+    """The newest model that never had a part, newer than champion and challenger and as fit; None if there is none."""
+    champion = known.get(roles.champion or "")
+    if champion is None:
+        return None
+    limit = max(champion.age, known[roles.challenger].age) if roles.challenger in known else champion.age
+    fit = (each for each in known.values() if each.knows_products or not champion.knows_products)
+    fresh = [each for each in fit if each.version not in seen and each.age > limit]
+    return max(fresh, key=lambda each: each.age, default=None)

@@ -1,0 +1,323 @@
+"""Champion and challenger over a real socket: who is adopted, who challenges, what a promotion asks for, and the way back."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from sqlalchemy import insert, select, text
+
+from meshkit.errors import MeshError, from_rpc_error
+from schema.signals import matured_labels, model_changes, model_roles, shadow_signals, trading_signals
+from svc_signal.artifact import model_version, write_model
+from svc_signal.manifest import ARTIFACT_NAME
+from svc_signal.training import TrainedModel, train
+from tests.signal.conftest import SMALL
+from tests.signal.signal_series import FIRST_BAR, synthetic
+from tests.signal_service.conftest import KEY, WHEN
+from tests.signal_service.signal_world import BARS, PRODUCTS, World, close_of, eventually
+from tradekit import ids
+from tradekit.bars import utc
+from trading.signal.v1 import signal_service_pb2 as pb
+
+LAST = BARS - 1
+HOUR = 3600
+RUN = "main"
+Write = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def trained() -> TrainedModel:
+    return train(synthetic(3, 1500), SMALL, lambda step, share: None)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def write(models: Path, trained: TrainedModel) -> Write:
+    """Writes the model as if it had been trained `later` hours further, and gives its version."""
+
+    def written(later: int, folder: str = ".", **changes: Any) -> str:
+        model = replace(trained, train_to=trained.train_to + later * HOUR, **changes)
+        write_model(models / folder, model, WHEN, "abc123", KEY)
+        return model_version(model)
+
+    return written
+
+
+def served(models: Path, keys: Path) -> dict[str, Any]:
+    return {"model_dir": models, "model_public_key_file": keys / "public.pem"}
+
+
+def promotion(version: str, request_id: str = "") -> pb.PromoteModelRequest:
+    return pb.PromoteModelRequest(request_id=request_id or str(ids.new_request_id()), model_version=version)
+
+
+def rollback(note: str = "", request_id: str = "") -> pb.RollbackModelRequest:
+    return pb.RollbackModelRequest(request_id=request_id or str(ids.new_request_id()), note=note)
+
+
+async def refused(call: Any) -> MeshError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return from_rpc_error(caught.value)
+
+
+async def told(stub: Any) -> pb.GetModelResponse:
+    found: pb.GetModelResponse = await stub.GetModel(pb.GetModelRequest())
+    return found
+
+
+async def until(stub: Any, champion: str, challenger: str = "") -> pb.GetModelResponse:
+    async def there() -> bool:
+        found = await told(stub)
+        return (found.model_version, found.challenger_version) == (champion, challenger)
+
+    await eventually(there)
+    return await told(stub)
+
+
+async def record(world: World) -> list[tuple[str, str, str]]:
+    rows = await world.run(select(model_changes).order_by(model_changes.c.number))
+    return [(row["kind"], row["model_version"], row["previous_version"]) for row in rows]
+
+
+async def store_evidence(world: World, champion: str, challenger: str, knows: bool = True) -> None:
+    """What both said about the same 340 bars, and what came of it. The champion always says a third; the challenger
+    `knows` the chances, or mistakes one class for the next."""
+    rng = np.random.default_rng(5)
+    signals, shadows, labels = [], [], []
+    for bar in range(340):
+        for number, product in enumerate(PRODUCTS):
+            chances = rng.permutation([0.6, 0.2, 0.2])
+            outcome = int(rng.choice(3, p=chances))
+            said = np.full(3, 1 / 3)
+            guessed = chances if knows else np.roll(chances, 1)
+            key = {
+                "run_id": RUN,
+                "product_id": product,
+                "granularity": HOUR,
+                "bar_start": utc((FIRST_BAR - 400 + bar) * HOUR),
+            }
+            signals.append(
+                {
+                    **key,
+                    "signal_id": ids.signal_id(RUN, product, HOUR, key["bar_start"], champion),
+                    "as_of": key["bar_start"] + timedelta(hours=1),
+                    "side": "HOLD",
+                    "confidence": 0.5,
+                    **dict(zip(("p_down", "p_neutral", "p_up"), said.tolist(), strict=True)),
+                    "edge": 0.0,
+                    "expected_net": 0.0,
+                    "sigma_horizon": 0.02,
+                    "reference_price": 10,
+                    "model_version": champion,
+                    "feature_set_hash": "0" * 64,
+                    "profile": "EXERCISE",
+                    "reasons": [],
+                    "features": [],
+                    "sequence": 1_000_000 + bar * 3 + number,
+                }
+            )
+            shadow = dict(zip(("p_down", "p_neutral", "p_up"), guessed.tolist(), strict=True))
+            shadows.append({**key, "model_version": challenger, "side": "HOLD", **shadow})
+            labels.append({**key, "model_version": champion, "outcome": outcome, "next_return": 0.001})
+    await world.run(insert(trading_signals), signals)
+    await world.run(insert(shadow_signals), shadows)
+    await world.run(insert(matured_labels), labels)
+
+
+async def test_the_first_model_is_adopted_and_a_newer_one_challenges(
+    world: World, models: Path, write: Write, keys: Path
+) -> None:
+    first = write(0)
+    async with world.service(**served(models, keys)) as stub:
+        found = await until(stub, first)
+        assert (found.serving_engine, found.previous_version) == ("FLAT_ARRAYS", "")
+        older = write(-5, "older")
+        third = write(9, "third")
+        await until(stub, first, third)
+        second = write(5, "second")
+        fourth = write(12, "fourth")
+        await until(stub, first, fourth)
+        (models / "fourth" / ARTIFACT_NAME).write_bytes(b"x")
+        listed: pb.ListModelsResponse = await stub.ListModels(pb.ListModelsRequest())
+
+        async def refusal_told() -> bool:
+            nonlocal listed
+            listed = await stub.ListModels(pb.ListModelsRequest())
+            return listed.models[-1].refusal_code == "HASH_MISMATCH"
+
+        await eventually(refusal_told)
+        # What serves in shadow goes on from memory; GetModel tells what is wrong, and where.
+        found = await told(stub)
+        assert (found.challenger_version, found.refusal_code) == (fourth, "HASH_MISMATCH")
+        assert found.refusal_detail.startswith("fourth: ")
+    role = pb.ModelRole.Name
+    parts = [(info.model_version, info.folder, role(info.role)[11:]) for info in listed.models]
+    assert parts == [
+        (first, ".", "CHAMPION"),
+        (fourth, "", "CHALLENGER"),
+        (third, "third", "RETIRED"),
+        (second, "second", "RETIRED"),
+        (older, "older", "RETIRED"),
+        ("", "fourth", "REFUSED"),
+    ]
+    evidence = listed.models[1].evidence
+    assert [reason.code for reason in evidence.missing] == ["EVIDENCE_TOO_SHORT", "LOG_LOSS_NOT_LOWER"]
+    assert await record(world) == [
+        ("ADOPTED", first, ""),
+        ("CHALLENGED", third, first),
+        ("CHALLENGED", fourth, first),
+    ]
+    assert [change.model_version for change in listed.changes] == [fourth, third, first]
+
+
+async def test_a_promotion_without_evidence_is_refused_with_all_that_is_missing(
+    world: World, models: Path, write: Write, keys: Path
+) -> None:
+    first, second = write(0), write(5, "second")
+    async with world.service(**served(models, keys)) as stub:
+        await until(stub, first, second)
+        error = await refused(stub.PromoteModel(promotion(second)))
+        assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PROMOTION_REFUSED")
+        assert set(error.metadata) == {"EVIDENCE_TOO_SHORT", "LOG_LOSS_NOT_LOWER"}
+        assert "0.0 days, 0 labels" in error.message and "14 days or 1000 labels" in error.message
+        # A request_id whose promotion was refused stands for nothing yet.
+        again = promotion(second)
+        for _ in range(2):
+            assert (await refused(stub.PromoteModel(again))).reason == "PROMOTION_REFUSED"
+        await store_evidence(world, first, second, knows=False)
+        error = await refused(stub.PromoteModel(promotion(second)))
+        assert set(error.metadata) == {"LOG_LOSS_NOT_LOWER", "CALIBRATION_OFF"}
+        assert (await refused(stub.PromoteModel(promotion(first)))).message.startswith(f"{first} is the champion")
+        assert (await refused(stub.PromoteModel(promotion("nobody")))).reason == "NOT_FOUND"
+        assert (await refused(stub.RollbackModel(rollback()))).reason == "NOT_FOUND"
+        (models / "second" / ARTIFACT_NAME).write_bytes(b"x")
+        error = await refused(stub.PromoteModel(promotion(second)))
+        assert error.reason == "PROMOTION_REFUSED" and "HASH_MISMATCH" in error.message
+        bad = pb.PromoteModelRequest(request_id="7", model_version="x" * 201)
+        assert len((await refused(stub.PromoteModel(bad))).violations) == 2
+        bad = pb.RollbackModelRequest(note="\x00" + "x" * 500)
+        assert len((await refused(stub.RollbackModel(bad))).violations) == 2
+        assert (await told(stub)).model_version == first
+    assert [kind for kind, *_ in await record(world)] == ["ADOPTED", "CHALLENGED"]
+
+
+async def test_a_promotion_swaps_the_champion_everywhere_and_a_rollback_brings_it_back(
+    world: World, models: Path, write: Write, keys: Path
+) -> None:
+    first, second = write(0), write(5, "second")
+    await world.store(0, LAST + 2)
+    await world.complete(LAST)
+    # A pace of an hour: what is in force at once was told, not found.
+    given = {**served(models, keys), "model_poll_seconds": 3600.0}
+    async with world.service(**given) as stub, world.service(**given) as other:
+        await until(stub, first, second)
+        await until(other, first, second)
+        await world.until_decided(LAST)
+        await store_evidence(world, first, second)
+        evidence = (await stub.ListModels(pb.ListModelsRequest())).models[1].evidence
+        assert not evidence.missing and evidence.matured_labels == 1020 and evidence.probability_better == 1.0
+        assert evidence.log_loss < evidence.champion_log_loss
+        request = promotion(second)
+        answers = await asyncio.gather(
+            stub.PromoteModel(request), other.PromoteModel(request), other.PromoteModel(promotion(second)),
+            return_exceptions=True,
+        )  # fmt: skip
+        done = [answer for answer in answers if not isinstance(answer, BaseException)]
+        assert len(done) in (1, 2) and all(answer == done[0] for answer in done)
+        change = done[0].change
+        assert (change.kind, change.model_version, change.previous_version) == ("PROMOTED", second, first)
+        assert change.caller == "operator"
+        for one in (stub, other):
+            assert (await until(one, second)).previous_version == first
+        await world.complete(LAST + 1)
+        rows = await world.until_decided(LAST + 1)
+        versions = {row["as_of"]: row["model_version"] for row in rows if row["sequence"] < 1_000_000}
+        decided = [row["model_version"] for row in rows if row["as_of"] == close_of(LAST + 1)]
+        assert decided == [second] * 3 and versions[close_of(LAST)] == first
+        body = rollback("it buys at the top")
+        answer = await other.RollbackModel(body)
+        assert answer == await stub.RollbackModel(body)
+        body.note = "something else"
+        assert (await refused(stub.RollbackModel(body))).reason == "REQUEST_ID_REUSED"
+        for one in (stub, other):
+            assert (await until(one, first)).previous_version == ""
+        assert (await refused(stub.RollbackModel(rollback()))).reason == "NOT_FOUND"
+    # A start later: the roles hold, and the model that was rolled back does not challenge again.
+    async with world.service(**served(models, keys)) as stub:
+        await until(stub, first)
+        assert (await refused(stub.PromoteModel(promotion(second)))).message.startswith(f"{second} is not the challeng")
+        changes = (await stub.ListModels(pb.ListModelsRequest())).changes
+    assert (changes[0].kind, changes[0].note) == ("ROLLED_BACK", "it buys at the top")
+    assert await record(world) == [
+        ("ADOPTED", first, ""),
+        ("CHALLENGED", second, first),
+        ("PROMOTED", second, first),
+        ("ROLLED_BACK", first, second),
+    ]
+    rows = await world.run(select(model_changes).where(model_changes.c.kind == "PROMOTED"))
+    assert rows[0]["evidence"]["matured_labels"] == 1020 and rows[0]["evidence"]["probability_better"] == 1.0
+
+
+async def test_where_the_champion_cannot_serve_another_is_adopted(
+    world: World, models: Path, write: Write, keys: Path
+) -> None:
+    first, second = write(0, "first"), write(5, "second")
+    async with world.service(**served(models, keys)) as stub:
+        await until(stub, second)  # nothing lies at the top, and it is the newest
+        shutil.rmtree(models / "second")
+
+        async def missed() -> bool:
+            return (await told(stub)).refusal_code == "FILE_UNREADABLE"
+
+        await eventually(missed)
+        assert (await told(stub)).model_version == second  # from memory
+    async with world.service(**served(models, keys)) as stub:
+        await until(stub, first)
+    # A top that was made anew, because the champion does not know all products, takes its place at the next start.
+    few = PRODUCTS[:2]
+    unfit, top = write(9, "unfit", products=few), write(7)
+    await world.run(model_roles.update().values(champion=unfit))
+    async with world.service(**served(models, keys)) as stub:
+        await until(stub, top, "")
+    assert [one for one in await record(world) if one[0] == "ADOPTED"] == [
+        ("ADOPTED", second, ""),
+        ("ADOPTED", first, second),
+        ("ADOPTED", top, unfit),
+    ]
+
+
+async def test_a_model_that_is_refused_at_the_database_does_no_harm(
+    world: World, models: Path, write: Write, keys: Path
+) -> None:
+    """An outage in the middle of a look: nothing is in part taken, and the next look takes all of it."""
+    first = write(0)
+    await world.run(
+        text("""
+        DO $do$ BEGIN
+          CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = '57P03'; END $$;
+          CREATE TRIGGER away BEFORE INSERT ON model_changes FOR EACH ROW EXECUTE FUNCTION away();
+        END $do$""")
+    )
+    async with world.service(**served(models, keys)) as stub:
+        await asyncio.sleep(1.0)
+        assert not (await told(stub)).loaded
+        assert (await world.run(select(model_roles)))[0]["champion"] is None
+        await world.run(text("DROP TRIGGER away ON model_changes"))
+        await until(stub, first)
+        assert not stub.service.stopped
+    assert await record(world) == [("ADOPTED", first, "")]
