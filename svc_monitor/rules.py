@@ -188,7 +188,7 @@ def model_suspended(seen: Seen) -> Found:
     drift = seen.model.drift
     figures = f" (log loss {drift.log_loss:.3f} against {drift.prior_log_loss:.3f})" if drift else ""
     message = (
-        f"{seen.model.version} has been worse than the class shares of its training for 30 days{figures}: {effect}. "
+        f"{seen.model.version} was worse than the class shares of its training over the last 30 days{figures}: {effect}. "
         "`mesh train` makes a newer one."
     )
     severity = Severity.WARNING if exercise else Severity.CRITICAL

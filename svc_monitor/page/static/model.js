@@ -44,7 +44,7 @@ const role = (name, version, tip) =>
   version ? el("span.sub", { tip }, `${name} `, el("b", {}, version)) : null;
 
 const suspension = (value) =>
-  `Worse than the class shares of its training for 30 days: ${value.profile === "EXERCISE" ? "EXERCISE goes on all the same." : "every signal is HOLD."}`;
+  `Worse than the class shares of its training over the last 30 days: ${value.profile === "EXERCISE" ? "EXERCISE goes on all the same." : "every signal is HOLD."}`;
 
 function figures(look) {
   const judged = look && look.matured_labels > 0;
@@ -52,7 +52,9 @@ function figures(look) {
     ["Log loss", judged ? loss(look.log_loss) : "–", "Mean over labels of the last 30 days, nats; smaller is better", judged && look.log_loss > look.prior_log_loss ? "bad" : ""],
     ["Class shares", judged ? loss(look.prior_log_loss) : "–", "The loss of always saying the class shares of the training: what the model has to beat"],
     ["Labels", look ? count(look.matured_labels) : "–", "Signals of the last 30 days whose outcome is known"],
-    look ? ["Buy / sell", `${share(look.buy_share)} / ${share(look.sell_share)}`, `Of its signals in the last 30 days; mean confidence ${share(look.mean_confidence)}`] : null,
+    look ? ["BUY", share(look.buy_share), "Of its signals in the last 30 days"] : null,
+    look ? ["SELL", share(look.sell_share), "Of its signals in the last 30 days"] : null,
+    look ? ["Confidence", share(look.mean_confidence), "Mean over its signals of the last 30 days"] : null,
     look && look.edge_psi > 0 ? ["Edge PSI", look.edge_psi.toFixed(2), "How far its edges have moved from those of its first 30 days"] : null,
   ].filter(Boolean);
   return el("dl.figures", {}, ...rows.map(([name, text, tip, tone]) =>
