@@ -127,21 +127,22 @@ def _equity(figure: Any, document: Document, theme: Theme) -> None:
 
 def _folds(figure: Any, document: Document, theme: Theme) -> None:
     """AUC and log loss, block by block."""
-    left, right = figure.subplots(1, 2)
+    figure.set_size_inches(8.0, 6.0)
+    upper, lower = figure.subplots(2, 1, sharex=True)
     numbers = [*range(1, len(document["plan"]["folds"]) + 1), "last"]
     for kind, colour in (("model", theme.model), ("logistic", _OTHER[0]), ("priors", _OTHER[1])):
         blocks = [*document["folds"]["probability"][kind]["folds"], *document["final"]["probability"][kind]["folds"]]
         labels = [str(number) for number in numbers]
         if kind != "priors":
             ranked = [float("nan") if each["auc_up_down"] is None else each["auc_up_down"] for each in blocks]
-            left.plot(labels, ranked, "o-", color=colour, label=kind)
+            upper.plot(labels, ranked, "o-", color=colour, label=kind)
         name = "class shares" if kind == "priors" else kind
-        right.plot(labels, [each["log_loss"] for each in blocks], "o-", color=colour, label=name)
-    left.axhline(0.5, color=theme.text, linewidth=1)
-    left.axhline(0.6, color=_OTHER[4], linewidth=1, linestyle=":")
-    left.set(title="AUC, up against down (dotted: suspect)", xlabel="block")
-    right.set(title="Log loss", xlabel="block")
-    right.legend()
+        lower.plot(labels, [each["log_loss"] for each in blocks], "o-", color=colour, label=name)
+    upper.axhline(0.5, color=theme.text, linewidth=1)
+    upper.axhline(0.6, color=_OTHER[4], linewidth=1, linestyle=":")
+    upper.set(title="AUC, up against down (dotted: suspect)")
+    lower.set(title="Log loss", xlabel="block")
+    lower.legend()
 
 
 def _drift(figure: Any, document: Document, theme: Theme) -> None:

@@ -20,7 +20,8 @@ def percent(value: float | None, digits: int = 1) -> str:
     if value is None:
         return NOTHING
     kind = "good" if value > 0 else "bad" if value < 0 else ""
-    return f'<span class="{kind}">{value:+.{digits}%}</span>'
+    shown = f"{value:+,.0%}" if abs(value) >= 10 else f"{value:+.{digits}%}"
+    return f'<span class="{kind}">{shown}</span>'
 
 
 def share(value: float, digits: int = 0) -> str:

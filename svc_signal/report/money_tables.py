@@ -26,17 +26,11 @@ def ladder(period: Document, account_cost: float) -> str:
         ]
         for kind, name in names
     ]
-    rows.append(
-        [
-            "random timing, median (5 to 95 %)",
-            *(
-                f"{percent(step['random']['median'])} ({share(step['random']['quantile_05'])} to"
-                f" {share(step['random']['quantile_95'])})"
-                for step in steps
-            ),
-        ]
-    )
-    rows.append(["random timings beaten", *(share(step["random"]["beaten_ratio"]) for step in steps)])
+    random = [step["random"] for step in steps]
+    rows.append(["random timing, median", *(percent(each["median"]) for each in random)])
+    spread = (f"{share(each['quantile_05'])} to {share(each['quantile_95'])}" for each in random)
+    rows.append(["random timing, 5 to 95 %", *spread])
+    rows.append(["random timings beaten", *(share(each["beaten_ratio"]) for each in random)])
     head = ("net return (Sharpe)", *(share(step["cost_per_side"], 2) for step in steps))
     detail = [[_title(kind, name), *_figures(account[kind][name])] for kind, name in names]
     return (
@@ -71,7 +65,7 @@ def intervals(period: Document) -> str:
     for step in period["ladder"]:
         for name, gap in step["intervals"].items():
             low, high = gap["quantile_05"], gap["quantile_95"]
-            cells = (percent(gap["log_return"]), f"{low:+.1%} to {high:+.1%}", "yes" if low > 0 or high < 0 else "no")
+            cells = (f"{gap['log_return']:+.3f}", f"{low:+.3f} to {high:+.3f}", "yes" if low > 0 or high < 0 else "no")
             rows.append((share(step["cost_per_side"], 2), escape(step["compared"]), escape(name), *cells))
     head = ("cost per side", "model's rule", "minus", "log return", "90 % interval", "apart from 0")
     note = '<p class="note">Circular block bootstrap, blocks of a week, 1,000 draws, paired.</p>'

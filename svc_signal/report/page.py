@@ -294,6 +294,7 @@ def _method(document: Document) -> str:
         " on. The first block has nothing before it and holds.",
         f"Share of bars that were bridged: {share(data['filled_ratio'], 2)}; candles refused:"
         f" {sum(data['refused'].values())}.",
+        "The deflated Sharpe ratio takes hourly returns as independent; they come in clusters, so it is too sure.",
         "The products are those that still trade today, so buying and holding them looks better than it was.",
     ]
     versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())

@@ -7,7 +7,7 @@ STYLE = """
   --line: #333c48; --strong: #6db8ec; --warn: #f0b95a; --warn-ground: #33270f; --good: #5fcf9f; --bad: #ff8a80; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1120px; margin: 0 auto; padding: 20px 20px 60px; }
+main { max-width: 1240px; margin: 0 auto; padding: 20px 20px 60px; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 8px 0 4px; text-wrap: balance; }
 h2 { font-size: 1.15rem; margin: 40px 0 6px; padding-top: 14px; border-top: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 22px 0 4px; }

@@ -54,8 +54,9 @@ def _facts(found: Document) -> list[str]:
     deflated = found["deflated"]
     facts.append(
         f"Best of {deflated['trials']} trials at the account's cost: {deflated['best']}, Sharpe ratio"
-        f" {deflated['sharpe']:.2f}; luck alone would show {deflated['expected_best_by_luck']:.2f}. Probability that"
-        f" it is real: {deflated['probability']:.0%}."
+        f" {deflated['sharpe']:.2f}; the best of as many without skill would show"
+        f" {deflated['expected_best_by_luck']:.2f}. Deflated for that, the probability of skill is"
+        f" {deflated['probability']:.0%}."
     )
     return facts
 
