@@ -146,14 +146,17 @@ async def test_database_down_is_unavailable_within_the_deadline_and_recovers_wit
 def hanging(postgres: Any) -> Iterator[None]:
     """Postmaster and backends stand still with their sockets open, as on a machine that swaps or a disk that hangs."""
     postmaster = psutil.Process(postgres.get_pid())
+    postmaster.suspend()
     processes = [postmaster, *postmaster.children(recursive=True)]
-    for process in processes:
-        process.suspend()
     try:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):  # a backend that was just about to end
+                process.suspend()
         yield
     finally:
         for process in processes:
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 @pytest.mark.parametrize("warm", [True, False], ids=["open-connection", "no-connection"])
