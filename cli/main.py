@@ -15,6 +15,7 @@ from cli.commands.doctor import doctor
 from cli.commands.down import down, reset
 from cli.commands.explain import explain
 from cli.commands.importing import import_file
+from cli.commands.model import app as model
 from cli.commands.replay import replay
 from cli.commands.status import status
 from cli.commands.trading import halt, resume
@@ -36,6 +37,7 @@ def mesh() -> None:
 for command in (up, down, reset, status, config, doctor, train, replay, explain, halt, resume):
     app.command()(command)
 app.command("import")(import_file)
+app.add_typer(model)
 
 if __name__ == "__main__":
     app()

@@ -34,7 +34,7 @@ SELECT (SELECT as_of FROM watermarks WHERE stage = 'market') AS mark,
 
 @dataclass(frozen=True, slots=True)
 class ModelVerdict:
-    """What the loader says of a model folder."""
+    """What the loader says of the model that will serve, or why none will."""
 
     usable: bool
     reason: str
@@ -44,8 +44,10 @@ class ModelVerdict:
     model_version: str = ""
 
 
-async def examine_model(plan: MeshPlan) -> ModelVerdict:
-    """All checks of the signal service's loader, in a process of its own: a model is code until it is proven."""
+async def examine_model(plan: MeshPlan, champion: str = "") -> ModelVerdict:
+    """All checks of the signal service's loader on every model of the folder, in a process of its own: a model is code
+    until it is proven. The verdict is on the one that will serve.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -53,6 +55,8 @@ async def examine_model(plan: MeshPlan) -> ModelVerdict:
         str(plan.model_folder),
         str(plan.keys.model_public),
         str(plan.granularity_seconds),
+        ",".join(plan.products),
+        champion,
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
@@ -85,8 +89,8 @@ def why_retrain(verdict: ModelVerdict, products: tuple[str, ...]) -> str:
 async def ensure_model(
     plan: MeshPlan, history_bars: int, progress: Progress, say: Callable[[str], None]
 ) -> dict[str, object]:
-    """Keeps the model of the folder, or trains one once the market has its history. Raises StepFailed."""
-    verdict = await examine_model(plan)
+    """Keeps the models of the folder, or trains one at its top once the market has its history. Raises StepFailed."""
+    verdict = await examine_model(plan, await _champion(plan))
     reason = why_retrain(verdict, plan.products)
     if not reason:
         say(f"model {verdict.model_version} kept, trained to {verdict.train_to}")
@@ -128,6 +132,17 @@ async def wait_for_history(plan: MeshPlan, history_bars: int, progress: Progress
         if connection is not None:
             with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await connection.close(timeout=2)
+
+
+async def _champion(plan: MeshPlan) -> str:
+    """The version that decides, as recorded; empty before the first, and where the database cannot be asked."""
+    with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection = await asyncpg.connect(**connection_arguments(plan.database), timeout=5)
+        try:
+            return await connection.fetchval("SELECT champion FROM model_roles", timeout=5) or ""
+        finally:
+            await connection.close(timeout=2)
+    return ""
 
 
 async def _look(connection: "asyncpg.Connection") -> tuple[datetime | None, int]:

@@ -207,6 +207,12 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
     "SignalService.ListSignals": lambda world: [signal.ListSignalsRequest(page_size=1)],
     "SignalService.WatchSignals": lambda world: [signal.WatchSignalsRequest(after_sequence=0)],
     "SignalService.GetModel": lambda world: [signal.GetModelRequest()],
+    "SignalService.ListModels": lambda world: [signal.ListModelsRequest()],
+    # There is one model, so nobody challenges and nobody was champion before: well-formed, and refused by the books.
+    "SignalService.PromoteModel": lambda world: [
+        signal.PromoteModelRequest(request_id=new_id(), model_version="challenger")
+    ],
+    "SignalService.RollbackModel": lambda world: [signal.RollbackModelRequest(request_id=new_id(), note="sweep")],
     "BridgeService.CreateRecommendation": lambda world: [
         bridge.CreateRecommendationRequest(
             request_id=new_id(), product_id="BTC-USD", side="SIDE_BUY", quote_size=decimal("25"), note="sweep"

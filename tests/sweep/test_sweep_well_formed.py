@@ -81,9 +81,12 @@ REPLAYED = (
     "ValidatorService.StreamValidations",
     "ValidatorService.ValidateRecommendation",
 )
-# Effects that are known by something else than a body: a bar, the order row, or nothing but the id itself.
+# Effects that are known by something else than a body: a bar, the order row, or nothing but the id itself; and changes of
+# the champion, which a mesh with one model refuses.
 KNOWN_OTHERWISE = {
     "SignalService.GenerateSignals",
+    "SignalService.PromoteModel",
+    "SignalService.RollbackModel",
     "ExecutorService.ExecuteRecommendation",
     "ExecutorService.Reconcile",
 }
