@@ -138,6 +138,7 @@ def _short(bar: Bar, terms: BarTerms, stochastic: FloatArray, first_bar: int) ->
     pressure_7, range_7 = window_sum(swings, 7, first_bar)
     pressure_14, range_14, positive_14, negative_14 = window_sum(np.concatenate((swings, flows)), 14, first_bar)
     pressure_28, range_28 = window_sum(swings, 28, first_bar)
+    low_age, high_age = window_ages(np.stack((-bar.low, bar.high)), 26, first_bar)
     return Short(
         close_20=close_20,
         moment_20=window_moment(bar.close, 20, first_bar),
@@ -149,8 +150,8 @@ def _short(bar: Bar, terms: BarTerms, stochastic: FloatArray, first_bar: int) ->
         positive_flow_14=positive_14,
         negative_flow_14=negative_14,
         stochastic_3=window_sum(stochastic, 3, first_bar),
-        low_age_26=window_ages(bar.low, 26, largest=False),
-        high_age_26=window_ages(bar.high, 26, largest=True),
+        low_age_26=low_age,
+        high_age_26=high_age,
         slope_24=window_slope(terms.log_close, 24, first_bar),
     )
 

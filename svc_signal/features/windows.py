@@ -18,15 +18,20 @@ def block_parts(x: FloatArray, width: int, first_bar: int, ufunc: np.ufunc = np.
     Time is the last axis. A part is NaN where the window reaches before the series or over a NaN.
     """
     lead, bars = first_bar % width, x.shape[-1]
-    grid = _blocks(x, width, lead)
-    prefix = ufunc.accumulate(grid, axis=-1)
-    backward = ufunc.accumulate(grid[..., ::-1], axis=-1)[..., ::-1]
-    suffix = np.full_like(grid, np.nan)
-    suffix[..., 1:, :-1] = backward[..., :-1, 1:]
-    suffix[..., -1] = neutral(ufunc)
-    flat = (*x.shape[:-1], grid.shape[-2] * width)
+    suffix, prefix = _grid_parts(_blocks(x, width, lead), ufunc)
+    flat = (*x.shape[:-1], -1)
     cut = slice(lead, lead + bars)
     return suffix.reshape(flat)[..., cut], prefix.reshape(flat)[..., cut]
+
+
+def _grid_parts(grid: FloatArray, ufunc: np.ufunc) -> tuple[FloatArray, FloatArray]:
+    """Both parts of series cut into blocks: (..., block, place in the block)."""
+    prefix = ufunc.accumulate(grid, axis=-1)
+    suffix = np.empty_like(grid)
+    suffix[..., 0, :] = np.nan
+    suffix[..., 1:, :-1] = ufunc.accumulate(grid[..., :-1, :0:-1], axis=-1)[..., ::-1]
+    suffix[..., -1] = neutral(ufunc)
+    return suffix, prefix
 
 
 def window_sum(x: FloatArray, width: int, first_bar: int) -> FloatArray:
@@ -51,26 +56,16 @@ def window_moment(x: FloatArray, width: int, first_bar: int) -> FloatArray:
     """
     lead, bars = first_bar % width, x.shape[-1]
     grid = _blocks(x, width, lead)
-    shift = np.broadcast_to(grid[..., :1], grid.shape)
-    flat = (*x.shape[:-1], grid.shape[-2] * width)
-    shifted = (grid - shift).reshape(flat)
-    origin = first_bar - lead
-    sum_a, sum_b = block_parts(shifted, width, origin)
-    square_a, square_b = block_parts(shifted * shifted, width, origin)
+    shift = grid[..., :1]
     previous = shift.copy()  # before the first block there is only the empty part
     previous[..., 1:, :] = shift[..., :-1, :]
-    count_b = np.broadcast_to(np.arange(1.0, width + 1.0), grid.shape).reshape(flat)
-    merged = merge_moments(
-        width - count_b,
-        previous.reshape(flat),
-        sum_a,
-        square_a,
-        count_b,
-        shift.reshape(flat),
-        sum_b,
-        square_b,
-    )
-    return merged[..., lead : lead + bars]
+    shifted = np.empty((2, *grid.shape))
+    np.subtract(grid, shift, out=shifted[0])
+    np.multiply(shifted[0], shifted[0], out=shifted[1])
+    suffix, prefix = _grid_parts(shifted, np.add)
+    count_b = np.arange(1.0, width + 1.0)
+    merged = merge_moments(width - count_b, previous, suffix[0], suffix[1], count_b, shift, prefix[0], prefix[1])
+    return np.asarray(merged.reshape(*x.shape[:-1], -1)[..., lead : lead + bars])
 
 
 def merge_moments(
@@ -120,18 +115,27 @@ def merge_slopes(
     return np.asarray((moment - 0.5 * (width - 1.0) * (plain_a + plain_b)) / spread)
 
 
-def window_ages(x: FloatArray, width: int, largest: bool) -> FloatArray:
-    """Bars since the largest (or smallest) value of each window; of equal ones the newest counts."""
-    bars = x.shape[-1]
-    signed = x if largest else -x
-    best = np.full(x.shape, -np.inf)
-    age = np.full(x.shape, np.nan)
-    for lag in range(min(width, bars) - 1, -1, -1):
-        lagged = signed[..., : bars - lag]
-        newer = lagged >= best[..., lag:]
-        best[..., lag:] = np.where(newer, lagged, best[..., lag:])
-        age[..., lag:] = np.where(newer, float(lag), age[..., lag:])
-    return age
+def window_ages(x: FloatArray, width: int, first_bar: int) -> FloatArray:
+    """Bars since the largest value of each window; of equal ones the newest counts.
+
+    Blocks as for sums: the place of the extreme is carried along both parts, and the newer part wins a tie.
+    """
+    lead, bars = first_bar % width, x.shape[-1]
+    grid = _blocks(x, width, lead)
+    places = np.arange(float(width))
+    prefix = np.maximum.accumulate(grid, axis=-1)
+    newest = np.maximum.accumulate(np.where(grid >= prefix, places, 0.0), axis=-1)
+    back = np.full(grid.shape, -np.inf)
+    back[..., :-1] = np.maximum.accumulate(grid[..., :0:-1], axis=-1)[..., ::-1]
+    larger = grid[..., 1:] > back[..., 1:]
+    oldest = np.minimum.accumulate(np.where(larger, places[1:], float(width))[..., ::-1], axis=-1)[..., ::-1]
+    age = places - newest
+    from_before = (places[:-1] + width) - oldest[..., :-1, :]
+    older = back[..., :-1, :-1] > prefix[..., 1:, :-1]
+    np.copyto(age[..., 1:, :-1], from_before, where=older)
+    flat = age.reshape(*x.shape[:-1], -1)[..., lead : lead + bars]
+    flat[..., : width - 1] = np.nan
+    return flat
 
 
 def lagged(x: FloatArray, lag: int) -> FloatArray:
