@@ -21,15 +21,17 @@ from svc_signal.loading import limit_native_threads
 from svc_signal.model_desk import ModelDesk
 from svc_signal.modelkeeper import ModelKeeper
 from svc_signal.settings import SignalSettings
-from svc_signal.wire import GenerateOrder, page_token, parse_generate, parse_get, parse_list, signal_message
+from svc_signal.wire import GenerateOrder, page_token, parse_generate, parse_get, parse_list
 from svc_signal.wire_models import parse_promote, parse_rollback
+from svc_signal.wire_signals import signal_batch, signal_message
 from tradekit import services, wire
 from tradekit.bars import utc
-from tradekit.states import SignalSide
 from trading.signal.v1 import signal_service_pb2 as pb
 from trading.signal.v1 import signal_service_pb2_grpc as pb_grpc
 
 HEARTBEAT_SECONDS = 5.0
+# A bar of a thousand products is one look at the table and one message.
+BATCH = 1000
 
 
 class SignalServicer(pb_grpc.SignalServiceServicer):
@@ -146,13 +148,12 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
                 after,
                 HEARTBEAT_SECONDS,
                 self._kit.draining,
-                mark=self._mark,
+                BATCH,
+                self._mark,
             )
             async for event in events:
                 if isinstance(event, watch.Rows):
-                    hold = SignalSide.HOLD.value
-                    signals = [signal_message(row, row["side"] != hold) for row in event.rows]
-                    yield pb.WatchSignalsResponse(batch=pb.SignalBatch(signals=signals))
+                    yield pb.WatchSignalsResponse(batch=signal_batch(event.rows))
                 elif isinstance(event, watch.Mark):
                     mark = wire.watermark_message(event.sign.as_of, event.sign.sequence)
                     yield pb.WatchSignalsResponse(watermark=mark)

@@ -5,13 +5,29 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Double, RowMapping, and_, cast, func, or_, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Double,
+    RowMapping,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.market import crypto_prices
 from schema.signals import models, trading_signals
 from svc_signal.candle_window import CandleRow
+from tradekit.states import SignalSide
 
 STAGE = "signal"
 
@@ -37,13 +53,32 @@ async def candles_between(
     return [CandleRow(*row) for row in await connection.execute(query)]
 
 
+def _signals(whole: bool = False) -> Select[Any]:
+    """Signals in the form that messages take: ids, prices and reasons as text; HOLDs with features only if `whole`."""
+    table = trading_signals
+    none: ColumnElement[Any] = literal_column("'{}'::float8[]")
+    features = (
+        table.c.features if whole else case((table.c.side == SignalSide.HOLD.value, none), else_=table.c.features)
+    )
+    return select(
+        cast(table.c.signal_id, Text).label("signal_id"),
+        *(table.c.product_id, table.c.granularity, table.c.bar_start, table.c.as_of, table.c.side),
+        *(table.c.confidence, table.c.p_down, table.c.p_neutral, table.c.p_up, table.c.edge),
+        *(table.c.expected_net, table.c.sigma_horizon, table.c.model_version, table.c.feature_set_hash),
+        *(table.c.profile, table.c.sequence),
+        cast(func.trim_scale(table.c.reference_price), Text).label("reference_price"),
+        cast(table.c.reasons, Text).label("reasons"),
+        features.label("features"),
+    )
+
+
 async def signals_of_bar(
     connection: AsyncConnection, run_id: str, granularity: int, start: datetime
 ) -> list[RowMapping]:
     """Stored signals of a bar, by product."""
     table = trading_signals
     query = (
-        select(table)
+        _signals()
         .where(table.c.as_of == start + timedelta(seconds=granularity))
         .where(table.c.run_id == run_id, table.c.granularity == granularity)
         .order_by(table.c.product_id)
@@ -53,8 +88,9 @@ async def signals_of_bar(
 
 async def get_signal(connection: AsyncConnection, signal_id: UUID) -> RowMapping | None:
     """One signal, None if there is none."""
-    query = select(trading_signals).where(trading_signals.c.signal_id == signal_id)
-    return (await connection.execute(query)).mappings().one_or_none()
+    query = _signals(whole=True).where(trading_signals.c.signal_id == signal_id)
+    found: RowMapping | None = (await connection.execute(query)).mappings().one_or_none()
+    return found
 
 
 async def list_signals(
@@ -79,14 +115,14 @@ async def list_signals(
             )
         )
     order = (table.c.as_of.desc(), table.c.product_id, table.c.signal_id)
-    query = select(table).where(*conditions).order_by(*order).limit(limit)
+    query = _signals().where(*conditions).order_by(*order).limit(limit)
     return list((await connection.execute(query)).mappings())
 
 
 async def signals_after(connection: AsyncConnection, sequence: int, limit: int) -> list[RowMapping]:
-    """Signals in the order of their sequence."""
+    """Signals in the order of their sequence, for watchers."""
     table = trading_signals
-    query = select(table).where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
+    query = _signals().where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
     return list((await connection.execute(query)).mappings())
 
 

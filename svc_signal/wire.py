@@ -9,13 +9,10 @@ from sqlalchemy import RowMapping
 
 from meshkit import paging
 from meshkit.fields import Fields
-from svc_signal.features.definition import NAMES
 from tradekit import wire
 from tradekit.bars import is_on_grid
 from tradekit.products import is_product_id
-from tradekit.reasons import reasons_from_json
-from tradekit.states import Profile, SignalSide
-from trading.common.v1 import trade_pb2
+from tradekit.states import SignalSide
 from trading.signal.v1 import signal_service_pb2 as pb
 
 MOST_PRODUCTS = 1000
@@ -101,33 +98,3 @@ def _position(position: Mapping[str, str | int]) -> tuple[datetime, str, UUID]:
     if not is_product_id(str(position["product"])):
         raise ValueError("page token names no product")
     return as_of, str(position["product"]), UUID(str(position["id"]))
-
-
-def signal_message(row: RowMapping, with_features: bool) -> pb.Signal:
-    """A stored signal."""
-    message = pb.Signal(
-        signal_id=str(row["signal_id"]),
-        product_id=row["product_id"],
-        granularity=row["granularity"],
-        bar_start_time=wire.timestamp_message(row["bar_start"]),
-        as_of=wire.timestamp_message(row["as_of"]),
-        side=wire.enum_number("SIGNAL_SIDE", SignalSide(row["side"]), pb.SignalSide),
-        confidence=row["confidence"],
-        p_down=row["p_down"],
-        p_neutral=row["p_neutral"],
-        p_up=row["p_up"],
-        edge=row["edge"],
-        expected_net=row["expected_net"],
-        sigma_horizon=row["sigma_horizon"],
-        reference_price=wire.amount_message(row["reference_price"]),
-        model_version=row["model_version"],
-        feature_set_hash=row["feature_set_hash"],
-        profile=wire.profile_number(Profile(row["profile"])),
-        reasons=wire.reason_messages(reasons_from_json(row["reasons"])),
-        sequence=row["sequence"],
-    )
-    if with_features:
-        message.features.extend(
-            trade_pb2.FeatureValue(name=name, value=value) for name, value in zip(NAMES, row["features"], strict=False)
-        )
-    return message

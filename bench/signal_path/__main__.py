@@ -1,0 +1,271 @@
+"""From a complete bar to its signals stored and streamed: `python -m bench.signal_path [--products 1,10] [--bars 30]`.
+
+The signal service runs as a process of its own beside a real PostgreSQL; this process is the market that says "complete"
+and the client that waits for every signal of the bar. A bar's parts come from the service's own log line.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from rich.console import Console
+from rich.table import Table
+
+from bench.signal_path.stage import (
+    FIRST_BAR,
+    HOUR,
+    StandInMarket,
+    database,
+    make_model,
+    market,
+    names,
+    prepare,
+    series,
+    store,
+)
+from tradekit.bars import utc
+from trading.signal.v1 import signal_service_pb2 as pb
+from trading.signal.v1 import signal_service_pb2_grpc as rpc
+
+HISTORY = 540
+WARM_UP = 4
+PARTS = ("read", "features", "decide", "store")
+LIMIT = 120.0
+_MARK = "SELECT advance_watermark('market', $1, 0)"
+
+
+@dataclass(frozen=True)
+class PathFigures:
+    """Milliseconds; medians over the bars, but for the worst."""
+
+    products: int
+    bars: int
+    median: float
+    worst: float
+    parts: dict[str, float]
+    rest: float
+    """Commit, wake-up, read back, messages, stream, and their way to the client."""
+
+
+@dataclass(frozen=True)
+class RestartFigures:
+    """Seconds from the start of the process to the first signal of the next bar at a client."""
+
+    products: int
+    path: str
+    first_signal: float
+    features: float
+
+
+class Service:
+    """The signal service as a process, and its log."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self._log = log
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "svc_signal"], env=environment, stdout=out, stderr=out
+            )
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(30)
+
+    def bars(self) -> dict[str, dict[str, Any]]:
+        """The log line of each decided bar, by its as_of."""
+        lines = [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+        return {line["as_of"]: line for line in lines if line.get("event") == "bar_decided"}
+
+
+class Run:
+    """One number of products: its database, its service and its client."""
+
+    def __init__(self, products: int, bars: int, host: str, folder: Path, stand_in: StandInMarket, port: int) -> None:
+        self.products = names(products)
+        self._bars = bars
+        self._data = series(products, HISTORY + bars + WARM_UP + 4)
+        self._market = stand_in
+        self._name = f"bench_{products}"
+        self._host = host
+        self._folder = folder
+        self._port = _free_port()
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+            "DB_HOST": host,
+            "DB_NAME": self._name,
+            "DB_USER": "postgres",
+            "DB_TIMEOUT_SECONDS": "60",
+            "SIGNAL_PORT": str(self._port),
+            "PRODUCTS": ",".join(self.products),
+            "MARKET_ADDRESS": f"127.0.0.1:{port}",
+            "DECISION_PROFILE": "EXERCISE",
+            "DRAIN_NOTICE_SECONDS": "0",
+            "DRAIN_SECONDS": "20",
+            "MODEL_DIR": str(folder / "model"),
+            "MODEL_PUBLIC_KEY_FILE": str(folder / "public.pem"),
+            "GRPC_ENABLE_FORK_SUPPORT": "0",
+        }
+        self._next = HISTORY
+
+    async def __aenter__(self) -> "Run":
+        self._connection = await prepare(self._host, self._name)
+        for first in range(0, HISTORY, 60):
+            await store(self._connection, self.products, self._data, first, min(first + 59, HISTORY - 1))
+        await self._connection.execute("ANALYZE crypto_prices")
+        self._service = Service(self._environment, self._folder / f"{self._name}.log")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._service.stop()
+        await self._connection.close()
+
+    async def path(self) -> PathFigures:
+        """Bar after bar, each awaited whole."""
+        totals: dict[str, float] = {}
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}") as channel:
+            watch = await self._watch(channel)
+            for _ in range(WARM_UP + self._bars):
+                as_of, seconds = await self._bar(watch)
+                totals[as_of] = seconds * 1000.0
+                await asyncio.sleep(0.2)
+        kept = list(totals)[WARM_UP:]
+        lines = self._service.bars()
+        parts = {part: statistics.median(lines[bar][f"{part}_ms"] for bar in kept) for part in PARTS}
+        rest = statistics.median(totals[bar] - sum(lines[bar][f"{part}_ms"] for part in PARTS) for bar in kept)
+        found = [totals[bar] for bar in kept]
+        return PathFigures(len(self.products), len(kept), statistics.median(found), max(found), parts, rest)
+
+    async def restart(self, forget: bool) -> RestartFigures:
+        """A stop as an operator stops, the next bar, a new process. `forget`: its saved state is gone too."""
+        self._service.stop()
+        if forget:
+            await self._connection.execute("DELETE FROM feature_states")
+        as_of = await self._complete()
+        begin = time.perf_counter()
+        self._service = Service(self._environment, self._folder / f"{self._name}.log")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}") as channel:
+            watch = await self._watch(channel, after=self._signals_before())
+            await self._receive(watch, 1)
+        seconds = time.perf_counter() - begin
+        line = self._service.bars()[as_of]
+        path = "rebuilt from candles" if forget else "restored"
+        return RestartFigures(len(self.products), path, seconds, line["features_ms"] / 1000.0)
+
+    def _signals_before(self) -> int:
+        return (self._next - HISTORY - 1) * len(self.products)
+
+    async def _complete(self) -> str:
+        bar = self._next
+        self._next += 1
+        await store(self._connection, self.products, self._data, bar, bar)
+        as_of = utc((FIRST_BAR + bar + 1) * HOUR)
+        await self._connection.execute(_MARK, as_of)
+        await self._market.complete(as_of)
+        return as_of.isoformat()
+
+    async def _bar(self, watch: Any) -> tuple[str, float]:
+        bar = self._next
+        self._next += 1
+        await store(self._connection, self.products, self._data, bar, bar)
+        as_of = utc((FIRST_BAR + bar + 1) * HOUR)
+        await self._connection.execute(_MARK, as_of)
+        begin = time.perf_counter()
+        await self._market.complete(as_of)
+        await self._receive(watch, len(self.products))
+        return as_of.isoformat(), time.perf_counter() - begin
+
+    async def _watch(self, channel: grpc.aio.Channel, after: int = 0) -> Any:
+        """The stream of signals, open; the service may still be starting."""
+        async with asyncio.timeout(LIMIT):
+            while True:
+                call = rpc.SignalServiceStub(channel).WatchSignals(pb.WatchSignalsRequest(after_sequence=after))
+                try:
+                    await call.wait_for_connection()
+                    return call
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(0.02)
+
+    async def _receive(self, watch: Any, wanted: int) -> None:
+        async with asyncio.timeout(LIMIT):
+            while wanted > 0:
+                frame = await watch.read()
+                if frame is grpc.aio.EOF:
+                    raise RuntimeError("the stream of signals has ended")
+                wanted -= len(frame.batch.signals)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bench-signal-") as name:
+        yield Path(name)
+
+
+async def measure(counts: list[int], bars: int, restart: int) -> tuple[list[PathFigures], list[RestartFigures]]:
+    """Every number of products in turn; restarts for one of them."""
+    paths, restarts = [], []
+    with _folder() as folder, database() as host:
+        await asyncio.to_thread(make_model, folder)
+        for products in sorted({*counts, restart}):
+            async with market() as (stand_in, port), Run(products, bars, host, folder, stand_in, port) as run:
+                paths.append(await run.path())
+                print(f"{products} products: {paths[-1].median:.1f} ms", file=sys.stderr)
+                if products == restart:
+                    restarts = [await run.restart(forget) for forget in (False, True)]
+    return paths, restarts
+
+
+def show(paths: list[PathFigures], restarts: list[RestartFigures]) -> None:
+    table = Table(title="complete bar -> signals stored and streamed, ms (medians)")
+    for column in ("products", "bars", "total", "worst", *PARTS, "commit, wake, stream"):
+        table.add_column(column, justify="right")
+    for found in paths:
+        parts = (f"{found.parts[part]:.2f}" for part in PARTS)
+        total = (f"{found.median:.2f}", f"{found.worst:.2f}")
+        table.add_row(str(found.products), str(found.bars), *total, *parts, f"{found.rest:.2f}")
+    again = Table(title="stop, next bar, new process -> its first signal, s")
+    for column in ("products", "features", "first signal", "of that features"):
+        again.add_column(column, justify="right")
+    for restart in restarts:
+        again.add_row(str(restart.products), restart.path, f"{restart.first_signal:.2f}", f"{restart.features:.2f}")
+    console = Console()
+    console.print(table)
+    console.print(again)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.signal_path")
+    parser.add_argument("--products", default="1,10,200,1000", help="numbers of products, separated by commas")
+    parser.add_argument("--bars", type=int, default=30, help="bars measured for each")
+    parser.add_argument("--restart", type=int, default=200, help="number of products of the restarts")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    given = parser.parse_args()
+    counts = [int(part) for part in given.products.split(",")]
+    paths, restarts = asyncio.run(measure(counts, given.bars, given.restart))
+    show(paths, restarts)
+    if given.json:
+        figures = {"path": [asdict(found) for found in paths], "restart": [asdict(found) for found in restarts]}
+        given.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
