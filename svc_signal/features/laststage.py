@@ -12,7 +12,7 @@ from math import log, pi
 import numpy as np
 
 from svc_signal.candles import FloatArray, IntArray
-from svc_signal.features.barterms import Bar, ratio
+from svc_signal.features.barterms import Bar
 from svc_signal.features.definition import FEATURE_COUNT, INDEX, LAGS
 from svc_signal.features.scratch import Scratch
 
@@ -127,7 +127,7 @@ class LastStage:
 
 _WORK_ROWS = ("pressure_7", "pressure_14", "pressure_28", "vwap_24")
 _ROW = {**INDEX, **{name: FEATURE_COUNT + place for place, name in enumerate(_WORK_ROWS)}}
-_QUOTIENTS = 30
+_QUOTIENTS = 23
 _LOG_ROWS = [_ROW["relvol_24"], _ROW["relvol_24_168"], _ROW["vol_ratio_24_168"]]
 
 
@@ -148,35 +148,42 @@ class _Spread:
 
 
 class _Quotients:
-    """Divisions of many rows, taken in one pass; `neutral` stands where the denominator is not above zero."""
+    """Divides into the rows; `neutral` stands where a denominator is not above zero.
 
-    __slots__ = ("_above", "_below", "_names", "_neutral")
+    Whether any is not is asked once for all of them: for one bar of many products a pass costs little more than its
+    call, and an empty denominator is rare.
+    """
 
-    def __init__(self, scratch: Scratch) -> None:
-        self._above, self._below = scratch.rows(_QUOTIENTS), scratch.rows(_QUOTIENTS)
+    __slots__ = ("_below", "_names", "_neutral", "_rows")
+
+    def __init__(self, rows: FloatArray, scratch: Scratch) -> None:
+        self._rows = rows
+        self._below = scratch.rows(_QUOTIENTS)
         self._names: list[str] = []
         self._neutral: list[float] = []
 
+    def plain(self, name: str, numerator: FloatArray, denominator: FloatArray) -> None:
+        """For a denominator that is a price, and so above zero."""
+        np.divide(numerator, denominator, out=self._rows[_ROW[name]])
+
     def add(self, name: str, numerator: FloatArray, denominator: FloatArray, neutral: float) -> None:
-        place = len(self._names)
-        self._above[place] = numerator
-        self._below[place] = denominator
+        self._below[len(self._names)] = denominator
         self._names.append(name)
         self._neutral.append(neutral)
+        np.divide(numerator, denominator, out=self._rows[_ROW[name]])
 
-    def into(self, rows: FloatArray) -> None:
-        neutral = np.array(self._neutral).reshape(-1, *(1 for _ in rows.shape[1:]))
-        found = ratio(self._above, self._below, neutral, out=self._above)
-        for name, values in zip(self._names, found, strict=True):
-            rows[_ROW[name]] = values
+    def settle(self) -> None:
+        empty = self._below[: len(self._names)] <= 0.0
+        if empty.any():
+            for name, neutral, where in zip(self._names, self._neutral, empty, strict=True):
+                np.copyto(self._rows[_ROW[name]], neutral, where=where)
 
 
 def last_stage(stage: Stage, scratch: Scratch) -> LastStage:
-    """All 51 values, in `scratch`. Divisions, roots and logarithms of many features are taken in one pass each: for one
-    bar of many products a pass costs little more than its call."""
+    """All 51 values, in `scratch`."""
     rows = scratch.rows(len(_ROW))
     spread = _spread(stage, scratch)
-    quotients = _Quotients(scratch)
+    quotients = _Quotients(rows, scratch)
     quotients.add("ret_z_24", stage.ret - stage.day.ret / 24.0, spread.sd_24, 0.0)
     _trend(quotients, stage, spread)
     _momentum(quotients, stage)
@@ -184,7 +191,7 @@ def last_stage(stage: Stage, scratch: Scratch) -> LastStage:
     _volume(quotients, stage)
     _candle(quotients, stage)
     _cross(quotients, stage, spread)
-    quotients.into(rows)
+    quotients.settle()
     rows[:7] = stage.log_moves
     _finish_trend(rows, stage)
     _finish_momentum(rows, stage)
@@ -239,13 +246,13 @@ def _spread(stage: Stage, scratch: Scratch) -> _Spread:
 def _trend(quotients: _Quotients, stage: Stage, spread: _Spread) -> None:
     close, smooth = stage.bar.close, stage.smoothed
     macd = smooth.ema_12 - smooth.ema_26
-    quotients.add("sma_dist_20", close, spread.mean_20, 1.0)
-    quotients.add("sma_dist_50", close, stage.short.close_50 / 50.0, 1.0)
-    quotients.add("sma_dist_168", close, stage.week.close / 168.0, 1.0)
-    quotients.add("ppo_12_26", macd, smooth.ema_26, 0.0)
+    quotients.plain("sma_dist_20", close, spread.mean_20)
+    quotients.plain("sma_dist_50", close, stage.short.close_50 / 50.0)
+    quotients.plain("sma_dist_168", close, stage.week.close / 168.0)
+    quotients.plain("ppo_12_26", macd, smooth.ema_26)
     quotients.add("macd_hist_atr", macd - smooth.macd_signal, smooth.atr, 0.0)
     quotients.add("di_diff_14", smooth.plus - smooth.minus, smooth.range_sum, 0.0)
-    quotients.add("trix_12", smooth.trix, smooth.trix_before, 1.0)
+    quotients.plain("trix_12", smooth.trix, smooth.trix_before)
 
 
 def _momentum(quotients: _Quotients, stage: Stage) -> None:
@@ -259,8 +266,8 @@ def _momentum(quotients: _Quotients, stage: Stage) -> None:
 def _volatility(quotients: _Quotients, stage: Stage, spread: _Spread) -> None:
     width = 2.0 * spread.band_20
     quotients.add("vol_ratio_24_168", spread.sd_24, spread.sd_168, 1.0)
-    quotients.add("natr_14", stage.smoothed.atr, stage.bar.close, 0.0)
-    quotients.add("bb_width_20", width, spread.mean_20, 0.0)
+    quotients.plain("natr_14", stage.smoothed.atr, stage.bar.close)
+    quotients.plain("bb_width_20", width, spread.mean_20)
     quotients.add("bb_pctb_20", stage.bar.close - (spread.mean_20 - spread.band_20), width, 0.5)
     quotients.add("downside_share_24", stage.day.fall_square, stage.day.ret_square, 0.5)
 
