@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshkit.kit import Kit
 from svc_signal import aftermath_store as store
 from svc_signal.aftermath_store import Series, UnsettledRow
-from svc_signal.drift import DriftReport, Tally, edge_drift, feature_drift, is_suspended, prior_loss
+from svc_signal.drift import SCALE, DriftReport, Tally, edge_drift, feature_drift, is_suspended, prior_loss, total
 from svc_signal.drift_metrics import DriftMetrics
 from svc_signal.labels import LabelRule
 from svc_signal.loading import LoadedModel
@@ -41,7 +41,8 @@ class Aftermath:
     def __init__(self, settings: SignalSettings, kit: Kit[SignalSettings]) -> None:
         self._series = Series(settings.run_id, settings.granularity_seconds)
         self._bar = timedelta(seconds=settings.granularity_seconds)
-        self._products = len(settings.products)
+        self._products = tuple(sorted(settings.products))
+        self._looks = timedelta(days=OWN_DAYS) // (LOOK_BARS * self._bar)
         self._log = kit.log
         self._metrics = DriftMetrics(kit.metrics)
         self.newest: DriftReport | None = None
@@ -131,61 +132,65 @@ class Aftermath:
         ]
 
     async def _look(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> DriftReport:
-        manifest = model.manifest
-        version, run_id = manifest.model_version, self._series.run_id
+        manifest, run_id = model.manifest, self._series.run_id
+        version = manifest.model_version
         before = await store.newest_report(connection, run_id, version, as_of)
-        bars = [as_of - number * FEATURE_STEP * self._bar for number in range(FEATURE_BARS // FEATURE_STEP + 1)]
-        step = self._row_step(len(bars))
-        values, seen = await store.feature_rows(connection, self._series, manifest.feature_set_hash, bars, step)
-        features = feature_drift(values, seen, manifest.document.get("reference_bins", {}))
+        values, bars = await store.feature_rows(
+            connection, self._series, manifest.feature_set_hash, self._sampled(as_of - self._bar)
+        )
+        features = feature_drift(values, bars, manifest.document.get("reference_bins", {}))
         edge_bins = before.edge_bins if before else ()
+        part, since = await self._part(connection, as_of, model, edge_bins)
+        earlier = await store.parts(connection, run_id, version, as_of - timedelta(days=OWN_DAYS), as_of)
+        own = total([*earlier, part])
         if before is not None and not edge_bins:
             edge_bins = await self._first_edges(connection, as_of, version, before.own_since)
-        own, since = await store.tally(
-            connection,
-            self._series,
-            version,
-            as_of - timedelta(days=OWN_DAYS),
-            as_of,
-            self._known_until(as_of, model),
-            edge_bins,
-        )
-        loss = own.log_loss / own.labels if own.labels else 0.0
         prior = prior_loss(own.outcomes, manifest.shares.tolist())
         return DriftReport(
             model_version=version,
             as_of=as_of,
             rows=len(values) if features else 0,
             features=features,
-            edge_psi=edge_drift(own.edge_counts),
-            buy_share=_share(own.buys, own),
-            sell_share=_share(own.sells, own),
-            mean_confidence=_share(own.confidence, own),
+            edge_psi=edge_drift(own.edge_counts) if len(earlier) + 1 >= self._looks else 0.0,
+            buy_share=own.share(own.buys),
+            sell_share=own.share(own.sells),
+            mean_confidence=own.share(own.confidence / SCALE),
             matured_labels=own.labels,
-            log_loss=loss,
+            log_loss=own.log_loss,
             prior_log_loss=prior,
-            suspended=is_suspended(before is not None and before.suspended, own.labels, loss, prior),
+            suspended=is_suspended(before is not None and before.suspended, own.labels, own.log_loss, prior),
             own_since=(before and before.own_since) or since,
             edge_bins=edge_bins,
+            part=part,
         )
+
+    async def _part(
+        self, connection: AsyncConnection, as_of: datetime, model: LoadedModel, edge_bins: Sequence[float]
+    ) -> tuple[Tally, datetime | None]:
+        """What happened since the look before: the model's signals, and the labels that matured."""
+        span = LOOK_BARS * self._bar
+        known = self._known_until(as_of, model)
+        signals, labels = (as_of - span, as_of), (known - span, known)
+        version = model.manifest.model_version
+        return await store.tally(connection, self._series, version, signals, labels, edge_bins)
 
     async def _first_edges(
         self, connection: AsyncConnection, as_of: datetime, version: str, since: datetime | None
     ) -> tuple[float, ...]:
-        """Deciles of the edges of the model's first days, once as many days follow them."""
-        window = timedelta(days=OWN_DAYS)
-        if since is None or as_of < since + 2 * window:
+        """Deciles of the edges of the model's first days, once they are over."""
+        end = since + timedelta(days=OWN_DAYS) if since else None
+        if since is None or end is None or as_of < end:
             return ()
-        return await store.edge_deciles(
-            connection, self._series, version, since - self._bar, since + window - self._bar
-        )
+        return await store.edge_deciles(connection, self._series, version, since - self._bar, end - self._bar)
 
-    def _row_step(self, bars: int) -> int:
-        """Every so manieth signal is enough; without a factor in common with the products, so that all are seen."""
-        step = -(-bars * self._products // FEATURE_ROWS)
-        while gcd(step, self._products) != 1:
+    def _sampled(self, newest: datetime) -> list[tuple[str, datetime]]:
+        """Products and bars whose features are looked at; with many products other ones at each bar, in turn."""
+        bars = [newest - number * FEATURE_STEP * self._bar for number in range(FEATURE_BARS // FEATURE_STEP + 1)]
+        everything = [(product, bar) for bar in bars for product in self._products]
+        step = -(-len(everything) // FEATURE_ROWS)
+        while gcd(step, len(self._products)) != 1:
             step += 1
-        return step
+        return everything[::step]
 
     def _number(self, start: datetime) -> int:
         return unix(start) // self._series.granularity
@@ -196,7 +201,3 @@ def _rule(document: Mapping[str, Any]) -> LabelRule:
         horizon_bars=int(document["horizon_bars"]),
         **{name: float(document[name]) for name in ("barrier_width", "fee_ratio", "slippage_ratio", "margin_ratio")},
     )
-
-
-def _share(part: float, own: Tally) -> float:
-    return part / own.signals if own.signals else 0.0

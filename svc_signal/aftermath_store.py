@@ -1,10 +1,7 @@
-"""The SQL of what became of the signals: outcomes, and what a look at the model reads and leaves behind.
-
-Sums are over integers: PostgreSQL adds floats in whatever order it likes, and a report must not depend on that.
-"""
+"""The SQL of what became of the signals: outcomes, and what a look at the model reads and leaves behind."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -15,13 +12,12 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     Double,
-    any_,
+    Text,
     bindparam,
     case,
     cast,
     func,
     literal,
-    null,
     select,
     true,
     type_coerce,
@@ -34,12 +30,11 @@ from schema.base import Time
 from schema.market import crypto_prices
 from schema.signals import matured_labels, model_drift, models, trading_signals
 from svc_signal.candles import CandleArrays, FloatArray
-from svc_signal.drift import BINS, DriftReport, FeatureDrift, Tally
+from svc_signal.drift import BINS, SCALE, DriftReport, FeatureDrift, Tally
 from svc_signal.labels import Outcome
 from svc_signal.outcomes import MaturedLabel
 from tradekit.bars import unix, utc
 
-_SCALE = 10**12
 # A probability of 0 would make a loss infinite; training counts it the same.
 _LEAST_PROBABILITY = 1e-15
 
@@ -163,28 +158,31 @@ async def insert_labels(connection: AsyncConnection, series: Series, labels: Seq
 
 
 async def feature_rows(
-    connection: AsyncConnection, series: Series, feature_set_hash: str, bars: Sequence[datetime], step: int
+    connection: AsyncConnection, series: Series, feature_set_hash: str, wanted: Sequence[tuple[str, datetime]]
 ) -> tuple[FloatArray, int]:
-    """Feature rows (n, 51) of the bars that close at these times, every `step`-th signal; and of how many bars they
-    are."""
+    """Feature rows (n, 51) of these products and open times, where there are any; and of how many bars they are."""
     table = trading_signals
-    # As they come: the type of the column would walk through each of them in Python.
-    values = type_coerce(table.c.features, NullType())
-    query = (
-        select(table.c.as_of, values)
+    names = bindparam("names", [product for product, _ in wanted], ARRAY(Text))
+    starts = bindparam("starts", [start for _, start in wanted], ARRAY(Time))
+    key = func.unnest(names, starts).table_valued("product_id", "bar_start").render_derived("key")
+    # Row by row, by the key: bars of a thousand products are far more than what is looked at.
+    row = (
+        select(table.c.features)
         .where(
-            table.c.as_of == any_(bindparam("bars", list(bars), ARRAY(Time))),
             table.c.run_id == series.run_id,
+            table.c.product_id == key.c.product_id,
             table.c.granularity == series.granularity,
+            table.c.bar_start == key.c.bar_start,
             table.c.feature_set_hash == feature_set_hash,
             func.cardinality(table.c.features) > 0,
-            table.c.sequence % step == 0,
         )
-        .order_by(table.c.sequence)
+        .limit(1)
+        .lateral("row")
     )
+    # As they come: the type of the column would walk through each of them in Python.
+    query = select(key.c.bar_start, type_coerce(row.c.features, NullType())).select_from(key.join(row, true()))
     rows = (await connection.execute(query)).all()
-    table_of_rows = np.asarray([row[1] for row in rows], dtype=np.float64)
-    return table_of_rows, len({row[0] for row in rows})
+    return np.asarray([found[1] for found in rows], dtype=np.float64), len({found[0] for found in rows})
 
 
 async def edge_deciles(
@@ -203,65 +201,87 @@ async def tally(
     connection: AsyncConnection,
     series: Series,
     model_version: str,
-    after: datetime,
-    until: datetime,
-    labels_until: datetime,
+    signals: tuple[datetime, datetime],
+    labels: tuple[datetime, datetime],
     edge_bins: Sequence[float],
 ) -> tuple[Tally, datetime | None]:
-    """A model's own signals in (after, until] with the labels of those up to `labels_until`, and its first as_of there."""
-    signal = trading_signals
+    """A model's own signals, and the labels of its signals, each with as_of in (after, until]; and the first as_of of
+    the signals."""
+    table = trading_signals
     edges = array([cast(literal(edge), Double) for edge in edge_bins], type_=Double) if edge_bins else None
-    known = case((signal.c.as_of <= labels_until, _outcome_of_signal()), else_=null())
-    own = (
+    bin_of = (literal(0) if edges is None else func.width_bucket(table.c.edge, edges)).label("bin")
+    query = (
         select(
-            (literal(0) if edges is None else func.width_bucket(signal.c.edge, edges)).label("bin"),
-            known.label("outcome"),
-            *(signal.c.side, signal.c.confidence, signal.c.as_of, signal.c.p_down, signal.c.p_neutral, signal.c.p_up),
+            bin_of,
+            func.count().label("signals"),
+            func.count().filter(table.c.side == "BUY").label("buys"),
+            func.count().filter(table.c.side == "SELL").label("sells"),
+            _exact_sum(table.c.confidence).label("confidence"),
+            func.min(table.c.as_of).label("since"),
         )
-        .where(*_of(series, after, until), signal.c.model_version == model_version, _has_probabilities())
+        .where(*_of(series, *signals), table.c.model_version == model_version, _has_probabilities())
+        .group_by("bin")
+    )
+    rows = (await connection.execute(query)).all()
+    counts = [0] * BINS if edge_bins else []
+    if edge_bins:
+        for row in rows:
+            counts[row.bin] = row.signals
+    outcomes, loss = await _labels(connection, series, model_version, *labels)
+    found = Tally(
+        signals=sum(row.signals for row in rows),
+        buys=sum(row.buys for row in rows),
+        sells=sum(row.sells for row in rows),
+        confidence=sum(int(row.confidence) for row in rows),
+        edge_counts=tuple(counts),
+        outcomes=outcomes,
+        loss=loss,
+    )
+    return found, min((row.since for row in rows), default=None)
+
+
+async def _labels(
+    connection: AsyncConnection, series: Series, model_version: str, after: datetime, until: datetime
+) -> tuple[tuple[int, ...], int]:
+    """How often each outcome came, and the sum of the losses, of a model's signals with as_of in (after, until]."""
+    table = trading_signals
+    own = (
+        select(_outcome_of_signal().label("outcome"), table.c.p_down, table.c.p_neutral, table.c.p_up)
+        .where(*_of(series, after, until), table.c.model_version == model_version, _has_probabilities())
         # A row is asked for its outcome once, not wherever the outcome is named.
         .offset(0)
         .subquery()
     )
     chances = {Outcome.DOWN: own.c.p_down, Outcome.NEUTRAL: own.c.p_neutral, Outcome.UP: own.c.p_up}
     said = case({int(outcome): chance for outcome, chance in chances.items()}, value=own.c.outcome)
-    query = select(
-        own.c.bin,
-        own.c.outcome,
-        func.count().label("signals"),
-        func.count().filter(own.c.side == "BUY").label("buys"),
-        func.count().filter(own.c.side == "SELL").label("sells"),
-        _exact_sum(own.c.confidence).label("confidence"),
-        _exact_sum(-func.ln(func.greatest(said, _LEAST_PROBABILITY))).label("loss"),
-        func.min(own.c.as_of).label("since"),
-    ).group_by(own.c.bin, own.c.outcome)
+    loss = _exact_sum(-func.ln(func.greatest(said, _LEAST_PROBABILITY)))
+    query = select(own.c.outcome, func.count(), loss).where(own.c.outcome.is_not(None)).group_by(own.c.outcome)
     rows = (await connection.execute(query)).all()
-    counts = [0] * BINS if edge_bins else []
-    outcomes = [0, 0, 0]
-    for row in rows:
-        if edge_bins:
-            counts[row.bin] += row.signals
-        if row.outcome is not None:
-            outcomes[row.outcome] += row.signals
-    down, neutral, up = outcomes
-    found = Tally(
-        signals=sum(row.signals for row in rows),
-        buys=sum(row.buys for row in rows),
-        sells=sum(row.sells for row in rows),
-        confidence=_scaled(row.confidence for row in rows),
-        edge_counts=tuple(counts),
-        outcomes=(down, neutral, up),
-        log_loss=_scaled(row.loss for row in rows if row.outcome is not None),
-    )
-    return found, min((row.since for row in rows), default=None)
+    counts = {outcome: count for outcome, count, _ in rows}
+    return tuple(counts.get(int(outcome), 0) for outcome in Outcome), sum(int(row[2]) for row in rows)
 
 
 def _exact_sum(value: Any) -> Any:
-    return func.sum(cast(func.round(value * float(_SCALE)), BigInteger))
+    """Integer parts: PostgreSQL adds floats in whatever order it likes."""
+    return func.sum(cast(func.round(value * float(SCALE)), BigInteger))
 
 
-def _scaled(sums: Any) -> float:
-    return float(sum(int(part) for part in sums if part is not None) / _SCALE)
+async def parts(
+    connection: AsyncConnection, run_id: str, model_version: str, after: datetime, before: datetime
+) -> list[Tally]:
+    """What the looks at a model in (after, before) added, oldest first."""
+    table = model_drift
+    query = (
+        select(table.c.report["part"])
+        .where(
+            table.c.run_id == run_id,
+            table.c.model_version == model_version,
+            table.c.as_of > after,
+            table.c.as_of < before,
+        )
+        .order_by(table.c.as_of)
+    )
+    return [_tally(document) for document in (await connection.execute(query)).scalars()]
 
 
 async def newest_report(
@@ -296,12 +316,17 @@ async def insert_report(connection: AsyncConnection, run_id: str, report: DriftR
 
 
 def _document(report: DriftReport) -> dict[str, Any]:
-    document = asdict(report)
-    for column in ("model_version", "as_of", "suspended"):
-        del document[column]
+    columns = ("model_version", "as_of", "suspended")
+    document = {field.name: getattr(report, field.name) for field in fields(report) if field.name not in columns}
     document["features"] = {feature.name: feature.psi for feature in report.features}
     document["own_since"] = unix(report.own_since) if report.own_since else None
+    document["part"] = asdict(report.part)
     return document
+
+
+def _tally(document: Mapping[str, Any]) -> Tally:
+    given: dict[str, Any] = {**document, **{name: tuple(document[name]) for name in ("edge_counts", "outcomes")}}
+    return Tally(**given)
 
 
 def _read(model_version: str, as_of: datetime, document: Mapping[str, Any], suspended: bool) -> DriftReport:
@@ -312,5 +337,6 @@ def _read(model_version: str, as_of: datetime, document: Mapping[str, Any], susp
         "features": tuple(sorted(features, key=lambda one: (-one.psi, one.name))),
         "own_since": utc(since) if since is not None else None,
         "edge_bins": tuple(document["edge_bins"]),
+        "part": _tally(document["part"]),
     }
     return DriftReport(model_version=model_version, as_of=as_of, suspended=suspended, **given)

@@ -19,6 +19,7 @@ from svc_signal.candles import FloatArray
 from svc_signal.features.definition import FEATURES
 
 BINS: Final = 10
+SCALE: Final = 10**12
 MIN_BARS: Final = 100
 """Bars that a window of feature rows has to hold before anything is said about them."""
 MIN_LABELS: Final = 500
@@ -56,23 +57,33 @@ class FeatureDrift:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A model's own signals of the last days, summed: their sides, confidence, edges by bin, and matured labels.
+    """A model's own signals between two looks, summed: their sides, confidence, edges by bin; and the labels that
+    matured meanwhile.
 
-    `edge_counts` is empty until there is a first window to compare with; `log_loss` is a sum, in nats, and
-    `outcomes` counts DOWN, NEUTRAL, UP.
+    `edge_counts` is empty while there are no bins to count into; `outcomes` counts DOWN, NEUTRAL, UP. `confidence` and
+    `loss` (nats) are sums of `SCALE` parts: integers add up to the same in any order.
     """
 
     signals: int
     buys: int
     sells: int
-    confidence: float
+    confidence: int
     edge_counts: tuple[int, ...]
-    outcomes: tuple[int, int, int]
-    log_loss: float
+    outcomes: tuple[int, ...]
+    loss: int
 
     @property
     def labels(self) -> int:
         return sum(self.outcomes)
+
+    @property
+    def log_loss(self) -> float:
+        """Mean per label, nats; 0 without labels."""
+        return self.loss / SCALE / self.labels if self.labels else 0.0
+
+    def share(self, part: float) -> float:
+        """A part of the signals as a share of them; 0 without signals."""
+        return part / self.signals if self.signals else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,7 @@ class DriftReport:
 
     `rows` and `features` are empty while there is too little to compare, `edge_psi` is 0 until then. `own_since` is the
     close of the model's first bar and `edge_bins` the quantiles of its first edges: later looks compare with them.
+    `part` is what this look adds to those before it.
     """
 
     model_version: str
@@ -97,6 +109,7 @@ class DriftReport:
     suspended: bool
     own_since: datetime | None
     edge_bins: tuple[float, ...]
+    part: Tally
 
     @property
     def max_psi(self) -> float:
@@ -125,8 +138,8 @@ def bin_shares(values: FloatArray, edges: FloatArray) -> FloatArray:
     a share of 24 bars takes 25 values): they are shared out in the way that differs least from it.
     """
     width = _TIE * (1.0 + np.abs(edges))
-    below = np.mean(values[:, :, None] < edges - width, axis=0)
-    up_to = np.mean(values[:, :, None] <= edges + width, axis=0)
+    below = np.count_nonzero(values[:, :, None] < edges - width, axis=0) / len(values)
+    up_to = np.count_nonzero(values[:, :, None] <= edges + width, axis=0) / len(values)
     reached = np.clip(np.arange(1, BINS) / BINS, below, up_to)
     return np.diff(reached, axis=-1, prepend=0.0, append=1.0)
 
@@ -148,6 +161,20 @@ def feature_drift(
         for feature, psi in zip(compared, stability_index(shares, len(values)), strict=True)
     ]
     return tuple(sorted(found, key=lambda one: (-one.psi, one.name)))
+
+
+def total(parts: Sequence[Tally]) -> Tally:
+    """The sum of the parts; edges only where all of them were counted."""
+    counted = all(part.edge_counts for part in parts)
+    return Tally(
+        signals=sum(part.signals for part in parts),
+        buys=sum(part.buys for part in parts),
+        sells=sum(part.sells for part in parts),
+        confidence=sum(part.confidence for part in parts),
+        edge_counts=tuple(map(sum, zip(*(part.edge_counts for part in parts), strict=True))) if counted else (),
+        outcomes=tuple(map(sum, zip(*(part.outcomes for part in parts), strict=True))),
+        loss=sum(part.loss for part in parts),
+    )
 
 
 def edge_drift(counts: Sequence[int]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import log
 
@@ -16,6 +17,7 @@ from svc_signal.drift import (
     DriftReport,
     FeatureDrift,
     Grade,
+    Tally,
     bin_shares,
     edge_drift,
     feature_drift,
@@ -23,6 +25,7 @@ from svc_signal.drift import (
     is_suspended,
     prior_loss,
     stability_index,
+    total,
 )
 from svc_signal.drift_wire import drift_message
 from svc_signal.features.cleaning import clean
@@ -124,6 +127,17 @@ def test_the_priors_lose_what_always_saying_them_loses() -> None:
     assert prior_loss((0, 0, 0), said) == 0.0
 
 
+def test_parts_add_up_and_edges_only_where_all_were_counted() -> None:
+    first = Tally(3, 1, 0, 10**12, (1, 2), (1, 0, 2), 6 * 10**12)
+    second = Tally(5, 0, 2, 3 * 10**12, (4, 1), (0, 3, 0), 3 * 10**12)
+    whole = total([first, second])
+    assert whole == Tally(8, 1, 2, 4 * 10**12, (5, 3), (1, 3, 2), 9 * 10**12)
+    assert (whole.labels, whole.log_loss, whole.share(whole.buys)) == (6, 1.5, 0.125)
+    assert total([first, replace(second, edge_counts=())]).edge_counts == ()
+    empty = total([Tally(0, 0, 0, 0, (), (0, 0, 0), 0)])
+    assert (empty.log_loss, empty.share(0)) == (0.0, 0.0)
+
+
 def test_a_suspension_needs_labels_and_ends_only_when_the_model_is_clearly_better() -> None:
     assert is_suspended(False, MIN_LABELS, 1.01, 1.0)
     assert not is_suspended(False, MIN_LABELS - 1, 9.0, 1.0)
@@ -138,6 +152,7 @@ def test_the_message_says_what_the_report_says() -> None:
         model_version="m", as_of=NOW, rows=393, features=(FeatureDrift("rsi_14", 0.6), FeatureDrift("body", 0.01)),
         edge_psi=0.2, buy_share=0.1, sell_share=0.05, mean_confidence=0.6, matured_labels=700, log_loss=1.02,
         prior_log_loss=1.05, suspended=False, own_since=NOW, edge_bins=(),
+        part=Tally(0, 0, 0, 0, (), (0, 0, 0), 0),
     )  # fmt: skip
     message = drift_message(report)
     assert message.as_of.ToDatetime(UTC) == NOW

@@ -16,7 +16,7 @@ from schema.market import crypto_prices
 from schema.signals import matured_labels, model_drift, models, trading_signals
 from svc_signal.aftermath import Aftermath
 from svc_signal.aftermath_store import insert_report
-from svc_signal.drift import DriftReport, Grade
+from svc_signal.drift import DriftReport, Grade, Tally
 from svc_signal.features.cleaning import clean
 from svc_signal.features.definition import FEATURES, NAMES
 from svc_signal.labels import NO_LABEL, LabelRule, label
@@ -200,8 +200,9 @@ async def test_a_bar_is_decided_by_the_look_before_it_whoever_took_that(books: B
     serving = model(reference={})
 
     async def look(bar: int, suspended: bool, version: str = "m1") -> None:
+        part = Tally(0, 0, 0, 0, (), (0, 0, 0), 0)
         report = DriftReport(
-            version, utc((FIRST + bar + 1) * 3600), 0, (), 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, suspended, None, ()
+            version, utc((FIRST + bar + 1) * 3600), 0, (), 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, suspended, None, (), part
         )
         async with books.database.engine.begin() as connection:
             await insert_report(connection, books.settings.run_id, report)
@@ -295,6 +296,15 @@ async def test_worse_than_the_priors_suspends_until_it_is_clearly_better(books: 
     assert course[begun[-1] + 1][2] < 0.995
     assert all(ratio >= 0.995 for _, _, ratio in course[begun[0] : begun[-1] + 1])
     assert begun[-1] < days
+    # The last look by the rows themselves: the labels that matured in the 30 days before it.
+    known = [bar for bar in range(bars) if 24 * (days - 30) - 24 < bar <= 24 * days - 24]
+    of_them = [(bar, product, int(outcomes[row, bar])) for bar in known for row, product in enumerate(PRODUCTS)]
+    assert aftermath.newest is not None
+    assert aftermath.newest.matured_labels == len(of_them) == 2160
+    loss = -np.mean([np.log(said(bar, product)[outcome]) for bar, product, outcome in of_them])
+    assert aftermath.newest.log_loss == pytest.approx(loss, rel=1e-9)
+    prior = -np.mean([np.log(SHARES[outcome]) for _, _, outcome in of_them])
+    assert aftermath.newest.prior_log_loss == pytest.approx(prior, rel=1e-9)
     restored = books.aftermath()
     async with books.database.engine.connect() as connection:
         await restored.restore(connection, model(reference={}))
