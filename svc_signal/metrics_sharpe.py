@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import e, sqrt
 
 import numpy as np
-from scipy.stats import kurtosis, norm, skew
+from scipy.special import ndtr, ndtri
 
 from svc_signal.candles import FloatArray
 
@@ -53,13 +53,14 @@ def expected_best(ratios: FloatArray) -> float:
         return 0.0
     spread = float(np.std(ratios, ddof=1))
     return spread * float(
-        (1.0 - np.euler_gamma) * norm.ppf(1.0 - 1.0 / number) + np.euler_gamma * norm.ppf(1.0 - 1.0 / (number * e))
+        (1.0 - np.euler_gamma) * ndtri(1.0 - 1.0 / number) + np.euler_gamma * ndtri(1.0 - 1.0 / (number * e))
     )
 
 
 def _probability(returns: FloatArray, observed: float, luck: float) -> float:
     if len(returns) < 3 or not np.std(returns) > 0.0:
         return 0.0
-    third, fourth = float(skew(returns)), float(kurtosis(returns, fisher=False))
+    standard = (returns - returns.mean()) / returns.std()
+    third, fourth = float(np.mean(standard**3)), float(np.mean(standard**4))
     variance = 1.0 - third * observed + (fourth - 1.0) / 4.0 * observed**2
-    return float(norm.cdf((observed - luck) * sqrt(len(returns) - 1) / sqrt(max(variance, 1e-12))))
+    return float(ndtr((observed - luck) * sqrt(len(returns) - 1) / sqrt(max(variance, 1e-12))))

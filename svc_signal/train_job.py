@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import AwareDatetime, Field
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -25,13 +25,14 @@ from svc_signal.artifact import write_model
 from svc_signal.candle_window import CandleWindow
 from svc_signal.candles import CandleArrays
 from svc_signal.labels import LabelRule
-from svc_signal.report.thorough import Reported, train_thoroughly
 from svc_signal.settings import SignalSettings
 from svc_signal.signing import private_key_from_pem
 from svc_signal.training import TrainedModel, TrainingRefused, TrainingSettings, train
 from svc_signal.walkforward_parallel import BackendMissing, Workers, require_backend
-from svc_signal.walkforward_study import StudySettings
 from tradekit.bars import unix, utc
+
+if TYPE_CHECKING:
+    from svc_signal.report.thorough import Reported
 
 REFUSED = 3
 
@@ -117,7 +118,11 @@ def _report(
     label: LabelRule,
     folder: Path,
     progress: Callable[[str, float], None],
-) -> Reported:
+) -> "Reported":
+    # Only here: a first start, which trains quickly, does not wait for these to be imported.
+    from svc_signal.report.thorough import train_thoroughly
+    from svc_signal.walkforward_study import StudySettings
+
     plan = StudySettings(settings.granularity_seconds, settings.factor_product, label, settings.train_seed)
     source = f"stored candles of {settings.run_id}, market {settings.venue.value}"
     workers = Workers(settings.train_jobs, settings.train_backend)

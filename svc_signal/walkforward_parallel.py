@@ -40,7 +40,8 @@ class Workers:
                 stack.enter_context(context)
             # Only local processes hand out results one by one; two waiting tasks per job bound the memory.
             how = "generator" if self.backend == "loky" else "list"
-            parallel = joblib.Parallel(n_jobs=self.jobs, return_as=how, pre_dispatch="2*n_jobs")
+            # Arrays go through pipes: kept in shared memory until the end they would be all folds at once.
+            parallel = joblib.Parallel(n_jobs=self.jobs, return_as=how, pre_dispatch="2*n_jobs", max_nbytes=None)
             yield from parallel(joblib.delayed(work)(task) for task in tasks)
 
 
