@@ -113,8 +113,13 @@ def _predict(model: LoadedModel | None, rows: FeatureRows, faults: list[str]) ->
     found = np.full((len(rows.products), _CLASSES), np.nan)
     if model is None or not rows.ready.any():
         return found
+    wanted = (int(np.count_nonzero(rows.ready)), _CLASSES)
     try:
-        found[rows.ready] = model.probabilities(rows.values[rows.ready])
+        answer = np.asarray(model.probabilities(rows.values[rows.ready]), dtype=np.float64)
+        if answer.shape != wanted:
+            # One that numpy would stretch to fit must not become everybody's answer.
+            raise ValueError(f"answered in shape {answer.shape} instead of {wanted}")
+        found[rows.ready] = answer
     except Exception as error:
         faults.append(f"{model.manifest.model_version}: {type(error).__name__}: {error}")
     return found

@@ -1,0 +1,159 @@
+"""A suspended model holds, a challenger is heard and never traded, and a model that answers nonsense costs only its rows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from schema.signals import shadow_signals
+from svc_signal.bar import BarTerms, decide_bar
+from svc_signal.candles import FloatArray
+from svc_signal.decision import SignalReason
+from svc_signal.loading import LoadedModel
+from svc_signal.manifest import Manifest
+from svc_signal.serving import FeatureRows, latest_rows
+from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
+from tests.signal_service.signal_world import BARS, PRODUCTS, World, close_of
+from tests.signal_service.test_signal_live import given, model, next_bar, same, truth
+from tradekit.states import Profile, SignalSide
+
+__all__ = ["given", "model"]
+
+LAST = BARS - 40
+RISING = (0.1, 0.2, 0.7)
+Answer = Callable[[FloatArray], Any]
+
+
+class Saying:
+    """A model whose answers are given."""
+
+    def __init__(self, manifest: Manifest, answer: Answer) -> None:
+        self.manifest = manifest
+        self.probabilities = answer
+
+    @property
+    def version(self) -> str:
+        return self.manifest.model_version
+
+
+def saying(real: LoadedModel, answer: Answer, version: str = "told") -> LoadedModel:
+    return cast("LoadedModel", Saying(replace(real.manifest, model_version=version), answer))
+
+
+def always(*row: float) -> Answer:
+    return lambda rows: np.tile(row, (len(rows), 1))
+
+
+@pytest.fixture(scope="module")
+def rows() -> FeatureRows:
+    """Four products, the last with too short a history."""
+    candles = synthetic(4, 420)
+    short = candles["C03-USD"]
+    candles["C03-USD"] = short.take(short.start >= (FIRST_BAR + 300) * HOUR)
+    return latest_rows(candles, FIRST_BAR + 419, HOUR, "BTC-USD")
+
+
+def terms(model: LoadedModel | None, **changes: Any) -> BarTerms:
+    start = BarTerms(("BTC-USD", "C01-USD", "C02-USD", "C03-USD"), model, None, None, 0.019, Profile.EXERCISE)
+    return replace(start, **changes)
+
+
+def test_impossible_answers_hold_their_own_rows_only(rows: FeatureRows, model: LoadedModel) -> None:
+    answer = np.asarray([[np.nan, 0.5, 0.5], RISING, [0.5, 0.5, 0.5]])
+    found = decide_bar(rows, terms(saying(model, lambda _: answer)))
+    assert found.decisions.side == (SignalSide.HOLD, SignalSide.BUY, SignalSide.HOLD, SignalSide.HOLD)
+    invalid, exercise = SignalReason.MODEL_OUTPUT_INVALID, SignalReason.EXERCISE
+    assert [found.decisions.reasons[row] for row in (0, 2, 3)] == [
+        (invalid, exercise),
+        (invalid, exercise),
+        (SignalReason.NOT_READY, exercise),
+    ]
+    assert not found.faults
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2, 3), (3, 4), (3,)])
+def test_a_model_that_raises_or_answers_in_another_shape_has_said_nothing(
+    rows: FeatureRows, model: LoadedModel, shape: tuple[int, ...]
+) -> None:
+    def raises(_: FloatArray) -> Any:
+        raise RuntimeError("no")
+
+    for answer in (raises, lambda _: np.full(shape, 1 / 3)):
+        found = decide_bar(rows, terms(saying(model, always(*RISING)), challenger=saying(model, answer, "next")))
+        # The challenger's failure is nobody else's.
+        assert found.decisions.side[:3] == (SignalSide.BUY,) * 3
+        assert found.shadow is not None
+        assert not np.isfinite(found.shadow.edge).any()
+        assert len(found.faults) == 1 and found.faults[0].startswith("next: ")
+        found = decide_bar(rows, terms(saying(model, answer)))
+        assert set(found.decisions.side) == {SignalSide.HOLD}
+        assert found.decisions.reasons[0] == (SignalReason.MODEL_OUTPUT_INVALID, SignalReason.EXERCISE)
+
+
+def test_a_product_is_decided_the_same_whoever_is_beside_it(rows: FeatureRows, model: LoadedModel) -> None:
+    everyone = decide_bar(rows, terms(model))
+    for place, product in enumerate(everyone.products):
+        alone = decide_bar(rows, terms(model, products=(product,)))
+        assert alone.products == (product,)
+        assert alone.decisions.side[0] == everyone.decisions.side[place]
+        assert alone.decisions.reasons[0] == everyone.decisions.reasons[place]
+        np.testing.assert_array_equal(alone.features[0], everyone.features[place])
+        np.testing.assert_array_equal(alone.decisions.probabilities[0], everyone.decisions.probabilities[place])
+
+
+async def test_a_challenger_is_heard_on_the_same_rows_and_never_traded(
+    world: World, given: dict[str, Any], model: LoadedModel
+) -> None:
+    await world.store(0, LAST)
+    await world.complete(LAST)
+    async with world.service(**given, model_poll_seconds=3600) as stub:
+        await world.until_decided(LAST)
+        keeper = stub.service.spec.servicers[0].servicer._decider._keeper
+        nonsense = iter([always(*RISING), lambda rows: np.vstack([RISING, *[[2.0, 0.0, -1.0]] * (len(rows) - 1)])])
+        for bar in (LAST + 1, LAST + 2):
+            keeper.challenger = saying(model, next(nonsense), "challenger-1")
+            # What the champion says is what it says without a challenger.
+            same(await next_bar(world, bar), await truth(world, bar, model))
+        keeper.challenger = None
+        await next_bar(world, LAST + 3)
+    shadows = await world.run(select(shadow_signals).order_by(shadow_signals.c.bar_start, shadow_signals.c.product_id))
+    heard = [(row["bar_start"], row["product_id"], row["side"], row["p_up"]) for row in shadows]
+    first, second = (close_of(bar - 1) for bar in (LAST + 1, LAST + 2))
+    # A row for which it gave no probabilities is not its word.
+    assert heard == [*((first, product, "BUY", 0.7) for product in sorted(PRODUCTS)), (second, PRODUCTS[0], "BUY", 0.7)]
+    assert {row["model_version"] for row in shadows} == {"challenger-1"}
+
+
+@pytest.mark.parametrize("profile", Profile)
+async def test_a_suspended_model_holds_where_evidence_counts(
+    world: World, given: dict[str, Any], model: LoadedModel, profile: Profile
+) -> None:
+    await world.store(0, LAST)
+    await world.complete(LAST)
+    version = model.manifest.model_version
+    async with world.service(**given, decision_profile=profile.value, model_poll_seconds=3600) as stub:
+        await world.until_decided(LAST)
+        decider = stub.service.spec.servicers[0].servicer._decider
+        decider.aftermath.newest = _Look(version)
+        rows = await next_bar(world, LAST + 1)
+        expected = await truth(world, LAST + 1, model, profile=profile)
+    codes = [[reason["code"] for reason in row["reasons"]] for row in rows]
+    if profile is Profile.EVIDENCE:
+        assert codes == [["MODEL_SUSPENDED"]] * 3
+        assert {row["side"] for row in rows} == {"HOLD"}
+        # What it would have said stays visible.
+        assert [row["edge"] for row in rows] == expected.decisions.edge.tolist()
+    else:
+        same(rows, expected)
+
+
+class _Look:
+    """The newest look at a model, of which only one word matters here."""
+
+    suspended = True
+
+    def __init__(self, model_version: str) -> None:
+        self.model_version = model_version
