@@ -174,6 +174,23 @@ async def test_a_database_that_fails_after_the_send_loses_nothing(
     assert len(await at_exchange(simulator, order.order_id)) == 1
 
 
+async def test_without_its_database_nothing_is_sent_and_the_same_request_works_later(
+    environ: dict[str, str], desk: Desk, proxy: FaultProxy, database: Any
+) -> None:
+    async with running(environ) as executor:
+        await executor.reconcile()
+        request = await desk.request(recommend(Side.BUY, "20.00"))
+        await _refuse_connections(database, True)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await executor.execute(request)
+        error = from_rpc_error(caught.value)
+        assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")
+        assert proxy.sends == []
+        await _refuse_connections(database, False)
+        assert (await executor.execute(request)).state == pb.ORDER_STATE_FILLED
+    assert len(proxy.sends) == 1
+
+
 async def _refuse_connections(database: Any, refused: bool) -> None:
     """Ends every connection to the database and refuses new ones, as a stopped server would."""
     from tests.conftest import engine_of
