@@ -10,7 +10,7 @@ import talib
 from svc_signal.candles import FloatArray
 from svc_signal.features.barterms import directional_index, ratio, stochastic_k
 from svc_signal.features.recursions import ema, wilder, wilder_sum
-from svc_signal.features.windows import lagged, window_ages, window_max, window_min, window_moment, window_sum
+from svc_signal.features.windows import lagged, window_ages, window_max, window_moment, window_sum
 
 TEN = ("SMA20", "EMA12", "MACD", "RSI14", "ATR14", "ADX14", "BBANDS20", "STOCHF14", "AROONOSC25", "MFI14")
 Fields = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
@@ -37,7 +37,13 @@ def by_talib(fields: Fields) -> dict[str, FloatArray]:
 
 def by_history(fields: Fields, first_bar: int) -> dict[str, FloatArray]:
     """The same ten from window parts and filters of the history engine; recursive ones along one chain."""
-    high, low, close, volume = fields
+    with np.errstate(invalid="ignore"):  # the first bar has none before it
+        return _by_history(*fields, first_bar)
+
+
+def _by_history(
+    high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, first_bar: int
+) -> dict[str, FloatArray]:
     before = lagged(close, 1)
     change = np.nan_to_num(close - before)
     true_range = np.fmax(np.maximum(high, before) - np.minimum(low, before), high - low)
@@ -50,8 +56,10 @@ def by_history(fields: Fields, first_bar: int) -> dict[str, FloatArray]:
     drift = typical - lagged(typical, 1)
     flows = np.stack((drift > 0.0, drift < 0.0)) * (typical * volume)
     positive, negative = window_sum(flows, 14, first_bar)
-    stochastic = stochastic_k(close, window_min(low, 14, first_bar), window_max(high, 14, first_bar))
-    ages = window_ages(np.stack((-low, high)), 26, first_bar)
+    extremes = np.stack((-low, high))
+    below, highest = window_max(extremes, 14, first_bar)
+    stochastic = stochastic_k(close, -below, highest)
+    ages = window_ages(extremes, 26, first_bar)
     return {
         "SMA20": window_sum(close, 20, first_bar) / 20.0,
         "EMA12": ema_12,

@@ -11,6 +11,9 @@ import numpy as np
 
 from svc_signal.candles import FloatArray, IntArray
 
+_NARROW, _IN_CACHE = 8, 1 << 17
+"""Widest block, and most values, that `_running` takes place by place."""
+
 
 def block_parts(x: FloatArray, width: int, first_bar: int, ufunc: np.ufunc = np.add) -> tuple[FloatArray, FloatArray]:
     """(suffix of the previous block, prefix of the current block) for the window ending at each bar.
@@ -26,12 +29,24 @@ def block_parts(x: FloatArray, width: int, first_bar: int, ufunc: np.ufunc = np.
 
 def _grid_parts(grid: FloatArray, ufunc: np.ufunc) -> tuple[FloatArray, FloatArray]:
     """Both parts of series cut into blocks: (..., block, place in the block)."""
-    prefix = ufunc.accumulate(grid, axis=-1)
+    prefix = _running(grid, ufunc)
     suffix = np.empty_like(grid)
     suffix[..., 0, :] = np.nan
-    suffix[..., 1:, :-1] = ufunc.accumulate(grid[..., :-1, :0:-1], axis=-1)[..., ::-1]
+    suffix[..., 1:, :-1] = _running(grid[..., :-1, :0:-1], ufunc)[..., ::-1]
     suffix[..., -1] = neutral(ufunc)
     return suffix, prefix
+
+
+def _running(grid: FloatArray, ufunc: np.ufunc) -> FloatArray:
+    """`ufunc.accumulate` along the last axis; narrow blocks go place by place, all blocks at once, which is the same
+    order of operations without a call per block."""
+    if grid.shape[-1] > _NARROW or grid.size > _IN_CACHE:
+        return np.asarray(ufunc.accumulate(grid, axis=-1))
+    running = np.empty(grid.shape)
+    running[..., 0] = grid[..., 0]
+    for place in range(1, grid.shape[-1]):
+        ufunc(running[..., place - 1], grid[..., place], out=running[..., place])
+    return running
 
 
 def window_sum(x: FloatArray, width: int, first_bar: int) -> FloatArray:
@@ -123,12 +138,12 @@ def window_ages(x: FloatArray, width: int, first_bar: int) -> FloatArray:
     lead, bars = first_bar % width, x.shape[-1]
     grid = _blocks(x, width, lead)
     places = np.arange(float(width))
-    prefix = np.maximum.accumulate(grid, axis=-1)
-    newest = np.maximum.accumulate(np.where(grid >= prefix, places, 0.0), axis=-1)
+    prefix = _running(grid, np.maximum)
+    newest = _running((grid >= prefix) * places, np.maximum)
     back = np.full(grid.shape, -np.inf)
-    back[..., :-1] = np.maximum.accumulate(grid[..., :0:-1], axis=-1)[..., ::-1]
+    back[..., :-1] = _running(grid[..., :0:-1], np.maximum)[..., ::-1]
     larger = grid[..., 1:] > back[..., 1:]
-    oldest = np.minimum.accumulate(np.where(larger, places[1:], float(width))[..., ::-1], axis=-1)[..., ::-1]
+    oldest = _running(np.where(larger, places[1:], float(width))[..., ::-1], np.minimum)[..., ::-1]
     age = places - newest
     from_before = (places[:-1] + width) - oldest[..., :-1, :]
     older = back[..., :-1, :-1] > prefix[..., 1:, :-1]
