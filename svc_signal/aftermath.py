@@ -24,7 +24,7 @@ from tradekit.bars import unix, utc
 
 LOOK_BARS = 24
 """A look is taken at every bar whose absolute number is a multiple of this."""
-SETTLE_BARS = 96
+SETTLE_BARS = 48
 """Signals that many bars behind their horizon without an outcome never get one: their future is broken."""
 FEATURE_BARS = 1440
 """Window of feature rows. The features look back over up to 168 bars, so a week holds hardly one independent row of the
