@@ -241,7 +241,9 @@ async def test_a_signal_is_judged_by_the_rule_of_its_own_model(books: Books) -> 
     await books.run(insert(models), [manifest])
     await books.signals(0, 47, "m0")
     await books.signals(48, bars - 1, "m1")
-    await books.settle(books.aftermath(), bars - 1, model("m1"))
+    aftermath = books.aftermath()
+    for bar in range(0, bars, 24):
+        await books.settle(aftermath, bar, model("m1"))
     grid = whole_grid(candles, bars)
     rows = await books.run(select(trading_signals).where(trading_signals.c.model_version == "m0"))
     sigma = np.full(grid.close.shape, np.nan)
