@@ -140,7 +140,6 @@ def _print(plan: "MeshPlan | None", folder: Path, made: dict[str, object], thoro
         out.print(f"model folder {folder}; nothing that runs was changed")
     if thorough is not None:
         out.print(f"report {thorough.report / 'index.html'}")
-        out.print(str(made.get("headline", "")))
     for line in evidence_lines(made, exercise=plan is not None and plan.profile.value == "EXERCISE"):
         out.print(line)
 
@@ -149,7 +148,8 @@ def evidence_lines(made: dict[str, object], exercise: bool) -> list[str]:
     """What the training found, as it is: often that nothing pays."""
     theta = float(str(made.get("theta_buy", 1.0)))
     found = f"an edge of {theta:.2f} and more paid for its costs on bars it had not seen"
-    lines = [found if theta < 1.0 else "[yellow]no threshold survives the costs: the evidence says HOLD[/]"]
+    brief = found if theta < 1.0 else "no threshold survives the costs: the evidence says HOLD"
+    lines = [f"[{'green' if theta < 1.0 else 'yellow'}]{made.get('headline') or brief}[/]"]
     if exercise:
         lines.append("[magenta]profile EXERCISE trades all the same, by low fixed thresholds[/]")
     return lines

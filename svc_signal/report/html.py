@@ -61,4 +61,4 @@ def listed(items: Sequence[str], kind: str = "") -> str:
 
 def words(text: str) -> str:
     """A cell of text that may break."""
-    return f'<span style="white-space:normal">{escape(text)}</span>'
+    return f'<span class="words">{escape(text)}</span>'

@@ -23,6 +23,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: 5px 10px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { background: var(--panel); font-weight: 600; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--panel); }
+.words { display: inline-block; min-width: 240px; white-space: normal; text-align: left; }
 tr:last-child td { border-bottom: 0; }
 tr.lead td { font-weight: 650; color: var(--strong); }
 .good { color: var(--good); } .bad { color: var(--bad); }
