@@ -17,7 +17,7 @@ from svc_signal.features.barterms import (
     stochastic_k,
     typical_price,
 )
-from svc_signal.features.definition import FACTOR_BARS, LAGS, READY_BARS
+from svc_signal.features.definition import FACTOR_BARS, FEATURE_COUNT, LAGS, READY_BARS
 from svc_signal.features.laststage import Day, LastStage, Short, Smoothed, Stage, Week, last_stage
 from svc_signal.features.recursions import anchored, ema, wilder, wilder_sum
 from svc_signal.features.scratch import Scratch
@@ -32,6 +32,8 @@ from svc_signal.features.windows import (
 )
 
 _RECURSIVE = 12
+_CELLS = 1 << 16
+"""Bars times products worked on together: what passes through memory stays bounded, and mostly in the cache."""
 
 
 def history(
@@ -67,13 +69,19 @@ def history_stage(
     if bars > 1 and (np.diff(start) != granularity).any():
         raise ValueError("start times are not consecutive")
     first_bar = int(start[0]) // granularity
-    bar = Bar(open, high, low, close, volume)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scratch = Scratch(*close.shape)
-        found = last_stage(_stage(bar, start + granularity, factor, first_bar, scratch), scratch)
-    ready = (_run_length(close) >= READY_BARS) & (_run_length(factor) >= FACTOR_BARS)
-    values = np.where(ready, found.values, np.nan)
-    return LastStage(values, np.where(ready, found.sd_24, np.nan), np.where(ready, found.sd_168, np.nan))
+    values, deviations = np.empty((FEATURE_COUNT, *close.shape)), np.empty((2, *close.shape))
+    factor_ready = _run_length(factor) >= FACTOR_BARS
+    together = max(1, _CELLS // max(1, bars))
+    for first in range(0, len(close), together):
+        rows = slice(first, first + together)
+        bar = Bar(open[rows], high[rows], low[rows], close[rows], volume[rows])
+        scratch = Scratch(*bar.close.shape)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = last_stage(_stage(bar, start + granularity, factor, first_bar, scratch), scratch)
+        ready = factor_ready & (_run_length(bar.close) >= READY_BARS)
+        values[:, rows] = np.where(ready, found.values, np.nan)
+        deviations[:, rows] = np.where(ready, (found.sd_24, found.sd_168), np.nan)
+    return LastStage(values, deviations[0], deviations[1])
 
 
 def _stage(bar: Bar, close_time: IntArray, factor: FloatArray, first_bar: int, scratch: Scratch) -> Stage:

@@ -238,3 +238,11 @@ def test_a_gap_across_the_anchor_is_filled_from_before_it() -> None:
     assert live.ready.all()
     whole = features(broken)[:, :, bar - FIRST_BAR]
     assert np.abs(live.values - whole.T).max() <= 1e-9
+
+
+def test_products_worked_on_together_or_apart_give_the_same_bits() -> None:
+    start, *columns, factor = joined(synthetic(150, 500))  # more than go together
+    whole = history(start, *columns, factor)
+    for row in (0, 130, 131, 149):
+        alone = history(start, *(column[row : row + 1] for column in columns), factor)
+        assert alone[:, 0].tobytes() == whole[:, row].tobytes()
