@@ -1,19 +1,21 @@
 """The rows a bar stores: a signal for every product, and what a challenger would have said."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
 from svc_signal import binary_copy as copy
 from svc_signal.bar import BarDecisions
+from svc_signal.bar_store import Close
 from svc_signal.decision import SignalReason
 from svc_signal.features.definition import feature_set_hash
 from tradekit import ids
 from tradekit.reasons import Reason, reasons_to_json
-from tradekit.states import Profile
+from tradekit.states import Profile, SignalSide
 
 SIGNAL_COLUMNS = (
     *("signal_id", "product_id", "sequence", "side"),
@@ -39,8 +41,8 @@ class BarHead:
     profile: Profile
 
 
-def signal_rows(head: BarHead, found: BarDecisions, closes: Mapping[str, bytes], first_sequence: int) -> bytes:
-    """The bar's signals as COPY input for SIGNAL_COLUMNS; `closes` are in the database's own form of a number."""
+def signal_rows(head: BarHead, found: BarDecisions, closes: Mapping[str, Close], first_sequence: int) -> bytes:
+    """The bar's signals as COPY input for SIGNAL_COLUMNS; the price is the close as the table gave it."""
     said = found.decisions
     known = np.isfinite(said.edge)
     # Without probabilities a row says NEUTRAL.
@@ -68,7 +70,7 @@ def signal_rows(head: BarHead, found: BarDecisions, closes: Mapping[str, bytes],
             copy.int8(first_sequence + row),
             sides[said.side[row]],
             numbers[row],
-            copy.raw(closes[product]),
+            copy.raw(closes[product].exact),
             reasons[said.reasons[row]],
             features[row],
             shared,
@@ -76,6 +78,46 @@ def signal_rows(head: BarHead, found: BarDecisions, closes: Mapping[str, bytes],
         for row, product in enumerate(found.products)
     )
     return copy.content(len(SIGNAL_COLUMNS), rows)
+
+
+def watched_rows(
+    head: BarHead, found: BarDecisions, closes: Mapping[str, Close], first_sequence: int
+) -> Iterator[dict[str, Any]]:
+    """The bar's signals as the table gives them to watchers."""
+    said = found.decisions
+    known = np.isfinite(said.edge).tolist()
+    shares, edge, net = said.probabilities.tolist(), said.edge.tolist(), said.expected_net.tolist()
+    confidence, sigma = said.confidence.tolist(), found.sigma.tolist()
+    reasons = {told: _reasons_text(told) for told in set(said.reasons)}
+    shared = {
+        "granularity": head.granularity,
+        "bar_start": head.bar_start,
+        "as_of": head.as_of,
+        "model_version": head.model_version,
+        "feature_set_hash": feature_set_hash(head.granularity),
+        "profile": head.profile.value,
+    }
+    for row, product in enumerate(found.products):
+        side = said.side[row]
+        told = side is not SignalSide.HOLD and found.ready[row]
+        down, neutral, up = shares[row] if known[row] else (0.0, 1.0, 0.0)
+        yield {
+            **shared,
+            "signal_id": str(ids.signal_id(head.run_id, product, head.granularity, head.bar_start, head.model_version)),
+            "product_id": product,
+            "side": side.value,
+            "confidence": confidence[row],
+            "p_down": down,
+            "p_neutral": neutral,
+            "p_up": up,
+            "edge": edge[row] if known[row] else 0.0,
+            "expected_net": net[row] if known[row] else 0.0,
+            "sigma_horizon": sigma[row],
+            "reference_price": closes[product].text,
+            "reasons": reasons[said.reasons[row]],
+            "features": found.features[row].tolist() if told else [],
+            "sequence": first_sequence + row,
+        }
 
 
 def shadow_rows(head: BarHead, found: BarDecisions, challenger_version: str) -> bytes:

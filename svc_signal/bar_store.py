@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import numpy as np
@@ -46,7 +46,7 @@ _OF_PRODUCTS = """
 
 _OPEN = text(f"""
   WITH candles AS (
-    SELECT {_COLUMNS}, CASE WHEN c.start = :until THEN numeric_send(c.close) END AS exact
+    SELECT {_COLUMNS}, CASE WHEN c.start = :until THEN c.close END AS exact
     {_OF_PRODUCTS} AND c.start > :before AND c.start <= :until
     UNION ALL
     SELECT {_COLUMNS}, NULL
@@ -59,7 +59,8 @@ _OPEN = text(f"""
       SELECT 1 FROM trading_signals WHERE as_of = :as_of AND run_id = :run_id AND granularity = :granularity
     ) AS decided,
     array_agg(place) FILTER (WHERE exact IS NOT NULL) AS exact_place,
-    array_agg(exact) FILTER (WHERE exact IS NOT NULL) AS exact,
+    array_agg(numeric_send(exact)) FILTER (WHERE exact IS NOT NULL) AS exact,
+    array_agg(trim_scale(exact)::text) FILTER (WHERE exact IS NOT NULL) AS shown,
     {_PACKED}
   FROM candles
 """)
@@ -125,12 +126,18 @@ class PackedCandles:
         }
 
 
+class Close(NamedTuple):
+    """The exact close of a candle: in the binary form of the database's numeric, and as plain text."""
+
+    exact: bytes
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class BarRead:
     """Everything a bar needs. `mark` is the stage's watermark; `decided`: its signals are stored already.
 
-    `fresh` and `late` are the candles of the window; `sequence`: none stored up to it is missing. `closes` are the
-    exact closes of the bar in the binary form of the database's numeric.
+    `fresh` and `late` are the candles of the window; `sequence`: none stored up to it is missing.
     """
 
     mark: datetime | None
@@ -138,7 +145,7 @@ class BarRead:
     sequence: int
     fresh: PackedCandles
     late: PackedCandles
-    closes: dict[str, bytes]
+    closes: dict[str, Close]
 
 
 async def lock_decisions(connection: AsyncConnection) -> None:
@@ -164,14 +171,14 @@ async def read_bar(
     row = (await connection.execute(_OPEN, given)).one()
     candles = _unpack(row)
     fresh = candles.start > unix(window.before)
-    exact = zip(row.exact_place or (), row.exact or (), strict=True)
+    closes = zip(row.exact_place or (), row.exact or (), row.shown or (), strict=True)
     return BarRead(
         row.mark,
         row.decided,
         row.head,
         candles.where(fresh),
         candles.where(~fresh),
-        {products[place - 1]: close for place, close in exact},
+        {products[place - 1]: Close(exact, shown) for place, exact, shown in closes},
     )
 
 

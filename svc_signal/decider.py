@@ -19,7 +19,7 @@ from schema import streams
 from svc_signal import bar_store, store
 from svc_signal.aftermath import Aftermath
 from svc_signal.bar import BarDecisions, BarTerms, decide_bar
-from svc_signal.bar_rows import SHADOW_COLUMNS, SIGNAL_COLUMNS, BarHead, shadow_rows, signal_rows
+from svc_signal.bar_rows import SHADOW_COLUMNS, SIGNAL_COLUMNS, BarHead, shadow_rows, signal_rows, watched_rows
 from svc_signal.bar_store import BarRead
 from svc_signal.decision import SignalReason
 from svc_signal.feature_keeper import FeatureKeeper
@@ -27,7 +27,9 @@ from svc_signal.loading import LoadedModel
 from svc_signal.modelkeeper import ModelKeeper
 from svc_signal.serving import FeatureRows
 from svc_signal.settings import SignalSettings
+from svc_signal.signal_watch import PublishedBar, SignalTap
 from svc_signal.stopwatch import Stopwatch
+from svc_signal.wire_signals import signal_batch
 from tradekit import bars, services, wire
 from tradekit.states import Profile
 from trading.market.v1 import market_service_pb2 as market_pb
@@ -44,10 +46,11 @@ _ROWS_INLINE = 32
 class Decider:
     """The task that decides bars, and the same decision on demand."""
 
-    def __init__(self, settings: SignalSettings, kit: Kit[SignalSettings], keeper: ModelKeeper) -> None:
+    def __init__(self, settings: SignalSettings, kit: Kit[SignalSettings], keeper: ModelKeeper, tap: SignalTap) -> None:
         self._settings = settings
         self._kit = kit
         self._keeper = keeper
+        self._tap = tap
         self._granularity = settings.granularity_seconds
         self._step = timedelta(seconds=settings.granularity_seconds)
         self._products = frozenset(settings.products)
@@ -109,10 +112,12 @@ class Decider:
         async with self._turn:
             try:
                 async with self._transaction() as connection:
-                    await self._decide(connection, as_of, bar)
+                    published = await self._decide(connection, as_of, bar)
             except BaseException:
                 self._features.forget_from(bar)
                 raise
+            if published is not None:
+                self._tap.publish(published)
             self._decided_to = max(as_of, self._decided_to or as_of)
             if bar % BARS_BETWEEN_LOOKS == 0:
                 # Apart from the bar: whoever waits for its signals need not wait for this.
@@ -132,16 +137,17 @@ class Decider:
             await connection.close()
             raise
 
-    async def _decide(self, connection: AsyncConnection, as_of: datetime, bar: int) -> None:
+    async def _decide(self, connection: AsyncConnection, as_of: datetime, bar: int) -> PublishedBar | None:
+        """Decides and stores the bar, unless that has been done; what watchers get, if there are any."""
         watch = Stopwatch()
         await bar_store.lock_decisions(connection)
         read = await self._features.read(connection, bar)
         if read.mark is not None and as_of <= read.mark:
             # Decided while this call waited; a candle that came late does not decide a bar anew.
-            return
+            return None
         if read.decided:
             await bar_store.finish_bar(connection, as_of, 0)
-            return
+            return None
         watch.lap("read")
         # One model for the whole bar: the keeper may take another meanwhile.
         model, challenger = self._keeper.model, self._keeper.challenger
@@ -150,11 +156,12 @@ class Decider:
         terms = await self._terms(connection, model, challenger)
         found = await self._decisions(rows, terms)
         watch.lap("decide")
-        await self._store(connection, as_of, found, read, terms)
+        published = await self._store(connection, as_of, found, read, terms)
         if model is not None and bar % BARS_BETWEEN_LOOKS == 0:
             await self.aftermath.settle(connection, as_of, model)
         watch.lap("store")
         self._log(as_of, found, watch)
+        return published
 
     async def _terms(
         self, connection: AsyncConnection, model: LoadedModel | None, challenger: LoadedModel | None
@@ -181,7 +188,7 @@ class Decider:
 
     async def _store(
         self, connection: AsyncConnection, as_of: datetime, found: BarDecisions, read: BarRead, terms: BarTerms
-    ) -> None:
+    ) -> PublishedBar | None:
         version = terms.model.manifest.model_version if terms.model else NO_MODEL_VERSION
         start = as_of - self._step
         head = BarHead(self._settings.run_id, self._granularity, start, as_of, version, terms.profile)
@@ -189,9 +196,14 @@ class Decider:
             content = shadow_rows(head, found, terms.challenger.manifest.model_version)
             await bar_store.copy_in(connection, "shadow_signals", SHADOW_COLUMNS, content)
         first = await bar_store.finish_bar(connection, as_of, len(found.products))
-        if found.products:
-            content = signal_rows(head, found, read.closes, first)
-            await bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, content)
+        if not found.products:
+            return None
+        content = signal_rows(head, found, read.closes, first)
+        await bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, content)
+        if not self._tap.wanted:
+            return None
+        signals = signal_batch(watched_rows(head, found, read.closes, first)).signals
+        return PublishedBar(first, signals, streams.StageMark(as_of, first + len(signals) - 1))
 
     def _log(self, as_of: datetime, found: BarDecisions, watch: Stopwatch) -> None:
         sides = [side.value for side in found.decisions.side]

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import RowMapping, select
@@ -21,9 +21,10 @@ from svc_signal.loading import limit_native_threads
 from svc_signal.model_desk import ModelDesk
 from svc_signal.modelkeeper import ModelKeeper
 from svc_signal.settings import SignalSettings
+from svc_signal.signal_watch import SignalReader, SignalTap
 from svc_signal.wire import GenerateOrder, page_token, parse_generate, parse_get, parse_list
 from svc_signal.wire_models import parse_promote, parse_rollback
-from svc_signal.wire_signals import signal_batch, signal_message
+from svc_signal.wire_signals import signal_message
 from tradekit import services, wire
 from tradekit.bars import utc
 from trading.signal.v1 import signal_service_pb2 as pb
@@ -32,18 +33,20 @@ from trading.signal.v1 import signal_service_pb2_grpc as pb_grpc
 HEARTBEAT_SECONDS = 5.0
 # A bar of a thousand products is one look at the table and one message.
 BATCH = 1000
+SignalEvent: TypeAlias = watch.Rows[pb.Signal] | watch.Mark[streams.StageMark] | watch.Idle | watch.Drain
 
 
 class SignalServicer(pb_grpc.SignalServiceServicer):
     """The RPCs of the signal service."""
 
     def __init__(
-        self, settings: SignalSettings, kit: Kit[SignalSettings], keeper: ModelKeeper, decider: Decider
+        self, settings: SignalSettings, kit: Kit[SignalSettings], keeper: ModelKeeper, decider: Decider, tap: SignalTap
     ) -> None:
         self._settings = settings
         self._kit = kit
         self._keeper = keeper
         self._decider = decider
+        self._tap = tap
         self._desk = ModelDesk(settings, kit, keeper, decider.aftermath)
 
     async def GenerateSignals(self, request: pb.GenerateSignalsRequest, context: Any) -> pb.GenerateSignalsResponse:
@@ -140,28 +143,30 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         if after > head:
             why = f"is {after}; the newest is {head}, so it was not given by these books"
             raise InvalidRequest([Violation("after_sequence", "INVALID_POSITION", why)])
+        reader = SignalReader(self._kit, self._tap, after)
         async with self._kit.notifications.subscribe(streams.SIGNALS) as wakeup:
             events = watch.follow(
-                self._after,
-                lambda row: int(row["sequence"]),
+                reader.after,
+                lambda signal: signal.sequence,
                 wakeup,
                 after,
                 HEARTBEAT_SECONDS,
                 self._kit.draining,
                 BATCH,
-                self._mark,
+                reader.mark,
             )
-            async for event in events:
-                if isinstance(event, watch.Rows):
-                    yield pb.WatchSignalsResponse(batch=signal_batch(event.rows))
-                elif isinstance(event, watch.Mark):
-                    mark = wire.watermark_message(event.sign.as_of, event.sign.sequence)
-                    yield pb.WatchSignalsResponse(watermark=mark)
-                elif isinstance(event, watch.Idle):
-                    beat = wire.heartbeat_message(self._kit.clock.now(), event.sequence)
-                    yield pb.WatchSignalsResponse(heartbeat=beat)
-                else:
-                    yield pb.WatchSignalsResponse(draining=wire.draining_message())
+            with self._tap.waking(wakeup):
+                async for event in events:
+                    yield self._frame(event)
+
+    def _frame(self, event: SignalEvent) -> pb.WatchSignalsResponse:
+        if isinstance(event, watch.Rows):
+            return pb.WatchSignalsResponse(batch=pb.SignalBatch(signals=event.rows))
+        if isinstance(event, watch.Mark):
+            return pb.WatchSignalsResponse(watermark=wire.watermark_message(event.sign.as_of, event.sign.sequence))
+        if isinstance(event, watch.Idle):
+            return pb.WatchSignalsResponse(heartbeat=wire.heartbeat_message(self._kit.clock.now(), event.sequence))
+        return pb.WatchSignalsResponse(draining=wire.draining_message())
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
         """The serving model, or why there is none."""
@@ -179,24 +184,17 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         """Gives the place back to the champion before; the same request_id gives the stored answer."""
         return await self._desk.roll_back(parse_rollback(request), request)
 
-    async def _after(self, sequence: int, limit: int) -> list[RowMapping]:
-        async with self._kit.engine.connect() as connection:
-            return await store.signals_after(connection, sequence, limit)
-
     async def _head(self) -> int:
         async with self._kit.engine.connect() as connection:
             return await store.head_sequence(connection)
-
-    async def _mark(self) -> streams.StageMark | None:
-        async with self._kit.engine.connect() as connection:
-            return await streams.read_watermark(connection, store.STAGE)
 
 
 async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSpec:
     """The signal service as meshkit runs it."""
     limit_native_threads()
     keeper = ModelKeeper(settings, kit)
-    decider = Decider(settings, kit, keeper)
+    tap = SignalTap()
+    decider = Decider(settings, kit, keeper, tap)
 
     async def decide_with_a_model() -> None:
         # The model first: a bar decided without one would be a HOLD for good.
@@ -215,7 +213,7 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
         servicers=[
             Registration(
                 pb_grpc.add_SignalServiceServicer_to_server,
-                SignalServicer(settings, kit, keeper, decider),
+                SignalServicer(settings, kit, keeper, decider, tap),
                 services.SIGNAL.full_name,
             )
         ],

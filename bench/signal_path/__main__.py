@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -43,6 +44,7 @@ from trading.signal.v1 import signal_service_pb2_grpc as rpc
 
 HISTORY = 540
 WARM_UP = 4
+PAUSE = 0.2
 PARTS = ("read", "features", "decide", "store")
 LIMIT = 120.0
 _MARK = "SELECT advance_watermark('market', $1, 0)"
@@ -50,12 +52,15 @@ _MARK = "SELECT advance_watermark('market', $1, 0)"
 
 @dataclass(frozen=True)
 class PathFigures:
-    """Milliseconds; medians over the bars, but for the worst."""
+    """Milliseconds; medians over the bars where nothing else is said."""
 
     products: int
     bars: int
     median: float
+    least: float
     worst: float
+    processor: float
+    """Processor time of the service process for a bar; a busy machine stretches all else."""
     parts: dict[str, float]
     rest: float
     """Commit, wake-up, read back, messages, stream, and their way to the client."""
@@ -80,6 +85,10 @@ class Service:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "svc_signal"], env=environment, stdout=out, stderr=out
             )
+
+    def processor_seconds(self) -> float:
+        spent = psutil.Process(self._process.pid).cpu_times()
+        return float(spent.user + spent.system)
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
@@ -138,16 +147,29 @@ class Run:
         totals: dict[str, float] = {}
         async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}") as channel:
             watch = await self._watch(channel)
-            for _ in range(WARM_UP + self._bars):
+            spent = 0.0
+            for number in range(WARM_UP + self._bars):
+                if number == WARM_UP:
+                    spent = self._service.processor_seconds()
                 as_of, seconds = await self._bar(watch)
                 totals[as_of] = seconds * 1000.0
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(PAUSE)
+            spent = self._service.processor_seconds() - spent
         kept = list(totals)[WARM_UP:]
         lines = self._service.bars()
         parts = {part: statistics.median(lines[bar][f"{part}_ms"] for bar in kept) for part in PARTS}
         rest = statistics.median(totals[bar] - sum(lines[bar][f"{part}_ms"] for part in PARTS) for bar in kept)
         found = [totals[bar] for bar in kept]
-        return PathFigures(len(self.products), len(kept), statistics.median(found), max(found), parts, rest)
+        return PathFigures(
+            products=len(self.products),
+            bars=len(kept),
+            median=statistics.median(found),
+            least=min(found),
+            worst=max(found),
+            processor=spent * 1000.0 / len(kept),
+            parts=parts,
+            rest=rest,
+        )
 
     async def restart(self, forget: bool) -> RestartFigures:
         """A stop as an operator stops, the next bar, a new process. `forget`: its saved state is gone too."""
@@ -235,12 +257,12 @@ async def measure(counts: list[int], bars: int, restart: int) -> tuple[list[Path
 
 
 def show(paths: list[PathFigures], restarts: list[RestartFigures]) -> None:
-    table = Table(title="complete bar -> signals stored and streamed, ms (medians)")
-    for column in ("products", "bars", "total", "worst", *PARTS, "commit, wake, stream"):
+    table = Table(title="complete bar -> signals stored and streamed, ms; rest: commit, wake-up, read back, stream")
+    for column in ("products", "bars", "total", "least", "worst", "processor", *PARTS, "rest"):
         table.add_column(column, justify="right")
     for found in paths:
         parts = (f"{found.parts[part]:.2f}" for part in PARTS)
-        total = (f"{found.median:.2f}", f"{found.worst:.2f}")
+        total = (f"{figure:.2f}" for figure in (found.median, found.least, found.worst, found.processor))
         table.add_row(str(found.products), str(found.bars), *total, *parts, f"{found.rest:.2f}")
     again = Table(title="stop, next bar, new process -> its first signal, s")
     for column in ("products", "features", "first signal", "of that features"):

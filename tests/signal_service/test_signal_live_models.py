@@ -1,5 +1,6 @@
 """A suspended model holds, a challenger is heard and never traded, and a model that answers nonsense costs only its rows."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -16,9 +17,10 @@ from svc_signal.loading import LoadedModel
 from svc_signal.manifest import Manifest
 from svc_signal.serving import FeatureRows, latest_rows
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
-from tests.signal_service.signal_world import BARS, PRODUCTS, World, close_of
+from tests.signal_service.signal_world import BARS, LIMIT, PRODUCTS, World, close_of
 from tests.signal_service.test_signal_live import given, model, next_bar, same, truth
 from tradekit.states import Profile, SignalSide
+from trading.signal.v1 import signal_service_pb2 as pb
 
 __all__ = ["given", "model"]
 
@@ -157,3 +159,33 @@ class _Look:
 
     def __init__(self, model_version: str) -> None:
         self.model_version = model_version
+
+
+async def signals_of(call: Any, count: int) -> list[Any]:
+    """The next signals of a watch, and the watermark after them."""
+    found: list[Any] = []
+    async with asyncio.timeout(LIMIT):
+        while True:
+            frame = await call.read()
+            found += frame.batch.signals
+            if frame.HasField("watermark") and len(found) >= count:
+                return [*found, frame.watermark]
+
+
+async def test_watchers_get_a_bar_as_the_table_has_it(world: World, given: dict[str, Any]) -> None:
+    await world.store(0, LAST)
+    await world.complete(LAST)
+    async with world.service(**given) as decides, world.service(**given) as other:
+        await world.until_decided(LAST)
+        live = [stub.WatchSignals(pb.WatchSignalsRequest(after_sequence=3)) for stub in (decides, other, decides)]
+        for call in live:
+            await call.wait_for_connection()
+        for bar in range(LAST + 1, LAST + 6):
+            # Either process may be the one that decides; one product is missing now and then.
+            await next_bar(world, bar, PRODUCTS[: 2 + bar % 2])
+        count = len(await world.signals()) - 3
+        heard = [await signals_of(call, count) for call in live]
+        again = await signals_of(other.WatchSignals(pb.WatchSignalsRequest(after_sequence=3)), count)
+    assert [signal.sequence for signal in again[:-1]] == list(range(4, 4 + count))
+    assert {len(signal.features) for signal in again[:-1]} == {0, 51}
+    assert heard == [again] * 3

@@ -1,0 +1,90 @@
+"""What a watcher of signals reads: the bar decided just now from memory, everything else from the table.
+
+Only committed rows are published, and a watcher takes them from memory only where they follow what it has; so it gets
+what the table holds, in its order, without asking for what this process wrote a moment ago.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from meshkit.kit import Kit
+from meshkit.notify import Wakeup
+from schema.streams import StageMark, read_watermark
+from svc_signal import store
+from svc_signal.wire_signals import signal_batch
+from trading.signal.v1 import signal_service_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedBar:
+    """The signals of a bar, in the order of their sequences, and the watermark that covers them."""
+
+    first_sequence: int
+    signals: Sequence[pb.Signal]
+    mark: StageMark
+
+
+class SignalTap:
+    """The newest bar that this process decided, and who waits for it."""
+
+    def __init__(self) -> None:
+        self._waiting: set[Wakeup] = set()
+        self.newest: PublishedBar | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """True while anybody watches."""
+        return bool(self._waiting)
+
+    def publish(self, bar: PublishedBar) -> None:
+        """Shows a bar whose transaction has been committed."""
+        self.newest = bar
+        for wakeup in self._waiting:
+            wakeup.wake()
+
+    @contextmanager
+    def waking(self, wakeup: Wakeup) -> Iterator[None]:
+        """Wakes this one too, while the block lasts."""
+        self._waiting.add(wakeup)
+        try:
+            yield
+        finally:
+            self._waiting.discard(wakeup)
+
+
+class SignalReader:
+    """The reading side of one watcher that has everything up to `position`."""
+
+    def __init__(self, kit: Kit[Any], tap: SignalTap, position: int) -> None:
+        self._kit = kit
+        self._tap = tap
+        self._position = position
+        self._taken: PublishedBar | None = None
+
+    async def mark(self) -> StageMark | None:
+        """The stage's watermark."""
+        bar = self._fresh()
+        if bar is not None:
+            return bar.mark
+        async with self._kit.engine.connect() as connection:
+            return await read_watermark(connection, store.STAGE)
+
+    async def after(self, position: int, limit: int) -> Sequence[pb.Signal]:
+        """Signals after a sequence."""
+        self._position = position
+        bar = self._fresh()
+        if bar is not None and len(bar.signals) <= limit:
+            self._taken, found = bar, bar.signals
+        else:
+            async with self._kit.engine.connect() as connection:
+                found = signal_batch(await store.signals_after(connection, position, limit)).signals
+        if found:
+            self._position = found[-1].sequence
+        return found
+
+    def _fresh(self) -> PublishedBar | None:
+        """The newest bar, once, if it is what comes next. Whatever another process decided is in the table only."""
+        bar = self._tap.newest
+        return bar if bar is not self._taken and bar and bar.first_sequence == self._position + 1 else None
