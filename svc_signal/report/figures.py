@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from svc_signal.report.decisions import HOLD
+
 Document = Mapping[str, Any]
 _INCHES = (8.0, 4.2)
 _DPI = 140
@@ -97,7 +99,8 @@ def _ladder(figure: Any, document: Document, theme: Theme) -> None:
             totals = [100 * step[kind][name]["total_return"] for step in ladder]
             width = 2.4 if style == "-" else 1.2
             axes.plot(costs, totals, style, color=colour, linewidth=width, label=f"{kind}, {name}", marker=".")
-    for name, colour in zip(list(ladder[0]["baselines"])[1:], _OTHER[1:], strict=False):
+    moving = [name for name in ladder[0]["baselines"] if name != HOLD]  # the line at zero is drawn below
+    for name, colour in zip(moving, _OTHER[1:], strict=False):
         totals = [100 * step["baselines"][name]["total_return"] for step in ladder]
         axes.plot(costs, totals, color=colour, linewidth=1.2, label=name)
     axes.axhline(0, color=theme.text, linewidth=1)

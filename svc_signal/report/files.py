@@ -14,7 +14,7 @@ from svc_signal.report.page import page
 def write_report(document: Mapping[str, Any], folder: Path) -> None:
     """Replaces what an earlier report left under the same names. The page comes last: it stands for the whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    (folder / "report.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
     pictures = draw(document)
     for name, content in pictures.items():
         (folder / f"{name}.png").write_bytes(content)

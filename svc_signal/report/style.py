@@ -31,5 +31,5 @@ figure { margin: 12px 0; } figure img { width: 100%; height: auto; border: 1px s
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 0 18px; }
 code { font-size: .85em; overflow-wrap: anywhere; }
 @media (max-width: 600px) { main { padding: 12px 12px 40px; } h1 { font-size: 1.3rem; }
-  th, td { padding: 5px 7px; } td:first-child { max-width: 150px; white-space: normal; } }
+  th, td { padding: 5px 7px; } td:first-child { min-width: 124px; max-width: 150px; white-space: normal; } }
 """

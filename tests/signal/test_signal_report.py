@@ -25,6 +25,7 @@ from svc_signal.report import file_job
 from svc_signal.report.candle_file import FileUnusable, read_candle_file
 from svc_signal.report.document import Origin, account_step, document, summary
 from svc_signal.report.files import write_report
+from svc_signal.report.page import page
 from svc_signal.report.verdict import verdict
 from svc_signal.training import EstimatorSettings
 from svc_signal.walkforward_candidates import CANDIDATES, CHOSEN_RULE, LOGISTIC, RULES, Candidate
@@ -107,8 +108,8 @@ def test_the_served_setting_is_the_best_of_the_trees_on_the_folds_alone(told: di
 def test_a_model_without_a_surviving_threshold_says_hold_first(told: dict[str, Any], written: Path) -> None:
     """Random walks: nothing survives, and the page's first line says so."""
     assert not told["thresholds"]["has_evidence"] and not told["verdict"]["survives"]
-    page = (written / "index.html").read_text()
-    first = re.search(r"<main>\s*<(\w+)>(.*?)</\1>", page, re.DOTALL)
+    html = (written / "index.html").read_text()
+    first = re.search(r"<main>\s*<(\w+)>(.*?)</\1>", html, re.DOTALL)
     assert first is not None and first[1] == "h1"
     assert unescape(first[2]) == "The model says HOLD: no threshold survives the account's cost of 0.10% per side."
     assert account_step(told["final"], SETTINGS.account_cost)["model"][CHOSEN_RULE.name]["trades"] == 0
@@ -140,15 +141,15 @@ def test_what_is_too_good_is_flagged(told: dict[str, Any]) -> None:
 
 
 def test_the_page_is_one_file_with_every_section(written: Path, told: dict[str, Any]) -> None:
-    page = (written / "index.html").read_text()
-    assert not re.search(r"""(?:src|href|srcset)=["'](?!data:|#)""", page)
-    assert "<script" not in page and "a <baseline>" not in page and "a &lt;baseline&gt;" in page
+    html = (written / "index.html").read_text()
+    assert not re.search(r"""(?:src|href|srcset)=["'](?!data:|#)""", html)
+    assert "<script" not in html and "a <baseline>" not in html and "a &lt;baseline&gt;" in html
     for anchor in ("probabilities", "money", "last", "products", "tried", "drift", "method"):
-        assert f'id="{anchor}"' in page and f'href="#{anchor}"' in page
+        assert f'id="{anchor}"' in html and f'href="#{anchor}"' in html
     for name in (*told["data"]["products"], *BASELINES, "class priors", "candles &amp; co.parquet"):
-        assert name in page or name.replace("'", "&#x27;") in page
-    assert unescape(told["plan"]["shortfall"][0]) in page
-    assert "nan" not in re.sub(r"base64,[^\"]*", "", page).lower()
+        assert name in html or name.replace("'", "&#x27;") in html
+    assert unescape(told["plan"]["shortfall"][0]) in html
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", html).lower()
 
 
 def test_figures_are_pictures_in_light_and_dark(written: Path) -> None:
@@ -158,7 +159,13 @@ def test_figures_are_pictures_in_light_and_dark(written: Path) -> None:
         content = path.read_bytes()
         width, height = struct.unpack(">II", content[16:24])
         assert content.startswith(b"\x89PNG") and width > 800 and height > 400
-    assert json.loads((written / "report.json").read_text())["schema"] == "trading.signal.evidence/1"
+
+
+def test_the_page_can_be_made_again_from_the_document_alone(written: Path) -> None:
+    kept = json.loads((written / "report.json").read_text())
+    assert kept["schema"] == "trading.signal.evidence/1"
+    pictures = {path.stem: path.read_bytes() for path in written.glob("*.png")}
+    assert page(kept, pictures) == (written / "index.html").read_text()
 
 
 def test_the_manifest_carries_the_evidence(found: Study, told: dict[str, Any], tmp_path: Path) -> None:
