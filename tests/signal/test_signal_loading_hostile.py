@@ -15,7 +15,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from svc_signal import loading
-from svc_signal.flat_trees import FlatTrees
+from svc_signal.flat_trees import MOST_ROWS, FlatTrees
 from svc_signal.loading import LoadedModel, ModelRefused, RefusedBecause, ServingEngine, load_model
 from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, canonical
 from svc_signal.model_folders import MOST_FOLDERS, model_folders
@@ -167,10 +167,12 @@ def test_engines_that_do_not_agree_leave_the_estimator_serving(
 
 def test_one_row_and_many_are_the_same_bits(folder: Path, small_model: TrainedModel) -> None:
     loaded: LoadedModel = load_model(folder, TRUST, 3600)
-    rows = np.concatenate([small_model.self_test_rows] * 3)
-    many = loaded.probabilities(rows)
-    assert len(rows) > 32
-    assert np.array_equal(np.concatenate([loaded.probabilities(row[None]) for row in rows]), many)
+    few = small_model.self_test_rows
+    rows = np.concatenate([few] * (MOST_ROWS // len(few) + 1))
+    assert len(rows) > MOST_ROWS
+    alone = np.concatenate([loaded.probabilities(row[None]) for row in few])
+    assert np.array_equal(loaded.probabilities(few), alone)
+    assert np.array_equal(loaded.probabilities(rows), np.tile(alone, (len(rows) // len(few), 1)))
 
 
 # ---- folders ---------------------------------------------------------------------------------------------------------
