@@ -76,7 +76,7 @@ class ExecutorServiceServicer:
     def ExecuteRecommendation(self, request, context):
         """ExecuteRecommendation sends the order of a recommendation, or answers from its order row if there is one.
         TICKET_REFUSED, RESERVATION_LOST (ask for a new assessment), TRADING_HALTED, ORDER_UNKNOWN (entries wait).
-        After a transport error call again with the same ids.
+        After a transport error call again with the same ids and ticket: also the answer from the row needs it, however old.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
