@@ -212,7 +212,7 @@ def _infos(
 ) -> list[pb.ModelInfo]:
     """One entry per version, and one per refused folder; champion, challenger, the others, the refused."""
     first_loads = {row["model_version"]: row for row in stored}
-    parts = {roles.challenger: "CHALLENGER", roles.champion: "CHAMPION"}
+    parts = {roles.challenger: pb.MODEL_ROLE_CHALLENGER, roles.champion: pb.MODEL_ROLE_CHAMPION}
     served: dict[str, pb.ModelInfo] = {}
     refused = []
     for each in candidates:
@@ -223,10 +223,12 @@ def _infos(
         version = each.model.version
         row = first_loads.get(version)
         first = row["first_loaded_at"] if row else None
-        served.setdefault(version, loaded_info(each.model, each.folder.shown, parts.get(version, "RETIRED"), first))
+        served.setdefault(
+            version, loaded_info(each.model, each.folder.shown, parts.get(version, pb.MODEL_ROLE_RETIRED), first)
+        )
     for version, row in first_loads.items():
         if version not in served and (version in seen or version in parts):
-            served[version] = stored_info(row, parts.get(version, "RETIRED"))
+            served[version] = stored_info(row, parts.get(version, pb.MODEL_ROLE_RETIRED))
     order = sorted(served.values(), key=lambda info: (info.role, -info.train_end_time.seconds, info.model_version))
     kept = order[: MOST_MODELS - len(refused)]
     return kept + refused

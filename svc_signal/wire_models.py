@@ -68,13 +68,13 @@ def describe_model(message: pb.GetModelResponse, model: LoadedModel, exercise: b
     message.manifest_json = canonical(manifest.document).decode()
 
 
-def loaded_info(model: LoadedModel, folder: str, role: str, first_loaded_at: datetime | None) -> pb.ModelInfo:
+def loaded_info(model: LoadedModel, folder: str, role: pb.ModelRole, first_loaded_at: datetime | None) -> pb.ModelInfo:
     """A model that passed every check."""
     manifest = model.manifest
     info = pb.ModelInfo(
         model_version=model.version,
         folder=folder,
-        role=role_number(role),
+        role=role,
         train_start_time=wire.timestamp_message(utc(manifest.train_from)),
         train_end_time=wire.timestamp_message(utc(manifest.train_to)),
         theta_buy=manifest.thresholds.theta_buy,
@@ -86,13 +86,13 @@ def loaded_info(model: LoadedModel, folder: str, role: str, first_loaded_at: dat
     return info
 
 
-def stored_info(row: RowMapping, role: str) -> pb.ModelInfo:
+def stored_info(row: RowMapping, role: pb.ModelRole) -> pb.ModelInfo:
     """A model that served before and whose files are not there now."""
     manifest: Mapping[str, Any] = row["manifest"]
     theta_buy = float(manifest["thresholds"]["theta_buy"])
     return pb.ModelInfo(
         model_version=row["model_version"],
-        role=role_number(role),
+        role=role,
         train_start_time=wire.timestamp_message(utc(int(manifest["train"]["from"]))),
         train_end_time=wire.timestamp_message(utc(int(manifest["train"]["to"]))),
         theta_buy=theta_buy,
@@ -104,7 +104,7 @@ def stored_info(row: RowMapping, role: str) -> pb.ModelInfo:
 
 def refused_info(folder: str, code: str, detail: str) -> pb.ModelInfo:
     """A candidate that failed a check: what its manifest says of itself is nobody's word."""
-    return pb.ModelInfo(folder=folder, role=role_number("REFUSED"), refusal_code=code, refusal_detail=detail)
+    return pb.ModelInfo(folder=folder, role=pb.MODEL_ROLE_REFUSED, refusal_code=code, refusal_detail=detail)
 
 
 def evidence_message(evidence: Evidence, shadow_since: datetime | None) -> pb.ModelEvidence:
@@ -138,8 +138,3 @@ def change_message(row: RowMapping) -> pb.ModelChange:
         note=row["note"],
         change_time=wire.timestamp_message(row["created_at"]),
     )
-
-
-def role_number(role: str) -> Any:
-    """CHAMPION, CHALLENGER, RETIRED or REFUSED as the contract's number."""
-    return pb.ModelRole.Value(f"MODEL_ROLE_{role}")
