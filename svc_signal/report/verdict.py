@@ -73,6 +73,7 @@ def _suspected(where: str, period: Document) -> list[str]:
                 if step["cost_per_side"] > 0.0 and stats["sharpe"] > SUSPECT_SHARPE:
                     found.append(
                         f"{where}, {kind}, {name} at {step['cost_per_side']:.2%}: Sharpe ratio {stats['sharpe']:.2f}"
+                        f" from {stats['trades']} trades"
                     )
     return found
 
