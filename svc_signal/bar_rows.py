@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
@@ -41,7 +42,17 @@ class BarHead:
     profile: Profile
 
 
-def signal_rows(head: BarHead, found: BarDecisions, closes: Mapping[str, Close], first_sequence: int) -> bytes:
+def signal_ids(head: BarHead, found: BarDecisions) -> list[UUID]:
+    """The ids of the bar's signals."""
+    return [
+        ids.signal_id(head.run_id, product, head.granularity, head.bar_start, head.model_version)
+        for product in found.products
+    ]
+
+
+def signal_rows(
+    head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close], first_sequence: int
+) -> bytes:
     """The bar's signals as COPY input for SIGNAL_COLUMNS; the price is the close as the table gave it."""
     said = found.decisions
     known = np.isfinite(said.edge)
@@ -65,7 +76,7 @@ def signal_rows(head: BarHead, found: BarDecisions, closes: Mapping[str, Close],
     )
     rows = (
         (
-            copy.raw(ids.signal_id(head.run_id, product, head.granularity, head.bar_start, head.model_version).bytes),
+            copy.raw(names[row].bytes),
             copy.text(product),
             copy.int8(first_sequence + row),
             sides[said.side[row]],
@@ -81,7 +92,7 @@ def signal_rows(head: BarHead, found: BarDecisions, closes: Mapping[str, Close],
 
 
 def watched_rows(
-    head: BarHead, found: BarDecisions, closes: Mapping[str, Close], first_sequence: int
+    head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close], first_sequence: int
 ) -> Iterator[dict[str, Any]]:
     """The bar's signals as the table gives them to watchers."""
     said = found.decisions

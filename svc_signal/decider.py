@@ -19,7 +19,15 @@ from schema import streams
 from svc_signal import bar_store, store
 from svc_signal.aftermath import Aftermath
 from svc_signal.bar import BarDecisions, BarTerms, decide_bar
-from svc_signal.bar_rows import SHADOW_COLUMNS, SIGNAL_COLUMNS, BarHead, shadow_rows, signal_rows, watched_rows
+from svc_signal.bar_rows import (
+    SHADOW_COLUMNS,
+    SIGNAL_COLUMNS,
+    BarHead,
+    shadow_rows,
+    signal_ids,
+    signal_rows,
+    watched_rows,
+)
 from svc_signal.bar_store import BarRead
 from svc_signal.decision import SignalReason
 from svc_signal.feature_keeper import FeatureKeeper
@@ -29,7 +37,7 @@ from svc_signal.serving import FeatureRows
 from svc_signal.settings import SignalSettings
 from svc_signal.signal_watch import PublishedBar, SignalTap
 from svc_signal.stopwatch import Stopwatch
-from svc_signal.wire_signals import signal_batch
+from svc_signal.wire_signals import signals_frame
 from tradekit import bars, services, wire
 from tradekit.states import Profile
 from trading.market.v1 import market_service_pb2 as market_pb
@@ -198,12 +206,13 @@ class Decider:
         first = await bar_store.finish_bar(connection, as_of, len(found.products))
         if not found.products:
             return None
-        content = signal_rows(head, found, read.closes, first)
+        names = signal_ids(head, found)
+        content = signal_rows(head, found, names, read.closes, first)
         await bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, content)
         if not self._tap.wanted:
             return None
-        signals = signal_batch(watched_rows(head, found, read.closes, first)).signals
-        return PublishedBar(first, signals, streams.StageMark(as_of, first + len(signals) - 1))
+        frame = signals_frame(watched_rows(head, found, names, read.closes, first))
+        return PublishedBar(first, frame, streams.StageMark(as_of, first + len(names) - 1))
 
     def _log(self, as_of: datetime, found: BarDecisions, watch: Stopwatch) -> None:
         sides = [side.value for side in found.decisions.side]

@@ -33,7 +33,7 @@ from trading.signal.v1 import signal_service_pb2_grpc as pb_grpc
 HEARTBEAT_SECONDS = 5.0
 # A bar of a thousand products is one look at the table and one message.
 BATCH = 1000
-SignalEvent: TypeAlias = watch.Rows[pb.Signal] | watch.Mark[streams.StageMark] | watch.Idle | watch.Drain
+Sign: TypeAlias = watch.Mark[streams.StageMark] | watch.Idle | watch.Drain
 
 
 class SignalServicer(pb_grpc.SignalServiceServicer):
@@ -157,11 +157,10 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
             )
             with self._tap.waking(wakeup):
                 async for event in events:
-                    yield self._frame(event)
+                    yield reader.frame if isinstance(event, watch.Rows) else self._sign(event)
 
-    def _frame(self, event: SignalEvent) -> pb.WatchSignalsResponse:
-        if isinstance(event, watch.Rows):
-            return pb.WatchSignalsResponse(batch=pb.SignalBatch(signals=event.rows))
+    def _sign(self, event: Sign) -> pb.WatchSignalsResponse:
+        """What is sent between signals."""
         if isinstance(event, watch.Mark):
             return pb.WatchSignalsResponse(watermark=wire.watermark_message(event.sign.as_of, event.sign.sequence))
         if isinstance(event, watch.Idle):

@@ -13,16 +13,17 @@ from meshkit.kit import Kit
 from meshkit.notify import Wakeup
 from schema.streams import StageMark, read_watermark
 from svc_signal import store
-from svc_signal.wire_signals import signal_batch
+from svc_signal.wire_signals import signals_frame
 from trading.signal.v1 import signal_service_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedBar:
-    """The signals of a bar, in the order of their sequences, and the watermark that covers them."""
+    """The signals of a bar, in the order of their sequences, as one frame for all watchers; and the watermark that
+    covers them."""
 
     first_sequence: int
-    signals: Sequence[pb.Signal]
+    frame: pb.WatchSignalsResponse
     mark: StageMark
 
 
@@ -62,6 +63,8 @@ class SignalReader:
         self._tap = tap
         self._position = position
         self._taken: PublishedBar | None = None
+        self.frame = pb.WatchSignalsResponse()
+        """What `after` gave last, as it is sent; not to be changed, as others send it too."""
 
     async def mark(self) -> StageMark | None:
         """The stage's watermark."""
@@ -75,11 +78,12 @@ class SignalReader:
         """Signals after a sequence."""
         self._position = position
         bar = self._fresh()
-        if bar is not None and len(bar.signals) <= limit:
-            self._taken, found = bar, bar.signals
+        if bar is not None and len(bar.frame.batch.signals) <= limit:
+            self._taken, self.frame = bar, bar.frame
         else:
             async with self._kit.engine.connect() as connection:
-                found = signal_batch(await store.signals_after(connection, position, limit)).signals
+                self.frame = signals_frame(await store.signals_after(connection, position, limit))
+        found = self.frame.batch.signals
         if found:
             self._position = found[-1].sequence
         return found

@@ -25,14 +25,15 @@ Row: TypeAlias = Mapping[str, Any] | RowMapping
 _LENGTH, _DOUBLE = 2, 1
 
 
-def signal_batch(rows: Iterable[Row]) -> pb.SignalBatch:
+def signals_frame(rows: Iterable[Row]) -> pb.WatchSignalsResponse:
     """Signals as a watcher gets them: BUY and SELL with their features, HOLD without."""
-    batch = pb.SignalBatch()
+    frame = pb.WatchSignalsResponse()
     shared: dict[tuple[Any, ...], pb.Signal] = {}
     hold = SignalSide.HOLD.value
+    signals = frame.batch.signals
     for row in rows:
-        _write(batch.signals.add(), row, row["side"] != hold, shared)
-    return batch
+        _write(signals.add(), row, row["side"] != hold, shared)
+    return frame
 
 
 def signal_message(row: Row, with_features: bool) -> pb.Signal:

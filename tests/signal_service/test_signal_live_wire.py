@@ -13,7 +13,7 @@ from sqlalchemy import text
 from svc_signal import bar_store
 from svc_signal import binary_copy as copy
 from svc_signal.features.definition import FEATURE_COUNT, NAMES
-from svc_signal.wire_signals import signal_batch, signal_message
+from svc_signal.wire_signals import signal_message, signals_frame
 from tradekit import wire
 from tradekit.bars import utc
 from trading.common.v1 import decimal_pb2, trade_pb2
@@ -119,7 +119,7 @@ def test_messages_made_from_shared_parts_are_those_made_one_by_one() -> None:
     rows = [stored_row(number, ("BUY", "SELL", "HOLD")[number % 3]) for number in range(9)]
     rows += [{**row, "product_id": "AGAIN-USD", "feature_set_hash": "g" * 64} for row in rows]
     rows += [{**row, "features": [0.0] * FEATURE_COUNT} for row in rows[:2]]
-    batch = signal_batch(rows)
+    batch = signals_frame(rows).batch
     assert list(batch.signals) == [plainly(row, row["side"] != "HOLD") for row in rows]
     assert pb.SignalBatch.FromString(batch.SerializeToString()) == batch
     for row in rows:
