@@ -1,25 +1,25 @@
 """The SQL of roles, their record, and the evidence about a challenger."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Integer, RowMapping, and_, case, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Double, Integer, RowMapping, and_, case, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult
 
 from schema import streams
 from schema.signals import matured_labels, model_changes, model_roles, models, shadow_signals, trading_signals
 from svc_signal.promotion import BUY, HOLD, SELL, JudgedRows
 from svc_signal.roles import Change, Roles
-from tradekit.bars import unix, utc
+from tradekit.bars import utc
 
 # Wakes every process that keeps models when the roles have changed.
 CHANNEL = "model_roles"
 MOST_ROWS = 400_000
 """Two weeks of hourly bars of 1,000 products; the newest rows count."""
-_CHUNK = 5_000
+_CHUNK = 20
 
 
 async def read_roles(connection: AsyncConnection, lock: bool = False) -> Roles:
@@ -94,27 +94,30 @@ async def judged_rows(
     connection: AsyncConnection, run_id: str, granularity: int, challenger: str, champion: str
 ) -> Judged:
     """The newest rows that both models predicted and whose label has matured."""
-    result = await connection.stream(_same_rows(run_id, granularity, challenger, champion))
-    taken: list[Sequence[Any]] = []
-    products: dict[str, int] = {}
-    async for chunk in result.partitions(_CHUNK):  # in parts, so that other calls get their turn
-        taken += [(unix(row[0]), products.setdefault(row[1], len(products)), *row[2:]) for row in chunk]
-    found = np.asarray(taken, dtype=np.float64).reshape(-1, 12)
+    same = _same_rows(run_id, granularity, challenger, champion).subquery()
+    # One row for each product, its columns as arrays: single rows would cost ten times more.
+    columns = (func.array_agg(column) for column in same.c if column.name != "product_id")
+    result = await connection.stream(select(*columns).group_by(same.c.product_id).order_by(same.c.product_id))
+    parts = []
+    async for number, row in _numbered(result):
+        part = np.asarray(row, dtype=np.float64)
+        parts.append(np.concatenate([part, np.full((1, part.shape[1]), number)]))
+    found = np.concatenate(parts, axis=1).T if parts else np.empty((0, 12))
     found = found[np.isfinite(found).all(axis=1)]
-    bar, product, challenger_side, champion_side, outcome = (found[:, n].astype(np.int64) for n in (0, 1, 2, 3, 4))
+    start, challenger_side, champion_side, outcome, product = (found[:, n].astype(np.int64) for n in (0, 1, 2, 3, 11))
     rows = JudgedRows(
-        bar=bar // granularity,
+        bar=start // granularity,
         product=product,
-        challenger=found[:, 6:9],
-        champion=found[:, 9:12],
+        challenger=found[:, 5:8],
+        champion=found[:, 8:11],
         challenger_side=challenger_side,
         champion_side=champion_side,
         outcome=outcome,
-        next_return=found[:, 5],
+        next_return=found[:, 4],
     )
     if not len(rows):
         return Judged(rows, None)
-    return Judged(rows, (utc(int(bar.min())), utc(int(bar.max())) + timedelta(seconds=granularity)))
+    return Judged(rows, (utc(int(start.min())), utc(int(start.max())) + timedelta(seconds=granularity)))
 
 
 def _same_rows(run_id: str, granularity: int, challenger: str, champion: str) -> Any:
@@ -125,14 +128,14 @@ def _same_rows(run_id: str, granularity: int, challenger: str, champion: str) ->
     ]
     return (
         select(
-            shadow.c.bar_start,
             shadow.c.product_id,
-            _side(shadow.c.side),
-            _side(signal.c.side),
+            func.extract("epoch", shadow.c.bar_start).cast(Double).label("start"),
+            _side(shadow.c.side).label("challenger_side"),
+            _side(signal.c.side).label("champion_side"),
             label.c.outcome,
             label.c.next_return,
-            *(shadow.c[name] for name in ("p_down", "p_neutral", "p_up")),
-            *(signal.c[name] for name in ("p_down", "p_neutral", "p_up")),
+            *(shadow.c[name].label(f"challenger_{name}") for name in ("p_down", "p_neutral", "p_up")),
+            *(signal.c[name].label(f"champion_{name}") for name in ("p_down", "p_neutral", "p_up")),
         )
         .join_from(shadow, signal, same_bar[0])
         .join(label, same_bar[1])
@@ -146,6 +149,15 @@ def _same_rows(run_id: str, granularity: int, challenger: str, champion: str) ->
         .order_by(shadow.c.bar_start.desc(), shadow.c.product_id)
         .limit(MOST_ROWS)
     )
+
+
+async def _numbered(result: AsyncResult[Any]) -> AsyncIterator[tuple[int, Sequence[Any]]]:
+    """The rows with their numbers, a few at a time, so that other calls get their turn."""
+    number = 0
+    async for chunk in result.partitions(_CHUNK):
+        for row in chunk:
+            yield number, row
+            number += 1
 
 
 def _side(column: Any) -> Any:
