@@ -202,7 +202,9 @@ def test_other_feature_set_granularity_or_classes(folder: Path) -> None:
 
 def fitted(columns: int, kind: type = HistGradientBoostingClassifier) -> Any:
     rng = np.random.default_rng(1)
-    return kind(max_iter=200 if kind is LogisticRegression else 2).fit(rng.normal(size=(60, columns)), rng.integers(0, 3, 60))
+    return kind(max_iter=200 if kind is LogisticRegression else 2).fit(
+        rng.normal(size=(60, columns)), rng.integers(0, 3, 60)
+    )
 
 
 def test_other_types_and_other_widths_are_not_served(folder: Path) -> None:
