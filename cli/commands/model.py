@@ -98,7 +98,8 @@ def _table(models: "Any") -> "Any":
     from trading.signal.v1 import signal_service_pb2 as pb
 
     table = Table(box=None, pad_edge=False)
-    for column in ("version", "part", "trained until", "buys from", "folder"):
+    table.add_column("version", no_wrap=True)  # it has to be copied whole
+    for column in ("part", "trained until", "buys from", "folder"):
         table.add_column(column, overflow="fold")
     for info in models:
         part = pb.ModelRole.Name(info.role).removeprefix("MODEL_ROLE_")
@@ -119,6 +120,16 @@ def _print_evidence(version: str, evidence: "pb.ModelEvidence") -> None:
         return
     since = evidence.shadow_since_time.ToDatetime()
     out.print(f"evidence since {since:%Y-%m-%d %H:%M}: {evidence.matured_labels} rows whose outcome is known")
+    if evidence.matured_labels:
+        _print_figures(evidence)
+    for reason in evidence.missing:
+        observed = f"{reason.observed} {reason.unit}".rstrip()
+        out.print(f"  [yellow]missing[/] {reason.code}: {observed}, limit {reason.limit}")
+    if not evidence.missing:
+        out.print(f"  [green]nothing is missing[/]: mesh model promote {escape(version)}")
+
+
+def _print_figures(evidence: "pb.ModelEvidence") -> None:
     rows = (
         ("log loss", f"{evidence.log_loss:.4f}", f"{evidence.champion_log_loss:.4f}"),
         ("net log return", f"{evidence.net_return:+.4f}", f"{evidence.champion_net_return:+.4f}"),
@@ -128,10 +139,6 @@ def _print_evidence(version: str, evidence: "pb.ModelEvidence") -> None:
         out.print(f"  {name}: challenger {challenger}, champion {champion}")
     out.print(f"  probability that its loss is lower: {evidence.probability_better:.3f}")
     out.print(f"  calibration error of up: {evidence.calibration_error:.4f}")
-    for reason in evidence.missing:
-        out.print(f"  [yellow]missing[/] {reason.code}: {reason.observed} {reason.unit}, limit {reason.limit}")
-    if not evidence.missing:
-        out.print(f"  [green]nothing is missing[/]: mesh model promote {escape(version)}")
 
 
 def _change_line(change: "pb.ModelChange") -> str:
