@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ import numpy as np
 from svc_signal import binary_copy as copy
 from svc_signal.bar import BarDecisions
 from svc_signal.bar_store import Close
+from svc_signal.candles import FloatArray
 from svc_signal.decision import SignalReason
 from svc_signal.features.definition import feature_set_hash
 from tradekit import ids
@@ -42,6 +44,24 @@ class BarHead:
     profile: Profile
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a signal says where there were no probabilities: NEUTRAL, and no edge."""
+
+    down: FloatArray
+    neutral: FloatArray
+    up: FloatArray
+    edge: FloatArray
+    net: FloatArray
+
+    @classmethod
+    def of(cls, found: BarDecisions) -> "_Told":
+        said = found.decisions
+        known = np.isfinite(said.edge)
+        down, neutral, up = (np.where(known, said.probabilities[:, k], float(k == 1)) for k in range(3))
+        return cls(down, neutral, up, np.where(known, said.edge, 0.0), np.where(known, said.expected_net, 0.0))
+
+
 def signal_ids(head: BarHead, found: BarDecisions) -> list[UUID]:
     """The ids of the bar's signals."""
     return [
@@ -54,14 +74,10 @@ def signal_rows(
     head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close], first_sequence: int
 ) -> bytes:
     """The bar's signals as COPY input for SIGNAL_COLUMNS; the price is the close as the table gave it."""
-    said = found.decisions
-    known = np.isfinite(said.edge)
-    # Without probabilities a row says NEUTRAL.
-    down, neutral, up = (np.where(known, said.probabilities[:, k], float(k == 1)) for k in range(3))
-    edge, net = np.where(known, said.edge, 0.0), np.where(known, said.expected_net, 0.0)
-    numbers = copy.doubles((said.confidence, down, neutral, up, edge, net, found.sigma))
+    said, told = found.decisions, _Told.of(found)
+    numbers = copy.doubles((said.confidence, told.down, told.neutral, told.up, told.edge, told.net, found.sigma))
     features = copy.double_arrays(found.features, found.ready.tolist())
-    reasons = {told: copy.json(_reasons_text(told)) for told in set(said.reasons)}
+    reasons = {codes: copy.json(_reasons_text(codes)) for codes in set(said.reasons)}
     sides = {side: copy.text(side.value) for side in set(said.side)}
     shared = b"".join(
         (
@@ -91,15 +107,47 @@ def signal_rows(
     return copy.content(len(SIGNAL_COLUMNS), rows)
 
 
+def signal_columns(
+    head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close]
+) -> dict[str, Any]:
+    """The bar's signals as the columns that `bar_store.finish_bar_with` takes."""
+    told = _Told.of(found)
+    return {
+        "ids": list(names),
+        "products": list(found.products),
+        "sides": [side.value for side in found.decisions.side],
+        "confidence": found.decisions.confidence.tolist(),
+        "down": told.down.tolist(),
+        "neutral": told.neutral.tolist(),
+        "up": told.up.tolist(),
+        "edge": told.edge.tolist(),
+        "net": told.net.tolist(),
+        "sigma": found.sigma.tolist(),
+        "prices": [Decimal(closes[product].text) for product in found.products],
+        "reasons": [_reasons_text(reasons) for reasons in found.decisions.reasons],
+        "ready": found.ready.tolist(),
+        "features": np.where(found.ready[:, None], found.features, 0.0).ravel().tolist(),
+        "width": found.features.shape[1],
+        "count": len(found.products),
+        "run_id": head.run_id,
+        "granularity": head.granularity,
+        "bar_start": head.bar_start,
+        "as_of": head.as_of,
+        "model_version": head.model_version,
+        "feature_set_hash": feature_set_hash(head.granularity),
+        "profile": head.profile.value,
+    }
+
+
 def watched_rows(
     head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close], first_sequence: int
 ) -> Iterator[dict[str, Any]]:
     """The bar's signals as the table gives them to watchers."""
-    said = found.decisions
-    known = np.isfinite(said.edge).tolist()
-    shares, edge, net = said.probabilities.tolist(), said.edge.tolist(), said.expected_net.tolist()
+    said, told = found.decisions, _Told.of(found)
+    down, neutral, up = told.down.tolist(), told.neutral.tolist(), told.up.tolist()
+    edge, net = told.edge.tolist(), told.net.tolist()
     confidence, sigma = said.confidence.tolist(), found.sigma.tolist()
-    reasons = {told: _reasons_text(told) for told in set(said.reasons)}
+    reasons = {codes: _reasons_text(codes) for codes in set(said.reasons)}
     shared = {
         "granularity": head.granularity,
         "bar_start": head.bar_start,
@@ -110,23 +158,22 @@ def watched_rows(
     }
     for row, product in enumerate(found.products):
         side = said.side[row]
-        told = side is not SignalSide.HOLD and found.ready[row]
-        down, neutral, up = shares[row] if known[row] else (0.0, 1.0, 0.0)
+        with_features = side is not SignalSide.HOLD and found.ready[row]
         yield {
             **shared,
             "signal_id": str(ids.signal_id(head.run_id, product, head.granularity, head.bar_start, head.model_version)),
             "product_id": product,
             "side": side.value,
             "confidence": confidence[row],
-            "p_down": down,
-            "p_neutral": neutral,
-            "p_up": up,
-            "edge": edge[row] if known[row] else 0.0,
-            "expected_net": net[row] if known[row] else 0.0,
+            "p_down": down[row],
+            "p_neutral": neutral[row],
+            "p_up": up[row],
+            "edge": edge[row],
+            "expected_net": net[row],
             "sigma_horizon": sigma[row],
             "reference_price": closes[product].text,
             "reasons": reasons[said.reasons[row]],
-            "features": found.features[row].tolist() if told else [],
+            "features": found.features[row].tolist() if with_features else [],
             "sequence": first_sequence + row,
         }
 

@@ -4,7 +4,7 @@ Round trips are what a bar of few products costs, and rows handed over one by on
 arrive as packed columns of a single row, and signals leave as one binary COPY.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -77,6 +77,35 @@ _FINISH = text("""
       (SELECT first + :count - 1 FROM taken), (SELECT head FROM stream_heads WHERE stream = 'signals'), 0
     )),
     pg_notify('signals', '')
+""")
+
+# A bar of few products is written in one round trip: as `_FINISH`, with the rows.
+_FINISH_WITH = text("""
+  WITH given AS (
+    SELECT * FROM unnest(
+      CAST(:ids AS uuid[]), CAST(:products AS text[]), CAST(:sides AS text[]), CAST(:confidence AS float8[]),
+      CAST(:down AS float8[]), CAST(:neutral AS float8[]), CAST(:up AS float8[]), CAST(:edge AS float8[]),
+      CAST(:net AS float8[]), CAST(:sigma AS float8[]), CAST(:prices AS numeric[]), CAST(:reasons AS jsonb[]),
+      CAST(:ready AS boolean[])
+    ) WITH ORDINALITY AS row(
+      signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
+      reference_price, reasons, ready, place
+    )
+  ),
+  taken AS MATERIALIZED (SELECT take_sequences('signals', :count) AS first),
+  stored AS (
+    INSERT INTO trading_signals (
+      signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
+      reference_price, reasons, features, sequence, run_id, granularity, bar_start, as_of, model_version,
+      feature_set_hash, profile
+    )
+    SELECT signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
+      reference_price, reasons,
+      CASE WHEN ready THEN (CAST(:features AS float8[]))[(place - 1) * :width + 1 : place * :width] ELSE '{}' END,
+      first + place - 1, :run_id, :granularity, :bar_start, :as_of, :model_version, :feature_set_hash, :profile
+    FROM given, taken
+  )
+  SELECT first, advance_watermark('signal', :as_of, first + :count - 1), pg_notify('signals', '') FROM taken
 """)
 
 
@@ -215,6 +244,11 @@ async def finish_bar(connection: AsyncConnection, as_of: datetime, count: int) -
     """Takes the bar's sequences, moves the watermark past it and wakes watchers; gives the first sequence."""
     row = (await connection.execute(_FINISH, {"as_of": as_of, "count": count})).one()
     return int(row.first or 0)
+
+
+async def finish_bar_with(connection: AsyncConnection, given: Mapping[str, Any]) -> int:
+    """As `finish_bar`, with the signals themselves, given as columns; for few of them."""
+    return int((await connection.execute(_FINISH_WITH, given)).one().first)
 
 
 async def copy_in(connection: AsyncConnection, table: str, columns: Sequence[str], content: bytes) -> None:

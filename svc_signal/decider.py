@@ -24,6 +24,7 @@ from svc_signal.bar_rows import (
     SIGNAL_COLUMNS,
     BarHead,
     shadow_rows,
+    signal_columns,
     signal_ids,
     signal_rows,
     watched_rows,
@@ -49,6 +50,8 @@ NO_MODEL_VERSION = "none"
 BARS_BETWEEN_LOOKS = 24
 # More rows than this keep the event loop waiting longer than a thread costs.
 _ROWS_INLINE = 32
+# Up to so many rows a round trip costs more than handing their values over one by one.
+_ROWS_IN_ONE_STATEMENT = 32
 
 
 class Decider:
@@ -203,12 +206,16 @@ class Decider:
         if found.shadow is not None and terms.challenger is not None:
             content = shadow_rows(head, found, terms.challenger.manifest.model_version)
             await bar_store.copy_in(connection, "shadow_signals", SHADOW_COLUMNS, content)
-        first = await bar_store.finish_bar(connection, as_of, len(found.products))
         if not found.products:
+            await bar_store.finish_bar(connection, as_of, 0)
             return None
         names = signal_ids(head, found)
-        content = signal_rows(head, found, names, read.closes, first)
-        await bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, content)
+        if len(names) <= _ROWS_IN_ONE_STATEMENT:
+            first = await bar_store.finish_bar_with(connection, signal_columns(head, found, names, read.closes))
+        else:
+            first = await bar_store.finish_bar(connection, as_of, len(names))
+            content = signal_rows(head, found, names, read.closes, first)
+            await bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, content)
         if not self._tap.wanted:
             return None
         frame = signals_frame(watched_rows(head, found, names, read.closes, first))

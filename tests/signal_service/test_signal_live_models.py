@@ -172,7 +172,15 @@ async def signals_of(call: Any, count: int) -> list[Any]:
                 return [*found, frame.watermark]
 
 
-async def test_watchers_get_a_bar_as_the_table_has_it(world: World, given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("rows_in_one_statement", [0, 32])
+async def test_watchers_get_a_bar_as_the_table_has_it_however_it_was_written(
+    world: World,
+    given: dict[str, Any],
+    model: LoadedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    rows_in_one_statement: int,
+) -> None:
+    monkeypatch.setattr("svc_signal.decider._ROWS_IN_ONE_STATEMENT", rows_in_one_statement)
     await world.store(0, LAST)
     await world.complete(LAST)
     async with world.service(**given) as decides, world.service(**given) as other:
@@ -182,7 +190,7 @@ async def test_watchers_get_a_bar_as_the_table_has_it(world: World, given: dict[
             await call.wait_for_connection()
         for bar in range(LAST + 1, LAST + 6):
             # Either process may be the one that decides; one product is missing now and then.
-            await next_bar(world, bar, PRODUCTS[: 2 + bar % 2])
+            same(await next_bar(world, bar, PRODUCTS[: 2 + bar % 2]), await truth(world, bar, model))
         count = len(await world.signals()) - 3
         heard = [await signals_of(call, count) for call in live]
         again = await signals_of(other.WatchSignals(pb.WatchSignalsRequest(after_sequence=3)), count)
