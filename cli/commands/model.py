@@ -81,7 +81,8 @@ def _ask(call: "Callable[[Any], Awaitable[Any]]") -> "Any":
     except grpc.aio.AioRpcError as error:
         refused = from_rpc_error(error)
         if refused.reason == "PROMOTION_REFUSED":
-            lines = [f"{refused.reason}: {refused.message}"]
+            said = refused.message.partition(": ")[0] if refused.metadata else refused.message
+            lines = [f"{refused.reason}: {said}"]
             lines += [f"  {code}: {figures}" for code, figures in sorted(refused.metadata.items())]
             advice = "the champion goes on; `mesh model list` shows who challenges and what is missing"
             raise CommandFailed("\n".join(lines), advice) from None
