@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint proto replay down clean lock install-run install-dev install-buf check-python check-proto
+.PHONY: help run test lint proto replay bench down clean lock install-run install-dev install-buf check-python check-proto
 
 # Some machines forbid the cache of compiled modules; then each of the many processes compiles everything at its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -64,6 +64,11 @@ replay: install-run ## replay half a year of real candles; settable: REPLAY_FILE
 		echo "There is no candle file $(REPLAY_FILE); name one: make replay REPLAY_FILE=candles.parquet"; exit 1; }
 	@$(BIN)/mesh replay "$(REPLAY_FILE)" --products $(REPLAY_PRODUCTS) --from $(REPLAY_FROM) --to $(REPLAY_TO) \
 		--profile $(REPLAY_PROFILE)
+
+bench: install-dev ## measure features, predictions and the signal path beside their peers; about five minutes
+	@$(BIN)/python -m bench.features
+	@$(BIN)/python -m bench.predict
+	@$(BIN)/python -m bench.signal_path
 
 down: ## stop a running pipeline
 	@if [ -x $(BIN)/mesh ]; then $(BIN)/mesh down; else echo "Nothing is installed, so nothing runs."; fi
