@@ -41,12 +41,21 @@ class FileTraining:
 
 
 async def train_model(
-    plan: MeshPlan, out: Path, until: datetime | None, progress: Progress, thorough: Thorough | None = None
+    plan: MeshPlan,
+    out: Path,
+    until: datetime | None,
+    progress: Progress,
+    thorough: Thorough | None = None,
+    by_version: bool = False,
 ) -> dict[str, object]:
-    """Trains on the instance's stored candles; returns what the job says of its model. Raises StepFailed."""
+    """Trains on the instance's stored candles; returns what the job says of its model. Raises StepFailed.
+
+    The model is written to `out`, or to a folder of its version in there.
+    """
     environment = {
         **plan.environment_of(services.SIGNAL),
         "MODEL_OUT": str(out),
+        "MODEL_OUT_BY_VERSION": str(by_version).lower(),
         "MODEL_SIGNING_KEY_FILE": str(plan.keys.model_private),
         "DB_TIMEOUT_SECONDS": "60",
     }
@@ -60,7 +69,7 @@ async def train_model(
 
 
 async def train_from_file(
-    training: FileTraining, out: Path, thorough: Thorough, progress: Progress
+    training: FileTraining, out: Path, thorough: Thorough, progress: Progress, by_version: bool = False
 ) -> dict[str, object]:
     """As `train_model`, from a file, with nothing running. Raises StepFailed."""
     arguments = [
@@ -68,6 +77,8 @@ async def train_from_file(
         *("--report", str(thorough.report), "--model-out", str(out), "--taker-fee", training.taker_fee),
         *("--jobs", str(thorough.jobs), "--backend", thorough.backend),
     ]
+    if by_version:
+        arguments.append("--by-version")
     if training.signing_key is not None:
         arguments += ["--signing-key", str(training.signing_key)]
     return await _job(arguments, os.environ, THOROUGH_SECONDS, progress)

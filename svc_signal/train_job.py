@@ -21,7 +21,7 @@ from meshkit import database
 from meshkit.settings import load
 from schema import streams
 from svc_signal import store
-from svc_signal.artifact import write_model
+from svc_signal.artifact import model_version, write_model
 from svc_signal.candle_window import CandleWindow
 from svc_signal.candles import CandleArrays
 from svc_signal.labels import LabelRule
@@ -46,6 +46,7 @@ class TrainJobSettings(SignalSettings):
     )
     model_signing_key_file: Path = Field(description="Ed25519 private key (PEM) that signs the manifest")
     model_out: Path = Field(description="folder that the model is written to")
+    model_out_by_version: bool = Field(False, description="write into a folder of its version inside MODEL_OUT")
     train_seed: int = Field(51, ge=0, description="seed of the training")
     report_dir: Path | None = Field(
         None, description="folder of the report; set: train thoroughly, with the whole evidence"
@@ -108,7 +109,8 @@ def run(settings: TrainJobSettings, progress: Callable[[str, float], None]) -> T
         reported = _report(settings, candles, label, settings.report_dir, progress)
         model, headline = reported.model, reported.headline
     key = private_key_from_pem(settings.model_signing_key_file.read_bytes())
-    sha256 = write_model(settings.model_out, model, datetime.now(UTC), settings.code_revision, key)
+    folder = settings.model_out / model_version(model) if settings.model_out_by_version else settings.model_out
+    sha256 = write_model(folder, model, datetime.now(UTC), settings.code_revision, key)
     return Trained(model, sha256, headline)
 
 
@@ -132,6 +134,7 @@ def _report(
 def facts(model: TrainedModel, manifest_sha256: str) -> dict[str, object]:
     """What a job says of the model it made."""
     return {
+        "model_version": model_version(model),
         "rows": model.rows,
         "train_from": utc(model.train_from).isoformat(),
         "train_to": utc(model.train_to).isoformat(),

@@ -42,23 +42,26 @@ def train(
     import asyncio
 
     from cli.model_step import FileTraining, train_from_file, train_model
+    from cli.up.model import champion_serves
 
     _check_options(report, file, products, taker_fee, serve, jobs, backend)
     thorough = None if report is None else _thorough(report, jobs, backend)
     if file is not None and thorough is not None:
         plan = _plan() if serve else None
+        beside = plan is not None and asyncio.run(champion_serves(plan))
         folder = plan.model_folder if plan else thorough.report / "model"
         key = plan.keys.model_private if plan else None
         fee = f"{0.009 if taker_fee is None else taker_fee:.6f}"
         training = FileTraining(file.absolute(), products or "", fee, key)
         with _progress() as show:
-            made = asyncio.run(train_from_file(training, folder, thorough, show))
+            made = asyncio.run(train_from_file(training, folder, thorough, show, beside))
     else:
         plan = _plan()
         folder = thorough.report / "model" if thorough and serve is False else plan.model_folder
+        beside = folder == plan.model_folder and asyncio.run(champion_serves(plan))
         with _progress() as show:
-            made = asyncio.run(train_model(plan, folder, None, show, thorough))
-    _print(plan, folder, made, thorough)
+            made = asyncio.run(train_model(plan, folder, None, show, thorough, beside))
+    _print(plan, folder, made, thorough, beside)
 
 
 def _check_options(
@@ -132,9 +135,15 @@ def _progress() -> Iterator[Progress]:
         yield lambda step, share: shown.update(task, completed=share, description=f"training: {step}")
 
 
-def _print(plan: "MeshPlan | None", folder: Path, made: dict[str, object], thorough: "Thorough | None") -> None:
+def _print(
+    plan: "MeshPlan | None", folder: Path, made: dict[str, object], thorough: "Thorough | None", beside: bool
+) -> None:
     out.print(f"[green]trained[/] on {made.get('rows')} rows, {made.get('train_from')} to {made.get('train_to')}")
-    if plan is not None and folder == plan.model_folder:
+    if beside:
+        out.print(
+            f"{made.get('model_version')} predicts beside the champion from now on; `mesh model list` compares them"
+        )
+    elif plan is not None and folder == plan.model_folder:
         out.print(f"model folder {folder}; the signal service takes it within half a minute")
     else:
         out.print(f"model folder {folder}; nothing that runs was changed")

@@ -6,7 +6,7 @@ from pathlib import Path
 from cli.plan import MeshPlan
 from cli.replay.options import ReplayOptions, ReplayRefused
 from cli.supervise.keys import key_files
-from svc_signal.manifest import MANIFEST_NAME, Manifest, ManifestMalformed, parse
+from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, Manifest, ManifestMalformed, parse
 from tradekit.bars import unix, utc
 
 
@@ -30,7 +30,11 @@ def examine_given(options: ReplayOptions) -> None:
 def adopt(folder: Path, plan: MeshPlan) -> dict[str, object]:
     """Copies the model and its public key into the replay's own folders; returns what its manifest says."""
     manifest = _manifest(folder)
-    shutil.copytree(folder, plan.model_folder, dirs_exist_ok=True)
+    plan.model_folder.mkdir(parents=True, exist_ok=True)
+    # This model only: folders of further versions may lie below it.
+    for name in (ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, plan.model_folder / name)
     shutil.copyfile(_public_key(folder), plan.keys.model_public)
     return {"train_to": utc(manifest.train_to).isoformat(), "model_version": manifest.model_version}
 
@@ -46,4 +50,7 @@ def _manifest(folder: Path) -> Manifest:
 
 
 def _public_key(folder: Path) -> Path:
-    return key_files(folder.parent / "keys").model_public
+    """Beside the model folder of an instance; a version below it has the key one level further up."""
+    near = key_files(folder.parent / "keys").model_public
+    far = key_files(folder.parent.parent / "keys").model_public
+    return far if far.is_file() and not near.is_file() else near

@@ -86,6 +86,11 @@ def why_retrain(verdict: ModelVerdict, products: tuple[str, ...]) -> str:
     return f"it does not know {', '.join(unknown)}" if unknown else ""
 
 
+async def champion_serves(plan: MeshPlan) -> bool:
+    """True if a model of the folder will decide, so that a further one has to prove itself beside it."""
+    return not why_retrain(await examine_model(plan, await _champion(plan)), plan.products)
+
+
 async def ensure_model(
     plan: MeshPlan, history_bars: int, progress: Progress, say: Callable[[str], None]
 ) -> dict[str, object]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from svc_signal.artifact import write_model
+from svc_signal.artifact import model_version, write_model
 from svc_signal.labels import LabelRule
 from svc_signal.report.candle_file import FileUnusable, read_candle_file
 from svc_signal.report.thorough import train_thoroughly
@@ -47,7 +47,8 @@ def _run(asked: argparse.Namespace) -> None:
     workers = Workers(asked.jobs, asked.backend)
     made = train_thoroughly(file.candles, settings, workers, asked.file.name, asked.report, tell)
     key = private_key_from_pem(asked.signing_key.read_bytes()) if asked.signing_key else None
-    sha256 = write_model(asked.model_out, made.model, datetime.now(UTC), asked.code_revision, key)
+    folder = asked.model_out / model_version(made.model) if asked.by_version else asked.model_out
+    sha256 = write_model(folder, made.model, datetime.now(UTC), asked.code_revision, key)
     tell("done", 1.0, **facts(made.model, sha256), headline=made.headline)
 
 
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--products", default="", help="separated by commas; empty: all of the file")
     parser.add_argument("--report", type=Path, required=True, help="folder of the report")
     parser.add_argument("--model-out", type=Path, required=True, help="folder that the model is written to")
+    parser.add_argument("--by-version", action="store_true", help="into a folder of its version inside it")
     parser.add_argument("--signing-key", type=Path, help="Ed25519 private key (PEM); without one it is not signed")
     parser.add_argument("--taker-fee", type=Decimal, default=Decimal("0.009"), help="per side, share of notional")
     parser.add_argument("--seed", type=int, default=51)
