@@ -1,5 +1,8 @@
-"""What one bar and the bar before it contribute to windows and recursions; elementwise, shared by all
-engines."""
+"""What one bar and the bar before it contribute to windows and recursions; elementwise, shared by all engines.
+
+Terms are written straight where windows and averages read them. Low prices enter as negative numbers where high and low
+are treated alike: x - y and x + (-y) are the same bits, so one call does both.
+"""
 
 from __future__ import annotations
 
@@ -8,67 +11,165 @@ from dataclasses import dataclass
 import numpy as np
 
 from svc_signal.candles import FloatArray
-from svc_signal.features.scratch import Scratch
+from svc_signal.features.rows import (
+    ACCUMULATION,
+    BODY,
+    BOTTOM,
+    CLOSE,
+    EXTREMES,
+    FALL_SQUARE,
+    GAP,
+    GAP_SQUARE,
+    HIGH,
+    INDEXED,
+    LONG_CLOSE,
+    LONG_VOLUME,
+    LOW,
+    MONEY,
+    NEGATIVE,
+    PATH,
+    POSITIVE,
+    PRESSURE,
+    PRODUCT,
+    RANGE,
+    RANGE_SQUARE,
+    RET,
+    RET_SQUARE,
+    ROGERS_SATCHELL,
+    SIGNED,
+    TOP,
+    TYPICAL,
+    UP,
+    VOLUME,
+)
 
 _TIE = 1e-12
 """Typical prices closer than this are equal: the thirds of two equal decimal sums differ by rounding only."""
-
-
-@dataclass(frozen=True, slots=True)
-class BarTerms:
-    """Per-bar terms; those that need a previous bar mean nothing on the first bar of a series."""
-
-    log_close: FloatArray
-    ret: FloatArray
-    factor_ret: FloatArray
-    change: FloatArray
-    """C - C' """
-    height: FloatArray
-    """H - L"""
-    true_range: FloatArray
-    """First bar: H - L."""
-    window_range: FloatArray
-    """The same, NaN on the first bar: windows count whole ranges only."""
-    buying_pressure: FloatArray
-    plus_move: FloatArray
-    minus_move: FloatArray
-    """Directional movement, 0 on the first bar."""
-    typical: FloatArray
-    money: FloatArray
-    """Typical price times volume."""
-    log_range: FloatArray
-    log_body: FloatArray
-    log_gap: FloatArray
-    rogers_satchell: FloatArray
-    signed_volume: FloatArray
-    positive_flow: FloatArray
-    negative_flow: FloatArray
-    close_location: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """Prices and volume of the same bar for all products."""
-
-    open: FloatArray
-    high: FloatArray
-    low: FloatArray
-    close: FloatArray
-    volume: FloatArray
+_LOGS = 9
+_HIGH_LOW, _RET, _GAP, _RANGE = slice(0, 4), 4, 5, 7
+"""ln of H/C, L/C, H/O, L/O; of C/C', O/C', C/O, H/L; of C."""
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
     """What the next bar reads of the bar before it."""
 
-    high: FloatArray
-    low: FloatArray
+    extremes: FloatArray
+    """High and negative low."""
     close: FloatArray
     typical: FloatArray
 
 
-def typical_price(bar: Bar) -> FloatArray:
-    return (bar.high + bar.low + bar.close) / 3.0
+class BarTerms:
+    """The terms that no window keeps, and work memory; `take` fills them and the rows of `long` and `short`."""
+
+    __slots__ = ("_drift", "_larger", "_logs", "_quotients", "_spare", "change", "height", "moves", "true_range")
+
+    def __init__(self, *shape: int) -> None:
+        self.change = np.empty(shape)
+        """C - C' """
+        self.height = np.empty(shape)
+        """H - L"""
+        self.true_range = np.empty(shape)
+        """First bar: H - L."""
+        self.moves = np.empty((2, *shape))
+        """Directional movement up and down, 0 on the first bar."""
+        self._quotients, self._logs = np.empty((2, _LOGS, *shape))
+        self._spare, self._drift = np.empty((2, 2, *shape))
+        self._larger = np.empty((2, *shape), dtype=np.bool_)
+
+    def take(
+        self,
+        bar: FloatArray,
+        before: Before,
+        factor_ret: FloatArray,
+        place: FloatArray | float,
+        long: FloatArray,
+        short: FloatArray,
+    ) -> None:
+        """Terms of `bar` (5, ...); those of the bar before it are NaN where there is none.
+
+        `place` is the bar's place in its block of 24. Those that need a bar before mean nothing on the first bar of a
+        series. SHIFTED, SHIFTED_SQUARE and STOCHASTIC are left to the engines.
+        """
+        long[LONG_CLOSE : LONG_VOLUME + 1] = bar[CLOSE::2]
+        self._take_logs(bar, before.close, factor_ret, place, long, short)
+        np.subtract(bar[CLOSE], before.close, self.change)
+        np.abs(self.change, short[PATH])
+        sign = np.sign(self.change, self._spare[0])
+        np.maximum(sign, 0.0, out=short[UP])
+        np.multiply(sign, bar[VOLUME], short[SIGNED])
+        short[TOP] = bar[HIGH]
+        np.negative(bar[LOW], short[BOTTOM])
+        self._take_ranges(bar, before.close, short)
+        self._take_moves(short[EXTREMES], before.extremes)
+        self._take_flows(bar, before.typical, short)
+
+    def _take_logs(
+        self,
+        bar: FloatArray,
+        close_before: FloatArray,
+        factor_ret: FloatArray,
+        place: FloatArray | float,
+        long: FloatArray,
+        short: FloatArray,
+    ) -> None:
+        quotients, logs, spare = self._quotients, self._logs, self._spare
+        np.divide(bar[None, :CLOSE], bar[CLOSE:VOLUME, None], quotients[_HIGH_LOW].reshape(2, 2, *bar.shape[1:]))
+        np.divide(bar[CLOSE:VOLUME], close_before, quotients[_RET : _GAP + 1])
+        np.divide(bar[HIGH:VOLUME:2], bar[LOW:VOLUME:2], quotients[_RANGE:_GAP:-1])
+        quotients[-1] = bar[CLOSE]
+        np.log(quotients, logs)
+        ret = logs[_RET]
+        long[RET::2] = logs[_RET::4]  # the return and the log close
+        np.multiply(ret, ret, long[RET_SQUARE])
+        np.multiply(ret, factor_ret, long[PRODUCT])
+        short[GAP : BODY + 1] = logs[_GAP:_RANGE]
+        np.multiply(logs[_GAP : _RANGE + 1], logs[_GAP : _RANGE + 1], short[GAP_SQUARE : RANGE_SQUARE + 1])
+        np.multiply(logs[0:2], logs[2:4], spare)
+        np.add(spare[0], spare[1], short[ROGERS_SATCHELL])
+        np.minimum(ret, 0.0, out=spare[0])
+        np.multiply(spare[0], spare[0], short[FALL_SQUARE])
+        np.multiply(logs[-1], place, short[INDEXED])
+
+    def _take_ranges(self, bar: FloatArray, close_before: FloatArray, short: FloatArray) -> None:
+        high, low, close, height, (reached, spare) = bar[HIGH], bar[LOW], bar[CLOSE], self.height, self._spare
+        np.subtract(high, low, height)
+        np.minimum(low, close_before, out=spare)
+        np.subtract(close, spare, short[PRESSURE])
+        np.maximum(high, close_before, out=reached)
+        np.subtract(reached, spare, short[RANGE])
+        np.fmax(short[RANGE], height, out=self.true_range)  # it is at least the height; fmax passes over NaN
+        np.subtract(close, low, reached)
+        np.subtract(high, close, spare)
+        reached -= spare
+        ratio(reached, height, 0.0, out=reached)  # where in its range the bar closed
+        np.multiply(reached, bar[VOLUME], short[ACCUMULATION])
+
+    def _take_moves(self, extremes: FloatArray, before: FloatArray) -> None:
+        """The larger of rise and fall, if it is above zero; 0 where there is no bar before."""
+        moves = np.subtract(extremes, before, self.moves)
+        np.greater(moves, moves[::-1], self._larger)
+        np.fmax(moves, 0.0, out=moves)
+        np.multiply(moves, self._larger, moves)
+
+    def _take_flows(self, bar: FloatArray, typical_before: FloatArray, short: FloatArray) -> None:
+        """Money of a bar whose typical price rose, or fell, by more than rounding."""
+        drift, typical, money, tie = self._drift, short[TYPICAL], short[MONEY], self._spare[0]
+        typical_price(bar, out=typical)
+        np.multiply(typical, bar[VOLUME], money)
+        np.subtract(typical, typical_before, drift[0])
+        np.negative(drift[0], drift[1])
+        np.multiply(typical, _TIE, tie)
+        np.greater(drift, tie, self._larger)
+        np.multiply(self._larger, money, short[POSITIVE : NEGATIVE + 1])
+
+
+def typical_price(bar: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    typical: FloatArray = np.add(bar[HIGH], bar[LOW], out=out)
+    typical += bar[CLOSE]
+    typical /= 3.0
+    return typical
 
 
 def ratio(
@@ -80,89 +181,6 @@ def ratio(
     if empty.any():  # rare: masked copies cost more than the division
         np.copyto(quotient, neutral, where=empty)
     return quotient
-
-
-def bar_terms(bar: Bar, before: Before, factor: FloatArray, factor_before: FloatArray, scratch: Scratch) -> BarTerms:
-    """Terms of `bar`; `before` is the bar before it, NaN where there is none. They live in `scratch`."""
-    change, height, bottom, window_range, true_range, pressure, typical, money, location, reached = scratch.rows(10)
-    np.subtract(bar.close, before.close, out=change)
-    np.subtract(bar.high, bar.low, out=height)
-    np.minimum(bar.low, before.close, out=bottom)
-    np.maximum(bar.high, before.close, out=window_range)
-    window_range -= bottom
-    np.fmax(window_range, height, out=true_range)  # it is at least the height; fmax passes over NaN
-    np.subtract(bar.close, bottom, out=pressure)
-    np.add(bar.high, bar.low, out=typical)
-    typical += bar.close
-    typical /= 3.0
-    np.multiply(typical, bar.volume, out=money)
-    np.subtract(bar.close, bar.low, out=reached)
-    reached -= bar.high - bar.close
-    ratio(reached, height, 0.0, out=location)
-    plus_move, minus_move = _directional_moves(bar, before, scratch)
-    positive_flow, negative_flow = _flows(typical, before.typical, money, scratch)
-    logs = _logs(bar, before, scratch)
-    rogers_satchell, signed_volume = scratch.rows(2)
-    np.multiply(logs[2], logs[0], out=rogers_satchell)
-    rogers_satchell += logs[3] * logs[1]
-    np.sign(change, out=signed_volume)
-    signed_volume *= bar.volume
-    return BarTerms(
-        log_close=logs[4],
-        ret=logs[5],
-        factor_ret=np.log(factor / factor_before),
-        change=change,
-        height=height,
-        true_range=true_range,
-        window_range=window_range,
-        buying_pressure=pressure,
-        plus_move=plus_move,
-        minus_move=minus_move,
-        typical=typical,
-        money=money,
-        log_range=logs[6],
-        log_body=logs[7],
-        log_gap=logs[8],
-        rogers_satchell=rogers_satchell,
-        signed_volume=signed_volume,
-        positive_flow=positive_flow,
-        negative_flow=negative_flow,
-        close_location=location,
-    )
-
-
-def _logs(bar: Bar, before: Before, scratch: Scratch) -> FloatArray:
-    """ln of H/O, L/O, H/C, L/C, C, C/C', H/L, C/O, O/C', in one pass."""
-    quotients = scratch.rows(9)
-    np.divide(bar.high, bar.open, out=quotients[0])
-    np.divide(bar.low, bar.open, out=quotients[1])
-    np.divide(bar.high, bar.close, out=quotients[2])
-    np.divide(bar.low, bar.close, out=quotients[3])
-    quotients[4] = bar.close
-    np.divide(bar.close, before.close, out=quotients[5])
-    np.divide(bar.high, bar.low, out=quotients[6])
-    np.divide(bar.close, bar.open, out=quotients[7])
-    np.divide(bar.open, before.close, out=quotients[8])
-    return np.log(quotients, out=scratch.rows(9))
-
-
-def _directional_moves(bar: Bar, before: Before, scratch: Scratch) -> FloatArray:
-    """(plus, minus): the larger of rise and fall, if it is above zero; 0 where there is no bar before."""
-    moves = scratch.rows(2)
-    np.subtract(bar.high, before.high, out=moves[0])
-    np.subtract(before.low, bar.low, out=moves[1])
-    larger = moves > moves[::-1]
-    np.fmax(moves, 0.0, out=moves)
-    moves *= larger
-    return moves
-
-
-def _flows(typical: FloatArray, typical_before: FloatArray, money: FloatArray, scratch: Scratch) -> FloatArray:
-    """(positive, negative): the money of a bar whose typical price rose, or fell, by more than rounding."""
-    drift = scratch.rows(2)
-    np.subtract(typical, typical_before, out=drift[0])
-    np.negative(drift[0], out=drift[1])
-    return np.multiply(drift > _TIE * typical, money, out=drift)
 
 
 def stochastic_k(close: FloatArray, lowest: FloatArray, highest: FloatArray) -> FloatArray:

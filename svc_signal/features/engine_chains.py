@@ -1,4 +1,4 @@
-"""Recursive averages of the bar-by-bar engine: the four chains that later rows still need, side by side.
+"""Recursive averages of the bar-by-bar engine: the chains that later rows still need, side by side.
 
 A chain begins at every anchor; a row reads the chain of its own anchor. `gain*x + decay*y` rounds as the linear filter of
 `features.recursions` does, so the bits are those of the history engine.
@@ -11,117 +11,120 @@ from numpy.typing import NDArray
 
 from svc_signal.candles import BoolArray, FloatArray
 from svc_signal.features.anchors import ANCHOR_STEP, CHAIN_BARS, anchor
-from svc_signal.features.barterms import Bar, BarTerms, directional_index
+from svc_signal.features.barterms import BarTerms, ratio
 from svc_signal.features.engine_windows import StateArrays
-from svc_signal.features.laststage import Smoothed
 from svc_signal.features.recursions import WILDER_PERIOD
+from svc_signal.features.rows import (
+    ATR,
+    CLOSE,
+    DIRECT,
+    EMA_12,
+    EMA_12_TWICE,
+    EMA_26,
+    GAIN,
+    LOSS,
+    MACD_SIGNAL,
+    MINUS,
+    PLUS,
+    RANGE_SUM,
+    SMOOTHED,
+    TRIX,
+)
 
 SLOTS = -(-CHAIN_BARS // ANCHOR_STEP)
 _WILDER = 1.0 / WILDER_PERIOD
-_EMA_12, _EMA_26, _EMA_9 = 2.0 / 13.0, 2.0 / 27.0, 2.0 / 10.0
+_FAST, _SLOW, _SIGNAL = 2.0 / 13.0, 2.0 / 27.0, 2.0 / 10.0
 _SUM_DECAY = (WILDER_PERIOD - 1.0) / WILDER_PERIOD
-
-_DIRECT_GAIN = (_EMA_12, _EMA_26, _WILDER, 1.0, 1.0, 1.0, _WILDER, _WILDER)
-_DIRECT_DECAY = (1.0 - _EMA_12, 1.0 - _EMA_26, 1.0 - _WILDER, *(3 * (_SUM_DECAY,)), 1.0 - _WILDER, 1.0 - _WILDER)
-"""close, close, true range, then the Wilder sums of true range, plus and minus move, then gain and loss."""
-_DERIVED_GAIN = (_EMA_12, _EMA_9, _WILDER)
-"""The average of the 12-bar average, the MACD signal, and ADX."""
+_DECAY = np.array(
+    (
+        *(1.0 - _FAST, 1.0 - _SLOW, 1.0 - _WILDER, _SUM_DECAY, _SUM_DECAY, _SUM_DECAY, 1.0 - _WILDER, 1.0 - _WILDER),
+        *(1.0 - _FAST, 1.0 - _SIGNAL, 1.0 - _WILDER, 1.0 - _FAST),
+    )
+)[:, None]
+_CLOSE_GAIN = np.array((_FAST, _SLOW))[:, None]
+_DERIVED_GAIN = np.array((_FAST, _SIGNAL, _WILDER))[:, None]
+_TRIX_GAIN, _WILDER_GAIN = np.array(_FAST), np.array(_WILDER)
 
 
 class Chains:
-    """State (rows, slots, products); slot (A // 168) % 4 holds the chain of anchor A."""
+    """State (slots, averages, products): slot 0 holds the chain of this bar's anchor, the others those of later ones."""
 
-    __slots__ = (
-        "_decay",
-        "_derived",
-        "_derived_decay",
-        "_derived_gain",
-        "_direct",
-        "_gain",
-        "_scaled",
-        "_source",
-        "_trix",
-        "_x",
-    )
+    __slots__ = ("_source", "_spare", "_state", "_trix_before", "_x")
 
     def __init__(self, products: int) -> None:
-        self._gain = np.array(_DIRECT_GAIN)[:, None]
-        self._decay = np.array(_DIRECT_DECAY)[:, None, None]
-        self._derived_gain = np.array(_DERIVED_GAIN)[:, None, None]
-        self._derived_decay = 1.0 - self._derived_gain
-        self._direct = np.full((len(_DIRECT_GAIN), SLOTS, products), np.nan)
-        self._derived = np.full((len(_DERIVED_GAIN), SLOTS, products), np.nan)
-        self._trix = np.full((SLOTS, products), np.nan)
-        self._x = np.empty((len(_DIRECT_GAIN), products))
-        self._source = np.empty((len(_DERIVED_GAIN), SLOTS, products))
-        self._scaled = np.empty((len(_DERIVED_GAIN), SLOTS, products))
+        self._state = np.full((SLOTS, SMOOTHED, products), np.nan)
+        self._trix_before = np.empty(products)
+        self._x = np.empty((DIRECT, products))
+        self._source = np.empty((SLOTS, MACD_SIGNAL - EMA_12_TWICE + 2, products))
+        self._spare = np.empty((SLOTS, products))
 
-    def push(self, number: int, bar: Bar, terms: BarTerms, begins: BoolArray) -> Smoothed:
-        """Takes bar `number`; `begins` marks products whose series starts here, in every chain."""
-        slot = anchor(number) // ANCHOR_STEP % SLOTS
-        before = self._trix[slot].copy()
-        fresh = number // ANCHOR_STEP % SLOTS if number % ANCHOR_STEP == 0 else None
-        columns = np.flatnonzero(begins)
-        self._push_direct(bar, terms, fresh, columns)
-        self._push_derived(fresh, columns)
-        return Smoothed(
-            ema_12=self._direct[0, slot],
-            ema_26=self._direct[1, slot],
-            macd_signal=self._derived[1, slot],
-            trix=self._trix[slot],
-            trix_before=before,
-            atr=self._direct[2, slot],
-            range_sum=self._direct[3, slot],
-            plus=self._direct[4, slot],
-            minus=self._direct[5, slot],
-            adx=self._derived[2, slot],
-            gain=self._direct[6, slot],
-            loss=self._direct[7, slot],
-        )
+    def push(
+        self, number: int, bar: FloatArray, terms: BarTerms, begins: BoolArray | None
+    ) -> tuple[FloatArray, FloatArray]:
+        """(averages (12, P), TRIX's average one bar before) at bar `number`; the engine's own, until the next bar.
+
+        `begins` marks products whose series starts here, in every chain.
+        """
+        origin = anchor(number)
+        if origin != anchor(number - 1):
+            self._state[:-1] = self._state[1:].copy()
+        np.copyto(self._trix_before, self._state[0, TRIX])
+        alive = (number - origin) // ANCHOR_STEP + 1
+        fresh = alive - 1 if number % ANCHOR_STEP == 0 else None
+        columns = None if begins is None else np.flatnonzero(begins)
+        state = self._state[: SLOTS if columns is not None else alive]
+        self._push_direct(state, bar, terms, fresh, columns)
+        self._push_derived(state, fresh, columns)
+        return self._state[0], self._trix_before
 
     def arrays(self) -> StateArrays:
-        yield "direct", self._direct
-        yield "derived", self._derived
-        yield "trix", self._trix
+        yield "state", self._state
 
-    def _push_direct(self, bar: Bar, terms: BarTerms, fresh: int | None, columns: NDArray[np.intp]) -> None:
+    def _push_direct(
+        self, state: FloatArray, bar: FloatArray, terms: BarTerms, fresh: int | None, columns: NDArray[np.intp] | None
+    ) -> None:
         x = self._x
-        x[0] = x[1] = bar.close
-        x[2] = x[3] = terms.true_range
-        x[4], x[5] = terms.plus_move, terms.minus_move
-        np.maximum(terms.change, 0.0, out=x[6])
-        np.maximum(-terms.change, 0.0, out=x[7])
-        x *= self._gain
-        self._direct *= self._decay
-        self._direct += x[:, None, :]
+        np.multiply(bar[CLOSE], _CLOSE_GAIN, x[EMA_12:ATR])
+        np.multiply(terms.true_range, _WILDER_GAIN, x[ATR])
+        x[RANGE_SUM] = terms.true_range
+        x[PLUS : MINUS + 1] = terms.moves
+        gain = np.maximum(terms.change, 0.0, out=x[GAIN])
+        np.subtract(gain, terms.change, x[LOSS])  # what is not a gain
+        x[GAIN:] *= _WILDER_GAIN
+        state *= _DECAY
+        state[:, :DIRECT] += x
         if fresh is not None:
-            self._direct[:, fresh] = _beginning(bar)
-        if len(columns):
-            self._direct[:, :, columns] = _beginning(bar)[:, None, columns]
+            state[fresh, :DIRECT] = _beginning(bar, terms.height)
+        if columns is not None:
+            state[:, :DIRECT, columns] = _beginning(bar, terms.height)[:, columns]
 
-    def _push_derived(self, fresh: int | None, columns: NDArray[np.intp]) -> None:
-        direct, derived, source, scaled = self._direct, self._derived, self._source, self._scaled
-        source[0] = direct[0]
-        np.subtract(direct[0], direct[1], out=source[1])
-        directional_index(direct[4], direct[5], out=source[2])
-        derived *= self._derived_decay
-        np.multiply(source, self._derived_gain, out=scaled)
-        derived += scaled
+    def _push_derived(self, state: FloatArray, fresh: int | None, columns: NDArray[np.intp] | None) -> None:
+        source, spare = self._source[: len(state)], self._spare[: len(state)]
+        index = source[:, 2]
+        source[:, 0] = state[:, EMA_12]
+        np.subtract(state[:, EMA_12], state[:, EMA_26], source[:, 1])
+        np.subtract(state[:, PLUS], state[:, MINUS], index)
+        np.abs(index, index)
+        np.add(state[:, PLUS], state[:, MINUS], spare)
+        ratio(index, spare, 0.0, out=index)
+        first = None if fresh is None else source[fresh].copy()
+        begun = None if columns is None else source[:, :, columns]
+        source *= _DERIVED_GAIN
+        state[:, DIRECT:TRIX] += source
+        if first is not None:
+            state[fresh, DIRECT:TRIX] = first
+        if begun is not None:
+            state[:, DIRECT:TRIX, columns] = begun
+        twice = state[:, EMA_12_TWICE]
+        np.multiply(twice, _TRIX_GAIN, spare)
+        state[:, TRIX] += spare
         if fresh is not None:
-            derived[:, fresh] = source[:, fresh]
-        if len(columns):
-            derived[:, :, columns] = source[:, :, columns]
-        self._trix *= 1.0 - _EMA_12
-        np.multiply(derived[0], _EMA_12, out=scaled[0])
-        self._trix += scaled[0]
-        if fresh is not None:
-            self._trix[fresh] = derived[0, fresh]
-        if len(columns):
-            self._trix[:, columns] = derived[0][:, columns]
+            state[fresh, TRIX] = twice[fresh]
+        if columns is not None:
+            state[:, TRIX, columns] = twice[:, columns]
 
 
-def _beginning(bar: Bar) -> FloatArray:
+def _beginning(bar: FloatArray, height: FloatArray) -> FloatArray:
     """The direct averages on the first bar of a chain: no bar before, so its range is H - L and nothing moved."""
-    height = bar.high - bar.low
     still = np.zeros_like(height)
-    return np.stack((bar.close, bar.close, height, WILDER_PERIOD * height, still, still, still, still))
+    return np.stack((bar[CLOSE], bar[CLOSE], height, WILDER_PERIOD * height, still, still, still, still))

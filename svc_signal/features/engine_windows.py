@@ -26,92 +26,104 @@ def copy_columns(mine: StateArrays, theirs: StateArrays, source: Sequence[int], 
 
 
 class BlockWindow:
-    """K series of one width. Write the bar's values into `slot(bar)`, then call `push(bar)` for the K window results.
+    """Window results of the series that `sources` names, each a ring of bars and a slice of its rows.
 
-    What `push` returns is overwritten by the next one.
+    Rings are (bars, series, products) with bar b in row b % bars and hold at least one width. Only the first `shown`
+    series have results; of the others the parts are read. Rows are looked up once, here: that costs as much as adding.
     """
 
-    __slots__ = ("_neutral", "_ufunc", "buffer", "prefix", "suffix", "total", "width")
+    __slots__ = ("_older", "_shown", "_sources", "_ufunc", "prefix", "suffix", "width")
 
-    def __init__(self, width: int, series: int, products: int, ufunc: np.ufunc = np.add) -> None:
+    def __init__(
+        self,
+        width: int,
+        sources: Sequence[tuple[FloatArray, slice]],
+        ufunc: np.ufunc = np.add,
+        shown: int | None = None,
+    ) -> None:
         self.width = width
         self._ufunc = ufunc
-        self.buffer = np.full((width, series, products), np.nan)
-        self.suffix = np.full((width, series, products), np.nan)
+        counts = [rows.stop - rows.start for _, rows in sources]
+        products = sources[0][0].shape[-1]
+        self.suffix = np.full((width, sum(counts), products), np.nan)
         self.suffix[-1] = neutral(ufunc)
-        self.prefix = np.full((series, products), np.nan)
-        self.total = np.empty((series, products))
+        self.prefix = np.full((sum(counts), products), np.nan)
+        self._older, self._shown = list(self.suffix[:, :shown]), self.prefix[:shown]
+        self._sources = []
+        for number, (ring, rows) in enumerate(sources):
+            place = slice(sum(counts[:number]), sum(counts[: number + 1]))
+            self._sources.append((list(ring[:, rows]), self.prefix[place], list(self.suffix[:, place])))
 
-    def slot(self, bar: int) -> FloatArray:
-        return np.asarray(self.buffer[bar % self.width])
-
-    def push(self, bar: int) -> FloatArray:
-        within = bar % self.width
-        if within == 0:
-            self.prefix[...] = self.buffer[0]
-        else:
-            self._ufunc(self.prefix, self.buffer[within], out=self.prefix)
-        self._ufunc(self.suffix[within], self.prefix, out=self.total)
+    def push(self, bar: int, out: FloatArray) -> None:
+        """Takes bar `bar` from the rings and writes the results."""
+        within, ufunc = bar % self.width, self._ufunc
+        for ring, prefix, _ in self._sources:
+            if within == 0:
+                prefix[...] = ring[bar % len(ring)]
+            else:
+                ufunc(prefix, ring[bar % len(ring)], out=prefix)
+        ufunc(self._older[within], self._shown, out=out)
         if within == self.width - 1:
-            self._close_block()
-        return self.total
+            self._close_block(bar)
 
     def parts(self, bar: int) -> tuple[FloatArray, FloatArray]:
         """(suffix of the previous block, prefix of the current one) of the bar just pushed."""
         return self.suffix[bar % self.width], self.prefix
 
     def arrays(self) -> StateArrays:
-        yield "buffer", self.buffer
         yield "suffix", self.suffix
         yield "prefix", self.prefix
 
-    def _close_block(self) -> None:
+    def _close_block(self, bar: int) -> None:
         """Row j becomes the sum of the bars after j; the last row stays neutral and is in use by `parts`."""
-        np.copyto(self.suffix[-2], self.buffer[-1])
-        for row in range(self.width - 3, -1, -1):
-            self._ufunc(self.suffix[row + 1], self.buffer[row + 1], out=self.suffix[row])
+        for ring, _, suffix in self._sources:
+            suffix[-2][...] = ring[bar % len(ring)]
+            for back in range(1, self.width - 1):
+                self._ufunc(suffix[-1 - back], ring[(bar - back) % len(ring)], out=suffix[-2 - back])
 
 
-class MomentWindow:
-    """Centred sum of squares over a window of prices; both blocks are shifted by their first value."""
+class Shifts:
+    """What the centred squares of prices are shifted by: the first value of the previous block and of the current one."""
 
-    __slots__ = ("_shifts", "_sums")
+    __slots__ = ("_shifts", "_width")
 
     def __init__(self, width: int, products: int) -> None:
-        self._sums = BlockWindow(width, 2, products)
+        self._width = width
         self._shifts = np.full((2, products), np.nan)
-        """First value of the previous block and of the current one."""
 
-    def push(self, bar: int, x: FloatArray) -> FloatArray:
-        width = self._sums.width
-        within = bar % width
-        if within == 0:
+    def take(self, bar: int, x: FloatArray, shifted: FloatArray) -> None:
+        """Writes the shifted values and their squares (2, P)."""
+        if bar % self._width == 0:
             self._shifts[0] = self._shifts[1]
             self._shifts[1] = x
-        shifted, square = self._sums.slot(bar)
-        np.subtract(x, self._shifts[1], out=shifted)
-        np.multiply(shifted, shifted, out=square)
-        self._sums.push(bar)
-        suffix, prefix = self._sums.parts(bar)
-        older, newer = np.float64(width - within - 1.0), np.float64(within + 1.0)
-        return merge_moments(older, self._shifts[0], suffix[0], suffix[1], newer, self._shifts[1], prefix[0], prefix[1])
+        np.subtract(x, self._shifts[1], shifted[0])
+        np.multiply(shifted[0], shifted[0], shifted[1])
+
+    def moment(self, bar: int, window: BlockWindow, shifted: int) -> FloatArray:
+        """Centred sum of squares over a window just pushed, whose series `shifted` and the next one `take` wrote."""
+        within = bar % self._width
+        suffix, prefix = window.parts(bar)
+        older, newer = self._width - within - 1.0, within + 1.0
+        (old, old_square), (new, new_square) = suffix[shifted : shifted + 2], prefix[shifted : shifted + 2]
+        return merge_moments(older, self._shifts[0], old, old_square, newer, self._shifts[1], new, new_square)
 
     def arrays(self) -> StateArrays:
-        yield from self._sums.arrays()
         yield "shifts", self._shifts
 
 
 class AgeWindow:
-    """Bars since the largest value of each window, for two series at once; of equal ones the newest counts.
+    """Bars since the largest value of each window, for two series of a ring at once; of equal ones the newest counts.
 
     Blocks again, with the bar of each extreme carried along, so no product ever needs a search of its own.
     """
 
-    __slots__ = ("_ages", "_best", "_best_bar", "_buffer", "_suffix", "_suffix_bar", "_width", "_work")
+    __slots__ = ("_ages", "_best", "_best_bar", "_ring", "_rows", "_suffix", "_suffix_bar", "_width", "_work")
 
-    def __init__(self, width: int, products: int) -> None:
+    def __init__(self, width: int, ring: FloatArray, rows: slice) -> None:
+        products = ring.shape[-1]
         self._width = width
-        self._buffer = np.full((width, 2, products), np.nan)
+        self._ring = ring
+        self._rows = rows
         self._suffix = np.full((width, 2, products), np.nan)
         self._suffix[-1] = -np.inf
         self._suffix_bar = np.zeros((width, 2, products))
@@ -120,10 +132,10 @@ class AgeWindow:
         self._ages = np.empty((2, products))
         self._work = np.empty((2, products))
 
-    def push(self, bar: int, x: FloatArray) -> FloatArray:
+    def push(self, bar: int) -> FloatArray:
         """Ages (2, P) of the largest of each; overwritten by the next push."""
         within = bar % self._width
-        self._buffer[within] = x
+        x = self._ring[bar % len(self._ring), self._rows]
         if within == 0:
             self._best[...] = x
             self._best_bar.fill(bar)
@@ -140,7 +152,6 @@ class AgeWindow:
         return self._ages
 
     def arrays(self) -> StateArrays:
-        yield "buffer", self._buffer
         yield "suffix", self._suffix
         yield "suffix_bar", self._suffix_bar
         yield "best", self._best
@@ -148,10 +159,11 @@ class AgeWindow:
 
     def _close_block(self, bar: int) -> None:
         last = self._width - 1
-        self._suffix[last - 1] = self._buffer[last]
+        self._suffix[last - 1] = self._ring[bar % len(self._ring), self._rows]
         self._suffix_bar[last - 1] = bar
         for row in range(last - 2, -1, -1):
-            candidate, newer = self._buffer[row + 1], self._suffix[row + 1]
+            candidate = self._ring[(bar - last + row + 1) % len(self._ring), self._rows]
+            newer = self._suffix[row + 1]
             np.maximum(candidate, newer, out=self._suffix[row])
             np.copyto(self._suffix_bar[row], self._suffix_bar[row + 1])
             np.copyto(self._suffix_bar[row], bar - last + row + 1, where=candidate > newer)
@@ -160,5 +172,5 @@ class AgeWindow:
 def slope(window: BlockWindow, bar: int, plain: int, indexed: int) -> FloatArray:
     """Least-squares slope from the series y and (position in block)*y of a window just pushed."""
     suffix, prefix = window.parts(bar)
-    within = np.float64(bar % window.width)
+    within = float(bar % window.width)
     return merge_slopes(window.width, within, suffix[plain], suffix[indexed], prefix[plain], prefix[indexed])

@@ -8,30 +8,31 @@ from __future__ import annotations
 import numpy as np
 
 from svc_signal.candles import FloatArray, IntArray
-from svc_signal.features.barterms import (
-    Bar,
-    BarTerms,
-    Before,
-    bar_terms,
-    directional_index,
-    stochastic_k,
-    typical_price,
-)
+from svc_signal.features.barterms import BarTerms, Before, directional_index, stochastic_k, typical_price
 from svc_signal.features.definition import FACTOR_BARS, FEATURE_COUNT, LAGS, READY_BARS
-from svc_signal.features.laststage import Day, LastStage, Short, Smoothed, Stage, Week, last_stage
+from svc_signal.features.laststage import LastStage, Stage, Work, last_stage, time_features
 from svc_signal.features.recursions import anchored, ema, wilder, wilder_sum
-from svc_signal.features.scratch import Scratch
-from svc_signal.features.windows import (
-    lagged,
-    window_ages,
-    window_max,
-    window_min,
-    window_moment,
-    window_slope,
-    window_sum,
+from svc_signal.features.rows import (
+    ACCUMULATION,
+    CLOSE,
+    DAY_LONG,
+    DAY_SHORT,
+    EXTREMES,
+    HIGH,
+    LOG_CLOSE,
+    LONG_CLOSE,
+    LONG_TERMS,
+    LONG_VOLUME,
+    LOW,
+    RET,
+    SHORT_TERMS,
+    SMOOTHED,
+    SWINGS,
+    SWINGS_FLOWS,
+    WEEK_LONG,
 )
+from svc_signal.features.windows import lagged, window_ages, window_max, window_moment, window_slope, window_sum
 
-_RECURSIVE = 12
 _CELLS = 1 << 16
 """Bars times products worked on together: what passes through memory stays bounded, and mostly in the cache."""
 
@@ -74,124 +75,93 @@ def history_stage(
     together = max(1, _CELLS // max(1, bars))
     for first in range(0, len(close), together):
         rows = slice(first, first + together)
-        bar = Bar(open[rows], high[rows], low[rows], close[rows], volume[rows])
-        scratch = Scratch(*bar.close.shape)
+        bar = np.stack((high[rows], low[rows], close[rows], open[rows], volume[rows]))
+        work = Work(*bar.shape[1:])
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = last_stage(_stage(bar, start + granularity, factor, first_bar, scratch), scratch)
-        ready = factor_ready & (_run_length(bar.close) >= READY_BARS)
+            found = last_stage(_stage(bar, start + granularity, factor, first_bar, work), work)
+        ready = factor_ready & (_run_length(bar[CLOSE]) >= READY_BARS)
         values[:, rows] = np.where(ready, found.values, np.nan)
         deviations[:, rows] = np.where(ready, (found.sd_24, found.sd_168), np.nan)
     return LastStage(values, deviations[0], deviations[1])
 
 
-def _stage(bar: Bar, close_time: IntArray, factor: FloatArray, first_bar: int, scratch: Scratch) -> Stage:
-    before = Before(*(lagged(field, 1) for field in (bar.high, bar.low, bar.close, typical_price(bar))))
-    terms = bar_terms(bar, before, factor, lagged(factor, 1), scratch)
-    log_factor = np.log(factor)
-    lowest, highest = window_min(bar.low, 14, first_bar), window_max(bar.high, 14, first_bar)
-    stochastic = stochastic_k(bar.close, lowest, highest)
+def _stage(bar: FloatArray, close_time: IntArray, factor: FloatArray, first_bar: int, work: Work) -> Stage:
+    shape, close = bar.shape[1:], bar[CLOSE]
+    terms, long, short = BarTerms(*shape), np.empty((LONG_TERMS, *shape)), np.empty((SHORT_TERMS, *shape))
+    place = (first_bar + np.arange(shape[-1])) % 24
+    factor_ret = np.log(factor / lagged(factor, 1))
+    terms.take(bar, _before(bar), factor_ret, place.astype(np.float64), long, short)
+    log_close, log_factor = long[LOG_CLOSE], np.log(factor)
+    for row, lag in zip(work.log_moves, LAGS, strict=True):
+        np.subtract(log_close, lagged(log_close, lag), out=row)
+    highest, below = window_max(short[EXTREMES], 14, first_bar)
+    stochastic = stochastic_k(close, -below, highest)
+    sums_14 = window_sum(short[SWINGS_FLOWS], 14, first_bar)
+    traded = np.stack((long[LONG_CLOSE], long[LONG_VOLUME], short[ACCUMULATION]))
+    swings_28, swings_7 = (window_sum(short[SWINGS], width, first_bar) for width in (28, 7))
+    smoothed, trix_before = _smoothed(bar, terms, first_bar)
     return Stage(
         bar=bar,
-        close_time=close_time,
-        ret=terms.ret,
+        time=time_features(close_time)[:, None],
+        ret=long[RET],
         true_range=terms.true_range,
         height=terms.height,
         stochastic_k=stochastic,
-        log_moves=np.stack([terms.log_close - lagged(terms.log_close, lag) for lag in LAGS]),
-        move_24=bar.close - lagged(bar.close, 24),
+        move_24=close - lagged(close, 24),
         factor_move_24=log_factor - lagged(log_factor, 24),
-        day=_day(bar, terms, first_bar),
-        week=_week(bar, terms, first_bar),
-        short=_short(bar, terms, stochastic, first_bar),
-        smoothed=_smoothed(bar, terms, first_bar),
-    )
-
-
-def _day(bar: Bar, terms: BarTerms, first_bar: int) -> Day:
-    fall = np.minimum(terms.ret, 0.0)
-    columns = (
-        terms.ret,
-        terms.ret * terms.ret,
-        fall * fall,
-        np.abs(terms.change),
-        terms.change > 0.0,
-        terms.log_range * terms.log_range,
-        terms.log_body,
-        terms.log_body * terms.log_body,
-        terms.log_gap,
-        terms.log_gap * terms.log_gap,
-        terms.rogers_satchell,
-        bar.volume,
-        terms.money,
-        terms.typical,
-        terms.signed_volume,
-    )
-    return Day(*window_sum(np.stack(columns), 24, first_bar))
-
-
-def _week(bar: Bar, terms: BarTerms, first_bar: int) -> Week:
-    ret, factor = terms.ret, terms.factor_ret
-    close, volume, total, square, product = window_sum(
-        np.stack((bar.close, bar.volume, ret, ret * ret, ret * factor)), 168, first_bar
-    )
-    factor_total, factor_square = window_sum(np.stack((factor, factor * factor)), 168, first_bar)
-    return Week(close, volume, total, square, factor_total, factor_square, product)
-
-
-def _short(bar: Bar, terms: BarTerms, stochastic: FloatArray, first_bar: int) -> Short:
-    accumulation = terms.close_location * bar.volume
-    close_20, volume_20, accumulation_20 = window_sum(np.stack((bar.close, bar.volume, accumulation)), 20, first_bar)
-    swings = np.stack((terms.buying_pressure, terms.window_range))
-    flows = np.stack((terms.positive_flow, terms.negative_flow))
-    pressure_7, range_7 = window_sum(swings, 7, first_bar)
-    pressure_14, range_14, positive_14, negative_14 = window_sum(np.concatenate((swings, flows)), 14, first_bar)
-    pressure_28, range_28 = window_sum(swings, 28, first_bar)
-    low_age, high_age = window_ages(np.stack((-bar.low, bar.high)), 26, first_bar)
-    return Short(
-        close_20=close_20,
-        moment_20=window_moment(bar.close, 20, first_bar),
-        volume_20=volume_20,
-        accumulation_20=accumulation_20,
-        close_50=window_sum(bar.close, 50, first_bar),
-        pressure=(pressure_7, pressure_14, pressure_28),
-        ranges=(range_7, range_14, range_28),
-        positive_flow_14=positive_14,
-        negative_flow_14=negative_14,
+        day=window_sum(np.concatenate((long[DAY_LONG], short[DAY_SHORT])), 24, first_bar),
+        week=window_sum(long[WEEK_LONG], 168, first_bar),
+        factor_week=window_sum(np.stack((factor_ret, factor_ret * factor_ret)), 168, first_bar),
+        short_20=window_sum(traded, 20, first_bar),
+        moment_20=window_moment(close, 20, first_bar),
+        close_50=window_sum(close, 50, first_bar),
+        swings=np.stack((swings_28, swings_7, sums_14[:2])),
+        flows_14=sums_14[2:],
         stochastic_3=window_sum(stochastic, 3, first_bar),
-        low_age_26=low_age,
-        high_age_26=high_age,
-        slope_24=window_slope(terms.log_close, 24, first_bar),
+        ages_26=window_ages(short[EXTREMES], 26, first_bar),
+        slope_24=window_slope(log_close, 24, first_bar),
+        smoothed=smoothed,
+        trix_before=trix_before,
     )
 
 
-def _smoothed(bar: Bar, terms: BarTerms, first_bar: int) -> Smoothed:
-    change = np.nan_to_num(terms.change)
-    inputs = np.stack((bar.close, terms.true_range, terms.plus_move, terms.minus_move, change))
-    still = np.zeros_like(bar.close)
-    fresh = np.stack((bar.close, terms.height, still, still, still))
-    present = np.isfinite(bar.close)
-    return Smoothed(*anchored(present, inputs, fresh, first_bar, _RECURSIVE, _recursions))
+def _before(bar: FloatArray) -> Before:
+    extremes = np.stack((bar[HIGH], -bar[LOW]))
+    return Before(lagged(extremes, 1), lagged(bar[CLOSE], 1), lagged(typical_price(bar), 1))
+
+
+def _smoothed(bar: FloatArray, terms: BarTerms, first_bar: int) -> tuple[FloatArray, FloatArray]:
+    """(the recursive averages, TRIX's average one bar before)."""
+    change, close = np.nan_to_num(terms.change), bar[CLOSE]
+    inputs = np.stack((close, terms.true_range, *terms.moves, change))
+    still = np.zeros_like(close)
+    fresh = np.stack((close, terms.height, still, still, still))
+    averages = anchored(np.isfinite(close), inputs, fresh, first_bar, SMOOTHED + 1, _recursions)
+    return averages[:SMOOTHED], averages[SMOOTHED]
 
 
 def _recursions(inputs: FloatArray) -> FloatArray:
+    """In the order of `features.rows`, and TRIX's average one bar before."""
     close, true_range, plus_move, minus_move, change = inputs
     ema_12, ema_26 = ema(close, 12), ema(close, 26)
-    trix = ema(ema(ema_12, 12), 12)
+    ema_12_twice = ema(ema_12, 12)
+    trix = ema(ema_12_twice, 12)
     plus, minus = wilder_sum(plus_move), wilder_sum(minus_move)
     return np.stack(
         (
             ema_12,
             ema_26,
-            ema(ema_12 - ema_26, 9),
-            trix,
-            lagged(trix, 1),
             wilder(true_range),
             wilder_sum(true_range),
             plus,
             minus,
-            wilder(directional_index(plus, minus)),
             wilder(np.maximum(change, 0.0)),
             wilder(np.maximum(-change, 0.0)),
+            ema_12_twice,
+            ema(ema_12 - ema_26, 9),
+            wilder(directional_index(plus, minus)),
+            trix,
+            lagged(trix, 1),
         )
     )
 

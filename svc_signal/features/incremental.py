@@ -1,26 +1,51 @@
 """The bar-by-bar engine: one step takes one bar of all products and gives the bits `features.history` gives for it.
 
-State is a struct of arrays with the product as last axis. It ends in the same last stage as the history engine; what it
-adds to it is where the window sums and recursive averages come from.
+State is a struct of arrays with the product as last axis. A bar's terms are written once, into two rings that all windows
+read; results go straight into the matrices of the last stage, which is that of the history engine. What a step costs is
+its calls and the rows they pass over: both were counted, neither was left to allocate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import lcm
 
 import numpy as np
 
-from svc_signal.candles import FloatArray, IntArray
-from svc_signal.features.barterms import Bar, BarTerms, Before, bar_terms, stochastic_k
+from svc_signal.candles import BoolArray, FloatArray, IntArray
+from svc_signal.features.barterms import BarTerms, Before, stochastic_k
 from svc_signal.features.definition import FACTOR_BARS, LAGS, READY_BARS
 from svc_signal.features.engine_chains import Chains
-from svc_signal.features.engine_windows import AgeWindow, BlockWindow, MomentWindow, StateArrays, copy_columns, slope
-from svc_signal.features.laststage import Day, LastStage, Short, Stage, Week, last_stage
-from svc_signal.features.scratch import Scratch
+from svc_signal.features.engine_windows import AgeWindow, BlockWindow, Shifts, StateArrays, copy_columns, slope
+from svc_signal.features.laststage import WEEK_SECONDS, LastStage, Stage, Work, last_stage, time_features
+from svc_signal.features.rows import (
+    ACCUMULATION,
+    CLOSE,
+    CLOSE_LONG,
+    DAY_FIRST,
+    DAY_LOG_CLOSE,
+    DAY_LONG,
+    DAY_SHORT,
+    DAY_SUMS,
+    EXTREMES,
+    INDEXED,
+    LOG_CLOSE,
+    LONG_CLOSE,
+    LONG_TERMS,
+    PRODUCT,
+    RET,
+    SHIFTED,
+    SHIFTED_SQUARE,
+    SHORT_TERMS,
+    STOCHASTIC,
+    SWINGS,
+    SWINGS_FLOWS,
+    TRADED_LONG,
+    TYPICAL,
+    WEEK_LONG,
+)
 
-_WEEK, _DAY, _LONGEST = 168, 24, LAGS[-1]
-_PRODUCT = 4
-"""Row of return times factor return in the week's window."""
+_WEEK, _DAY, _SHORT = 168, 24, 28
 
 
 class FeatureEngine:
@@ -35,27 +60,63 @@ class FeatureEngine:
         count = len(self.products)
         self.run: IntArray = np.zeros(count, dtype=np.int64)
         """Bars since the product's last reset."""
-        self._before = np.full((4, count), np.nan)
-        self._scratch = Scratch(count)
-        self._log_closes = np.full((_LONGEST, count), np.nan)
-        self._closes = np.full((_DAY, count), np.nan)
+        self._long = np.full((_WEEK, LONG_TERMS, count), np.nan)
+        self._short = np.full((_SHORT, SHORT_TERMS, count), np.nan)
         self._returns = np.full((2 * _WEEK, count), np.nan)
         """As far back as a changed factor must be applied anew."""
-        self._day = BlockWindow(24, 17, count)
-        self._week = BlockWindow(168, 5, count)
-        self._short_20 = BlockWindow(20, 3, count)
-        self._moment_20 = MomentWindow(20, count)
-        self._short_50 = BlockWindow(50, 1, count)
-        self._short_7 = BlockWindow(7, 2, count)
-        self._short_14 = BlockWindow(14, 4, count)
-        self._short_28 = BlockWindow(28, 2, count)
-        self._extremes_14 = BlockWindow(14, 2, count, np.maximum)
-        self._stochastic_3 = BlockWindow(3, 1, count)
-        self._ages_26 = AgeWindow(26, count)
+        self._day = BlockWindow(_DAY, ((self._long, DAY_LONG), (self._short, DAY_SHORT)))
+        self._week = BlockWindow(_WEEK, ((self._long, WEEK_LONG),))
+        moments = slice(ACCUMULATION, SHIFTED_SQUARE + 1)
+        self._sums_20 = BlockWindow(20, ((self._long, TRADED_LONG), (self._short, moments)), shown=3)
+        self._shifts_20 = Shifts(20, count)
+        self._sums_50 = BlockWindow(50, ((self._long, CLOSE_LONG),))
+        self._sums_7 = BlockWindow(7, ((self._short, SWINGS),))
+        self._sums_14 = BlockWindow(14, ((self._short, SWINGS_FLOWS),))
+        self._sums_28 = BlockWindow(28, ((self._short, SWINGS),))
+        self._extremes_14 = BlockWindow(14, ((self._short, EXTREMES),), np.maximum)
+        self._stochastic_3 = BlockWindow(3, ((self._short, slice(STOCHASTIC, STOCHASTIC + 1)),))
+        self._ages_26 = AgeWindow(26, self._short, EXTREMES)
         self._chains = Chains(count)
-        self._factor_week = BlockWindow(_WEEK, 2, 1)
+        self._factor_terms = np.full((_WEEK, 2, 1), np.nan)
+        self._factor_week = BlockWindow(_WEEK, ((self._factor_terms, slice(0, 2)),))
         self._factor_before = np.full(1, np.nan)
         self._factor_logs = np.full((_DAY, 1), np.nan)
+        cycle = lcm(granularity, WEEK_SECONDS) // granularity
+        self._times = time_features((1 + np.arange(cycle)) * granularity).T[:, :, None]
+        """By bar of the cycle after which hours and weekdays repeat."""
+        self._terms, self._work = BarTerms(count), Work(count)
+        self._reach_14 = np.empty((2, count))
+        """Highest high and lowest low, this negative."""
+        self._swings = np.empty((4, 2, count))
+        """Of 28, 7 and 14 bars, and the flows of 14."""
+        self._swings_14 = self._swings[2:].reshape(4, count)
+        self._stage = self._empty_stage(count)
+
+    def _empty_stage(self, count: int) -> Stage:
+        """What every step fills anew, so that no step allocates it."""
+        return Stage(
+            bar=np.empty((5, count)),
+            time=np.empty((4, 1)),
+            ret=np.empty(count),
+            true_range=self._terms.true_range,
+            height=self._terms.height,
+            stochastic_k=np.empty(count),
+            move_24=np.empty(count),
+            factor_move_24=np.empty(1),
+            day=np.empty((DAY_SUMS, count)),
+            week=np.empty((WEEK_LONG.stop, count)),
+            factor_week=np.empty((2, 1)),
+            short_20=np.empty((3, count)),
+            moment_20=np.empty(count),
+            close_50=np.empty(count),
+            swings=self._swings[:3],
+            flows_14=self._swings[3],
+            stochastic_3=np.empty(count),
+            ages_26=np.empty((2, count)),
+            slope_24=np.empty(count),
+            smoothed=np.empty((0, count)),
+            trix_before=np.empty(count),
+        )
 
     def step(
         self,
@@ -73,11 +134,12 @@ class FeatureEngine:
         arrays are the engine's own and hold until its next bar.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = last_stage(self._absorb(bar, Bar(open, high, low, close, volume), factor), self._scratch)
-        ready = (self.run >= READY_BARS) & (self.factor_run >= FACTOR_BARS)
-        if not ready.all():
+            self._absorb(bar, (high, low, close, open, volume), factor)
+            found = last_stage(self._stage, self._work)
+        if self.factor_run < FACTOR_BARS or (self.run < READY_BARS).any():
+            unready = (self.run < READY_BARS) | (self.factor_run < FACTOR_BARS)
             for values in (found.values, found.sd_24, found.sd_168):
-                values[..., ~ready] = np.nan
+                values[..., unready] = np.nan
         return found
 
     def warm(
@@ -92,7 +154,7 @@ class FeatureEngine:
     ) -> None:
         """As `step`, for a bar whose features nobody reads."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            self._absorb(bar, Bar(open, high, low, close, volume), factor)
+            self._absorb(bar, (high, low, close, open, volume), factor)
 
     def select(self, products: Sequence[str]) -> FeatureEngine:
         """The same engine for these of its products, in this order."""
@@ -118,29 +180,32 @@ class FeatureEngine:
         """Applies a corrected factor: its closes of the last bars, the newest last, 337 or more of them."""
         assert self.last_bar is not None
         bars = range(self.last_bar - len(closes) + 1, self.last_bar + 1)
-        self._factor_week = BlockWindow(_WEEK, 2, 1)
-        self._factor_before[...], self._factor_logs[...], self.factor_run = np.nan, np.nan, 0
-        product = BlockWindow(_WEEK, 1, len(self.products))
+        self._factor_terms[...], self._factor_before[...], self._factor_logs[...] = np.nan, np.nan, np.nan
+        self._factor_week = BlockWindow(_WEEK, ((self._factor_terms, slice(0, 2)),))
+        self.factor_run = 0
+        rows = slice(PRODUCT, PRODUCT + 1)
+        product = BlockWindow(_WEEK, ((self._long, rows),))
+        unread = np.empty((1, len(self.products)))
         with np.errstate(invalid="ignore", divide="ignore"):
             for bar, close in zip(bars, closes, strict=True):
-                factor_ret, _ = self._push_factor(bar, float(close))
+                factor_ret = self._push_factor(bar, float(close))
                 if bar > self.last_bar - len(self._returns):
-                    np.multiply(self._returns[bar % len(self._returns)], factor_ret, out=product.slot(bar)[0])
-                    product.push(bar)
+                    returns = self._returns[bar % len(self._returns)]
+                    np.multiply(returns, factor_ret, self._long[bar % _WEEK, PRODUCT])
+                    product.push(bar, unread)
         for (_, held), (_, made) in zip(self._week.arrays(), product.arrays(), strict=True):
-            held[..., _PRODUCT, :] = made[..., 0, :]
+            held[..., rows, :] = made
 
     @property
     def last_close(self) -> FloatArray:
         """Close of the newest bar (P,), NaN where a product has none."""
-        return np.asarray(self._before[2])
+        return np.asarray(self._long[(self.last_bar or 0) % _WEEK, LONG_CLOSE])
 
     def product_arrays(self) -> StateArrays:
         """Every array that has the product as its last axis."""
         yield "run", self.run
-        yield "before", self._before
-        yield "log_closes", self._log_closes
-        yield "closes", self._closes
+        yield "long", self._long
+        yield "short", self._short
         yield "returns", self._returns
         for name, part in self._parts():
             for inner, array in part.arrays():
@@ -148,21 +213,22 @@ class FeatureEngine:
 
     def factor_arrays(self) -> StateArrays:
         """The state of the market factor, the same for all products."""
+        yield "factor_terms", self._factor_terms
         yield "factor_before", self._factor_before
         yield "factor_logs", self._factor_logs
         for inner, array in self._factor_week.arrays():
             yield f"factor_week.{inner}", array
 
-    def _parts(self) -> tuple[tuple[str, BlockWindow | MomentWindow | AgeWindow | Chains], ...]:
+    def _parts(self) -> tuple[tuple[str, BlockWindow | Shifts | AgeWindow | Chains], ...]:
         return (
             ("day", self._day),
             ("week", self._week),
-            ("short_20", self._short_20),
-            ("moment_20", self._moment_20),
-            ("short_50", self._short_50),
-            ("short_7", self._short_7),
-            ("short_14", self._short_14),
-            ("short_28", self._short_28),
+            ("sums_20", self._sums_20),
+            ("shifts_20", self._shifts_20),
+            ("sums_50", self._sums_50),
+            ("sums_7", self._sums_7),
+            ("sums_14", self._sums_14),
+            ("sums_28", self._sums_28),
             ("extremes_14", self._extremes_14),
             ("stochastic_3", self._stochastic_3),
             ("ages_26", self._ages_26),
@@ -177,126 +243,78 @@ class FeatureEngine:
     def _copy_columns(self, other: FeatureEngine, source: list[int], target: list[int]) -> None:
         copy_columns(self.product_arrays(), other.product_arrays(), source, target)
 
-    def _absorb(self, number: int, bar: Bar, factor: float) -> Stage:
+    def _absorb(self, number: int, columns: Sequence[FloatArray], factor: float) -> None:
+        """Takes a bar: high, low, close, open, volume."""
         if self.last_bar is not None and number != self.last_bar + 1:
             raise ValueError(f"bar {number} does not follow bar {self.last_bar}")
         self.last_bar = number
-        self._scratch.reset()
-        terms = bar_terms(bar, Before(*self._before), np.array([factor]), self._factor_before, self._scratch)
-        present = np.isfinite(bar.close)
-        begins = present & (self.run == 0)
+        stage, terms, bar = self._stage, self._terms, self._stage.bar
+        for row, column in zip(bar, columns, strict=True):
+            row[...] = column
+        long, short = self._long[number % _WEEK], self._short[number % _SHORT]
+        long_before, short_before = self._long[(number - 1) % _WEEK], self._short[(number - 1) % _SHORT]
+        before = Before(short_before[EXTREMES], long_before[LONG_CLOSE], short_before[TYPICAL])
+        place = float(number % _DAY)
+        log_week_ago = long[LOG_CLOSE].copy()
+        terms.take(bar, before, self._push_factor(number, factor), place, long, short)
+        self._returns[number % len(self._returns)] = long[RET]
+        stage.ret = long[RET]
+        self._move(number, long, log_week_ago)
+        self._push_windows(number, short)
+        stage.time = self._times[number % len(self._times)]
+        stage.smoothed, stage.trix_before = self._chains.push(number, bar, terms, self._count(bar[CLOSE]))
+
+    def _count(self, close: FloatArray) -> BoolArray | None:
+        """Counts the bar; products whose series begins with it, if any does."""
+        present = np.isfinite(close)
+        if present.all() and self.run.all():
+            self.run = self.run + 1
+            return None
+        begins = np.asarray(present & (self.run == 0))
         self.run = (self.run + 1) * present
-        self._returns[number % len(self._returns)] = terms.ret
-        _, factor_move_24 = self._push_factor(number, factor)
-        stochastic, ages = self._push_extremes(number, bar)
-        stage = Stage(
-            bar=bar,
-            close_time=np.array([(number + 1) * self.granularity]),
-            ret=terms.ret,
-            true_range=terms.true_range,
-            height=terms.height,
-            stochastic_k=stochastic,
-            log_moves=self._log_moves(number, terms.log_close),
-            move_24=bar.close - self._closes[number % _DAY],
-            factor_move_24=factor_move_24,
-            day=self._push_day(number, bar, terms),
-            week=self._push_week(number, bar, terms),
-            short=self._push_short(number, bar, terms, ages),
-            smoothed=self._chains.push(number, bar, terms, begins),
-        )
-        self._log_closes[number % _LONGEST] = terms.log_close
-        self._closes[number % _DAY] = bar.close
-        for row, values in enumerate((bar.high, bar.low, bar.close, terms.typical)):
-            self._before[row] = values
-        return stage
+        return begins if begins.any() else None
 
-    def _log_moves(self, number: int, log_close: FloatArray) -> FloatArray:
-        moves = self._scratch.rows(len(LAGS))
-        for lag, row in zip(LAGS, moves, strict=True):
-            np.subtract(log_close, self._log_closes[(number - lag) % _LONGEST], out=row)
-        return moves
+    def _move(self, number: int, long: FloatArray, log_week_ago: FloatArray) -> None:
+        """Moves over several bars; the ring holds a week, so the oldest was put aside."""
+        ring, log_close, moves = self._long, long[LOG_CLOSE], self._work.log_moves
+        for row, lag in enumerate(LAGS[:-1]):
+            np.subtract(log_close, ring[(number - lag) % _WEEK, LOG_CLOSE], moves[row])
+        np.subtract(log_close, log_week_ago, moves[-1])
+        np.subtract(long[LONG_CLOSE], ring[(number - _DAY) % _WEEK, LONG_CLOSE], self._stage.move_24)
 
-    def _push_factor(self, number: int, factor: float) -> tuple[FloatArray, FloatArray]:
-        """(the factor's return, its log move over 24 bars), each of one element."""
-        close = np.array([factor])
-        returned, square = self._factor_week.slot(number)
-        np.log(close / self._factor_before, out=returned)
-        np.multiply(returned, returned, out=square)
-        self._factor_week.push(number)
-        logs = np.log(close)
-        move = logs - self._factor_logs[number % _DAY]
-        self._factor_logs[number % _DAY] = logs
-        self._factor_before = close
+    def _push_factor(self, number: int, factor: float) -> FloatArray:
+        """The factor's return, of one element."""
+        close, stage = np.array([factor]), self._stage
+        returned, square = self._factor_terms[number % _WEEK]
+        np.log(close / self._factor_before, returned)
+        np.multiply(returned, returned, square)
+        self._factor_week.push(number, stage.factor_week)
+        logs, before = np.log(close), self._factor_logs[number % _DAY]
+        np.subtract(logs, before, stage.factor_move_24)
+        before[...] = logs
+        self._factor_before[...] = close
         self.factor_run = self.factor_run + 1 if np.isfinite(factor) else 0
-        return returned, move
+        return np.asarray(returned)
 
-    def _push_day(self, number: int, bar: Bar, terms: BarTerms) -> Day:
-        x = self._day.slot(number)
-        x[0] = terms.ret
-        np.multiply(terms.ret, terms.ret, out=x[1])
-        np.minimum(terms.ret, 0.0, out=x[2])
-        x[2] *= x[2]
-        np.abs(terms.change, out=x[3])
-        np.greater(terms.change, 0.0, out=x[4])
-        np.multiply(terms.log_range, terms.log_range, out=x[5])
-        x[6] = terms.log_body
-        np.multiply(terms.log_body, terms.log_body, out=x[7])
-        x[8] = terms.log_gap
-        np.multiply(terms.log_gap, terms.log_gap, out=x[9])
-        x[10] = terms.rogers_satchell
-        x[11] = bar.volume
-        x[12] = terms.money
-        x[13] = terms.typical
-        x[14] = terms.signed_volume
-        x[15] = terms.log_close
-        np.multiply(number % 24, terms.log_close, out=x[16])
-        return Day(*self._day.push(number)[:15])
+    def _push_windows(self, number: int, short: FloatArray) -> None:
+        stage, close = self._stage, self._stage.bar[CLOSE]
+        self._shifts_20.take(number, close, short[SHIFTED : SHIFTED_SQUARE + 1])
+        self._day.push(number, stage.day)
+        stage.slope_24 = slope(self._day, number, plain=DAY_LOG_CLOSE, indexed=DAY_FIRST + INDEXED)
+        self._week.push(number, stage.week)
+        self._sums_20.push(number, stage.short_20)
+        stage.moment_20 = self._shifts_20.moment(number, self._sums_20, shifted=3)
+        self._sums_50.push(number, stage.close_50[None])
+        self._sums_28.push(number, self._swings[0])
+        self._sums_7.push(number, self._swings[1])
+        self._sums_14.push(number, self._swings_14)
+        stage.ages_26 = self._ages_26.push(number)
+        self._push_stochastic(number, close, short)
 
-    def _push_week(self, number: int, bar: Bar, terms: BarTerms) -> Week:
-        x = self._week.slot(number)
-        x[0], x[1], x[2] = bar.close, bar.volume, terms.ret
-        np.multiply(terms.ret, terms.ret, out=x[3])
-        np.multiply(terms.ret, terms.factor_ret, out=x[_PRODUCT])
-        close, volume, ret, square, product = self._week.push(number)
-        factor, factor_square = self._factor_week.total
-        return Week(close, volume, ret, square, factor, factor_square, product)
-
-    def _push_extremes(self, number: int, bar: Bar) -> tuple[FloatArray, FloatArray]:
-        """(the stochastic, the ages of lowest low and highest high)."""
-        extremes = self._extremes_14.slot(number)
-        np.negative(bar.low, out=extremes[0])
-        extremes[1] = bar.high
-        ages = self._ages_26.push(number, extremes)
-        below, highest = self._extremes_14.push(number)
-        stochastic = stochastic_k(bar.close, -below, highest)
-        self._stochastic_3.slot(number)[0] = stochastic
-        return stochastic, ages
-
-    def _push_short(self, number: int, bar: Bar, terms: BarTerms, ages: FloatArray) -> Short:
-        x = self._short_20.slot(number)
-        x[0], x[1] = bar.close, bar.volume
-        np.multiply(terms.close_location, bar.volume, out=x[2])
-        self._short_50.slot(number)[0] = bar.close
-        swings = (terms.buying_pressure, terms.window_range, terms.positive_flow, terms.negative_flow)
-        for window, count in ((self._short_7, 2), (self._short_14, 4), (self._short_28, 2)):
-            for row, values in zip(window.slot(number), swings[:count], strict=True):
-                row[...] = values
-        close_20, volume_20, accumulation_20 = self._short_20.push(number)
-        pressure_7, range_7 = self._short_7.push(number)
-        pressure_14, range_14, positive_14, negative_14 = self._short_14.push(number)
-        pressure_28, range_28 = self._short_28.push(number)
-        return Short(
-            close_20=close_20,
-            moment_20=self._moment_20.push(number, bar.close),
-            volume_20=volume_20,
-            accumulation_20=accumulation_20,
-            close_50=self._short_50.push(number)[0],
-            pressure=(pressure_7, pressure_14, pressure_28),
-            ranges=(range_7, range_14, range_28),
-            positive_flow_14=positive_14,
-            negative_flow_14=negative_14,
-            stochastic_3=self._stochastic_3.push(number)[0],
-            low_age_26=ages[0],
-            high_age_26=ages[1],
-            slope_24=slope(self._day, number, plain=15, indexed=16),
-        )
+    def _push_stochastic(self, number: int, close: FloatArray, short: FloatArray) -> None:
+        self._extremes_14.push(number, self._reach_14)
+        highest, below = self._reach_14
+        stage = self._stage
+        stage.stochastic_k = stochastic_k(close, -below, highest)
+        short[STOCHASTIC] = stage.stochastic_k
+        self._stochastic_3.push(number, stage.stochastic_3[None])

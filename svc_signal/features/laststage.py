@@ -11,108 +11,114 @@ from math import log, pi
 
 import numpy as np
 
-from svc_signal.candles import FloatArray, IntArray
-from svc_signal.features.barterms import Bar
-from svc_signal.features.definition import FEATURE_COUNT, INDEX, LAGS
-from svc_signal.features.scratch import Scratch
+from svc_signal.candles import BoolArray, FloatArray, IntArray
+from svc_signal.features.barterms import ratio
+from svc_signal.features.definition import FEATURE_COUNT, INDEX, LAGS, NAMES
+from svc_signal.features.rows import (
+    ADX,
+    ATR,
+    BODY_SQUARE,
+    CLOSE,
+    DAY_FIRST,
+    DAY_RET,
+    DAY_RET_SQUARE,
+    DAY_VOLUME,
+    EMA_12,
+    EMA_26,
+    FALL_SQUARE,
+    GAIN,
+    GAP,
+    HIGH,
+    LONG_CLOSE,
+    LONG_VOLUME,
+    LOSS,
+    LOW,
+    MACD_SIGNAL,
+    MINUS,
+    MONEY,
+    OPEN,
+    PATH,
+    PLUS,
+    PRODUCT,
+    RANGE_SQUARE,
+    RANGE_SUM,
+    RET,
+    RET_SQUARE,
+    ROGERS_SATCHELL,
+    SIGNED,
+    TRIX,
+    TYPICAL,
+    UP,
+    VOLUME,
+)
 
 _FLAT = 1e-12
 _LAG_24 = LAGS.index(24)
 _LOG_2 = log(2.0)
 _LOG_RANGE = 4.0 * 24.0 * _LOG_2
 _YANG_ZHANG_K = 0.34 / (1.34 + 25.0 / 23.0)
-_DAY, _WEEK, _EPOCH_TO_MONDAY = 86_400, 604_800, 259_200
+WEEK_SECONDS = 604_800
+_DAY, _EPOCH_TO_MONDAY = 86_400, 259_200
+
+_FIRST, _END = INDEX["ret_z_24"], INDEX["hour_sin"]
+"""The features between them are one division of two matrices; one that is no quotient is divided by one."""
+_NEUTRAL = {
+    "ret_z_24": 0.0,
+    "macd_hist_atr": 0.0,
+    "di_diff_14": 0.0,
+    "rsi_14": 0.5,
+    "er_24": 0.0,
+    "vol_ratio_24_168": 1.0,
+    "bb_pctb_20": 0.5,
+    "downside_share_24": 0.5,
+    "relvol_24": 0.0,
+    "relvol_24_168": 0.0,
+    "obv_flow_24": 0.0,
+    "cmf_20": 0.0,
+    "mfi_14": 0.5,
+    "body": 0.0,
+    "upper_wick": 0.0,
+    "lower_wick": 0.0,
+    "range_atr": 0.0,
+}
+"""Value where the denominator is not above zero; other denominators are prices or counts, and so above it."""
+_COUNTS = {"aroon_osc_25": 25.0, "stoch_d_14_3": 3.0, "ultosc_7_14_28": 7.0, "up_share_24": 24.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
-    """Sums over the last 24 bars."""
-
-    ret: FloatArray
-    ret_square: FloatArray
-    fall_square: FloatArray
-    path: FloatArray
-    ups: FloatArray
-    range_square: FloatArray
-    body: FloatArray
-    body_square: FloatArray
-    gap: FloatArray
-    gap_square: FloatArray
-    rogers_satchell: FloatArray
-    volume: FloatArray
-    money: FloatArray
-    typical: FloatArray
-    signed_volume: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Week:
-    """Sums over the last 168 bars."""
-
-    close: FloatArray
-    volume: FloatArray
-    ret: FloatArray
-    ret_square: FloatArray
-    factor: FloatArray
-    factor_square: FloatArray
-    product: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Short:
-    """Sums and extremes over the shorter windows."""
-
-    close_20: FloatArray
-    moment_20: FloatArray
-    volume_20: FloatArray
-    accumulation_20: FloatArray
-    close_50: FloatArray
-    pressure: tuple[FloatArray, FloatArray, FloatArray]
-    ranges: tuple[FloatArray, FloatArray, FloatArray]
-    positive_flow_14: FloatArray
-    negative_flow_14: FloatArray
-    stochastic_3: FloatArray
-    """Sum of the last 3 of the stochastic."""
-    low_age_26: FloatArray
-    high_age_26: FloatArray
-    slope_24: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Smoothed:
-    """Recursive averages."""
-
-    ema_12: FloatArray
-    ema_26: FloatArray
-    macd_signal: FloatArray
-    trix: FloatArray
-    trix_before: FloatArray
-    atr: FloatArray
-    range_sum: FloatArray
-    plus: FloatArray
-    minus: FloatArray
-    adx: FloatArray
-    gain: FloatArray
-    loss: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stage:
-    """All that the last stage reads for a bar; `log_moves` (7, ...) are the log returns of `definition.LAGS`."""
+    """All that the last stage reads of a bar besides `Work.log_moves`; matrices are in the order of `features.rows`."""
 
-    bar: Bar
-    close_time: IntArray
+    bar: FloatArray
+    time: FloatArray
+    """(4, bars) of `time_features`."""
     ret: FloatArray
     true_range: FloatArray
     height: FloatArray
     stochastic_k: FloatArray
-    log_moves: FloatArray
     move_24: FloatArray
     factor_move_24: FloatArray
-    day: Day
-    week: Week
-    short: Short
-    smoothed: Smoothed
+    day: FloatArray
+    """Sums of DAY_LONG, DAY_SHORT over the last 24 bars."""
+    week: FloatArray
+    """Sums of WEEK_LONG over the last 168 bars."""
+    factor_week: FloatArray
+    """Sums of the factor's return and its square."""
+    short_20: FloatArray
+    """Sums of close, volume and accumulation over 20 bars."""
+    moment_20: FloatArray
+    close_50: FloatArray
+    swings: FloatArray
+    """(3, 2): sums of buying pressure and range over 28, 7 and 14 bars."""
+    flows_14: FloatArray
+    """Sums of positive and negative flow."""
+    stochastic_3: FloatArray
+    """Sum of the last 3 of the stochastic."""
+    ages_26: FloatArray
+    """Bars since the highest high and the lowest low."""
+    slope_24: FloatArray
+    smoothed: FloatArray
+    trix_before: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,237 +131,240 @@ class LastStage:
     sd_168: FloatArray
 
 
-_WORK_ROWS = ("pressure_7", "pressure_14", "pressure_28", "vwap_24")
-_ROW = {**INDEX, **{name: FEATURE_COUNT + place for place, name in enumerate(_WORK_ROWS)}}
-_QUOTIENTS = 23
-_LOG_ROWS = [_ROW["relvol_24"], _ROW["relvol_24_168"], _ROW["vol_ratio_24_168"]]
+def time_features(close_time: IntArray) -> FloatArray:
+    """Sine and cosine of hour and weekday (4, bars)."""
+    angles = np.stack((close_time % _DAY, (close_time + _EPOCH_TO_MONDAY) % WEEK_SECONDS))
+    periods = np.array([[_DAY], [WEEK_SECONDS]])
+    turned = 2.0 * pi * angles / periods
+    return np.stack((np.sin(turned), np.cos(turned)), axis=1).reshape(4, -1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Spread:
-    """What follows from the second moments of the windows."""
+class Work:
+    """Result and work memory of the last stage for bars of one shape.
 
-    ret_variance: FloatArray
-    """Times 167."""
-    sd_24: FloatArray
-    sd_168: FloatArray
-    parkinson: FloatArray
-    garman_klass: FloatArray
-    yang_zhang: FloatArray
-    mean_20: FloatArray
-    band_20: FloatArray
-    """Two population deviations of the close."""
-
-
-class _Quotients:
-    """Divides into the rows; `neutral` stands where a denominator is not above zero.
-
-    Whether any is not is asked once for all of them: for one bar of many products a pass costs little more than its
-    call, and an empty denominator is rare.
+    Memory asked of the system and given back at every bar costs more in page faults than the arithmetic. Rows are named
+    here once, as a step has no time to look for them.
     """
 
-    __slots__ = ("_below", "_names", "_neutral", "_rows")
+    __slots__ = ("above", "below", "counts", "denominators", "empty", "flat", "moments", "spare", "values", "variances")
 
-    def __init__(self, rows: FloatArray, scratch: Scratch) -> None:
-        self._rows = rows
-        self._below = scratch.rows(_QUOTIENTS)
-        self._names: list[str] = []
-        self._neutral: list[float] = []
+    def __init__(self, *shape: int) -> None:
+        self.values = np.empty((FEATURE_COUNT, *shape))
+        self.denominators = np.ones((_END - _FIRST, *shape))
+        self.above = {name: self.values[row] for name, row in INDEX.items()}
+        """The features, until the division their numerators."""
+        self.below = dict(zip(NAMES[_FIRST:_END], self.denominators, strict=True))
+        for name, count in _COUNTS.items():
+            self.below[name].fill(count)
+        self.empty = np.empty(self.denominators.shape, dtype=np.bool_)
+        self.moments, self.spare = np.empty((2, 4, *shape)), np.empty((4, *shape))
+        self.flat = np.empty((4, *shape), dtype=np.bool_)
+        self.variances = np.empty((8, *shape))
+        self.counts = np.array([24.0, 24.0, 24.0, 168.0]).reshape(-1, *(1 for _ in shape))
 
-    def plain(self, name: str, numerator: FloatArray, denominator: FloatArray) -> None:
-        """For a denominator that is a price, and so above zero."""
-        np.divide(numerator, denominator, out=self._rows[_ROW[name]])
-
-    def add(self, name: str, numerator: FloatArray, denominator: FloatArray, neutral: float) -> None:
-        self._below[len(self._names)] = denominator
-        self._names.append(name)
-        self._neutral.append(neutral)
-        np.divide(numerator, denominator, out=self._rows[_ROW[name]])
-
-    def settle(self) -> None:
-        empty = self._below[: len(self._names)] <= 0.0
-        if empty.any():
-            for name, neutral, where in zip(self._names, self._neutral, empty, strict=True):
-                np.copyto(self._rows[_ROW[name]], neutral, where=where)
+    @property
+    def log_moves(self) -> FloatArray:
+        """The log returns of `definition.LAGS` (7, ...), which are features as they are."""
+        return self.values[: len(LAGS)]
 
 
-def last_stage(stage: Stage, scratch: Scratch) -> LastStage:
-    """All 51 values, in `scratch`."""
-    rows = scratch.rows(len(_ROW))
-    spread = _spread(stage, scratch)
-    quotients = _Quotients(rows, scratch)
-    quotients.add("ret_z_24", stage.ret - stage.day.ret / 24.0, spread.sd_24, 0.0)
-    _trend(quotients, stage, spread)
-    _momentum(quotients, stage)
-    _volatility(quotients, stage, spread)
-    _volume(quotients, stage)
-    _candle(quotients, stage)
-    _cross(quotients, stage, spread)
-    quotients.settle()
-    rows[:7] = stage.log_moves
-    _finish_trend(rows, stage)
-    _finish_momentum(rows, stage)
-    _finish_volatility(rows, spread)
-    _finish_volume(rows, stage)
-    _time(rows, stage)
-    _finish_cross(rows, stage)
-    return LastStage(rows[:FEATURE_COUNT], spread.sd_24, spread.sd_168)
+def last_stage(stage: Stage, work: Work) -> LastStage:
+    """All 51 values, in `work`, whose `log_moves` are there already."""
+    deviations, ret_variance = _spread(stage, work)
+    _trend(stage, work)
+    _momentum(stage, work)
+    _volatility(stage, work, deviations)
+    _volume(stage, work)
+    _candle(stage, work)
+    quotients = np.divide(work.values[_FIRST:_END], work.denominators, work.values[_FIRST:_END])
+    empty = np.less_equal(work.denominators, 0.0, work.empty)
+    some_empty = bool(empty.any())  # rare: masked copies cost more than the division
+    if some_empty:
+        _mend(quotients, empty, deviations)
+    _finish(stage, work)
+    if some_empty:
+        _mend_idle(stage, work)
+    work.values[_END : _END + 4] = stage.time
+    _cross(stage, work, ret_variance)
+    return LastStage(work.values, deviations[0], deviations[1])
 
 
-def _central(square: FloatArray, total: FloatArray, count: FloatArray | float, out: FloatArray) -> FloatArray:
+def _spread(stage: Stage, work: Work) -> tuple[FloatArray, FloatArray]:
+    """(deviations of the return over 24 and 168 bars, Parkinson, Garman and Klass, Yang and Zhang, close over 20 bars;
+    167 times the variance of the return over 168 bars)."""
+    day, (totals, squares), variances, spare = stage.day, work.moments, work.variances, work.spare
+    gap = DAY_FIRST + GAP
+    totals[:2], squares[:2] = day[gap : gap + 2], day[gap + 2 : gap + 4]
+    work.moments[:, 2], work.moments[:, 3] = day[DAY_RET : DAY_RET_SQUARE + 1], stage.week[RET : RET_SQUARE + 1]
+    central = _central(squares, totals, work.counts, totals, spare, work.flat)
+    np.divide(central, work.counts - 1.0, variances[:4])
+    range_square, body_square = day[DAY_FIRST + RANGE_SQUARE], day[DAY_FIRST + BODY_SQUARE]
+    np.divide(range_square, _LOG_RANGE, variances[4])
+    garman_klass, satchell, yang_zhang = variances[5], spare[0], variances[6]
+    np.multiply(range_square, 0.5, garman_klass)
+    np.multiply(body_square, 2.0 * _LOG_2 - 1.0, spare[1])
+    garman_klass -= spare[1]
+    garman_klass /= 24.0
+    np.maximum(garman_klass, 0.0, out=garman_klass)
+    np.maximum(day[DAY_FIRST + ROGERS_SATCHELL], 0.0, out=satchell)
+    satchell /= 24.0
+    satchell *= 1.0 - _YANG_ZHANG_K
+    np.multiply(variances[1], _YANG_ZHANG_K, yang_zhang)
+    yang_zhang += variances[0]
+    yang_zhang += satchell
+    np.divide(stage.moment_20, 20.0, variances[7])
+    return np.sqrt(variances[2:], variances[2:]), central[3]
+
+
+def _central(
+    square: FloatArray,
+    total: FloatArray,
+    count: FloatArray | float,
+    out: FloatArray,
+    rounding: FloatArray,
+    flat: BoolArray,
+) -> FloatArray:
     """Centred second moment; what is only rounding of `square` counts as zero."""
-    np.multiply(total, total, out=out)
+    np.multiply(total, total, out)
     out /= count
-    np.subtract(square, out, out=out)
-    flat = out <= _FLAT * square
+    np.subtract(square, out, out)
+    np.multiply(square, _FLAT, rounding)
+    np.less_equal(out, rounding, flat)
     if flat.any():
         out[flat] = 0.0
     return out
 
 
-def _spread(stage: Stage, scratch: Scratch) -> _Spread:
-    day, week = stage.day, stage.week
-    shape = stage.bar.close.shape
-    squares, totals = scratch.rows(4), scratch.rows(4)
-    squares[0], squares[1], squares[2], squares[3] = day.gap_square, day.body_square, day.ret_square, week.ret_square
-    totals[0], totals[1], totals[2], totals[3] = day.gap, day.body, day.ret, week.ret
-    counts = np.array([24.0, 24.0, 24.0, 168.0]).reshape(-1, *(1 for _ in shape))
-    moments = _central(squares, totals, counts, scratch.rows(4))
-    variances = np.divide(moments, counts - 1.0, out=totals)
-    mean_square = scratch.rows(6)
-    mean_square[:2] = variances[2:]
-    np.divide(day.range_square, _LOG_RANGE, out=mean_square[2])
-    garman_klass = (0.5 * day.range_square - (2.0 * _LOG_2 - 1.0) * day.body_square) / 24.0
-    np.maximum(garman_klass, 0.0, out=mean_square[3])
-    rogers_satchell = np.maximum(day.rogers_satchell, 0.0) / 24.0
-    mean_square[4] = variances[0] + _YANG_ZHANG_K * variances[1] + (1.0 - _YANG_ZHANG_K) * rogers_satchell
-    np.divide(stage.short.moment_20, 20.0, out=mean_square[5])
-    roots = np.sqrt(mean_square, out=mean_square)
-    return _Spread(
-        ret_variance=moments[3],
-        sd_24=roots[0],
-        sd_168=roots[1],
-        parkinson=roots[2],
-        garman_klass=roots[3],
-        yang_zhang=roots[4],
-        mean_20=stage.short.close_20 / 20.0,
-        band_20=2.0 * roots[5],
-    )
+def _trend(stage: Stage, work: Work) -> None:
+    close, smooth, above, below = stage.bar[CLOSE], stage.smoothed, work.above, work.below
+    first = INDEX["sma_dist_20"]
+    work.values[first : first + 3] = close
+    np.divide(stage.short_20[0], 20.0, below["sma_dist_20"])
+    np.divide(stage.close_50, 50.0, below["sma_dist_50"])
+    np.divide(stage.week[LONG_CLOSE], 168.0, below["sma_dist_168"])
+    macd = np.subtract(smooth[EMA_12], smooth[EMA_26], above["ppo_12_26"])
+    below["ppo_12_26"][...] = smooth[EMA_26]
+    np.subtract(macd, smooth[MACD_SIGNAL], above["macd_hist_atr"])
+    below["macd_hist_atr"][...] = smooth[ATR]
+    above["adx_14"][...] = smooth[ADX]
+    np.subtract(smooth[PLUS], smooth[MINUS], above["di_diff_14"])
+    below["di_diff_14"][...] = smooth[RANGE_SUM]
+    np.subtract(stage.ages_26[1], stage.ages_26[0], above["aroon_osc_25"])
+    above["linreg_slope_24"][...] = stage.slope_24
 
 
-def _trend(quotients: _Quotients, stage: Stage, spread: _Spread) -> None:
-    close, smooth = stage.bar.close, stage.smoothed
-    macd = smooth.ema_12 - smooth.ema_26
-    quotients.plain("sma_dist_20", close, spread.mean_20)
-    quotients.plain("sma_dist_50", close, stage.short.close_50 / 50.0)
-    quotients.plain("sma_dist_168", close, stage.week.close / 168.0)
-    quotients.plain("ppo_12_26", macd, smooth.ema_26)
-    quotients.add("macd_hist_atr", macd - smooth.macd_signal, smooth.atr, 0.0)
-    quotients.add("di_diff_14", smooth.plus - smooth.minus, smooth.range_sum, 0.0)
-    quotients.plain("trix_12", smooth.trix, smooth.trix_before)
+def _momentum(stage: Stage, work: Work) -> None:
+    smooth, above, below = stage.smoothed, work.above, work.below
+    above["rsi_14"][...] = smooth[GAIN]
+    np.add(smooth[GAIN], smooth[LOSS], below["rsi_14"])
+    above["stoch_k_14"][...] = stage.stochastic_k
+    above["stoch_d_14_3"][...] = stage.stochastic_3
+    pressure_28, pressure_7, pressure_14 = ratio(stage.swings[:, 0], stage.swings[:, 1], 0.5, out=work.spare[:3])
+    pressure_7 *= 4.0
+    pressure_14 *= 2.0
+    pressure_7 += pressure_14
+    np.add(pressure_7, pressure_28, above["ultosc_7_14_28"])
+    np.divide(smooth[TRIX], stage.trix_before, above["trix_12"])
+    np.abs(stage.move_24, above["er_24"])
+    below["er_24"][...] = stage.day[DAY_FIRST + PATH]
+    above["up_share_24"][...] = stage.day[DAY_FIRST + UP]
 
 
-def _momentum(quotients: _Quotients, stage: Stage) -> None:
-    smooth, short = stage.smoothed, stage.short
-    quotients.add("rsi_14", smooth.gain, smooth.gain + smooth.loss, 0.5)
-    quotients.add("er_24", np.abs(stage.move_24), stage.day.path, 0.0)
-    for name, pressure, ranges in zip(_WORK_ROWS[:3], short.pressure, short.ranges, strict=True):
-        quotients.add(name, pressure, ranges, 0.5)
+def _volatility(stage: Stage, work: Work, deviations: FloatArray) -> None:
+    day, close, above, below, (mean, band) = stage.day, stage.bar[CLOSE], work.above, work.below, work.spare[:2]
+    sd_24, mean_20 = deviations[0], below["sma_dist_20"]
+    np.divide(day[DAY_RET], 24.0, mean)
+    np.subtract(stage.ret, mean, above["ret_z_24"])
+    below["ret_z_24"][...] = sd_24
+    above["vol_cc_24"][...] = above["vol_ratio_24_168"][...] = sd_24
+    below["vol_ratio_24_168"][...] = deviations[1]
+    first = INDEX["parkinson_24"]
+    work.values[first : first + 3] = deviations[2:5]
+    np.divide(stage.smoothed[ATR], close, above["natr_14"])
+    np.multiply(deviations[5], 2.0, band)
+    width = np.multiply(band, 2.0, below["bb_pctb_20"])
+    np.divide(width, mean_20, above["bb_width_20"])
+    np.subtract(mean_20, band, band)
+    np.subtract(close, band, above["bb_pctb_20"])
+    above["downside_share_24"][...] = day[DAY_FIRST + FALL_SQUARE]
+    below["downside_share_24"][...] = day[DAY_RET_SQUARE]
 
 
-def _volatility(quotients: _Quotients, stage: Stage, spread: _Spread) -> None:
-    width = 2.0 * spread.band_20
-    quotients.add("vol_ratio_24_168", spread.sd_24, spread.sd_168, 1.0)
-    quotients.plain("natr_14", stage.smoothed.atr, stage.bar.close)
-    quotients.plain("bb_width_20", width, spread.mean_20)
-    quotients.add("bb_pctb_20", stage.bar.close - (spread.mean_20 - spread.band_20), width, 0.5)
-    quotients.add("downside_share_24", stage.day.fall_square, stage.day.ret_square, 0.5)
+def _volume(stage: Stage, work: Work) -> None:
+    day, above, below = stage.day, work.above, work.below
+    volume = day[DAY_VOLUME]
+    above["relvol_24"][...] = stage.bar[VOLUME]
+    mean_24 = np.divide(volume, 24.0, below["relvol_24"])
+    above["relvol_24_168"][...] = mean_24
+    np.divide(stage.week[LONG_VOLUME], 168.0, below["relvol_24_168"])
+    above["vwap_dist_24"][...] = stage.bar[CLOSE]
+    np.divide(day[DAY_FIRST + MONEY], volume, below["vwap_dist_24"])
+    above["obv_flow_24"][...] = day[DAY_FIRST + SIGNED]
+    below["obv_flow_24"][...] = volume
+    above["cmf_20"][...], below["cmf_20"][...] = stage.short_20[2], stage.short_20[1]
+    above["mfi_14"][...] = stage.flows_14[0]
+    np.add(stage.flows_14[0], stage.flows_14[1], below["mfi_14"])
 
 
-def _volume(quotients: _Quotients, stage: Stage) -> None:
-    day, short = stage.day, stage.short
-    mean_24 = day.volume / 24.0
-    quotients.add("relvol_24", stage.bar.volume, mean_24, 0.0)
-    quotients.add("relvol_24_168", mean_24, stage.week.volume / 168.0, 0.0)
-    quotients.add("vwap_24", day.money, day.volume, 0.0)
-    quotients.add("obv_flow_24", day.signed_volume, day.volume, 0.0)
-    quotients.add("cmf_20", short.accumulation_20, short.volume_20, 0.0)
-    quotients.add("mfi_14", short.positive_flow_14, short.positive_flow_14 + short.negative_flow_14, 0.5)
+def _candle(stage: Stage, work: Work) -> None:
+    bar, above, spare = stage.bar, work.above, work.spare[0]
+    np.subtract(bar[CLOSE], bar[OPEN], above["body"])
+    np.maximum(bar[OPEN], bar[CLOSE], out=spare)
+    np.subtract(bar[HIGH], spare, above["upper_wick"])
+    np.minimum(bar[OPEN], bar[CLOSE], out=spare)
+    np.subtract(spare, bar[LOW], above["lower_wick"])
+    first = INDEX["body"] - _FIRST
+    work.denominators[first : first + 3] = stage.height
+    above["range_atr"][...] = stage.true_range
+    work.below["range_atr"][...] = stage.smoothed[ATR]
 
 
-def _candle(quotients: _Quotients, stage: Stage) -> None:
-    bar, height = stage.bar, stage.height
-    quotients.add("body", bar.close - bar.open, height, 0.0)
-    quotients.add("upper_wick", bar.high - np.maximum(bar.open, bar.close), height, 0.0)
-    quotients.add("lower_wick", np.minimum(bar.open, bar.close) - bar.low, height, 0.0)
-    quotients.add("range_atr", stage.true_range, stage.smoothed.atr, 0.0)
+def _mend(quotients: FloatArray, empty: BoolArray, deviations: FloatArray) -> None:
+    """Neutral values where a denominator is not above zero."""
+    for name, neutral in _NEUTRAL.items():
+        np.copyto(quotients[INDEX[name] - _FIRST], neutral, where=empty[INDEX[name] - _FIRST])
+    np.copyto(quotients[INDEX["vol_ratio_24_168"] - _FIRST], 1.0, where=deviations[0] <= 0.0)
 
 
-def _cross(quotients: _Quotients, stage: Stage, spread: _Spread) -> None:
-    week = stage.week
-    factor_variance = _central(week.factor_square, week.factor, 168.0, np.empty_like(week.factor))
-    covariance = week.product - week.ret * week.factor / 168.0
-    quotients.add("beta_168", covariance, factor_variance, 0.0)
-    quotients.add("corr_168", covariance, np.sqrt(spread.ret_variance * factor_variance), 0.0)
+def _finish(stage: Stage, work: Work) -> None:
+    above = work.above
+    first = INDEX["sma_dist_20"]
+    work.values[first : first + 3] -= 1.0
+    above["trix_12"] -= 1.0
+    above["vwap_dist_24"] -= 1.0
+    ratio_of_deviations = above["vol_ratio_24_168"]
+    np.log(ratio_of_deviations, ratio_of_deviations)
+    first = INDEX["relvol_24"]
+    volumes = work.values[first : first + 2]
+    volumes += 1.0
+    np.log(volumes, volumes)
+    volumes -= _LOG_2
 
 
-def _finish_trend(rows: FloatArray, stage: Stage) -> None:
-    first = _ROW["sma_dist_20"]
-    rows[first : first + 3] -= 1.0
-    rows[_ROW["trix_12"]] -= 1.0
-    rows[_ROW["adx_14"]] = stage.smoothed.adx
-    rows[_ROW["aroon_osc_25"]] = (stage.short.low_age_26 - stage.short.high_age_26) / 25.0
-    rows[_ROW["linreg_slope_24"]] = stage.short.slope_24
-
-
-def _finish_momentum(rows: FloatArray, stage: Stage) -> None:
-    pressure = rows[_ROW["pressure_7"] :]
-    rows[_ROW["stoch_k_14"]] = stage.stochastic_k
-    np.divide(stage.short.stochastic_3, 3.0, out=rows[_ROW["stoch_d_14_3"]])
-    rows[_ROW["ultosc_7_14_28"]] = (4.0 * pressure[0] + 2.0 * pressure[1] + pressure[2]) / 7.0
-    np.divide(stage.day.ups, 24.0, out=rows[_ROW["up_share_24"]])
-
-
-def _finish_volatility(rows: FloatArray, spread: _Spread) -> None:
-    rows[_ROW["vol_cc_24"]] = spread.sd_24
-    rows[_ROW["parkinson_24"]] = spread.parkinson
-    rows[_ROW["garman_klass_24"]] = spread.garman_klass
-    rows[_ROW["yang_zhang_24"]] = spread.yang_zhang
-    flat = (spread.sd_24 <= 0.0) | (spread.sd_168 <= 0.0)
-    if flat.any():
-        rows[_ROW["vol_ratio_24_168"]][flat] = 1.0
-
-
-def _finish_volume(rows: FloatArray, stage: Stage) -> None:
-    day = stage.day
-    first = _ROW["relvol_24"]
-    rows[first : first + 2] += 1.0
-    logs = np.log(rows[_LOG_ROWS])
-    rows[_ROW["vol_ratio_24_168"]] = logs[2]
-    np.subtract(logs[:2], _LOG_2, out=rows[first : first + 2])
-    average_price = rows[_ROW["vwap_24"]]
-    idle = day.volume <= 0.0
+def _mend_idle(stage: Stage, work: Work) -> None:
+    """Where nothing was traded for a day."""
+    above, idle = work.above, stage.day[DAY_VOLUME] <= 0.0
     if idle.any():
-        rows[first][idle] = 0.0
-        rows[first + 1][stage.week.volume <= 0.0] = 0.0
-        average_price = np.where(idle, day.typical / 24.0, average_price)
-    vwap_distance = rows[_ROW["vwap_dist_24"]]
-    np.divide(stage.bar.close, average_price, out=vwap_distance)
-    vwap_distance -= 1.0
+        above["relvol_24"][idle] = 0.0
+        above["relvol_24_168"][stage.week[LONG_VOLUME] <= 0.0] = 0.0
+        average_price = stage.day[DAY_FIRST + TYPICAL][idle] / 24.0
+        above["vwap_dist_24"][idle] = stage.bar[CLOSE][idle] / average_price - 1.0
 
 
-def _time(rows: FloatArray, stage: Stage) -> None:
-    time = stage.close_time
-    day = 2.0 * pi * (time % _DAY) / _DAY
-    week = 2.0 * pi * ((time + _EPOCH_TO_MONDAY) % _WEEK) / _WEEK
-    for name, angle in (("hour", day), ("dow", week)):
-        rows[_ROW[f"{name}_sin"]] = np.sin(angle)
-        rows[_ROW[f"{name}_cos"]] = np.cos(angle)
-
-
-def _finish_cross(rows: FloatArray, stage: Stage) -> None:
-    correlation = rows[_ROW["corr_168"]]
-    rows[_ROW["mkt_ret_24"]] = stage.factor_move_24
+def _cross(stage: Stage, work: Work, ret_variance: FloatArray) -> None:
+    week, above, (covariance, scale) = stage.week, work.above, work.spare[:2]
+    factor, factor_square = stage.factor_week
+    variance = factor_square - factor * factor / 168.0
+    variance *= variance > _FLAT * factor_square
+    np.multiply(week[RET], factor, covariance)
+    covariance /= 168.0
+    np.subtract(week[PRODUCT], covariance, covariance)
+    np.multiply(ret_variance, variance, scale)
+    np.sqrt(scale, scale)
+    correlation = ratio(covariance, scale, 0.0, out=above["corr_168"])
     np.minimum(correlation, 1.0, out=correlation)
     np.maximum(correlation, -1.0, out=correlation)
-    np.subtract(stage.log_moves[_LAG_24], rows[_ROW["beta_168"]] * stage.factor_move_24, out=rows[_ROW["resid_ret_24"]])
+    beta = ratio(covariance, variance, 0.0, out=above["beta_168"])
+    above["mkt_ret_24"][...] = stage.factor_move_24
+    np.multiply(beta, stage.factor_move_24, scale)
+    np.subtract(work.log_moves[_LAG_24], scale, above["resid_ret_24"])

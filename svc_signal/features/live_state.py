@@ -18,7 +18,7 @@ import numpy as np
 from svc_signal.features.engine_windows import StateArrays
 
 _MAGIC = b"FS51LIVE"
-_VERSION = 1
+_VERSION = 2
 _LEAD = struct.Struct("<8sII")
 _DIGEST = hashlib.sha256().digest_size
 

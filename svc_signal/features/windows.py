@@ -84,11 +84,11 @@ def window_moment(x: FloatArray, width: int, first_bar: int) -> FloatArray:
 
 
 def merge_moments(
-    count_a: FloatArray | np.float64,
+    count_a: FloatArray | float,
     shift_a: FloatArray,
     sum_a: FloatArray,
     square_a: FloatArray,
-    count_b: FloatArray | np.float64,
+    count_b: FloatArray | float,
     shift_b: FloatArray,
     sum_b: FloatArray,
     square_b: FloatArray,
@@ -97,14 +97,25 @@ def merge_moments(
 
     The first part may be empty: count and sums zero, and any finite shift.
     """
-    mean_a, mean_b = sum_a / np.maximum(count_a, 1.0), sum_b / count_b
-    apart = (shift_b - shift_a) + (mean_b - mean_a)
-    between = apart * apart * (count_a * count_b / (count_a + count_b))
-    moment = (square_a - sum_a * mean_a) + (square_b - sum_b * mean_b) + between
-    rounding = moment <= 1e-12 * (square_a + square_b + between)
+    mean_a, mean_b = sum_a / _at_least_one(count_a), sum_b / count_b
+    between = (shift_b - shift_a) + (mean_b - mean_a)
+    between *= between
+    between *= count_a * count_b / (count_a + count_b)
+    mean_a *= sum_a
+    mean_b *= sum_b
+    moment = np.subtract(square_a, mean_a, out=mean_a)
+    moment += np.subtract(square_b, mean_b, out=mean_b)
+    moment += between
+    between += square_a + square_b
+    between *= 1e-12
+    rounding = moment <= between
     if rounding.any():
         moment[rounding] = 0.0
     return moment
+
+
+def _at_least_one(count: FloatArray | float) -> FloatArray | float:
+    return max(count, 1.0) if isinstance(count, float) else np.maximum(count, 1.0)
 
 
 def window_slope(y: FloatArray, width: int, first_bar: int) -> FloatArray:
@@ -118,7 +129,7 @@ def window_slope(y: FloatArray, width: int, first_bar: int) -> FloatArray:
 
 def merge_slopes(
     width: int,
-    within: IntArray | np.float64,
+    within: IntArray | float,
     plain_a: FloatArray,
     indexed_a: FloatArray,
     plain_b: FloatArray,

@@ -156,7 +156,7 @@ def resealed(content: bytes, **changes: object) -> bytes:
     length = struct.unpack_from("<8sII", content)[2]
     header = json.loads(content[16 : 16 + length]) | changes
     text = json.dumps(header).encode()
-    body = struct.pack("<8sII", b"FS51LIVE", 1, len(text)) + text + content[16 + length : -32]
+    body = struct.pack("<8sII", b"FS51LIVE", 2, len(text)) + text + content[16 + length : -32]
     return body + hashlib.sha256(body).digest()
 
 
@@ -204,7 +204,7 @@ def test_no_bytes_crash_the_loading(data: st.DataObject) -> None:
         content = content[:16] + data.draw(st.binary(max_size=200))
     if kind == "header":
         text = data.draw(st.one_of(st.binary(max_size=60), st.just(b"[" * 100_000)))
-        body = struct.pack("<8sII", b"FS51LIVE", 1, len(text)) + text
+        body = struct.pack("<8sII", b"FS51LIVE", 2, len(text)) + text
         content = body + hashlib.sha256(body).digest()
     try:
         loaded = LiveFeatures.load(content, (BTC,), HOUR, BTC)
