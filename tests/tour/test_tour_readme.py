@@ -144,7 +144,12 @@ def test_mesh_commands_of_the_docs_exist_with_their_options() -> None:
     assert len(named) > 10
     for name, rest in named:
         assert name in commands, f"mesh {name}"
-        options = {option for parameter in commands[name].params for option in parameter.opts}
+        command = commands[name]
+        if isinstance(command, typer.core.TyperGroup):
+            word = rest.split()[0]
+            assert word in command.commands, f"mesh {name} {word}"
+            command = command.commands[word]
+        options = {option for parameter in command.params for option in parameter.opts}
         asked = set(re.findall(r"--[a-z-]+", rest))
         assert asked <= options, f"mesh {name} {asked - options}"
 
