@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from svc_signal.candles import FloatArray
+from svc_signal.features.memory import aligned
 from svc_signal.features.rows import (
     ACCUMULATION,
     BODY,
@@ -66,16 +67,16 @@ class BarTerms:
     __slots__ = ("_drift", "_larger", "_logs", "_quotients", "_spare", "change", "height", "moves", "true_range")
 
     def __init__(self, *shape: int) -> None:
-        self.change = np.empty(shape)
+        self.change = aligned(*shape)
         """C - C' """
-        self.height = np.empty(shape)
+        self.height = aligned(*shape)
         """H - L"""
-        self.true_range = np.empty(shape)
+        self.true_range = aligned(*shape)
         """First bar: H - L."""
-        self.moves = np.empty((2, *shape))
+        self.moves = aligned(2, *shape)
         """Directional movement up and down, 0 on the first bar."""
-        self._quotients, self._logs = np.empty((2, _LOGS, *shape))
-        self._spare, self._drift = np.empty((2, 2, *shape))
+        self._quotients, self._logs = aligned(2, _LOGS, *shape)
+        self._spare, self._drift = aligned(2, 2, *shape)
         self._larger = np.empty((2, *shape), dtype=np.bool_)
 
     def take(

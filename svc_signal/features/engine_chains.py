@@ -13,6 +13,7 @@ from svc_signal.candles import BoolArray, FloatArray
 from svc_signal.features.anchors import ANCHOR_STEP, CHAIN_BARS, anchor
 from svc_signal.features.barterms import BarTerms, ratio
 from svc_signal.features.engine_windows import StateArrays
+from svc_signal.features.memory import aligned
 from svc_signal.features.recursions import WILDER_PERIOD
 from svc_signal.features.rows import (
     ATR,
@@ -52,19 +53,19 @@ class Chains:
     __slots__ = ("_source", "_spare", "_state", "_trix_before", "_x")
 
     def __init__(self, products: int) -> None:
-        self._state = np.full((SLOTS, SMOOTHED, products), np.nan)
-        self._trix_before = np.empty(products)
-        self._x = np.empty((DIRECT, products))
-        self._source = np.empty((SLOTS, MACD_SIGNAL - EMA_12_TWICE + 2, products))
-        self._spare = np.empty((SLOTS, products))
+        self._state = aligned(SLOTS, SMOOTHED, products, fill=np.nan)
+        self._trix_before = aligned(products)
+        self._x = aligned(DIRECT, products)
+        self._source = aligned(SLOTS, MACD_SIGNAL - EMA_12_TWICE + 2, products)
+        self._spare = aligned(SLOTS, products)
 
-    def push(
-        self, number: int, bar: FloatArray, terms: BarTerms, begins: BoolArray | None
-    ) -> tuple[FloatArray, FloatArray]:
-        """(averages (12, P), TRIX's average one bar before) at bar `number`; the engine's own, until the next bar.
+    @property
+    def results(self) -> tuple[FloatArray, FloatArray]:
+        """(averages (12, P), TRIX's average one bar before), the same memory at every bar."""
+        return self._state[0], self._trix_before
 
-        `begins` marks products whose series starts here, in every chain.
-        """
+    def push(self, number: int, bar: FloatArray, terms: BarTerms, begins: BoolArray | None) -> None:
+        """Takes bar `number`; `begins` marks products whose series starts here, in every chain."""
         origin = anchor(number)
         if origin != anchor(number - 1):
             self._state[:-1] = self._state[1:].copy()
@@ -75,7 +76,6 @@ class Chains:
         state = self._state[: SLOTS if columns is not None else alive]
         self._push_direct(state, bar, terms, fresh, columns)
         self._push_derived(state, fresh, columns)
-        return self._state[0], self._trix_before
 
     def arrays(self) -> StateArrays:
         yield "state", self._state

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from svc_signal.candles import FloatArray
+from svc_signal.features.memory import aligned
 from svc_signal.features.windows import merge_moments, merge_slopes, neutral
 
 StateArrays = Iterator[tuple[str, NDArray[Any]]]
@@ -45,9 +46,9 @@ class BlockWindow:
         self._ufunc = ufunc
         counts = [rows.stop - rows.start for _, rows in sources]
         products = sources[0][0].shape[-1]
-        self.suffix = np.full((width, sum(counts), products), np.nan)
+        self.suffix = aligned(width, sum(counts), products, fill=np.nan)
         self.suffix[-1] = neutral(ufunc)
-        self.prefix = np.full((sum(counts), products), np.nan)
+        self.prefix = aligned(sum(counts), products, fill=np.nan)
         self._older, self._shown = list(self.suffix[:, :shown]), self.prefix[:shown]
         self._sources = []
         for number, (ring, rows) in enumerate(sources):
@@ -89,7 +90,7 @@ class Shifts:
 
     def __init__(self, width: int, products: int) -> None:
         self._width = width
-        self._shifts = np.full((2, products), np.nan)
+        self._shifts = aligned(2, products, fill=np.nan)
 
     def take(self, bar: int, x: FloatArray, shifted: FloatArray) -> None:
         """Writes the shifted values and their squares (2, P)."""
@@ -124,13 +125,13 @@ class AgeWindow:
         self._width = width
         self._ring = ring
         self._rows = rows
-        self._suffix = np.full((width, 2, products), np.nan)
+        self._suffix = aligned(width, 2, products, fill=np.nan)
         self._suffix[-1] = -np.inf
-        self._suffix_bar = np.zeros((width, 2, products))
-        self._best = np.full((2, products), np.nan)
-        self._best_bar = np.full((2, products), np.nan)
-        self._ages = np.empty((2, products))
-        self._work = np.empty((2, products))
+        self._suffix_bar = aligned(width, 2, products, fill=0.0)
+        self._best = aligned(2, products, fill=np.nan)
+        self._best_bar = aligned(2, products, fill=np.nan)
+        self._ages = aligned(2, products)
+        self._work = aligned(2, products)
 
     def push(self, bar: int) -> FloatArray:
         """Ages (2, P) of the largest of each; overwritten by the next push."""
@@ -169,8 +170,8 @@ class AgeWindow:
             np.copyto(self._suffix_bar[row], bar - last + row + 1, where=candidate > newer)
 
 
-def slope(window: BlockWindow, bar: int, plain: int, indexed: int) -> FloatArray:
-    """Least-squares slope from the series y and (position in block)*y of a window just pushed."""
+def slope(window: BlockWindow, bar: int, plain: int, indexed: int, total: FloatArray, out: FloatArray) -> None:
+    """Least-squares slope from the series y and (position in block)*y of a window just pushed; `total` is that of y."""
     suffix, prefix = window.parts(bar)
     within = float(bar % window.width)
-    return merge_slopes(window.width, within, suffix[plain], suffix[indexed], prefix[plain], prefix[indexed])
+    merge_slopes(window.width, within, suffix[plain], suffix[indexed], prefix[plain], prefix[indexed], total, out)

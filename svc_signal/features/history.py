@@ -10,15 +10,18 @@ import numpy as np
 from svc_signal.candles import FloatArray, IntArray
 from svc_signal.features.barterms import BarTerms, Before, directional_index, stochastic_k, typical_price
 from svc_signal.features.definition import FACTOR_BARS, FEATURE_COUNT, LAGS, READY_BARS
-from svc_signal.features.laststage import LastStage, Stage, Work, last_stage, time_features
+from svc_signal.features.laststage import LastStage, Stage, Work, gap_body, last_stage, returns, time_features
 from svc_signal.features.recursions import anchored, ema, wilder, wilder_sum
 from svc_signal.features.rows import (
     ACCUMULATION,
     CLOSE,
+    DAY_FIRST,
+    DAY_LOG_CLOSE,
     DAY_LONG,
     DAY_SHORT,
     EXTREMES,
     HIGH,
+    INDEXED,
     LOG_CLOSE,
     LONG_CLOSE,
     LONG_TERMS,
@@ -31,7 +34,15 @@ from svc_signal.features.rows import (
     SWINGS_FLOWS,
     WEEK_LONG,
 )
-from svc_signal.features.windows import lagged, window_ages, window_max, window_moment, window_slope, window_sum
+from svc_signal.features.windows import (
+    block_parts,
+    lagged,
+    merge_slopes,
+    window_ages,
+    window_max,
+    window_moment,
+    window_sum,
+)
 
 _CELLS = 1 << 16
 """Bars times products worked on together: what passes through memory stays bounded, and mostly in the cache."""
@@ -95,7 +106,11 @@ def _stage(bar: FloatArray, close_time: IntArray, factor: FloatArray, first_bar:
     for row, lag in zip(work.log_moves, LAGS, strict=True):
         np.subtract(log_close, lagged(log_close, lag), out=row)
     highest, below = window_max(short[EXTREMES], 14, first_bar)
-    stochastic = stochastic_k(close, -below, highest)
+    stochastic = work.above["stoch_k_14"]
+    stochastic[...] = stochastic_k(close, -below, highest)
+    work.above["stoch_d_14_3"][...] = window_sum(stochastic, 3, first_bar)
+    day = _day(long, short, place, first_bar, work.above["linreg_slope_24"])
+    week = window_sum(long[WEEK_LONG], 168, first_bar)
     sums_14 = window_sum(short[SWINGS_FLOWS], 14, first_bar)
     traded = np.stack((long[LONG_CLOSE], long[LONG_VOLUME], short[ACCUMULATION]))
     swings_28, swings_7 = (window_sum(short[SWINGS], width, first_bar) for width in (28, 7))
@@ -106,23 +121,31 @@ def _stage(bar: FloatArray, close_time: IntArray, factor: FloatArray, first_bar:
         ret=long[RET],
         true_range=terms.true_range,
         height=terms.height,
-        stochastic_k=stochastic,
         move_24=close - lagged(close, 24),
         factor_move_24=log_factor - lagged(log_factor, 24),
-        day=window_sum(np.concatenate((long[DAY_LONG], short[DAY_SHORT])), 24, first_bar),
-        week=window_sum(long[WEEK_LONG], 168, first_bar),
+        day=day,
+        week=week,
+        gap_body=gap_body(day),
+        returns=returns(day, week),
         factor_week=window_sum(np.stack((factor_ret, factor_ret * factor_ret)), 168, first_bar),
         short_20=window_sum(traded, 20, first_bar),
         moment_20=window_moment(close, 20, first_bar),
         close_50=window_sum(close, 50, first_bar),
         swings=np.stack((swings_28, swings_7, sums_14[:2])),
         flows_14=sums_14[2:],
-        stochastic_3=window_sum(stochastic, 3, first_bar),
         ages_26=window_ages(short[EXTREMES], 26, first_bar),
-        slope_24=window_slope(log_close, 24, first_bar),
         smoothed=smoothed,
         trix_before=trix_before,
     )
+
+
+def _day(long: FloatArray, short: FloatArray, place: IntArray, first_bar: int, slope: FloatArray) -> FloatArray:
+    """Sums over 24 bars; `slope` receives that of the log close, which needs both parts of the windows."""
+    suffix, prefix = block_parts(np.concatenate((long[DAY_LONG], short[DAY_SHORT])), 24, first_bar)
+    sums = suffix + prefix
+    plain, indexed = DAY_LOG_CLOSE, DAY_FIRST + INDEXED
+    merge_slopes(24, place, suffix[plain], suffix[indexed], prefix[plain], prefix[indexed], sums[plain], slope)
+    return sums
 
 
 def _before(bar: FloatArray) -> Before:

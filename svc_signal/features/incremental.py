@@ -17,7 +17,17 @@ from svc_signal.features.barterms import BarTerms, Before, stochastic_k
 from svc_signal.features.definition import FACTOR_BARS, LAGS, READY_BARS
 from svc_signal.features.engine_chains import Chains
 from svc_signal.features.engine_windows import AgeWindow, BlockWindow, Shifts, StateArrays, copy_columns, slope
-from svc_signal.features.laststage import WEEK_SECONDS, LastStage, Stage, Work, last_stage, time_features
+from svc_signal.features.laststage import (
+    WEEK_SECONDS,
+    LastStage,
+    Stage,
+    Work,
+    gap_body,
+    last_stage,
+    returns,
+    time_features,
+)
+from svc_signal.features.memory import aligned
 from svc_signal.features.rows import (
     ACCUMULATION,
     CLOSE,
@@ -60,9 +70,11 @@ class FeatureEngine:
         count = len(self.products)
         self.run: IntArray = np.zeros(count, dtype=np.int64)
         """Bars since the product's last reset."""
-        self._long = np.full((_WEEK, LONG_TERMS, count), np.nan)
-        self._short = np.full((_SHORT, SHORT_TERMS, count), np.nan)
-        self._returns = np.full((2 * _WEEK, count), np.nan)
+        self._youngest = 0
+        """The least of them, as far as it matters; 0 where a product has no bar or has just begun."""
+        self._long = aligned(_WEEK, LONG_TERMS, count, fill=np.nan)
+        self._short = aligned(_SHORT, SHORT_TERMS, count, fill=np.nan)
+        self._returns = aligned(2 * _WEEK, count, fill=np.nan)
         """As far back as a changed factor must be applied anew."""
         self._day = BlockWindow(_DAY, ((self._long, DAY_LONG), (self._short, DAY_SHORT)))
         self._week = BlockWindow(_WEEK, ((self._long, WEEK_LONG),))
@@ -77,45 +89,48 @@ class FeatureEngine:
         self._stochastic_3 = BlockWindow(3, ((self._short, slice(STOCHASTIC, STOCHASTIC + 1)),))
         self._ages_26 = AgeWindow(26, self._short, EXTREMES)
         self._chains = Chains(count)
-        self._factor_terms = np.full((_WEEK, 2, 1), np.nan)
+        self._factor_terms = aligned(_WEEK, 2, 1, fill=np.nan)
         self._factor_week = BlockWindow(_WEEK, ((self._factor_terms, slice(0, 2)),))
-        self._factor_before = np.full(1, np.nan)
-        self._factor_logs = np.full((_DAY, 1), np.nan)
+        self._factor_before = aligned(1, fill=np.nan)
+        self._factor_logs = aligned(_DAY, 1, fill=np.nan)
         cycle = lcm(granularity, WEEK_SECONDS) // granularity
         self._times = time_features((1 + np.arange(cycle)) * granularity).T[:, :, None]
         """By bar of the cycle after which hours and weekdays repeat."""
         self._terms, self._work = BarTerms(count), Work(count)
-        self._reach_14 = np.empty((2, count))
+        self._reach_14 = aligned(2, count)
         """Highest high and lowest low, this negative."""
-        self._swings = np.empty((4, 2, count))
+        self._swings = aligned(4, 2, count)
         """Of 28, 7 and 14 bars, and the flows of 14."""
+        self._bar = aligned(5, count)
+        self._day_sums, self._week_sums = aligned(DAY_SUMS, count), aligned(WEEK_LONG.stop, count)
         self._swings_14 = self._swings[2:].reshape(4, count)
         self._stage = self._empty_stage(count)
 
     def _empty_stage(self, count: int) -> Stage:
         """What every step fills anew, so that no step allocates it."""
+        day, week = self._day_sums, self._week_sums
+        averages, trix_before = self._chains.results
         return Stage(
-            bar=np.empty((5, count)),
-            time=np.empty((4, 1)),
-            ret=np.empty(count),
+            bar=tuple(self._bar),
+            time=aligned(4, 1),
+            ret=aligned(count),
             true_range=self._terms.true_range,
             height=self._terms.height,
-            stochastic_k=np.empty(count),
-            move_24=np.empty(count),
+            move_24=aligned(count),
             factor_move_24=np.empty(1),
-            day=np.empty((DAY_SUMS, count)),
-            week=np.empty((WEEK_LONG.stop, count)),
-            factor_week=np.empty((2, 1)),
-            short_20=np.empty((3, count)),
-            moment_20=np.empty(count),
-            close_50=np.empty(count),
+            day=tuple(day),
+            week=tuple(week),
+            gap_body=gap_body(day),
+            returns=returns(day, week),
+            factor_week=aligned(2, 1),
+            short_20=aligned(3, count),
+            moment_20=aligned(count),
+            close_50=aligned(count),
             swings=self._swings[:3],
             flows_14=self._swings[3],
-            stochastic_3=np.empty(count),
-            ages_26=np.empty((2, count)),
-            slope_24=np.empty(count),
-            smoothed=np.empty((0, count)),
-            trix_before=np.empty(count),
+            ages_26=aligned(2, count),
+            smoothed=tuple(averages),
+            trix_before=trix_before,
         )
 
     def step(
@@ -136,7 +151,7 @@ class FeatureEngine:
         with np.errstate(invalid="ignore", divide="ignore"):
             self._absorb(bar, (high, low, close, open, volume), factor)
             found = last_stage(self._stage, self._work)
-        if self.factor_run < FACTOR_BARS or (self.run < READY_BARS).any():
+        if self.factor_run < FACTOR_BARS or self._youngest < READY_BARS:
             unready = (self.run < READY_BARS) | (self.factor_run < FACTOR_BARS)
             for values in (found.values, found.sd_24, found.sd_168):
                 values[..., unready] = np.nan
@@ -185,7 +200,7 @@ class FeatureEngine:
         self.factor_run = 0
         rows = slice(PRODUCT, PRODUCT + 1)
         product = BlockWindow(_WEEK, ((self._long, rows),))
-        unread = np.empty((1, len(self.products)))
+        unread = aligned(1, len(self.products))
         with np.errstate(invalid="ignore", divide="ignore"):
             for bar, close in zip(bars, closes, strict=True):
                 factor_ret = self._push_factor(bar, float(close))
@@ -248,8 +263,8 @@ class FeatureEngine:
         if self.last_bar is not None and number != self.last_bar + 1:
             raise ValueError(f"bar {number} does not follow bar {self.last_bar}")
         self.last_bar = number
-        stage, terms, bar = self._stage, self._terms, self._stage.bar
-        for row, column in zip(bar, columns, strict=True):
+        stage, terms, bar = self._stage, self._terms, self._bar
+        for row, column in zip(stage.bar, columns, strict=True):
             row[...] = column
         long, short = self._long[number % _WEEK], self._short[number % _SHORT]
         long_before, short_before = self._long[(number - 1) % _WEEK], self._short[(number - 1) % _SHORT]
@@ -262,14 +277,16 @@ class FeatureEngine:
         self._move(number, long, log_week_ago)
         self._push_windows(number, short)
         stage.time = self._times[number % len(self._times)]
-        stage.smoothed, stage.trix_before = self._chains.push(number, bar, terms, self._count(bar[CLOSE]))
+        self._chains.push(number, bar, terms, self._count(stage.bar[CLOSE]))
 
     def _count(self, close: FloatArray) -> BoolArray | None:
         """Counts the bar; products whose series begins with it, if any does."""
         present = np.isfinite(close)
-        if present.all() and self.run.all():
+        self._youngest = int(self.run.min(initial=READY_BARS)) + 1
+        if self._youngest > 1 and present.all():
             self.run = self.run + 1
             return None
+        self._youngest = 0
         begins = np.asarray(present & (self.run == 0))
         self.run = (self.run + 1) * present
         return begins if begins.any() else None
@@ -299,9 +316,10 @@ class FeatureEngine:
     def _push_windows(self, number: int, short: FloatArray) -> None:
         stage, close = self._stage, self._stage.bar[CLOSE]
         self._shifts_20.take(number, close, short[SHIFTED : SHIFTED_SQUARE + 1])
-        self._day.push(number, stage.day)
-        stage.slope_24 = slope(self._day, number, plain=DAY_LOG_CLOSE, indexed=DAY_FIRST + INDEXED)
-        self._week.push(number, stage.week)
+        self._day.push(number, self._day_sums)
+        log_closes, slope_24 = stage.day[DAY_LOG_CLOSE], self._work.above["linreg_slope_24"]
+        slope(self._day, number, DAY_LOG_CLOSE, DAY_FIRST + INDEXED, log_closes, slope_24)
+        self._week.push(number, self._week_sums)
         self._sums_20.push(number, stage.short_20)
         stage.moment_20 = self._shifts_20.moment(number, self._sums_20, shifted=3)
         self._sums_50.push(number, stage.close_50[None])
@@ -314,7 +332,6 @@ class FeatureEngine:
     def _push_stochastic(self, number: int, close: FloatArray, short: FloatArray) -> None:
         self._extremes_14.push(number, self._reach_14)
         highest, below = self._reach_14
-        stage = self._stage
-        stage.stochastic_k = stochastic_k(close, -below, highest)
-        short[STOCHASTIC] = stage.stochastic_k
-        self._stochastic_3.push(number, stage.stochastic_3[None])
+        short[STOCHASTIC] = stochastic_k(close, -below, highest)
+        self._work.above["stoch_k_14"][...] = short[STOCHASTIC]
+        self._stochastic_3.push(number, self._work.above["stoch_d_14_3"][None])

@@ -6,6 +6,7 @@ conventions where a name is shared; Parkinson (1980), Garman and Klass (1980), Y
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, pi
 
@@ -14,6 +15,7 @@ import numpy as np
 from svc_signal.candles import BoolArray, FloatArray, IntArray
 from svc_signal.features.barterms import ratio
 from svc_signal.features.definition import FEATURE_COUNT, INDEX, LAGS, NAMES
+from svc_signal.features.memory import aligned
 from svc_signal.features.rows import (
     ADX,
     ATR,
@@ -60,7 +62,8 @@ _YANG_ZHANG_K = 0.34 / (1.34 + 25.0 / 23.0)
 WEEK_SECONDS = 604_800
 _DAY, _EPOCH_TO_MONDAY = 86_400, 259_200
 
-_FIRST, _END = INDEX["ret_z_24"], INDEX["hour_sin"]
+_FIRST, _END = INDEX["ret_z_24"], INDEX["corr_168"] + 1
+_SPREAD, _TIME = INDEX["vol_cc_24"], INDEX["hour_sin"]
 """The features between them are one division of two matrices; one that is no quotient is divided by one."""
 _NEUTRAL = {
     "ret_z_24": 0.0,
@@ -80,28 +83,37 @@ _NEUTRAL = {
     "upper_wick": 0.0,
     "lower_wick": 0.0,
     "range_atr": 0.0,
+    "beta_168": 0.0,
+    "corr_168": 0.0,
 }
 """Value where the denominator is not above zero; other denominators are prices or counts, and so above it."""
 _COUNTS = {"aroon_osc_25": 25.0, "stoch_d_14_3": 3.0, "ultosc_7_14_28": 7.0, "up_share_24": 24.0}
 
 
+Rows = FloatArray | Sequence[FloatArray]
+"""A matrix, or its rows where each is read alone: naming a row costs a tenth of the arithmetic on a thousand products."""
+
+
 @dataclass(slots=True)
 class Stage:
-    """All that the last stage reads of a bar besides `Work.log_moves`; matrices are in the order of `features.rows`."""
+    """All that the last stage reads of a bar besides what `Work` holds already; rows are in the order of `features.rows`."""
 
-    bar: FloatArray
+    bar: Rows
     time: FloatArray
     """(4, bars) of `time_features`."""
     ret: FloatArray
     true_range: FloatArray
     height: FloatArray
-    stochastic_k: FloatArray
     move_24: FloatArray
     factor_move_24: FloatArray
-    day: FloatArray
+    day: Rows
     """Sums of DAY_LONG, DAY_SHORT over the last 24 bars."""
-    week: FloatArray
+    week: Rows
     """Sums of WEEK_LONG over the last 168 bars."""
+    gap_body: FloatArray
+    """Of the day's sums those of gap and body, and of their squares (2, 2)."""
+    returns: tuple[FloatArray, FloatArray]
+    """Of both the sums of return and squared return (2)."""
     factor_week: FloatArray
     """Sums of the factor's return and its square."""
     short_20: FloatArray
@@ -112,12 +124,9 @@ class Stage:
     """(3, 2): sums of buying pressure and range over 28, 7 and 14 bars."""
     flows_14: FloatArray
     """Sums of positive and negative flow."""
-    stochastic_3: FloatArray
-    """Sum of the last 3 of the stochastic."""
     ages_26: FloatArray
     """Bars since the highest high and the lowest low."""
-    slope_24: FloatArray
-    smoothed: FloatArray
+    smoothed: Rows
     trix_before: FloatArray
 
 
@@ -131,6 +140,16 @@ class LastStage:
     sd_168: FloatArray
 
 
+def gap_body(day: FloatArray) -> FloatArray:
+    """`Stage.gap_body` of the day's sums."""
+    return day[DAY_FIRST + GAP : DAY_FIRST + BODY_SQUARE + 1].reshape(2, 2, *day.shape[1:])
+
+
+def returns(day: FloatArray, week: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """`Stage.returns` of both."""
+    return day[DAY_RET : DAY_RET_SQUARE + 1], week[RET : RET_SQUARE + 1]
+
+
 def time_features(close_time: IntArray) -> FloatArray:
     """Sine and cosine of hour and weekday (4, bars)."""
     angles = np.stack((close_time % _DAY, (close_time + _EPOCH_TO_MONDAY) % WEEK_SECONDS))
@@ -142,25 +161,38 @@ def time_features(close_time: IntArray) -> FloatArray:
 class Work:
     """Result and work memory of the last stage for bars of one shape.
 
-    Memory asked of the system and given back at every bar costs more in page faults than the arithmetic. Rows are named
-    here once, as a step has no time to look for them.
+    Memory asked of the system and given back at every bar costs more in page faults than the arithmetic. Engines write
+    some features here themselves: `log_moves`, stoch_k_14, linreg_slope_24, and into stoch_d_14_3 the sum of 3 bars.
     """
 
-    __slots__ = ("above", "below", "counts", "denominators", "empty", "flat", "moments", "spare", "values", "variances")
+    __slots__ = (
+        "above",
+        "below",
+        "counts",
+        "degrees",
+        "denominators",
+        "empty",
+        "flat",
+        "moments",
+        "spare",
+        "values",
+        "variances",
+    )
 
     def __init__(self, *shape: int) -> None:
-        self.values = np.empty((FEATURE_COUNT, *shape))
-        self.denominators = np.ones((_END - _FIRST, *shape))
+        self.values = aligned(FEATURE_COUNT, *shape)
+        self.denominators = aligned(_END - _FIRST, *shape, fill=1.0)
         self.above = {name: self.values[row] for name, row in INDEX.items()}
         """The features, until the division their numerators."""
         self.below = dict(zip(NAMES[_FIRST:_END], self.denominators, strict=True))
         for name, count in _COUNTS.items():
             self.below[name].fill(count)
         self.empty = np.empty(self.denominators.shape, dtype=np.bool_)
-        self.moments, self.spare = np.empty((2, 4, *shape)), np.empty((4, *shape))
+        self.moments, self.spare = aligned(2, 4, *shape), aligned(4, *shape)
         self.flat = np.empty((4, *shape), dtype=np.bool_)
-        self.variances = np.empty((8, *shape))
+        self.variances = aligned(4, *shape)
         self.counts = np.array([24.0, 24.0, 24.0, 168.0]).reshape(-1, *(1 for _ in shape))
+        self.degrees = self.counts - 1.0
 
     @property
     def log_moves(self) -> FloatArray:
@@ -169,51 +201,56 @@ class Work:
 
 
 def last_stage(stage: Stage, work: Work) -> LastStage:
-    """All 51 values, in `work`, whose `log_moves` are there already."""
-    deviations, ret_variance = _spread(stage, work)
+    """All 51 values, in `work`."""
+    deviation_20, ret_variance = _spread(stage, work)
     _trend(stage, work)
     _momentum(stage, work)
-    _volatility(stage, work, deviations)
+    _volatility(stage, work, deviation_20)
     _volume(stage, work)
     _candle(stage, work)
+    _cross(stage, work, ret_variance)
     quotients = np.divide(work.values[_FIRST:_END], work.denominators, work.values[_FIRST:_END])
     empty = np.less_equal(work.denominators, 0.0, work.empty)
     some_empty = bool(empty.any())  # rare: masked copies cost more than the division
     if some_empty:
-        _mend(quotients, empty, deviations)
+        _mend(quotients, empty)
     _finish(stage, work)
     if some_empty:
         _mend_idle(stage, work)
-    work.values[_END : _END + 4] = stage.time
-    _cross(stage, work, ret_variance)
-    return LastStage(work.values, deviations[0], deviations[1])
+    return LastStage(work.values, work.above["vol_cc_24"], work.below["vol_ratio_24_168"])
 
 
 def _spread(stage: Stage, work: Work) -> tuple[FloatArray, FloatArray]:
-    """(deviations of the return over 24 and 168 bars, Parkinson, Garman and Klass, Yang and Zhang, close over 20 bars;
-    167 times the variance of the return over 168 bars)."""
+    """(population deviation of the close over 20 bars, 167 times the variance of the return over 168 bars).
+
+    Deviations over 24 and 168 bars, Parkinson, Garman and Klass, Yang and Zhang are written where features are.
+    """
     day, (totals, squares), variances, spare = stage.day, work.moments, work.variances, work.spare
-    gap = DAY_FIRST + GAP
-    totals[:2], squares[:2] = day[gap : gap + 2], day[gap + 2 : gap + 4]
-    work.moments[:, 2], work.moments[:, 3] = day[DAY_RET : DAY_RET_SQUARE + 1], stage.week[RET : RET_SQUARE + 1]
+    totals[:2], squares[:2] = stage.gap_body
+    work.moments[:, 2], work.moments[:, 3] = stage.returns
     central = _central(squares, totals, work.counts, totals, spare, work.flat)
-    np.divide(central, work.counts - 1.0, variances[:4])
-    range_square, body_square = day[DAY_FIRST + RANGE_SQUARE], day[DAY_FIRST + BODY_SQUARE]
-    np.divide(range_square, _LOG_RANGE, variances[4])
-    garman_klass, satchell, yang_zhang = variances[5], spare[0], variances[6]
+    gap, body = np.divide(central, work.degrees, variances)[:2]
+    roots = work.values[_SPREAD : _SPREAD + 6]
+    sd_24, sd_168, parkinson, garman_klass, yang_zhang, moment_20 = roots
+    roots[:2] = variances[2:]
+    range_square, satchell = day[DAY_FIRST + RANGE_SQUARE], spare[0]
+    np.divide(range_square, _LOG_RANGE, parkinson)
     np.multiply(range_square, 0.5, garman_klass)
-    np.multiply(body_square, 2.0 * _LOG_2 - 1.0, spare[1])
-    garman_klass -= spare[1]
+    np.multiply(day[DAY_FIRST + BODY_SQUARE], 2.0 * _LOG_2 - 1.0, satchell)
+    garman_klass -= satchell
     garman_klass /= 24.0
     np.maximum(garman_klass, 0.0, out=garman_klass)
     np.maximum(day[DAY_FIRST + ROGERS_SATCHELL], 0.0, out=satchell)
     satchell /= 24.0
     satchell *= 1.0 - _YANG_ZHANG_K
-    np.multiply(variances[1], _YANG_ZHANG_K, yang_zhang)
-    yang_zhang += variances[0]
+    np.multiply(body, _YANG_ZHANG_K, yang_zhang)
+    yang_zhang += gap
     yang_zhang += satchell
-    np.divide(stage.moment_20, 20.0, variances[7])
-    return np.sqrt(variances[2:], variances[2:]), central[3]
+    np.divide(stage.moment_20, 20.0, moment_20)
+    np.sqrt(roots, roots)
+    work.below["vol_ratio_24_168"][...] = sd_168
+    sd_168[...] = work.below["ret_z_24"][...] = sd_24
+    return moment_20, central[3]
 
 
 def _central(
@@ -250,15 +287,12 @@ def _trend(stage: Stage, work: Work) -> None:
     np.subtract(smooth[PLUS], smooth[MINUS], above["di_diff_14"])
     below["di_diff_14"][...] = smooth[RANGE_SUM]
     np.subtract(stage.ages_26[1], stage.ages_26[0], above["aroon_osc_25"])
-    above["linreg_slope_24"][...] = stage.slope_24
 
 
 def _momentum(stage: Stage, work: Work) -> None:
     smooth, above, below = stage.smoothed, work.above, work.below
     above["rsi_14"][...] = smooth[GAIN]
     np.add(smooth[GAIN], smooth[LOSS], below["rsi_14"])
-    above["stoch_k_14"][...] = stage.stochastic_k
-    above["stoch_d_14_3"][...] = stage.stochastic_3
     pressure_28, pressure_7, pressure_14 = ratio(stage.swings[:, 0], stage.swings[:, 1], 0.5, out=work.spare[:3])
     pressure_7 *= 4.0
     pressure_14 *= 2.0
@@ -270,22 +304,17 @@ def _momentum(stage: Stage, work: Work) -> None:
     above["up_share_24"][...] = stage.day[DAY_FIRST + UP]
 
 
-def _volatility(stage: Stage, work: Work, deviations: FloatArray) -> None:
+def _volatility(stage: Stage, work: Work, deviation_20: FloatArray) -> None:
     day, close, above, below, (mean, band) = stage.day, stage.bar[CLOSE], work.above, work.below, work.spare[:2]
-    sd_24, mean_20 = deviations[0], below["sma_dist_20"]
+    mean_20 = below["sma_dist_20"]
     np.divide(day[DAY_RET], 24.0, mean)
     np.subtract(stage.ret, mean, above["ret_z_24"])
-    below["ret_z_24"][...] = sd_24
-    above["vol_cc_24"][...] = above["vol_ratio_24_168"][...] = sd_24
-    below["vol_ratio_24_168"][...] = deviations[1]
-    first = INDEX["parkinson_24"]
-    work.values[first : first + 3] = deviations[2:5]
-    np.divide(stage.smoothed[ATR], close, above["natr_14"])
-    np.multiply(deviations[5], 2.0, band)
+    np.multiply(deviation_20, 2.0, band)
     width = np.multiply(band, 2.0, below["bb_pctb_20"])
     np.divide(width, mean_20, above["bb_width_20"])
     np.subtract(mean_20, band, band)
     np.subtract(close, band, above["bb_pctb_20"])
+    np.divide(stage.smoothed[ATR], close, above["natr_14"])  # the deviation stood there
     above["downside_share_24"][...] = day[DAY_FIRST + FALL_SQUARE]
     below["downside_share_24"][...] = day[DAY_RET_SQUARE]
 
@@ -319,11 +348,29 @@ def _candle(stage: Stage, work: Work) -> None:
     work.below["range_atr"][...] = stage.smoothed[ATR]
 
 
-def _mend(quotients: FloatArray, empty: BoolArray, deviations: FloatArray) -> None:
+def _cross(stage: Stage, work: Work, ret_variance: FloatArray) -> None:
+    week, above, below = stage.week, work.above, work.below
+    factor, factor_square = stage.factor_week
+    variance = factor_square - factor * factor / 168.0
+    variance *= variance > _FLAT * factor_square
+    covariance, scale = above["corr_168"], below["corr_168"]
+    np.multiply(week[RET], factor, covariance)
+    covariance /= 168.0
+    np.subtract(week[PRODUCT], covariance, covariance)
+    above["beta_168"][...] = covariance
+    below["beta_168"][...] = variance
+    np.multiply(ret_variance, variance, scale)
+    np.sqrt(scale, scale)
+    work.values[_TIME : _TIME + 4] = stage.time
+    above["mkt_ret_24"][...] = stage.factor_move_24
+
+
+def _mend(quotients: FloatArray, empty: BoolArray) -> None:
     """Neutral values where a denominator is not above zero."""
     for name, neutral in _NEUTRAL.items():
         np.copyto(quotients[INDEX[name] - _FIRST], neutral, where=empty[INDEX[name] - _FIRST])
-    np.copyto(quotients[INDEX["vol_ratio_24_168"] - _FIRST], 1.0, where=deviations[0] <= 0.0)
+    sd_24_empty = empty[INDEX["ret_z_24"] - _FIRST]
+    np.copyto(quotients[INDEX["vol_ratio_24_168"] - _FIRST], 1.0, where=sd_24_empty)
 
 
 def _finish(stage: Stage, work: Work) -> None:
@@ -339,6 +386,11 @@ def _finish(stage: Stage, work: Work) -> None:
     volumes += 1.0
     np.log(volumes, volumes)
     volumes -= _LOG_2
+    correlation, residual = above["corr_168"], above["resid_ret_24"]
+    np.minimum(correlation, 1.0, out=correlation)
+    np.maximum(correlation, -1.0, out=correlation)
+    np.multiply(above["beta_168"], stage.factor_move_24, residual)
+    np.subtract(work.log_moves[_LAG_24], residual, residual)
 
 
 def _mend_idle(stage: Stage, work: Work) -> None:
@@ -349,22 +401,3 @@ def _mend_idle(stage: Stage, work: Work) -> None:
         above["relvol_24_168"][stage.week[LONG_VOLUME] <= 0.0] = 0.0
         average_price = stage.day[DAY_FIRST + TYPICAL][idle] / 24.0
         above["vwap_dist_24"][idle] = stage.bar[CLOSE][idle] / average_price - 1.0
-
-
-def _cross(stage: Stage, work: Work, ret_variance: FloatArray) -> None:
-    week, above, (covariance, scale) = stage.week, work.above, work.spare[:2]
-    factor, factor_square = stage.factor_week
-    variance = factor_square - factor * factor / 168.0
-    variance *= variance > _FLAT * factor_square
-    np.multiply(week[RET], factor, covariance)
-    covariance /= 168.0
-    np.subtract(week[PRODUCT], covariance, covariance)
-    np.multiply(ret_variance, variance, scale)
-    np.sqrt(scale, scale)
-    correlation = ratio(covariance, scale, 0.0, out=above["corr_168"])
-    np.minimum(correlation, 1.0, out=correlation)
-    np.maximum(correlation, -1.0, out=correlation)
-    beta = ratio(covariance, variance, 0.0, out=above["beta_168"])
-    above["mkt_ret_24"][...] = stage.factor_move_24
-    np.multiply(beta, stage.factor_move_24, scale)
-    np.subtract(work.log_moves[_LAG_24], scale, above["resid_ret_24"])

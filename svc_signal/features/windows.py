@@ -118,15 +118,6 @@ def _at_least_one(count: FloatArray | float) -> FloatArray | float:
     return max(count, 1.0) if isinstance(count, float) else np.maximum(count, 1.0)
 
 
-def window_slope(y: FloatArray, width: int, first_bar: int) -> FloatArray:
-    """Least-squares slope of y on time over each window; block sums of y and i*y, re-indexed by their
-    offset."""
-    within = (first_bar + np.arange(y.shape[-1])) % width
-    plain_a, plain_b = block_parts(y, width, first_bar)
-    indexed_a, indexed_b = block_parts(within * y, width, first_bar)
-    return merge_slopes(width, within, plain_a, indexed_a, plain_b, indexed_b)
-
-
 def merge_slopes(
     width: int,
     within: IntArray | float,
@@ -134,11 +125,19 @@ def merge_slopes(
     indexed_a: FloatArray,
     plain_b: FloatArray,
     indexed_b: FloatArray,
-) -> FloatArray:
-    """Slope of a window from the sums of y and i*y of its two parts; `within` is the bar's place in its block."""
-    moment = (indexed_a - (within + 1.0) * plain_a) + (indexed_b + (width - 1.0 - within) * plain_b)
-    spread = width * (width * width - 1.0) / 12.0
-    return np.asarray((moment - 0.5 * (width - 1.0) * (plain_a + plain_b)) / spread)
+    plain: FloatArray,
+    out: FloatArray,
+) -> None:
+    """Least-squares slope of y on time over a window, from the sums of y and i*y of its two parts.
+
+    `within` is the bar's place in its block, i that of each value; `plain` is the sum of y over both parts.
+    """
+    moment = np.subtract(indexed_a, (within + 1.0) * plain_a, out=out)
+    later = (width - 1.0 - within) * plain_b
+    later += indexed_b
+    moment += later
+    moment -= 0.5 * (width - 1.0) * plain
+    moment /= width * (width * width - 1.0) / 12.0
 
 
 def window_ages(x: FloatArray, width: int, first_bar: int) -> FloatArray:
