@@ -9,8 +9,9 @@ import numpy as np
 
 from svc_signal.candles import FloatArray, IntArray
 from svc_signal.features.barterms import BarTerms, Before, directional_index, stochastic_k, typical_price
+from svc_signal.features.daytime import time_features
 from svc_signal.features.definition import FACTOR_BARS, FEATURE_COUNT, LAGS, READY_BARS
-from svc_signal.features.laststage import LastStage, Stage, Work, gap_body, last_stage, returns, time_features
+from svc_signal.features.laststage import LastStage, Stage, Work, gap_body, last_stage, returns
 from svc_signal.features.recursions import anchored, ema, wilder, wilder_sum
 from svc_signal.features.rows import (
     ACCUMULATION,

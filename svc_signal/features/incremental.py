@@ -14,18 +14,17 @@ import numpy as np
 
 from svc_signal.candles import BoolArray, FloatArray, IntArray
 from svc_signal.features.barterms import BarTerms, Before, stochastic_k
+from svc_signal.features.daytime import WEEK_SECONDS, time_features
 from svc_signal.features.definition import FACTOR_BARS, LAGS, READY_BARS
 from svc_signal.features.engine_chains import Chains
 from svc_signal.features.engine_windows import AgeWindow, BlockWindow, Shifts, StateArrays, copy_columns, slope
 from svc_signal.features.laststage import (
-    WEEK_SECONDS,
     LastStage,
     Stage,
     Work,
     gap_body,
     last_stage,
     returns,
-    time_features,
 )
 from svc_signal.features.memory import aligned
 from svc_signal.features.rows import (

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log, pi
+from math import log
 
 import numpy as np
 
-from svc_signal.candles import BoolArray, FloatArray, IntArray
+from svc_signal.candles import BoolArray, FloatArray
 from svc_signal.features.barterms import ratio
 from svc_signal.features.definition import FEATURE_COUNT, INDEX, LAGS, NAMES
 from svc_signal.features.memory import aligned
@@ -59,12 +59,10 @@ _LAG_24 = LAGS.index(24)
 _LOG_2 = log(2.0)
 _LOG_RANGE = 4.0 * 24.0 * _LOG_2
 _YANG_ZHANG_K = 0.34 / (1.34 + 25.0 / 23.0)
-WEEK_SECONDS = 604_800
-_DAY, _EPOCH_TO_MONDAY = 86_400, 259_200
 
 _FIRST, _END = INDEX["ret_z_24"], INDEX["corr_168"] + 1
-_SPREAD, _TIME = INDEX["vol_cc_24"], INDEX["hour_sin"]
 """The features between them are one division of two matrices; one that is no quotient is divided by one."""
+_SPREAD, _TIME = INDEX["vol_cc_24"], INDEX["hour_sin"]
 _NEUTRAL = {
     "ret_z_24": 0.0,
     "macd_hist_atr": 0.0,
@@ -100,7 +98,7 @@ class Stage:
 
     bar: Rows
     time: FloatArray
-    """(4, bars) of `time_features`."""
+    """(4, bars) of `features.daytime`."""
     ret: FloatArray
     true_range: FloatArray
     height: FloatArray
@@ -148,14 +146,6 @@ def gap_body(day: FloatArray) -> FloatArray:
 def returns(day: FloatArray, week: FloatArray) -> tuple[FloatArray, FloatArray]:
     """`Stage.returns` of both."""
     return day[DAY_RET : DAY_RET_SQUARE + 1], week[RET : RET_SQUARE + 1]
-
-
-def time_features(close_time: IntArray) -> FloatArray:
-    """Sine and cosine of hour and weekday (4, bars)."""
-    angles = np.stack((close_time % _DAY, (close_time + _EPOCH_TO_MONDAY) % WEEK_SECONDS))
-    periods = np.array([[_DAY], [WEEK_SECONDS]])
-    turned = 2.0 * pi * angles / periods
-    return np.stack((np.sin(turned), np.cos(turned)), axis=1).reshape(4, -1)
 
 
 class Work:
