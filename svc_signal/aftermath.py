@@ -1,4 +1,4 @@
-"""What became of what the model said: settles outcomes and looks at drift, every 24 bars inside the bar's transaction.
+"""What became of what the model said: settles outcomes and looks at drift every 24 bars, after the bar and before the next.
 
 A look is a function of stored rows up to its bar: a replay and a live run that store the same signals report the same,
 and a repeated look changes nothing. What it finds is in force from the next bar on.
@@ -64,12 +64,22 @@ class Aftermath:
         The look is read where it is not the one in memory: another process took it, or the transaction it was taken in
         was lost, or another model serves.
         """
-        version, before = model.manifest.model_version, self._look_before(as_of)
-        known = self.newest is not None and (self.newest.model_version, self.newest.as_of) == (version, before)
-        if not known and self._read_for != (version, before):
+        before = self.missing(as_of, model)
+        if before is not None:
+            version = model.manifest.model_version
             self._take(await store.newest_report(connection, self._series.run_id, version, as_of))
             self._read_for = (version, before)
         return self.suspended
+
+    def missing(self, as_of: datetime, model: LoadedModel) -> datetime | None:
+        """as_of of the newest look before that bar, if it is neither in memory nor known not to be stored."""
+        wanted = (model.manifest.model_version, self._look_before(as_of))
+        known = self.newest is not None and (self.newest.model_version, self.newest.as_of) == wanted
+        return None if known or self._read_for == wanted else wanted[1]
+
+    def forget(self) -> None:
+        """Lets go of a look whose transaction was lost; the next bar reads what is stored."""
+        self.newest, self._read_for = None, None
 
     def _look_before(self, as_of: datetime) -> datetime:
         """Close of the newest bar before this one at which a look is taken."""

@@ -72,7 +72,7 @@ def signal_ids(head: BarHead, found: BarDecisions) -> list[UUID]:
 
 def signal_rows(
     head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close], first_sequence: int
-) -> bytes:
+) -> Iterator[bytes]:
     """The bar's signals as COPY input for SIGNAL_COLUMNS; the price is the close as the table gave it."""
     said, told = found.decisions, _Told.of(found)
     numbers = copy.doubles((said.confidence, told.down, told.neutral, told.up, told.edge, told.net, found.sigma))
@@ -109,34 +109,21 @@ def signal_rows(
 
 def signal_columns(
     head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close]
-) -> dict[str, Any]:
-    """The bar's signals as the columns that `bar_store.finish_bar_with` takes."""
-    told = _Told.of(found)
-    return {
-        "ids": list(names),
-        "products": list(found.products),
-        "sides": [side.value for side in found.decisions.side],
-        "confidence": found.decisions.confidence.tolist(),
-        "down": told.down.tolist(),
-        "neutral": told.neutral.tolist(),
-        "up": told.up.tolist(),
-        "edge": told.edge.tolist(),
-        "net": told.net.tolist(),
-        "sigma": found.sigma.tolist(),
-        "prices": [Decimal(closes[product].text) for product in found.products],
-        "reasons": [_reasons_text(reasons) for reasons in found.decisions.reasons],
-        "ready": found.ready.tolist(),
-        "features": np.where(found.ready[:, None], found.features, 0.0).ravel().tolist(),
-        "width": found.features.shape[1],
-        "count": len(found.products),
-        "run_id": head.run_id,
-        "granularity": head.granularity,
-        "bar_start": head.bar_start,
-        "as_of": head.as_of,
-        "model_version": head.model_version,
-        "feature_set_hash": feature_set_hash(head.granularity),
-        "profile": head.profile.value,
-    }
+) -> tuple[Any, ...]:
+    """The bar's signals as the columns that `bar_store.finish_bar_with` takes, in its order."""
+    said, told = found.decisions, _Told.of(found)
+    numbers = (said.confidence, told.down, told.neutral, told.up, told.edge, told.net, found.sigma)
+    return (
+        *(list(names), list(found.products), [side.value for side in said.side]),
+        *(column.tolist() for column in numbers),
+        [Decimal(closes[product].text) for product in found.products],
+        [_reasons_text(reasons) for reasons in said.reasons],
+        found.ready.tolist(),
+        np.where(found.ready[:, None], found.features, 0.0).ravel().tolist(),
+        found.features.shape[1],
+        *(head.run_id, head.granularity, head.bar_start, head.model_version),
+        *(feature_set_hash(head.granularity), head.profile.value),
+    )
 
 
 def watched_rows(
@@ -161,7 +148,7 @@ def watched_rows(
         with_features = side is not SignalSide.HOLD and found.ready[row]
         yield {
             **shared,
-            "signal_id": str(ids.signal_id(head.run_id, product, head.granularity, head.bar_start, head.model_version)),
+            "signal_id": str(names[row]),
             "product_id": product,
             "side": side.value,
             "confidence": confidence[row],
@@ -178,7 +165,7 @@ def watched_rows(
         }
 
 
-def shadow_rows(head: BarHead, found: BarDecisions, challenger_version: str) -> bytes:
+def shadow_rows(head: BarHead, found: BarDecisions, challenger_version: str) -> Iterator[bytes]:
     """The challenger's answers as COPY input for SHADOW_COLUMNS; a row without probabilities is left out."""
     if found.shadow is None:
         raise ValueError("no challenger has been asked")

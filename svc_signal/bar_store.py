@@ -1,10 +1,13 @@
-"""The SQL of deciding a bar: one statement reads everything it needs, two write everything it says.
+"""The SQL of deciding a bar: one statement reads everything it needs, one or two write everything it says.
 
 Round trips are what a bar of few products costs, and rows handed over one by one what a bar of many costs. So candles
-arrive as packed columns of a single row, and signals leave as one binary COPY.
+arrive as packed columns of a single row, signals leave as one statement or one binary COPY, and the statements go
+straight to the driver. Nothing is locked while a bar is thought about: what is written counts only if the watermark is
+still the one that was read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -19,7 +22,7 @@ from meshkit import database
 from svc_signal.candles import BoolArray, CandleArrays, FloatArray, IntArray
 from tradekit.bars import unix, utc
 
-_LOCK_SQL = text("SELECT pg_advisory_xact_lock(7406025)")
+_LOCK = "SELECT pg_advisory_xact_lock(7406025)"
 
 # A statement of this many candles takes a fraction of the longest time a statement may take.
 _MOST_CANDLES = 50_000
@@ -44,55 +47,75 @@ _OF_PRODUCTS = """
   WHERE c.granularity = :granularity
 """
 
-_OPEN = text(f"""
-  WITH candles AS (
-    SELECT {_COLUMNS}, CASE WHEN c.start = :until THEN c.close END AS exact
-    {_OF_PRODUCTS} AND c.start > :before AND c.start <= :until
+# Every part is read by one index whatever its parameters are, as a plan that is made once serves all bars: `own` by the
+# time, `late` by a range of sequences with both its ends, which the planner takes for a small one.
+_OPEN = f"""
+  WITH head AS MATERIALIZED (SELECT coalesce(max(sequence), 0) AS sequence FROM crypto_prices),
+  own AS MATERIALIZED (
+    SELECT * FROM crypto_prices WHERE granularity = $1 AND start > $3 AND start <= $4
+  ),
+  late AS MATERIALIZED (
+    SELECT * FROM crypto_prices WHERE sequence > $5 AND sequence <= (SELECT sequence FROM head)
+  ),
+  wanted AS MATERIALIZED (
+    SELECT product_id, place FROM unnest($2::text[]) WITH ORDINALITY AS given(product_id, place)
+  ),
+  candles AS (
+    SELECT {_COLUMNS}, CASE WHEN c.start = $4 THEN c.close END AS exact FROM wanted JOIN own AS c USING (product_id)
     UNION ALL
-    SELECT {_COLUMNS}, NULL
-    {_OF_PRODUCTS} AND c.sequence > :sequence AND c.start > :first AND c.start <= :last
+    SELECT {_COLUMNS}, NULL FROM wanted JOIN late AS c USING (product_id)
+    WHERE c.granularity = $1 AND c.start > $6 AND c.start <= $7
   )
   SELECT
     (SELECT as_of FROM watermarks WHERE stage = 'signal') AS mark,
-    coalesce((SELECT max(sequence) FROM crypto_prices), 0) AS head,
-    EXISTS (
-      SELECT 1 FROM trading_signals WHERE as_of = :as_of AND run_id = :run_id AND granularity = :granularity
-    ) AS decided,
+    (SELECT sequence FROM head) AS head,
+    EXISTS (SELECT FROM trading_signals WHERE as_of = $8 AND run_id = $9 AND granularity = $1) AS decided,
     array_agg(place) FILTER (WHERE exact IS NOT NULL) AS exact_place,
     array_agg(numeric_send(exact)) FILTER (WHERE exact IS NOT NULL) AS exact,
     array_agg(trim_scale(exact)::text) FILTER (WHERE exact IS NOT NULL) AS shown,
     {_PACKED}
   FROM candles
-""")
+"""
 
 _BETWEEN = text(f"""
   WITH candles AS (SELECT {_COLUMNS} {_OF_PRODUCTS} AND c.start >= :first AND c.start <= :until)
   SELECT {_PACKED} FROM candles
 """)
 
-_FINISH = text("""
-  WITH taken AS MATERIALIZED (SELECT take_sequences('signals', :count) AS first WHERE :count > 0)
-  SELECT (SELECT first FROM taken) AS first,
-    advance_watermark('signal', :as_of, coalesce(
-      (SELECT first + :count - 1 FROM taken), (SELECT head FROM stream_heads WHERE stream = 'signals'), 0
-    )),
-    pg_notify('signals', '')
-""")
+# Holds the watermark that was read, $1, until the commit; no row if another process has moved it. Without a watermark
+# there is nothing to hold: `transaction` is for that case.
+_HELD = """
+  locked AS MATERIALIZED (SELECT FROM watermarks WHERE stage = 'signal' AND as_of = $1 FOR UPDATE),
+  held AS MATERIALIZED (
+    SELECT FROM locked UNION ALL
+    SELECT WHERE $1 IS NULL AND NOT EXISTS (SELECT FROM watermarks WHERE stage = 'signal')
+  )
+"""
+
+_FINISH = f"""
+  WITH {_HELD},
+  taken AS MATERIALIZED (
+    SELECT CASE WHEN $3::bigint > 0 THEN take_sequences('signals', $3) END AS first FROM held
+  )
+  SELECT coalesce(first, 0) AS first, pg_notify('signals', ''), advance_watermark('signal', $2, coalesce(
+    first + $3 - 1, (SELECT head FROM stream_heads WHERE stream = 'signals'), 0
+  ))
+  FROM taken
+"""
 
 # A bar of few products is written in one round trip: as `_FINISH`, with the rows.
-_FINISH_WITH = text("""
-  WITH given AS (
+_FINISH_WITH = f"""
+  WITH {_HELD},
+  given AS (
     SELECT * FROM unnest(
-      CAST(:ids AS uuid[]), CAST(:products AS text[]), CAST(:sides AS text[]), CAST(:confidence AS float8[]),
-      CAST(:down AS float8[]), CAST(:neutral AS float8[]), CAST(:up AS float8[]), CAST(:edge AS float8[]),
-      CAST(:net AS float8[]), CAST(:sigma AS float8[]), CAST(:prices AS numeric[]), CAST(:reasons AS jsonb[]),
-      CAST(:ready AS boolean[])
+      $3::uuid[], $4::text[], $5::text[], $6::float8[], $7::float8[], $8::float8[], $9::float8[], $10::float8[],
+      $11::float8[], $12::float8[], $13::numeric[], $14::jsonb[], $15::boolean[]
     ) WITH ORDINALITY AS row(
       signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
       reference_price, reasons, ready, place
     )
   ),
-  taken AS MATERIALIZED (SELECT take_sequences('signals', :count) AS first),
+  taken AS MATERIALIZED (SELECT take_sequences('signals', cardinality($3)) AS first FROM held),
   stored AS (
     INSERT INTO trading_signals (
       signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
@@ -101,12 +124,19 @@ _FINISH_WITH = text("""
     )
     SELECT signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
       reference_price, reasons,
-      CASE WHEN ready THEN (CAST(:features AS float8[]))[(place - 1) * :width + 1 : place * :width] ELSE '{}' END,
-      first + place - 1, :run_id, :granularity, :bar_start, :as_of, :model_version, :feature_set_hash, :profile
+      CASE WHEN ready THEN ($16::float8[])[(place - 1) * $17 + 1 : place * $17] ELSE '{{}}' END,
+      first + place - 1, $18, $19, $20, $2, $21, $22, $23
     FROM given, taken
   )
-  SELECT first, advance_watermark('signal', :as_of, first + :count - 1), pg_notify('signals', '') FROM taken
-""")
+  SELECT first, pg_notify('signals', ''), advance_watermark('signal', $2, first + cardinality($3) - 1) FROM taken
+"""
+
+# Signals of the bar, and no look that was taken at it.
+_OWED = """
+  SELECT EXISTS (
+    SELECT FROM trading_signals WHERE as_of = $1 AND run_id = $2 AND granularity = $3 AND model_version = $4
+  ) AND NOT EXISTS (SELECT FROM model_drift WHERE as_of = $1 AND run_id = $2 AND model_version = $4)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,34 +207,46 @@ class BarRead:
     closes: dict[str, Close]
 
 
-async def lock_decisions(connection: AsyncConnection) -> None:
-    """Only one process decides at a time; the others find the signals stored."""
-    await connection.execute(_LOCK_SQL)
+async def prepare(connection: AsyncConnection) -> None:
+    """Makes a connection ready for these statements, all of which look rows up by an index.
+
+    Their plans are made once, maybe while a table is empty and reading all of it costs nothing; by such a plan each bar
+    would cost more than the one before.
+    """
+    with _outages():
+        await (await _driver(connection)).execute("SET enable_seqscan = off")
+
+
+@asynccontextmanager
+async def transaction(connection: AsyncConnection) -> AsyncIterator[None]:
+    """One transaction on a connection whose statements otherwise commit themselves."""
+    with _outages():
+        async with (await _driver(connection)).transaction():
+            yield
+
+
+async def lock_first_bar(connection: AsyncConnection) -> None:
+    """Until the transaction ends no other process decides the first bar of all, when there is no watermark to hold."""
+    with _outages():
+        await (await _driver(connection)).execute(_LOCK)
 
 
 async def read_bar(
     connection: AsyncConnection, run_id: str, granularity: int, products: Sequence[str], window: Window
 ) -> BarRead:
     """The candles a window asks for, and what is decided already."""
-    given = {
-        "run_id": run_id,
-        "granularity": granularity,
-        "products": list(products),
-        "first": window.first,
-        "last": window.last,
-        "before": window.before,
-        "until": window.until,
-        "as_of": utc(unix(window.until) + granularity),
-        "sequence": window.sequence,
-    }
-    row = (await connection.execute(_OPEN, given)).one()
+    late = (window.sequence, window.first, window.last)
+    as_of = utc(unix(window.until) + granularity)
+    given = (granularity, list(products), window.before, window.until, *late, as_of, run_id)
+    row = await _row(connection, _OPEN, *given)
+    assert row is not None
     candles = _unpack(row)
     fresh = candles.start > unix(window.before)
-    closes = zip(row.exact_place or (), row.exact or (), row.shown or (), strict=True)
+    closes = zip(row["exact_place"] or (), row["exact"] or (), row["shown"] or (), strict=True)
     return BarRead(
-        row.mark,
-        row.decided,
-        row.head,
+        row["mark"],
+        row["decided"],
+        row["head"],
         candles.where(fresh),
         candles.where(~fresh),
         {products[place - 1]: Close(exact, shown) for place, exact, shown in closes},
@@ -216,7 +258,7 @@ async def _candles(
 ) -> PackedCandles:
     """Every candle of the products that opens in [first, until]."""
     given = {"granularity": granularity, "products": list(products), "first": first, "until": until}
-    return _unpack((await connection.execute(_BETWEEN, given)).one())
+    return _unpack((await connection.execute(_BETWEEN, given)).mappings().one())
 
 
 async def history(
@@ -233,36 +275,64 @@ async def history(
 
 
 def _unpack(row: Any) -> PackedCandles:
-    place, start = (np.frombuffer(packed or b"", ">i8").astype(np.int64) for packed in (row.place, row.start))
+    place, start = (np.frombuffer(packed or b"", ">i8").astype(np.int64) for packed in (row["place"], row["start"]))
     order = np.lexsort((start, place))
-    columns = (row.open, row.high, row.low, row.close, row.volume)
-    values = np.stack([np.frombuffer(packed or b"", ">f8").astype(np.float64) for packed in columns])
+    columns = ("open", "high", "low", "close", "volume")
+    values = np.stack([np.frombuffer(row[column] or b"", ">f8").astype(np.float64) for column in columns])
     return PackedCandles(place[order] - 1, start[order], np.ascontiguousarray(values[:, order]))
 
 
-async def finish_bar(connection: AsyncConnection, as_of: datetime, count: int) -> int:
-    """Takes the bar's sequences, moves the watermark past it and wakes watchers; gives the first sequence."""
-    row = (await connection.execute(_FINISH, {"as_of": as_of, "count": count})).one()
-    return int(row.first or 0)
+async def finish_bar(connection: AsyncConnection, mark: datetime | None, as_of: datetime, count: int) -> int | None:
+    """Takes the bar's sequences, moves the watermark from `mark` past it and wakes watchers; gives the first sequence.
+
+    None, and nothing done, if the watermark is not `mark` any more.
+    """
+    row = await _row(connection, _FINISH, mark, as_of, count)
+    return None if row is None else int(row["first"])
 
 
-async def finish_bar_with(connection: AsyncConnection, given: Mapping[str, Any]) -> int:
-    """As `finish_bar`, with the signals themselves, given as columns; for few of them."""
-    return int((await connection.execute(_FINISH_WITH, given)).one().first)
+async def finish_bar_with(
+    connection: AsyncConnection, mark: datetime | None, as_of: datetime, columns: Sequence[Any]
+) -> int | None:
+    """As `finish_bar`, with the signals themselves, given as `bar_rows.signal_columns`; for few of them."""
+    row = await _row(connection, _FINISH_WITH, mark, as_of, *columns)
+    return None if row is None else int(row["first"])
 
 
-async def copy_in(connection: AsyncConnection, table: str, columns: Sequence[str], content: bytes) -> None:
-    """Rows into a table, as binary COPY, in the connection's transaction, which has begun."""
+async def look_is_owed(
+    connection: AsyncConnection, run_id: str, granularity: int, as_of: datetime, model_version: str
+) -> bool:
+    """Whether a model spoke at a bar at which no look was stored, as the process ended in between."""
+    row = await _row(connection, _OWED, as_of, run_id, granularity, model_version)
+    return row is not None and bool(row[0])
+
+
+async def copy_in(
+    connection: AsyncConnection, table: str, columns: Sequence[str], content: AsyncIterable[bytes]
+) -> None:
+    """Rows into a table, as binary COPY, which may be given piece by piece."""
+    with _outages():
+        await (await _driver(connection)).copy_to_table(table, source=content, columns=columns, format="binary")
+
+
+async def _row(connection: AsyncConnection, statement: str, *given: Any) -> Any:
+    with _outages():
+        return await (await _driver(connection)).fetchrow(statement, *given)
+
+
+async def _driver(connection: AsyncConnection) -> Any:
     driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
+    return driver
+
+
+@contextmanager
+def _outages() -> Iterator[None]:
+    """What the driver raises when the database does not answer, as the error that callers know."""
     try:
-        await driver.copy_to_table(table, source=_whole(content), columns=columns, format="binary")
+        yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         outage = database.as_unavailable(error)
         if outage is None:
             raise
         raise outage from error
-
-
-async def _whole(content: bytes) -> Any:
-    yield content

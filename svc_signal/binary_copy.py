@@ -6,7 +6,7 @@ Format: PostgreSQL documentation, COPY, "Binary Format", and the send functions 
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -14,6 +14,8 @@ import numpy as np
 from svc_signal.candles import FloatArray
 from tradekit.bars import unix
 
+BLOCK = 100
+"""Rows of a piece: enough to be worth a system call, few enough for the database to begin early."""
 _SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
 # PostgreSQL counts microseconds from 2000-01-01.
@@ -70,15 +72,18 @@ def double_arrays(rows: FloatArray, present: Sequence[bool]) -> list[bytes]:
     return [line if here else _NO_DIMENSIONS for line, here in zip(lines, present, strict=True)]
 
 
-def content(fields: int, rows: Iterable[Sequence[bytes]]) -> bytes:
-    """The whole input of a COPY; a row is given as parts that hold `fields` fields together."""
+def content(fields: int, rows: Iterable[Sequence[bytes]]) -> Iterator[bytes]:
+    """The whole input of a COPY, in pieces of BLOCK rows; a row is given as parts that hold `fields` fields together."""
     begin = struct.pack(">h", fields)
     parts = [_SIGNATURE]
-    for row in rows:
+    for number, row in enumerate(rows, 1):
         parts.append(begin)
         parts.extend(row)
+        if number % BLOCK == 0:
+            yield b"".join(parts)
+            parts.clear()
     parts.append(_TRAILER)
-    return b"".join(parts)
+    yield b"".join(parts)
 
 
 def _lines(table: bytes, rows: int) -> list[bytes]:

@@ -6,6 +6,7 @@ Live, replay and GenerateSignals end here; what differs is only who says that a 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,20 +17,12 @@ from meshkit.errors import MeshError
 from meshkit.follow import Follower
 from meshkit.kit import Kit
 from schema import streams
-from svc_signal import bar_store, store
-from svc_signal.aftermath import Aftermath
+from svc_signal import bar_store, bar_writer, store
+from svc_signal.aftermath import LOOK_BARS, Aftermath
 from svc_signal.bar import BarDecisions, BarTerms, decide_bar
-from svc_signal.bar_rows import (
-    SHADOW_COLUMNS,
-    SIGNAL_COLUMNS,
-    BarHead,
-    shadow_rows,
-    signal_columns,
-    signal_ids,
-    signal_rows,
-    watched_rows,
-)
+from svc_signal.bar_rows import BarHead
 from svc_signal.bar_store import BarRead
+from svc_signal.bar_writer import DecidedBar, Overtaken
 from svc_signal.decision import SignalReason
 from svc_signal.feature_keeper import FeatureKeeper
 from svc_signal.loading import LoadedModel
@@ -38,7 +31,6 @@ from svc_signal.serving import FeatureRows
 from svc_signal.settings import SignalSettings
 from svc_signal.signal_watch import PublishedBar, SignalTap
 from svc_signal.stopwatch import Stopwatch
-from svc_signal.wire_signals import signals_frame
 from tradekit import bars, services, wire
 from tradekit.states import Profile
 from trading.market.v1 import market_service_pb2 as market_pb
@@ -46,12 +38,18 @@ from trading.market.v1 import market_service_pb2_grpc as market_grpc
 
 SLIPPAGE_PER_SIDE = 0.0005
 NO_MODEL_VERSION = "none"
-# Every so many bars the aftermath is settled and the state of the features is saved.
-BARS_BETWEEN_LOOKS = 24
 # More rows than this keep the event loop waiting longer than a thread costs.
 _ROWS_INLINE = 32
-# Up to so many rows a round trip costs more than handing their values over one by one.
-_ROWS_IN_ONE_STATEMENT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A bar that this process decided: what its log line says, and what watchers get, if there are any."""
+
+    model: LoadedModel | None
+    found: BarDecisions
+    watch: Stopwatch
+    published: PublishedBar | None
 
 
 class Decider:
@@ -68,10 +66,11 @@ class Decider:
         self._cost = 2.0 * (float(settings.taker_fee) + SLIPPAGE_PER_SIDE)
         self._turn = asyncio.Lock()
         self._features = FeatureKeeper(settings, kit)
-        self._engine = database.create_engine(settings)
+        # Statements commit themselves but in `bar_store.transaction`: a small bar would wait for every BEGIN and COMMIT.
+        self._engine = database.create_engine(settings).execution_options(isolation_level="AUTOCOMMIT")
         self._connection: AsyncConnection | None = None
+        self._prepared = False
         self._decided_to: datetime | None = None
-        self._looked_at: str | None = None
         self.aftermath = Aftermath(settings, kit)
         channel = kit.channel(settings.market_address, services.MARKET.full_name)
         self._market = market_grpc.MarketServiceStub(channel)
@@ -121,76 +120,95 @@ class Decider:
         """Sees to it that the signals of the bar that closes at `as_of` are stored."""
         bar = bars.unix(as_of) // self._granularity - 1
         async with self._turn:
+            decided = await self._decide_once(as_of, bar)
+            self._decided_to = max(as_of, self._decided_to or as_of)
+            if decided is not None:
+                if decided.published is not None:
+                    self._tap.publish(decided.published)
+                self._log(as_of, decided)
+            if bar % LOOK_BARS == 0:
+                # Apart from the bar: whoever waits for its signals need not wait for this. The next bar does.
+                await self._kit.critical(self._look_back(as_of, decided.model if decided else None))
+                await self._save()
+
+    async def _decide_once(self, as_of: datetime, bar: int) -> _Decided | None:
+        """The bar decided and stored; None if that had been done."""
+        while True:
             try:
-                async with self._transaction() as connection:
-                    published = await self._decide(connection, as_of, bar)
+                async with self._connected() as connection:
+                    return await self._decide(connection, as_of, bar)
+            except Overtaken:
+                self._features.forget_from(bar)
             except BaseException:
                 self._features.forget_from(bar)
                 raise
-            if published is not None:
-                self._tap.publish(published)
-            self._decided_to = max(as_of, self._decided_to or as_of)
-            if bar % BARS_BETWEEN_LOOKS == 0:
-                # Apart from the bar: whoever waits for its signals need not wait for this.
-                await self._save()
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        """One on a connection kept for this: to borrow and prove one would cost a small bar half of its time."""
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        """The connection kept for this: to borrow and prove one would cost a small bar half of its time."""
         if self._connection is None:
             self._connection = await self._engine.connect()
         try:
-            async with self._connection.begin():
-                yield self._connection
+            if not self._prepared:
+                await bar_store.prepare(self._connection)
+                self._prepared = True
+            yield self._connection
+        except Overtaken:
+            raise
         except BaseException:
-            connection, self._connection = self._connection, None
+            connection, self._connection, self._prepared = self._connection, None, False
             await connection.invalidate()
             await connection.close()
             raise
 
-    async def _decide(self, connection: AsyncConnection, as_of: datetime, bar: int) -> PublishedBar | None:
-        """Decides and stores the bar, unless that has been done; what watchers get, if there are any."""
+    async def _decide(self, connection: AsyncConnection, as_of: datetime, bar: int) -> _Decided | None:
+        """Decides and stores the bar, unless that has been done."""
         watch = Stopwatch()
-        await bar_store.lock_decisions(connection)
         read = await self._features.read(connection, bar)
         if read.mark is not None and as_of <= read.mark:
-            # Decided while this call waited; a candle that came late does not decide a bar anew.
+            # Decided before or by another process; a candle that came late does not decide a bar anew.
             return None
         if read.decided:
-            await bar_store.finish_bar(connection, as_of, 0)
+            await bar_store.finish_bar(connection, read.mark, as_of, 0)
             return None
         watch.lap("read")
         # One model for the whole bar: the keeper may take another meanwhile.
         model, challenger = self._keeper.model, self._keeper.challenger
         rows = await self._features.rows(connection, bar, read)
         watch.lap("features")
-        terms = await self._terms(connection, model, challenger)
+        terms = await self._terms(connection, as_of, model, challenger)
         found = await self._decisions(rows, terms)
         watch.lap("decide")
-        published = await self._store(connection, as_of, found, read, terms)
-        if model is not None and bar % BARS_BETWEEN_LOOKS == 0:
-            await self.aftermath.settle(connection, as_of, model)
+        try:
+            published = await self._store(connection, as_of, found, read, terms)
+        except Overtaken:
+            mark = await streams.read_watermark(connection, store.STAGE)
+            if mark is not None and as_of <= mark.as_of:
+                # The features stay: they are of stored candles, whoever decided by them.
+                return None
+            raise
         watch.lap("store")
-        self._log(as_of, found, watch)
-        return published
+        return _Decided(model, found, watch, published)
 
     async def _terms(
-        self, connection: AsyncConnection, model: LoadedModel | None, challenger: LoadedModel | None
+        self, connection: AsyncConnection, as_of: datetime, model: LoadedModel | None, challenger: LoadedModel | None
     ) -> BarTerms:
         blocker = None
         if model is None:
             refused = self._keeper.refusal is not None and self._keeper.refusal.code != "NO_MODEL"
             blocker = SignalReason.MODEL_REFUSED if refused else SignalReason.NO_MODEL
-        elif await self._suspended(connection, model) and self._settings.decision_profile is Profile.EVIDENCE:
+        elif await self._suspended(connection, as_of, model) and self._settings.decision_profile is Profile.EVIDENCE:
             blocker = SignalReason.MODEL_SUSPENDED
         return BarTerms(self._products, model, challenger, blocker, self._cost, self._settings.decision_profile)
 
-    async def _suspended(self, connection: AsyncConnection, model: LoadedModel) -> bool:
-        """Whether the newest look at this model says that it has to hold; read when another model begins to serve."""
-        if self._looked_at != model.manifest.model_version:
-            await self.aftermath.restore(connection, model)
-            self._looked_at = model.manifest.model_version
-        return self.aftermath.suspended
+    async def _suspended(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> bool:
+        """Whether the look before the bar says that the model has to hold. The look is in memory nearly always."""
+        version, due = model.manifest.model_version, self.aftermath.missing(as_of, model)
+        if due is not None and await bar_store.look_is_owed(
+            connection, self._settings.run_id, self._granularity, due, version
+        ):
+            await self._take_look(connection, due, model)
+        return await self.aftermath.holds(connection, as_of, model)
 
     async def _decisions(self, rows: FeatureRows, terms: BarTerms) -> BarDecisions:
         if len(rows.products) <= _ROWS_INLINE:
@@ -201,27 +219,36 @@ class Decider:
         self, connection: AsyncConnection, as_of: datetime, found: BarDecisions, read: BarRead, terms: BarTerms
     ) -> PublishedBar | None:
         version = terms.model.manifest.model_version if terms.model else NO_MODEL_VERSION
+        challenger = terms.challenger.manifest.model_version if terms.challenger else ""
         start = as_of - self._step
         head = BarHead(self._settings.run_id, self._granularity, start, as_of, version, terms.profile)
-        if found.shadow is not None and terms.challenger is not None:
-            content = shadow_rows(head, found, terms.challenger.manifest.model_version)
-            await bar_store.copy_in(connection, "shadow_signals", SHADOW_COLUMNS, content)
-        if not found.products:
-            await bar_store.finish_bar(connection, as_of, 0)
-            return None
-        names = signal_ids(head, found)
-        if len(names) <= _ROWS_IN_ONE_STATEMENT:
-            first = await bar_store.finish_bar_with(connection, signal_columns(head, found, names, read.closes))
-        else:
-            first = await bar_store.finish_bar(connection, as_of, len(names))
-            content = signal_rows(head, found, names, read.closes, first)
-            await bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, content)
-        if not self._tap.wanted:
-            return None
-        frame = signals_frame(watched_rows(head, found, names, read.closes, first))
-        return PublishedBar(first, frame, streams.StageMark(as_of, first + len(names) - 1))
+        return await bar_writer.write(connection, DecidedBar(head, found, read, challenger, self._tap.wanted))
 
-    def _log(self, as_of: datetime, found: BarDecisions, watch: Stopwatch) -> None:
+    # ---- between bars ------------------------------------------------------------------------------------------------
+
+    async def _look_back(self, as_of: datetime, model: LoadedModel | None) -> None:
+        """The look at the model that decided the bar; one that fails is taken before the next bar.
+
+        On a connection of its own, as it goes on to its end when the task that waits for it is cancelled.
+        """
+        if model is None:
+            return
+        try:
+            async with self._engine.connect() as connection:
+                await self._take_look(connection, as_of, model)
+        except MeshError as error:
+            self._kit.log.warning("look_put_off", reason=str(error))
+
+    async def _take_look(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> None:
+        try:
+            async with bar_store.transaction(connection):
+                await self.aftermath.settle(connection, as_of, model)
+        except BaseException:
+            self.aftermath.forget()
+            raise
+
+    def _log(self, as_of: datetime, decided: _Decided) -> None:
+        found, watch = decided.found, decided.watch
         sides = [side.value for side in found.decisions.side]
         if found.faults:
             self._kit.log.error("model_faulty", as_of=as_of.isoformat(), faults=found.faults)
@@ -238,7 +265,7 @@ class Decider:
     async def _save(self) -> None:
         """Saves the state if it is in step with the watermark; one that cannot be saved costs time, not signals."""
         try:
-            async with self._transaction() as connection:
+            async with self._connected() as connection:
                 mark = await streams.read_watermark(connection, store.STAGE)
                 if mark is not None:
                     await self._features.save(connection, bars.unix(mark.as_of) // self._granularity - 1)

@@ -25,15 +25,25 @@ Row: TypeAlias = Mapping[str, Any] | RowMapping
 _LENGTH, _DOUBLE = 2, 1
 
 
+class SignalsFrame:
+    """Signals as a watcher gets them, added as they are made: BUY and SELL with their features, HOLD without."""
+
+    def __init__(self) -> None:
+        self.message = pb.WatchSignalsResponse()
+        self._shared: dict[tuple[Any, ...], pb.Signal] = {}
+
+    def add(self, rows: Iterable[Row]) -> None:
+        hold = SignalSide.HOLD.value
+        signals = self.message.batch.signals
+        for row in rows:
+            _write(signals.add(), row, row["side"] != hold, self._shared)
+
+
 def signals_frame(rows: Iterable[Row]) -> pb.WatchSignalsResponse:
-    """Signals as a watcher gets them: BUY and SELL with their features, HOLD without."""
-    frame = pb.WatchSignalsResponse()
-    shared: dict[tuple[Any, ...], pb.Signal] = {}
-    hold = SignalSide.HOLD.value
-    signals = frame.batch.signals
-    for row in rows:
-        _write(signals.add(), row, row["side"] != hold, shared)
-    return frame
+    """These signals as one frame."""
+    frame = SignalsFrame()
+    frame.add(rows)
+    return frame.message
 
 
 def signal_message(row: Row, with_features: bool) -> pb.Signal:

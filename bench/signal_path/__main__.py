@@ -63,7 +63,7 @@ class PathFigures:
     """Processor time of the service process for a bar; a busy machine stretches all else."""
     parts: dict[str, float]
     rest: float
-    """Commit, wake-up, read back, messages, stream, and their way to the client."""
+    """The market's word, wake-up, stream, and their way to the client."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,7 @@ class Run:
                 await asyncio.sleep(PAUSE)
             spent = self._service.processor_seconds() - spent
         kept = list(totals)[WARM_UP:]
+        await self._line(list(totals)[-1])
         lines = self._service.bars()
         parts = {part: statistics.median(lines[bar][f"{part}_ms"] for bar in kept) for part in PARTS}
         rest = statistics.median(totals[bar] - sum(lines[bar][f"{part}_ms"] for part in PARTS) for bar in kept)
@@ -183,9 +184,18 @@ class Run:
             watch = await self._watch(channel, after=self._signals_before())
             await self._receive(watch, 1)
         seconds = time.perf_counter() - begin
-        line = self._service.bars()[as_of]
+        line = await self._line(as_of)
         path = "rebuilt from candles" if forget else "restored"
         return RestartFigures(len(self.products), path, seconds, line["features_ms"] / 1000.0)
+
+    async def _line(self, as_of: str) -> dict[str, Any]:
+        """The log line of a bar, which is written after its signals have left."""
+        async with asyncio.timeout(LIMIT):
+            while True:
+                lines = self._service.bars()
+                if as_of in lines:
+                    return lines[as_of]
+                await asyncio.sleep(0.02)
 
     def _channel(self) -> grpc.aio.Channel:
         """One that looks often for a service that is starting, so that its own patience is not measured."""
@@ -262,7 +272,7 @@ async def measure(counts: list[int], bars: int, restart: int) -> tuple[list[Path
 
 
 def show(paths: list[PathFigures], restarts: list[RestartFigures]) -> None:
-    table = Table(title="complete bar -> signals stored and streamed, ms; rest: commit, wake-up, read back, stream")
+    table = Table(title="complete bar -> signals stored and streamed, ms; rest: wake-ups and streams")
     for column in ("products", "bars", "total", "least", "worst", "processor", *PARTS, "rest"):
         table.add_column(column, justify="right")
     for found in paths:

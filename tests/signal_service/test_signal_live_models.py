@@ -9,16 +9,22 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from schema.signals import shadow_signals
+from meshkit.errors import Unavailable
+from schema import streams
+from schema.signals import model_drift, shadow_signals
+from svc_signal.aftermath import LOOK_BARS, Aftermath
+from svc_signal.aftermath_store import insert_report
 from svc_signal.bar import BarTerms, decide_bar
 from svc_signal.candles import FloatArray
 from svc_signal.decision import SignalReason
+from svc_signal.drift import DriftReport, Tally
 from svc_signal.loading import LoadedModel
 from svc_signal.manifest import Manifest
 from svc_signal.serving import FeatureRows, latest_rows
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
 from tests.signal_service.signal_world import BARS, LIMIT, PRODUCTS, World, close_of
 from tests.signal_service.test_signal_live import given, model, next_bar, same, truth
+from tradekit import wire
 from tradekit.states import Profile, SignalSide
 from trading.signal.v1 import signal_service_pb2 as pb
 
@@ -135,11 +141,11 @@ async def test_a_suspended_model_holds_where_evidence_counts(
 ) -> None:
     await world.store(0, LAST)
     await world.complete(LAST)
-    version = model.manifest.model_version
-    async with world.service(**given, decision_profile=profile.value, model_poll_seconds=3600) as stub:
+    # Another process took the look; that it was not this one must not matter.
+    async with world.database.engine.begin() as connection:
+        await insert_report(connection, "main", suspended_at(model, LAST))
+    async with world.service(**given, decision_profile=profile.value, model_poll_seconds=3600):
         await world.until_decided(LAST)
-        decider = stub.service.spec.servicers[0].servicer._decider
-        decider.aftermath.newest = _Look(version)
         rows = await next_bar(world, LAST + 1)
         expected = await truth(world, LAST + 1, model, profile=profile)
     codes = [[reason["code"] for reason in row["reasons"]] for row in rows]
@@ -152,13 +158,88 @@ async def test_a_suspended_model_holds_where_evidence_counts(
         same(rows, expected)
 
 
-class _Look:
-    """The newest look at a model, of which only one word matters here."""
+def suspended_at(model: LoadedModel, bar: int) -> DriftReport:
+    """A look at the newest bar before this one at which one is due, by which the model has to hold."""
+    due = (FIRST_BAR + bar - 1) // LOOK_BARS * LOOK_BARS - FIRST_BAR
+    nothing = Tally(signals=0, buys=0, sells=0, confidence=0, edge_counts=(), outcomes=(0, 0, 0), loss=0)
+    return DriftReport(
+        model_version=model.manifest.model_version,
+        as_of=close_of(due),
+        rows=0,
+        features=(),
+        edge_psi=0.0,
+        buy_share=0.0,
+        sell_share=0.0,
+        mean_confidence=0.0,
+        matured_labels=900,
+        log_loss=1.3,
+        prior_log_loss=1.0,
+        suspended=True,
+        own_since=None,
+        edge_bins=(),
+        part=nothing,
+    )
 
-    suspended = True
 
-    def __init__(self, model_version: str) -> None:
-        self.model_version = model_version
+async def test_a_look_that_a_process_could_not_take_is_taken_before_the_next_bar(
+    world: World, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = LAST + 1 + (-(FIRST_BAR + LAST + 1)) % LOOK_BARS
+    await world.store(0, due - 1)
+    await world.complete(due - 1)
+
+    tried = asyncio.Event()
+
+    async def lost(*_: Any) -> None:
+        tried.set()
+        raise Unavailable("DATABASE_UNAVAILABLE", "gone between the bar and its look")
+
+    async with world.service(**given) as stub:
+        await world.until_decided(due - 1)
+        with monkeypatch.context() as broken:
+            broken.setattr(Aftermath, "settle", lost)
+            decided = await next_bar(world, due)
+            async with asyncio.timeout(LIMIT):
+                await tried.wait()
+        assert len(decided) == len(PRODUCTS), "the bar's signals do not wait for the look"
+        assert await world.run(select(model_drift)) == []
+        await next_bar(world, due + 1)
+        looks = await world.run(select(model_drift))
+        told = (await stub.GetModel(pb.GetModelRequest())).drift
+    assert [look["as_of"] for look in looks] == [close_of(due)]
+    assert wire.time_of(told.as_of) == close_of(due)
+
+
+@pytest.mark.parametrize("rows_in_one_statement", [0, 32])
+async def test_who_is_overtaken_stores_nothing_and_goes_on(
+    world: World,
+    given: dict[str, Any],
+    model: LoadedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    rows_in_one_statement: int,
+) -> None:
+    monkeypatch.setattr("svc_signal.bar_writer.ROWS_IN_ONE_STATEMENT", rows_in_one_statement)
+    await world.store(0, LAST)
+    await world.complete(LAST)
+    async with world.service(**given) as stub:
+        await world.until_decided(LAST)
+        decider = stub.service.spec.servicers[0].servicer._decider
+        thinks, others = decider._decisions, iter([close_of(LAST + 1)])
+
+        async def overtaken(*rows_and_terms: Any) -> Any:
+            as_of = next(others, None)
+            if as_of is not None:
+                async with world.database.engine.begin() as connection:
+                    await streams.advance_watermark(connection, "signal", as_of, 3)
+            return await thinks(*rows_and_terms)
+
+        decider._decisions = overtaken
+        before = await world.signals()
+        assert await next_bar(world, LAST + 1) == [], "another process has decided it"
+        assert await world.signals() == before
+        rows = await next_bar(world, LAST + 2)
+        same(rows, await truth(world, LAST + 2, model))
+        assert [row["sequence"] for row in rows] == [4, 5, 6]
 
 
 async def signals_of(call: Any, count: int) -> list[Any]:
@@ -180,7 +261,7 @@ async def test_watchers_get_a_bar_as_the_table_has_it_however_it_was_written(
     monkeypatch: pytest.MonkeyPatch,
     rows_in_one_statement: int,
 ) -> None:
-    monkeypatch.setattr("svc_signal.decider._ROWS_IN_ONE_STATEMENT", rows_in_one_statement)
+    monkeypatch.setattr("svc_signal.bar_writer.ROWS_IN_ONE_STATEMENT", rows_in_one_statement)
     await world.store(0, LAST)
     await world.complete(LAST)
     async with world.service(**given) as decides, world.service(**given) as other:

@@ -1,6 +1,7 @@
 """What leaves in a hurry is what the plain way would have written: COPY fields in a real table, messages field by field."""
 
 import json
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,7 +23,14 @@ from trading.signal.v1 import signal_service_pb2 as pb
 NUMBERS = (0.0, -0.0, 1e-300, 0.1, -1.7976931348623157e308, 3.0)
 
 
-async def test_copied_rows_are_what_was_given(database: Any) -> None:
+async def in_pieces(content: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in content:
+        yield piece
+
+
+@pytest.mark.parametrize("block", [copy.BLOCK, 1, 3])
+async def test_copied_rows_are_what_was_given(database: Any, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(copy, "BLOCK", block)
     rng = np.random.default_rng(3)
     features = rng.normal(size=(4, FEATURE_COUNT)) * 10.0 ** rng.integers(-200, 200, (4, FEATURE_COUNT))
     present = [True, False, True, True]
@@ -56,8 +64,8 @@ async def test_copied_rows_are_what_was_given(database: Any) -> None:
             for row in range(4)
         ]
         columns = ("id", "word", "told", "small", "big", "at", "a", "b", "price", "features")
-        await bar_store.copy_in(connection, "copied", columns, copy.content(len(columns), rows))
-        await bar_store.copy_in(connection, "copied", columns, copy.content(len(columns), []))
+        await bar_store.copy_in(connection, "copied", columns, in_pieces(copy.content(len(columns), rows)))
+        await bar_store.copy_in(connection, "copied", columns, in_pieces(copy.content(len(columns), [])))
         stored = (await connection.execute(text("SELECT * FROM copied ORDER BY small DESC"))).all()
     assert [tuple(row) for row in stored] == [
         (
