@@ -53,11 +53,6 @@ class Aftermath:
         """True while the model of the newest look has to hold."""
         return self.newest is not None and self.newest.suspended
 
-    async def restore(self, connection: AsyncConnection, model: LoadedModel) -> None:
-        """Takes up the newest stored look at a model; for a start, or when another model begins to serve."""
-        version = model.manifest.model_version
-        self._take(await store.newest_report(connection, self._series.run_id, version))
-
     async def holds(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> bool:
         """Whether the model has to hold at the bar that closes at `as_of`, by the newest look before that bar.
 

@@ -285,16 +285,16 @@ async def parts(
 
 
 async def newest_report(
-    connection: AsyncConnection, run_id: str, model_version: str, before: datetime | None = None
+    connection: AsyncConnection, run_id: str, model_version: str, before: datetime
 ) -> DriftReport | None:
-    """The newest report on a model, of a bar before a time if one is given."""
+    """The newest report on a model, of a bar before a time."""
     table = model_drift
     query = (
         select(table.c.model_version, table.c.as_of, table.c.report, table.c.suspended)
         .where(
             table.c.run_id == run_id,
             table.c.model_version == model_version,
-            true() if before is None else table.c.as_of < before,
+            table.c.as_of < before,
         )
         .order_by(table.c.as_of.desc())
         .limit(1)

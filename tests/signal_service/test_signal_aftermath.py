@@ -189,9 +189,10 @@ async def test_a_look_is_a_function_of_rows_and_changes_nothing_when_repeated(bo
     assert (await books.labels(), await books.looks()) == (labels, looks)
     started = books.aftermath()
     async with books.database.engine.connect() as connection:
-        await started.restore(connection, model())
+        next_bar = utc((FIRST + bars + 1) * 3600)
+        await started.holds(connection, next_bar, model())
         assert started.newest is not None and started.newest.as_of == utc((FIRST + bars) * 3600)
-        await started.restore(connection, model("m2"))
+        await started.holds(connection, next_bar, model("m2"))
         assert started.newest is None
 
 
@@ -309,7 +310,8 @@ async def test_worse_than_the_priors_suspends_until_it_is_clearly_better(books: 
     assert aftermath.newest.prior_log_loss == pytest.approx(prior, rel=1e-9)
     restored = books.aftermath()
     async with books.database.engine.connect() as connection:
-        await restored.restore(connection, model(reference={}))
+        after = aftermath.newest.as_of + timedelta(seconds=3600)
+        await restored.holds(connection, after, model(reference={}))
     assert restored.newest == aftermath.newest
 
 
