@@ -26,7 +26,7 @@ from cli.supervise.keys import UnsafeKey, require_private
 from cli.supervise.ports import why_not_free
 from cli.supervise.postmaster import find_postmaster
 from cli.supervise.state import Status, observe_state
-from cli.up.model import examine_model, why_retrain
+from cli.up.model import examine_model, recorded_champion, why_retrain
 from cli.up.plan import port_uses
 from tradekit.states import Venue
 
@@ -228,7 +228,7 @@ async def _model(patient: Patient) -> list[Finding]:
     folder = patient.plan.model_folder
     if not folder.exists():
         return [Finding(Mark.OK, "model", "none yet; mesh up trains one")]
-    verdict = await examine_model(patient.plan)
+    verdict = await examine_model(patient.plan, await recorded_champion(patient.plan))
     reason = why_retrain(verdict, patient.plan.products)
     if not verdict.usable:
         return [Finding(Mark.FAIL, "model", f"{folder} is refused: {verdict.reason}, {reason}", "`mesh train`")]

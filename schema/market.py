@@ -20,6 +20,9 @@ crypto_prices = Table(
     Column("created_at", Time, nullable=False, server_default=func.now()),
     CheckConstraint("low > 0 AND low <= least(open, close) AND high >= greatest(open, close)", name="prices"),
     CheckConstraint("volume >= 0", name="volume"),
+    # NaN is greater than every number to PostgreSQL, so it passes the checks above.
+    CheckConstraint("high <> 'NaN' AND close <> 'NaN' AND volume <> 'NaN'", name="numbers"),
+    CheckConstraint("start >= '1970-01-01Z' AND start < '2200-01-01Z'", name="start"),
     Index("ix_crypto_prices_granularity_start", "granularity", "start"),
 )
 

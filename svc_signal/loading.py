@@ -175,7 +175,8 @@ def _check_versions(manifest: Manifest) -> None:
 
 
 def _check_contract(manifest: Manifest, granularity: int) -> None:
-    if manifest.feature_set_hash != feature_set_hash(granularity) or manifest.feature_names != NAMES:
+    same_features = manifest.feature_set_hash == feature_set_hash(granularity) and manifest.feature_names == NAMES
+    if not same_features or manifest.granularity != granularity:
         raise ModelRefused(RefusedBecause.FEATURE_SET_MISMATCH, "trained on another feature set or granularity")
     if manifest.classes != CLASSES:
         raise ModelRefused(RefusedBecause.CLASSES_MISMATCH, f"classes are {manifest.classes}")

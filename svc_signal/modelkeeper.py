@@ -14,6 +14,7 @@ from meshkit.kit import Kit
 from svc_signal import registry, store
 from svc_signal.loading import LoadedModel, ModelRefused, RefusedBecause, load_model
 from svc_signal.model_folders import TOP, ModelFolder, file_state, model_folders
+from svc_signal.presence import Presence, is_served
 from svc_signal.roles import Roles, Standing, settle
 from svc_signal.settings import SignalSettings
 from svc_signal.signing import Trust, public_key_from_pem
@@ -45,6 +46,7 @@ class ModelKeeper:
         self._settings = settings
         self._kit = kit
         self._turn = asyncio.Lock()
+        self._presence = Presence(kit)
         self._recorded: set[str] = set()
         # What an outage of the database cut short is not loaded anew; nor is it in force.
         self._verdicts: tuple[Candidate, ...] = ()
@@ -57,10 +59,13 @@ class ModelKeeper:
 
     async def run(self) -> None:
         """Looks at a steady pace, and at once when the roles have changed, for ever."""
-        async with self._kit.notifications.subscribe(registry.CHANNEL) as wakeup:
-            while True:
-                await self.refresh()
-                await wakeup.wait(self._settings.model_poll_seconds)
+        try:
+            async with self._kit.notifications.subscribe(registry.CHANNEL) as wakeup:
+                while True:
+                    await self.refresh()
+                    await wakeup.wait(self._settings.model_poll_seconds)
+        finally:
+            await self._presence.end()
 
     async def refresh(self) -> None:
         """Loads what changed in the folder, settles who has which part, and takes them into service."""
@@ -73,6 +78,7 @@ class ModelKeeper:
             roles = await self._settled(found)
             self._take(roles, found)
             self._note(self._trouble())
+            await self._presence.show(self.model.version if self.model else None)
 
     def loadable(self, version: str) -> LoadedModel | None:
         """The model of this version whose files pass every check now."""
@@ -129,8 +135,13 @@ class ModelKeeper:
         return roles
 
     async def _settle(self, connection: AsyncConnection, standings: list[Standing]) -> Roles:
-        serving = self.model is not None
         roles = await registry.read_roles(connection)
+        # Files that this process lacks may be whole where another one serves them.
+        serving = self.model is not None or (
+            roles.champion is not None
+            and roles.champion not in {each.version for each in standings}
+            and await is_served(connection, roles.champion)
+        )
         seen = await registry.versions_with_a_part(connection)
         if not settle(roles, standings, seen, serving)[1]:
             return roles
@@ -188,8 +199,12 @@ class ModelKeeper:
                 return Refusal(each.refusal.code, where + each.refusal.detail)
         champion = self.roles.champion
         if champion is not None and self.loadable(champion) is None:
-            serves = self.model.version if self.model else "nothing"
-            detail = f"no folder holds the champion {champion} any more; {serves} serves from memory"
+            here = (
+                f"{self.model.version} serves from memory"
+                if self.model
+                else "another process serves it, this one nothing"
+            )
+            detail = f"no folder of {self._settings.model_dir} holds the champion {champion}; {here}"
             return Refusal(RefusedBecause.FILE_UNREADABLE.value, detail)
         return None
 

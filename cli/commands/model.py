@@ -100,7 +100,7 @@ def _table(models: "Any") -> "Any":
 
     table = Table(box=None, pad_edge=False)
     table.add_column("version", no_wrap=True)  # it has to be copied whole
-    for column in ("part", "trained until", "buys from", "folder"):
+    for column in ("part", "trained until", "evidence buys from", "folder"):
         table.add_column(column, overflow="fold")
     for info in models:
         part = pb.ModelRole.Name(info.role).removeprefix("MODEL_ROLE_")

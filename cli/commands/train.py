@@ -141,7 +141,7 @@ def _print(
     out.print(f"[green]trained[/] on {made.get('rows')} rows, {made.get('train_from')} to {made.get('train_to')}")
     if beside:
         out.print(
-            f"{made.get('model_version')} predicts beside the champion from now on; `mesh model list` compares them"
+            f"{made.get('model_version')} predicts beside the champion within half a minute; `mesh model list` compares them"
         )
     elif plan is not None and folder == plan.model_folder:
         out.print(f"model folder {folder}; the signal service takes it within half a minute")

@@ -88,14 +88,14 @@ def why_retrain(verdict: ModelVerdict, products: tuple[str, ...]) -> str:
 
 async def champion_serves(plan: MeshPlan) -> bool:
     """True if a model of the folder will decide, so that a further one has to prove itself beside it."""
-    return not why_retrain(await examine_model(plan, await _champion(plan)), plan.products)
+    return not why_retrain(await examine_model(plan, await recorded_champion(plan)), plan.products)
 
 
 async def ensure_model(
     plan: MeshPlan, history_bars: int, progress: Progress, say: Callable[[str], None]
 ) -> dict[str, object]:
     """Keeps the models of the folder, or trains one at its top once the market has its history. Raises StepFailed."""
-    verdict = await examine_model(plan, await _champion(plan))
+    verdict = await examine_model(plan, await recorded_champion(plan))
     reason = why_retrain(verdict, plan.products)
     if not reason:
         say(f"model {verdict.model_version} kept, trained to {verdict.train_to}")
@@ -139,7 +139,7 @@ async def wait_for_history(plan: MeshPlan, history_bars: int, progress: Progress
                 await connection.close(timeout=2)
 
 
-async def _champion(plan: MeshPlan) -> str:
+async def recorded_champion(plan: MeshPlan) -> str:
     """The version that decides, as recorded; empty before the first, and where the database cannot be asked."""
     with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         connection = await asyncpg.connect(**connection_arguments(plan.database), timeout=5)

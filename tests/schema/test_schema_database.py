@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from schema.migrate import migrate
 from schema.streams import SIGNALS, advance_watermark, read_watermark, take_sequences
@@ -55,3 +58,15 @@ async def test_a_watermark_never_moves_back(database):
         mark = await read_watermark(connection, "signal")
     assert mark is not None
     assert (mark.as_of, mark.sequence) == (utc(7200), 9)
+
+
+async def test_a_candle_that_is_not_a_number_or_at_no_time_is_refused_by_the_table(database):
+    """NaN is greater than every number to PostgreSQL, so a plain check of sizes lets it through."""
+    row = "INSERT INTO crypto_prices VALUES ('BTC-USD', 3600, {start}, {price}, {price}, {price}, {price}, {volume}, 'x', 1)"
+    good = {"start": "'2025-01-01Z'", "price": "1", "volume": "0"}
+    for wrong in ({"price": "'NaN'"}, {"volume": "'NaN'"}, {"start": "'infinity'"}, {"start": "'9999-01-01Z'"}):
+        with pytest.raises(IntegrityError):
+            async with database.engine.begin() as connection:
+                await connection.execute(text(row.format(**(good | wrong))))
+    async with database.engine.begin() as connection:
+        await connection.execute(text(row.format(**good)))

@@ -321,3 +321,25 @@ async def test_a_model_that_is_refused_at_the_database_does_no_harm(
         await until(stub, first)
         assert not stub.service.stopped
     assert await record(world) == [("ADOPTED", first, "")]
+
+
+async def test_who_lacks_the_champions_files_takes_nothing_from_a_process_that_serves_it(
+    world: World, models: Path, write: Write, keys: Path, tmp_path: Path
+) -> None:
+    """And once nobody serves it any more, the best that is there is adopted."""
+    champion, newer = write(0), write(-5, "newer")
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    shutil.move(models / "newer", other / "newer")
+    async with world.service(**served(models, keys)) as first:
+        await until(first, champion)
+        async with world.service(**served(other, keys)) as second:
+
+            async def told_why() -> bool:
+                return (await told(second)).refusal_code == "FILE_UNREADABLE"
+
+            await eventually(told_why)
+            assert not (await told(second)).loaded
+            assert (await told(first)).model_version == champion
+    async with world.service(**served(other, keys)) as second:
+        await until(second, newer)

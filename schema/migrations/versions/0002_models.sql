@@ -98,3 +98,8 @@ COMMENT ON COLUMN feature_states.candle_sequence IS 'every candle up to it is in
 --;
 -- A state is numbers: compressing it would only cost time.
 ALTER TABLE feature_states ALTER COLUMN content SET STORAGE EXTERNAL
+--;
+-- NaN is greater than every number, so it passes the checks of prices and volume; infinity is a timestamp.
+ALTER TABLE crypto_prices
+  ADD CONSTRAINT ck_crypto_prices_numbers CHECK (high <> 'NaN' AND close <> 'NaN' AND volume <> 'NaN'),
+  ADD CONSTRAINT ck_crypto_prices_start CHECK (start >= '1970-01-01Z' AND start < '2200-01-01Z')
