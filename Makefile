@@ -26,8 +26,9 @@ BUF_STAMP := node_modules/.installed-$(call key,package-lock.json)
 PACKAGES := $(patsubst %/__init__.py,%,$(wildcard */__init__.py))
 MYPY_PACKAGES := $(foreach package,$(PACKAGES),-p $(package))
 
-# A file of tests stays in one process, so that what its tests share is made once.
-PYTEST_OPTIONS ?= -n 2 --dist loadfile
+# A file of tests stays in one process, so that what its tests share is made once; the longest files come first, not those
+# with the most tests.
+PYTEST_OPTIONS ?= -n 2 --dist loadfile --no-loadscope-reorder
 REPLAY_FILE ?= ../shared/data/candles-coinbase-ONE_HOUR.parquet
 REPLAY_PRODUCTS ?= BTC-USD,ETH-USD,SOL-USD
 REPLAY_FROM ?= 2025-01-01
