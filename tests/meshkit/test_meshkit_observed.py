@@ -133,9 +133,14 @@ async def test_reflection_lists_the_services_and_can_be_switched_off(toy: Any) -
     async with toy_running(toy, identity=named) as service:
         assert {TOY_NAME, "grpc.health.v1.Health"} <= set(await listing(service.port))
     async with toy_running(toy, mesh_reflection=False) as service:
-        with pytest.raises(grpc.aio.AioRpcError) as found:
-            await listing(service.port)
-        assert found.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        codes = set()
+        for _ in range(9):  # a client that is refused while it still writes may not hear why: then it asks again
+            with pytest.raises(grpc.aio.AioRpcError) as found:
+                await listing(service.port)
+            codes.add(found.value.code())
+            if found.value.code() is not grpc.StatusCode.INTERNAL:
+                break
+        assert found.value.code() is grpc.StatusCode.UNIMPLEMENTED, codes
 
 
 async def test_a_trace_crosses_services_and_ends_in_both(toy: Any) -> None:
