@@ -1,14 +1,12 @@
-"""The SQL of the signal service's answers: its signals and models, and the candles it learns from."""
+"""The SQL of the signal service's answers: its signals and models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
-    Double,
     RowMapping,
     Select,
     Text,
@@ -24,33 +22,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.market import crypto_prices
 from schema.signals import models, trading_signals
-from svc_signal.candle_window import CandleRow
 from tradekit.states import SignalSide
 
 STAGE = "signal"
-
-
-def _floats() -> list[Any]:
-    """Columns of a candle as float64: here prices leave exact numbers, as statistics do not need them."""
-    table = crypto_prices
-    prices = (table.c.open, table.c.high, table.c.low, table.c.close, table.c.volume)
-    start = cast(func.extract("epoch", table.c.start), BigInteger)
-    return [table.c.product_id, start, *(cast(price, Double) for price in prices), table.c.sequence]
-
-
-async def candles_between(
-    connection: AsyncConnection, product_ids: Sequence[str], granularity: int, first: datetime, last: datetime | None
-) -> list[CandleRow]:
-    """Candles that open in [first, last]; no last means up to the newest."""
-    table = crypto_prices
-    query = select(*_floats()).where(
-        table.c.product_id.in_(product_ids), table.c.granularity == granularity, table.c.start >= first
-    )
-    if last is not None:
-        query = query.where(table.c.start <= last)
-    return [CandleRow(*row) for row in await connection.execute(query)]
 
 
 def _signals(whole: bool = False) -> Select[Any]:

@@ -20,9 +20,8 @@ from sqlalchemy.pool import NullPool
 from meshkit import database
 from meshkit.settings import load
 from schema import streams
-from svc_signal import store
+from svc_signal import bar_store
 from svc_signal.artifact import model_version, write_model
-from svc_signal.candle_window import CandleWindow
 from svc_signal.candles import CandleArrays
 from svc_signal.labels import LabelRule
 from svc_signal.settings import SignalSettings
@@ -71,10 +70,9 @@ def tell(stage: str, share: float, **facts: object) -> None:
     sys.stdout.flush()
 
 
-async def read_window(settings: TrainJobSettings) -> CandleWindow:
+async def read_candles(settings: TrainJobSettings) -> dict[str, CandleArrays]:
     """Every stored candle that closes by `train_until`."""
     products = tuple(dict.fromkeys((*settings.products, settings.factor_product)))
-    window = CandleWindow(products)
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: database.connect(settings), poolclass=NullPool
     )
@@ -83,18 +81,15 @@ async def read_window(settings: TrainJobSettings) -> CandleWindow:
             mark = await streams.read_watermark(connection, "market")
             until = settings.train_until or (mark.as_of if mark else datetime.now(UTC))
             last = utc(unix(until) - settings.granularity_seconds)
-            rows = await store.candles_between(connection, products, settings.granularity_seconds, utc(0), last)
+            return await bar_store.history(connection, settings.granularity_seconds, products, utc(0), last)
     finally:
         await engine.dispose()
-    window.load(rows, 0)
-    return window
 
 
 def run(settings: TrainJobSettings, progress: Callable[[str, float], None]) -> Trained:
     """Reads, trains, writes."""
     progress("reading candles", 0.0)
-    window = asyncio.run(read_window(settings))
-    candles = {name: found for name, found in window.arrays(0, sys.maxsize).items() if len(found)}
+    candles = asyncio.run(read_candles(settings))
     label = replace(LabelRule(), fee_ratio=float(settings.taker_fee))
     headline = ""
     if settings.report_dir is None:

@@ -16,18 +16,18 @@ from sqlalchemy import select, text, update
 from schema.market import crypto_prices
 from schema.signals import feature_states
 from svc_signal.bar import BarDecisions, BarTerms, decide_bar
-from svc_signal.candle_window import CandleWindow
+from svc_signal.candles import CandleArrays
 from svc_signal.features.live import LiveFeatures
 from svc_signal.loading import LoadedModel, load_model
 from svc_signal.serving import latest_rows
 from svc_signal.signing import Trust, public_key_from_pem
-from svc_signal.store import candles_between
 from tests.signal.signal_series import FIRST_BAR
 from tests.signal_service.signal_world import BARS, HOUR, PRODUCTS, World, close_of, eventually
 from tradekit.bars import utc
 from tradekit.states import Profile
 
 LAST = BARS - 40
+HOURLY = 3600
 FACTOR = "BTC-USD"
 COST = 2 * (0.009 + 0.0005)
 
@@ -43,15 +43,22 @@ def given(model_dir: Path, keys: Path) -> dict[str, Any]:
     return {"model_dir": model_dir, "model_public_key_file": keys / "public.pem"}
 
 
+async def stored_candles(world: World, product: str) -> CandleArrays:
+    """Read plainly, row by row, beside the service's own packed reading."""
+    table = crypto_prices.c
+    wanted = select(table.start, table.open, table.high, table.low, table.close, table.volume)
+    rows = await world.run(wanted.where(table.product_id == product, table.granularity == HOURLY).order_by(table.start))
+    starts = np.array([row["start"].timestamp() for row in rows], dtype=np.int64)
+    columns = ("open", "high", "low", "close", "volume")
+    values = np.array([[float(row[column]) for column in columns] for row in rows]).reshape(-1, 5)
+    return CandleArrays(starts, *(values[:, column].copy() for column in range(5)))
+
+
 async def truth(
     world: World, bar: int, model: LoadedModel, products: Sequence[str] = PRODUCTS, profile: Profile = Profile.EXERCISE
 ) -> BarDecisions:
     """The decisions of a bar from the candles as they are stored now, by the reference of the features."""
-    window = CandleWindow((*PRODUCTS, FACTOR))
-    async with world.database.engine.connect() as connection:
-        rows = await candles_between(connection, PRODUCTS, 3600, utc(0), None)
-    window.load(rows, 0)
-    candles = window.arrays(0, sys.maxsize)
+    candles = {name: await stored_candles(world, name) for name in (*PRODUCTS, FACTOR)}
     found = latest_rows({name: candles[name] for name in {*products, FACTOR}}, FIRST_BAR + bar, 3600, FACTOR)
     return decide_bar(found, BarTerms(products, model, None, None, COST, profile))
 
