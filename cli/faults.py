@@ -48,7 +48,8 @@ def of_mesh_error(error: MeshError) -> CommandFailed:
     """A service's refusal with its reason and every broken field."""
     lines = [f"{error.reason}: {error.message}"]
     lines += [f"  {broken.field}: {broken.description} ({broken.rule})" for broken in error.violations]
-    return CommandFailed("\n".join(lines), _advice(error))
+    code = ExitCode.USAGE if error.reason == "MARKET_SIMULATED" else ExitCode.FAILED
+    return CommandFailed("\n".join(lines), _advice(error), code)
 
 
 def _advice(error: MeshError) -> str:
@@ -60,6 +61,11 @@ def _advice(error: MeshError) -> str:
         return "nobody knows yet whether it happened; look with `mesh status` before you repeat it"
     if isinstance(error, Unavailable) or error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "the service does not answer; `mesh status` shows which are up, `mesh up` starts them"
+    if error.reason == "MARKET_SIMULATED":
+        return (
+            "trade recorded candles with `mesh up --market replay:FILE` in a MESH_HOME of their own, "
+            "or say --into-simulated if you want the mixture"
+        )
     if error.reason == "INTERNAL":
         return "this is a defect; the service's log has it under the id above"
     return ""

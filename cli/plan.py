@@ -16,6 +16,8 @@ from tradekit.services import SERVICES, ServiceName
 from tradekit.states import Profile, Venue
 
 SIMULATOR = "exchange_sim"
+# The market that the simulated exchange makes up by itself; every other one is recorded or mirrored.
+MADE_UP = "simulated"
 SIMULATOR_PORT = 8443
 PAGE_PORT = 8031
 LOOPBACK = "127.0.0.1"
@@ -148,8 +150,9 @@ class MeshPlan:
     def market_environment(self) -> dict[str, str]:
         """Candles come from the exchange that orders go to, but for paper trading: there they are the real ones."""
         if self.venue is Venue.PAPER:
-            return {"EXCHANGE_HOST": REAL_EXCHANGE}
-        return self.exchange_environment(with_key=False)
+            return {"EXCHANGE_HOST": REAL_EXCHANGE, "MARKET_SIMULATED": "false"}
+        made_up = self.simulator is not None and self.simulator.market == MADE_UP
+        return {**self.exchange_environment(with_key=False), "MARKET_SIMULATED": str(made_up).lower()}
 
     def environment_of(self, service: ServiceName) -> dict[str, str]:
         """The whole environment of one service."""

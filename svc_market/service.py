@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from exchange_client import ExchangeUnavailable
 from meshkit import paging
-from meshkit.errors import AlreadyInProgress, InvalidRequest, RequestIdReused, Violation
+from meshkit.errors import AlreadyInProgress, FailedPrecondition, InvalidRequest, RequestIdReused, Violation
 from meshkit.kit import Kit
 from schema.streams import find_request, store_request
 from svc_market import store, wire
@@ -21,7 +21,7 @@ from svc_market.paging import grid_span
 from svc_market.settings import MarketSettings
 from svc_market.upload import receive
 from svc_market.watching import watch
-from svc_market.wire import BackfillQuery
+from svc_market.wire import BackfillQuery, ImportQuery
 from tradekit import services
 from tradekit.bars import bar_close, bar_start
 from tradekit.states import Venue
@@ -79,7 +79,7 @@ class MarketServicer(rpc.MarketServiceServicer):
     async def ImportCandles(
         self, requests: AsyncIterator[pb.ImportCandlesRequest], context: Any
     ) -> pb.ImportCandlesResponse:
-        async with receive(aiter(requests)) as upload:
+        async with receive(aiter(requests), self._admit) as upload:
             request_id = upload.query.request_id
             with self._alone(request_id):
                 stored = await self._answered(request_id, upload.digest)
@@ -131,6 +131,15 @@ class MarketServicer(rpc.MarketServiceServicer):
             description = f"asks for {fetch.total()} bars; at most {MOST_BARS_FETCHED}, so split the period"
             raise InvalidRequest([Violation("start_time", "TOO_MANY_BARS", description)])
         return fetch
+
+    def _admit(self, query: ImportQuery) -> None:
+        """The bars of a made-up market lie under the same products and times as real ones; a series of both means nothing."""
+        if self._kit.settings.market_simulated and not query.into_simulated:
+            message = (
+                "the market here is made up; real candles between its own would make nonsense of what its model learns."
+                " Set into_simulated to mix them all the same"
+            )
+            raise FailedPrecondition("MARKET_SIMULATED", message)
 
     async def _import_time(self) -> datetime:
         """What counts as closed in a file: the exchange's time, so that a simulated market never sees its future.

@@ -25,6 +25,9 @@ class MarketSettings(ExchangeSettings):
         2.0, ge=0.0, le=30.0, description="wait for candles that the exchange publishes late; 0 in replay"
     )
     market_products_seconds: float = Field(300.0, ge=1.0, le=86_400.0, description="time between looks at products")
+    market_simulated: bool = Field(
+        False, description="the market is made up: real candles are imported only if the import says into_simulated"
+    )
     market_requests: int = Field(4, ge=1, le=32, description="requests to the exchange at once")
 
     @property

@@ -36,9 +36,15 @@ class Upload:
 
 
 @asynccontextmanager
-async def receive(requests: AsyncIterator[pb.ImportCandlesRequest]) -> AsyncIterator[Upload]:
-    """The upload, while the block lasts; InvalidRequest for frames that break the contract."""
+async def receive(
+    requests: AsyncIterator[pb.ImportCandlesRequest], admit: Callable[[ImportQuery], None]
+) -> AsyncIterator[Upload]:
+    """The upload, while the block lasts; InvalidRequest for frames that break the contract.
+
+    `admit` raises for an import that is not wanted, before its rows are taken.
+    """
     query, opening = await _opening(requests)
+    admit(query)
     with tempfile.NamedTemporaryFile(prefix="candles-") as file:
         digest = hashlib.sha256(opening)
         kind = await _spool(requests, query, file, digest)

@@ -80,6 +80,7 @@ class ImportQuery:
     only: frozenset[str]
     start: datetime | None
     end: datetime | None
+    into_simulated: bool
 
     @property
     def source(self) -> str:
@@ -146,7 +147,7 @@ def read_import_open(message: pb.ImportOpen) -> ImportQuery:
     start, end = _read_period(fields, message)
     fields.done()
     hints = Hints(file_name, message.product_id or None, seconds or None)
-    return ImportQuery(request_id, hints, frozenset(only), start, end)
+    return ImportQuery(request_id, hints, frozenset(only), start, end, message.into_simulated)
 
 
 def read_import_candles(message: pb.CandleBatch, hints: Hints) -> list[Candle]:

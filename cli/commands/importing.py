@@ -13,8 +13,6 @@ from cli.exits import CommandFailed, ExitCode
 if TYPE_CHECKING:
     import grpc
 
-    from cli.instance_file import Instance
-
 _CHUNK_BYTES = 1 << 20
 _MOST_BYTES = 256 << 20
 _SECONDS = 600.0
@@ -38,10 +36,8 @@ def import_file(
 
     file = file.expanduser()
     size = _size(file)
-    opening = _opening(file, product, granularity, only)
+    opening = _opening(file, product, granularity, only, into_simulated)
     instance = require_instance(mesh_home())
-    if not into_simulated:
-        _refuse_mixture(instance)
     answer = ask(instance, services.MARKET, lambda channel: _send(channel, file, size, opening))
     _print(file, answer)
     looked_at = answer.received - answer.skipped
@@ -61,20 +57,7 @@ def _size(file: Path) -> int:
     return size
 
 
-def _refuse_mixture(instance: "Instance") -> None:
-    """The bars of a made-up market lie under the same products and times as real ones; a series of both means nothing."""
-    from cli.up.options import SIMULATED
-
-    if instance.market == SIMULATED:
-        raise CommandFailed(
-            "the books here hold a simulated market; real candles between its own would make nonsense of its model",
-            "trade recorded candles with `mesh up --market replay:FILE` in a MESH_HOME of their own, "
-            "or say --into-simulated if you want the mixture",
-            ExitCode.USAGE,
-        )
-
-
-def _opening(file: Path, product: str, granularity: str, only: str) -> Any:
+def _opening(file: Path, product: str, granularity: str, only: str, into_simulated: bool) -> Any:
     from tradekit import ids
     from tradekit.bars import GRANULARITY_SECONDS
     from trading.market.v1 import market_service_pb2 as pb
@@ -88,6 +71,7 @@ def _opening(file: Path, product: str, granularity: str, only: str) -> Any:
         product_id=product.upper(),
         granularity=f"GRANULARITY_{granularity or 'UNSPECIFIED'}",
         only_product_ids=[part.strip().upper() for part in only.split(",") if part.strip()],
+        into_simulated=into_simulated,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import Instance
-from cli.plan import PAGE_PORT, SIMULATOR_PORT, Ports
+from cli.plan import MADE_UP, PAGE_PORT, SIMULATOR_PORT, Ports
 from cli.up.candle_file import CandleFileFacts, read_facts
 from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.products import is_product_id, quote_currency
@@ -18,7 +18,7 @@ from tradekit.services import SERVICES
 from tradekit.settings import DEFAULT_PRODUCTS
 from tradekit.states import Profile, Venue
 
-SIMULATED, COINBASE, REPLAY_PREFIX = "simulated", "coinbase", "replay:"
+SIMULATED, COINBASE, REPLAY_PREFIX = MADE_UP, "coinbase", "replay:"
 # A bar of the simulated market lasts this many wall seconds unless --speed says otherwise.
 SECONDS_PER_BAR = 3.0
 # A year of hours: enough for three forward folds and every regime of the simulated market.

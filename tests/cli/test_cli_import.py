@@ -21,8 +21,10 @@ class Market(rpc.MarketServiceServicer):
 
     answer = pb.ImportCandlesResponse()
     received = b""
+    opened = pb.ImportOpen()
 
     def ImportCandles(self, requests: Iterator[pb.ImportCandlesRequest], context: Any) -> pb.ImportCandlesResponse:
+        self.opened = next(requests).open
         self.received = b"".join(request.file_chunk for request in requests)
         return self.answer
 
@@ -47,18 +49,16 @@ def started(folder: Path, market: str, port: int) -> Path:
     return file
 
 
-def test_real_candles_are_mixed_into_a_simulated_market_only_when_told(
+def test_what_is_said_on_the_command_line_opens_the_import(
     mesh: Mesh, tmp_path: Path, market: tuple[Market, int]
 ) -> None:
     servicer, port = market
     file = started(tmp_path, "simulated", port)
-    ran = mesh("import", str(file))
-    assert ran.code == 2 and "simulated market" in ran.said and "--into-simulated" in ran.said
-    assert servicer.received == b""
-    assert mesh("import", str(file), "--into-simulated").code == 0
-    assert servicer.received == b"some rows"
-    started(tmp_path, "coinbase", port)
+    assert mesh("import", str(file), "--only", "btc-usd, ETH-USD", "--into-simulated").code == 0
+    assert servicer.received == b"some rows" and servicer.opened.into_simulated
+    assert list(servicer.opened.only_product_ids) == ["BTC-USD", "ETH-USD"]
     assert mesh("import", str(file)).code == 0
+    assert not servicer.opened.into_simulated
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,24 @@ def test_with_real_money_the_key_of_the_operator_reaches_the_executor_alone(tmp_
     assert plan.simulator is None and all(use.service != "exchange_sim" for use in port_uses(plan))
 
 
+def test_only_a_made_up_market_says_that_it_is_one(tmp_path: Path, candle_file: Path) -> None:
+    home = MeshHome.at(tmp_path / "home")
+    home.prepare()
+    caller = {"PATH": "/bin", "MARKET_SIMULATED": "true"}
+    told = {}
+    for market in ("simulated", "coinbase", f"replay:{candle_file}"):
+        instance = resolve(UpRequest(market=market), None, {})
+        plan = plan_of(home, instance, ensure_keys(home.keys), caller)
+        told[market.partition(":")[0]] = plan.environment_of(services.MARKET)["MARKET_SIMULATED"]
+    key = tmp_path / "key.json"
+    key.write_text("{}")
+    real = {"EXCHANGE_KEY_FILE": str(key), "LIVE_CONFIRM": "b4f0"}
+    instance = resolve(UpRequest(market="coinbase", live=True), None, real)
+    plan = plan_of(home, instance, ensure_keys(home.keys), {**caller, **real})
+    told["live"] = plan.environment_of(services.MARKET)["MARKET_SIMULATED"]
+    assert told == {"simulated": "true", "coinbase": "false", "replay": "false", "live": "false"}
+
+
 def test_a_database_of_the_operator_is_used_with_its_password(tmp_path: Path) -> None:
     home = MeshHome.at(tmp_path)
     home.prepare()

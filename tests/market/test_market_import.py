@@ -1,12 +1,18 @@
 """ImportCandles over a real socket and database: what is stored, what is refused and how that is told."""
 
+import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import grpc
 import pyarrow.parquet as pq
+from typer.testing import CliRunner
 
+from cli.instance_file import write_instance
+from cli.main import app
+from cli.supervise.home import MeshHome
+from cli.up.options import UpRequest, resolve
 from tests.market.market_calls import (
     HOUR,
     NOW,
@@ -126,6 +132,34 @@ async def test_a_hundred_refused_rows_are_kept_and_all_are_counted(database):
         answer = await send(market, opened(), batch(*bad[:130]), batch(*bad[130:]))
         assert counts(answer) == (250, 0, 0, 0, 250)
         assert len(await table(database, "candle_refusals")) == 100
+
+
+async def test_a_made_up_market_takes_real_candles_only_when_told(database, tmp_path, monkeypatch):
+    """Whoever asks: a generated client, or `mesh import`, which says what to do."""
+    file = tmp_path / "mine.csv"
+    file.write_text("product_id,granularity,start,open,high,low,close,volume\n")
+    async with quiet(exchange(), database, market_simulated=True) as market:
+        instance = resolve(UpRequest(), None, {"MARKET_PORT": str(market.service.port)})
+        home = MeshHome.at(tmp_path / "home")
+        home.prepare()
+        write_instance(home, instance)
+        monkeypatch.setenv("MESH_HOME", str(home.root))
+        request_id = str(uuid.uuid4())
+        for given in (batch(candle()), pb.ImportCandlesRequest(file_chunk=bytes(1024 * 1024))):
+            error = await refused(send(market, opened(request_id=request_id), given))
+            assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "MARKET_SIMULATED")
+            assert "into_simulated" in error.message
+        ran = await asyncio.to_thread(CliRunner().invoke, app, ["import", str(file)])
+        said = " ".join(ran.output.split())
+        assert ran.exit_code == 2 and "MARKET_SIMULATED" in said and "--into-simulated" in said
+        assert await table(database, "crypto_prices") == await table(database, "stored_requests") == []
+        ran = await asyncio.to_thread(CliRunner().invoke, app, ["import", str(file), "--into-simulated"])
+        assert "MARKET_SIMULATED" not in ran.output
+        # A refused import stands for nothing yet: its id can be used for the one that is meant.
+        answer = await send(market, opened(request_id=request_id, into_simulated=True), batch(candle()))
+        assert counts(answer) == (1, 1, 0, 0, 0)
+    async with quiet(exchange(), database) as market:
+        assert counts(await send(market, opened(), batch(candle(NOW - 3 * HOUR)))) == (1, 1, 0, 0, 0)
 
 
 async def test_imports_that_break_the_contract_store_nothing(database):

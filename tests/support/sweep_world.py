@@ -165,6 +165,7 @@ def _import(world: World) -> list[Any]:
         product_id="BTC-USD",
         granularity="GRANULARITY_ONE_HOUR",
         only_product_ids=["BTC-USD"],
+        into_simulated=True,
         **_period(),
     )
     batch = market.CandleBatch(candles=[candle()])

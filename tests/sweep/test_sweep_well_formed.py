@@ -226,6 +226,13 @@ async def test_an_idea_with_a_size_of_the_wrong_side(world: World, untouched: No
     report(refused(str(number), outcome, {"base_size", "quote_size"}) for number, outcome in enumerate(found))
 
 
+async def test_real_candles_are_not_mixed_into_the_made_up_market_unasked(world: World, untouched: None):
+    frames = GOOD["MarketService.ImportCandles"](world)
+    frames[0].open.into_simulated = False
+    [found] = await outcomes(world, "MarketService.ImportCandles", [frames])
+    assert (found.code, found.reason) == ("FAILED_PRECONDITION", "MARKET_SIMULATED")
+
+
 async def test_bad_candles_are_refused_row_by_row(world: World):
     """Rows that are well-formed and cannot be true are counted by reason; none of them is stored."""
     bad = [

@@ -40,6 +40,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_EXPIRED: _ClassVar[ErrorReason]
     ERROR_REASON_NOT_REVIEWED: _ClassVar[ErrorReason]
     ERROR_REASON_PROMOTION_REFUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_MARKET_SIMULATED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_REQUEST: ErrorReason
 ERROR_REASON_NOT_FOUND: ErrorReason
@@ -68,6 +69,7 @@ ERROR_REASON_UNKNOWN_METHOD: ErrorReason
 ERROR_REASON_EXPIRED: ErrorReason
 ERROR_REASON_NOT_REVIEWED: ErrorReason
 ERROR_REASON_PROMOTION_REFUSED: ErrorReason
+ERROR_REASON_MARKET_SIMULATED: ErrorReason
 
 class FieldViolation(_message.Message):
     __slots__ = ("field", "rule", "description")

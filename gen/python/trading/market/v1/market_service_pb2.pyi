@@ -143,7 +143,7 @@ class ImportCandlesRequest(_message.Message):
     def __init__(self, open: _Optional[_Union[ImportOpen, _Mapping]] = ..., candles: _Optional[_Union[CandleBatch, _Mapping]] = ..., file_chunk: _Optional[bytes] = ...) -> None: ...
 
 class ImportOpen(_message.Message):
-    __slots__ = ("request_id", "file_name", "product_id", "granularity", "only_product_ids", "start_time", "end_time")
+    __slots__ = ("request_id", "file_name", "product_id", "granularity", "only_product_ids", "start_time", "end_time", "into_simulated")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     FILE_NAME_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -151,6 +151,7 @@ class ImportOpen(_message.Message):
     ONLY_PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    INTO_SIMULATED_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     file_name: str
     product_id: str
@@ -158,7 +159,8 @@ class ImportOpen(_message.Message):
     only_product_ids: _containers.RepeatedScalarFieldContainer[str]
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, request_id: _Optional[str] = ..., file_name: _Optional[str] = ..., product_id: _Optional[str] = ..., granularity: _Optional[_Union[_trade_pb2.Granularity, str]] = ..., only_product_ids: _Optional[_Iterable[str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    into_simulated: bool
+    def __init__(self, request_id: _Optional[str] = ..., file_name: _Optional[str] = ..., product_id: _Optional[str] = ..., granularity: _Optional[_Union[_trade_pb2.Granularity, str]] = ..., only_product_ids: _Optional[_Iterable[str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., into_simulated: _Optional[bool] = ...) -> None: ...
 
 class RefusalCount(_message.Message):
     __slots__ = ("code", "count", "example")
