@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pyarrow as pa
@@ -123,4 +124,8 @@ def _series(path: Path, table: Any, product_id: str, step: int) -> _Series:
 
 
 def _rules(product_id: str, series: _Series) -> Product:
-    return listed(product_id) or derived(product_id, (Decimal(repr(close)) for close in series.closes()))
+    """The catalogue's, unless prices lie below its step: they are quoted in something else than dollars then."""
+    known = listed(product_id)
+    if known is not None and median(series.closes()) >= known.price_increment:
+        return known
+    return derived(product_id, (Decimal(repr(close)) for close in series.closes()))

@@ -4,7 +4,7 @@ A row that breaks a rule is refused under the first code it breaks, never repair
 one, and a bar that is missing is something the features know how to handle.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -17,6 +17,7 @@ PRODUCT_ID = "PRODUCT_ID"
 NOT_FINITE = "NOT_FINITE"
 OUT_OF_RANGE = "OUT_OF_RANGE"
 PRICE_NOT_POSITIVE = "PRICE_NOT_POSITIVE"
+PRICE_BELOW_INCREMENT = "PRICE_BELOW_INCREMENT"
 VOLUME_NEGATIVE = "VOLUME_NEGATIVE"
 HIGH_BELOW_BODY = "HIGH_BELOW_BODY"
 LOW_ABOVE_BODY = "LOW_ABOVE_BODY"
@@ -78,8 +79,13 @@ class Sifted:
     refused: tuple[Refusal, ...]
 
 
-def fault(candle: Candle, now: datetime) -> str | None:
-    """The first rule that the candle breaks at market time `now`, None if it may be stored."""
+def fault(candle: Candle, now: datetime, increment: Decimal | None = None) -> str | None:
+    """The first rule that the candle breaks at market time `now`, None if it may be stored.
+
+    `increment` is the step of the product's price where it is known. A price below one step nobody can have paid there.
+    More cannot be said of a price: steps change over the years, so history need not lie on today's, and no price is too
+    far from its neighbours to have been true.
+    """
     prices = candle.values[:4]
     if not is_product_id(candle.product_id):
         return PRODUCT_ID
@@ -87,6 +93,8 @@ def fault(candle: Candle, now: datetime) -> str | None:
         return NOT_FINITE
     if min(prices) <= 0:
         return PRICE_NOT_POSITIVE
+    if increment is not None and min(prices) < increment:
+        return PRICE_BELOW_INCREMENT
     if candle.volume < 0:
         return VOLUME_NEGATIVE
     if not all(_fits(value) for value in candle.values):
@@ -119,13 +127,16 @@ def _fits(value: Decimal) -> bool:
     return not any(digits[exponent + _DECIMALS :])
 
 
-def sift(rows: Iterable[Candle | Refusal], now: datetime) -> Sifted:
-    """Checks rows one by one; of several rows about one bar the first counts, the others are compared with it later."""
+def sift(rows: Iterable[Candle | Refusal], now: datetime, increments: Mapping[str, Decimal]) -> Sifted:
+    """Checks rows one by one; of several rows about one bar the first counts, the others are compared with it later.
+
+    `increments` are the steps of the prices of the products that are known.
+    """
     good: dict[tuple[str, int, datetime], Candle] = {}
     again: list[Candle] = []
     refused: list[Refusal] = []
     for row in rows:
-        code = row.code if isinstance(row, Refusal) else fault(row, now)
+        code = row.code if isinstance(row, Refusal) else fault(row, now, increments.get(row.product_id))
         if isinstance(row, Refusal):
             refused.append(row)
         elif code is not None:

@@ -17,7 +17,7 @@ from meshkit.clock import Clock
 from meshkit.telemetry import Metrics
 from schema.streams import CANDLES, advance_watermark, notify, read_watermark
 from svc_market import store
-from svc_market.candles import Candle, Refusal, Sifted, sift
+from svc_market.candles import Candle, Refusal, sift
 from svc_market.paging import Span, closed, gaps, merge, pages
 from svc_market.settings import MarketSettings
 from svc_market.watermark import reach
@@ -129,9 +129,9 @@ class Feed:
             asked = fetch.inside(window)
             if number == len(windows) - 1:
                 await self._settle(window, fetch)
-            sifted = await self._fetch(asked, fetch)
+            candles = await self._fetch(asked, fetch)
             last = number == len(windows) - 1
-            progress = await self._store(sifted, asked, fetch, progress, at_end if last else None)
+            progress = await self._store(candles, asked, fetch, progress, at_end if last else None)
             yield progress
         if not windows and at_end is not None:
             async with self.engine.begin() as connection:
@@ -143,8 +143,8 @@ class Feed:
         if window.end == bar_start(fetch.now, fetch.granularity) and age < self.settings.market_grace_seconds:
             await asyncio.sleep(self.settings.market_grace_seconds - age)
 
-    async def _fetch(self, asked: Mapping[str, Span], fetch: Fetch) -> Sifted:
-        """All products of a window at once, checked; bars still running are left out, not refused."""
+    async def _fetch(self, asked: Mapping[str, Span], fetch: Fetch) -> list[Candle]:
+        """All products of a window at once; bars still running are left out, not refused."""
 
         async def one(product_id: str, span: Span) -> list[Candle]:
             async with self._slots:
@@ -162,13 +162,19 @@ class Feed:
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         self.last_answer = self.clock.monotonic()
-        return sift((candle for task in tasks for candle in task.result()), fetch.now)
+        return [candle for task in tasks for candle in task.result()]
 
     async def _store(
-        self, sifted: Sifted, asked: Mapping[str, Span], fetch: Fetch, before: Progress, beside: Beside | None
+        self,
+        candles: Sequence[Candle],
+        asked: Mapping[str, Span],
+        fetch: Fetch,
+        before: Progress,
+        beside: Beside | None,
     ) -> Progress:
         source = self.settings.exchange_source
         async with self.engine.begin() as connection:
+            sifted = sift(candles, fetch.now, await store.price_increments(connection, asked))
             added = await store.add_sifted(connection, sifted, source)
             refused = (*sifted.refused, *added.conflicts)
             await store.add_refusals(connection, refused[: store.REFUSALS_KEPT], source)

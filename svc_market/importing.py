@@ -71,8 +71,9 @@ async def _store(
 ) -> None:
     query = upload.query
     chosen = [row for row in batch if isinstance(row, Refusal) or query.wants(row)]
-    sifted = sift(chosen, now)
+    named = {row.product_id for row in chosen if isinstance(row, Candle)}
     async with feed.engine.begin() as connection:
+        sifted = sift(chosen, now, await store.price_increments(connection, named))
         added = await store.add_sifted(connection, sifted, query.source)
         refused = (*sifted.refused, *added.conflicts)
         kept = max(store.REFUSALS_KEPT - account.refused, 0)

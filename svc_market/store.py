@@ -7,6 +7,7 @@ none.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
@@ -220,6 +221,12 @@ def _product_row(row: Any) -> ProductRow:
         status=row.status,
     )
     return ProductRow(product, row.observed_at)
+
+
+async def price_increments(connection: AsyncConnection, product_ids: Collection[str]) -> dict[str, Decimal]:
+    """The step of the price of each of the products that was read from the exchange once."""
+    query = select(products.c.product_id, products.c.price_increment).where(products.c.product_id.in_(set(product_ids)))
+    return {row.product_id: row.price_increment for row in await connection.execute(query)}
 
 
 async def unknown_products(connection: AsyncConnection, product_ids: Collection[str]) -> list[str]:

@@ -113,6 +113,14 @@ def test_last_price_is_the_open_at_a_boundary_and_the_last_close_in_a_hole(marke
     assert market.quote("BTC-USD", (BEGIN - 1) * SECOND_US) is None
 
 
+def test_a_product_whose_prices_lie_below_the_step_in_dollars_has_a_step_of_its_own(tmp_path: Path) -> None:
+    cheap = [(start, *(round(value / 30_000, 6) for value in rest)) for start, *rest in rows(3, 50)]
+    absurd = (BEGIN - HOUR, 1e-18, 1e-18, 1e-18, 1e-18, 1.0)
+    path = write(tmp_path / "a.parquet", {"LTC-BTC": cheap, "LTC-USD": [absurd, *rows(4, 50)]})
+    steps = {product.product_id: product.price_increment for product in ReplayBars(path, ()).products()}
+    assert steps == {"LTC-BTC": D("0.000001"), "LTC-USD": D("0.01")}
+
+
 def test_unusable_files_are_refused(tmp_path: Path, file: Path) -> None:
     (tmp_path / "text").write_text("no parquet")
     mixed = [(BEGIN + 60, *[1.0] * 5)]

@@ -80,6 +80,16 @@ def test_each_rule_has_its_code(change, code):
     assert fault(replace(GOOD, **change), NOW) == code
 
 
+@patient
+@given(good_candles(), st.sampled_from(["0.01", "0.00001", "1e-8", "250"]).map(Decimal))
+def test_a_price_below_one_step_of_the_products_price_is_refused_and_no_other(candle, increment):
+    """Not on a step of today is no fault, nor is being far from everything else: both happen."""
+    found = fault(candle, NOW, increment)
+    assert found == (candles.PRICE_BELOW_INCREMENT if candle.low < increment else None)
+    other = sift([candle], NOW, {"BTC-USD": Decimal("1e19")})
+    assert other.good == (candle,)
+
+
 def test_a_bar_is_closed_at_its_close_and_not_before():
     close = GOOD.start + timedelta(hours=1)
     assert fault(GOOD, close) is None
@@ -89,13 +99,13 @@ def test_a_bar_is_closed_at_its_close_and_not_before():
 @patient
 @given(st.lists(good_candles() | st.just(GOOD) | st.just(replace(GOOD, volume=Decimal(8))), max_size=20))
 def test_every_row_has_one_fate(rows):
-    sifted = sift(rows, NOW)
+    sifted = sift(rows, NOW, {})
     assert len(sifted.good) + len(sifted.refused) + len(sifted.again) == len(rows)
     assert len({candle.key for candle in sifted.good}) == len(sifted.good)
 
 
 def test_the_first_of_two_rows_of_one_bar_counts():
     same, other = replace(GOOD, volume=Decimal("7.0")), replace(GOOD, volume=Decimal(8))
-    sifted = sift([GOOD, same, other, Refusal(candles.UNREADABLE, "", "x")], NOW)
+    sifted = sift([GOOD, same, other, Refusal(candles.UNREADABLE, "", "x")], NOW, {})
     assert (sifted.good, sifted.again) == ((GOOD,), (same, other))
     assert [refusal.code for refusal in sifted.refused] == [candles.UNREADABLE]

@@ -54,7 +54,7 @@ def test_a_vendors_file_holds_what_the_normalised_file_holds(
     path = shared / "data" / "import-samples" / sample
     assert formats.detect(path, sample).name == name
     found = rows_of(path)
-    sifted = sift(found, NOW)
+    sifted = sift(found, NOW, {})
     assert (len(found), len(sifted.good), len(sifted.again)) == (rows, good, repeated)
     assert [refusal.code for refusal in sifted.refused] == refused
     assert {(candle.product_id, candle.granularity) for candle in sifted.good} == {(product_id, 3600)}
@@ -114,7 +114,7 @@ def test_a_float_becomes_its_shortest_text_and_a_hole_is_unreadable(tmp_path):
     rows = rows_of(path)
     assert [type(row) for row in rows] == [Candle, Candle, Refusal, Candle]
     assert (rows[0].close, rows[3].close) == (Decimal("0.1"), Decimal("1e-7"))
-    assert [refusal.code for refusal in sift(rows, NOW).refused] == [
+    assert [refusal.code for refusal in sift(rows, NOW, {}).refused] == [
         "LOW_ABOVE_BODY",
         "NOT_FINITE",
         "UNREADABLE",

@@ -126,6 +126,25 @@ async def test_rows_are_refused_by_reason_and_a_stored_bar_stays(database):
         assert len(await table(database, "candle_refusals")) == 8
 
 
+async def test_a_price_below_the_products_step_is_no_price_of_this_exchange(database):
+    """Of a product that the exchange was asked about; of others nothing is known that a price could break."""
+    absurd = {name: "0.000000000000000001" for name in VALUES}
+    async with quiet(exchange(), database) as market:
+        await until_products(market)
+        rows = [candle(NOW - n * HOUR) for n in (2, 4)]
+        answer = await send(
+            market,
+            opened(),
+            batch(*rows, candle(NOW - 3 * HOUR, **absurd), candle(NOW - 5 * HOUR, low="0.009")),
+            batch(candle(NOW - 6 * HOUR, low="0.01"), candle(NOW - 3 * HOUR, "XYZ-USD", **absurd)),
+        )
+        assert counts(answer) == (6, 4, 0, 0, 2)
+        assert [(one.code, one.count) for one in answer.refusals] == [("PRICE_BELOW_INCREMENT", 2)]
+        assert "BTC-USD" in answer.refusals[0].example
+        assert len(await listed(market, "BTC-USD")) == 3
+        assert [row.code for row in await table(database, "candle_refusals")] == ["PRICE_BELOW_INCREMENT"] * 2
+
+
 async def test_a_hundred_refused_rows_are_kept_and_all_are_counted(database):
     async with quiet(exchange(), database) as market:
         bad = [candle(NOW - n * HOUR, volume="-1") for n in range(1, 251)]

@@ -2,7 +2,9 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import grpc
 
@@ -142,6 +144,19 @@ async def test_a_bar_without_any_trade_still_moves_the_watermark(database):
         frames = await until_watermark(call, NOW + HOUR)
         assert [frame.WhichOneof("frame") for frame in frames] == ["watermark"]
         call.cancel()
+
+
+async def test_what_the_exchange_tells_is_checked_by_its_own_step(database):
+    fake = exchange()
+    fake.fill(NOW - 2 * HOUR, NOW)
+    bar = fake.bars["BTC-USD"][NOW - HOUR]
+    fake.bars["BTC-USD"][NOW - HOUR] = replace(bar, low=Decimal("1e-18"))
+    async with quiet(fake, database) as market:
+        answer = await backfill(market, NOW - 2 * HOUR)
+        assert (answer.stored, answer.refused) == (5, 1)
+        [row] = await table(database, "candle_refusals")
+        assert (row.code, row.product_id) == ("PRICE_BELOW_INCREMENT", "BTC-USD")
+        assert await mark_of(database) == NOW
 
 
 async def test_backfills_that_cannot_be_done_store_nothing(database):
