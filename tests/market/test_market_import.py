@@ -128,7 +128,7 @@ async def test_rows_are_refused_by_reason_and_a_stored_bar_stays(database):
 
 async def test_a_price_below_the_products_step_is_no_price_of_this_exchange(database):
     """Of a product that the exchange was asked about; of others nothing is known that a price could break."""
-    absurd = {name: "0.000000000000000001" for name in VALUES}
+    absurd = dict.fromkeys(VALUES, "0.000000000000000001")
     async with quiet(exchange(), database) as market:
         await until_products(market)
         rows = [candle(NOW - n * HOUR) for n in (2, 4)]
