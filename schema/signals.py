@@ -6,7 +6,6 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Double,
-    Index,
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
@@ -45,8 +44,8 @@ trading_signals = Table(
     Column("features", ARRAY(Double), nullable=False, comment="51 values in their order; empty if not ready"),
     Column("sequence", BigInteger, nullable=False, unique=True),
     Column("created_at", Time, nullable=False, server_default=func.now()),
-    UniqueConstraint("run_id", "product_id", "granularity", "bar_start", name="uq_trading_signals_bar"),
-    Index("ix_trading_signals_as_of", "as_of"),
+    # The close first: rows of a bar are written, and looked for, side by side.
+    UniqueConstraint("as_of", "product_id", "run_id", "granularity", name="uq_trading_signals_bar"),
 )
 
 models = Table(

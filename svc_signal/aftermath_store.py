@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -56,7 +56,7 @@ class UnsettledRow(NamedTuple):
 
 
 def _of(series: Series, after: datetime, until: datetime) -> list[Any]:
-    """Signals with as_of in (after, until], by the index on as_of."""
+    """Signals with as_of in (after, until], by the index that begins with it."""
     table = trading_signals
     return [
         table.c.as_of > after,
@@ -163,16 +163,16 @@ async def feature_rows(
     """Feature rows (n, 51) of these products and open times, where there are any; and of how many bars they are."""
     table = trading_signals
     names = bindparam("names", [product for product, _ in wanted], ARRAY(Text))
-    starts = bindparam("starts", [start for _, start in wanted], ARRAY(Time))
-    key = func.unnest(names, starts).table_valued("product_id", "bar_start").render_derived("key")
+    closes = bindparam("closes", [start + timedelta(seconds=series.granularity) for _, start in wanted], ARRAY(Time))
+    key = func.unnest(names, closes).table_valued("product_id", "as_of").render_derived("key")
     # Row by row, by the key: bars of a thousand products are far more than what is looked at.
     row = (
         select(table.c.features)
         .where(
-            table.c.run_id == series.run_id,
+            table.c.as_of == key.c.as_of,
             table.c.product_id == key.c.product_id,
+            table.c.run_id == series.run_id,
             table.c.granularity == series.granularity,
-            table.c.bar_start == key.c.bar_start,
             table.c.feature_set_hash == feature_set_hash,
             func.cardinality(table.c.features) > 0,
         )
@@ -180,7 +180,7 @@ async def feature_rows(
         .lateral("row")
     )
     # As they come: the type of the column would walk through each of them in Python.
-    query = select(key.c.bar_start, type_coerce(row.c.features, NullType())).select_from(key.join(row, true()))
+    query = select(key.c.as_of, type_coerce(row.c.features, NullType())).select_from(key.join(row, true()))
     rows = (await connection.execute(query)).all()
     return np.asarray([found[1] for found in rows], dtype=np.float64), len({found[0] for found in rows})
 

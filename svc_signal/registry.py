@@ -72,12 +72,25 @@ async def loaded_models(connection: AsyncConnection, limit: int) -> list[RowMapp
     return list((await connection.execute(query)).mappings())
 
 
-async def shadow_since(connection: AsyncConnection, run_id: str, granularity: int, challenger: str) -> datetime | None:
-    """Open of the first bar that the challenger predicted; None before it."""
-    table = shadow_signals
-    query = select(func.min(table.c.bar_start)).where(
-        table.c.run_id == run_id, table.c.granularity == granularity, table.c.model_version == challenger
+async def rolled_back_at(connection: AsyncConnection, version: str) -> datetime | None:
+    """When a model last lost the champion's place by a rollback, machine time; None if it never did."""
+    query = select(func.max(model_changes.c.created_at)).where(
+        model_changes.c.kind == ChangeKind.ROLLED_BACK, model_changes.c.previous_version == version
     )
+    found: datetime | None = (await connection.execute(query)).scalar_one()
+    return found
+
+
+async def shadow_since(
+    connection: AsyncConnection, run_id: str, granularity: int, challenger: str, after: datetime | None
+) -> datetime | None:
+    """Open of the first bar that the challenger predicted, of those decided after a machine time; None before it."""
+    shadow, signal = shadow_signals, trading_signals
+    query = select(func.min(shadow.c.bar_start)).where(
+        shadow.c.run_id == run_id, shadow.c.granularity == granularity, shadow.c.model_version == challenger
+    )
+    if after is not None:
+        query = query.join_from(shadow, signal, _same_bar(shadow, signal)).where(signal.c.created_at > after)
     found: datetime | None = (await connection.execute(query)).scalar_one()
     return found
 
@@ -91,10 +104,10 @@ class Judged:
 
 
 async def judged_rows(
-    connection: AsyncConnection, run_id: str, granularity: int, challenger: str, champion: str
+    connection: AsyncConnection, run_id: str, granularity: int, challenger: str, champion: str, after: datetime | None
 ) -> Judged:
-    """The newest rows that both models predicted and whose label has matured."""
-    same = _same_rows(run_id, granularity, challenger, champion).subquery()
+    """The newest rows that both models predicted and whose label has matured, of those decided after a machine time."""
+    same = _same_rows(run_id, granularity, challenger, champion, after).subquery()
     # One row for each product, its columns as arrays: single rows would cost ten times more.
     columns = (func.array_agg(column) for column in same.c if column.name != "product_id")
     result = await connection.stream(select(*columns).group_by(same.c.product_id).order_by(same.c.product_id))
@@ -122,10 +135,15 @@ async def judged_rows(
 
 def _same_rows(run_id: str, granularity: int, challenger: str, champion: str) -> Any:
     shadow, signal, label = shadow_signals, trading_signals, matured_labels
-    same_bar = [
-        and_(*(shadow.c[name] == other.c[name] for name in ("run_id", "granularity", "bar_start", "product_id")))
-        for other in (signal, label)
-    ]
+    series = ("run_id", "granularity", "product_id")
+    same_signal, same_label = (
+        and_(at_bar, *(shadow.c[name] == other.c[name] for name in series))
+        for other, at_bar in (
+            # By the close, as the index of signals begins with it.
+            (signal, signal.c.as_of == shadow.c.bar_start + timedelta(seconds=granularity)),
+            (label, label.c.bar_start == shadow.c.bar_start),
+        )
+    )
     return (
         select(
             shadow.c.product_id,
@@ -137,8 +155,8 @@ def _same_rows(run_id: str, granularity: int, challenger: str, champion: str) ->
             *(shadow.c[name].label(f"challenger_{name}") for name in ("p_down", "p_neutral", "p_up")),
             *(signal.c[name].label(f"champion_{name}") for name in ("p_down", "p_neutral", "p_up")),
         )
-        .join_from(shadow, signal, same_bar[0])
-        .join(label, same_bar[1])
+        .join_from(shadow, signal, same_signal)
+        .join(label, same_label)
         .where(
             shadow.c.run_id == run_id,
             shadow.c.granularity == granularity,

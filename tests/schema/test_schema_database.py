@@ -70,3 +70,19 @@ async def test_a_candle_that_is_not_a_number_or_at_no_time_is_refused_by_the_tab
                 await connection.execute(text(row.format(**(good | wrong))))
     async with database.engine.begin() as connection:
         await connection.execute(text(row.format(**good)))
+
+
+async def test_a_bar_of_a_product_has_one_signal_whatever_model_spoke(database):
+    """Ids hold the model's version; what keeps two versions from deciding one bar is its own key."""
+    row = (
+        "INSERT INTO trading_signals VALUES (gen_random_uuid(), '{run}', '{product}', 3600, '2025-01-01T00:00Z', "
+        "'2025-01-01T01:00Z', 'HOLD', 0, 0, 1, 0, 0, 0, 0, 1, '{version}', 'h', 'EVIDENCE', '[]', '{{}}', {sequence})"
+    )
+    first = {"run": "main", "product": "BTC-USD", "version": "v1", "sequence": 1}
+    async with database.engine.begin() as connection:
+        await connection.execute(text(row.format(**first)))
+        for number, other in enumerate(({"run": "again"}, {"product": "ETH-USD"}), 2):
+            await connection.execute(text(row.format(**(first | other | {"sequence": number}))))
+    with pytest.raises(IntegrityError, match="uq_trading_signals_bar"):
+        async with database.engine.begin() as connection:
+            await connection.execute(text(row.format(**(first | {"version": "v2", "sequence": 9}))))
