@@ -8,6 +8,7 @@ looked through, and put to a self-test.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import io
@@ -38,6 +39,7 @@ from svc_signal.manifest import (
     ManifestMalformed,
     parse,
 )
+from svc_signal.model_folders import ModelFolder
 from svc_signal.sampling import CLASSES, correct_for_prior
 from svc_signal.signing import Trust, pin_holds, signature_holds
 
@@ -46,6 +48,10 @@ _MAX_MANIFEST_BYTES: Final = 2 * 1024 * 1024  # GetModel tells all of it in one 
 _MAX_SIGNATURE_BYTES: Final = 1024
 _SELF_TEST_TOLERANCE: Final = 1e-9
 _ENGINE_TOLERANCE: Final = 1e-12
+_UNSIGNED: Final = (
+    f"the model is not signed: there is no {SIGNATURE_NAME}. Train it with `mesh train`, which signs, or on a file with"
+    " `mesh train --file FILE --report DIR --serve`"
+)
 
 
 class RefusedBecause(StrEnum):
@@ -129,6 +135,19 @@ def load_model(folder: Path, trust: Trust, granularity: int) -> LoadedModel:
     )
 
 
+def load_folder(folder: ModelFolder, trust: Trust, granularity: int) -> LoadedModel:
+    """As `load_model`, of a folder found inside MODEL_DIR."""
+    if folder.linked:
+        raise _link("the folder")
+    return load_model(folder.path, trust, granularity)
+
+
+def _link(name: str) -> ModelRefused:
+    """What a link points to can be changed from elsewhere, after the checks."""
+    detail = f"{name} is a symbolic link, which is not followed: put a copy of what it points to in its place"
+    return ModelRefused(RefusedBecause.FILE_UNREADABLE, detail)
+
+
 def _trusted_manifest(folder: Path, trust: Trust) -> tuple[Manifest, str]:
     if trust.public_key is None and trust.manifest_sha256 is None:
         raise ModelRefused(RefusedBecause.NO_TRUST_CONFIGURED, "set a public key or pin the manifest's sha256")
@@ -136,6 +155,8 @@ def _trusted_manifest(folder: Path, trust: Trust) -> tuple[Manifest, str]:
     if trust.manifest_sha256 is not None and not pin_holds(content, trust.manifest_sha256):
         raise ModelRefused(RefusedBecause.PIN_MISMATCH, "the manifest is not the pinned one")
     if trust.public_key is not None:
+        if not os.path.lexists(folder / SIGNATURE_NAME):
+            raise ModelRefused(RefusedBecause.FILE_UNREADABLE, _UNSIGNED)
         signature = _read_once(folder / SIGNATURE_NAME, _MAX_SIGNATURE_BYTES)
         if not signature_holds(content, signature, trust.public_key):
             raise ModelRefused(RefusedBecause.SIGNATURE_INVALID, "the manifest is not signed by the trusted key")
@@ -150,6 +171,8 @@ def _read_once(path: Path, limit: int) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _link(path.name) from error
         raise ModelRefused(RefusedBecause.FILE_UNREADABLE, f"{path.name}: {error.strerror}") from error
     try:
         with os.fdopen(handle, "rb") as file:

@@ -6,8 +6,7 @@ that it happens once, on the evidence that is recorded with it, and every proces
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -27,7 +26,7 @@ from svc_signal.labels import LabelRule
 from svc_signal.loading import LoadedModel
 from svc_signal.modelkeeper import Candidate, ModelKeeper
 from svc_signal.promotion import Evidence, in_words, missing, weigh
-from svc_signal.roles import Change, ChangeKind, Roles
+from svc_signal.roles import Change, ChangeKind, Roles, rolled_back
 from svc_signal.settings import SignalSettings
 from svc_signal.wire_models import (
     Promotion,
@@ -91,11 +90,16 @@ class ModelDesk:
             seen = await registry.versions_with_a_part(connection)
             changes = await registry.list_changes(connection, MOST_CHANGES)
             evidence = await self._evidence_message(connection, roles)
-        models = _infos(self._keeper.candidates, roles, stored, seen)
+        serving = {each.version: each for each in (self._keeper.challenger, self._keeper.model) if each is not None}
+        models = _infos(self._keeper.candidates, serving, roles, stored, seen)
         for info in models:
             if evidence is not None and info.role == pb.MODEL_ROLE_CHALLENGER:
                 info.evidence.CopyFrom(evidence)
-        return pb.ListModelsResponse(models=models, changes=[change_message(row) for row in changes])
+        return pb.ListModelsResponse(
+            models=models,
+            changes=[change_message(row) for row in changes],
+            folders_left_out=self._keeper.left_out,
+        )
 
     async def promote(self, order: Promotion, request: Message) -> pb.PromoteModelResponse:
         """Makes the challenger the champion, if its evidence suffices."""
@@ -111,14 +115,14 @@ class ModelDesk:
                 raise FailedPrecondition("PROMOTION_REFUSED", f"{order.version}: {in_words(reasons)}", figures)
             entry = Change(ChangeKind.PROMOTED, model.version, champion.version, "by its evidence")
             after = Roles(champion=model.version, challenger=None, previous=champion.version)
-            return pb.PromoteModelResponse(change=await self._record(connection, after, entry, evidence))
+            return pb.PromoteModelResponse(change=await self._record(connection, after, [entry], evidence))
 
         answer = await self._once(order.request_id, "PromoteModel", request, pb.PromoteModelResponse, change)
         await self._keeper.refresh()
         return answer
 
     async def roll_back(self, order: Rollback, request: Message) -> pb.RollbackModelResponse:
-        """Gives the place back to the champion before; the one that leaves comes back by no rollback."""
+        """Gives the place back to the champion before; the one that leaves can earn it again as the challenger."""
         await self._keeper.refresh()
 
         async def change(connection: AsyncConnection) -> pb.RollbackModelResponse:
@@ -128,9 +132,9 @@ class ModelDesk:
             if self._keeper.loadable(roles.previous) is None:
                 raise NotFound("model that can be loaded", roles.previous)
             entry = Change(ChangeKind.ROLLED_BACK, roles.previous, roles.champion or "", order.note)
-            challenger = None if roles.challenger == roles.previous else roles.challenger
-            after = replace(roles, champion=roles.previous, challenger=challenger, previous=None)
-            return pb.RollbackModelResponse(change=await self._record(connection, after, entry, None))
+            after, again = rolled_back(roles, self._keeper.loadable(roles.champion or "") is not None)
+            made = await self._record(connection, after, [entry, *again], None)
+            return pb.RollbackModelResponse(change=made, challenger_version=after.challenger or "")
 
         answer = await self._once(order.request_id, "RollbackModel", request, pb.RollbackModelResponse, change)
         await self._keeper.refresh()
@@ -182,8 +186,10 @@ class ModelDesk:
 
     async def _evidence(self, connection: AsyncConnection, model: LoadedModel, champion: LoadedModel) -> Evidence:
         granularity = self._settings.granularity_seconds
+        # What once made it the champion is no evidence any more: it was rolled back all the same.
+        after = await registry.rolled_back_at(connection, model.version)
         judged = await registry.judged_rows(
-            connection, self._settings.run_id, granularity, model.version, champion.version
+            connection, self._settings.run_id, granularity, model.version, champion.version, after
         )
         cost = LabelRule(fee_ratio=float(self._settings.taker_fee)).round_trip_cost
         horizon = champion.manifest.label.horizon_bars
@@ -194,41 +200,61 @@ class ModelDesk:
         model, champion = self._keeper.challenger, self._keeper.model
         if model is None or champion is None or (model.version, champion.version) != (roles.challenger, roles.champion):
             return None
+        after = await registry.rolled_back_at(connection, model.version)
         since = await registry.shadow_since(
-            connection, self._settings.run_id, self._settings.granularity_seconds, model.version
+            connection, self._settings.run_id, self._settings.granularity_seconds, model.version, after
         )
         return evidence_message(await self._evidence(connection, model, champion), since)
 
     async def _record(
-        self, connection: AsyncConnection, roles: Roles, entry: Change, evidence: Evidence | None
+        self, connection: AsyncConnection, roles: Roles, entries: Sequence[Change], evidence: Evidence | None
     ) -> pb.ModelChange:
+        """Makes the changes and gives the first as recorded."""
         figures = evidence.as_dict() if evidence else None
-        [row] = await registry.change_roles(connection, roles, [entry], identity.current_caller().name, figures)
-        return change_message(row)
+        rows = await registry.change_roles(connection, roles, entries, identity.current_caller().name, figures)
+        return change_message(rows[0])
 
 
 def _infos(
-    candidates: Iterable[Candidate], roles: Roles, stored: Iterable[RowMapping], seen: Iterable[str]
+    candidates: Iterable[Candidate],
+    serving: Mapping[str, LoadedModel],
+    roles: Roles,
+    stored: Iterable[RowMapping],
+    seen: Iterable[str],
 ) -> list[pb.ModelInfo]:
     """One entry per version, and one per refused folder; champion, challenger, the others, the refused."""
     first_loads = {row["model_version"]: row for row in stored}
     parts = {roles.challenger: pb.MODEL_ROLE_CHALLENGER, roles.champion: pb.MODEL_ROLE_CHAMPION}
     served: dict[str, pb.ModelInfo] = {}
     refused = []
+    holders: dict[str, list[tuple[LoadedModel, str]]] = {}
     for each in candidates:
-        if each.model is None:
-            if each.refusal is not None:
-                refused.append(refused_info(each.folder.shown, each.refusal.code, each.refusal.detail))
-            continue
-        version = each.model.version
+        if each.model is not None:
+            holders.setdefault(each.model.version, []).append((each.model, each.folder.shown))
+        elif each.refusal is not None:
+            refused.append(refused_info(each.folder.shown, each.refusal.code, each.refusal.detail))
+    for version, found in holders.items():
         row = first_loads.get(version)
         first = row["first_loaded_at"] if row else None
-        served.setdefault(
-            version, loaded_info(each.model, each.folder.shown, parts.get(version, pb.MODEL_ROLE_RETIRED), first)
-        )
+        model, folder = _used(found, serving.get(version))
+        info = loaded_info(model, folder, parts.get(version, pb.MODEL_ROLE_RETIRED), first)
+        info.other_folders.extend(name for _, name in found if name != folder)
+        served[version] = info
     for version, row in first_loads.items():
         if version not in served and (version in seen or version in parts):
             served[version] = stored_info(row, parts.get(version, pb.MODEL_ROLE_RETIRED))
     order = sorted(served.values(), key=lambda info: (info.role, -info.train_end_time.seconds, info.model_version))
     kept = order[: MOST_MODELS - len(refused)]
     return kept + refused
+
+
+def _used(found: Sequence[tuple[LoadedModel, str]], serving: LoadedModel | None) -> tuple[LoadedModel, str]:
+    """Which of the folders of one version is meant: the one that what serves was loaded from, or would be, the first.
+
+    What serves from memory alone has no folder.
+    """
+    if serving is None:
+        return found[0]
+    own = [each for each in found if each[0] is serving]
+    same = [each for each in found if each[0].manifest_sha256 == serving.manifest_sha256]
+    return next(iter((*own, *same)), (serving, ""))

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.kit import Kit
 from svc_signal import registry, store
-from svc_signal.loading import LoadedModel, ModelRefused, RefusedBecause, load_model
-from svc_signal.model_folders import TOP, ModelFolder, file_state, model_folders
+from svc_signal.loading import LoadedModel, ModelRefused, RefusedBecause, load_folder
+from svc_signal.model_folders import MOST_FOLDERS, TOP, ModelFolder, file_state, model_folders
 from svc_signal.presence import Presence, is_served
 from svc_signal.roles import Roles, Standing, settle
 from svc_signal.settings import SignalSettings
@@ -51,6 +51,8 @@ class ModelKeeper:
         # What an outage of the database cut short is not loaded anew; nor is it in force.
         self._verdicts: tuple[Candidate, ...] = ()
         self.candidates: tuple[Candidate, ...] = ()
+        self.left_out = 0
+        self._twice: dict[str, list[str]] = {}
         self.roles = Roles()
         self.model: LoadedModel | None = None
         self.challenger: LoadedModel | None = None
@@ -93,7 +95,7 @@ class ModelKeeper:
         async with self._kit.engine.connect() as connection:
             wanted = (await registry.read_roles(connection)).versions
         wanted |= {each.folder.name for each in self._verdicts if each.model and each.model.version in wanted}
-        folders = await asyncio.to_thread(model_folders, root, wanted)
+        folders, left_out = await asyncio.to_thread(model_folders, root, wanted)
         key_file = self._settings.model_public_key_file
         key_state = await asyncio.to_thread(file_state, key_file) if key_file else ""
         before = {(each.folder.name, each.folder.state, each.key_state): each for each in self._verdicts}
@@ -102,6 +104,21 @@ class ModelKeeper:
             known = before.get((folder.name, folder.state, key_state))
             found.append(known or await self._examine(folder, key_state))
         self._verdicts = tuple(found)
+        self._tell_of_folders(left_out)
+
+    def _tell_of_folders(self, left_out: int) -> None:
+        """Puts into the log, once while it is so, what `mesh model list` tells of the folders as a whole."""
+        by_version: dict[str, list[str]] = {}
+        for each in self._verdicts:
+            if each.model is not None:
+                by_version.setdefault(each.model.version, []).append(each.folder.shown)
+        twice = {version: folders for version, folders in by_version.items() if len(folders) > 1}
+        for version, folders in twice.items():
+            if self._twice.get(version) != folders:
+                self._kit.log.warning("model_version_in_several_folders", model_version=version, folders=folders)
+        if left_out and left_out != self.left_out:
+            self._kit.log.warning("model_folders_left_out", count=left_out, most=MOST_FOLDERS)
+        self._twice, self.left_out = twice, left_out
 
     async def _examine(self, folder: ModelFolder, key_state: str) -> Candidate:
         try:
@@ -121,7 +138,7 @@ class ModelKeeper:
             detail = f"MODEL_PUBLIC_KEY_FILE: {type(error).__name__}"
             raise ModelRefused(RefusedBecause.NO_TRUST_CONFIGURED, detail) from error
         trust = Trust(key, self._settings.model_manifest_sha256)
-        return load_model(folder.path, trust, self._settings.granularity_seconds)
+        return load_folder(folder, trust, self._settings.granularity_seconds)
 
     async def _settled(self, found: tuple[Candidate, ...]) -> Roles:
         """The roles after what this look found; other processes see changes, and the record has them."""

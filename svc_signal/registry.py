@@ -6,13 +6,26 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Double, Integer, RowMapping, and_, case, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Integer,
+    RowMapping,
+    Table,
+    and_,
+    case,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult
 
 from schema import streams
 from schema.signals import matured_labels, model_changes, model_roles, models, shadow_signals, trading_signals
 from svc_signal.promotion import BUY, HOLD, SELL, JudgedRows
-from svc_signal.roles import Change, Roles
+from svc_signal.roles import Change, ChangeKind, Roles
 from tradekit.bars import utc
 
 # Wakes every process that keeps models when the roles have changed.
@@ -90,7 +103,7 @@ async def shadow_since(
         shadow.c.run_id == run_id, shadow.c.granularity == granularity, shadow.c.model_version == challenger
     )
     if after is not None:
-        query = query.join_from(shadow, signal, _same_bar(shadow, signal)).where(signal.c.created_at > after)
+        query = query.join_from(shadow, signal, _same_signal(granularity)).where(signal.c.created_at > after)
     found: datetime | None = (await connection.execute(query)).scalar_one()
     return found
 
@@ -133,17 +146,18 @@ async def judged_rows(
     return Judged(rows, (utc(int(start.min())), utc(int(start.max())) + timedelta(seconds=granularity)))
 
 
-def _same_rows(run_id: str, granularity: int, challenger: str, champion: str) -> Any:
+def _same_series(one: Table, other: Table) -> ColumnElement[bool]:
+    return and_(*(one.c[name] == other.c[name] for name in ("run_id", "granularity", "product_id")))
+
+
+def _same_signal(granularity: int) -> ColumnElement[bool]:
+    """The signal beside a shadow, by its close, as the index of signals begins with it."""
+    shadow, signal = shadow_signals, trading_signals
+    return and_(signal.c.as_of == shadow.c.bar_start + timedelta(seconds=granularity), _same_series(shadow, signal))
+
+
+def _same_rows(run_id: str, granularity: int, challenger: str, champion: str, after: datetime | None) -> Any:
     shadow, signal, label = shadow_signals, trading_signals, matured_labels
-    series = ("run_id", "granularity", "product_id")
-    same_signal, same_label = (
-        and_(at_bar, *(shadow.c[name] == other.c[name] for name in series))
-        for other, at_bar in (
-            # By the close, as the index of signals begins with it.
-            (signal, signal.c.as_of == shadow.c.bar_start + timedelta(seconds=granularity)),
-            (label, label.c.bar_start == shadow.c.bar_start),
-        )
-    )
     return (
         select(
             shadow.c.product_id,
@@ -155,14 +169,15 @@ def _same_rows(run_id: str, granularity: int, challenger: str, champion: str) ->
             *(shadow.c[name].label(f"challenger_{name}") for name in ("p_down", "p_neutral", "p_up")),
             *(signal.c[name].label(f"champion_{name}") for name in ("p_down", "p_neutral", "p_up")),
         )
-        .join_from(shadow, signal, same_signal)
-        .join(label, same_label)
+        .join_from(shadow, signal, _same_signal(granularity))
+        .join(label, and_(label.c.bar_start == shadow.c.bar_start, _same_series(shadow, label)))
         .where(
             shadow.c.run_id == run_id,
             shadow.c.granularity == granularity,
             shadow.c.model_version == challenger,
             signal.c.model_version == champion,
             label.c.model_version == champion,
+            signal.c.created_at > after if after is not None else true(),
         )
         .order_by(shadow.c.bar_start.desc(), shadow.c.product_id)
         .limit(MOST_ROWS)

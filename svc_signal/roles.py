@@ -63,8 +63,8 @@ def settle(
 ) -> tuple[Roles, tuple[Change, ...]]:
     """The roles that follow from the models at hand, with what changes.
 
-    `seen` are the versions that ever had a part: they come back by a rollback only. `serving` is True where this process
-    has a model in service; it then goes on with it, whatever became of the champion's files.
+    `seen` are the versions that ever had a part: they come back only where an operator rolls back. `serving` is True
+    where this process has a model in service; it then goes on with it, whatever became of the champion's files.
     """
     known = {each.version: each for each in standings}
     changes = []
@@ -79,6 +79,21 @@ def settle(
         changes.append(Change(ChangeKind.CHALLENGED, fresh.version, roles.champion or "", note))
         roles = replace(roles, challenger=fresh.version)
     return roles, tuple(changes)
+
+
+def rolled_back(roles: Roles, leaving_is_loadable: bool) -> tuple[Roles, tuple[Change, ...]]:
+    """The roles once the champion before is the champion again, with what follows from it.
+
+    The one that leaves may prove itself once more in shadow, unless another model does so already: that one is newer.
+    """
+    challenger = None if roles.challenger == roles.previous else roles.challenger
+    again: tuple[Change, ...] = ()
+    if challenger is None and roles.champion is not None and leaving_is_loadable:
+        challenger = roles.champion
+        again = (
+            Change(ChangeKind.CHALLENGED, challenger, roles.previous or "", "may prove itself after the rollback"),
+        )
+    return Roles(champion=roles.previous, challenger=challenger, previous=None), again
 
 
 def _stays(champion: str | None, known: dict[str, Standing], serving: bool) -> bool:

@@ -31,6 +31,8 @@ def list_models() -> None:
         out.print("no model was ever loaded; `mesh train` makes one")
         return
     out.print(_table(found.models))
+    for line in _folder_lines(found):
+        out.print(line, style="yellow")
     for info in found.models:
         if info.HasField("evidence"):
             _print_evidence(info.model_version, info.evidence)
@@ -60,7 +62,14 @@ def roll_back_model(note: NoteOption = "rolled back by hand") -> None:
 
     request = pb.RollbackModelRequest(request_id=str(ids.new_request_id()), note=note)
     answer: pb.RollbackModelResponse = _ask(lambda stub: stub.RollbackModel(request, timeout=_SECONDS))
-    out.print(f"[green]{answer.change.model_version} decides again[/]; before: {answer.change.previous_version}")
+    before, challenger = answer.change.previous_version, answer.challenger_version
+    out.print(f"[green]{answer.change.model_version} decides again[/]; before: {before}")
+    if challenger == before:
+        out.print(f"{before} challenges: what it predicts from now on decides whether it can be promoted again")
+    elif challenger:
+        out.print(f"{challenger} goes on challenging; {before} has no part any more: a training makes a new model")
+    else:
+        out.print(f"{before} cannot be loaded and has no part any more: `mesh train` makes a new model")
 
 
 def _ask(call: "Callable[[Any], Awaitable[Any]]") -> "Any":
@@ -111,6 +120,22 @@ def _table(models: "Any") -> "Any":
             where += f" [red]{info.refusal_code}[/]: {escape(info.refusal_detail)}"
         table.add_row(escape(info.model_version), f"[{_STYLES[part]}]{part}[/]", until, buys, where)
     return table
+
+
+def _folder_lines(found: "pb.ListModelsResponse") -> list[str]:
+    """What has to be tidied up in the folder of models."""
+    from rich.markup import escape
+
+    lines = []
+    for info in found.models:
+        if info.other_folders:
+            others = ", ".join(info.other_folders)
+            used = f"the one in {info.folder} is used" if info.folder else "what serves is from neither"
+            lines.append(escape(f"{info.model_version} lies in {others} as well; {used}: remove what is not needed"))
+    if found.folders_left_out:
+        count = f"{found.folders_left_out} more folder{'s hold' if found.folders_left_out > 1 else ' holds'} a model"
+        lines.append(f"{count} and {'were' if found.folders_left_out > 1 else 'was'} not looked at: remove old ones")
+    return lines
 
 
 def _print_evidence(version: str, evidence: "pb.ModelEvidence") -> None:

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from svc_signal.loading import LoadedModel, ModelRefused, load_model
+from svc_signal.loading import LoadedModel, ModelRefused, load_folder
 from svc_signal.model_folders import TOP, model_folders
 from svc_signal.signing import Trust, public_key_from_pem
 from tradekit.bars import utc
@@ -22,9 +22,9 @@ def verdict(root: Path, key_file: Path, granularity: int, products: set[str], ch
         return _refused("KEY_UNREADABLE", str(error))
     loaded: list[tuple[tuple[object, ...], LoadedModel]] = []
     refusals = []
-    for folder in model_folders(root, {champion}):
+    for folder in model_folders(root, {champion})[0]:
         try:
-            model = load_model(folder.path, trust, granularity)
+            model = load_folder(folder, trust, granularity)
         except ModelRefused as refused:
             refusals.append(_refused(refused.reason.value, refused.detail))
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from svc_signal import loading
 from svc_signal.flat_trees import MOST_ROWS, FlatTrees
-from svc_signal.loading import LoadedModel, ModelRefused, RefusedBecause, ServingEngine, load_model
+from svc_signal.loading import LoadedModel, ModelRefused, RefusedBecause, ServingEngine, load_folder, load_model
 from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, canonical
 from svc_signal.model_folders import MOST_FOLDERS, model_folders
 from svc_signal.signing import sign
@@ -190,23 +191,54 @@ def test_folders_are_bounded_and_those_with_a_part_come_first(tmp_path: Path) ->
     model_at(tmp_path, 1)
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "v01")
-    found = [each.name for each in model_folders(tmp_path, {"v03"})]
-    assert found == [".", "v03", *(f"v{number}" for number in range(29, 29 - MOST_FOLDERS + 2, -1))]
-    assert model_folders(tmp_path / "nowhere") == ()
-    assert model_folders(tmp_path / MANIFEST_NAME) == ()
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    found, left_out = model_folders(tmp_path, {"v03"})
+    assert [each.name for each in found] == [
+        ".", "v03", *(f"v{number}" for number in range(29, 29 - MOST_FOLDERS + 2, -1)),
+    ]  # fmt: skip
+    assert left_out == 30 + 2 - MOST_FOLDERS
+    assert model_folders(tmp_path / "nowhere") == ((), 0)
+    assert model_folders(tmp_path / MANIFEST_NAME) == ((), 0)
+
+
+def test_a_link_is_found_and_refused_with_what_to_do(tmp_path: Path, folder: Path) -> None:
+    """A folder that is one, and a file that is one; MODEL_DIR itself may be one."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "linked").symlink_to(folder)
+    shutil.copytree(folder, models / "whole")
+    real = tmp_path / "elsewhere"
+    (models / "whole" / ARTIFACT_NAME).rename(real)
+    (models / "whole" / ARTIFACT_NAME).symlink_to(real)
+    (tmp_path / "top").symlink_to(folder)
+    found = {each.name: each for each in model_folders(models)[0]}
+    assert {name: each.linked for name, each in found.items()} == {"linked": True, "whole": False}
+    for name, told in (("linked", "the folder is a symbolic link"), ("whole", f"{ARTIFACT_NAME} is a symbolic link")):
+        with pytest.raises(ModelRefused, match="put a copy") as refused:
+            load_folder(found[name], TRUST, 3600)
+        assert refused.value.reason == "FILE_UNREADABLE" and told in refused.value.detail
+    [top], _ = model_folders(tmp_path / "top")
+    assert load_folder(top, TRUST, 3600).version
+
+
+def test_a_model_without_a_signature_is_told_how_to_get_one(folder: Path) -> None:
+    (folder / SIGNATURE_NAME).unlink()
+    with pytest.raises(ModelRefused, match=r"not signed.*mesh train") as refused:
+        load_model(folder, TRUST, 3600)
+    assert refused.value.reason == "FILE_UNREADABLE"
 
 
 def test_a_folder_whose_name_is_no_text_can_be_told(tmp_path: Path) -> None:
     name = os.fsdecode(b"v\xff\xfe")
     model_at(tmp_path / name, 1)
-    [found] = model_folders(tmp_path)
+    [found], _ = model_folders(tmp_path)
     found.shown.encode()
     json.dumps(found.shown)
 
 
 def test_whatever_could_change_the_verdict_changes_the_state(folder: Path) -> None:
     def state() -> str:
-        return model_folders(folder)[0].state
+        return model_folders(folder)[0][0].state
 
     before = [state()]
     for name in (MANIFEST_NAME, SIGNATURE_NAME, ARTIFACT_NAME):

@@ -16,7 +16,8 @@ from sqlalchemy import insert, select, text
 from meshkit.errors import MeshError, from_rpc_error
 from schema.signals import matured_labels, model_changes, model_roles, shadow_signals, trading_signals
 from svc_signal.artifact import model_version, write_model
-from svc_signal.manifest import ARTIFACT_NAME
+from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME
+from svc_signal.model_folders import MOST_FOLDERS
 from svc_signal.training import TrainedModel, train
 from tests.signal.conftest import SMALL
 from tests.signal.signal_series import FIRST_BAR, synthetic
@@ -93,7 +94,9 @@ async def record(world: World) -> list[tuple[str, str, str]]:
     return [(row["kind"], row["model_version"], row["previous_version"]) for row in rows]
 
 
-async def store_evidence(world: World, champion: str, challenger: str, knows: bool = True) -> None:
+async def store_evidence(
+    world: World, champion: str, challenger: str, knows: bool = True, first_bar: int = -400
+) -> None:
     """What both said about the same 340 bars, and what came of it. The champion always says a third; the challenger
     `knows` the chances, or mistakes one class for the next."""
     rng = np.random.default_rng(5)
@@ -108,7 +111,7 @@ async def store_evidence(world: World, champion: str, challenger: str, knows: bo
                 "run_id": RUN,
                 "product_id": product,
                 "granularity": HOUR,
-                "bar_start": utc((FIRST_BAR - 400 + bar) * HOUR),
+                "bar_start": utc((FIRST_BAR + first_bar + bar) * HOUR),
             }
             signals.append(
                 {
@@ -127,7 +130,7 @@ async def store_evidence(world: World, champion: str, challenger: str, knows: bo
                     "profile": "EXERCISE",
                     "reasons": [],
                     "features": [],
-                    "sequence": 1_000_000 + bar * 3 + number,
+                    "sequence": 1_000_000 - first_bar * 10_000 + bar * 3 + number,
                 }
             )
             shadow = dict(zip(("p_down", "p_neutral", "p_up"), guessed.tolist(), strict=True))
@@ -253,23 +256,78 @@ async def test_a_promotion_swaps_the_champion_everywhere_and_a_rollback_brings_i
         assert answer == await stub.RollbackModel(body)
         body.note = "something else"
         assert (await refused(stub.RollbackModel(body))).reason == "REQUEST_ID_REUSED"
+        assert answer.challenger_version == second
         for one in (stub, other):
-            assert (await until(one, first)).previous_version == ""
+            assert (await until(one, first, second)).previous_version == ""
         assert (await refused(stub.RollbackModel(rollback()))).reason == "NOT_FOUND"
-    # A start later: the roles hold, and the model that was rolled back does not challenge again.
+        # What it once was promoted on counts no more; what both say from now on does.
+        error = await refused(stub.PromoteModel(promotion(second)))
+        assert set(error.metadata) == {"EVIDENCE_TOO_SHORT", "LOG_LOSS_NOT_LOWER"} and "0 labels" in error.message
+        evidence = (await stub.ListModels(pb.ListModelsRequest())).models[1].evidence
+        assert evidence.matured_labels == 0 and not evidence.HasField("shadow_since_time")
+    # A start later the roles hold.
     async with world.service(**served(models, keys)) as stub:
-        await until(stub, first)
-        assert (await refused(stub.PromoteModel(promotion(second)))).message.startswith(f"{second} is not the challeng")
+        await until(stub, first, second)
         changes = (await stub.ListModels(pb.ListModelsRequest())).changes
-    assert (changes[0].kind, changes[0].note) == ("ROLLED_BACK", "it buys at the top")
+        assert [(one.kind, one.note, one.caller) for one in changes[:2]] == [
+            ("CHALLENGED", "may prove itself after the rollback", "operator"),
+            ("ROLLED_BACK", "it buys at the top", "operator"),
+        ]
+        await store_evidence(world, first, second, first_bar=-800)
+        evidence = (await stub.ListModels(pb.ListModelsRequest())).models[1].evidence
+        assert evidence.matured_labels == 1020 and evidence.shadow_since_time.seconds == (FIRST_BAR - 800) * HOUR
+        await stub.PromoteModel(promotion(second))
+        assert (await until(stub, second)).previous_version == first
     assert await record(world) == [
         ("ADOPTED", first, ""),
         ("CHALLENGED", second, first),
         ("PROMOTED", second, first),
         ("ROLLED_BACK", first, second),
+        ("CHALLENGED", second, first),
+        ("PROMOTED", second, first),
     ]
     rows = await world.run(select(model_changes).where(model_changes.c.kind == "PROMOTED"))
     assert rows[0]["evidence"]["matured_labels"] == 1020 and rows[0]["evidence"]["probability_better"] == 1.0
+
+
+async def test_a_version_in_two_folders_and_folders_beyond_the_bound_are_told(
+    world: World, models: Path, write: Write, keys: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The folder of a version is the one that what serves came from, whichever copy is newer or better named."""
+    first = write(0, "first")
+    async with world.service(**served(models, keys)) as stub:
+        await until(stub, first)
+        write(0, first)
+        for number in range(20):
+            (models / f"draft{number:02d}").mkdir()
+            (models / f"draft{number:02d}" / MANIFEST_NAME).write_bytes(b"{}")
+        listed = pb.ListModelsResponse()
+
+        async def all_told() -> bool:
+            nonlocal listed
+            listed = await stub.ListModels(pb.ListModelsRequest())
+            return listed.folders_left_out == 22 - MOST_FOLDERS
+
+        await eventually(all_told)
+        info = listed.models[0]
+        assert (info.model_version, info.folder, list(info.other_folders)) == (first, "first", [first])
+        assert len(listed.models) == 1 + MOST_FOLDERS - 2
+        # Another training of the same version serves from neither: what serves stays what it was.
+        sha256 = info.manifest_sha256
+        shutil.rmtree(models / first)
+        write_again = write(0, "first", evidence={"another": 1})
+        assert write_again == first
+
+        async def from_memory() -> bool:
+            nonlocal info
+            info = (await stub.ListModels(pb.ListModelsRequest())).models[0]
+            return not info.folder
+
+        await eventually(from_memory)
+        assert (info.manifest_sha256, list(info.other_folders)) == (sha256, ["first"])
+    said = capfd.readouterr().out
+    assert said.count("model_version_in_several_folders") == 1
+    assert "model_folders_left_out" in said and f"count={22 - MOST_FOLDERS}" in said
 
 
 async def test_where_the_champion_cannot_serve_another_is_adopted(

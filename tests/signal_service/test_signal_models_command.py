@@ -1,6 +1,7 @@
 """`mesh model` against a running service: what it shows, what it refuses, and what it changes."""
 
 import asyncio
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from svc_signal.training import train
 from tests.signal.conftest import SMALL
 from tests.signal.signal_series import synthetic
 from tests.signal_service.conftest import KEY, WHEN
-from tests.signal_service.signal_world import PRODUCTS, World
+from tests.signal_service.signal_world import PRODUCTS, World, eventually
 from tests.signal_service.test_signal_models import store_evidence, until
 from tradekit.states import Profile, Venue
 
@@ -77,8 +78,22 @@ async def test_list_promote_and_rollback(
         assert code == 0 and f"{challenger} decides" in said
         await until(stub, challenger)
         code, said = await mesh("rollback", "--note", "too eager")
-        assert code == 0 and f"{champion} decides again" in said
-        await until(stub, champion)
-        assert "too eager" in (await mesh("list"))[1]
+        assert code == 0 and f"{champion} decides again" in said and f"{challenger} challenges" in said
+        await until(stub, champion, challenger)
+        shutil.copytree(models / "second", models / "copy")
+        for number in range(15):
+            shutil.copytree(
+                models / "second", models / f"draft{number:02d}", ignore=lambda *_: ["balanced_model.joblib"]
+            )
+
+        async def told() -> bool:
+            nonlocal said
+            said = (await mesh("list"))[1]
+            return "not looked at" in said and "copy" in said
+
+        await eventually(told)
+        assert "too eager" in said and f"{challenger} has not predicted a bar yet" in said
+        assert f"{challenger} lies in copy as well; the one in second is used" in said
+        assert "2 more folders hold a model and were not looked at" in said
     code, said = await mesh("list")
     assert code == 3 and "does not answer" in said

@@ -274,7 +274,7 @@ class ModelEvidence(_message.Message):
     def __init__(self, shadow_since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., matured_labels: _Optional[int] = ..., log_loss: _Optional[float] = ..., champion_log_loss: _Optional[float] = ..., probability_better: _Optional[float] = ..., net_return: _Optional[float] = ..., champion_net_return: _Optional[float] = ..., trades: _Optional[int] = ..., champion_trades: _Optional[int] = ..., calibration_error: _Optional[float] = ..., missing: _Optional[_Iterable[_Union[_trade_pb2.Reason, _Mapping]]] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("model_version", "folder", "role", "refusal_code", "refusal_detail", "train_start_time", "train_end_time", "theta_buy", "always_hold", "manifest_sha256", "first_load_time", "evidence")
+    __slots__ = ("model_version", "folder", "role", "refusal_code", "refusal_detail", "train_start_time", "train_end_time", "theta_buy", "always_hold", "manifest_sha256", "first_load_time", "evidence", "other_folders")
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     FOLDER_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
@@ -287,6 +287,7 @@ class ModelInfo(_message.Message):
     MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
     FIRST_LOAD_TIME_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FOLDERS_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     folder: str
     role: ModelRole
@@ -299,7 +300,8 @@ class ModelInfo(_message.Message):
     manifest_sha256: str
     first_load_time: _timestamp_pb2.Timestamp
     evidence: ModelEvidence
-    def __init__(self, model_version: _Optional[str] = ..., folder: _Optional[str] = ..., role: _Optional[_Union[ModelRole, str]] = ..., refusal_code: _Optional[str] = ..., refusal_detail: _Optional[str] = ..., train_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., theta_buy: _Optional[float] = ..., always_hold: _Optional[bool] = ..., manifest_sha256: _Optional[str] = ..., first_load_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Union[ModelEvidence, _Mapping]] = ...) -> None: ...
+    other_folders: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model_version: _Optional[str] = ..., folder: _Optional[str] = ..., role: _Optional[_Union[ModelRole, str]] = ..., refusal_code: _Optional[str] = ..., refusal_detail: _Optional[str] = ..., train_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., theta_buy: _Optional[float] = ..., always_hold: _Optional[bool] = ..., manifest_sha256: _Optional[str] = ..., first_load_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., evidence: _Optional[_Union[ModelEvidence, _Mapping]] = ..., other_folders: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ModelChange(_message.Message):
     __slots__ = ("kind", "model_version", "previous_version", "caller", "note", "change_time")
@@ -322,12 +324,14 @@ class ListModelsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListModelsResponse(_message.Message):
-    __slots__ = ("models", "changes")
+    __slots__ = ("models", "changes", "folders_left_out")
     MODELS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    FOLDERS_LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     models: _containers.RepeatedCompositeFieldContainer[ModelInfo]
     changes: _containers.RepeatedCompositeFieldContainer[ModelChange]
-    def __init__(self, models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[ModelChange, _Mapping]]] = ...) -> None: ...
+    folders_left_out: int
+    def __init__(self, models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[ModelChange, _Mapping]]] = ..., folders_left_out: _Optional[int] = ...) -> None: ...
 
 class PromoteModelRequest(_message.Message):
     __slots__ = ("request_id", "model_version")
@@ -352,7 +356,9 @@ class RollbackModelRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
 
 class RollbackModelResponse(_message.Message):
-    __slots__ = ("change",)
+    __slots__ = ("change", "challenger_version")
     CHANGE_FIELD_NUMBER: _ClassVar[int]
+    CHALLENGER_VERSION_FIELD_NUMBER: _ClassVar[int]
     change: ModelChange
-    def __init__(self, change: _Optional[_Union[ModelChange, _Mapping]] = ...) -> None: ...
+    challenger_version: str
+    def __init__(self, change: _Optional[_Union[ModelChange, _Mapping]] = ..., challenger_version: _Optional[str] = ...) -> None: ...

@@ -135,7 +135,8 @@ class SignalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RollbackModel(self, request, context):
-        """RollbackModel gives the place back to the champion before this one; NOT_FOUND if there is none that can be loaded.
+        """RollbackModel gives the place back to the champion before this one; NOT_FOUND if there is none that can be loaded. The
+        model that loses it challenges again, unless another one does; only what it predicts from then on counts for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
