@@ -64,7 +64,7 @@ def must_wait(request: Request, snapshot: Snapshot, p: Parameters) -> Reason | N
     if snapshot.market.last_close is None:
         unmarked.append(request.product_id)
     if unmarked:
-        return Reason("STALE_DATA", observed="no price", scope=f"product:{unmarked[0]}")
+        return Reason("STALE_DATA", observed="no price that can be read", scope=f"product:{unmarked[0]}")
     if not snapshot.account_fresh:
         return Reason("STALE_ACCOUNT", str(p.account_stale_seconds), "older or not reconciled", "seconds", "account")
     return None

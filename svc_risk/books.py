@@ -13,9 +13,11 @@ from sqlalchemy import ARRAY, Text, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.base import Time
+from svc_risk.exposure import can_be_a_mark
 from svc_risk.parameters import Parameters
 from svc_risk.snapshot import Holding
 from svc_risk.volatility import SHOCK_HOURS, HourClose, Volatility, measure
+from tradekit.decimals import ONE
 
 _HOLDINGS = text("""
     SELECT product_id, sum(base_size) AS base_size, sum(open_buy) AS open_buy, sum(open_sell) AS open_sell,
@@ -132,10 +134,11 @@ async def read_books(
 
 def _holding(row: Any, marks: dict[str, Mark], volatility: dict[str, Volatility]) -> Holding:
     mark, known = marks.get(row.product_id), volatility[row.product_id]
+    believed = mark is not None and can_be_a_mark(mark.price, row.base_size)
     return Holding(
         product_id=row.product_id,
         base_size=row.base_size,
-        mark=mark.price if mark else None,
+        mark=mark.price if mark and believed else None,
         sigma_14d=known.sigma_14d,
         open_buy=row.open_buy,
         open_sell_base=row.open_sell,
@@ -148,11 +151,15 @@ def _holding(row: Any, marks: dict[str, Mark], volatility: dict[str, Volatility]
 async def read_marks(
     connection: AsyncConnection, products: Sequence[str], granularity: int, as_of: datetime
 ) -> dict[str, Mark]:
-    """Newest close of each product that had closed at `as_of`."""
+    """Newest close of each product that had closed at `as_of`.
+
+    One that is no price leaves its product without a mark, as if there had been no candle: the close before it is not
+    the newest, and nobody knows what is.
+    """
     bar = timedelta(seconds=granularity)
     given = {"products": list(products), "granularity": granularity, "newest_start": as_of - bar}
     rows = (await connection.execute(_MARKS, given)).all()
-    return {row.product_id: Mark(row.close, row.start + bar) for row in rows}
+    return {row.product_id: Mark(row.close, row.start + bar) for row in rows if can_be_a_mark(row.close, ONE)}
 
 
 async def read_hours(

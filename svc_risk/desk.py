@@ -130,7 +130,8 @@ class AssessmentDesk:
         snapshot = await self._snapshot(connection, account, moment, request, expired)
         wait = must_wait(request, snapshot, self._p)
         if wait is not None:
-            raise Unavailable("STALE_DATA", f"{wait.code} of {wait.scope}; ask again with fresh data", RETRY_SECONDS)
+            message = f"{wait.code} of {wait.scope}, {wait.observed}; ask again with fresh data"
+            raise Unavailable("STALE_DATA", message, RETRY_SECONDS)
         decision = assess(request, snapshot, self._p)
         await self._trip_locks(connection, request, snapshot)
         terms = self._terms(request, decision, attempt, moment.machine_time)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
 
-from svc_risk.exposure import exposure_of, fall, money_at_risk, position_notional, ratio_of
+from svc_risk.exposure import can_be_a_mark, exposure_of, fall, money_at_risk, position_notional, ratio_of
 from svc_risk.parameters import Parameters
 from svc_risk.snapshot import Holding
 from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
@@ -46,8 +46,11 @@ def equity_mark(
     sigmas: Mapping[str, float | None],
     high_water_mark: Decimal | None,
     p: Parameters,
-) -> EquityMark:
-    """The mark at `as_of`; of `later` only what was decided at or after it is taken back."""
+) -> EquityMark | None:
+    """The mark at `as_of`; of `later` only what was decided at or after it is taken back.
+
+    None where something held has no price that can be reckoned with: a mark without it would look like a loss.
+    """
     with localcontext(CONTEXT):
         undone = [change for change in later if change.as_of >= as_of]
         cash = cash_now - sum((change.amount for change in undone if change.product_id is None), ZERO)
@@ -56,7 +59,10 @@ def equity_mark(
         for product in products:
             moved = sum((change.amount for change in undone if change.product_id == product), ZERO)
             held = max(held_now.get(product, ZERO) - moved, ZERO)
-            holdings.append(Holding(product, held, prices.get(product), sigmas.get(product)))
+            price = prices.get(product)
+            if held > 0 and (price is None or not can_be_a_mark(price, held)):
+                return None
+            holdings.append(Holding(product, held, price, sigmas.get(product)))
         equity = to_stored_scale(cash + sum(map(position_notional, holdings), ZERO))
         highest = equity if high_water_mark is None else max(high_water_mark, equity)
         return EquityMark(

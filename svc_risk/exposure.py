@@ -15,6 +15,8 @@ from svc_risk.snapshot import Holding, Snapshot
 from tradekit.decimals import ONE, ZERO, divide
 
 _STATISTIC_SCALE = Decimal("1e-12")
+# Two digits less than a column of amounts holds, so that the sum of many holdings still fits one.
+_MOST_VALUE = Decimal("1e18")
 
 
 def decimal_of(statistic: float) -> Decimal:
@@ -33,6 +35,11 @@ def stop_distance(sigma_14d: float | None, p: Parameters) -> Decimal:
     """z·sigma over the stop horizon as a share of the price; a product without enough history counts at sigma_ref."""
     sigma = p.sigma_ref if sigma_14d is None else max(sigma_14d, p.sigma_floor)
     return decimal_of(min(p.stop_z * sigma * math.sqrt(p.stop_horizon_days / 365), 1.0))
+
+
+def can_be_a_mark(price: Decimal, base_size: Decimal) -> bool:
+    """Whether a price can be reckoned with: a number above zero at which `base_size` is worth an amount of money."""
+    return price.is_finite() and price > 0 and price * base_size <= _MOST_VALUE
 
 
 def position_notional(holding: Holding) -> Decimal:

@@ -61,6 +61,8 @@ class Marker:
             prices = {product: mark.price for product, mark in marks.items()}
             sigmas = {product: self._sigma(hours.get(product, []), time) for product in products}
             mark = equity_mark(time, cash, held, changes, prices, sigmas, high, self.p)
+            if mark is None:
+                continue  # the next bar with prices is marked, and this one never was
             await self._store(connection, mark)
             high = mark.high_water_mark
         await store.set_high_water_mark(connection, high)
