@@ -16,6 +16,7 @@ from svc_signal.bar_store import Close
 from svc_signal.candles import FloatArray
 from svc_signal.decision import SignalReason
 from svc_signal.features.definition import feature_set_hash
+from svc_signal.wire_signals import SignalColumns, entries, shared_part
 from tradekit import ids
 from tradekit.reasons import Reason, reasons_to_json
 from tradekit.states import Profile, SignalSide
@@ -126,15 +127,11 @@ def signal_columns(
     )
 
 
-def watched_rows(
+def watched_entries(
     head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close], first_sequence: int
-) -> Iterator[dict[str, Any]]:
-    """The bar's signals as the table gives them to watchers."""
+) -> Iterator[bytes]:
+    """The bar's signals as watchers get them from the table: BUY and SELL with their features, HOLD without."""
     said, told = found.decisions, _Told.of(found)
-    down, neutral, up = told.down.tolist(), told.neutral.tolist(), told.up.tolist()
-    edge, net = told.edge.tolist(), told.net.tolist()
-    confidence, sigma = said.confidence.tolist(), found.sigma.tolist()
-    reasons = {codes: _reasons_text(codes) for codes in set(said.reasons)}
     shared = {
         "granularity": head.granularity,
         "bar_start": head.bar_start,
@@ -143,26 +140,26 @@ def watched_rows(
         "feature_set_hash": feature_set_hash(head.granularity),
         "profile": head.profile.value,
     }
-    for row, product in enumerate(found.products):
-        side = said.side[row]
-        with_features = side is not SignalSide.HOLD and found.ready[row]
-        yield {
-            **shared,
-            "signal_id": str(names[row]),
-            "product_id": product,
-            "side": side.value,
-            "confidence": confidence[row],
-            "p_down": down[row],
-            "p_neutral": neutral[row],
-            "p_up": up[row],
-            "edge": edge[row],
-            "expected_net": net[row],
-            "sigma_horizon": sigma[row],
-            "reference_price": closes[product].text,
-            "reasons": reasons[said.reasons[row]],
-            "features": found.features[row].tolist() if with_features else [],
-            "sequence": first_sequence + row,
-        }
+    kinds = list(zip(said.side, said.reasons, strict=True))
+    parts = {
+        (side, reasons): shared_part({**shared, "side": side.value, "reasons": _reasons_text(reasons)})
+        for side, reasons in set(kinds)
+    }
+    shown = found.ready & np.asarray([side is not SignalSide.HOLD for side in said.side], dtype=np.bool_)
+    return entries(
+        SignalColumns(
+            shared=[parts[kind] for kind in kinds],
+            ids=[str(name) for name in names],
+            products=found.products,
+            numbers=np.stack(
+                (said.confidence, told.down, told.neutral, told.up, told.edge, told.net, found.sigma), axis=1
+            ),
+            prices=[closes[product].text for product in found.products],
+            sequences=range(first_sequence, first_sequence + len(names)),
+            shown=shown.tolist(),
+            features=found.features[shown],
+        )
+    )
 
 
 def shadow_rows(head: BarHead, found: BarDecisions, challenger_version: str) -> Iterator[bytes]:

@@ -23,12 +23,12 @@ from svc_signal.bar_rows import (
     signal_columns,
     signal_ids,
     signal_rows,
-    watched_rows,
+    watched_entries,
 )
 from svc_signal.bar_store import BarRead
 from svc_signal.binary_copy import BLOCK
 from svc_signal.signal_watch import PublishedBar
-from svc_signal.wire_signals import SignalsFrame
+from svc_signal.wire_signals import frame
 
 # Up to so many rows a round trip costs more than handing their values over one by one.
 ROWS_IN_ONE_STATEMENT = 32
@@ -55,46 +55,47 @@ class DecidedBar:
 
 async def write(connection: AsyncConnection, bar: DecidedBar) -> PublishedBar | None:
     """Stores the bar; what watchers get, if there are any. Overtaken if another process stored one meanwhile."""
-    names, frame = signal_ids(bar.head, bar.found), SignalsFrame()
+    names = signal_ids(bar.head, bar.found)
+    watched: list[bytes] = []
     one_statement = 0 < len(names) <= ROWS_IN_ONE_STATEMENT
     if one_statement and bar.found.shadow is None and bar.mark is not None:
-        first = await _few(connection, bar, names, frame)
+        first = await _few(connection, bar, names, watched)
     else:
         async with bar_store.transaction(connection):
             if bar.mark is None:
                 await bar_store.lock_first_bar(connection)
-            first = await (_few if one_statement else _many)(connection, bar, names, frame)
+            first = await (_few if one_statement else _many)(connection, bar, names, watched)
             if bar.found.shadow is not None:
                 shadow = shadow_rows(bar.head, bar.found, bar.challenger)
                 await bar_store.copy_in(connection, "shadow_signals", SHADOW_COLUMNS, _pieces(shadow))
     if not names or not bar.watched:
         return None
-    return PublishedBar(first, frame.message, StageMark(bar.head.as_of, first + len(names) - 1))
+    return PublishedBar(first, frame(watched), StageMark(bar.head.as_of, first + len(names) - 1))
 
 
-async def _few(connection: AsyncConnection, bar: DecidedBar, names: list[UUID], frame: SignalsFrame) -> int:
+async def _few(connection: AsyncConnection, bar: DecidedBar, names: list[UUID], watched: list[bytes]) -> int:
     columns = signal_columns(bar.head, bar.found, names, bar.read.closes)
     first = await bar_store.finish_bar_with(connection, bar.mark, bar.head.as_of, columns)
     if first is None:
         raise Overtaken
     if bar.watched:
-        frame.add(watched_rows(bar.head, bar.found, names, bar.read.closes, first))
+        watched.extend(watched_entries(bar.head, bar.found, names, bar.read.closes, first))
     return first
 
 
-async def _many(connection: AsyncConnection, bar: DecidedBar, names: list[UUID], frame: SignalsFrame) -> int:
+async def _many(connection: AsyncConnection, bar: DecidedBar, names: list[UUID], watched: list[bytes]) -> int:
     first = await bar_store.finish_bar(connection, bar.mark, bar.head.as_of, len(names))
     if first is None:
         raise Overtaken
     if not names:
         return first
     closes = bar.read.closes
-    messages = watched_rows(bar.head, bar.found, names, closes, first) if bar.watched else iter(())
+    messages = watched_entries(bar.head, bar.found, names, closes, first) if bar.watched else iter(())
 
     async def pieces() -> AsyncIterator[bytes]:
         for piece in signal_rows(bar.head, bar.found, names, closes, first):
             yield piece
-            frame.add(islice(messages, BLOCK))
+            watched.extend(islice(messages, BLOCK))
 
     await bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, pieces())
     return first

@@ -20,11 +20,12 @@ from svc_signal.decider import Decider
 from svc_signal.loading import limit_native_threads
 from svc_signal.model_desk import ModelDesk
 from svc_signal.modelkeeper import ModelKeeper
+from svc_signal.ready_frames import add_to_server
 from svc_signal.settings import SignalSettings
 from svc_signal.signal_watch import SignalReader, SignalTap
 from svc_signal.wire import GenerateOrder, page_token, parse_generate, parse_get, parse_list
 from svc_signal.wire_models import parse_promote, parse_rollback
-from svc_signal.wire_signals import signal_message
+from svc_signal.wire_signals import signal_message, signal_messages
 from tradekit import services, wire
 from tradekit.bars import utc
 from trading.signal.v1 import signal_service_pb2 as pb
@@ -103,9 +104,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
             await self._decider.catch_up(as_of)
             rows = await self._stored(as_of)
         wanted = set(order.product_ids or self._settings.products)
-        return pb.GenerateSignalsResponse(
-            signals=[signal_message(row, False) for row in rows if row["product_id"] in wanted]
-        )
+        return pb.GenerateSignalsResponse(signals=signal_messages([row for row in rows if row["product_id"] in wanted]))
 
     async def _stored(self, as_of: datetime) -> list[RowMapping]:
         granularity = self._settings.granularity_seconds
@@ -120,7 +119,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
             row = await store.get_signal(connection, wanted)
         if row is None:
             raise NotFound("signal", wanted)
-        return pb.GetSignalResponse(signal=signal_message(row, True))
+        return pb.GetSignalResponse(signal=signal_message(row))
 
     async def ListSignals(self, request: pb.ListSignalsRequest, context: Any) -> pb.ListSignalsResponse:
         """A page, newest first."""
@@ -132,11 +131,11 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         if len(rows) > size:
             rows = rows[:size]
             token = page_token(request, rows[-1])
-        return pb.ListSignalsResponse(signals=[signal_message(row, False) for row in rows], next_page_token=token)
+        return pb.ListSignalsResponse(signals=signal_messages(rows), next_page_token=token)
 
     async def WatchSignals(
         self, request: pb.WatchSignalsRequest, context: Any
-    ) -> AsyncIterator[pb.WatchSignalsResponse]:
+    ) -> AsyncIterator[pb.WatchSignalsResponse | bytes]:
         """Signals after a sequence, then new ones, with the watermark; BUY and SELL carry their features."""
         head = await self._head()
         after = request.after_sequence if request.HasField("after_sequence") else head
@@ -147,7 +146,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         async with self._kit.notifications.subscribe(streams.SIGNALS) as wakeup:
             events = watch.follow(
                 reader.after,
-                lambda signal: signal.sequence,
+                int,
                 wakeup,
                 after,
                 HEARTBEAT_SECONDS,
@@ -211,7 +210,7 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
     return ServiceSpec(
         servicers=[
             Registration(
-                pb_grpc.add_SignalServiceServicer_to_server,
+                add_to_server,
                 SignalServicer(settings, kit, keeper, decider, tap),
                 services.SIGNAL.full_name,
             )

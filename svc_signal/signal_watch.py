@@ -13,8 +13,7 @@ from meshkit.kit import Kit
 from meshkit.notify import Wakeup
 from schema.streams import StageMark, read_watermark
 from svc_signal import store
-from svc_signal.wire_signals import signals_frame
-from trading.signal.v1 import signal_service_pb2 as pb
+from svc_signal.wire_signals import stored_frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +22,12 @@ class PublishedBar:
     covers them."""
 
     first_sequence: int
-    frame: pb.WatchSignalsResponse
+    frame: bytes
     mark: StageMark
+
+    @property
+    def sequences(self) -> range:
+        return range(self.first_sequence, self.mark.sequence + 1)
 
 
 class SignalTap:
@@ -63,8 +66,8 @@ class SignalReader:
         self._tap = tap
         self._position = position
         self._taken: PublishedBar | None = None
-        self.frame = pb.WatchSignalsResponse()
-        """What `after` gave last, as it is sent; not to be changed, as others send it too."""
+        self.frame = b""
+        """What `after` told last, as it is sent."""
 
     async def mark(self) -> StageMark | None:
         """The stage's watermark."""
@@ -74,19 +77,24 @@ class SignalReader:
         async with self._kit.engine.connect() as connection:
             return await read_watermark(connection, store.STAGE)
 
-    async def after(self, position: int, limit: int) -> Sequence[pb.Signal]:
-        """Signals after a sequence."""
+    async def after(self, position: int, limit: int) -> Sequence[int]:
+        """The sequences of the signals after a sequence, which are in `frame` then."""
         self._position = position
         bar = self._fresh()
-        if bar is not None and len(bar.frame.batch.signals) <= limit:
+        if bar is not None and len(bar.sequences) <= limit:
             self._taken, self.frame = bar, bar.frame
+            found: Sequence[int] = bar.sequences
         else:
-            async with self._kit.engine.connect() as connection:
-                self.frame = signals_frame(await store.signals_after(connection, position, limit))
-        found = self.frame.batch.signals
+            found = await self._stored(position, limit)
         if found:
-            self._position = found[-1].sequence
+            self._position = found[-1]
         return found
+
+    async def _stored(self, position: int, limit: int) -> Sequence[int]:
+        async with self._kit.engine.connect() as connection:
+            rows = await store.signals_after(connection, position, limit)
+        self.frame = stored_frame(rows)
+        return [row["sequence"] for row in rows]
 
     def _fresh(self) -> PublishedBar | None:
         """The newest bar, once, if it is what comes next. Whatever another process decided is in the table only."""

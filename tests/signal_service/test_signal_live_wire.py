@@ -1,6 +1,7 @@
 """What leaves in a hurry is what the plain way would have written: COPY fields in a real table, messages field by field."""
 
 import json
+import math
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -14,7 +15,7 @@ from sqlalchemy import text
 from svc_signal import bar_store
 from svc_signal import binary_copy as copy
 from svc_signal.features.definition import FEATURE_COUNT, NAMES
-from svc_signal.wire_signals import signal_message, signals_frame
+from svc_signal.wire_signals import frame, signal_message, signal_messages, stored_frame
 from tradekit import wire
 from tradekit.bars import utc
 from trading.common.v1 import decimal_pb2, trade_pb2
@@ -123,19 +124,32 @@ def plainly(row: dict[str, Any], with_features: bool) -> pb.Signal:
     )
 
 
-def test_messages_made_from_shared_parts_are_those_made_one_by_one() -> None:
+def test_messages_laid_out_as_bytes_are_those_made_one_by_one() -> None:
     rows = [stored_row(number, ("BUY", "SELL", "HOLD")[number % 3]) for number in range(9)]
     rows += [{**row, "product_id": "AGAIN-USD", "feature_set_hash": "g" * 64} for row in rows]
-    rows += [{**row, "features": [0.0] * FEATURE_COUNT} for row in rows[:2]]
-    batch = signals_frame(rows).batch
-    assert list(batch.signals) == [plainly(row, row["side"] != "HOLD") for row in rows]
-    assert pb.SignalBatch.FromString(batch.SerializeToString()) == batch
+    rows += [{**row, "features": [0.0] * FEATURE_COUNT, "sequence": 2**64 - 1} for row in rows[:2]]
+    rows += [{**rows[0], "sequence": sequence} for sequence in (1, 127, 128, 16_383, 16_384)]
+    told = pb.WatchSignalsResponse.FromString(stored_frame(rows))
+    assert list(told.batch.signals) == [plainly(row, row["side"] != "HOLD") for row in rows]
+    assert list(signal_messages(rows)) == [plainly(row, False) for row in rows]
+    assert list(signal_messages(rows, whole=True)) == [plainly(row, True) for row in rows]
     for row in rows:
-        assert signal_message(row, True) == plainly(row, True)
-        assert signal_message(row, False) == plainly(row, False)
+        assert signal_message(row) == plainly(row, True)
 
 
-@pytest.mark.parametrize("count", [50, 52])
+def test_the_sign_of_nothing_is_told() -> None:
+    row = {**stored_row(1, "BUY"), "edge": -0.0, "p_up": 0.0}
+    told = signal_message(row)
+    assert [math.copysign(1.0, value) for value in (told.edge, told.p_up)] == [-1.0, 1.0]
+
+
+def test_no_signals_are_an_empty_batch() -> None:
+    assert list(signal_messages([])) == []
+    assert pb.WatchSignalsResponse.FromString(frame([])).WhichOneof("frame") == "batch"
+    assert pb.WatchSignalsResponse.FromString(stored_frame([])).WhichOneof("frame") == "batch"
+
+
+@pytest.mark.parametrize("count", [1, 50, 52])
 def test_a_row_of_another_width_is_no_message(count: int) -> None:
-    with pytest.raises(ValueError, match="zip"):
-        signal_message({**stored_row(1, "BUY"), "features": [1.0] * count}, True)
+    with pytest.raises(ValueError, match="shape"):
+        signal_message({**stored_row(1, "BUY"), "features": [1.0] * count})
