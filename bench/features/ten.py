@@ -8,9 +8,8 @@ import numpy as np
 import talib
 
 from svc_signal.candles import FloatArray
-from svc_signal.features.barterms import directional_index, ratio, stochastic_k
-from svc_signal.features.recursions import ema, wilder, wilder_sum
-from svc_signal.features.windows import lagged, window_ages, window_max, window_moment, window_sum
+from svc_signal.features.recursions import directional_indices, ema, wilder, wilder_sum
+from svc_signal.features.windows import lagged, stochastics, window_ages, window_max, window_moment, window_sum
 
 TEN = ("SMA20", "EMA12", "MACD", "RSI14", "ATR14", "ADX14", "BBANDS20", "STOCHF14", "AROONOSC25", "MFI14")
 Fields = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
@@ -56,19 +55,18 @@ def _by_history(
     drift = typical - lagged(typical, 1)
     flows = np.stack((drift > 0.0, drift < 0.0)) * (typical * volume)
     positive, negative = window_sum(flows, 14, first_bar)
-    extremes = np.stack((-low, high))
-    below, highest = window_max(extremes, 14, first_bar)
-    stochastic = stochastic_k(close, -below, highest)
+    extremes, stochastic = np.stack((high, -low)), np.empty_like(close)
+    stochastics(close, window_max(extremes, 14, first_bar), stochastic)
     ages = window_ages(extremes, 26, first_bar)
     return {
         "SMA20": window_sum(close, 20, first_bar) / 20.0,
         "EMA12": ema_12,
         "MACD": macd - ema(macd, 9),
-        "RSI14": ratio(gain, gain + loss, 0.5),
+        "RSI14": np.divide(gain, gain + loss),
         "ATR14": wilder(true_range),
-        "ADX14": wilder(directional_index(plus, minus)),
+        "ADX14": wilder(directional_indices(plus, minus)),
         "BBANDS20": 4.0 * np.sqrt(window_moment(close, 20, first_bar) / 20.0),
         "STOCHF14": window_sum(stochastic, 3, first_bar) / 3.0,
-        "AROONOSC25": (ages[0] - ages[1]) / 25.0,
-        "MFI14": ratio(positive, positive + negative, 0.5),
+        "AROONOSC25": (ages[1] - ages[0]) / 25.0,
+        "MFI14": np.divide(positive, positive + negative),
     }

@@ -1,7 +1,7 @@
-"""What one bar and the bar before it contribute to windows and recursions; elementwise, shared by all engines.
+"""What one bar and the bar before it contribute to windows and recursions; cell by cell, shared by all engines.
 
-Terms are written straight where windows and averages read them. Low prices enter as negative numbers where high and low
-are treated alike: x - y and x + (-y) are the same bits, so one call does both.
+A cell is a bar of a product; arrays are (rows, cells). Terms are written straight where windows and averages read them.
+Low prices enter as negative numbers where high and low are treated alike. Logarithms are numpy's, for all cells at once.
 """
 
 from __future__ import annotations
@@ -11,24 +11,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from svc_signal.candles import FloatArray
+from svc_signal.features.compiled import compiled, known_larger, larger, one_if, ratio, smaller
 from svc_signal.features.memory import aligned
 from svc_signal.features.rows import (
     ACCUMULATION,
     BODY,
+    BODY_SQUARE,
     BOTTOM,
+    CHANGE,
     CLOSE,
-    EXTREMES,
     FALL_SQUARE,
     GAP,
     GAP_SQUARE,
+    HEIGHT,
     HIGH,
     INDEXED,
+    LOG_CLOSE,
     LONG_CLOSE,
     LONG_VOLUME,
     LOW,
+    MINUS_MOVE,
     MONEY,
     NEGATIVE,
+    OPEN,
+    OWN_TERMS,
     PATH,
+    PLUS_MOVE,
     POSITIVE,
     PRESSURE,
     PRODUCT,
@@ -39,6 +47,7 @@ from svc_signal.features.rows import (
     ROGERS_SATCHELL,
     SIGNED,
     TOP,
+    TRUE_RANGE,
     TYPICAL,
     UP,
     VOLUME,
@@ -47,8 +56,8 @@ from svc_signal.features.rows import (
 _TIE = 1e-12
 """Typical prices closer than this are equal: the thirds of two equal decimal sums differ by rounding only."""
 _LOGS = 9
-_HIGH_LOW, _RET, _GAP, _RANGE = slice(0, 4), 4, 5, 7
-"""ln of H/C, L/C, H/O, L/O; of C/C', O/C', C/O, H/L; of C."""
+_HIGH_CLOSE, _LOW_CLOSE, _HIGH_OPEN, _LOW_OPEN, _RETURN, _OPENING, _CLOSE_OPEN, _HIGH_LOW, _CLOSE = range(_LOGS)
+"""ln of H/C, L/C, H/O, L/O, C/C', O/C', C/O, H/L, and C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,133 +71,108 @@ class Before:
 
 
 class BarTerms:
-    """The terms that no window keeps, and work memory; `take` fills them and the rows of `long` and `short`."""
+    """The terms that no window keeps, (OWN_TERMS, cells), and work memory; `take` fills them and `long` and `short`."""
 
-    __slots__ = ("_drift", "_larger", "_logs", "_quotients", "_spare", "change", "height", "moves", "true_range")
+    __slots__ = ("_logs", "own")
 
-    def __init__(self, *shape: int) -> None:
-        self.change = aligned(*shape)
-        """C - C' """
-        self.height = aligned(*shape)
-        """H - L"""
-        self.true_range = aligned(*shape)
-        """First bar: H - L."""
-        self.moves = aligned(2, *shape)
-        """Directional movement up and down, 0 on the first bar."""
-        self._quotients, self._logs = aligned(2, _LOGS, *shape)
-        self._spare, self._drift = aligned(2, 2, *shape)
-        self._larger = np.empty((2, *shape), dtype=np.bool_)
+    def __init__(self, cells: int) -> None:
+        self.own = aligned(OWN_TERMS, cells)
+        self._logs = aligned(_LOGS, cells)
 
     def take(
         self,
         bar: FloatArray,
         before: Before,
         factor_ret: FloatArray,
-        place: FloatArray | float,
+        place: FloatArray,
         long: FloatArray,
         short: FloatArray,
     ) -> None:
-        """Terms of `bar` (5, ...); those of the bar before it are NaN where there is none.
+        """Terms of `bar` (5, cells); those of the bar before it are NaN where there is none.
 
-        `place` is the bar's place in its block of 24. Those that need a bar before mean nothing on the first bar of a
-        series. SHIFTED, SHIFTED_SQUARE and STOCHASTIC are left to the engines.
+        `factor_ret` is the factor's return and `place` the bar's place in its block of 24, both by cell. Terms that need
+        a bar before mean nothing on the first bar of a series. SHIFTED, SHIFTED_SQUARE and STOCHASTIC are left to the
+        engines.
         """
-        long[LONG_CLOSE : LONG_VOLUME + 1] = bar[CLOSE::2]
-        self._take_logs(bar, before.close, factor_ret, place, long, short)
-        np.subtract(bar[CLOSE], before.close, self.change)
-        np.abs(self.change, short[PATH])
-        sign = np.sign(self.change, self._spare[0])
-        np.maximum(sign, 0.0, out=short[UP])
-        np.multiply(sign, bar[VOLUME], short[SIGNED])
-        short[TOP] = bar[HIGH]
-        np.negative(bar[LOW], short[BOTTOM])
-        self._take_ranges(bar, before.close, short)
-        self._take_moves(short[EXTREMES], before.extremes)
-        self._take_flows(bar, before.typical, short)
-
-    def _take_logs(
-        self,
-        bar: FloatArray,
-        close_before: FloatArray,
-        factor_ret: FloatArray,
-        place: FloatArray | float,
-        long: FloatArray,
-        short: FloatArray,
-    ) -> None:
-        quotients, logs, spare = self._quotients, self._logs, self._spare
-        np.divide(bar[None, :CLOSE], bar[CLOSE:VOLUME, None], quotients[_HIGH_LOW].reshape(2, 2, *bar.shape[1:]))
-        np.divide(bar[CLOSE:VOLUME], close_before, quotients[_RET : _GAP + 1])
-        np.divide(bar[HIGH:VOLUME:2], bar[LOW:VOLUME:2], quotients[_RANGE:_GAP:-1])
-        quotients[-1] = bar[CLOSE]
-        np.log(quotients, logs)
-        ret = logs[_RET]
-        long[RET::2] = logs[_RET::4]  # the return and the log close
-        np.multiply(ret, ret, long[RET_SQUARE])
-        np.multiply(ret, factor_ret, long[PRODUCT])
-        short[GAP : BODY + 1] = logs[_GAP:_RANGE]
-        np.multiply(logs[_GAP : _RANGE + 1], logs[_GAP : _RANGE + 1], short[GAP_SQUARE : RANGE_SQUARE + 1])
-        np.multiply(logs[0:2], logs[2:4], spare)
-        np.add(spare[0], spare[1], short[ROGERS_SATCHELL])
-        np.minimum(ret, 0.0, out=spare[0])
-        np.multiply(spare[0], spare[0], short[FALL_SQUARE])
-        np.multiply(logs[-1], place, short[INDEXED])
-
-    def _take_ranges(self, bar: FloatArray, close_before: FloatArray, short: FloatArray) -> None:
-        high, low, close, height, (reached, spare) = bar[HIGH], bar[LOW], bar[CLOSE], self.height, self._spare
-        np.subtract(high, low, height)
-        np.minimum(low, close_before, out=spare)
-        np.subtract(close, spare, short[PRESSURE])
-        np.maximum(high, close_before, out=reached)
-        np.subtract(reached, spare, short[RANGE])
-        np.fmax(short[RANGE], height, out=self.true_range)  # it is at least the height; fmax passes over NaN
-        np.subtract(close, low, reached)
-        np.subtract(high, close, spare)
-        reached -= spare
-        ratio(reached, height, 0.0, out=reached)  # where in its range the bar closed
-        np.multiply(reached, bar[VOLUME], short[ACCUMULATION])
-
-    def _take_moves(self, extremes: FloatArray, before: FloatArray) -> None:
-        """The larger of rise and fall, if it is above zero; 0 where there is no bar before."""
-        moves = np.subtract(extremes, before, self.moves)
-        np.greater(moves, moves[::-1], self._larger)
-        np.fmax(moves, 0.0, out=moves)
-        np.multiply(moves, self._larger, moves)
-
-    def _take_flows(self, bar: FloatArray, typical_before: FloatArray, short: FloatArray) -> None:
-        """Money of a bar whose typical price rose, or fell, by more than rounding."""
-        drift, typical, money, tie = self._drift, short[TYPICAL], short[MONEY], self._spare[0]
-        typical_price(bar, out=typical)
-        np.multiply(typical, bar[VOLUME], money)
-        np.subtract(typical, typical_before, drift[0])
-        np.negative(drift[0], drift[1])
-        np.multiply(typical, _TIE, tie)
-        np.greater(drift, tie, self._larger)
-        np.multiply(self._larger, money, short[POSITIVE : NEGATIVE + 1])
+        _quotients(bar, before.close, self._logs)
+        np.log(self._logs, self._logs)
+        _logs(self._logs, factor_ret, place, long, short)
+        _changes(bar, before.close, self.own, long, short)
+        _moves(before.extremes, self.own, short)
+        _flows(bar, before.typical, short)
 
 
-def typical_price(bar: FloatArray, out: FloatArray | None = None) -> FloatArray:
-    typical: FloatArray = np.add(bar[HIGH], bar[LOW], out=out)
-    typical += bar[CLOSE]
-    typical /= 3.0
-    return typical
+@compiled
+def _quotients(bar: FloatArray, close_before: FloatArray, quotients: FloatArray) -> None:
+    for i in range(bar.shape[1]):
+        high, low, close, open = bar[HIGH, i], bar[LOW, i], bar[CLOSE, i], bar[OPEN, i]
+        quotients[_HIGH_CLOSE, i] = high / close
+        quotients[_LOW_CLOSE, i] = low / close
+        quotients[_HIGH_OPEN, i] = high / open
+        quotients[_LOW_OPEN, i] = low / open
+        quotients[_RETURN, i] = close / close_before[i]
+        quotients[_OPENING, i] = open / close_before[i]
+        quotients[_CLOSE_OPEN, i] = close / open
+        quotients[_HIGH_LOW, i] = high / low
+        quotients[_CLOSE, i] = close
 
 
-def ratio(
-    numerator: FloatArray, denominator: FloatArray, neutral: float | FloatArray, out: FloatArray | None = None
-) -> FloatArray:
-    """numerator/denominator, or `neutral` where the denominator is not above zero; NaN stays NaN."""
-    quotient = np.divide(numerator, denominator, out=out)
-    empty = denominator <= 0.0
-    if empty.any():  # rare: masked copies cost more than the division
-        np.copyto(quotient, neutral, where=empty)
-    return quotient
+@compiled
+def _logs(logs: FloatArray, factor_ret: FloatArray, place: FloatArray, long: FloatArray, short: FloatArray) -> None:
+    for i in range(logs.shape[1]):
+        ret, fall = logs[_RETURN, i], smaller(logs[_RETURN, i], 0.0)
+        long[RET, i] = ret
+        long[LOG_CLOSE, i] = logs[_CLOSE, i]
+        long[RET_SQUARE, i] = ret * ret
+        long[PRODUCT, i] = ret * factor_ret[i]
+        short[GAP, i] = logs[_OPENING, i]
+        short[BODY, i] = logs[_CLOSE_OPEN, i]
+        short[GAP_SQUARE, i] = logs[_OPENING, i] * logs[_OPENING, i]
+        short[BODY_SQUARE, i] = logs[_CLOSE_OPEN, i] * logs[_CLOSE_OPEN, i]
+        short[RANGE_SQUARE, i] = logs[_HIGH_LOW, i] * logs[_HIGH_LOW, i]
+        above, below = logs[_HIGH_CLOSE, i] * logs[_HIGH_OPEN, i], logs[_LOW_CLOSE, i] * logs[_LOW_OPEN, i]
+        short[ROGERS_SATCHELL, i] = above + below
+        short[FALL_SQUARE, i] = fall * fall
+        short[INDEXED, i] = logs[_CLOSE, i] * place[i]
 
 
-def stochastic_k(close: FloatArray, lowest: FloatArray, highest: FloatArray) -> FloatArray:
-    return ratio(close - lowest, highest - lowest, 0.5)
+@compiled
+def _changes(bar: FloatArray, close_before: FloatArray, own: FloatArray, long: FloatArray, short: FloatArray) -> None:
+    for i in range(bar.shape[1]):
+        high, low, close, volume, before = bar[HIGH, i], bar[LOW, i], bar[CLOSE, i], bar[VOLUME, i], close_before[i]
+        change, height = close - before, high - low
+        sign = change if change != change else one_if(change > 0.0) - one_if(change < 0.0)
+        lowest = smaller(low, before)
+        reached = larger(high, before) - lowest
+        long[LONG_CLOSE, i], long[LONG_VOLUME, i] = close, volume
+        own[CHANGE, i] = change
+        own[HEIGHT, i] = height
+        own[TRUE_RANGE, i] = known_larger(reached, height)  # it is at least the height, and that on a first bar
+        short[PATH, i] = abs(change)
+        short[UP, i] = larger(sign, 0.0)
+        short[SIGNED, i] = sign * volume
+        short[TOP, i], short[BOTTOM, i] = high, -low
+        short[PRESSURE, i] = close - lowest
+        short[RANGE, i] = reached
+        short[ACCUMULATION, i] = ratio((close - low) - (high - close), height, 0.0) * volume
 
 
-def directional_index(plus: FloatArray, minus: FloatArray, out: FloatArray | None = None) -> FloatArray:
-    """Wilder's DX as a share of one."""
-    apart = np.subtract(plus, minus, out=out)
-    return ratio(np.abs(apart, out=apart), plus + minus, 0.0, out=out)
+@compiled
+def _moves(before: FloatArray, own: FloatArray, short: FloatArray) -> None:
+    """The larger of rise and fall, if it is above zero; 0 where there is no bar before."""
+    for i in range(own.shape[1]):
+        rise, fall = short[TOP, i] - before[0, i], short[BOTTOM, i] - before[1, i]
+        own[PLUS_MOVE, i] = known_larger(rise, 0.0) * one_if(rise > fall)
+        own[MINUS_MOVE, i] = known_larger(fall, 0.0) * one_if(fall > rise)
+
+
+@compiled
+def _flows(bar: FloatArray, typical_before: FloatArray, short: FloatArray) -> None:
+    """Money of a bar whose typical price rose, or fell, by more than rounding."""
+    for i in range(bar.shape[1]):
+        typical = (bar[HIGH, i] + bar[LOW, i] + bar[CLOSE, i]) / 3.0
+        drift, tie, money = typical - typical_before[i], typical * _TIE, typical * bar[VOLUME, i]
+        short[TYPICAL, i] = typical
+        short[MONEY, i] = money
+        short[POSITIVE, i] = one_if(drift > tie) * money
+        short[NEGATIVE, i] = one_if(-drift > tie) * money

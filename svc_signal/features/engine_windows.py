@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from svc_signal.candles import FloatArray
+from svc_signal.features.compiled import compiled, larger
 from svc_signal.features.memory import aligned
-from svc_signal.features.windows import merge_moments, merge_slopes, neutral
+from svc_signal.features.windows import moment_of, slope_of, together
 
 StateArrays = Iterator[tuple[str, NDArray[Any]]]
 """Names and arrays of a state, the product as last axis; always in the same order."""
@@ -30,57 +31,38 @@ class BlockWindow:
     """Window results of the series that `sources` names, each a ring of bars and a slice of its rows.
 
     Rings are (bars, series, products) with bar b in row b % bars and hold at least one width. Only the first `shown`
-    series have results; of the others the parts are read. Rows are looked up once, here: that costs as much as adding.
+    series have results; of the others the parts are read.
     """
 
-    __slots__ = ("_older", "_shown", "_sources", "_ufunc", "prefix", "suffix", "width")
+    __slots__ = ("_largest", "_shown", "_sources", "prefix", "suffix", "width")
 
     def __init__(
         self,
         width: int,
         sources: Sequence[tuple[FloatArray, slice]],
-        ufunc: np.ufunc = np.add,
+        largest: bool = False,
         shown: int | None = None,
     ) -> None:
         self.width = width
-        self._ufunc = ufunc
-        counts = [rows.stop - rows.start for _, rows in sources]
-        products = sources[0][0].shape[-1]
-        self.suffix = aligned(width, sum(counts), products, fill=np.nan)
-        self.suffix[-1] = neutral(ufunc)
-        self.prefix = aligned(sum(counts), products, fill=np.nan)
-        self._older, self._shown = list(self.suffix[:, :shown]), self.prefix[:shown]
-        self._sources = []
-        for number, (ring, rows) in enumerate(sources):
-            place = slice(sum(counts[:number]), sum(counts[: number + 1]))
-            self._sources.append((list(ring[:, rows]), self.prefix[place], list(self.suffix[:, place])))
+        self._largest = largest
+        series, products = sum(rows.stop - rows.start for _, rows in sources), sources[0][0].shape[-1]
+        self._shown = series if shown is None else shown
+        self.suffix = aligned(width, series, products, fill=np.nan)
+        self.suffix[-1] = -np.inf if largest else 0.0
+        self.prefix = aligned(series, products, fill=np.nan)
+        self._sources, first = [], 0
+        for ring, rows in sources:
+            self._sources.append((ring, rows.start, rows.stop - rows.start, first))
+            first += rows.stop - rows.start
 
     def push(self, bar: int, out: FloatArray) -> None:
-        """Takes bar `bar` from the rings and writes the results."""
-        within, ufunc = bar % self.width, self._ufunc
-        for ring, prefix, _ in self._sources:
-            if within == 0:
-                prefix[...] = ring[bar % len(ring)]
-            else:
-                ufunc(prefix, ring[bar % len(ring)], out=prefix)
-        ufunc(self._older[within], self._shown, out=out)
-        if within == self.width - 1:
-            self._close_block(bar)
-
-    def parts(self, bar: int) -> tuple[FloatArray, FloatArray]:
-        """(suffix of the previous block, prefix of the current one) of the bar just pushed."""
-        return self.suffix[bar % self.width], self.prefix
+        """Takes bar `bar` from the rings and writes the results (shown, products)."""
+        for ring, row, count, first in self._sources:
+            _push(bar, ring, row, count, self.suffix, self.prefix, first, self._largest, self._shown, out)
 
     def arrays(self) -> StateArrays:
         yield "suffix", self.suffix
         yield "prefix", self.prefix
-
-    def _close_block(self, bar: int) -> None:
-        """Row j becomes the sum of the bars after j; the last row stays neutral and is in use by `parts`."""
-        for ring, _, suffix in self._sources:
-            suffix[-2][...] = ring[bar % len(ring)]
-            for back in range(1, self.width - 1):
-                self._ufunc(suffix[-1 - back], ring[(bar - back) % len(ring)], out=suffix[-2 - back])
 
 
 class Shifts:
@@ -94,19 +76,11 @@ class Shifts:
 
     def take(self, bar: int, x: FloatArray, shifted: FloatArray) -> None:
         """Writes the shifted values and their squares (2, P)."""
-        if bar % self._width == 0:
-            self._shifts[0] = self._shifts[1]
-            self._shifts[1] = x
-        np.subtract(x, self._shifts[1], shifted[0])
-        np.multiply(shifted[0], shifted[0], shifted[1])
+        _shift(bar % self._width == 0, self._shifts, x, shifted)
 
-    def moment(self, bar: int, window: BlockWindow, shifted: int) -> FloatArray:
-        """Centred sum of squares over a window just pushed, whose series `shifted` and the next one `take` wrote."""
-        within = bar % self._width
-        suffix, prefix = window.parts(bar)
-        older, newer = self._width - within - 1.0, within + 1.0
-        (old, old_square), (new, new_square) = suffix[shifted : shifted + 2], prefix[shifted : shifted + 2]
-        return merge_moments(older, self._shifts[0], old, old_square, newer, self._shifts[1], new, new_square)
+    def moment(self, bar: int, window: BlockWindow, series: int, out: FloatArray) -> None:
+        """Centred sum of squares over a window just pushed, whose `series` and the next one `take` wrote."""
+        _moment(bar, self._shifts, window.suffix, window.prefix, series, out)
 
     def arrays(self) -> StateArrays:
         yield "shifts", self._shifts
@@ -118,39 +92,23 @@ class AgeWindow:
     Blocks again, with the bar of each extreme carried along, so no product ever needs a search of its own.
     """
 
-    __slots__ = ("_ages", "_best", "_best_bar", "_ring", "_rows", "_suffix", "_suffix_bar", "_width", "_work")
+    __slots__ = ("_best", "_best_bar", "_ring", "_row", "_suffix", "_suffix_bar", "_width")
 
     def __init__(self, width: int, ring: FloatArray, rows: slice) -> None:
         products = ring.shape[-1]
         self._width = width
         self._ring = ring
-        self._rows = rows
+        self._row = rows.start
         self._suffix = aligned(width, 2, products, fill=np.nan)
         self._suffix[-1] = -np.inf
         self._suffix_bar = aligned(width, 2, products, fill=0.0)
         self._best = aligned(2, products, fill=np.nan)
         self._best_bar = aligned(2, products, fill=np.nan)
-        self._ages = aligned(2, products)
-        self._work = aligned(2, products)
 
-    def push(self, bar: int) -> FloatArray:
-        """Ages (2, P) of the largest of each; overwritten by the next push."""
-        within = bar % self._width
-        x = self._ring[bar % len(self._ring), self._rows]
-        if within == 0:
-            self._best[...] = x
-            self._best_bar.fill(bar)
-        else:
-            np.multiply(x >= self._best, float(bar), out=self._work)  # a masked copy would cost several times that
-            np.maximum(self._best_bar, self._work, out=self._best_bar)
-            np.maximum(self._best, x, out=self._best)
-        np.subtract(self._best_bar, self._suffix_bar[within], out=self._work)
-        self._work *= self._suffix[within] > self._best
-        np.subtract(float(bar), self._best_bar, out=self._ages)
-        self._ages += self._work
-        if within == self._width - 1:
-            self._close_block(bar)
-        return self._ages
+    def push(self, bar: int, ages: FloatArray) -> None:
+        """Writes the ages (2, P) of the largest of each."""
+        parts = (self._suffix, self._suffix_bar, self._best, self._best_bar)
+        _push_ages(bar, self._ring, self._row, *parts, ages)
 
     def arrays(self) -> StateArrays:
         yield "suffix", self._suffix
@@ -158,20 +116,116 @@ class AgeWindow:
         yield "best", self._best
         yield "best_bar", self._best_bar
 
-    def _close_block(self, bar: int) -> None:
-        last = self._width - 1
-        self._suffix[last - 1] = self._ring[bar % len(self._ring), self._rows]
-        self._suffix_bar[last - 1] = bar
-        for row in range(last - 2, -1, -1):
-            candidate = self._ring[(bar - last + row + 1) % len(self._ring), self._rows]
-            newer = self._suffix[row + 1]
-            np.maximum(candidate, newer, out=self._suffix[row])
-            np.copyto(self._suffix_bar[row], self._suffix_bar[row + 1])
-            np.copyto(self._suffix_bar[row], bar - last + row + 1, where=candidate > newer)
+
+def slope(window: BlockWindow, bar: int, plain: int, indexed: int, out: FloatArray) -> None:
+    """Least-squares slope from the series y and (position in block)*y of a window just pushed."""
+    _slope(bar, window.suffix, window.prefix, plain, indexed, out)
 
 
-def slope(window: BlockWindow, bar: int, plain: int, indexed: int, total: FloatArray, out: FloatArray) -> None:
-    """Least-squares slope from the series y and (position in block)*y of a window just pushed; `total` is that of y."""
-    suffix, prefix = window.parts(bar)
-    within = float(bar % window.width)
-    merge_slopes(window.width, within, suffix[plain], suffix[indexed], prefix[plain], prefix[indexed], total, out)
+@compiled
+def _push(
+    bar: int,
+    ring: FloatArray,
+    row: int,
+    count: int,
+    suffix: FloatArray,
+    prefix: FloatArray,
+    first: int,
+    largest: bool,
+    shown: int,
+    out: FloatArray,
+) -> None:
+    width, products = suffix.shape[0], suffix.shape[2]
+    within = bar % width
+    for series in range(first, first + count):
+        x, running, older = ring[bar % len(ring), row + series - first], prefix[series], suffix[within, series]
+        for p in range(products):
+            running[p] = x[p] if within == 0 else together(running[p], x[p], largest)
+        if series < shown:
+            result = out[series]
+            for p in range(products):
+                result[p] = together(older[p], running[p], largest)
+        if within == width - 1:
+            _close_block(bar, ring, row + series - first, suffix, series, largest)
+
+
+@compiled
+def _close_block(bar: int, ring: FloatArray, row: int, suffix: FloatArray, series: int, largest: bool) -> None:
+    """Place j becomes what the bars after j come to; the last place stays that of none."""
+    width, products = suffix.shape[0], suffix.shape[2]
+    for place in range(width - 1, 0, -1):
+        x, into = ring[(bar - (width - 1 - place)) % len(ring), row], suffix[place - 1, series]
+        newer = suffix[place, series]
+        for p in range(products):
+            into[p] = x[p] if place == width - 1 else together(newer[p], x[p], largest)
+
+
+@compiled
+def _shift(begins: bool, shifts: FloatArray, x: FloatArray, shifted: FloatArray) -> None:
+    for p in range(len(x)):
+        if begins:
+            shifts[0, p] = shifts[1, p]
+            shifts[1, p] = x[p]
+        shifted[0, p] = x[p] - shifts[1, p]
+        shifted[1, p] = shifted[0, p] * shifted[0, p]
+
+
+@compiled
+def _moment(bar: int, shifts: FloatArray, suffix: FloatArray, prefix: FloatArray, series: int, out: FloatArray) -> None:
+    width = suffix.shape[0]
+    within = bar % width
+    old, new = suffix[within, series : series + 2], prefix[series : series + 2]
+    older, newer = width - within - 1.0, within + 1.0
+    for p in range(len(out)):
+        out[p] = moment_of(older, shifts[0, p], old[0, p], old[1, p], newer, shifts[1, p], new[0, p], new[1, p])
+
+
+@compiled
+def _slope(bar: int, suffix: FloatArray, prefix: FloatArray, plain: int, indexed: int, out: FloatArray) -> None:
+    width = suffix.shape[0]
+    within = bar % width
+    old = suffix[within]
+    for p in range(len(out)):
+        parts = (old[plain, p], old[indexed, p], prefix[plain, p], prefix[indexed, p])
+        out[p] = slope_of(float(width), float(within), parts[0], parts[1], parts[2], parts[3])
+
+
+@compiled
+def _push_ages(
+    bar: int,
+    ring: FloatArray,
+    row: int,
+    suffix: FloatArray,
+    suffix_bar: FloatArray,
+    best: FloatArray,
+    best_bar: FloatArray,
+    ages: FloatArray,
+) -> None:
+    width, products = suffix.shape[0], suffix.shape[2]
+    within, number = bar % width, float(bar)
+    for side in range(2):
+        x = ring[bar % len(ring), row + side]
+        for p in range(products):
+            if within == 0 or x[p] >= best[side, p]:
+                best[side, p], best_bar[side, p] = x[p], number
+            elif x[p] != x[p]:
+                best[side, p] = x[p]
+            older = suffix[within, side, p]
+            newest = suffix_bar[within, side, p] if older > best[side, p] else best_bar[side, p]
+            ages[side, p] = number - newest
+        if within == width - 1:
+            _close_ages(bar, ring, row + side, suffix, suffix_bar, side)
+
+
+@compiled
+def _close_ages(bar: int, ring: FloatArray, row: int, suffix: FloatArray, suffix_bar: FloatArray, side: int) -> None:
+    width, products = suffix.shape[0], suffix.shape[2]
+    for place in range(width - 1, 0, -1):
+        number = bar - (width - 1 - place)
+        x = ring[number % len(ring), row]
+        for p in range(products):
+            if place == width - 1 or x[p] > suffix[place, side, p]:
+                suffix[place - 1, side, p], suffix_bar[place - 1, side, p] = x[p], float(number)
+            else:
+                suffix[place - 1, side, p] = larger(x[p], suffix[place, side, p])
+                suffix_bar[place - 1, side, p] = suffix_bar[place, side, p]

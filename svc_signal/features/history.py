@@ -8,40 +8,46 @@ from __future__ import annotations
 import numpy as np
 
 from svc_signal.candles import FloatArray, IntArray
-from svc_signal.features.barterms import BarTerms, Before, directional_index, stochastic_k, typical_price
+from svc_signal.features.barterms import BarTerms, Before
 from svc_signal.features.daytime import time_features
 from svc_signal.features.definition import FACTOR_BARS, FEATURE_COUNT, LAGS, READY_BARS
-from svc_signal.features.laststage import LastStage, Stage, Work, gap_body, last_stage, returns
-from svc_signal.features.recursions import anchored, ema, wilder, wilder_sum
+from svc_signal.features.laststage import LastStage, Stage, last_stage
+from svc_signal.features.recursions import anchored, directional_indices, ema, wilder, wilder_sum
 from svc_signal.features.rows import (
     ACCUMULATION,
+    CHANGE,
     CLOSE,
-    DAY_FIRST,
-    DAY_LOG_CLOSE,
     DAY_LONG,
     DAY_SHORT,
     EXTREMES,
+    HEIGHT,
     HIGH,
     INDEXED,
+    LINREG_SLOPE_24,
     LOG_CLOSE,
     LONG_CLOSE,
     LONG_TERMS,
     LONG_VOLUME,
     LOW,
+    MINUS_MOVE,
+    PLUS_MOVE,
     RET,
     SHORT_TERMS,
     SMOOTHED,
+    STOCH_D_14_3,
+    STOCH_K_14,
     SWINGS,
     SWINGS_FLOWS,
+    TRUE_RANGE,
     WEEK_LONG,
 )
 from svc_signal.features.windows import (
-    block_parts,
     lagged,
-    merge_slopes,
+    stochastics,
     window_ages,
     window_max,
     window_moment,
+    window_slope,
     window_sum,
 )
 
@@ -88,78 +94,92 @@ def history_stage(
     for first in range(0, len(close), together):
         rows = slice(first, first + together)
         bar = np.stack((high[rows], low[rows], close[rows], open[rows], volume[rows]))
-        work = Work(*bar.shape[1:])
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = last_stage(_stage(bar, start + granularity, factor, first_bar, work), work)
+            found = last_stage(_stage(bar, start + granularity, factor, first_bar))
         ready = factor_ready & (_run_length(bar[CLOSE]) >= READY_BARS)
-        values[:, rows] = np.where(ready, found.values, np.nan)
-        deviations[:, rows] = np.where(ready, (found.sd_24, found.sd_168), np.nan)
+        shape = bar.shape[1:]
+        values[:, rows] = np.where(ready, found.values.reshape(-1, *shape), np.nan)
+        deviations[0, rows] = np.where(ready, found.sd_24.reshape(shape), np.nan)
+        deviations[1, rows] = np.where(ready, found.sd_168.reshape(shape), np.nan)
     return LastStage(values, deviations[0], deviations[1])
 
 
-def _stage(bar: FloatArray, close_time: IntArray, factor: FloatArray, first_bar: int, work: Work) -> Stage:
+class _Series:
+    """Series of several products (rows, P, T), and the same memory as cells (rows, P*T)."""
+
+    def __init__(self, rows: int, shape: tuple[int, ...]) -> None:
+        self.cells = np.empty((rows, int(np.prod(shape))))
+        self.series = self.cells.reshape(rows, *shape)
+
+
+def _stage(bar: FloatArray, close_time: IntArray, factor: FloatArray, first_bar: int) -> Stage:
     shape, close = bar.shape[1:], bar[CLOSE]
-    terms, long, short = BarTerms(*shape), np.empty((LONG_TERMS, *shape)), np.empty((SHORT_TERMS, *shape))
+    terms, long, short = BarTerms(close.size), _Series(LONG_TERMS, shape), _Series(SHORT_TERMS, shape)
     place = (first_bar + np.arange(shape[-1])) % 24
-    factor_ret = np.log(factor / lagged(factor, 1))
-    terms.take(bar, _before(bar), factor_ret, place.astype(np.float64), long, short)
-    log_close, log_factor = long[LOG_CLOSE], np.log(factor)
-    for row, lag in zip(work.log_moves, LAGS, strict=True):
-        np.subtract(log_close, lagged(log_close, lag), out=row)
-    highest, below = window_max(short[EXTREMES], 14, first_bar)
-    stochastic = work.above["stoch_k_14"]
-    stochastic[...] = stochastic_k(close, -below, highest)
-    work.above["stoch_d_14_3"][...] = window_sum(stochastic, 3, first_bar)
-    day = _day(long, short, place, first_bar, work.above["linreg_slope_24"])
-    week = window_sum(long[WEEK_LONG], 168, first_bar)
-    sums_14 = window_sum(short[SWINGS_FLOWS], 14, first_bar)
-    traded = np.stack((long[LONG_CLOSE], long[LONG_VOLUME], short[ACCUMULATION]))
-    swings_28, swings_7 = (window_sum(short[SWINGS], width, first_bar) for width in (28, 7))
-    smoothed, trix_before = _smoothed(bar, terms, first_bar)
+    factor_ret, log_factor = np.log(factor / lagged(factor, 1)), np.log(factor)
+    by_cell = (_every(factor_ret, shape), _every(place.astype(np.float64), shape))
+    terms.take(_cells(bar), _before(bar), *by_cell, long.cells, short.cells)
+    values = _own_features(close, long.series, short.series, first_bar)
+    day = window_sum(np.concatenate((long.series[DAY_LONG], short.series[DAY_SHORT])), 24, first_bar)
+    sums_14 = window_sum(short.series[SWINGS_FLOWS], 14, first_bar)
+    swings_28, swings_7 = (window_sum(short.series[SWINGS], width, first_bar) for width in (28, 7))
+    traded = np.stack((long.series[LONG_CLOSE], long.series[LONG_VOLUME], short.series[ACCUMULATION]))
+    smoothed, trix_before = _smoothed(bar, terms.own.reshape(-1, *shape), first_bar)
+    factor_sums = window_sum(np.stack((factor_ret, factor_ret * factor_ret)), 168, first_bar)
     return Stage(
-        bar=bar,
-        time=time_features(close_time)[:, None],
-        ret=long[RET],
-        true_range=terms.true_range,
-        height=terms.height,
-        move_24=close - lagged(close, 24),
-        factor_move_24=log_factor - lagged(log_factor, 24),
-        day=day,
-        week=week,
-        gap_body=gap_body(day),
-        returns=returns(day, week),
-        factor_week=window_sum(np.stack((factor_ret, factor_ret * factor_ret)), 168, first_bar),
-        short_20=window_sum(traded, 20, first_bar),
-        moment_20=window_moment(close, 20, first_bar),
-        close_50=window_sum(close, 50, first_bar),
-        swings=np.stack((swings_28, swings_7, sums_14[:2])),
-        flows_14=sums_14[2:],
-        ages_26=window_ages(short[EXTREMES], 26, first_bar),
-        smoothed=smoothed,
-        trix_before=trix_before,
+        values=values.cells,
+        bar=_cells(bar),
+        time=_every(time_features(close_time), shape),
+        ret=long.cells[RET],
+        own=terms.own,
+        move_24=(close - lagged(close, 24)).ravel(),
+        factor_move_24=_every(log_factor - lagged(log_factor, 24), shape),
+        day=_cells(day),
+        week=_cells(window_sum(long.series[WEEK_LONG], 168, first_bar)),
+        factor_week=_every(factor_sums, shape),
+        short_20=_cells(window_sum(traded, 20, first_bar)),
+        moment_20=window_moment(close, 20, first_bar).ravel(),
+        close_50=window_sum(close, 50, first_bar).ravel(),
+        swings=_cells(np.concatenate((swings_28, swings_7, sums_14))),
+        ages_26=_cells(window_ages(short.series[EXTREMES], 26, first_bar)),
+        smoothed=_cells(smoothed),
+        trix_before=trix_before.ravel(),
+        deviations=np.empty((2, close.size)),
     )
 
 
-def _day(long: FloatArray, short: FloatArray, place: IntArray, first_bar: int, slope: FloatArray) -> FloatArray:
-    """Sums over 24 bars; `slope` receives that of the log close, which needs both parts of the windows."""
-    suffix, prefix = block_parts(np.concatenate((long[DAY_LONG], short[DAY_SHORT])), 24, first_bar)
-    sums = suffix + prefix
-    plain, indexed = DAY_LOG_CLOSE, DAY_FIRST + INDEXED
-    merge_slopes(24, place, suffix[plain], suffix[indexed], prefix[plain], prefix[indexed], sums[plain], slope)
-    return sums
+def _own_features(close: FloatArray, long: FloatArray, short: FloatArray, first_bar: int) -> _Series:
+    """The features that `Stage.values` holds before the last stage."""
+    values = _Series(FEATURE_COUNT, close.shape)
+    for row, lag in enumerate(LAGS):
+        np.subtract(long[LOG_CLOSE], lagged(long[LOG_CLOSE], lag), out=values.series[row])
+    extremes = _cells(window_max(short[EXTREMES], 14, first_bar))
+    stochastics(close.ravel(), extremes, values.cells[STOCH_K_14])
+    values.series[STOCH_D_14_3] = window_sum(values.series[STOCH_K_14], 3, first_bar)
+    values.series[LINREG_SLOPE_24] = window_slope(long[LOG_CLOSE], short[INDEXED], 24, first_bar)
+    return values
+
+
+def _cells(series: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(series).reshape(len(series), -1)
+
+
+def _every(by_bar: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """What is the same for all products, by cell."""
+    return np.tile(by_bar, shape[0])
 
 
 def _before(bar: FloatArray) -> Before:
-    extremes = np.stack((bar[HIGH], -bar[LOW]))
-    return Before(lagged(extremes, 1), lagged(bar[CLOSE], 1), lagged(typical_price(bar), 1))
+    extremes, typical = np.stack((bar[HIGH], -bar[LOW])), (bar[HIGH] + bar[LOW] + bar[CLOSE]) / 3.0
+    return Before(_cells(lagged(extremes, 1)), lagged(bar[CLOSE], 1).ravel(), lagged(typical, 1).ravel())
 
 
-def _smoothed(bar: FloatArray, terms: BarTerms, first_bar: int) -> tuple[FloatArray, FloatArray]:
+def _smoothed(bar: FloatArray, own: FloatArray, first_bar: int) -> tuple[FloatArray, FloatArray]:
     """(the recursive averages, TRIX's average one bar before)."""
-    change, close = np.nan_to_num(terms.change), bar[CLOSE]
-    inputs = np.stack((close, terms.true_range, *terms.moves, change))
+    change, close = np.nan_to_num(own[CHANGE]), bar[CLOSE]
+    inputs = np.stack((close, own[TRUE_RANGE], own[PLUS_MOVE], own[MINUS_MOVE], change))
     still = np.zeros_like(close)
-    fresh = np.stack((close, terms.height, still, still, still))
+    fresh = np.stack((close, own[HEIGHT], still, still, still))
     averages = anchored(np.isfinite(close), inputs, fresh, first_bar, SMOOTHED + 1, _recursions)
     return averages[:SMOOTHED], averages[SMOOTHED]
 
@@ -183,7 +203,7 @@ def _recursions(inputs: FloatArray) -> FloatArray:
             wilder(np.maximum(-change, 0.0)),
             ema_12_twice,
             ema(ema_12 - ema_26, 9),
-            wilder(directional_index(plus, minus)),
+            wilder(directional_indices(plus, minus)),
             trix,
             lagged(trix, 1),
         )

@@ -1,8 +1,8 @@
 """The bar-by-bar engine: one step takes one bar of all products and gives the bits `features.history` gives for it.
 
 State is a struct of arrays with the product as last axis. A bar's terms are written once, into two rings that all windows
-read; results go straight into the matrices of the last stage, which is that of the history engine. What a step costs is
-its calls and the rows they pass over: both were counted, neither was left to allocate.
+read; results go straight into the arrays of the last stage, which is that of the history engine. A step is some twenty
+calls into compiled loops, and allocates next to nothing.
 """
 
 from __future__ import annotations
@@ -13,19 +13,13 @@ from math import lcm
 import numpy as np
 
 from svc_signal.candles import BoolArray, FloatArray, IntArray
-from svc_signal.features.barterms import BarTerms, Before, stochastic_k
+from svc_signal.features.barterms import BarTerms, Before
+from svc_signal.features.compiled import compiled
 from svc_signal.features.daytime import WEEK_SECONDS, time_features
-from svc_signal.features.definition import FACTOR_BARS, LAGS, READY_BARS
+from svc_signal.features.definition import FACTOR_BARS, FEATURE_COUNT, LAGS, READY_BARS
 from svc_signal.features.engine_chains import Chains
 from svc_signal.features.engine_windows import AgeWindow, BlockWindow, Shifts, StateArrays, copy_columns, slope
-from svc_signal.features.laststage import (
-    LastStage,
-    Stage,
-    Work,
-    gap_body,
-    last_stage,
-    returns,
-)
+from svc_signal.features.laststage import LastStage, Stage, last_stage
 from svc_signal.features.memory import aligned
 from svc_signal.features.rows import (
     ACCUMULATION,
@@ -38,6 +32,7 @@ from svc_signal.features.rows import (
     DAY_SUMS,
     EXTREMES,
     INDEXED,
+    LINREG_SLOPE_24,
     LOG_CLOSE,
     LONG_CLOSE,
     LONG_TERMS,
@@ -46,6 +41,8 @@ from svc_signal.features.rows import (
     SHIFTED,
     SHIFTED_SQUARE,
     SHORT_TERMS,
+    STOCH_D_14_3,
+    STOCH_K_14,
     STOCHASTIC,
     SWINGS,
     SWINGS_FLOWS,
@@ -53,6 +50,7 @@ from svc_signal.features.rows import (
     TYPICAL,
     WEEK_LONG,
 )
+from svc_signal.features.windows import stochastics
 
 _WEEK, _DAY, _SHORT = 168, 24, 28
 
@@ -84,7 +82,7 @@ class FeatureEngine:
         self._sums_7 = BlockWindow(7, ((self._short, SWINGS),))
         self._sums_14 = BlockWindow(14, ((self._short, SWINGS_FLOWS),))
         self._sums_28 = BlockWindow(28, ((self._short, SWINGS),))
-        self._extremes_14 = BlockWindow(14, ((self._short, EXTREMES),), np.maximum)
+        self._extremes_14 = BlockWindow(14, ((self._short, EXTREMES),), largest=True)
         self._stochastic_3 = BlockWindow(3, ((self._short, slice(STOCHASTIC, STOCHASTIC + 1)),))
         self._ages_26 = AgeWindow(26, self._short, EXTREMES)
         self._chains = Chains(count)
@@ -95,41 +93,34 @@ class FeatureEngine:
         cycle = lcm(granularity, WEEK_SECONDS) // granularity
         self._times = time_features((1 + np.arange(cycle)) * granularity).T[:, :, None]
         """By bar of the cycle after which hours and weekdays repeat."""
-        self._terms, self._work = BarTerms(count), Work(count)
-        self._reach_14 = aligned(2, count)
-        """Highest high and lowest low, this negative."""
-        self._swings = aligned(4, 2, count)
-        """Of 28, 7 and 14 bars, and the flows of 14."""
-        self._bar = aligned(5, count)
-        self._day_sums, self._week_sums = aligned(DAY_SUMS, count), aligned(WEEK_LONG.stop, count)
-        self._swings_14 = self._swings[2:].reshape(4, count)
+        self._terms = BarTerms(count)
+        self._extremes = aligned(2, count)
+        """Highest high and lowest low of 14 bars, this negative."""
+        self._factor_ret, self._place = aligned(count), aligned(count)
         self._stage = self._empty_stage(count)
 
     def _empty_stage(self, count: int) -> Stage:
         """What every step fills anew, so that no step allocates it."""
-        day, week = self._day_sums, self._week_sums
         averages, trix_before = self._chains.results
         return Stage(
-            bar=tuple(self._bar),
+            values=aligned(FEATURE_COUNT, count),
+            bar=aligned(5, count),
             time=aligned(4, 1),
             ret=aligned(count),
-            true_range=self._terms.true_range,
-            height=self._terms.height,
+            own=self._terms.own,
             move_24=aligned(count),
             factor_move_24=np.empty(1),
-            day=tuple(day),
-            week=tuple(week),
-            gap_body=gap_body(day),
-            returns=returns(day, week),
+            day=aligned(DAY_SUMS, count),
+            week=aligned(WEEK_LONG.stop, count),
             factor_week=aligned(2, 1),
             short_20=aligned(3, count),
             moment_20=aligned(count),
             close_50=aligned(count),
-            swings=self._swings[:3],
-            flows_14=self._swings[3],
+            swings=aligned(8, count),
             ages_26=aligned(2, count),
-            smoothed=tuple(averages),
+            smoothed=averages,
             trix_before=trix_before,
+            deviations=aligned(2, count),
         )
 
     def step(
@@ -149,7 +140,7 @@ class FeatureEngine:
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             self._absorb(bar, (high, low, close, open, volume), factor)
-            found = last_stage(self._stage, self._work)
+            found = last_stage(self._stage)
         if self.factor_run < FACTOR_BARS or self._youngest < READY_BARS:
             unready = (self.run < READY_BARS) | (self.factor_run < FACTOR_BARS)
             for values in (found.values, found.sd_24, found.sd_168):
@@ -262,21 +253,22 @@ class FeatureEngine:
         if self.last_bar is not None and number != self.last_bar + 1:
             raise ValueError(f"bar {number} does not follow bar {self.last_bar}")
         self.last_bar = number
-        stage, terms, bar = self._stage, self._terms, self._bar
+        stage, terms = self._stage, self._terms
         for row, column in zip(stage.bar, columns, strict=True):
             row[...] = column
         long, short = self._long[number % _WEEK], self._short[number % _SHORT]
         long_before, short_before = self._long[(number - 1) % _WEEK], self._short[(number - 1) % _SHORT]
         before = Before(short_before[EXTREMES], long_before[LONG_CLOSE], short_before[TYPICAL])
-        place = float(number % _DAY)
+        self._factor_ret.fill(self._push_factor(number, factor)[0])
+        self._place.fill(float(number % _DAY))
         log_week_ago = long[LOG_CLOSE].copy()
-        terms.take(bar, before, self._push_factor(number, factor), place, long, short)
+        terms.take(stage.bar, before, self._factor_ret, self._place, long, short)
         self._returns[number % len(self._returns)] = long[RET]
         stage.ret = long[RET]
-        self._move(number, long, log_week_ago)
+        _move(number, self._long, log_week_ago, stage.values, stage.move_24)
         self._push_windows(number, short)
         stage.time = self._times[number % len(self._times)]
-        self._chains.push(number, bar, terms, self._count(stage.bar[CLOSE]))
+        self._chains.push(number, stage.bar[CLOSE], terms.own, self._count(stage.bar[CLOSE]))
 
     def _count(self, close: FloatArray) -> BoolArray | None:
         """Counts the bar; products whose series begins with it, if any does."""
@@ -289,14 +281,6 @@ class FeatureEngine:
         begins = np.asarray(present & (self.run == 0))
         self.run = (self.run + 1) * present
         return begins if begins.any() else None
-
-    def _move(self, number: int, long: FloatArray, log_week_ago: FloatArray) -> None:
-        """Moves over several bars; the ring holds a week, so the oldest was put aside."""
-        ring, log_close, moves = self._long, long[LOG_CLOSE], self._work.log_moves
-        for row, lag in enumerate(LAGS[:-1]):
-            np.subtract(log_close, ring[(number - lag) % _WEEK, LOG_CLOSE], moves[row])
-        np.subtract(log_close, log_week_ago, moves[-1])
-        np.subtract(long[LONG_CLOSE], ring[(number - _DAY) % _WEEK, LONG_CLOSE], self._stage.move_24)
 
     def _push_factor(self, number: int, factor: float) -> FloatArray:
         """The factor's return, of one element."""
@@ -314,23 +298,33 @@ class FeatureEngine:
 
     def _push_windows(self, number: int, short: FloatArray) -> None:
         stage, close = self._stage, self._stage.bar[CLOSE]
+        values, swings = stage.values, stage.swings
         self._shifts_20.take(number, close, short[SHIFTED : SHIFTED_SQUARE + 1])
-        self._day.push(number, self._day_sums)
-        log_closes, slope_24 = stage.day[DAY_LOG_CLOSE], self._work.above["linreg_slope_24"]
-        slope(self._day, number, DAY_LOG_CLOSE, DAY_FIRST + INDEXED, log_closes, slope_24)
-        self._week.push(number, self._week_sums)
+        self._day.push(number, stage.day)
+        slope(self._day, number, DAY_LOG_CLOSE, DAY_FIRST + INDEXED, values[LINREG_SLOPE_24])
+        self._week.push(number, stage.week)
         self._sums_20.push(number, stage.short_20)
-        stage.moment_20 = self._shifts_20.moment(number, self._sums_20, shifted=3)
+        self._shifts_20.moment(number, self._sums_20, 3, stage.moment_20)
         self._sums_50.push(number, stage.close_50[None])
-        self._sums_28.push(number, self._swings[0])
-        self._sums_7.push(number, self._swings[1])
-        self._sums_14.push(number, self._swings_14)
-        stage.ages_26 = self._ages_26.push(number)
-        self._push_stochastic(number, close, short)
+        self._sums_28.push(number, swings[0:2])
+        self._sums_7.push(number, swings[2:4])
+        self._sums_14.push(number, swings[4:8])
+        self._ages_26.push(number, stage.ages_26)
+        self._extremes_14.push(number, self._extremes)
+        stochastics(close, self._extremes, values[STOCH_K_14])
+        short[STOCHASTIC] = values[STOCH_K_14]
+        self._stochastic_3.push(number, values[STOCH_D_14_3 : STOCH_D_14_3 + 1])
 
-    def _push_stochastic(self, number: int, close: FloatArray, short: FloatArray) -> None:
-        self._extremes_14.push(number, self._reach_14)
-        highest, below = self._reach_14
-        short[STOCHASTIC] = stochastic_k(close, -below, highest)
-        self._work.above["stoch_k_14"][...] = short[STOCHASTIC]
-        self._stochastic_3.push(number, self._work.above["stoch_d_14_3"][None])
+
+@compiled
+def _move(number: int, long: FloatArray, log_week_ago: FloatArray, values: FloatArray, move_24: FloatArray) -> None:
+    """Moves over several bars; the ring holds a week, so the oldest was put aside."""
+    now = long[number % _WEEK]
+    for row in range(len(LAGS)):
+        lag = LAGS[row]
+        before = log_week_ago if lag == _WEEK else long[(number - lag) % _WEEK, LOG_CLOSE]
+        for p in range(len(move_24)):
+            values[row, p] = now[LOG_CLOSE, p] - before[p]
+    day_ago = long[(number - _DAY) % _WEEK, LONG_CLOSE]
+    for p in range(len(move_24)):
+        move_24[p] = now[LONG_CLOSE, p] - day_ago[p]

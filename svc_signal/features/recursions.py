@@ -1,7 +1,7 @@
 """Recursive averages (EMA, Wilder) over the segments between resets, read from chains anchored at absolute bars.
 
-They run through a linear filter whose rounding equals the plain recursion `a*x + (1-a)*y` bit for bit, so a
-bar-by-bar engine gives the same values. Each starts anew where a product was reset.
+They are the plain recursion `a*x + (1-a)*y`, as a bar-by-bar engine goes, so both give the same bits. Each starts anew
+where a product was reset.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import lfilter
 
 from svc_signal.candles import BoolArray, FloatArray
 from svc_signal.features.anchors import ANCHOR_STEP, CHAIN_BARS
+from svc_signal.features.compiled import compiled, ratio
 from svc_signal.features.definition import READY_BARS
 
 Segment = tuple[int, int]
@@ -34,6 +34,25 @@ def wilder(x: FloatArray) -> FloatArray:
 def wilder_sum(x: FloatArray) -> FloatArray:
     """Wilder's sum over 14 bars: y = x + (13/14)*y, first value 14*x."""
     return _filter(x, 1.0, (WILDER_PERIOD - 1.0) / WILDER_PERIOD, WILDER_PERIOD * x[..., :1])
+
+
+@compiled
+def directional_index(plus: float, minus: float) -> float:
+    """Wilder's DX as a share of one."""
+    return ratio(abs(plus - minus), plus + minus, 0.0)
+
+
+def directional_indices(plus: FloatArray, minus: FloatArray) -> FloatArray:
+    """That of every bar."""
+    index = np.empty(plus.size)
+    _directional_indices(plus.ravel(), minus.ravel(), index)
+    return index.reshape(plus.shape)
+
+
+@compiled
+def _directional_indices(plus: FloatArray, minus: FloatArray, index: FloatArray) -> None:
+    for i in range(len(index)):
+        index[i] = directional_index(plus[i], minus[i])
 
 
 def anchored(
@@ -85,8 +104,17 @@ def _smooth(x: FloatArray, alpha: float) -> FloatArray:
 
 
 def _filter(x: FloatArray, gain: float, decay: float, first: FloatArray) -> FloatArray:
-    y = np.empty_like(x)
-    y[..., :1] = first
-    if x.shape[-1] > 1:
-        y[..., 1:], _ = lfilter([gain], [1.0, -decay], x[..., 1:], axis=-1, zi=decay * first)
-    return y
+    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    y = np.empty_like(rows)
+    _recurse(rows, gain, decay, np.ascontiguousarray(first).ravel(), y)
+    return y.reshape(x.shape)
+
+
+@compiled
+def _recurse(x: FloatArray, gain: float, decay: float, first: FloatArray, y: FloatArray) -> None:
+    for row in range(x.shape[0]):
+        running = first[row]
+        y[row, 0] = running
+        for t in range(1, x.shape[1]):
+            running = gain * x[row, t] + decay * running
+            y[row, t] = running

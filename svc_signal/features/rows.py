@@ -15,6 +15,11 @@ OPEN: Final = 3
 VOLUME: Final = 4
 """A bar."""
 
+OWN_TERMS: Final = 5
+"""Terms of a bar that no window keeps."""
+CHANGE, HEIGHT, TRUE_RANGE, PLUS_MOVE, MINUS_MOVE = range(OWN_TERMS)
+"""C - C'; H - L; on a first bar H - L and no movement."""
+
 LONG_TERMS: Final = 6
 """Terms of a bar that are kept for a week."""
 PRODUCT, LONG_CLOSE, LONG_VOLUME, RET, RET_SQUARE, LOG_CLOSE = range(LONG_TERMS)
@@ -51,3 +56,12 @@ SMOOTHED: Final = 12
 EMA_12, EMA_26, ATR, RANGE_SUM, PLUS, MINUS, GAIN, LOSS, EMA_12_TWICE, MACD_SIGNAL, ADX, TRIX = range(SMOOTHED)
 DIRECT: Final = 8
 """The first eight are averages of the bar's own terms."""
+
+# The 51 features, in the order of `definition.NAMES`: a compiled loop reads numbers, not names.
+RET_1, RET_2, RET_4, RET_8, RET_24, RET_72, RET_168, RET_Z_24 = range(8)
+SMA_DIST_20, SMA_DIST_50, SMA_DIST_168, PPO_12_26, MACD_HIST_ATR, ADX_14, DI_DIFF_14, AROON_OSC_25 = range(8, 16)
+LINREG_SLOPE_24, RSI_14, STOCH_K_14, STOCH_D_14_3, ULTOSC_7_14_28, TRIX_12, ER_24, UP_SHARE_24 = range(16, 24)
+VOL_CC_24, VOL_RATIO_24_168, PARKINSON_24, GARMAN_KLASS_24, YANG_ZHANG_24, NATR_14, BB_WIDTH_20 = range(24, 31)
+BB_PCTB_20, DOWNSIDE_SHARE_24, RELVOL_24, RELVOL_24_168, VWAP_DIST_24, OBV_FLOW_24, CMF_20, MFI_14 = range(31, 39)
+BODY_SHARE, UPPER_WICK, LOWER_WICK, RANGE_ATR, HOUR_SIN, HOUR_COS, DOW_SIN, DOW_COS = range(39, 47)
+MKT_RET_24, BETA_168, CORR_168, RESID_RET_24 = range(47, 51)
