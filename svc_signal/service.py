@@ -1,5 +1,6 @@
 """SignalService: the bar's decisions on demand, the stored signals, and the model behind them."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -17,6 +18,7 @@ from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
 from svc_signal import store
 from svc_signal.decider import Decider
+from svc_signal.features.translate import translate
 from svc_signal.loading import limit_native_threads
 from svc_signal.model_desk import ModelDesk
 from svc_signal.modelkeeper import ModelKeeper
@@ -195,6 +197,7 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
     decider = Decider(settings, kit, keeper, tap)
 
     async def decide_with_a_model() -> None:
+        await asyncio.to_thread(translate)
         # The model first: a bar decided without one would be a HOLD for good.
         await keeper.refresh()
         await decider.run()
