@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from svc_signal.features.definition import FEATURE_COUNT
 from svc_signal.flat_trees import MOST_ROWS, flatten
-from svc_signal.training import EstimatorSettings
+from svc_signal.training import EstimatorSettings, trees
 
 ROWS = (1, 10, 32, 100, 1000, 3000)
 LEARNED_ROWS = 25_000
@@ -34,19 +34,7 @@ def model() -> HistGradientBoostingClassifier:
     rng = np.random.default_rng(51)
     rows = rng.normal(size=(LEARNED_ROWS, FEATURE_COUNT))
     score = 0.3 * rows[:, 0] + 0.3 * rows[:, 1] * rows[:, 2] + rng.normal(size=LEARNED_ROWS)
-    chosen = EstimatorSettings()
-    estimator = HistGradientBoostingClassifier(
-        max_iter=chosen.iterations,
-        learning_rate=chosen.learning_rate,
-        max_leaf_nodes=chosen.leaves,
-        min_samples_leaf=chosen.rows_per_leaf,
-        l2_regularization=chosen.l2,
-        max_features=chosen.feature_share,
-        max_bins=chosen.bins,
-        early_stopping=False,
-        random_state=51,
-    )
-    return estimator.fit(rows, np.digitize(score, [-0.5, 0.5]))
+    return trees(EstimatorSettings(), seed=51).fit(rows, np.digitize(score, [-0.5, 0.5]))
 
 
 def seconds(call: Callable[[Any], Any], rows: Any) -> float:
