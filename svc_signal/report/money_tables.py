@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from svc_signal.report.html import number, percent, share, table
+from svc_signal.walkforward_candidates import CHOSEN_RULE
 
 Document = Mapping[str, Any]
 
@@ -67,27 +68,38 @@ def intervals(period: Document) -> str:
             low, high = gap["quantile_05"], gap["quantile_95"]
             cells = (f"{gap['log_return']:+.3f}", f"{low:+.3f} to {high:+.3f}", "yes" if low > 0 or high < 0 else "no")
             rows.append((share(step["cost_per_side"], 2), escape(step["compared"]), escape(name), *cells))
-    head = ("cost per side", "model's rule", "minus", "log return", "90 % interval", "apart from 0")
+    head = ("cost per side", "model's edge, by the rule", "minus", "log return", "90 % interval", "apart from 0")
     note = '<p class="note">Circular block bootstrap, blocks of a week, 1,000 draws, paired.</p>'
     return table(head, rows) + note
 
 
-def by_fold(period: Document) -> str:
-    """Net returns block by block."""
+def by_fold(period: Document, compared: str) -> str:
+    """Net returns block by block; `compared` is the rule that the edges of model and logistic regression were traded by."""
     names = [name for name in period["by_fold"][0] if name != "number"]
     rows = [
         (str(block["number"]), *(percent(block[name]["total_return"]) for name in names)) for block in period["by_fold"]
     ]
-    return table(("block", *(escape(name) for name in names)), rows)
+    ruled = {name: f"{name},<br>{escape(compared)}" for name in ("model", "logistic")}
+    return _whose(compared) + table(("block", *(ruled.get(name) or escape(name) for name in names)), rows)
 
 
-def by_product(period: Document) -> str:
+def by_product(period: Document, compared: str) -> str:
     """The compared rule and buy and hold, product by product."""
     rows = [
         (escape(name), *_figures(found["model"]), percent(found["buy and hold"]["total_return"]))
         for name, found in period["by_product"].items()
     ]
-    return table(("product", *_HEAD, "buy and hold"), rows)
+    return _whose(compared) + table(("product", *_HEAD, "buy and hold"), rows)
+
+
+def _whose(compared: str) -> str:
+    """Says whose trades are shown, and that a fixed rule is not what the model would have done."""
+    if compared == CHOSEN_RULE.name:
+        return "<p>The model's edge, traded by the thresholds chosen before each block.</p>"
+    return (
+        "<p>The thresholds chosen before each block never traded. In their place the model's edge is traded by a fixed"
+        f" rule, which nobody would have followed: <strong>{escape(compared)}</strong>.</p>"
+    )
 
 
 def thresholds(found: Document) -> str:

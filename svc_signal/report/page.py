@@ -9,6 +9,7 @@ from typing import Any
 from svc_signal.report.html import NOTHING, day, figure, listed, number, percent, share, table, words
 from svc_signal.report.money_tables import by_fold, by_product, intervals, ladder, thresholds
 from svc_signal.report.style import STYLE
+from svc_signal.report.verdict import LEAST_TRADES, SUSPECT_SHARPE
 
 Document = Mapping[str, Any]
 Pictures = Mapping[str, bytes]
@@ -31,7 +32,7 @@ def page(document: Document, pictures: Pictures) -> str:
         f"<h1>{escape(told['headline'])}</h1>",
         _about(document),
         listed(told["facts"], "facts"),
-        _suspected(told["suspected"]),
+        _suspected(told["suspected"], told["from_few_trades"]),
         f"<nav>{links}</nav>",
         _probabilities(document, pictures),
         _money(document, pictures),
@@ -62,11 +63,18 @@ def _about(document: Document) -> str:
     )
 
 
-def _suspected(found: list[str]) -> str:
+def _suspected(found: list[str], from_few_trades: int) -> str:
+    few = (
+        f'<p class="quiet">Sharpe ratios above {SUSPECT_SHARPE:g} from fewer than {LEAST_TRADES} trades:'
+        f" {from_few_trades}. They are not suspected and say nothing: so few trades make any ratio, a handful of lucky"
+        " ones is enough.</p>"
+        if from_few_trades
+        else ""
+    )
     if not found:
-        return ""
+        return few
     intro = "Too good to be taken at its word: treated as a leak until the leak tests say otherwise."
-    return f'<div class="warn"><strong>{intro}</strong>{listed(found)}</div>'
+    return f'<div class="warn"><strong>{intro}</strong>{listed(found)}</div>{few}'
 
 
 def _probabilities(document: Document, pictures: Pictures) -> str:
@@ -185,7 +193,7 @@ def _money(document: Document, pictures: Pictures) -> str:
             "<h3>Differences to the baselines</h3>",
             intervals(period),
             "<h3>Block by block, at the account's cost</h3>",
-            by_fold(period),
+            by_fold(period, _compared(document)),
             "<h3>The choice of the threshold</h3>",
             thresholds(document["thresholds"]),
             f"<p>Best of {deflated['trials']} trials: {escape(deflated['best'])}. Its Sharpe ratio is"
@@ -194,6 +202,12 @@ def _money(document: Document, pictures: Pictures) -> str:
             f" is above luck is {share(deflated['probability'])}.</p>",
         )
     )
+
+
+def _compared(document: Document) -> str:
+    """The rule that stands against the baselines over the folds, at the account's cost."""
+    steps = document["folds"]["ladder"]
+    return str(next(step["compared"] for step in steps if step["cost_per_side"] == document["data"]["account_cost"]))
 
 
 def _last(document: Document) -> str:
@@ -234,7 +248,7 @@ def _products(document: Document) -> str:
             _heading("products"),
             table(head, rows),
             "<h3>Money, at the account's cost</h3>",
-            by_product(document["folds"]),
+            by_product(document["folds"], _compared(document)),
         )
     )
 

@@ -21,7 +21,7 @@ a { color: var(--strong); }
 .scroll { overflow-x: auto; margin: 8px 0; border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .87rem; }
 th, td { padding: 5px 10px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
-th { background: var(--panel); font-weight: 600; }
+th { background: var(--panel); font-weight: 600; white-space: normal; min-width: 5em; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--panel); }
 .words { display: inline-block; min-width: 240px; white-space: normal; text-align: left; }
 tr:last-child td { border-bottom: 0; }

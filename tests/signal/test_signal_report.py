@@ -26,7 +26,7 @@ from svc_signal.report.candle_file import FileUnusable, read_candle_file
 from svc_signal.report.document import Origin, account_step, document, summary
 from svc_signal.report.files import write_report
 from svc_signal.report.page import page
-from svc_signal.report.verdict import verdict
+from svc_signal.report.verdict import LEAST_TRADES, verdict
 from svc_signal.training import EstimatorSettings
 from svc_signal.walkforward_candidates import CANDIDATES, CHOSEN_RULE, LOGISTIC, RULES, Candidate
 from svc_signal.walkforward_parallel import Workers
@@ -43,6 +43,9 @@ SETTINGS = StudySettings(
     ),
 )
 ORIGIN = Origin("candles & co.parquet", datetime(2025, 11, 1, tzinfo=UTC), 12.5)
+PICTURES = {
+    f"{name}{tone}" for name in ("reliability", "cost-ladder", "equity", "folds", "drift") for tone in ("", "-dark")
+}
 BASELINES = {"always HOLD", "buy and hold", "buy and hold, model's exposure", "20/50 averages"}
 
 
@@ -131,13 +134,45 @@ def test_what_is_too_good_is_flagged(told: dict[str, Any]) -> None:
                 fold["auc_up_down"] = 0.6
             for step in period["ladder"]:
                 for stats in step[kind].values():
-                    stats["sharpe"] = 2.0
+                    stats.update(sharpe=2.0, trades=LEAST_TRADES)
     assert verdict(other)["suspected"] == []
     other["folds"]["probability"]["model"]["folds"][1]["auc_up_down"] = 0.61
     other["final"]["ladder"][0]["logistic"][CHOSEN_RULE.name]["sharpe"] = 9.0  # free of costs: no claim
     other["final"]["ladder"][1]["logistic"][CHOSEN_RULE.name]["sharpe"] = 2.1
     flagged = verdict(other)["suspected"]
     assert len(flagged) == 2 and "AUC 0.610" in flagged[0] and "2.10" in flagged[1]
+
+
+def test_a_ratio_of_few_trades_is_counted_and_no_suspect(told: dict[str, Any]) -> None:
+    other = deepcopy(told)
+    for period in (other["folds"], other["final"]):
+        for kind in ("model", "logistic"):
+            for fold in period["probability"][kind]["folds"]:
+                fold["auc_up_down"] = 0.5
+            for step in period["ladder"]:
+                for stats in step[kind].values():
+                    stats.update(sharpe=9.0, trades=LEAST_TRADES - 1)
+    dear = len(other["folds"]["ladder"]) - 1
+    found = verdict(other)
+    assert (found["suspected"], found["from_few_trades"]) == ([], 2 * 2 * len(RULES) * dear)
+    html = page({**other, "verdict": found}, dict.fromkeys(PICTURES, b""))
+    assert 'class="warn"' not in html and f"fewer than {LEAST_TRADES} trades: {found['from_few_trades']}" in html
+    other["folds"]["ladder"][-1]["model"][CHOSEN_RULE.name]["trades"] = LEAST_TRADES
+    found = verdict(other)
+    assert len(found["suspected"]) == 1 and f"from {LEAST_TRADES} trades" in found["suspected"][0]
+    html = page({**other, "verdict": found}, dict.fromkeys(PICTURES, b""))
+    assert 'class="warn"' in html
+
+
+@pytest.mark.parametrize("rule", [RULES[0].name, RULES[-1].name])
+def test_figures_of_a_fixed_rule_are_never_the_models_own(told: dict[str, Any], rule: str) -> None:
+    """The tables by block and by product name the rule; where it is a stand-in, they say that nobody would have followed it."""
+    other = deepcopy(told)
+    account_step(other["folds"], SETTINGS.account_cost)["compared"] = rule
+    html = unescape(page(other, dict.fromkeys(PICTURES, b"")))
+    assert html.count("which nobody would have followed") == (2 if rule == RULES[-1].name else 0)
+    head = next(part for part in re.findall(r"<thead>.*?</thead>", html) if "block" in part and "buy and hold" in part)
+    assert f"model,<br>{rule}" in head and f"logistic,<br>{rule}" in head and "<th>model</th>" not in head
 
 
 def test_the_page_is_one_file_with_every_section(written: Path, told: dict[str, Any]) -> None:
@@ -153,8 +188,7 @@ def test_the_page_is_one_file_with_every_section(written: Path, told: dict[str, 
 
 
 def test_figures_are_pictures_in_light_and_dark(written: Path) -> None:
-    names = {"reliability", "cost-ladder", "equity", "folds", "drift"}
-    assert {path.stem for path in written.glob("*.png")} == names | {f"{name}-dark" for name in names}
+    assert {path.stem for path in written.glob("*.png")} == PICTURES
     for path in written.glob("*.png"):
         content = path.read_bytes()
         width, height = struct.unpack(">II", content[16:24])
