@@ -1,8 +1,6 @@
 """`mesh train`: a new model from the stored candles or from a file; the signal service picks up what is for it."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +12,6 @@ from cli.exits import CommandFailed, ExitCode
 if TYPE_CHECKING:
     from cli.model_step import Thorough
     from cli.plan import MeshPlan
-
-Progress = Callable[[str, float], None]
 
 
 @guarded
@@ -41,58 +37,32 @@ def train(
     """Train on the candles that are stored now, quickly; with --report thoroughly, and say what it is worth."""
     import asyncio
 
-    from cli.model_step import FileTraining, train_from_file, train_model
+    from cli.model_step import FileTraining, Thorough, train_from_file, train_model
+    from cli.train_options import TrainOptions, check_options
+    from cli.train_progress import training_progress
     from cli.up.model import champion_serves
 
-    _check_options(report, file, products, taker_fee, serve, jobs, backend)
-    thorough = None if report is None else _thorough(report, jobs, backend)
+    options = TrainOptions(report, file, products, taker_fee, serve, jobs, backend)
+    check_options(options)
+    cores = len(os.sched_getaffinity(0))
+    thorough = None if report is None else Thorough(report.absolute(), jobs or cores, backend or "loky")
+    folder_of_report = None if thorough is None else thorough.report
     if file is not None and thorough is not None:
         plan = _plan() if serve else None
         beside = plan is not None and asyncio.run(champion_serves(plan))
         folder = plan.model_folder if plan else thorough.report / "model"
         key = plan.keys.model_private if plan else None
         fee = f"{0.009 if taker_fee is None else taker_fee:.6f}"
-        training = FileTraining(file.absolute(), products or "", fee, key)
-        with _progress() as show:
+        training = FileTraining(file.absolute(), ",".join(options.product_list), fee, key)
+        with training_progress(out, folder_of_report) as show:
             made = asyncio.run(train_from_file(training, folder, thorough, show, beside))
     else:
         plan = _plan()
         folder = thorough.report / "model" if thorough and serve is False else plan.model_folder
         beside = folder == plan.model_folder and asyncio.run(champion_serves(plan))
-        with _progress() as show:
+        with training_progress(out, folder_of_report) as show:
             made = asyncio.run(train_model(plan, folder, None, show, thorough, beside))
     _print(plan, folder, made, thorough, beside)
-
-
-def _check_options(
-    report: Path | None,
-    file: Path | None,
-    products: str | None,
-    taker_fee: float | None,
-    serve: bool | None,
-    jobs: int | None,
-    backend: str | None,
-) -> None:
-    """Options that would do nothing are refused."""
-    if report is None and any(each is not None for each in (file, serve, jobs, backend)):
-        raise CommandFailed("--file, --serve, --jobs and --backend belong to --report", code=ExitCode.USAGE)
-    if file is None and (products is not None or taker_fee is not None):
-        raise CommandFailed(
-            "--products and --taker-fee belong to --file; stored candles have those of the instance",
-            code=ExitCode.USAGE,
-        )
-
-
-def _thorough(report: Path, jobs: int | None, backend: str | None) -> "Thorough":
-    from cli.model_step import Thorough
-    from svc_signal.walkforward_parallel import BackendMissing, require_backend
-
-    chosen = backend or "loky"
-    try:
-        require_backend(chosen)
-    except (BackendMissing, ValueError) as error:
-        raise CommandFailed(str(error), code=ExitCode.USAGE) from None
-    return Thorough(report.absolute(), jobs or len(os.sched_getaffinity(0)), chosen)
 
 
 def _plan() -> "MeshPlan":
@@ -110,31 +80,6 @@ def _plan() -> "MeshPlan":
     return plan_of(home, instance, ensure_keys(home.keys), dict(os.environ))
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:<32}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        # Fits differ in length by a factor of ten: a short memory would make the estimate jump.
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=out, transient=True, speed_estimate_period=600.0) as shown:
-        task = shown.add_task("training", total=1.0)
-        yield lambda step, share: shown.update(task, completed=share, description=f"training: {step}")
-
-
 def _print(
     plan: "MeshPlan | None", folder: Path, made: dict[str, object], thorough: "Thorough | None", beside: bool
 ) -> None:
@@ -144,11 +89,13 @@ def _print(
             f"{made.get('model_version')} predicts beside the champion within half a minute; `mesh model list` compares them"
         )
     elif plan is not None and folder == plan.model_folder:
-        out.print(f"model folder {folder}; the signal service takes it within half a minute")
+        out.print(
+            f"model folder {folder}; the signal service takes it within half a minute", soft_wrap=True, markup=False
+        )
     else:
-        out.print(f"model folder {folder}; nothing that runs was changed")
+        out.print(f"model folder {folder}; nothing that runs was changed", soft_wrap=True, markup=False)
     if thorough is not None:
-        out.print(f"report {thorough.report / 'index.html'}")
+        out.print(f"report {thorough.report / 'index.html'}", soft_wrap=True, markup=False)
     for line in evidence_lines(made, exercise=plan is not None and plan.profile.value == "EXERCISE"):
         out.print(line)
 

@@ -59,6 +59,15 @@ def test_reset_spares_a_folder_that_is_not_its_own(mesh: Mesh, tmp_path: Path) -
     assert ran.code == 2 and precious.read_text() == "precious"
 
 
+def test_reset_without_a_terminal_asks_for_a_yes_on_the_command_line(mesh: Mesh, tmp_path: Path) -> None:
+    book = tmp_path / "mesh" / "run" / "book"
+    book.parent.mkdir(parents=True)
+    book.write_text("precious")
+    ran = mesh("reset")
+    assert ran.code == 2 and "mesh reset --yes" in ran.said and "no terminal" in ran.said
+    assert book.read_text() == "precious"
+
+
 def test_config_shows_values_with_their_origin_and_no_secret(mesh: Mesh, tmp_path: Path) -> None:
     variables = {"DB_HOST": "db.example", "DB_PASSWORD": "hunter2", "RISK_PORT": "9123", "RISK_MIN_NOTIONAL": "7"}
     ran = mesh("config", "--json", **variables)
