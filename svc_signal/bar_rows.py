@@ -1,7 +1,7 @@
 """The rows a bar stores: a signal for every product, and what a challenger would have said."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,15 +16,14 @@ from svc_signal.bar_store import Close
 from svc_signal.candles import FloatArray
 from svc_signal.decision import SignalReason
 from svc_signal.features.definition import feature_set_hash
-from svc_signal.wire_signals import SignalColumns, entries, shared_part
+from svc_signal.wire_signals import NUMBERS, SignalColumns, entries, name_part, shared_part
 from tradekit import ids
 from tradekit.reasons import Reason, reasons_to_json
 from tradekit.states import Profile, SignalSide
 
 SIGNAL_COLUMNS = (
-    *("signal_id", "product_id", "sequence", "side"),
-    *("confidence", "p_down", "p_neutral", "p_up", "edge", "expected_net", "sigma_horizon"),
-    *("reference_price", "reasons", "features"),
+    *("signal_id", "product_id", "sequence", *NUMBERS),
+    *("reference_price", "features", "side", "reasons"),
     *("run_id", "granularity", "bar_start", "as_of", "model_version", "feature_set_hash", "profile"),
 )
 SHADOW_COLUMNS = (
@@ -45,42 +44,58 @@ class BarHead:
     profile: Profile
 
 
+def _numbers(found: BarDecisions) -> FloatArray:
+    """(n, 7) numbers of signals as they are told: where there were no probabilities, NEUTRAL and no edge."""
+    said = found.decisions
+    known = np.isfinite(said.edge)
+    told = np.empty((len(known), 7))
+    told[:, 0], told[:, 6] = said.confidence, found.sigma
+    told[:, 1:4] = np.where(known[:, None], said.probabilities, (0.0, 1.0, 0.0))
+    told[:, 4], told[:, 5] = np.where(known, said.edge, 0.0), np.where(known, said.expected_net, 0.0)
+    return told
+
+
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What a signal says where there were no probabilities: NEUTRAL, and no edge."""
+class SignalName:
+    """The id of a signal, and what it and the product are in a row of COPY and in a message."""
 
-    down: FloatArray
-    neutral: FloatArray
-    up: FloatArray
-    edge: FloatArray
-    net: FloatArray
-
-    @classmethod
-    def of(cls, found: BarDecisions) -> "_Told":
-        said = found.decisions
-        known = np.isfinite(said.edge)
-        down, neutral, up = (np.where(known, said.probabilities[:, k], float(k == 1)) for k in range(3))
-        return cls(down, neutral, up, np.where(known, said.edge, 0.0), np.where(known, said.expected_net, 0.0))
+    id: UUID
+    product: str
+    copied: bytes
+    told: bytes
 
 
-def signal_ids(head: BarHead, found: BarDecisions) -> list[UUID]:
-    """The ids of the bar's signals."""
-    return [
-        ids.signal_id(head.run_id, product, head.granularity, head.bar_start, head.model_version)
-        for product in found.products
-    ]
+def signal_names(head: BarHead, products: Iterable[str]) -> dict[str, SignalName]:
+    """The names of the bar's signals, by product. They hold nothing of its candles, so they can be made before it."""
+    return {product: _name(head, product) for product in products}
+
+
+def _name(head: BarHead, product: str) -> SignalName:
+    found = ids.signal_id(head.run_id, product, head.granularity, head.bar_start, head.model_version)
+    copied = copy.raw(found.bytes) + copy.text(product)
+    return SignalName(found, product, copied, name_part(str(found), product))
 
 
 def signal_rows(
-    head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close], first_sequence: int
+    head: BarHead, found: BarDecisions, names: Sequence[SignalName], closes: Mapping[str, Close], first_sequence: int
 ) -> Iterator[bytes]:
     """The bar's signals as COPY input for SIGNAL_COLUMNS; the price is the close as the table gave it."""
-    said, told = found.decisions, _Told.of(found)
-    numbers = copy.doubles((said.confidence, told.down, told.neutral, told.up, told.edge, told.net, found.sigma))
+    said = found.decisions
+    numbers = copy.doubles(_numbers(found))
+    sequences = copy.int8s(range(first_sequence, first_sequence + len(names)))
     features = copy.double_arrays(found.features, found.ready.tolist())
-    reasons = {codes: copy.json(_reasons_text(codes)) for codes in set(said.reasons)}
-    sides = {side: copy.text(side.value) for side in set(said.side)}
-    shared = b"".join(
+    kinds = list(zip(said.side, said.reasons, strict=True))
+    shared = _shared_fields(head)
+    parts = {(side, reasons): _kind_fields(side, reasons) + shared for side, reasons in set(kinds)}
+    rows = (
+        (name.copied, sequence, values, copy.raw(closes[name.product].exact), row, parts[kind])
+        for name, sequence, values, row, kind in zip(names, sequences, numbers, features, kinds, strict=True)
+    )
+    return copy.content(len(SIGNAL_COLUMNS), rows)
+
+
+def _shared_fields(head: BarHead) -> bytes:
+    return b"".join(
         (
             copy.text(head.run_id),
             copy.int4(head.granularity),
@@ -91,32 +106,20 @@ def signal_rows(
             copy.text(head.profile.value),
         )
     )
-    rows = (
-        (
-            copy.raw(names[row].bytes),
-            copy.text(product),
-            copy.int8(first_sequence + row),
-            sides[said.side[row]],
-            numbers[row],
-            copy.raw(closes[product].exact),
-            reasons[said.reasons[row]],
-            features[row],
-            shared,
-        )
-        for row, product in enumerate(found.products)
-    )
-    return copy.content(len(SIGNAL_COLUMNS), rows)
+
+
+def _kind_fields(side: SignalSide, reasons: Sequence[SignalReason]) -> bytes:
+    return copy.text(side.value) + copy.json(_reasons_text(reasons))
 
 
 def signal_columns(
-    head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close]
+    head: BarHead, found: BarDecisions, names: Sequence[SignalName], closes: Mapping[str, Close]
 ) -> tuple[Any, ...]:
     """The bar's signals as the columns that `bar_store.finish_bar_with` takes, in its order."""
-    said, told = found.decisions, _Told.of(found)
-    numbers = (said.confidence, told.down, told.neutral, told.up, told.edge, told.net, found.sigma)
+    said = found.decisions
     return (
-        *(list(names), list(found.products), [side.value for side in said.side]),
-        *(column.tolist() for column in numbers),
+        *([name.id for name in names], list(found.products), [side.value for side in said.side]),
+        *_numbers(found).T.tolist(),
         [Decimal(closes[product].text) for product in found.products],
         [_reasons_text(reasons) for reasons in said.reasons],
         found.ready.tolist(),
@@ -128,10 +131,10 @@ def signal_columns(
 
 
 def watched_entries(
-    head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close], first_sequence: int
+    head: BarHead, found: BarDecisions, names: Sequence[SignalName], closes: Mapping[str, Close], first_sequence: int
 ) -> Iterator[bytes]:
     """The bar's signals as watchers get them from the table: BUY and SELL with their features, HOLD without."""
-    said, told = found.decisions, _Told.of(found)
+    said = found.decisions
     shared = {
         "granularity": head.granularity,
         "bar_start": head.bar_start,
@@ -149,11 +152,8 @@ def watched_entries(
     return entries(
         SignalColumns(
             shared=[parts[kind] for kind in kinds],
-            ids=[str(name) for name in names],
-            products=found.products,
-            numbers=np.stack(
-                (said.confidence, told.down, told.neutral, told.up, told.edge, told.net, found.sigma), axis=1
-            ),
+            names=[name.told for name in names],
+            numbers=_numbers(found),
             prices=[closes[product].text for product in found.products],
             sequences=range(first_sequence, first_sequence + len(names)),
             shown=shown.tolist(),
@@ -167,7 +167,7 @@ def shadow_rows(head: BarHead, found: BarDecisions, challenger_version: str) -> 
     if found.shadow is None:
         raise ValueError("no challenger has been asked")
     said = found.shadow
-    numbers = copy.doubles([said.probabilities[:, column] for column in range(3)])
+    numbers = copy.doubles(said.probabilities)
     shared = b"".join(
         (
             copy.text(head.run_id),

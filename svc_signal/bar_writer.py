@@ -4,11 +4,10 @@ A bar of few products is one statement. One of many leaves in pieces, and while 
 one and the watchers' messages are made: who waits for the signals waits for the slower of both, not for their sum.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,9 +18,9 @@ from svc_signal.bar_rows import (
     SHADOW_COLUMNS,
     SIGNAL_COLUMNS,
     BarHead,
+    SignalName,
     shadow_rows,
     signal_columns,
-    signal_ids,
     signal_rows,
     watched_entries,
 )
@@ -43,6 +42,7 @@ class DecidedBar:
     """A bar to be written. `challenger` is the version that `found.shadow` is of; `watched`: somebody waits for it."""
 
     head: BarHead
+    names: Mapping[str, SignalName]
     found: BarDecisions
     read: BarRead
     challenger: str
@@ -55,7 +55,7 @@ class DecidedBar:
 
 async def write(connection: AsyncConnection, bar: DecidedBar) -> PublishedBar | None:
     """Stores the bar; what watchers get, if there are any. Overtaken if another process stored one meanwhile."""
-    names = signal_ids(bar.head, bar.found)
+    names = [bar.names[product] for product in bar.found.products]
     watched: list[bytes] = []
     one_statement = 0 < len(names) <= ROWS_IN_ONE_STATEMENT
     if one_statement and bar.found.shadow is None and bar.mark is not None:
@@ -73,7 +73,7 @@ async def write(connection: AsyncConnection, bar: DecidedBar) -> PublishedBar | 
     return PublishedBar(first, frame(watched), StageMark(bar.head.as_of, first + len(names) - 1))
 
 
-async def _few(connection: AsyncConnection, bar: DecidedBar, names: list[UUID], watched: list[bytes]) -> int:
+async def _few(connection: AsyncConnection, bar: DecidedBar, names: Sequence[SignalName], watched: list[bytes]) -> int:
     columns = signal_columns(bar.head, bar.found, names, bar.read.closes)
     first = await bar_store.finish_bar_with(connection, bar.mark, bar.head.as_of, columns)
     if first is None:
@@ -83,7 +83,7 @@ async def _few(connection: AsyncConnection, bar: DecidedBar, names: list[UUID], 
     return first
 
 
-async def _many(connection: AsyncConnection, bar: DecidedBar, names: list[UUID], watched: list[bytes]) -> int:
+async def _many(connection: AsyncConnection, bar: DecidedBar, names: Sequence[SignalName], watched: list[bytes]) -> int:
     first = await bar_store.finish_bar(connection, bar.mark, bar.head.as_of, len(names))
     if first is None:
         raise Overtaken

@@ -51,11 +51,17 @@ def time(moment: datetime) -> bytes:
     return int8((unix(moment) - _EPOCH_SECONDS) * 1_000_000)
 
 
-def doubles(columns: Sequence[FloatArray]) -> list[bytes]:
+def int8s(column: Sequence[int]) -> list[bytes]:
+    """Per row the field of a bigint column."""
+    table = np.empty(len(column), dtype=[("length", ">i4"), ("value", ">i8")])
+    table["length"], table["value"] = 8, column
+    return _lines(table.tobytes(), len(table))
+
+
+def doubles(rows: FloatArray) -> list[bytes]:
     """Per row the fields of several double columns side by side."""
-    table = np.empty((len(columns[0]), len(columns)), dtype=[("length", ">i4"), ("value", ">f8")])
-    table["length"] = 8
-    table["value"] = np.stack(columns, axis=1)
+    table = np.empty(rows.shape, dtype=[("length", ">i4"), ("value", ">f8")])
+    table["length"], table["value"] = 8, rows
     return _lines(table.tobytes(), len(table))
 
 

@@ -4,7 +4,7 @@ Live, replay and GenerateSignals end here; what differs is only who says that a 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from schema import streams
 from svc_signal import bar_store, bar_writer, store
 from svc_signal.aftermath import LOOK_BARS, Aftermath
 from svc_signal.bar import BarDecisions, BarTerms, decide_bar
-from svc_signal.bar_rows import BarHead
+from svc_signal.bar_rows import BarHead, SignalName, signal_names
 from svc_signal.bar_store import BarRead
 from svc_signal.bar_writer import DecidedBar, Overtaken
 from svc_signal.decision import SignalReason
@@ -71,6 +71,7 @@ class Decider:
         self._connection: AsyncConnection | None = None
         self._prepared = False
         self._decided_to: datetime | None = None
+        self._named: tuple[BarHead, Mapping[str, SignalName]] | None = None
         self.aftermath = Aftermath(settings, kit)
         channel = kit.channel(settings.market_address, services.MARKET.full_name)
         self._market = market_grpc.MarketServiceStub(channel)
@@ -126,6 +127,7 @@ class Decider:
                 if decided.published is not None:
                     self._tap.publish(decided.published)
                 self._log(as_of, decided)
+                self._names(self._head(as_of + self._step, decided.model))
             if bar % LOOK_BARS == 0:
                 # Apart from the bar: whoever waits for its signals need not wait for this. The next bar does.
                 await self._kit.critical(self._look_back(as_of, decided.model if decided else None))
@@ -218,11 +220,21 @@ class Decider:
     async def _store(
         self, connection: AsyncConnection, as_of: datetime, found: BarDecisions, read: BarRead, terms: BarTerms
     ) -> PublishedBar | None:
-        version = terms.model.manifest.model_version if terms.model else NO_MODEL_VERSION
         challenger = terms.challenger.manifest.model_version if terms.challenger else ""
-        start = as_of - self._step
-        head = BarHead(self._settings.run_id, self._granularity, start, as_of, version, terms.profile)
-        return await bar_writer.write(connection, DecidedBar(head, found, read, challenger, self._tap.wanted))
+        head = self._head(as_of, terms.model)
+        bar = DecidedBar(head, self._names(head), found, read, challenger, self._tap.wanted)
+        return await bar_writer.write(connection, bar)
+
+    def _head(self, as_of: datetime, model: LoadedModel | None) -> BarHead:
+        version = model.manifest.model_version if model else NO_MODEL_VERSION
+        profile = self._settings.decision_profile
+        return BarHead(self._settings.run_id, self._granularity, as_of - self._step, as_of, version, profile)
+
+    def _names(self, head: BarHead) -> Mapping[str, SignalName]:
+        """The names of a bar's signals, which are nearly always there: they were made after the bar before it."""
+        if self._named is None or self._named[0] != head:
+            self._named = (head, signal_names(head, self._products))
+        return self._named[1]
 
     # ---- between bars ------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from svc_signal.candles import BoolArray, FloatArray, IntArray
 MOST_ROWS: Final = 1_024
 """Above it the estimator serves. Up to it flat arrays were never slower: `python -m bench.predict` shows by how much."""
 _BLOCK = 32
-"""Rows whose splits fit into the processor's cache together; more at once cost twice as much a row."""
+"""Rows whose splits fit into the processor's cache together; many more at once cost half as much again a row."""
 _MOST_LEAVES: Final = 64
 _MOST_TREES: Final = 6_000
 _FIELDS: Final = ("is_leaf", "value", "left", "right", "feature_idx", "num_threshold", "missing_go_to_left")
@@ -49,29 +49,26 @@ class FlatTrees:
 
     def probabilities(self, rows: FloatArray) -> FloatArray:
         """(n, features) to (n, classes), what `predict_proba` of the estimator gives."""
-        if len(rows) <= _BLOCK:
-            return _softmax(self._raw(self._values(rows)))
-        values = [self._values(rows[begin : begin + _BLOCK]) for begin in range(0, len(rows), _BLOCK)]
-        return _softmax(self._raw(np.concatenate(values)))
-
-    def _values(self, rows: FloatArray) -> FloatArray:
-        """(n, T) value of the leaf that each row reaches in each tree."""
-        seen = rows.take(self.feature, axis=1)
-        right = seen > self.threshold
-        if np.isnan(rows).any():
-            right |= np.isnan(seen) & self.missing_right
-        out = np.bitwise_or.reduce(np.multiply(right, self.ruled_out), axis=1)
-        # The lowest bit that is not set is a power of two, and its exponent the number of the leaf.
-        first = np.frexp((~out & (out + self.ruled_out.dtype.type(1))).astype(np.float64))[1] - 1
-        return np.asarray(self.leaves.take(first + self.first_leaf))
-
-    def _raw(self, values: FloatArray) -> FloatArray:
-        """Baseline plus one tree after the other, column by column in memory: the order decides the last bit."""
-        rows, classes = len(values), self.baseline.shape[1]
-        steps = np.empty((values.shape[1] // classes + 1, classes, rows))
+        columns, count = np.ascontiguousarray(rows.T), len(rows)
+        trees, classes = len(self.first_leaf), self.baseline.shape[1]
+        steps = np.empty((trees // classes + 1, classes, count))
         steps[0] = self.baseline.T
-        steps[1:] = values.reshape(rows, -1, classes).transpose(1, 2, 0)
-        return np.asarray(np.add.accumulate(steps, axis=0)[-1].T)
+        values = steps[1:].reshape(trees, count)
+        for begin in range(0, count, _BLOCK):
+            values[:, begin : begin + _BLOCK] = self._values(columns[:, begin : begin + _BLOCK])
+        # Baseline plus one tree after the other, as the rows lie side by side in memory: the order decides the last bit.
+        return _softmax(np.ascontiguousarray(np.add.reduce(steps, axis=0).T))
+
+    def _values(self, columns: FloatArray) -> FloatArray:
+        """(T, n) value of the leaf that each row reaches in each tree, for (features, n) columns."""
+        seen = columns.take(self.feature, axis=0)
+        right = seen > self.threshold[:, :, None]
+        if np.isnan(columns).any():
+            right |= np.isnan(seen) & self.missing_right[:, :, None]
+        out = np.bitwise_or.reduce(np.multiply(right, self.ruled_out[:, :, None]), axis=0)
+        # As many bits as are set before the first that is not: the number of the leaf.
+        first = np.bitwise_count(out & ~(out + out.dtype.type(1)))
+        return np.asarray(self.leaves.take(first + self.first_leaf[:, None]))
 
 
 def flatten(estimator: HistGradientBoostingClassifier) -> FlatTrees | None:

@@ -33,12 +33,11 @@ _VARINT, _DOUBLE, _LENGTH = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class SignalColumns:
-    """Signals as columns. `shared` is what `shared_part` gave for each; `numbers` is (n, 7); `features` (k, 51) are
-    those of the k signals that are `shown` with them."""
+    """Signals as columns. `shared` and `names` are what `shared_part` and `name_part` gave for each; `numbers` is
+    (n, 7); `features` (k, 51) are those of the k signals that are `shown` with them."""
 
     shared: Sequence[bytes]
-    ids: Sequence[str]
-    products: Sequence[str]
+    names: Sequence[bytes]
     numbers: FloatArray
     prices: Sequence[str]
     sequences: Sequence[int]
@@ -72,17 +71,19 @@ def entries(columns: SignalColumns) -> Iterator[bytes]:
     """The signals one by one, as they stand in a batch."""
     features = iter(_FEATURES.lines(columns.features))
     rows = zip(
-        *(columns.shared, columns.ids, columns.products, _NUMBERS.lines(columns.numbers)),
+        *(columns.shared, columns.names, _NUMBERS.lines(columns.numbers)),
         *(columns.prices, columns.sequences, columns.shown),
         strict=True,
     )
-    for shared, name, product, numbers, price, sequence, shown in rows:
-        parts = (
-            *(shared, _sized(_ID, name.encode()), _sized(_PRODUCT, product.encode()), numbers),
-            *(_sized(_PRICE, _sized(_PRICE_VALUE, price.encode())), _SEQUENCE, _varint(sequence)),
-            next(features) if shown else b"",
-        )
-        yield _sized(_ENTRY, b"".join(parts))
+    for shared, name, numbers, price, sequence, shown in rows:
+        exact = _sized(_PRICE, _sized(_PRICE_VALUE, price.encode()))
+        told = next(features) if shown else b""
+        yield _sized(_ENTRY, b"".join((shared, name, numbers, exact, _SEQUENCE, _varint(sequence), told)))
+
+
+def name_part(signal_id: str, product: str) -> bytes:
+    """What names a signal."""
+    return _sized(_ID, signal_id.encode()) + _sized(_PRODUCT, product.encode())
 
 
 def shared_part(row: Row) -> bytes:
@@ -106,8 +107,7 @@ def _columns(rows: Sequence[Row], shown: Sequence[bool]) -> SignalColumns:
     told = [row["features"] for row, here in zip(rows, shown, strict=True) if here]
     return SignalColumns(
         shared=[shared[key] for key in keys],
-        ids=[row["signal_id"] for row in rows],
-        products=[row["product_id"] for row in rows],
+        names=[name_part(row["signal_id"], row["product_id"]) for row in rows],
         numbers=np.asarray([[row[name] for name in NUMBERS] for row in rows], dtype=np.float64),
         prices=[row["reference_price"] for row in rows],
         sequences=[row["sequence"] for row in rows],
@@ -141,16 +141,13 @@ def _tag(message: type[Message], field: str, kind: int) -> bytes:
 def _varint(value: int) -> bytes:
     if value < 128:
         return _ONE_BYTE[value]
-    content = bytearray()
-    while value > 127:
-        content.append(value & 127 | 128)
-        value >>= 7
-    content.append(value)
-    return bytes(content)
+    if value < 16_384:
+        return _ONE_BYTE[value & 127 | 128] + _ONE_BYTE[value >> 7]
+    return _ONE_BYTE[value & 127 | 128] + _varint(value >> 7)
 
 
 def _sized(tag: bytes, content: bytes) -> bytes:
-    return b"".join((tag, _varint(len(content)), content))
+    return tag + _varint(len(content)) + content
 
 
 def _feature_head(name: str) -> bytes:
@@ -160,7 +157,7 @@ def _feature_head(name: str) -> bytes:
     return _tag(pb.Signal, "features", _LENGTH) + _varint(len(inner) + 8) + inner
 
 
-_ONE_BYTE = tuple(bytes((value,)) for value in range(128))
+_ONE_BYTE = tuple(bytes((value,)) for value in range(256))
 _BATCH = _tag(pb.WatchSignalsResponse, "batch", _LENGTH)
 _ENTRY = _tag(pb.SignalBatch, "signals", _LENGTH)
 _ID = _tag(pb.Signal, "signal_id", _LENGTH)

@@ -51,12 +51,13 @@ async def test_copied_rows_are_what_was_given(database: Any, monkeypatch: pytest
             (await connection.execute(text("SELECT numeric_send(CAST(:p AS numeric(38, 18)))"), {"p": p})).scalar_one()
             for p in prices
         ]
-        pairs, arrays = copy.doubles(tuple(numbers)), copy.double_arrays(features, present)
+        bigs = copy.int8s(range(-(2**62), -(2**62) + 4))
+        pairs, arrays = copy.doubles(numbers.T), copy.double_arrays(features, present)
         rows = [
             (
                 copy.raw(ids[row].bytes) + copy.text(words[row]) + copy.json(json.dumps([words[row]])),
                 copy.int4(-row),
-                copy.int8(-(2**62) + row),
+                bigs[row],
                 copy.time(moment + timedelta(hours=row)),
                 pairs[row],
                 copy.raw(exact[row]),
