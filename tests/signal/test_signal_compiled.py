@@ -9,7 +9,10 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
+from numba.core import caching
 
+from svc_signal.features.compiled import compiled
 from svc_signal.features.definition import READY_BARS
 from svc_signal.features.history import history_stage
 from svc_signal.features.incremental import FeatureEngine
@@ -39,3 +42,9 @@ def test_machine_code_gives_the_bits_of_the_formulas_as_written():
     argv = [sys.executable, "-W", "ignore", "-c", told]
     plain = subprocess.run(argv, env=python, capture_output=True, text=True, timeout=120, check=True)
     assert plain.stdout.split() == digests()
+
+
+def test_where_nothing_can_be_kept_a_function_is_translated_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])  # as where no folder can be written
+    twice = compiled(lambda x: x + x)
+    assert twice(1.5) == 3.0
