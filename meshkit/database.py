@@ -6,7 +6,8 @@ Whatever the driver, the pool or the server raises when the database does not an
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Literal
 
 import asyncpg
 from sqlalchemy import event, exc
@@ -55,10 +56,11 @@ def _is_outage(error: BaseException | None) -> bool:
 
 
 def from_driver(error: BaseException) -> bool:
-    """Whether an OSError, TimeoutError or cancellation came out of the driver: what was waited for is the database."""
+    """Whether an OSError, TimeoutError or cancellation came out of the driver, or of a wait for one's turn at it: what was
+    waited for is the database."""
     trace = error.__traceback__
     while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(("asyncpg", "sqlalchemy")):
+        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(("asyncpg", "sqlalchemy", __name__)):
             return True
         trace = trace.tb_next
     return False
@@ -92,6 +94,14 @@ async def connect(settings: KitSettings) -> Any:
         return await asyncpg.connect(**connect_arguments(settings))
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise unavailable(f"no connection to the database: {type(error).__name__}") from error
+
+
+class Turn(asyncio.Lock):
+    """One at a time at the database, without a connection for those who wait. Whoever has the turn does nothing else, so
+    to wait for it is to wait for the database; `from_driver` knows the wait by this module's frame."""
+
+    async def acquire(self) -> Literal[True]:
+        return await super().acquire()
 
 
 class Probe:

@@ -4,7 +4,6 @@ Two requests therefore never spend the same headroom, and a decision, its reserv
 not at all. A repeated recommendation gets its stored answer while that still holds anything.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.database import Turn
 from meshkit.errors import DeadlineTooShort, FailedPrecondition, NotFound, RequestIdReused, Unavailable
 from meshkit.kit import Kit
 from schema.recommendation_rows import recommendation_of_row
@@ -60,7 +60,7 @@ class AssessmentDesk:
         self._marker = Marker(settings.currency, settings.granularity_seconds, self._p)
         self._memory = VolatilityMemory()
         # Waiting here costs no database connection; across processes the row lock decides.
-        self._turn = asyncio.Lock()
+        self._turn = Turn()
 
     async def assess(self, request_id: UUID, recommendation: Recommendation, body_hash: str) -> Decided:
         """The stored or a new decision. Unavailable if fresher data is needed, RequestIdReused for another body."""

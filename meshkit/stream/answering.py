@@ -16,6 +16,7 @@ from opentelemetry import trace
 from meshkit import deadline
 from meshkit.errors import InvalidRequest, MeshError, TooManyInFlight, Unavailable, Violation
 from meshkit.kit import Kit
+from meshkit.patience import ended_after, with_time_to_answer
 from meshkit.telemetry import extract
 from meshkit.translate import translate
 
@@ -149,7 +150,11 @@ class _Desk(Generic[Q, R]):
         with self._span(frame) as span:
             try:
                 with deadline.limit(self._seconds(frame)):
-                    answer = await self._handle(frame)
+                    left = deadline.remaining()
+                    patience = None if left is None else with_time_to_answer(left)
+                    # Items may be repeated: whoever asks again under the same key gets the stored answer.
+                    async with ended_after(patience, left, repeatable=True):
+                        answer = await self._handle(frame)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():

@@ -9,7 +9,7 @@ import jwt
 import pytest
 from sqlalchemy import text
 
-from meshkit.errors import MeshError
+from meshkit.errors import MeshError, from_rpc_error
 from svc_risk.assess import assess
 from svc_risk.snapshot import inputs_from_json
 from tests.risk.risk_calls import codes, refused
@@ -81,6 +81,24 @@ async def test_an_expired_reservation_leads_to_a_second_attempt_and_both_are_kep
     assert sorted(row.state for row in await world.reservations()) == ["EXPIRED", "HELD"]
     assert await world.commit(second.reservation_id) == "OK"
     assert await world.commit(second.reservation_id) == "RESERVATION_LOST"  # once only
+
+
+async def test_whoever_waits_behind_one_that_waits_for_the_database_waits_for_it_too(world: World):
+    ideas = [await world.propose(world.idea()) for _ in range(3)]
+    requests = [
+        pb.AssessRecommendationRequest(
+            request_id=str(new_request_id()), recommendation=wire.recommendation_message(idea)
+        )
+        for idea in ideas
+    ]
+    async with world.engine.begin() as connection:
+        await connection.execute(text("SELECT 1 FROM accounts FOR UPDATE"))
+        found = await asyncio.gather(
+            *(world.stub.AssessRecommendation(one, timeout=1.0) for one in requests), return_exceptions=True
+        )
+    errors = [from_rpc_error(one) for one in found if isinstance(one, grpc.aio.AioRpcError)]
+    assert [(one.code, one.reason) for one in errors] == [(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")] * 3
+    assert (await world.ask(ideas[0])).decision == pb.DECISION_APPROVE
 
 
 async def test_a_rejection_is_final_and_has_no_ticket(world: World):
