@@ -19,6 +19,8 @@ DEFAULT_BATCH = 200
 class Waits(Protocol):
     """What `follow` needs of a wake-up; `meshkit.notify.Wakeup` is one."""
 
+    def wake(self) -> None: ...
+
     async def wait(self, timeout: float) -> bool: ...
 
 
@@ -66,38 +68,34 @@ async def follow(
     loop = asyncio.get_running_loop()
     position, last_sign = after, loop.time()
     told: Sign | None = None
-    while not draining.is_set():
-        sign = await mark() if mark is not None else None
-        rows = await fetch(position, batch)
-        if rows:
-            newest = sequence_of(rows[-1])
-            if newest <= position:
-                raise ValueError(f"fetch gave sequence {newest} when asked for rows after {position}")
-            position = newest
-            yield Rows(list(rows))
-            last_sign = loop.time()
-            if len(rows) >= batch:
-                continue
-        if sign is not None and sign != told:
-            told, last_sign = sign, loop.time()
-            yield Mark(sign)
-        # The wake-up is cleared by wait() and never by fetch, so a row committed since the fetch ends the wait at once.
-        left = last_sign + heartbeat_seconds - loop.time()
-        woken = await _wake_or_drain(wakeup, draining, max(left, 0.0))
-        if not woken and not draining.is_set():
-            yield Idle(position)
-            last_sign = loop.time()
-    yield Drain()
-
-
-async def _wake_or_drain(wakeup: Waits, draining: asyncio.Event, timeout: float) -> bool:
-    """True if woken before the timeout; returns early, False, when draining begins."""
-    woken = asyncio.ensure_future(wakeup.wait(timeout))
-    drained = asyncio.ensure_future(draining.wait())
+    bell = loop.create_task(_wake_at_drain(draining, wakeup))
     try:
-        await asyncio.wait({woken, drained}, return_when=asyncio.FIRST_COMPLETED)
-        return woken.done() and woken.result()
+        while not draining.is_set():
+            sign = await mark() if mark is not None else None
+            rows = await fetch(position, batch)
+            if rows:
+                newest = sequence_of(rows[-1])
+                if newest <= position:
+                    raise ValueError(f"fetch gave sequence {newest} when asked for rows after {position}")
+                position = newest
+                yield Rows(list(rows))
+                last_sign = loop.time()
+                if len(rows) >= batch:
+                    continue
+            if sign is not None and sign != told:
+                told, last_sign = sign, loop.time()
+                yield Mark(sign)
+            # The wake-up is cleared by wait() and never by fetch, so a row committed since the fetch ends the wait at once.
+            left = last_sign + heartbeat_seconds - loop.time()
+            if not await wakeup.wait(max(left, 0.0)) and not draining.is_set():
+                yield Idle(position)
+                last_sign = loop.time()
+        yield Drain()
     finally:
-        for task in (woken, drained):
-            task.cancel()
-        await asyncio.gather(woken, drained, return_exceptions=True)
+        bell.cancel()
+
+
+async def _wake_at_drain(draining: asyncio.Event, wakeup: Waits) -> None:
+    """One task for all the waits of a watch: a task for each of them would cost more than what it waits for."""
+    await draining.wait()
+    wakeup.wake()

@@ -29,7 +29,7 @@ from svc_signal.loading import LoadedModel
 from svc_signal.modelkeeper import ModelKeeper
 from svc_signal.serving import FeatureRows
 from svc_signal.settings import SignalSettings
-from svc_signal.signal_watch import PublishedBar, SignalTap
+from svc_signal.signal_watch import SignalTap
 from svc_signal.stopwatch import Stopwatch
 from tradekit import bars, services, wire
 from tradekit.states import Profile
@@ -44,12 +44,11 @@ _ROWS_INLINE = 32
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """A bar that this process decided: what its log line says, and what watchers get, if there are any."""
+    """A bar that this process decided, for its log line."""
 
     model: LoadedModel | None
     found: BarDecisions
     watch: Stopwatch
-    published: PublishedBar | None
 
 
 class Decider:
@@ -124,8 +123,6 @@ class Decider:
             decided = await self._decide_once(as_of, bar)
             self._decided_to = max(as_of, self._decided_to or as_of)
             if decided is not None:
-                if decided.published is not None:
-                    self._tap.publish(decided.published)
                 self._log(as_of, decided)
                 self._names(self._head(as_of + self._step, decided.model))
             if bar % LOOK_BARS == 0:
@@ -182,7 +179,7 @@ class Decider:
         found = await self._decisions(rows, terms)
         watch.lap("decide")
         try:
-            published = await self._store(connection, as_of, found, read, terms)
+            await self._store(connection, as_of, found, read, terms)
         except Overtaken:
             mark = await streams.read_watermark(connection, store.STAGE)
             if mark is not None and as_of <= mark.as_of:
@@ -190,7 +187,9 @@ class Decider:
                 return None
             raise
         watch.lap("store")
-        return _Decided(model, found, watch, published)
+        # Who waits for the signals goes first.
+        await asyncio.sleep(0)
+        return _Decided(model, found, watch)
 
     async def _terms(
         self, connection: AsyncConnection, as_of: datetime, model: LoadedModel | None, challenger: LoadedModel | None
@@ -219,11 +218,14 @@ class Decider:
 
     async def _store(
         self, connection: AsyncConnection, as_of: datetime, found: BarDecisions, read: BarRead, terms: BarTerms
-    ) -> PublishedBar | None:
+    ) -> None:
         challenger = terms.challenger.manifest.model_version if terms.challenger else ""
         head = self._head(as_of, terms.model)
         bar = DecidedBar(head, self._names(head), found, read, challenger, self._tap.wanted)
-        return await bar_writer.write(connection, bar)
+        with self._tap.writing():
+            published = await bar_writer.write(connection, bar)
+            if published is not None:
+                self._tap.publish(published)
 
     def _head(self, as_of: datetime, model: LoadedModel | None) -> BarHead:
         version = model.manifest.model_version if model else NO_MODEL_VERSION

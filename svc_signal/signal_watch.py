@@ -4,8 +4,9 @@ Only committed rows are published, and a watcher takes them from memory only whe
 what the table holds, in its order, without asking for what this process wrote a moment ago.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from meshkit.notify import Wakeup
 from schema.streams import StageMark, read_watermark
 from svc_signal import store
 from svc_signal.wire_signals import stored_frame
+
+# A bar is written in a fraction of this, or the database hangs.
+_PATIENCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class SignalTap:
 
     def __init__(self) -> None:
         self._waiting: set[Wakeup] = set()
+        self._settled = asyncio.Event()
+        self._settled.set()
         self.newest: PublishedBar | None = None
 
     @property
@@ -47,6 +53,24 @@ class SignalTap:
         self.newest = bar
         for wakeup in self._waiting:
             wakeup.wake()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """While the block lasts, a bar is being written that is published at its end."""
+        self._settled.clear()
+        try:
+            yield
+        finally:
+            self._settled.set()
+
+    async def settled(self) -> None:
+        """Waits until no bar is being written: the database tells of a commit before its writer knows of it, and would
+        send every watcher to the table for what is published in a moment."""
+        if self._settled.is_set():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._settled.wait()
 
     @contextmanager
     def waking(self, wakeup: Wakeup) -> Iterator[None]:
@@ -71,6 +95,7 @@ class SignalReader:
 
     async def mark(self) -> StageMark | None:
         """The stage's watermark."""
+        await self._tap.settled()
         bar = self._fresh()
         if bar is not None:
             return bar.mark

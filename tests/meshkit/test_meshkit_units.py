@@ -242,6 +242,9 @@ class Flag:
     def __init__(self) -> None:
         self.event = asyncio.Event()
 
+    def wake(self) -> None:
+        self.event.set()
+
     async def wait(self, timeout: float) -> bool:
         try:
             await asyncio.wait_for(self.event.wait(), timeout)
@@ -318,6 +321,19 @@ async def test_follow_hears_of_draining_while_it_waits() -> None:
     events = follow(Table(flag).fetch, int, flag, 0, 60.0, draining)
     asyncio.get_running_loop().call_later(0.02, draining.set)
     assert await asyncio.wait_for(anext(events), 5) == Drain()
+
+
+async def test_follow_leaves_no_task_behind_when_its_reader_goes() -> None:
+    flag = Flag()
+    table = Table(flag)
+    table.insert()
+    before = asyncio.all_tasks()
+    events = follow(table.fetch, int, flag, 0, 60.0, asyncio.Event())
+    assert await anext(events) == Rows([1])
+    assert asyncio.all_tasks() > before
+    await events.aclose()  # type: ignore[attr-defined]
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
 
 
 async def test_follow_refuses_a_fetch_that_does_not_move() -> None:
