@@ -15,7 +15,6 @@ from svc_signal.bar import BarDecisions
 from svc_signal.bar_store import Close
 from svc_signal.candles import FloatArray
 from svc_signal.decision import SignalReason
-from svc_signal.features.definition import feature_set_hash
 from svc_signal.wire_signals import NUMBERS, SignalColumns, entries, name_part, shared_part
 from tradekit import ids
 from tradekit.reasons import Reason, reasons_to_json
@@ -41,6 +40,7 @@ class BarHead:
     bar_start: datetime
     as_of: datetime
     model_version: str
+    feature_set_hash: str
     profile: Profile
 
 
@@ -102,7 +102,7 @@ def _shared_fields(head: BarHead) -> bytes:
             copy.time(head.bar_start),
             copy.time(head.as_of),
             copy.text(head.model_version),
-            copy.text(feature_set_hash(head.granularity)),
+            copy.text(head.feature_set_hash),
             copy.text(head.profile.value),
         )
     )
@@ -126,7 +126,7 @@ def signal_columns(
         np.where(found.ready[:, None], found.features, 0.0).ravel().tolist(),
         found.features.shape[1],
         *(head.run_id, head.granularity, head.bar_start, head.model_version),
-        *(feature_set_hash(head.granularity), head.profile.value),
+        *(head.feature_set_hash, head.profile.value),
     )
 
 
@@ -140,7 +140,7 @@ def watched_entries(
         "bar_start": head.bar_start,
         "as_of": head.as_of,
         "model_version": head.model_version,
-        "feature_set_hash": feature_set_hash(head.granularity),
+        "feature_set_hash": head.feature_set_hash,
         "profile": head.profile.value,
     }
     kinds = list(zip(said.side, said.reasons, strict=True))

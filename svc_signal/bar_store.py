@@ -27,15 +27,12 @@ _LOCK = "SELECT pg_advisory_xact_lock(7406025)"
 # A statement of this many candles takes a fraction of the longest time a statement may take.
 _MOST_CANDLES = 50_000
 
+# Whole numbers and doubles, 8 bytes each, side by side.
 _PACKED = """
-  string_agg(int8send(place), '') AS place,
-  string_agg(int8send(start), '') AS start,
-  string_agg(float8send(open), '') AS open,
-  string_agg(float8send(high), '') AS high,
-  string_agg(float8send(low), '') AS low,
-  string_agg(float8send(close), '') AS close,
-  string_agg(float8send(volume), '') AS volume
+  string_agg(int8send(place) || int8send(start) || float8send(open) || float8send(high) || float8send(low)
+    || float8send(close) || float8send(volume), '') AS packed
 """
+_FIELDS = 7
 # Prices leave exact numbers here, as statistics do not need them.
 _COLUMNS = """
   wanted.place, extract(epoch FROM c.start)::bigint AS start, c.open::float8 AS open, c.high::float8 AS high,
@@ -70,9 +67,9 @@ _OPEN = f"""
     (SELECT as_of FROM watermarks WHERE stage = 'signal') AS mark,
     (SELECT sequence FROM head) AS head,
     EXISTS (SELECT FROM trading_signals WHERE as_of = $8 AND run_id = $9 AND granularity = $1) AS decided,
-    array_agg(place) FILTER (WHERE exact IS NOT NULL) AS exact_place,
-    array_agg(numeric_send(exact)) FILTER (WHERE exact IS NOT NULL) AS exact,
-    array_agg(trim_scale(exact)::text) FILTER (WHERE exact IS NOT NULL) AS shown,
+    coalesce((SELECT head FROM stream_heads WHERE stream = 'signals'), 0) AS signals,
+    array_agg(numeric_send(exact)) AS exact,
+    array_agg(trim_scale(exact)::text) AS shown,
     {_PACKED}
   FROM candles
 """
@@ -153,7 +150,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class PackedCandles:
-    """Candles of several products as columns, sorted by product and time; `place` counts products from 0."""
+    """Candles of several products as columns; `place` counts products from 0."""
 
     place: IntArray
     start: IntArray
@@ -178,10 +175,11 @@ class PackedCandles:
 
     def by_product(self, products: Sequence[str]) -> dict[str, CandleArrays]:
         """The products that have a candle, each with its columns, oldest first."""
-        edges = np.flatnonzero(np.diff(self.place, prepend=-1, append=-1)).tolist()
+        order = np.lexsort((self.start, self.place))
+        place, start, values = self.place[order], self.start[order], self.values[:, order]
+        edges = np.flatnonzero(np.diff(place, prepend=-1, append=-1)).tolist()
         return {
-            products[self.place[low]]: CandleArrays(self.start[low:high], *self.values[:, low:high])
-            for low, high in pairwise(edges)
+            products[place[low]]: CandleArrays(start[low:high], *values[:, low:high]) for low, high in pairwise(edges)
         }
 
 
@@ -194,13 +192,15 @@ class Close(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BarRead:
-    """Everything a bar needs. `mark` is the stage's watermark; `decided`: its signals are stored already.
+    """Everything a bar needs. `mark` is the stage's watermark; `decided`: its signals are stored already; `signals` is
+    the newest sequence of the stream of signals.
 
     `fresh` and `late` are the candles of the window; `sequence`: none stored up to it is missing.
     """
 
     mark: datetime | None
     decided: bool
+    signals: int
     sequence: int
     fresh: PackedCandles
     late: PackedCandles
@@ -214,21 +214,21 @@ async def prepare(connection: AsyncConnection) -> None:
     would cost more than the one before.
     """
     with _outages():
-        await (await _driver(connection)).execute("SET enable_seqscan = off")
+        await _driver(connection).execute("SET enable_seqscan = off")
 
 
 @asynccontextmanager
 async def transaction(connection: AsyncConnection) -> AsyncIterator[None]:
     """One transaction on a connection whose statements otherwise commit themselves."""
     with _outages():
-        async with (await _driver(connection)).transaction():
+        async with _driver(connection).transaction():
             yield
 
 
 async def lock_first_bar(connection: AsyncConnection) -> None:
     """Until the transaction ends no other process decides the first bar of all, when there is no watermark to hold."""
     with _outages():
-        await (await _driver(connection)).execute(_LOCK)
+        await _driver(connection).execute(_LOCK)
 
 
 async def read_bar(
@@ -242,14 +242,15 @@ async def read_bar(
     assert row is not None
     candles = _unpack(row)
     fresh = candles.start > unix(window.before)
-    closes = zip(row["exact_place"] or (), row["exact"] or (), row["shown"] or (), strict=True)
+    told = zip(candles.place.tolist(), row["exact"] or (), row["shown"] or (), strict=True)
     return BarRead(
         row["mark"],
         row["decided"],
+        row["signals"],
         row["head"],
         candles.where(fresh),
         candles.where(~fresh),
-        {products[place - 1]: Close(exact, shown) for place, exact, shown in closes},
+        {products[place]: Close(exact, shown) for place, exact, shown in told if exact is not None},
     )
 
 
@@ -275,11 +276,9 @@ async def history(
 
 
 def _unpack(row: Any) -> PackedCandles:
-    place, start = (np.frombuffer(packed or b"", ">i8").astype(np.int64) for packed in (row["place"], row["start"]))
-    order = np.lexsort((start, place))
-    columns = ("open", "high", "low", "close", "volume")
-    values = np.stack([np.frombuffer(row[column] or b"", ">f8").astype(np.float64) for column in columns])
-    return PackedCandles(place[order] - 1, start[order], np.ascontiguousarray(values[:, order]))
+    table = np.frombuffer(row["packed"] or b"", ">i8").reshape(-1, _FIELDS).T
+    values = table[2:].view(">f8").astype(np.float64)
+    return PackedCandles(table[0].astype(np.int64) - 1, table[1].astype(np.int64), values)
 
 
 async def finish_bar(connection: AsyncConnection, mark: datetime | None, as_of: datetime, count: int) -> int | None:
@@ -312,16 +311,18 @@ async def copy_in(
 ) -> None:
     """Rows into a table, as binary COPY, which may be given piece by piece."""
     with _outages():
-        await (await _driver(connection)).copy_to_table(table, source=content, columns=columns, format="binary")
+        await _driver(connection).copy_to_table(table, source=content, columns=columns, format="binary")
 
 
 async def _row(connection: AsyncConnection, statement: str, *given: Any) -> Any:
     with _outages():
-        return await (await _driver(connection)).fetchrow(statement, *given)
+        return await _driver(connection).fetchrow(statement, *given)
 
 
-async def _driver(connection: AsyncConnection) -> Any:
-    driver = (await connection.get_raw_connection()).driver_connection
+def _driver(connection: AsyncConnection) -> Any:
+    """The driver's own connection. To be given it the way that may also connect costs a small bar some of its time."""
+    opened = connection.sync_connection
+    driver = opened.connection.driver_connection if opened is not None else None
     assert driver is not None
     return driver
 

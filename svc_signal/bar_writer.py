@@ -4,6 +4,7 @@ A bar of few products is one statement. One of many leaves in pieces, and while 
 one and the watchers' messages are made: who waits for the signals waits for the slower of both, not for their sum.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -74,12 +75,20 @@ async def write(connection: AsyncConnection, bar: DecidedBar) -> PublishedBar | 
 
 
 async def _few(connection: AsyncConnection, bar: DecidedBar, names: Sequence[SignalName], watched: list[bytes]) -> int:
+    """The messages are made while the database works, for the sequences that are the next ones if nobody else writes."""
     columns = signal_columns(bar.head, bar.found, names, bar.read.closes)
-    first = await bar_store.finish_bar_with(connection, bar.mark, bar.head.as_of, columns)
+    expected = bar.read.signals + 1
+
+    async def entries(first_sequence: int) -> None:
+        if bar.watched:
+            watched[:] = watched_entries(bar.head, bar.found, names, bar.read.closes, first_sequence)
+
+    writing = bar_store.finish_bar_with(connection, bar.mark, bar.head.as_of, columns)
+    first, _ = await asyncio.gather(writing, entries(expected))
     if first is None:
         raise Overtaken
-    if bar.watched:
-        watched.extend(watched_entries(bar.head, bar.found, names, bar.read.closes, first))
+    if first != expected:
+        await entries(first)
     return first
 
 

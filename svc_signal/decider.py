@@ -25,6 +25,7 @@ from svc_signal.bar_store import BarRead
 from svc_signal.bar_writer import DecidedBar, Overtaken
 from svc_signal.decision import SignalReason
 from svc_signal.feature_keeper import FeatureKeeper
+from svc_signal.features.definition import feature_set_hash
 from svc_signal.loading import LoadedModel
 from svc_signal.modelkeeper import ModelKeeper
 from svc_signal.serving import FeatureRows
@@ -62,6 +63,7 @@ class Decider:
         self._granularity = settings.granularity_seconds
         self._step = timedelta(seconds=settings.granularity_seconds)
         self._products = frozenset(settings.products)
+        self._feature_set_hash = feature_set_hash(settings.granularity_seconds)
         self._cost = 2.0 * (float(settings.taker_fee) + SLIPPAGE_PER_SIDE)
         self._turn = asyncio.Lock()
         self._features = FeatureKeeper(settings, kit)
@@ -228,9 +230,15 @@ class Decider:
                 self._tap.publish(published)
 
     def _head(self, as_of: datetime, model: LoadedModel | None) -> BarHead:
-        version = model.manifest.model_version if model else NO_MODEL_VERSION
-        profile = self._settings.decision_profile
-        return BarHead(self._settings.run_id, self._granularity, as_of - self._step, as_of, version, profile)
+        return BarHead(
+            run_id=self._settings.run_id,
+            granularity=self._granularity,
+            bar_start=as_of - self._step,
+            as_of=as_of,
+            model_version=model.manifest.model_version if model else NO_MODEL_VERSION,
+            feature_set_hash=self._feature_set_hash,
+            profile=self._settings.decision_profile,
+        )
 
     def _names(self, head: BarHead) -> Mapping[str, SignalName]:
         """The names of a bar's signals, which are nearly always there: they were made after the bar before it."""
