@@ -58,11 +58,12 @@ def decide_bar(rows: FeatureRows, terms: BarTerms) -> BarDecisions:
     ]
     kept = np.asarray(here, dtype=np.int64)
     faults: list[str] = []
-    decisions = _decide(rows, kept, terms.model, terms, terms.blocker, faults)
+    sigma = _sigma(rows, terms.model)[kept]
+    decisions = _decide(rows, kept, terms.model, sigma, terms, terms.blocker, faults)
     shadow = None
     if terms.challenger is not None:
-        shadow = _decide(rows, kept, terms.challenger, terms, None, faults)
-    sigma = _sigma(rows, terms.model)[kept]
+        theirs = _sigma(rows, terms.challenger)[kept]
+        shadow = _decide(rows, kept, terms.challenger, theirs, terms, None, faults)
     return BarDecisions(
         products=tuple(rows.products[index] for index in here),
         decisions=decisions,
@@ -78,6 +79,7 @@ def _decide(
     rows: FeatureRows,
     kept: IntArray,
     model: LoadedModel | None,
+    sigma: FloatArray,
     terms: BarTerms,
     blocker: SignalReason | None,
     faults: list[str],
@@ -85,7 +87,7 @@ def _decide(
     given = RowsAsked(
         probabilities=_predict(model, rows, faults)[kept],
         asked=rows.ready[kept] if model else np.zeros(len(kept), dtype=np.bool_),
-        barrier=(model.manifest.label.barrier_width if model else 0.0) * _sigma(rows, model)[kept],
+        barrier=(model.manifest.label.barrier_width if model else 0.0) * sigma,
         blockers=_blockers(rows, kept, blocker),
     )
     limits = model.manifest.thresholds if model else EXERCISE_THRESHOLDS

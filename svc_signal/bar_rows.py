@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -108,7 +109,7 @@ def _shared_fields(head: BarHead) -> bytes:
     )
 
 
-def _kind_fields(side: SignalSide, reasons: Sequence[SignalReason]) -> bytes:
+def _kind_fields(side: SignalSide, reasons: tuple[SignalReason, ...]) -> bytes:
     return copy.text(side.value) + copy.json(_reasons_text(reasons))
 
 
@@ -183,5 +184,7 @@ def shadow_rows(head: BarHead, found: BarDecisions, challenger_version: str) -> 
     return copy.content(len(SHADOW_COLUMNS), rows)
 
 
-def _reasons_text(told: Sequence[SignalReason]) -> str:
+@cache
+def _reasons_text(told: tuple[SignalReason, ...]) -> str:
+    """One of the few that there are, as the table holds it."""
     return json.dumps(reasons_to_json(Reason(reason.value, scope="model") for reason in told))

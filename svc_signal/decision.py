@@ -101,7 +101,7 @@ def decide(rows: RowsAsked, round_trip_cost: float, thresholds: Thresholds, prof
     bought, sold = (outcome == _BUY) & ~blocked, (outcome == _SELL) & ~blocked
     return Decisions(
         side=tuple(_side(code, stop) for code, stop in zip(outcome.tolist(), blocked.tolist(), strict=True)),
-        confidence=np.select([~usable, bought, sold], [0.0, up, down], calm),
+        confidence=np.where(usable, np.where(bought, up, np.where(sold, down, calm)), 0.0),
         probabilities=np.where(usable[:, None], rows.probabilities, np.nan),
         edge=np.where(usable, edge, np.nan),
         expected_net=np.where(usable, net, np.nan),
@@ -125,8 +125,8 @@ def _outcomes(
     sell = edge <= -limits.theta_sell
     weak = (edge < limits.theta_buy) | (edge <= 0.0)
     dear = (net <= 0.0) if profile is Profile.EVIDENCE else np.zeros_like(sell)
-    cases = [~asked, ~usable, sell, weak, dear]
-    return np.select(cases, [_UNASKED, _INVALID, _SELL, _WEAK, _DEAR], _BUY)
+    found = np.where(weak, _WEAK, np.where(dear, _DEAR, _BUY))
+    return np.where(asked, np.where(usable, np.where(sell, _SELL, found), _INVALID), _UNASKED)
 
 
 def _side(outcome: int, blocked: bool) -> SignalSide:

@@ -211,7 +211,7 @@ class Run:
         await store(self._connection, self.products, self._data, bar, bar)
         as_of = utc((FIRST_BAR + bar + 1) * HOUR)
         await self._connection.execute(_MARK, as_of)
-        await self._market.complete(as_of)
+        self._market.complete(as_of)
         return as_of.isoformat()
 
     async def _bar(self, watch: Any) -> tuple[str, float]:
@@ -221,7 +221,7 @@ class Run:
         as_of = utc((FIRST_BAR + bar + 1) * HOUR)
         await self._connection.execute(_MARK, as_of)
         begin = time.perf_counter()
-        await self._market.complete(as_of)
+        self._market.complete(as_of)
         await self._receive(watch, len(self.products))
         return as_of.isoformat(), time.perf_counter() - begin
 

@@ -108,26 +108,26 @@ class StandInMarket(market_grpc.MarketServiceServicer):
 
     def __init__(self) -> None:
         self._mark: datetime | None = None
-        self._news = asyncio.Condition()
+        self._news = asyncio.Event()
 
-    async def complete(self, as_of: datetime) -> None:
-        async with self._news:
-            self._mark = as_of
-            self._news.notify_all()
+    def complete(self, as_of: datetime) -> None:
+        self._mark = as_of
+        self._news.set()
 
     async def WatchCandles(self, request: Any, context: Any) -> AsyncIterator[market_pb.WatchCandlesResponse]:
-        told = None
+        """For one follower. No more than a wake-up stands between its word and the stream: its own work is not measured."""
+        if self._mark is not None:
+            self._news.set()
         while True:
-            if self._mark is not None and self._mark != told:
-                told = self._mark
-                yield market_pb.WatchCandlesResponse(watermark=wire.watermark_message(told, 0))
-            async with self._news:
-                if self._mark != told:
-                    continue
-                try:
-                    await asyncio.wait_for(self._news.wait(), 5.0)
-                except TimeoutError:
-                    yield market_pb.WatchCandlesResponse(heartbeat=wire.heartbeat_message(datetime.now(UTC), 0))
+            try:
+                async with asyncio.timeout(5.0):
+                    await self._news.wait()
+            except TimeoutError:
+                yield market_pb.WatchCandlesResponse(heartbeat=wire.heartbeat_message(datetime.now(UTC), 0))
+                continue
+            self._news.clear()
+            assert self._mark is not None
+            yield market_pb.WatchCandlesResponse(watermark=wire.watermark_message(self._mark, 0))
 
 
 @asynccontextmanager
