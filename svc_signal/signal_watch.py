@@ -18,6 +18,8 @@ from svc_signal.wire_signals import stored_frame
 
 # A bar is written in a fraction of this, or the database hangs.
 _PATIENCE_SECONDS = 1.0
+# The database tells the writer of a bar of its own commit too; what there is to read then can wait until the bar is out.
+_ECHO_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class SignalTap:
         self._waiting: set[Wakeup] = set()
         self._settled = asyncio.Event()
         self._settled.set()
+        self._another = asyncio.Event()
         self.newest: PublishedBar | None = None
 
     @property
@@ -51,6 +54,8 @@ class SignalTap:
     def publish(self, bar: PublishedBar) -> None:
         """Shows a bar whose transaction has been committed."""
         self.newest = bar
+        self._another.set()
+        self._another = asyncio.Event()
         for wakeup in self._waiting:
             wakeup.wake()
 
@@ -66,11 +71,12 @@ class SignalTap:
     async def settled(self) -> None:
         """Waits until no bar is being written: the database tells of a commit before its writer knows of it, and would
         send every watcher to the table for what is published in a moment."""
-        if self._settled.is_set():
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                await self._settled.wait()
+        if not self._settled.is_set():
+            await _until(self._settled, _PATIENCE_SECONDS)
+
+    async def another(self) -> None:
+        """Waits for the next bar, for as long as the database may speak of the one before."""
+        await _until(self._another, _ECHO_SECONDS)
 
     @contextmanager
     def waking(self, wakeup: Wakeup) -> Iterator[None]:
@@ -90,25 +96,36 @@ class SignalReader:
         self._tap = tap
         self._position = position
         self._taken: PublishedBar | None = None
+        self._echo = False
+        self._nothing_new = False
         self.frame = b""
         """What `after` told last, as it is sent."""
 
     async def mark(self) -> StageMark | None:
         """The stage's watermark."""
         await self._tap.settled()
-        bar = self._fresh()
+        bar, echo, self._echo, self._nothing_new = self._fresh(), self._echo, False, False
+        if bar is None and echo:
+            await self._tap.another()
+            await self._tap.settled()
+            bar = self._fresh()
         if bar is not None:
             return bar.mark
         async with self._kit.engine.connect() as connection:
-            return await read_watermark(connection, store.STAGE)
+            found = await read_watermark(connection, store.STAGE)
+        # What is committed after this is told by another notification.
+        self._nothing_new = echo and self._taken is not None and found == self._taken.mark
+        return found
 
     async def after(self, position: int, limit: int) -> Sequence[int]:
         """The sequences of the signals after a sequence, which are in `frame` then."""
         self._position = position
         bar = self._fresh()
         if bar is not None and len(bar.sequences) <= limit:
-            self._taken, self.frame = bar, bar.frame
+            self._taken, self.frame, self._echo = bar, bar.frame, True
             found: Sequence[int] = bar.sequences
+        elif self._nothing_new:
+            return ()
         else:
             found = await self._stored(position, limit)
         if found:
@@ -125,3 +142,9 @@ class SignalReader:
         """The newest bar, once, if it is what comes next. Whatever another process decided is in the table only."""
         bar = self._tap.newest
         return bar if bar is not self._taken and bar and bar.first_sequence == self._position + 1 else None
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from meshkit.errors import Unavailable
 from schema import streams
 from schema.signals import model_drift, shadow_signals
+from svc_signal import store
 from svc_signal.aftermath import LOOK_BARS, Aftermath
 from svc_signal.aftermath_store import insert_report
 from svc_signal.bar import BarTerms, decide_bar
@@ -278,3 +279,32 @@ async def test_watchers_get_a_bar_as_the_table_has_it_however_it_was_written(
     assert [signal.sequence for signal in again[:-1]] == list(range(4, 4 + count))
     assert {len(signal.features) for signal in again[:-1]} == {0, 51}
     assert heard == [again] * 3
+
+
+async def test_a_bar_of_this_process_is_not_read_again_for_its_watchers(
+    world: World, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notification of the bar's own commit may come before its writer knows of it, or after the bar was sent."""
+    await world.store(0, LAST)
+    await world.complete(LAST)
+    reads: list[int] = []
+    plain = store.signals_after
+
+    async def counted(connection: Any, sequence: int, limit: int) -> Any:
+        reads.append(sequence)
+        return await plain(connection, sequence, limit)
+
+    monkeypatch.setattr(store, "signals_after", counted)
+    async with world.service(**given) as stub:
+        await world.until_decided(LAST)
+        call = stub.WatchSignals(pb.WatchSignalsRequest(after_sequence=0))
+        assert [signal.sequence for signal in (await signals_of(call, 3))[:-1]] == [1, 2, 3]
+        await asyncio.sleep(0.2)
+        reads.clear()
+        for bar in range(LAST + 1, LAST + 5):
+            await next_bar(world, bar)
+            found = await signals_of(call, 3)
+            # Longer than the notification takes, shorter than the heartbeat at which the table is asked in any case.
+            await asyncio.sleep(0.2)
+        assert [signal.sequence for signal in found[:-1]] == [13, 14, 15]
+        assert reads == []
