@@ -52,6 +52,8 @@ class ModelKeeper:
         self._verdicts: tuple[Candidate, ...] = ()
         self.candidates: tuple[Candidate, ...] = ()
         self.left_out = 0
+        # What the last look told of the folders as a whole; it may not be in force yet.
+        self._left_out = 0
         self._twice: dict[str, list[str]] = {}
         self.roles = Roles()
         self.model: LoadedModel | None = None
@@ -116,9 +118,9 @@ class ModelKeeper:
         for version, folders in twice.items():
             if self._twice.get(version) != folders:
                 self._kit.log.warning("model_version_in_several_folders", model_version=version, folders=folders)
-        if left_out and left_out != self.left_out:
+        if left_out and left_out != self._left_out:
             self._kit.log.warning("model_folders_left_out", count=left_out, most=MOST_FOLDERS)
-        self._twice, self.left_out = twice, left_out
+        self._twice, self._left_out = twice, left_out
 
     async def _examine(self, folder: ModelFolder, key_state: str) -> Candidate:
         try:
@@ -191,7 +193,7 @@ class ModelKeeper:
 
     def _take(self, roles: Roles, found: tuple[Candidate, ...]) -> None:
         """Swaps the references; there is no await between them, so nobody sees one of two."""
-        self.candidates = found
+        self.candidates, self.left_out = found, self._left_out
         champion = self._in_part(roles.champion, self.model) or self.model
         challenger = self._in_part(roles.challenger, self.challenger)
         if champion is not None and (self.model is None or champion.version != self.model.version):
