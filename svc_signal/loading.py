@@ -77,8 +77,11 @@ class ModelRefused(Exception):
     """The candidate must not be served; the operator acts, the model in service stays."""
 
     def __init__(self, reason: RefusedBecause, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+        super().__init__(reason, detail)  # both, or it could not be unpickled where it leaves a worker process
         self.reason, self.detail = reason, detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
 
 
 class ServingEngine(StrEnum):

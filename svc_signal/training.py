@@ -33,8 +33,11 @@ class TrainingRefused(Exception):
     """These candles cannot train a model; `reason` is a code, `detail` says what is missing."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+        super().__init__(reason, detail)  # both, or it could not be unpickled where it leaves a worker process
         self.reason, self.detail = reason, detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import os
+import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +41,10 @@ def folder(tmp_path: Path, small_model: TrainedModel) -> Path:
 def refused(folder: Path, trust: Trust = TRUST, granularity: int = 3600) -> RefusedBecause:
     with pytest.raises(ModelRefused) as caught:
         load_model(folder, trust, granularity)
-    return caught.value.reason
+    crossed = pickle.loads(pickle.dumps(caught.value))  # as it would where a worker process refuses
+    assert (crossed.reason, crossed.detail, str(crossed)) == (*caught.value.args, str(caught.value))
+    assert str(crossed) == f"{crossed.reason}: {crossed.detail}"
+    return crossed.reason
 
 
 def resign(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -101,6 +102,9 @@ def test_what_cannot_be_learned_is_refused(bars: int, settings: TrainingSettings
     with pytest.raises(TrainingRefused) as caught:
         train(candles, settings, quiet)
     assert caught.value.reason == reason
+    crossed = pickle.loads(pickle.dumps(caught.value))  # as it does where a worker process refuses
+    assert (crossed.reason, crossed.detail, str(crossed)) == (reason, caught.value.detail, str(caught.value))
+    assert str(crossed) == f"{reason}: {crossed.detail}"
 
 
 def test_what_a_fold_learns_is_blind_to_everything_after_its_cut(

@@ -171,11 +171,13 @@ def test_trials_are_counted_and_bounded() -> None:
         StudySettings(candidates=FEW[:1])
 
 
-def test_too_few_candles_are_refused() -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_too_few_candles_are_refused_in_the_same_words_in_this_process_and_in_others(jobs: int) -> None:
     with pytest.raises(TrainingRefused, match="TOO_FEW_ROWS"):
-        study(synthetic(2, 300), SETTINGS, Workers(), quiet)
-    with pytest.raises(TrainingRefused, match="TOO_FEW_ROWS"):
-        study(synthetic(2, 600), SETTINGS, Workers(), quiet)
+        study(synthetic(2, 300), SETTINGS, Workers(jobs), quiet)
+    with pytest.raises(TrainingRefused, match="TOO_FEW_ROWS: a fit needs") as caught:
+        study(synthetic(2, 600), SETTINGS, Workers(jobs), quiet)
+    assert caught.value.reason == "TOO_FEW_ROWS"
 
 
 def test_a_backend_that_is_not_installed_is_named() -> None:
