@@ -12,15 +12,17 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from svc_signal.features.loop_cache import FOLDER, LoopCache
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def compiled(function: _Function) -> _Function:
     """The same function as machine code; it lets other threads run."""
-    try:
-        return cast("_Function", numba.njit(function, cache=True, error_model="numpy", nogil=True))
-    except RuntimeError:  # nowhere to keep it, as in a container that may not write: then each process translates
-        return cast("_Function", numba.njit(function, error_model="numpy", nogil=True))
+    translated: Any = numba.njit(function, error_model="numpy", nogil=True)
+    if FOLDER is not None:
+        translated._cache = LoopCache(function)  # type: ignore[no-untyped-call]  # as `cache=True` does, with what is ours in place of numba's own
+    return cast("_Function", translated)
 
 
 @compiled

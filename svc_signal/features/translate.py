@@ -1,7 +1,6 @@
 """Translates the loops of both engines before the first bar waits for them: `python -m svc_signal.features.translate`.
 
-The result is kept beside the sources, or where NUMBA_CACHE_DIR says, so it takes its ten seconds once; a process that
-finds it kept takes one second.
+The result is kept (see `loop_cache`), so it takes its ten seconds once; a process that finds it kept takes one second.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import numpy as np
 
 from svc_signal.features.history import history
 from svc_signal.features.incremental import FeatureEngine
+from svc_signal.features.loop_cache import forget_others
 
 _GRANULARITY = 3600
 
@@ -24,4 +24,5 @@ def translate() -> None:
 
 
 if __name__ == "__main__":
+    forget_others()
     translate()

@@ -7,15 +7,19 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
-from numba.core import caching
 
+from svc_signal.features import compiled as module
+from svc_signal.features import loop_cache
 from svc_signal.features.compiled import compiled
 from svc_signal.features.definition import READY_BARS
 from svc_signal.features.history import history_stage
 from svc_signal.features.incremental import FeatureEngine
+from svc_signal.features.loop_cache import sources_stamp
 from tests.signal.signal_series import FIRST_BAR, HOUR, joined, synthetic
 
 BARS = READY_BARS + 50
@@ -45,6 +49,61 @@ def test_machine_code_gives_the_bits_of_the_formulas_as_written():
 
 
 def test_where_nothing_can_be_kept_a_function_is_translated_all_the_same(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])  # as where no folder can be written
-    twice = compiled(lambda x: x + x)
-    assert twice(1.5) == 3.0
+    monkeypatch.setattr(module, "FOLDER", None)
+    assert compiled(lambda x: x + x)(1.5) == 3.0
+
+
+def test_what_is_kept_counts_only_while_no_module_has_changed(tmp_path: Path):
+    folder = Path(module.__file__).parent
+    for file in folder.glob("*.py"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    assert sources_stamp(tmp_path) == sources_stamp(folder)
+    for changed in ("rows.py", "compiled.py", "definition.py"):
+        before = sources_stamp(tmp_path)
+        with (tmp_path / changed).open("a") as file:
+            file.write("# changed\n")
+        assert sources_stamp(tmp_path) != before
+
+
+def in_a_new_process(cache: Path, first: str = "") -> str:
+    """What a process says that calls a loop; the answer has to be right."""
+    told = f"{first}; from svc_signal.features.compiled import larger; assert larger(1.0, 2.0) == 2.0"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-c", told.removeprefix("; ")]
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=True).stderr
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("content", [b"", b"damaged"])
+def test_a_damaged_file_is_translated_anew_told_once_and_replaced(tmp_path: Path, ending: str, content: bytes):
+    assert in_a_new_process(tmp_path) == ""
+    (file,) = tmp_path.glob(f"loops-*/compiled.larger*.{ending}")
+    whole = file.read_bytes()
+    file.write_bytes(content)
+    assert "is damaged, and translated anew" in in_a_new_process(tmp_path)
+    assert len(file.read_bytes()) == len(whole)
+    assert in_a_new_process(tmp_path) == ""
+
+
+def test_on_a_full_disk_a_loop_is_translated_and_not_kept(tmp_path: Path):
+    no_room = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
+    assert "cannot be kept" in in_a_new_process(tmp_path, no_room)
+    assert in_a_new_process(tmp_path) == ""
+
+
+def test_where_sources_cannot_be_written_a_private_folder_takes_what_lies_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    beside, name = tmp_path / "tree", "loops-0123456789abcdef"
+    (beside / name).mkdir(parents=True)
+    (beside / name / "a.nbi").write_bytes(b"made before")
+    writable = loop_cache._writable
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(loop_cache, "_IN_TREE", beside)
+    monkeypatch.setattr(loop_cache, "_writable", lambda folder: beside not in folder.parents and writable(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    chosen = loop_cache.place("0123456789abcdef" * 4)
+    assert chosen is not None and (chosen / "a.nbi").read_bytes() == b"made before"
+    assert chosen.parent.stat().st_mode & 0o777 == 0o700
+    chosen.parent.chmod(0o777)
+    assert loop_cache.place("0123456789abcdef" * 4) is None, "anybody could have put machine code there"
