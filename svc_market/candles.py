@@ -24,6 +24,7 @@ LOW_ABOVE_BODY = "LOW_ABOVE_BODY"
 OFF_GRID = "OFF_GRID"
 FUTURE = "FUTURE"
 NOT_CLOSED = "NOT_CLOSED"
+NEWER_THAN_FEED = "NEWER_THAN_FEED"
 # The bar is stored already, with other values; what is stored stays.
 CONFLICT = "CONFLICT"
 
@@ -68,6 +69,23 @@ class Refusal:
     code: str
     product_id: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What the exchange itself tells: candles of these products, so far up to the close time `told_until`.
+
+    What closes later it has yet to tell; stored first from elsewhere, another candle would keep the exchange's own out.
+    """
+
+    product_ids: frozenset[str]
+    granularity: int
+    told_until: datetime
+
+    def has_yet_to_tell(self, candle: Candle) -> bool:
+        if candle.granularity != self.granularity or candle.product_id not in self.product_ids:
+            return False
+        return bar_close(candle.start, candle.granularity) > self.told_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +145,24 @@ def _fits(value: Decimal) -> bool:
     return not any(digits[exponent + _DECIMALS :])
 
 
-def sift(rows: Iterable[Candle | Refusal], now: datetime, increments: Mapping[str, Decimal]) -> Sifted:
+def sift(
+    rows: Iterable[Candle | Refusal],
+    now: datetime,
+    increments: Mapping[str, Decimal],
+    followed: Followed | None = None,
+) -> Sifted:
     """Checks rows one by one; of several rows about one bar the first counts, the others are compared with it later.
 
-    `increments` are the steps of the prices of the products that are known.
+    `increments` are the steps of the prices of the products that are known. `followed` is given for rows that do not
+    come from the exchange, where one is followed.
     """
     good: dict[tuple[str, int, datetime], Candle] = {}
     again: list[Candle] = []
     refused: list[Refusal] = []
     for row in rows:
         code = row.code if isinstance(row, Refusal) else fault(row, now, increments.get(row.product_id))
+        if isinstance(row, Candle) and code is None and followed is not None and followed.has_yet_to_tell(row):
+            code = NEWER_THAN_FEED
         if isinstance(row, Refusal):
             refused.append(row)
         elif code is not None:

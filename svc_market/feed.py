@@ -17,7 +17,7 @@ from meshkit.clock import Clock
 from meshkit.telemetry import Metrics
 from schema.streams import CANDLES, advance_watermark, notify, read_watermark
 from svc_market import store
-from svc_market.candles import Candle, Refusal, sift
+from svc_market.candles import Candle, Followed, Refusal, sift
 from svc_market.paging import Span, closed, gaps, merge, pages
 from svc_market.settings import MarketSettings
 from svc_market.watermark import reach
@@ -120,6 +120,15 @@ class Feed:
         wanted = [product_id for product_id in product_ids if product_id not in self.followed]
         found = {product.product_id for product in await self.exchange.products(wanted)} if wanted else set()
         return [product_id for product_id in wanted if product_id not in found]
+
+    async def has_told(self, connection: AsyncConnection) -> Followed | None:
+        """What this service keeps current from the exchange; None where it does not, or has no watermark yet."""
+        if not self.settings.market_follow:
+            return None
+        mark = await read_watermark(connection, STAGE)
+        # Until the products are read after a start, those that are to be followed stand for those that are.
+        product_ids = frozenset(self.followed or self.settings.followed_products)
+        return Followed(product_ids, self.settings.granularity_seconds, mark.as_of) if mark else None
 
     async def fetch_and_store(self, fetch: Fetch, at_end: Beside | None = None) -> AsyncIterator[Progress]:
         """Fetches and stores window by window; `at_end` runs in the last transaction, with the final progress."""

@@ -73,7 +73,8 @@ async def _store(
     chosen = [row for row in batch if isinstance(row, Refusal) or query.wants(row)]
     named = {row.product_id for row in chosen if isinstance(row, Candle)}
     async with feed.engine.begin() as connection:
-        sifted = sift(chosen, now, await store.price_increments(connection, named))
+        increments = await store.price_increments(connection, named)
+        sifted = sift(chosen, now, increments, await feed.has_told(connection))
         added = await store.add_sifted(connection, sifted, query.source)
         refused = (*sifted.refused, *added.conflicts)
         kept = max(store.REFUSALS_KEPT - account.refused, 0)

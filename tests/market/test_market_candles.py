@@ -96,6 +96,24 @@ def test_a_bar_is_closed_at_its_close_and_not_before():
     assert fault(GOOD, close - timedelta(microseconds=1)) == candles.NOT_CLOSED
 
 
+@pytest.mark.parametrize(
+    ("change", "told_until", "code"),
+    [
+        ({}, timedelta(hours=1), None),
+        ({}, timedelta(0), candles.NEWER_THAN_FEED),
+        ({"product_id": "ETH-USD"}, timedelta(0), None),
+        ({"granularity": 300}, timedelta(0), None),
+        ({"volume": Decimal(-1)}, timedelta(0), candles.VOLUME_NEGATIVE),
+        ({"start": GOOD.start + timedelta(hours=2)}, timedelta(0), candles.FUTURE),
+    ],
+)
+def test_what_the_exchange_has_yet_to_tell_nobody_else_tells(change, told_until, code):
+    followed = candles.Followed(frozenset({"BTC-USD"}), 3600, GOOD.start + told_until)
+    sifted = sift([replace(GOOD, **change)], NOW, {}, followed)
+    assert [refusal.code for refusal in sifted.refused] == ([code] if code else [])
+    assert len(sifted.good) == (code is None)
+
+
 @patient
 @given(st.lists(good_candles() | st.just(GOOD) | st.just(replace(GOOD, volume=Decimal(8))), max_size=20))
 def test_every_row_has_one_fate(rows):

@@ -7,8 +7,9 @@ from decimal import Decimal
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from exchange_client import RawCandle
 from tests.market.conftest import FakeExchange, running
-from tests.market.market_calls import mark_of, table
+from tests.market.market_calls import batch, candle, counts, mark_of, opened, send, table
 from tests.market.test_market_follow import candles_of, until_watermark
 from trading.market.v1 import market_service_pb2 as pb
 
@@ -179,3 +180,40 @@ async def test_history_that_the_exchange_does_not_have_is_asked_for_once_a_start
             exchange.now = NOW + hour * HOUR
             await until_mark(database, exchange.now)
         assert sum(start < NOW - 30 * HOUR for _, start, _ in exchange.asked) == 2 * 2
+
+
+class Gated(FakeExchange):
+    """Tells its candles only while the gate is open."""
+
+    gate: asyncio.Event
+
+    async def candles(self, product_id: str, granularity: int, start: datetime, end: datetime) -> tuple[RawCandle, ...]:
+        await self.gate.wait()
+        return await super().candles(product_id, granularity, start, end)
+
+
+async def test_an_import_does_not_tell_a_bar_before_the_exchange_does(database):
+    """The bar has closed by the exchange's time, but the follower does not have it yet."""
+    exchange = Gated(NOW, ["BTC-USD", "ETH-USD"])
+    exchange.gate = asyncio.Event()
+    exchange.fill(NOW - 30 * HOUR, NOW + 30 * HOUR)
+    rows = [candle(NOW, "ETH-USD"), candle(NOW, "XYZ-USD"), candle(NOW - 25 * HOUR, "ETH-USD")]
+    async with follow(database, exchange) as market:
+        first = candle(NOW - HOUR, "XYZ-USD")
+        assert counts(await send(market, opened(), batch(first))) == (1, 1, 0, 0, 0)  # no watermark yet
+        exchange.gate.set()
+        await until_mark(database, NOW)
+        exchange.gate.clear()
+        exchange.now = NOW + HOUR
+        answer = await send(market, opened(), batch(*rows))
+        assert counts(answer) == (3, 2, 0, 0, 1)
+        assert [(one.code, one.count) for one in answer.refusals] == [("NEWER_THAN_FEED", 1)]
+        assert "ETH-USD" in answer.refusals[0].example
+        exchange.gate.set()
+        await until_mark(database, NOW + HOUR)
+        assert (await send(market, opened(), batch(rows[0]))).refusals[0].code == "CONFLICT"
+    [kept] = [row for row in await table(database, "crypto_prices") if (row.product_id, row.start) == ("ETH-USD", NOW)]
+    assert kept.source.startswith("exchange:") and kept.open == exchange.bars["ETH-USD"][NOW].open
+    exchange.now = NOW + 2 * HOUR
+    async with follow(database, exchange, market_follow=False) as market:
+        assert (await send(market, opened(), batch(candle(NOW + HOUR, "ETH-USD")))).stored == 1
