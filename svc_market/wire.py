@@ -10,7 +10,7 @@ from uuid import UUID
 from google.protobuf.duration_pb2 import Duration
 
 from meshkit.fields import Fields
-from svc_market.candles import Candle
+from svc_market.candles import OFF_GRID, ROW_TEXT_LENGTH, Candle, Refusal
 from svc_market.feed import Progress
 from svc_market.formats.base import Hints
 from svc_market.store import ProductRow, StoredCandle
@@ -150,8 +150,9 @@ def read_import_open(message: pb.ImportOpen) -> ImportQuery:
     return ImportQuery(request_id, hints, frozenset(only), start, end, message.into_simulated)
 
 
-def read_import_candles(message: pb.CandleBatch, hints: Hints) -> list[Candle]:
-    """The candles of a frame. What breaks the contract is a violation; whether a candle is good is decided later."""
+def read_import_candles(message: pb.CandleBatch, hints: Hints) -> list[Candle | Refusal]:
+    """The candles of a frame. What breaks the contract is a violation; whether a candle is good is decided later, but
+    for times finer than a microsecond, which later nobody could see."""
     fields = Fields()
     fields.check(
         "candles.candles",
@@ -165,7 +166,7 @@ def read_import_candles(message: pb.CandleBatch, hints: Hints) -> list[Candle]:
     return candles
 
 
-def _read_candle(fields: Fields, name: str, message: pb.Candle, hints: Hints) -> Candle:
+def _read_candle(fields: Fields, name: str, message: pb.Candle, hints: Hints) -> Candle | Refusal:
     product_id = message.product_id or hints.product_id or ""
     if not is_product_id(product_id):
         wire.read_product_id(fields, f"{name}.product_id", product_id)
@@ -177,7 +178,11 @@ def _read_candle(fields: Fields, name: str, message: pb.Candle, hints: Hints) ->
         wire.read_decimal(fields, f"{name}.{value}", getattr(message, value), present=message.HasField(value))
         for value in ("open", "high", "low", "close", "volume")
     ]
-    return Candle(product_id, seconds, start or wire.EARLIEST, values[0], values[1], values[2], values[3], values[4])
+    candle = Candle(product_id, seconds, start or wire.EARLIEST, values[0], values[1], values[2], values[3], values[4])
+    if message.start_time.nanos % 1000:
+        cut = f"{message.start_time.nanos} ns after the second: {candle.text()}"
+        return Refusal(OFF_GRID, product_id, cut[:ROW_TEXT_LENGTH])
+    return candle
 
 
 def check_chunk(size: int) -> None:

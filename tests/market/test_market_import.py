@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import grpc
 import pyarrow.parquet as pq
+import pytest
 from typer.testing import CliRunner
 
 from cli.instance_file import write_instance
@@ -124,6 +125,17 @@ async def test_rows_are_refused_by_reason_and_a_stored_bar_stays(database):
         stored = await listed(market, "BTC-USD")
         assert [one.volume.value for one in stored] == ["7", "7"]
         assert len(await table(database, "candle_refusals")) == 8
+
+
+@pytest.mark.parametrize("nanos", [1, 999, 1_000, 500_000_000])
+async def test_a_start_that_is_off_by_nanoseconds_is_off_the_grid(database, nanos):
+    moved = candle()
+    moved.start_time.nanos = nanos
+    async with quiet(exchange(), database) as market:
+        answer = await send(market, opened(), batch(moved, candle(NOW - 3 * HOUR)))
+        assert counts(answer) == (2, 1, 0, 0, 1)
+        assert [one.code for one in answer.refusals] == ["OFF_GRID"]
+        assert [one.start_time.ToDatetime(UTC) for one in await listed(market, "BTC-USD")] == [NOW - 3 * HOUR]
 
 
 async def test_a_price_below_the_products_step_is_no_price_of_this_exchange(database):
