@@ -83,9 +83,12 @@ async def _python(patient: Patient) -> list[Finding]:
 
 
 async def _disk(patient: Patient) -> list[Finding]:
-    folder = next(path for path in (patient.plan.home.root, *patient.plan.home.root.parents) if path.exists())
-    free = shutil.disk_usage(folder).free
-    seen = f"{free / _GIB:.1f} GiB free for {patient.plan.home.root}"
+    home = patient.plan.home
+    reason = home.why_not_writable()
+    if reason is not None:
+        return [Finding(Mark.FAIL, "disk", reason, "name a folder that you may write to with MESH_HOME")]
+    free = shutil.disk_usage(home.nearest).free
+    seen = f"{free / _GIB:.1f} GiB free for {home.root}"
     if free < _GIB // 2:
         return [Finding(Mark.FAIL, "disk", seen, "make room: a full disk stops the database")]
     mark = Mark.WARN if free < 2 * _GIB else Mark.OK

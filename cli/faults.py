@@ -7,6 +7,7 @@ from cli.exits import CommandFailed, ExitCode
 from cli.replay.lockstep import ReplayStalled
 from cli.replay.options import ReplayRefused
 from cli.steps import StepFailed
+from cli.supervise.home import HomeUnwritable
 from cli.supervise.instance import AlreadyRunning
 from cli.supervise.keys import UnsafeKey
 from cli.supervise.ports import PortConflict
@@ -36,6 +37,9 @@ def in_words(error: BaseException) -> CommandFailed | None:
         error = from_rpc_error(error)
     if isinstance(error, MeshError):
         return of_mesh_error(error)
+    if isinstance(error, HomeUnwritable):
+        advice = "name a folder that you may write to with MESH_HOME, or make that one writable for this account"
+        return CommandFailed(str(error), advice, ExitCode.USAGE)
     if isinstance(error, DBAPIError):
         return CommandFailed(f"the database refused: {error.orig}", "run `mesh doctor`")
     for kind, code in _CODES:

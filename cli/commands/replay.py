@@ -80,6 +80,7 @@ def _run(options: "ReplayOptions", keep: bool) -> "ReplayReport":
     from cli.up.view import line_of
 
     bars = Steps(options.begin, options.end, examine(options).granularity_seconds).count
+    mesh_home().require_writable()
     tasks: dict[str, TaskID] = {}
     begun: dict[str, float] = {}
     columns = (

@@ -43,6 +43,7 @@ def up(
         detached.run_announced(home, request)
         return
     refuse_second_start(home, request)
+    home.require_writable()
     instance = resolve(request, read_instance(home), os.environ)
     refuse_faulty(plan_of(home, instance, key_files(home.keys), {**os.environ}))
     home.prepare()

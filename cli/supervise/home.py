@@ -7,8 +7,13 @@ own.
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+
+class HomeUnwritable(Exception):
+    """Nothing can be written where the instance is to lie; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,26 @@ class MeshHome:
 
     def log_file(self, name: str) -> Path:
         return self.logs / f"{name}.log"
+
+    @property
+    def nearest(self) -> Path:
+        """The folder itself, or the nearest one above it that is there already."""
+        # Path.exists raises where a folder above may not be entered.
+        return next(path for path in (self.root, *self.root.parents) if os.path.exists(path))  # noqa: PTH110
+
+    def why_not_writable(self) -> str | None:
+        """Why nothing can be written here, None if it can. Known only by making a file, which does not stay."""
+        try:
+            with tempfile.TemporaryFile(dir=self.nearest):
+                return None
+        except OSError as error:
+            return f"{self.root} cannot be written: {self.nearest}: {error.strerror}"
+
+    def require_writable(self) -> None:
+        """Raises HomeUnwritable."""
+        reason = self.why_not_writable()
+        if reason is not None:
+            raise HomeUnwritable(reason)
 
     def prepare(self) -> None:
         """Makes the folders. The root is private; as root it can be passed through (the database's account

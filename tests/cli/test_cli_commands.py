@@ -101,6 +101,26 @@ def test_doctor_says_that_a_language_model_is_not_there(mesh: Mesh) -> None:
     assert "Ollama at http://127.0.0.1:1 does not answer" in ran.said
 
 
+@pytest.mark.parametrize("command", [("up",), ("up", "--detach")])
+def test_up_says_that_its_folder_cannot_be_written_and_what_to_do(mesh: Mesh, command: tuple[str, ...]) -> None:
+    ran = mesh(*command, MESH_HOME="/proc/mesh")
+    assert ran.code == 2 and "✗ /proc/mesh cannot be written: /proc: " in ran.said
+    assert "with MESH_HOME" in ran.said and "Traceback" not in ran.said
+
+
+def test_a_file_in_the_place_of_the_folder_is_said_too(mesh: Mesh, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    ran = mesh("up", MESH_HOME=str(tmp_path / "file" / "mesh"))
+    assert ran.code == 2 and f"{tmp_path / 'file'}: Not a directory" in ran.said
+
+
+def test_doctor_fails_its_disk_line_where_nothing_can_be_written(mesh: Mesh, tmp_path: Path) -> None:
+    ran = mesh("doctor", MESH_HOME="/proc/mesh")
+    assert ran.code == 1 and "fail disk /proc/mesh cannot be written" in ran.said
+    assert "ok disk" in mesh("doctor").said
+    assert not (tmp_path / "mesh").exists()
+
+
 def test_up_names_every_port_that_is_taken_and_starts_nothing(mesh: Mesh, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         ports = {"RISK_PORT": str(one.getsockname()[1]), "SIM_PORT": str(two.getsockname()[1])}
