@@ -18,6 +18,7 @@ from tradekit import services
 Progress = Callable[[str, float], None]
 TRAIN_SECONDS = 900.0
 THOROUGH_SECONDS = 6 * 3600.0
+_REFUSED = "refused"
 _MODULE, _FILE_MODULE = "svc_signal.train_job", "svc_signal.report.file_job"
 
 
@@ -123,6 +124,8 @@ async def _follow(process: asyncio.subprocess.Process, progress: Progress) -> di
             said = json.loads(line)
         except ValueError:
             continue
+        if said.get("stage") == _REFUSED:
+            continue  # told by its detail; as a step it would look like a training that is done
         progress(str(said.get("stage", "")), float(str(said.get("share", 0.0))))
     return said
 

@@ -1,5 +1,6 @@
 """Shows how far a training is: a bar on a terminal; where there is none, lines in a file that can be followed."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,14 +23,20 @@ def training_progress(console: Console, report: Path | None) -> Iterator[Show]:
     path = report / PROGRESS_FILE
     console.print(f"progress {path}", soft_wrap=True, markup=False)
     with path.open("w", encoding="utf-8", buffering=1) as file:  # a line is written when it is told
+        done = 0.0
 
-        def tell(share: float, step: str) -> None:
+        def tell(step: str, share: float) -> None:
+            nonlocal done
+            done = share
             file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {share:4.0%} {step}\n")
 
         try:
-            yield lambda step, share: tell(share, step)
+            yield tell
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            tell("interrupted, ended without a model", done)
+            raise
         except BaseException as error:
-            tell(1.0, f"ended without a model: {type(error).__name__} {error}".rstrip())
+            tell(f"ended without a model: {type(error).__name__} {error}".rstrip(), done)
             raise
 
 

@@ -1,5 +1,6 @@
 """`mesh train`: everything that stands against its options is told at once, and progress can be followed without a terminal."""
 
+import asyncio
 import io
 import os
 import re
@@ -86,3 +87,20 @@ def test_a_training_that_ends_without_a_model_says_so_in_its_progress(mesh: Mesh
     assert f"progress {tmp_path / 'report' / PROGRESS_FILE}" in ran.said
     lines = (tmp_path / "report" / PROGRESS_FILE).read_text().splitlines()
     assert lines[0].endswith("0% reading candles") and "ended without a model: StepFailed" in lines[-1]
+    assert not any("100%" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyboardInterrupt(), "interrupted, ended without a model"),
+        (asyncio.CancelledError(), "interrupted, ended without a model"),
+        (ValueError("no"), "ended without a model: ValueError no"),
+    ],
+)
+def test_a_training_that_is_broken_off_keeps_the_share_it_had(tmp_path: Path, error: BaseException, said: str) -> None:
+    with pytest.raises(type(error)), training_progress(Console(file=io.StringIO()), tmp_path) as show:
+        show("fit 3 of 30", 0.125)
+        raise error
+    lines = (tmp_path / PROGRESS_FILE).read_text().splitlines()
+    assert [re.sub(r"^\S+Z +", "", line) for line in lines] == ["12% fit 3 of 30", f"12% {said}"]
