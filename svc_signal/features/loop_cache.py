@@ -35,7 +35,7 @@ def sources_stamp(folder: Path = _HERE) -> str:
 def place(stamp: str) -> Path | None:
     """The folder of this state of the sources: in NUMBA_CACHE_DIR, beside them, or in a folder of this user alone; None
     where nothing can be written."""
-    name, named = f"loops-{stamp[:16]}", os.environ.get("NUMBA_CACHE_DIR")
+    name, named = f"loops-{stamp[:16]}", os.getenv("NUMBA_CACHE_DIR")
     for base in (Path(named) if named else None, _IN_TREE):
         if base is not None and _writable(base / name):
             return base / name

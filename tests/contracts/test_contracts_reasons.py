@@ -16,8 +16,20 @@ ERROR_REASONS = {
 } - {"UNSPECIFIED"}
 # Callables whose first argument is the reason of an error.
 ERRORS = {"Unavailable", "FailedPrecondition", "Aborted"}
-# Callables whose code is no reason: enum prefixes, HTTP methods, field rules.
-OTHERS = {"enum_number", "read_enum", "Value", "Name", "private", "public", "_request", "__init__", "_broken", "Field"}
+# Callables whose code is no reason: enum prefixes, HTTP methods, field rules, variables of the environment.
+OTHERS = {
+    "enum_number",
+    "read_enum",
+    "Value",
+    "Name",
+    "private",
+    "public",
+    "_request",
+    "__init__",
+    "_broken",
+    "Field",
+    "getenv",
+}
 # Codes put together at run time, spelled out.
 BUILT = {
     "MODEL_": {f"MODEL_{reason}" for reason in MODEL_REASONS if reason != "OK"},
