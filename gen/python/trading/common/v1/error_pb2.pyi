@@ -41,6 +41,8 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_NOT_REVIEWED: _ClassVar[ErrorReason]
     ERROR_REASON_PROMOTION_REFUSED: _ClassVar[ErrorReason]
     ERROR_REASON_MARKET_SIMULATED: _ClassVar[ErrorReason]
+    ERROR_REASON_NOTHING_AVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_TERMS_DIFFER: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_REQUEST: ErrorReason
 ERROR_REASON_NOT_FOUND: ErrorReason
@@ -70,6 +72,8 @@ ERROR_REASON_EXPIRED: ErrorReason
 ERROR_REASON_NOT_REVIEWED: ErrorReason
 ERROR_REASON_PROMOTION_REFUSED: ErrorReason
 ERROR_REASON_MARKET_SIMULATED: ErrorReason
+ERROR_REASON_NOTHING_AVAILABLE: ErrorReason
+ERROR_REASON_TERMS_DIFFER: ErrorReason
 
 class FieldViolation(_message.Message):
     __slots__ = ("field", "rule", "description")

@@ -6,6 +6,7 @@ from trading.common.v1 import recommendation_pb2 as _recommendation_pb2
 from trading.common.v1 import stream_pb2 as _stream_pb2
 from trading.common.v1 import trade_pb2 as _trade_pb2
 from trading.options.v1 import policy_pb2 as _policy_pb2
+from trading.risk.v1 import risk_service_pb2 as _risk_service_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -24,6 +25,15 @@ class OrderState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ORDER_STATE_FILLED: _ClassVar[OrderState]
     ORDER_STATE_CANCELLED: _ClassVar[OrderState]
     ORDER_STATE_REJECTED: _ClassVar[OrderState]
+
+class CancelResult(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CANCEL_RESULT_UNSPECIFIED: _ClassVar[CancelResult]
+    CANCEL_RESULT_ENDED_UNSENT: _ClassVar[CancelResult]
+    CANCEL_RESULT_CANCELLED: _ClassVar[CancelResult]
+    CANCEL_RESULT_ALREADY_DONE: _ClassVar[CancelResult]
+    CANCEL_RESULT_STILL_OPEN: _ClassVar[CancelResult]
+    CANCEL_RESULT_UNKNOWN: _ClassVar[CancelResult]
 ORDER_STATE_UNSPECIFIED: OrderState
 ORDER_STATE_PENDING: OrderState
 ORDER_STATE_UNKNOWN: OrderState
@@ -31,6 +41,12 @@ ORDER_STATE_OPEN: OrderState
 ORDER_STATE_FILLED: OrderState
 ORDER_STATE_CANCELLED: OrderState
 ORDER_STATE_REJECTED: OrderState
+CANCEL_RESULT_UNSPECIFIED: CancelResult
+CANCEL_RESULT_ENDED_UNSENT: CancelResult
+CANCEL_RESULT_CANCELLED: CancelResult
+CANCEL_RESULT_ALREADY_DONE: CancelResult
+CANCEL_RESULT_STILL_OPEN: CancelResult
+CANCEL_RESULT_UNKNOWN: CancelResult
 
 class Fill(_message.Message):
     __slots__ = ("fill_id", "trade_id", "price", "size", "commission", "liquidity", "trade_time")
@@ -51,7 +67,7 @@ class Fill(_message.Message):
     def __init__(self, fill_id: _Optional[str] = ..., trade_id: _Optional[str] = ..., price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., commission: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., liquidity: _Optional[str] = ..., trade_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Order(_message.Message):
-    __slots__ = ("order_id", "recommendation_id", "exchange_order_id", "product_id", "side", "state", "quote_size", "base_size", "filled_size", "filled_value", "total_fees", "average_price", "reasons", "venue", "send_count", "as_of", "create_time", "update_time", "sequence", "fills")
+    __slots__ = ("order_id", "recommendation_id", "exchange_order_id", "product_id", "side", "state", "quote_size", "base_size", "filled_size", "filled_value", "total_fees", "average_price", "reasons", "venue", "send_count", "as_of", "create_time", "update_time", "sequence", "fills", "note")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     RECOMMENDATION_ID_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +88,7 @@ class Order(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     FILLS_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     recommendation_id: str
     exchange_order_id: str
@@ -92,7 +109,8 @@ class Order(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     sequence: int
     fills: _containers.RepeatedCompositeFieldContainer[Fill]
-    def __init__(self, order_id: _Optional[str] = ..., recommendation_id: _Optional[str] = ..., exchange_order_id: _Optional[str] = ..., product_id: _Optional[str] = ..., side: _Optional[_Union[_trade_pb2.Side, str]] = ..., state: _Optional[_Union[OrderState, str]] = ..., quote_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_value: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total_fees: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., average_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[_trade_pb2.Reason, _Mapping]]] = ..., venue: _Optional[_Union[_trade_pb2.Venue, str]] = ..., send_count: _Optional[int] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sequence: _Optional[int] = ..., fills: _Optional[_Iterable[_Union[Fill, _Mapping]]] = ...) -> None: ...
+    note: str
+    def __init__(self, order_id: _Optional[str] = ..., recommendation_id: _Optional[str] = ..., exchange_order_id: _Optional[str] = ..., product_id: _Optional[str] = ..., side: _Optional[_Union[_trade_pb2.Side, str]] = ..., state: _Optional[_Union[OrderState, str]] = ..., quote_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_value: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total_fees: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., average_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[_trade_pb2.Reason, _Mapping]]] = ..., venue: _Optional[_Union[_trade_pb2.Venue, str]] = ..., send_count: _Optional[int] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sequence: _Optional[int] = ..., fills: _Optional[_Iterable[_Union[Fill, _Mapping]]] = ..., note: _Optional[str] = ...) -> None: ...
 
 class ExecuteRecommendationRequest(_message.Message):
     __slots__ = ("request_id", "recommendation", "size", "ticket")
@@ -245,3 +263,101 @@ class ReconcileResponse(_message.Message):
     clean: bool
     reconcile_time: _timestamp_pb2.Timestamp
     def __init__(self, orders_checked: _Optional[int] = ..., orders_settled: _Optional[int] = ..., orders_unknown: _Optional[int] = ..., balances: _Optional[_Iterable[_Union[BalanceComparison, _Mapping]]] = ..., clean: _Optional[bool] = ..., reconcile_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SetTradingStateRequest(_message.Message):
+    __slots__ = ("request_id", "state", "note")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    state: _risk_service_pb2.TradingState
+    note: str
+    def __init__(self, request_id: _Optional[str] = ..., state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., note: _Optional[str] = ...) -> None: ...
+
+class SetTradingStateResponse(_message.Message):
+    __slots__ = ("state", "previous_state", "stored", "set_time", "unresolved_order_ids", "open_order_ids")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
+    SET_TIME_FIELD_NUMBER: _ClassVar[int]
+    UNRESOLVED_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
+    state: _risk_service_pb2.TradingState
+    previous_state: _risk_service_pb2.TradingState
+    stored: bool
+    set_time: _timestamp_pb2.Timestamp
+    unresolved_order_ids: _containers.RepeatedScalarFieldContainer[str]
+    open_order_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., previous_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., stored: _Optional[bool] = ..., set_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unresolved_order_ids: _Optional[_Iterable[str]] = ..., open_order_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetTradingStateRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetTradingStateResponse(_message.Message):
+    __slots__ = ("state", "local_state", "stored_state", "note")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_STATE_FIELD_NUMBER: _ClassVar[int]
+    STORED_STATE_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    state: _risk_service_pb2.TradingState
+    local_state: _risk_service_pb2.TradingState
+    stored_state: _risk_service_pb2.TradingState
+    note: str
+    def __init__(self, state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., local_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., stored_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., note: _Optional[str] = ...) -> None: ...
+
+class CancelOrdersRequest(_message.Message):
+    __slots__ = ("request_id", "product_id", "note")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    product_id: str
+    note: str
+    def __init__(self, request_id: _Optional[str] = ..., product_id: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class CancelOutcome(_message.Message):
+    __slots__ = ("result", "order", "detail")
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    result: CancelResult
+    order: Order
+    detail: str
+    def __init__(self, result: _Optional[_Union[CancelResult, str]] = ..., order: _Optional[_Union[Order, _Mapping]] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class CancelOrdersResponse(_message.Message):
+    __slots__ = ("outcomes",)
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    outcomes: _containers.RepeatedCompositeFieldContainer[CancelOutcome]
+    def __init__(self, outcomes: _Optional[_Iterable[_Union[CancelOutcome, _Mapping]]] = ...) -> None: ...
+
+class ClosePositionsRequest(_message.Message):
+    __slots__ = ("request_id", "product_ids", "note")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    product_ids: _containers.RepeatedScalarFieldContainer[str]
+    note: str
+    def __init__(self, request_id: _Optional[str] = ..., product_ids: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ...) -> None: ...
+
+class CloseOutcome(_message.Message):
+    __slots__ = ("product_id", "held_size", "order", "remaining_size", "reasons")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    HELD_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_SIZE_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    held_size: _decimal_pb2.Decimal
+    order: Order
+    remaining_size: _decimal_pb2.Decimal
+    reasons: _containers.RepeatedCompositeFieldContainer[_trade_pb2.Reason]
+    def __init__(self, product_id: _Optional[str] = ..., held_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., order: _Optional[_Union[Order, _Mapping]] = ..., remaining_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[_trade_pb2.Reason, _Mapping]]] = ...) -> None: ...
+
+class ClosePositionsResponse(_message.Message):
+    __slots__ = ("outcomes",)
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    outcomes: _containers.RepeatedCompositeFieldContainer[CloseOutcome]
+    def __init__(self, outcomes: _Optional[_Iterable[_Union[CloseOutcome, _Mapping]]] = ...) -> None: ...

@@ -66,6 +66,26 @@ class ExecutorServiceStub:
                 request_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ReconcileRequest.SerializeToString,
                 response_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ReconcileResponse.FromString,
                 _registered_method=True)
+        self.SetTradingState = channel.unary_unary(
+                '/trading.executor.v1.ExecutorService/SetTradingState',
+                request_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.SetTradingStateRequest.SerializeToString,
+                response_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.SetTradingStateResponse.FromString,
+                _registered_method=True)
+        self.GetTradingState = channel.unary_unary(
+                '/trading.executor.v1.ExecutorService/GetTradingState',
+                request_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.GetTradingStateRequest.SerializeToString,
+                response_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.GetTradingStateResponse.FromString,
+                _registered_method=True)
+        self.CancelOrders = channel.unary_unary(
+                '/trading.executor.v1.ExecutorService/CancelOrders',
+                request_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.CancelOrdersRequest.SerializeToString,
+                response_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.CancelOrdersResponse.FromString,
+                _registered_method=True)
+        self.ClosePositions = channel.unary_unary(
+                '/trading.executor.v1.ExecutorService/ClosePositions',
+                request_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsRequest.SerializeToString,
+                response_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsResponse.FromString,
+                _registered_method=True)
 
 
 class ExecutorServiceServicer:
@@ -75,7 +95,9 @@ class ExecutorServiceServicer:
 
     def ExecuteRecommendation(self, request, context):
         """ExecuteRecommendation sends the order of a recommendation, or answers from its order row if there is one.
-        TICKET_REFUSED, RESERVATION_LOST (ask for a new assessment), TRADING_HALTED, ORDER_UNKNOWN (entries wait).
+        TICKET_REFUSED, RESERVATION_LOST (ask for a new assessment), TRADING_HALTED, ORDER_UNKNOWN (entries wait),
+        NOT_HELD and NOTHING_AVAILABLE (exits), TERMS_DIFFER.
+        A SELL may come without a ticket: it then only reduces what the ledger holds, by no more than the exchange has free.
         After a transport error call again with the same ids and ticket: also the answer from the row needs it, however old.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -117,6 +139,39 @@ class ExecutorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetTradingState(self, request, context):
+        """SetTradingState stops trading at this executor before it answers, whatever the other services and the database do: the
+        state is kept in a file of the executor and is merged with the database's when that answers; the stricter wins.
+        ACTIVE needs the database, and is refused without it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTradingState(self, request, context):
+        """GetTradingState tells what is in force at this executor and where it comes from; it needs no database.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelOrders(self, request, context):
+        """CancelOrders ends orders that were not sent, asks the exchange to cancel those that rest there, and tells of each what
+        came of it. One whose fate is open is searched for, never called cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClosePositions(self, request, context):
+        """ClosePositions sells what is held, at market, one order for each product, at most what the ledger holds and the
+        exchange has free; it needs no other service. The same request_id gives the same orders.
+        TRADING_HALTED while the state is HALTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExecutorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -149,6 +204,26 @@ def add_ExecutorServiceServicer_to_server(servicer, server):
                     servicer.Reconcile,
                     request_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ReconcileRequest.FromString,
                     response_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ReconcileResponse.SerializeToString,
+            ),
+            'SetTradingState': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTradingState,
+                    request_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.SetTradingStateRequest.FromString,
+                    response_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.SetTradingStateResponse.SerializeToString,
+            ),
+            'GetTradingState': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTradingState,
+                    request_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.GetTradingStateRequest.FromString,
+                    response_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.GetTradingStateResponse.SerializeToString,
+            ),
+            'CancelOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOrders,
+                    request_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.CancelOrdersRequest.FromString,
+                    response_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.CancelOrdersResponse.SerializeToString,
+            ),
+            'ClosePositions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClosePositions,
+                    request_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsRequest.FromString,
+                    response_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -315,6 +390,114 @@ class ExecutorService:
             '/trading.executor.v1.ExecutorService/Reconcile',
             trading_dot_executor_dot_v1_dot_executor__service__pb2.ReconcileRequest.SerializeToString,
             trading_dot_executor_dot_v1_dot_executor__service__pb2.ReconcileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTradingState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.executor.v1.ExecutorService/SetTradingState',
+            trading_dot_executor_dot_v1_dot_executor__service__pb2.SetTradingStateRequest.SerializeToString,
+            trading_dot_executor_dot_v1_dot_executor__service__pb2.SetTradingStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTradingState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.executor.v1.ExecutorService/GetTradingState',
+            trading_dot_executor_dot_v1_dot_executor__service__pb2.GetTradingStateRequest.SerializeToString,
+            trading_dot_executor_dot_v1_dot_executor__service__pb2.GetTradingStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.executor.v1.ExecutorService/CancelOrders',
+            trading_dot_executor_dot_v1_dot_executor__service__pb2.CancelOrdersRequest.SerializeToString,
+            trading_dot_executor_dot_v1_dot_executor__service__pb2.CancelOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClosePositions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.executor.v1.ExecutorService/ClosePositions',
+            trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsRequest.SerializeToString,
+            trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
