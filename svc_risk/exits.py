@@ -8,6 +8,7 @@ from decimal import Decimal
 from svc_risk.limits import Case
 from svc_risk.sizing import Sizing, least_notional
 from svc_risk.verdict import Kind, Verdict
+from tradekit import exits
 from tradekit.decimals import ZERO
 from tradekit.products import Product
 from tradekit.reasons import shown
@@ -21,17 +22,14 @@ def free_base(case: Case) -> Decimal:
 
 def exit_size(case: Case) -> Sizing:
     """The size, floored to the product's grid, with what shaped it."""
-    product, free, wanted = case.snapshot.product, free_base(case), case.request.size
+    product, free = case.snapshot.product, free_base(case)
     if product is None:
         return Sizing(ZERO)
-    whole = product.floor_base(free)
-    size = product.floor_base(min(wanted, free))
     held = _cap_at_held(case, free)
-    mark = case.holding.mark
-    rest = whole - size
-    if mark is not None and rest > 0 and rest * mark < least_notional(case):
-        return Sizing(whole, (_dust_closed(case, rest * mark),))
-    return Sizing(size, () if held.passed else (held,))
+    found = exits.exit_size(case.request.size, free, product.base_increment, case.holding.mark, least_notional(case))
+    if found.dust_value:
+        return Sizing(found.size, (_dust_closed(case, found.dust_value),))
+    return Sizing(found.size, () if held.passed else (held,))
 
 
 def sell_not_held(case: Case) -> Verdict:

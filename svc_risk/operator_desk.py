@@ -97,7 +97,7 @@ class OperatorDesk:
                 return pb.SetTradingStateResponse.FromString(stored.response)
             moment = await store.read_moment(connection)
             released = await self._release(connection, account, moment) if call.release_locks else 0
-            await store.set_trading_state(connection, call.state, call.note, moment.machine_time)
+            await store.set_trading_state(connection, call.state, call.note)
             response = pb.SetTradingStateResponse(
                 state=trading_state_number(call.state),
                 previous_state=trading_state_number(account.trading_state),

@@ -67,6 +67,8 @@ _RECENT_LOSSES = text("""
     WHERE realized_pnl < 0 AND as_of > :since GROUP BY product_id
 """)
 
+_SET_TRADING_STATE = text("SELECT set_trading_state(:state, :note, false)")
+
 
 @dataclass(frozen=True, slots=True)
 class AccountRow:
@@ -249,18 +251,9 @@ async def release_operator_locks(connection: AsyncConnection, machine_time: date
     return len(result.all())
 
 
-async def set_trading_state(connection: AsyncConnection, state: TradingState, note: str, at: datetime) -> None:
+async def set_trading_state(connection: AsyncConnection, state: TradingState, note: str) -> None:
     """Turns the operator's switch."""
-    await connection.execute(
-        update(accounts)
-        .where(accounts.c.account_id == ACCOUNT_ID)
-        .values(
-            trading_state=state.value,
-            trading_state_note=note,
-            updated_at=at,
-            snapshot_version=accounts.c.snapshot_version + 1,
-        )
-    )
+    await connection.execute(_SET_TRADING_STATE, {"state": state.value, "note": note})
 
 
 async def set_high_water_mark(connection: AsyncConnection, value: Decimal | None) -> None:
