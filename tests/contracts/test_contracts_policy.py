@@ -25,7 +25,8 @@ EXPECTED_METHODS = {
     "bridge": "CreateRecommendation GetRecommendation ListRecommendations WatchRecommendations",
     "validator": "ValidateRecommendation StreamValidations GetReviewer",
     "risk": "AssessRecommendation StreamAssessments GetPortfolioRisk GetLimits SetTradingState",
-    "executor": "ExecuteRecommendation GetOrder ListOrders WatchOrders ListPositions Reconcile",
+    "executor": "ExecuteRecommendation GetOrder ListOrders WatchOrders ListPositions Reconcile SetTradingState"
+    " GetTradingState CancelOrders ClosePositions GetLedger AdjustLedger AdoptHoldings",
     "orchestrator": "GetPipeline WatchDecisions ExplainRecommendation",
     "monitor": "GetStatus WatchStatus ListAlerts AcknowledgeAlert",
 }

@@ -43,6 +43,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_MARKET_SIMULATED: _ClassVar[ErrorReason]
     ERROR_REASON_NOTHING_AVAILABLE: _ClassVar[ErrorReason]
     ERROR_REASON_TERMS_DIFFER: _ClassVar[ErrorReason]
+    ERROR_REASON_LEDGER_MOVED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_REQUEST: ErrorReason
 ERROR_REASON_NOT_FOUND: ErrorReason
@@ -74,6 +75,7 @@ ERROR_REASON_PROMOTION_REFUSED: ErrorReason
 ERROR_REASON_MARKET_SIMULATED: ErrorReason
 ERROR_REASON_NOTHING_AVAILABLE: ErrorReason
 ERROR_REASON_TERMS_DIFFER: ErrorReason
+ERROR_REASON_LEDGER_MOVED: ErrorReason
 
 class FieldViolation(_message.Message):
     __slots__ = ("field", "rule", "description")

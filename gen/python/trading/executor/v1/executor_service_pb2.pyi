@@ -5,6 +5,7 @@ from trading.common.v1 import decimal_pb2 as _decimal_pb2
 from trading.common.v1 import recommendation_pb2 as _recommendation_pb2
 from trading.common.v1 import stream_pb2 as _stream_pb2
 from trading.common.v1 import trade_pb2 as _trade_pb2
+from trading.executor.v1 import ledger_pb2 as _ledger_pb2
 from trading.options.v1 import policy_pb2 as _policy_pb2
 from trading.risk.v1 import risk_service_pb2 as _risk_service_pb2
 from google.protobuf.internal import containers as _containers
@@ -211,7 +212,7 @@ class Position(_message.Message):
     def __init__(self, product_id: _Optional[str] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., average_cost: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., mark_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., market_value: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., unrealized_pnl: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., realized_pnl: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListPositionsResponse(_message.Message):
-    __slots__ = ("positions", "cash", "opening_balance", "equity", "realized_pnl", "unrealized_pnl", "total_fees", "venue")
+    __slots__ = ("positions", "cash", "opening_balance", "equity", "realized_pnl", "unrealized_pnl", "total_fees", "venue", "unadopted", "transfers")
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
     CASH_FIELD_NUMBER: _ClassVar[int]
     OPENING_BALANCE_FIELD_NUMBER: _ClassVar[int]
@@ -220,6 +221,8 @@ class ListPositionsResponse(_message.Message):
     UNREALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FEES_FIELD_NUMBER: _ClassVar[int]
     VENUE_FIELD_NUMBER: _ClassVar[int]
+    UNADOPTED_FIELD_NUMBER: _ClassVar[int]
+    TRANSFERS_FIELD_NUMBER: _ClassVar[int]
     positions: _containers.RepeatedCompositeFieldContainer[Position]
     cash: _containers.RepeatedCompositeFieldContainer[_decimal_pb2.Money]
     opening_balance: _decimal_pb2.Decimal
@@ -228,7 +231,9 @@ class ListPositionsResponse(_message.Message):
     unrealized_pnl: _decimal_pb2.Decimal
     total_fees: _decimal_pb2.Decimal
     venue: _trade_pb2.Venue
-    def __init__(self, positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., cash: _Optional[_Iterable[_Union[_decimal_pb2.Money, _Mapping]]] = ..., opening_balance: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., equity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., realized_pnl: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., unrealized_pnl: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total_fees: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., venue: _Optional[_Union[_trade_pb2.Venue, str]] = ...) -> None: ...
+    unadopted: _containers.RepeatedCompositeFieldContainer[_decimal_pb2.Money]
+    transfers: _decimal_pb2.Decimal
+    def __init__(self, positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., cash: _Optional[_Iterable[_Union[_decimal_pb2.Money, _Mapping]]] = ..., opening_balance: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., equity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., realized_pnl: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., unrealized_pnl: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total_fees: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., venue: _Optional[_Union[_trade_pb2.Venue, str]] = ..., unadopted: _Optional[_Iterable[_Union[_decimal_pb2.Money, _Mapping]]] = ..., transfers: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ...) -> None: ...
 
 class ReconcileRequest(_message.Message):
     __slots__ = ("request_id",)
@@ -237,32 +242,38 @@ class ReconcileRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ...) -> None: ...
 
 class BalanceComparison(_message.Message):
-    __slots__ = ("currency", "ledger", "exchange", "difference")
+    __slots__ = ("currency", "ledger", "exchange", "difference", "tolerance", "agrees")
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     LEDGER_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_FIELD_NUMBER: _ClassVar[int]
     DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    AGREES_FIELD_NUMBER: _ClassVar[int]
     currency: str
     ledger: _decimal_pb2.Decimal
     exchange: _decimal_pb2.Decimal
     difference: _decimal_pb2.Decimal
-    def __init__(self, currency: _Optional[str] = ..., ledger: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., exchange: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., difference: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ...) -> None: ...
+    tolerance: _decimal_pb2.Decimal
+    agrees: bool
+    def __init__(self, currency: _Optional[str] = ..., ledger: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., exchange: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., difference: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., tolerance: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., agrees: _Optional[bool] = ...) -> None: ...
 
 class ReconcileResponse(_message.Message):
-    __slots__ = ("orders_checked", "orders_settled", "orders_unknown", "balances", "clean", "reconcile_time")
+    __slots__ = ("orders_checked", "orders_settled", "orders_unknown", "balances", "clean", "reconcile_time", "foreign_orders")
     ORDERS_CHECKED_FIELD_NUMBER: _ClassVar[int]
     ORDERS_SETTLED_FIELD_NUMBER: _ClassVar[int]
     ORDERS_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     BALANCES_FIELD_NUMBER: _ClassVar[int]
     CLEAN_FIELD_NUMBER: _ClassVar[int]
     RECONCILE_TIME_FIELD_NUMBER: _ClassVar[int]
+    FOREIGN_ORDERS_FIELD_NUMBER: _ClassVar[int]
     orders_checked: int
     orders_settled: int
     orders_unknown: int
     balances: _containers.RepeatedCompositeFieldContainer[BalanceComparison]
     clean: bool
     reconcile_time: _timestamp_pb2.Timestamp
-    def __init__(self, orders_checked: _Optional[int] = ..., orders_settled: _Optional[int] = ..., orders_unknown: _Optional[int] = ..., balances: _Optional[_Iterable[_Union[BalanceComparison, _Mapping]]] = ..., clean: _Optional[bool] = ..., reconcile_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    foreign_orders: _containers.RepeatedCompositeFieldContainer[_ledger_pb2.ForeignOrder]
+    def __init__(self, orders_checked: _Optional[int] = ..., orders_settled: _Optional[int] = ..., orders_unknown: _Optional[int] = ..., balances: _Optional[_Iterable[_Union[BalanceComparison, _Mapping]]] = ..., clean: _Optional[bool] = ..., reconcile_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., foreign_orders: _Optional[_Iterable[_Union[_ledger_pb2.ForeignOrder, _Mapping]]] = ...) -> None: ...
 
 class SetTradingStateRequest(_message.Message):
     __slots__ = ("request_id", "state", "note")

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from trading.executor.v1 import executor_service_pb2 as trading_dot_executor_dot_v1_dot_executor__service__pb2
+from trading.executor.v1 import ledger_pb2 as trading_dot_executor_dot_v1_dot_ledger__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -85,6 +86,21 @@ class ExecutorServiceStub:
                 '/trading.executor.v1.ExecutorService/ClosePositions',
                 request_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsRequest.SerializeToString,
                 response_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsResponse.FromString,
+                _registered_method=True)
+        self.GetLedger = channel.unary_unary(
+                '/trading.executor.v1.ExecutorService/GetLedger',
+                request_serializer=trading_dot_executor_dot_v1_dot_ledger__pb2.GetLedgerRequest.SerializeToString,
+                response_deserializer=trading_dot_executor_dot_v1_dot_ledger__pb2.GetLedgerResponse.FromString,
+                _registered_method=True)
+        self.AdjustLedger = channel.unary_unary(
+                '/trading.executor.v1.ExecutorService/AdjustLedger',
+                request_serializer=trading_dot_executor_dot_v1_dot_ledger__pb2.AdjustLedgerRequest.SerializeToString,
+                response_deserializer=trading_dot_executor_dot_v1_dot_ledger__pb2.AdjustLedgerResponse.FromString,
+                _registered_method=True)
+        self.AdoptHoldings = channel.unary_unary(
+                '/trading.executor.v1.ExecutorService/AdoptHoldings',
+                request_serializer=trading_dot_executor_dot_v1_dot_ledger__pb2.AdoptHoldingsRequest.SerializeToString,
+                response_deserializer=trading_dot_executor_dot_v1_dot_ledger__pb2.AdoptHoldingsResponse.FromString,
                 _registered_method=True)
 
 
@@ -172,6 +188,30 @@ class ExecutorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLedger(self, request, context):
+        """GetLedger gives the ledger beside the newest reconciliation, with what others did in the account and the fees.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdjustLedger(self, request, context):
+        """AdjustLedger books a deposit, withdrawal, reward, conversion, trade by hand or correction as one balanced transaction.
+        It reconciles first and refuses with LEDGER_MOVED if the difference is not the one that was previewed. The same
+        request_id gives the same adjustment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdoptHoldings(self, request, context):
+        """AdoptHoldings makes positions of coins that were in the account before the mesh or came in beside it; they may be sold
+        from then on. NOT_HELD if nothing of a named coin is there to adopt. The same request_id gives the same answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExecutorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -224,6 +264,21 @@ def add_ExecutorServiceServicer_to_server(servicer, server):
                     servicer.ClosePositions,
                     request_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsRequest.FromString,
                     response_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsResponse.SerializeToString,
+            ),
+            'GetLedger': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLedger,
+                    request_deserializer=trading_dot_executor_dot_v1_dot_ledger__pb2.GetLedgerRequest.FromString,
+                    response_serializer=trading_dot_executor_dot_v1_dot_ledger__pb2.GetLedgerResponse.SerializeToString,
+            ),
+            'AdjustLedger': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdjustLedger,
+                    request_deserializer=trading_dot_executor_dot_v1_dot_ledger__pb2.AdjustLedgerRequest.FromString,
+                    response_serializer=trading_dot_executor_dot_v1_dot_ledger__pb2.AdjustLedgerResponse.SerializeToString,
+            ),
+            'AdoptHoldings': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdoptHoldings,
+                    request_deserializer=trading_dot_executor_dot_v1_dot_ledger__pb2.AdoptHoldingsRequest.FromString,
+                    response_serializer=trading_dot_executor_dot_v1_dot_ledger__pb2.AdoptHoldingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -498,6 +553,87 @@ class ExecutorService:
             '/trading.executor.v1.ExecutorService/ClosePositions',
             trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsRequest.SerializeToString,
             trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.executor.v1.ExecutorService/GetLedger',
+            trading_dot_executor_dot_v1_dot_ledger__pb2.GetLedgerRequest.SerializeToString,
+            trading_dot_executor_dot_v1_dot_ledger__pb2.GetLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdjustLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.executor.v1.ExecutorService/AdjustLedger',
+            trading_dot_executor_dot_v1_dot_ledger__pb2.AdjustLedgerRequest.SerializeToString,
+            trading_dot_executor_dot_v1_dot_ledger__pb2.AdjustLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdoptHoldings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.executor.v1.ExecutorService/AdoptHoldings',
+            trading_dot_executor_dot_v1_dot_ledger__pb2.AdoptHoldingsRequest.SerializeToString,
+            trading_dot_executor_dot_v1_dot_ledger__pb2.AdoptHoldingsResponse.FromString,
             options,
             channel_credentials,
             insecure,
