@@ -1,18 +1,24 @@
 """The database engine of a process, and the one place that knows how a database outage looks.
 
 Whatever the driver, the pool or the server raises when the database does not answer becomes `Unavailable`
-(DATABASE_UNAVAILABLE); everything else (constraints, syntax) stays what it is.
+(DATABASE_UNAVAILABLE) at the place of the wait; everything else (constraints, syntax) stays what it is. A wait that is
+cut because its caller's time is over is noted there as well, so that nobody has to guess it from a traceback.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import asyncpg
 from sqlalchemy import event, exc
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
 from meshkit.errors import Unavailable
 from meshkit.settings import KitSettings
@@ -29,41 +35,80 @@ def unavailable(message: str = "the database does not answer") -> Unavailable:
 
 
 def as_unavailable(error: BaseException) -> Unavailable | None:
-    """The error as Unavailable if it is a database outage, else None."""
+    """The error as Unavailable if it is a database outage, else None. An OSError alone says nothing of a database: where
+    only the driver can have raised it, `answering` says so."""
     if isinstance(error, Unavailable):
         return error
     if isinstance(error, exc.DBAPIError):
         if error.connection_invalidated:
             return unavailable()
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        return unavailable() if _not_now(state) or _is_outage(error.orig) else None
+        return None if error.orig is None else _of_driver(error.driver_exception)
     if isinstance(error, exc.TimeoutError):
         return unavailable("no database connection became free in time")
+    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+        return _of_driver(error)
+    return None
+
+
+def _of_driver(error: BaseException) -> Unavailable | None:
+    """An error that came out of the driver."""
     if isinstance(error, asyncpg.PostgresError):
         return unavailable() if _not_now(error.sqlstate or "") else None
-    if isinstance(error, asyncpg.InterfaceError):
-        return unavailable()
-    return unavailable() if isinstance(error, OSError) and from_driver(error) else None
+    return unavailable() if isinstance(error, OSError | asyncpg.InterfaceError) else None
 
 
 def _not_now(sqlstate: str) -> bool:
     return sqlstate.startswith(_CLASSES_NOT_NOW) or sqlstate in _CODES_NOT_NOW
 
 
-def _is_outage(error: BaseException | None) -> bool:
-    cause = getattr(error, "__cause__", None)
-    return isinstance(cause, OSError | asyncpg.InterfaceError | asyncpg.PostgresConnectionError)
+@dataclass(slots=True)
+class Work:
+    """Work under one time limit; `cut_at_database` once that limit ended a wait of it for the database."""
+
+    cut_at_database: bool = False
 
 
-def from_driver(error: BaseException) -> bool:
-    """Whether an OSError, TimeoutError or cancellation came out of the driver, or of a wait for one's turn at it: what was
-    waited for is the database."""
-    trace = error.__traceback__
-    while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(("asyncpg", "sqlalchemy", __name__)):
-            return True
-        trace = trace.tb_next
-    return False
+_WORK: ContextVar[Work | None] = ContextVar("meshkit_work", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[Work]:
+    """The work inside, and what it starts, notes here whether it was cancelled while it waited for the database."""
+    outer, work = _WORK.get(), Work()
+    _WORK.set(work)
+    try:
+        yield work
+    finally:
+        _WORK.set(outer)  # not by token: a generator may be closed in another context than it was begun in
+
+
+def _note_cut() -> None:
+    work = _WORK.get()
+    if work is not None:
+        work.cut_at_database = True
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Around every wait for the database: its cancellation is noted in the work that it belongs to."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        _note_cut()
+        raise
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Around calls of the driver itself: what it raises when the database does not answer becomes Unavailable."""
+    try:
+        with waiting():
+            yield
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        outage = _of_driver(error)
+        if outage is None:
+            raise
+        raise outage from error
 
 
 def connect_arguments(settings: KitSettings) -> dict[str, Any]:
@@ -91,17 +136,30 @@ def connect_arguments(settings: KitSettings) -> dict[str, Any]:
 async def connect(settings: KitSettings) -> Any:
     """One driver connection of its own, for LISTEN and for the pool; Unavailable if it cannot be had."""
     try:
-        return await asyncpg.connect(**connect_arguments(settings))
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        with waiting():
+            return await asyncpg.connect(**connect_arguments(settings))
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise unavailable(f"no connection to the database: {type(error).__name__}") from error
 
 
 class Turn(asyncio.Lock):
     """One at a time at the database, without a connection for those who wait. Whoever has the turn does nothing else, so
-    to wait for it is to wait for the database; `from_driver` knows the wait by this module's frame."""
+    to wait for it is to wait for the database."""
 
     async def acquire(self) -> Literal[True]:
-        return await super().acquire()
+        with waiting():
+            return await super().acquire()
+
+
+class _Pool(AsyncAdaptedQueuePool):
+    """A pool whose every wait is one for the database: for a free connection, for a new one, for the ping of an old one."""
+
+    def connect(self) -> PoolProxiedConnection:
+        with waiting():
+            try:
+                return super().connect()
+            except exc.TimeoutError as error:
+                raise unavailable("no database connection became free in time") from error
 
 
 class Probe:
@@ -117,7 +175,8 @@ class Probe:
         if connection is None or connection.is_closed():
             connection = await connect(self._settings)
         try:
-            await connection.execute("SELECT 1")
+            with answering():
+                await connection.execute("SELECT 1")
         except BaseException:
             connection.terminate()
             raise
@@ -133,6 +192,7 @@ def create_engine(settings: KitSettings) -> AsyncEngine:
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=lambda: connect(settings),
+        poolclass=_Pool,
         pool_size=settings.db_pool_size,
         max_overflow=0,
         pool_timeout=settings.db_timeout_seconds,
@@ -155,11 +215,14 @@ def _translate(context: ExceptionContext) -> None:
         # Whatever the ping met, the pool shall open another connection instead of failing its borrower.
         context.is_disconnect = True
         return
-    if not isinstance(context.original_exception, Exception):
+    met = context.original_exception
+    if not isinstance(met, Exception):
         # A cancellation breaks the connection too, but it must reach its task as what it is.
+        if isinstance(met, asyncio.CancelledError):
+            _note_cut()
         return
-    found = as_unavailable(context.sqlalchemy_exception or context.original_exception)
-    if found is None and context.is_disconnect:
+    found = as_unavailable(context.sqlalchemy_exception or met)
+    if found is None and (context.is_disconnect or isinstance(met, OSError)):
         found = unavailable()
     if found is not None:
-        raise found from context.original_exception
+        raise found from met

@@ -28,12 +28,13 @@ async def ended_after(seconds: float | None, had: float | None, *, repeatable: b
     Unavailable where it waited for the database and may be repeated, DeadlineTooShort else: an effect that may not be
     repeated is in doubt now, and only DEADLINE_EXCEEDED says so.
     """
-    try:
-        async with asyncio.timeout(seconds) as timer:
-            yield
-    except TimeoutError as error:
-        if not timer.expired():
-            raise
-        if repeatable and error.__cause__ is not None and database.from_driver(error.__cause__):
-            raise database.unavailable("the database did not answer in the time there was") from None
-        raise DeadlineTooShort(f"did not end within the {had or 0.0:.3g} s it had") from None
+    with database.watched() as work:
+        try:
+            async with asyncio.timeout(seconds) as timer:
+                yield
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            if repeatable and work.cut_at_database:
+                raise database.unavailable("the database did not answer in the time there was") from None
+            raise DeadlineTooShort(f"did not end within the {had or 0.0:.3g} s it had") from None

@@ -6,14 +6,13 @@ straight to the driver. Nothing is locked while a bar is thought about: what is 
 still the one that was read.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import asyncpg
 import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -213,21 +212,29 @@ async def prepare(connection: AsyncConnection) -> None:
     Their plans are made once, maybe while a table is empty and reading all of it costs nothing; by such a plan each bar
     would cost more than the one before.
     """
-    with _outages():
+    with database.answering():
         await _driver(connection).execute("SET enable_seqscan = off")
 
 
 @asynccontextmanager
 async def transaction(connection: AsyncConnection) -> AsyncIterator[None]:
     """One transaction on a connection whose statements otherwise commit themselves."""
-    with _outages():
-        async with _driver(connection).transaction():
-            yield
+    opened = _driver(connection).transaction()
+    with database.answering():
+        await opened.start()
+    try:
+        yield
+    except BaseException:
+        with database.answering():
+            await opened.rollback()
+        raise
+    with database.answering():
+        await opened.commit()
 
 
 async def lock_first_bar(connection: AsyncConnection) -> None:
     """Until the transaction ends no other process decides the first bar of all, when there is no watermark to hold."""
-    with _outages():
+    with database.answering():
         await _driver(connection).execute(_LOCK)
 
 
@@ -310,12 +317,12 @@ async def copy_in(
     connection: AsyncConnection, table: str, columns: Sequence[str], content: AsyncIterable[bytes]
 ) -> None:
     """Rows into a table, as binary COPY, which may be given piece by piece."""
-    with _outages():
+    with database.answering():
         await _driver(connection).copy_to_table(table, source=content, columns=columns, format="binary")
 
 
 async def _row(connection: AsyncConnection, statement: str, *given: Any) -> Any:
-    with _outages():
+    with database.answering():
         return await _driver(connection).fetchrow(statement, *given)
 
 
@@ -325,15 +332,3 @@ def _driver(connection: AsyncConnection) -> Any:
     driver = opened.connection.driver_connection if opened is not None else None
     assert driver is not None
     return driver
-
-
-@contextmanager
-def _outages() -> Iterator[None]:
-    """What the driver raises when the database does not answer, as the error that callers know."""
-    try:
-        yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        outage = database.as_unavailable(error)
-        if outage is None:
-            raise
-        raise outage from error

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from meshkit import database, errors
+from meshkit.patience import ended_after
 from tests.meshkit.test_meshkit_database import db, hanging
 from tests.meshkit.test_meshkit_streams import Worker, streaming, worker_running
 from tests.meshkit.toys import bare
@@ -79,3 +80,29 @@ async def test_an_item_has_no_more_time_than_its_stream(toy: Any, postgres: Any)
             assert (faults["waits"].code, faults["waits"].reason) == (UNAVAILABLE[0].value[0], UNAVAILABLE[1])
             assert (faults["sleeps"].code, faults["sleeps"].reason) == (TOO_SHORT[0].value[0], TOO_SHORT[1])
         call.cancel()
+
+
+@pytest.mark.parametrize("in_child", [False, True], ids=["own-task", "child-task"])
+@pytest.mark.parametrize(
+    ("last", "repeatable", "expected"),
+    [("turn", True, UNAVAILABLE), ("turn", False, TOO_SHORT), ("elsewhere", True, TOO_SHORT)],
+)
+async def test_what_work_waited_for_when_its_time_was_over_decides_what_it_is_told(
+    in_child: bool, last: str, repeatable: bool, expected: tuple[grpc.StatusCode, str]
+) -> None:
+    free, taken = database.Turn(), database.Turn() if last == "turn" else asyncio.Lock()
+    await taken.acquire()
+
+    async def work() -> None:
+        async with free:
+            pass  # a wait that is over does not count
+        async with taken:
+            pytest.fail("nobody gives it back")
+
+    with pytest.raises(errors.MeshError) as found:
+        async with ended_after(0.05, 0.06, repeatable=repeatable):
+            if not in_child:
+                await work()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(work())
+    assert (found.value.code, found.value.reason) == expected
