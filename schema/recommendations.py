@@ -52,6 +52,10 @@ trade_recommendations = Table(
     Column("sequence", BigInteger, nullable=False, unique=True, comment="of the newest change"),
     Column("created_at", Time, nullable=False, server_default=func.now()),
     Column("updated_at", Time, nullable=False, server_default=func.now()),
+    Column("delay_reason", Json, comment="why it was put back last; null if it never was"),
+    Column("delayed_since", Time, comment="machine time it was put back first, from which retries are bounded"),
+    Column("cancel_requested_at", Time, comment="machine time an operator cancelled it; nothing new is done for it"),
+    Column("cancel_note", Text, nullable=False, server_default="", comment="the operator's words on that"),
     CheckConstraint("side IN ('BUY', 'SELL')", name="side"),
     CheckConstraint("size > 0", name="size"),
     CheckConstraint(

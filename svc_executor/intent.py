@@ -12,7 +12,7 @@ from meshkit.errors import Violation
 from tradekit import ids
 from tradekit.decimals import plain
 from tradekit.products import floor_to
-from tradekit.recommendation import Recommendation
+from tradekit.recommendation import Recommendation, terms_hash
 from tradekit.states import LifeClock, Side, Venue
 
 VARIANT = "market_market_ioc"
@@ -55,21 +55,14 @@ def exact_body(order_id: UUID, product_id: str, side: Side, size: Decimal) -> st
 
 
 def request_hash(recommendation: Recommendation, size: Decimal) -> str:
-    """sha256 of everything that makes the order; the same request under another spelling has the same hash."""
-    terms = [
-        str(recommendation.recommendation_id),
-        recommendation.product_id,
-        recommendation.side.value,
-        plain(recommendation.size),
-        plain(recommendation.reference_price),
-        recommendation.as_of.isoformat(),
-        recommendation.expire_time.isoformat(),
-        recommendation.life_clock.value,
-        recommendation.origin.value,
-        recommendation.profile.value,
-        plain(size),
-    ]
-    return hashlib.sha256("|".join(terms).encode()).hexdigest()
+    """sha256 of everything that makes the order; the same request under another spelling has the same hash.
+
+    The size of an exit is the executor's own finding, so it is no part of what was asked for.
+    """
+    asked = terms_hash(recommendation)
+    if recommendation.side is Side.BUY:
+        asked += f"|{plain(size)}"
+    return hashlib.sha256(asked.encode()).hexdigest()
 
 
 def make_intent(

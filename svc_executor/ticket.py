@@ -1,8 +1,9 @@
 """Verifies the risk engine's ticket, so that nobody who merely reaches the executor can trade.
 
-A ticket is an EdDSA-signed JWT: `iss` risk, `aud` executor, `sub` the recommendation, `jti` the reservation, and the
-terms `product`, `side`, `max_size`. Its expiry is judged by the machine time handed in, never by this process's clock,
-and apart from the rest: an order that exists is told to whoever had a ticket for it, however late they ask again.
+A ticket is an EdDSA-signed JWT: `iss` risk, `aud` executor, `sub` the recommendation, `jti` the reservation, `terms` the
+hash of the whole recommendation, and `product`, `side`, `max_size`. Its expiry is judged by the machine time handed in,
+never by this process's clock, and apart from the rest: an order that exists is told to whoever had a ticket for it,
+however late they ask again.
 """
 
 from dataclasses import dataclass
@@ -18,11 +19,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from meshkit.errors import FailedPrecondition, Misconfigured
 from tradekit.decimals import parse_decimal, plain
-from tradekit.recommendation import Recommendation
+from tradekit.recommendation import Recommendation, terms_hash
 
 ISSUER = "risk"
 AUDIENCE = "executor"
-_REQUIRED = ["iss", "aud", "exp", "sub", "jti", "product", "side", "max_size"]
+_REQUIRED = ["iss", "aud", "exp", "sub", "jti", "terms", "product", "side", "max_size"]
 # Signature, issuer, audience and presence are the library's; times are ours.
 _OPTIONS: Any = {"require": _REQUIRED, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
 
@@ -59,7 +60,7 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
 
 
 def verify(token: str, key: Ed25519PublicKey, recommendation: Recommendation, size: Decimal) -> Ticket:
-    """The ticket, or TicketRefused: signature, issuer, audience, recommendation, product, side and size."""
+    """The ticket, or TicketRefused: signature, issuer, audience, the recommendation's whole terms, and size."""
     try:
         claims = jwt.decode(token, key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS)
         expires_at = datetime.fromtimestamp(float(claims["exp"]), UTC)
@@ -69,6 +70,7 @@ def verify(token: str, key: Ed25519PublicKey, recommendation: Recommendation, si
         raise TicketRefused(f"is not valid ({type(error).__name__})") from None
     terms = {
         "sub": str(recommendation.recommendation_id),
+        "terms": terms_hash(recommendation),
         "product": recommendation.product_id,
         "side": recommendation.side.value,
     }

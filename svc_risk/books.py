@@ -21,20 +21,19 @@ from tradekit.decimals import ONE
 
 _HOLDINGS = text("""
     SELECT product_id, sum(base_size) AS base_size, sum(open_buy) AS open_buy, sum(open_sell) AS open_sell,
-           sum(reserved_buy) AS reserved_buy, sum(reserved_sell) AS reserved_sell,
-           bool_or(order_unknown) AS order_unknown
+           sum(reserved_buy) AS reserved_buy, bool_or(order_unknown) AS order_unknown
     FROM (
-      SELECT product_id, base_size, 0 AS open_buy, 0 AS open_sell, 0 AS reserved_buy, 0 AS reserved_sell,
+      SELECT product_id, base_size, 0 AS open_buy, 0 AS open_sell, 0 AS reserved_buy,
              false AS order_unknown
       FROM positions WHERE base_size > 0
       UNION ALL
       SELECT product_id, 0,
              CASE WHEN side = 'BUY' THEN greatest(quote_size - filled_value - total_fees, 0) ELSE 0 END,
-             CASE WHEN side = 'SELL' THEN greatest(base_size - filled_size, 0) ELSE 0 END, 0, 0, state = 'UNKNOWN'
+             CASE WHEN side = 'SELL' THEN greatest(base_size - filled_size, 0) ELSE 0 END, 0, state = 'UNKNOWN'
       FROM open_orders
       UNION ALL
-      SELECT product_id, 0, 0, 0, quote_amount, base_amount, false
-      FROM risk_reservations WHERE state = 'HELD' AND expires_at > :machine_time
+      SELECT product_id, 0, 0, 0, quote_amount, false
+      FROM risk_reservations WHERE side = 'BUY' AND state = 'HELD' AND expires_at > :machine_time
     ) AS parts
     GROUP BY product_id ORDER BY product_id
 """)
@@ -143,7 +142,6 @@ def _holding(row: Any, marks: dict[str, Mark], volatility: dict[str, Volatility]
         open_buy=row.open_buy,
         open_sell_base=row.open_sell,
         reserved_buy=row.reserved_buy,
-        reserved_sell_base=row.reserved_sell,
         order_unknown=row.order_unknown,
     )
 

@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.database import Turn
-from meshkit.errors import DeadlineTooShort, FailedPrecondition, NotFound, RequestIdReused, Unavailable
+from meshkit.errors import DeadlineTooShort, FailedPrecondition, RequestIdReused, Unavailable
 from meshkit.kit import Kit
-from schema.recommendation_rows import recommendation_of_row
+from schema.recommendation_rows import StoredTerms, require_terms
 from schema.streams import find_request, store_request
 from svc_risk import store
 from svc_risk.assess import Assessment, assess, must_wait
@@ -33,11 +32,10 @@ from tradekit.decimals import ZERO, to_stored_scale
 from tradekit.products import quote_currency
 from tradekit.reasons import reasons_to_json
 from tradekit.recommendation import Recommendation
-from tradekit.states import RECOMMENDATION_TERMINAL, LifeClock, RecommendationState, RiskDecision, Side
+from tradekit.states import LifeClock, RiskDecision, Side
 
 METHOD = "AssessRecommendation"
 RETRY_SECONDS = 1.0
-_ALIVE = ("HELD", "COMMITTED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +60,30 @@ class AssessmentDesk:
         # Waiting here costs no database connection; across processes the row lock decides.
         self._turn = Turn()
 
-    async def assess(self, request_id: UUID, recommendation: Recommendation, body_hash: str) -> Decided:
+    async def assess(self, request_id: UUID, recommendation: Recommendation, terms: str) -> Decided:
         """The stored or a new decision. Unavailable if fresher data is needed, RequestIdReused for another body."""
         async with self._turn, self._kit.engine.begin() as connection:
             account = await store.lock_account(connection)
             moment = await store.read_moment(connection)
             await store.expire_reservations(connection, moment.machine_time)
-            await self._refuse_reuse(connection, request_id, body_hash)
-            stored = await self._require_stored(connection, recommendation)
+            await self._refuse_reuse(connection, request_id, terms)
+            # Only what is in the books, on the terms that are in the books, can be assessed.
+            stored = await require_terms(connection, recommendation)
             newest = await store.newest_attempt(connection, recommendation.recommendation_id)
-            if newest is not None and newest.request_hash != body_hash:
-                raise RequestIdReused(recommendation.recommendation_id)
-            if newest is not None and (newest.decision == RiskDecision.REJECT or newest.state in _ALIVE):
+            if newest is not None and _stands(newest, stored.terms):
                 return Decided(newest._asdict(), newest.expires_at)
-            await self._require_led(connection, recommendation, stored)
+            await self._require_led(connection, stored)
             attempt = 1 if newest is None else newest.attempt + 1
-            return await self._decide(connection, account, moment, recommendation, attempt, body_hash)
+            return await self._decide(connection, account, moment, stored, attempt)
 
-    async def _require_stored(self, connection: AsyncConnection, recommendation: Recommendation) -> RowMapping:
-        """The row of the recommendation; only what is in the books, on the terms that are in the books, can be assessed."""
-        row = await store.read_recommendation(connection, recommendation.recommendation_id)
-        if row is None:
-            raise NotFound("recommendation", recommendation.recommendation_id)
-        if recommendation_of_row(row) != recommendation:
-            raise RequestIdReused(recommendation.recommendation_id)
-        return row
-
-    async def _require_led(self, connection: AsyncConnection, recommendation: Recommendation, row: RowMapping) -> None:
-        """Nothing new is decided on an ended recommendation, or on an entry that no reviewer approved."""
-        if RecommendationState(row["state"]) in RECOMMENDATION_TERMINAL:
-            raise DeadlineTooShort(f"the recommendation has ended: {row['state']}", reason="EXPIRED")
-        entry = recommendation.side is Side.BUY
-        if entry and not await store.is_approved(connection, recommendation.recommendation_id):
+    async def _require_led(self, connection: AsyncConnection, stored: StoredTerms) -> None:
+        """Nothing new is decided on an ended recommendation, or on an entry that no reviewer approved as it is."""
+        if not stored.is_open:
+            raise DeadlineTooShort(f"the recommendation has ended: {stored.state.value}", reason="EXPIRED")
+        recommendation = stored.recommendation
+        if recommendation.side is Side.SELL:
+            return
+        if not await store.is_approved(connection, recommendation.recommendation_id, stored.terms):
             raise FailedPrecondition("NOT_REVIEWED", "no reviewer has approved this entry; have it validated first")
 
     async def mark_equity(self) -> datetime | None:
@@ -106,13 +96,13 @@ class AssessmentDesk:
                 await self._marker.mark_up_to(connection, account, moment, moment.market_time)
             return moment.market_time
 
-    async def _refuse_reuse(self, connection: AsyncConnection, request_id: UUID, body_hash: str) -> None:
+    async def _refuse_reuse(self, connection: AsyncConnection, request_id: UUID, terms: str) -> None:
         """A request_id stands for one recommendation; the answer itself is kept with the assessment."""
         stored = await find_request(connection, self._settings.service_name, request_id)
         if stored is None:
             name = self._settings.service_name
-            await store_request(connection, name, request_id, METHOD, body_hash, b"")
-        elif stored.body_sha256 != body_hash:
+            await store_request(connection, name, request_id, METHOD, terms, b"")
+        elif stored.body_sha256 != terms:
             raise RequestIdReused(request_id)
 
     async def _decide(
@@ -120,10 +110,10 @@ class AssessmentDesk:
         connection: AsyncConnection,
         account: AccountRow,
         moment: Moment,
-        recommendation: Recommendation,
+        stored: StoredTerms,
         attempt: int,
-        body_hash: str,
     ) -> Decided:
+        recommendation = stored.recommendation
         account = await self._marker.mark_up_to(connection, account, moment, recommendation.as_of)
         request = request_of(recommendation)
         expired = _is_over(recommendation, moment)
@@ -134,8 +124,8 @@ class AssessmentDesk:
             raise Unavailable("STALE_DATA", message, RETRY_SECONDS)
         decision = assess(request, snapshot, self._p)
         await self._trip_locks(connection, request, snapshot)
-        terms = self._terms(request, decision, attempt, moment.machine_time)
-        row = self._row(request, snapshot, decision, terms, body_hash)
+        terms = self._terms(request, stored.terms, decision, attempt, moment.machine_time)
+        row = self._row(request, snapshot, decision, terms)
         reserves = decision.decision is not RiskDecision.REJECT
         await store.insert_assessment(connection, row, _reservation(request, decision, terms) if reserves else None)
         return Decided(row, terms.expires_at if reserves else None)
@@ -193,10 +183,11 @@ class AssessmentDesk:
         found = tripped(equity, snapshot.day_open, snapshot.high_water_mark, request.as_of, self._p)
         await store.insert_locks(connection, new_locks(found, snapshot.locks))
 
-    def _terms(self, request: Request, decision: Assessment, attempt: int, now: datetime) -> Terms:
+    def _terms(self, request: Request, terms: str, decision: Assessment, attempt: int, now: datetime) -> Terms:
         return Terms(
             reservation_id=ids.assessment_id(request.recommendation_id, attempt),
             recommendation_id=request.recommendation_id,
+            terms_hash=terms,
             product_id=request.product_id,
             side=request.side,
             max_size=decision.adjusted_size,
@@ -206,15 +197,13 @@ class AssessmentDesk:
             expires_at=now + timedelta(seconds=self._p.reservation_ttl_seconds),
         )
 
-    def _row(
-        self, request: Request, snapshot: Snapshot, decision: Assessment, terms: Terms, body_hash: str
-    ) -> dict[str, Any]:
+    def _row(self, request: Request, snapshot: Snapshot, decision: Assessment, terms: Terms) -> dict[str, Any]:
         rejected = decision.decision is RiskDecision.REJECT
         return {
             "assessment_id": terms.reservation_id,
             "recommendation_id": request.recommendation_id,
             "attempt": terms.attempt,
-            "request_hash": body_hash,
+            "request_hash": terms.terms_hash,
             "product_id": request.product_id,
             "side": request.side.value,
             "decision": decision.decision.value,
@@ -235,6 +224,13 @@ class AssessmentDesk:
             "as_of": request.as_of,
             "created_at": terms.issued_at,
         }
+
+
+def _stands(newest: Any, terms: str) -> bool:
+    """Whether a stored assessment is the answer; one whose ticket nobody would take any more is made again."""
+    if newest.decision == RiskDecision.REJECT or newest.state == "COMMITTED":
+        return True
+    return bool(newest.state == "HELD" and newest.request_hash == terms)
 
 
 def _is_over(recommendation: Recommendation, moment: Moment) -> bool:

@@ -15,9 +15,13 @@ from tradekit.reasons import shown
 
 
 def free_base(case: Case) -> Decimal:
-    """Base units held that no open or UNKNOWN order and no reservation is about to sell."""
+    """Base units held that no open or UNKNOWN order is about to sell.
+
+    What other exits reserved is not taken off: a reservation may never become an order, and then nothing could be sold
+    before it ran out. That no more is sold than is held is looked at where the order is written down.
+    """
     holding = case.holding
-    return max(holding.base_size - holding.open_sell_base - holding.reserved_sell_base, ZERO)
+    return max(holding.base_size - holding.open_sell_base, ZERO)
 
 
 def exit_size(case: Case) -> Sizing:

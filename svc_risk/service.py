@@ -100,7 +100,7 @@ class RiskServicer(pb_grpc.RiskServiceServicer):
 
     async def _assess(self, request: pb.AssessRecommendationRequest) -> pb.Assessment:
         call = parse_assess(request)
-        decided = await self._desk.assess(call.request_id, call.recommendation, call.body_hash)
+        decided = await self._desk.assess(call.request_id, call.recommendation, call.terms)
         return assessment_message(decided)
 
     async def _item(self, frame: pb.StreamAssessmentsRequest) -> pb.StreamAssessmentsResponse:

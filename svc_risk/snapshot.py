@@ -40,7 +40,6 @@ class Holding:
     open_buy: Decimal = Decimal(0)
     open_sell_base: Decimal = Decimal(0)
     reserved_buy: Decimal = Decimal(0)
-    reserved_sell_base: Decimal = Decimal(0)
     order_unknown: bool = False
 
     @property

@@ -10,12 +10,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, RowMapping, and_, func, insert, or_, select, text, update
+from sqlalchemy import Row, and_, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.market import products
-from schema.recommendations import trade_recommendations
 from schema.risk import accounts, equity_snapshots, risk_assessments, risk_locks, risk_reservations
 from svc_risk.locks import RATE_LOOKBACK, day_start, lock_id
 from svc_risk.snapshot import Lock, PastOrder
@@ -26,7 +25,10 @@ from tradekit.states import TradingState
 ACCOUNT_ID = "main"
 
 _APPROVED = text("""
-    SELECT EXISTS (SELECT 1 FROM llm_validation WHERE recommendation_id = :recommendation AND enforced = 'APPROVE')
+    SELECT EXISTS (
+      SELECT 1 FROM llm_validation
+      WHERE recommendation_id = :recommendation AND enforced = 'APPROVE' AND request_hash = :terms
+    )
 """)
 _MOMENT = text("""
     SELECT clock_timestamp() AS machine_time,
@@ -289,14 +291,8 @@ async def recent_losing_exits(connection: AsyncConnection, since: datetime) -> d
     return {row.product_id: row.newest for row in (await connection.execute(_RECENT_LOSSES, {"since": since})).all()}
 
 
-async def read_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> RowMapping | None:
-    """The recommendation as the bridge stored it, None if nobody did."""
-    table = trade_recommendations
-    query = select(table).where(table.c.recommendation_id == recommendation_id)
-    return (await connection.execute(query)).mappings().one_or_none()
-
-
-async def is_approved(connection: AsyncConnection, recommendation_id: UUID) -> bool:
-    """True if a reviewer's enforced verdict lets it pass."""
-    found: bool = (await connection.execute(_APPROVED, {"recommendation": recommendation_id})).scalar_one()
+async def is_approved(connection: AsyncConnection, recommendation_id: UUID, terms: str) -> bool:
+    """True if a reviewer's enforced verdict lets it pass, on exactly these terms."""
+    given = {"recommendation": recommendation_id, "terms": terms}
+    found: bool = (await connection.execute(_APPROVED, given)).scalar_one()
     return found

@@ -29,10 +29,14 @@ ALGORITHM = "EdDSA"
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a ticket allows. `max_size` is quote currency for BUY, base units for SELL; times are machine time."""
+    """What a ticket allows, of the recommendation with this hash.
+
+    `max_size` is quote currency for BUY, base units for SELL; times are machine time.
+    """
 
     reservation_id: UUID
     recommendation_id: UUID
+    terms_hash: str
     product_id: str
     side: Side
     max_size: Decimal
@@ -63,6 +67,7 @@ class TicketSigner:
             "aud": AUDIENCE,
             "sub": str(terms.recommendation_id),
             "jti": str(terms.reservation_id),
+            "terms": terms.terms_hash,
             "product": terms.product_id,
             "side": terms.side.value,
             "max_size": plain(terms.max_size),

@@ -3,9 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from decimal import Decimal
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +14,8 @@ from svc_risk.portfolio import Portfolio, PositionRisk
 from svc_risk.score import score_shown
 from svc_risk.snapshot import Lock
 from tradekit import wire
-from tradekit.decimals import plain
 from tradekit.reasons import Reason, reasons_from_json
-from tradekit.recommendation import Recommendation
+from tradekit.recommendation import Recommendation, terms_hash
 from tradekit.states import RiskDecision, TradingState
 from trading.risk.v1 import risk_service_pb2 as pb
 
@@ -27,11 +24,11 @@ MOST_CREDIT = 256
 
 @dataclass(frozen=True, slots=True)
 class AssessCall:
-    """A parsed AssessRecommendationRequest; `body_hash` names the recommendation's content."""
+    """A parsed AssessRecommendationRequest; `terms` is the hash of the whole recommendation."""
 
     request_id: UUID
     recommendation: Recommendation
-    body_hash: str
+    terms: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ def parse_assess(request: pb.AssessRecommendationRequest) -> AssessCall:
         "must lie after as_of",
     )
     fields.done()
-    return AssessCall(request_id, recommendation, body_hash(recommendation))
+    return AssessCall(request_id, recommendation, terms_hash(recommendation))
 
 
 def parse_open(frame: pb.StreamAssessmentsRequest) -> int:
@@ -92,21 +89,10 @@ def parse_state(request: pb.SetTradingStateRequest) -> StateCall:
     return call
 
 
-def body_hash(recommendation: Recommendation) -> str:
-    """sha256 of what the recommendation says; 100 and 100.00 say the same."""
-    return hashlib.sha256(json.dumps(asdict(recommendation), sort_keys=True, default=_canonical).encode()).hexdigest()
-
-
 def state_hash(call: StateCall) -> str:
     """sha256 of what a SetTradingState asks for, without its id."""
     body = json.dumps([call.state.value, call.note, call.release_locks])
     return hashlib.sha256(body.encode()).hexdigest()
-
-
-def _canonical(value: object) -> str:
-    if isinstance(value, Decimal):
-        return plain(value)
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 # ---- to messages -----------------------------------------------------------------------------------------------------

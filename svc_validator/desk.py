@@ -1,4 +1,4 @@
-"""The story of one review: seen before? still alive? what do the rules say, and the model? Then one stored verdict.
+"""The story of one review: is it what is stored, seen before, still alive? What do the rules say, and the model?
 
 No transaction is open while a model thinks; the last one locks the ids, so that two askers get one verdict.
 """
@@ -15,6 +15,7 @@ from meshkit.errors import RequestIdReused, Unavailable
 from meshkit.kit import Kit
 from meshkit.telemetry import trace_id
 from schema import streams
+from schema.recommendation_rows import require_terms
 from svc_validator import store
 from svc_validator.decision import Plan, decide, plan
 from svc_validator.model_reviewer import ModelReviewer
@@ -56,7 +57,7 @@ def life_of(recommendation: Recommendation, clocks: Clocks) -> Life:
 async def keep_opinion(kit: Kit[ValidatorSettings], request: ReviewRequest, opinion: Review, trace: str) -> None:
     """Stores a watching model's review beside the decided one."""
     async with kit.engine.begin() as connection:
-        await store.insert_opinion(connection, request.recommendation, request.body_hash, opinion, trace)
+        await store.insert_opinion(connection, request.recommendation, request.terms, opinion, trace)
 
 
 class Desk:
@@ -83,9 +84,10 @@ class Desk:
         )
 
     async def validate(self, request: ReviewRequest) -> Validation:
-        """The stored review of the recommendation; made now if there is none."""
+        """The stored review of the recommendation; made now if there is none. Only what is stored is reviewed."""
         async with self._kit.engine.connect() as connection:
             stored = await self._stored(connection, request)
+            await require_terms(connection, request.recommendation)
             clocks = await store.read_clocks(connection)
         if stored is not None:
             return stored
@@ -108,14 +110,11 @@ class Desk:
         return await self._store(request, [rules], None)
 
     async def _stored(self, connection: AsyncConnection, request: ReviewRequest) -> Validation | None:
-        """The review there is; RequestIdReused if request_id or recommendation_id stand for another body."""
+        """The review there is; RequestIdReused if request_id stands for another body."""
         asked = await streams.find_request(connection, self._settings.service_name, request.request_id)
-        if asked is not None and asked.body_sha256 != request.body_hash:
+        if asked is not None and asked.body_sha256 != request.terms:
             raise RequestIdReused(request.request_id)
-        found = await store.find_validation(connection, request.recommendation.recommendation_id)
-        if found is not None and found.request_hash != request.body_hash:
-            raise RequestIdReused(request.recommendation.recommendation_id)
-        return found
+        return await store.find_validation(connection, request.recommendation.recommendation_id)
 
     def _rules(self, recommendation: Recommendation, life: Life) -> Review:
         began = self._kit.clock.monotonic()
@@ -170,13 +169,13 @@ class Desk:
             await store.insert_reviews(
                 connection,
                 request.recommendation,
-                request.body_hash,
+                request.terms,
                 self._settings.llm_mode,
                 marked,
                 trace_id() or "",
             )
             await streams.store_request(
-                connection, self._settings.service_name, request.request_id, _METHOD, request.body_hash, b""
+                connection, self._settings.service_name, request.request_id, _METHOD, request.terms, b""
             )
             stored = await self._stored(connection, request)
         if stored is None:

@@ -1,8 +1,6 @@
 """trading.validator.v1 ⇄ domain types; every violation of a request is told at once."""
 
-import hashlib
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,10 +9,9 @@ from meshkit.errors import MeshError
 from meshkit.fields import Fields
 from svc_validator.review import Review, Validation
 from tradekit import wire
-from tradekit.decimals import plain
-from tradekit.recommendation import Recommendation
+from tradekit.recommendation import Recommendation, terms_hash
 from tradekit.states import Origin, Side
-from tradekit.wire import enum_number, read_recommendation, reason_messages, recommendation_message, timestamp_message
+from tradekit.wire import enum_number, read_recommendation, reason_messages, timestamp_message
 from trading.common.v1 import stream_pb2
 from trading.validator.v1 import validator_service_pb2 as pb
 
@@ -23,11 +20,11 @@ LARGEST_CREDIT = 256
 
 @dataclass(frozen=True, slots=True)
 class ReviewRequest:
-    """A request to review; `body_hash` tells equal recommendations from different ones."""
+    """A request to review; `terms` is the hash of the whole recommendation."""
 
     request_id: UUID
     recommendation: Recommendation
-    body_hash: str
+    terms: str
 
 
 def read_request(message: pb.ValidateRecommendationRequest) -> ReviewRequest:
@@ -48,21 +45,7 @@ def read_request(message: pb.ValidateRecommendationRequest) -> ReviewRequest:
         "is set; an operator's idea carries none",
     )
     fields.done()
-    return ReviewRequest(request_id, recommendation, body_hash(recommendation))
-
-
-def body_hash(recommendation: Recommendation) -> str:
-    """sha256 of what the recommendation means: 100 and 100.00 are one amount, unknown fields are ignored."""
-    canonical = replace(
-        recommendation,
-        size=_canonical(recommendation.size),
-        reference_price=_canonical(recommendation.reference_price),
-    )
-    return hashlib.sha256(recommendation_message(canonical).SerializeToString(deterministic=True)).hexdigest()
-
-
-def _canonical(number: Decimal) -> Decimal:
-    return Decimal(plain(number))
+    return ReviewRequest(request_id, recommendation, terms_hash(recommendation))
 
 
 def read_open(message: pb.StreamValidationsRequest, granted: int) -> int:

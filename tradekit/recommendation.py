@@ -1,10 +1,14 @@
-"""The recommendation as every stage sees it inside: typed, bounded, finite."""
+"""The recommendation as every stage sees it inside: typed, bounded, finite; and the hash of its terms."""
 
-from dataclasses import dataclass
-from datetime import datetime
+import hashlib
+import json
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
+from tradekit.decimals import plain
 from tradekit.states import LifeClock, Origin, Profile, Side
 
 
@@ -47,3 +51,28 @@ class Recommendation:
     def confidence(self) -> float | None:
         """The model's calibrated confidence; None on an operator's idea, which has none."""
         return self.evidence.confidence if self.evidence else None
+
+
+def terms_hash(recommendation: Recommendation) -> str:
+    """sha256 in hex of everything a recommendation says, evidence and note included.
+
+    Equal recommendations have equal hashes however they were spelled: 100 and 100.00 are one amount, 16:00+01:00 and
+    15:00Z one moment. A review, a ticket and an order carry it, so none of them counts for other terms.
+    """
+    text = json.dumps(_canonical(recommendation), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _canonical(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    # A whole number comes back from JSON as an int, and -0.0 equals 0.0.
+    return repr(float(value) + 0.0) if isinstance(value, int | float) else value

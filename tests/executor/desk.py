@@ -25,8 +25,9 @@ from schema.risk import risk_assessments, risk_reservations
 from svc_executor.service import build
 from svc_executor.settings import ExecutorSettings
 from tests.executor.venue import Simulator
+from tests.support.stored import store_recommendation
 from tradekit import ids
-from tradekit.recommendation import Recommendation
+from tradekit.recommendation import Recommendation, terms_hash
 from tradekit.states import LifeClock, Origin, Profile, Side
 from tradekit.wire import decimal_message, recommendation_message
 from trading.executor.v1 import executor_service_pb2 as pb
@@ -119,6 +120,7 @@ class Desk:
             "aud": "executor",
             "sub": str(item.recommendation_id),
             "jti": str(self.known.get(item.recommendation_id, uuid4())),
+            "terms": terms_hash(item),
             "product": item.product_id,
             "side": item.side.value,
             "max_size": str(item.size),
@@ -131,6 +133,7 @@ class Desk:
         self, item: Recommendation, size: str | None = None, **claims: Any
     ) -> pb.ExecuteRecommendationRequest:
         """A good request for a recommendation, its ticket's claims changed as told."""
+        await store_recommendation(self.database.engine, item)
         if item.recommendation_id not in self.known:
             await self.reserve(item)
         return pb.ExecuteRecommendationRequest(

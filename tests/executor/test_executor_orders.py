@@ -105,6 +105,7 @@ BAD_TICKETS: list[tuple[dict[str, Any], str]] = [
     ({"exp": 1_700_000_000}, "expired"),
     ({"sub": str(uuid4())}, "another sub"),
     ({"product": "ETH-USD"}, "another product"),
+    ({"terms": "0" * 64}, "another terms"),
     ({"side": "SELL"}, "another side"),
     ({"max_size": "9.99"}, "allows 9.99"),
     ({"max_size": "1e9"}, "not valid"),

@@ -21,15 +21,15 @@ from meshkit.errors import MeshError, from_rpc_error
 from meshkit.lifecycle import create
 from schema.books import fills, ledger_entries, orders, positions, reconciliations
 from schema.market import crypto_prices, products
-from schema.recommendation_rows import evidence_to_json
 from schema.recommendations import llm_validation, trade_recommendations
 from schema.risk import accounts, risk_assessments, risk_reservations
-from schema.streams import RECOMMENDATIONS, advance_watermark, take_sequences
+from schema.streams import advance_watermark
 from svc_risk.service import build
 from svc_risk.settings import RiskSettings
+from tests.support.stored import store_recommendation
 from tradekit import wire
 from tradekit.ids import new_request_id
-from tradekit.recommendation import Evidence, Recommendation
+from tradekit.recommendation import Evidence, Recommendation, terms_hash
 from tradekit.states import LifeClock, Origin, Profile, Side
 from trading.risk.v1 import risk_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2_grpc as pb_grpc
@@ -85,42 +85,19 @@ class World:
 
     async def propose(self, idea: Recommendation, state: str = "IN_REVIEW", reviewed: bool = True) -> Recommendation:
         """Stores an idea as the bridge does, and its approval as the validator does, unless it is stored."""
-        table, found = trade_recommendations, idea.recommendation_id
-        evidence = evidence_to_json(idea.evidence) if idea.evidence else None
-        from_signal = idea.origin is Origin.SIGNAL
-        async with self.engine.begin() as connection:
-            known = await connection.execute(select(table.c.state).where(table.c.recommendation_id == found))
-            if known.scalar_one_or_none() is not None:
+        found = idea.recommendation_id
+        async with self.engine.connect() as connection:
+            known = select(trade_recommendations.c.state).where(trade_recommendations.c.recommendation_id == found)
+            if (await connection.execute(known)).scalar_one_or_none() is not None:
                 return idea
-            sequence = (await take_sequences(connection, RECOMMENDATIONS, 1))[0]
-            await connection.execute(
-                insert(table).values(
-                    recommendation_id=found,
-                    run_id="test",
-                    origin=idea.origin.value,
-                    signal_id=uuid4() if from_signal else None,
-                    request_id=None if from_signal else uuid4(),
-                    product_id=idea.product_id,
-                    side=idea.side.value,
-                    size=idea.size,
-                    reference_price=idea.reference_price,
-                    as_of=idea.as_of,
-                    expire_at=idea.expire_time,
-                    life_clock=idea.life_clock.value,
-                    profile=idea.profile.value,
-                    priority=idea.priority,
-                    evidence=evidence,
-                    note=idea.note,
-                    state=state,
-                    sequence=sequence,
-                )
-            )
+        await store_recommendation(self.engine, idea, state=state)
+        async with self.engine.begin() as connection:
             if idea.side is Side.BUY and reviewed:
                 values = {"validation_id": uuid4(), "recommendation_id": found, "product_id": idea.product_id}
                 values |= {"reviewer": "rules", "outcome": "APPROVE", "enforced": "APPROVE", "mode": "VETO"}
                 values |= {
                     "reasons": [],
-                    "request_hash": "",
+                    "request_hash": terms_hash(idea),
                     "inputs": {},
                     "options": {},
                     "latency_ms": 0.0,

@@ -217,12 +217,12 @@ def test_only_halted_stops_it():
 
 
 def test_an_exit_is_cut_to_what_is_free():
-    held = eth("0.10", open_sell_base=D("0.03"), reserved_sell_base=D("0.02"))
+    held = eth("0.10", open_sell_base=D("0.05"))
     found = assess(sell("0.10"), snapshot(holdings=(held,)), P)
     assert (found.decision, found.adjusted_size, codes(found)) == (RiskDecision.REDUCE, D("0.05"), ["SELL_NOT_HELD"])
 
 
-@pytest.mark.parametrize("held", [(), (eth("0.05", open_sell_base=D("0.03"), reserved_sell_base=D("0.02")),)])
+@pytest.mark.parametrize("held", [(), (eth("0.05", open_sell_base=D("0.05")),)])
 def test_nothing_free_is_not_held(held):
     found = assess(sell(), snapshot(holdings=held), P)
     assert (found.decision, codes(found)) == (RiskDecision.REJECT, ["SELL_NOT_HELD"])

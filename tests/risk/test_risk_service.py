@@ -7,16 +7,17 @@ from dataclasses import replace
 import grpc
 import jwt
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from meshkit.errors import MeshError, from_rpc_error
+from schema.recommendations import llm_validation
 from svc_risk.assess import assess
 from svc_risk.snapshot import inputs_from_json
 from tests.risk.risk_calls import codes, refused
-from tests.risk.risk_world import AS_OF, HOUR, D, World, running
+from tests.risk.risk_world import AS_OF, FAR, HOUR, D, World, running
 from tradekit import wire
 from tradekit.ids import new_request_id
-from tradekit.recommendation import Recommendation
+from tradekit.recommendation import Recommendation, terms_hash
 from tradekit.states import LifeClock, Origin, Side
 from trading.risk.v1 import risk_service_pb2 as pb
 
@@ -30,6 +31,7 @@ async def test_an_approval_reserves_and_carries_a_ticket_that_only_its_key_verif
     assert found.sigma_14d == pytest.approx(0.50, rel=1e-5)
     claims = jwt.decode(found.ticket, world.key, algorithms=["EdDSA"], audience="executor", issuer="risk")
     assert claims["sub"] == str(idea.recommendation_id)
+    assert claims["terms"] == terms_hash(idea)
     assert claims["jti"] == found.reservation_id == found.assessment_id
     assert (claims["product"], claims["side"], claims["max_size"]) == ("ETH-USD", "BUY", "100")
     assert (claims["attempt"], claims["limits_version"]) == (1, found.limits_version)
@@ -64,7 +66,7 @@ async def test_another_body_under_the_same_id_is_refused(world: World):
     await world.ask(idea, request_id)
     same_recommendation = await refused(world.ask(replace(idea, size=D(101))))
     same_request = await refused(world.ask(world.idea(), request_id))
-    assert same_recommendation.reason == same_request.reason == "REQUEST_ID_REUSED"
+    assert (same_recommendation.reason, same_request.reason) == ("TERMS_DIFFER", "REQUEST_ID_REUSED")
     assert same_request.code is grpc.StatusCode.ALREADY_EXISTS
     assert len(await world.assessments()) == 1
 
@@ -186,15 +188,15 @@ async def test_two_entries_of_one_product_need_their_cooldown(world: World):
 # ---- exits -----------------------------------------------------------------------------------------------------------
 
 
-async def test_an_exit_reserves_what_it_sells_and_the_next_gets_the_rest(world: World):
+async def test_no_reservation_keeps_an_exit_from_what_is_held(world: World):
+    """Exits that were assessed and never sent, an own earlier attempt among them, leave the whole to the next."""
     await world.hold("SOL-USD", "1")
-    first = await world.ask(world.idea(Side.SELL, "0.6", "SOL-USD"))
-    second = await world.ask(world.idea(Side.SELL, "1", "SOL-USD"))
-    third = await world.ask(world.idea(Side.SELL, "1", "SOL-USD"))
-    assert [a.adjusted_size.value for a in (first, second, third)] == ["0.6", "0.4", "0"]
-    assert [a.decision for a in (first, second, third)] == [1, 2, 3]
-    assert codes(third) == ["SELL_NOT_HELD", "ORDER_RATE"]
-    assert jwt.decode(second.ticket, world.key, algorithms=["EdDSA"], audience="executor")["max_size"] == "0.4"
+    abandoned = [await world.ask(world.idea(Side.SELL, "1", "SOL-USD")) for _ in range(3)]
+    part = await world.ask(world.idea(Side.SELL, "0.6", "SOL-USD"))
+    whole = await world.ask(world.idea(Side.SELL, "1", "SOL-USD"))
+    assert [a.adjusted_size.value for a in (*abandoned, part, whole)] == ["1", "1", "1", "0.6", "1"]
+    assert {row.state for row in await world.reservations()} == {"HELD"}
+    assert jwt.decode(whole.ticket, world.key, algorithms=["EdDSA"], audience="executor")["max_size"] == "1"
 
 
 async def test_an_exit_needs_no_fresh_books_and_no_candles(world: World):
@@ -331,9 +333,22 @@ async def test_only_stored_and_approved_recommendations_are_assessed_on_their_st
         await world.ask(idea, stored=False)
     assert found.value.reason == "NOT_FOUND"
     await world.propose(idea)
+    assert idea.evidence is not None
+    for change in (
+        {"size": D("240")},
+        {"expire_time": FAR - HOUR},
+        {"evidence": replace(idea.evidence, confidence=1.0)},
+    ):
+        with pytest.raises(MeshError) as found:
+            await world.ask(replace(idea, **change))
+        assert found.value.reason == "TERMS_DIFFER"
+    other = await world.propose(world.idea())
+    async with world.engine.begin() as connection:
+        was = llm_validation.c.recommendation_id == other.recommendation_id
+        await connection.execute(update(llm_validation).where(was).values(request_hash=terms_hash(idea)))
     with pytest.raises(MeshError) as found:
-        await world.ask(replace(idea, size=D("240")))
-    assert found.value.reason == "REQUEST_ID_REUSED"
+        await world.ask(other)
+    assert found.value.reason == "NOT_REVIEWED"
     unreviewed = await world.propose(world.idea(), reviewed=False)
     with pytest.raises(MeshError) as found:
         await world.ask(unreviewed)

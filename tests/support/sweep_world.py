@@ -174,7 +174,7 @@ def _import(world: World) -> list[Any]:
 
 def _validations(world: World) -> list[Any]:
     opening = validator.StreamValidationsOpen(client="sweep", max_in_flight=4)
-    item = validator.ValidateRecommendationRequest(request_id=new_id(), recommendation=recommendation())
+    item = validator.ValidateRecommendationRequest(request_id=new_id(), recommendation=world.record.recommendation)
     return [validator.StreamValidationsRequest(open=opening), validator.StreamValidationsRequest(item=item)]
 
 
@@ -225,7 +225,7 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
     "BridgeService.ListRecommendations": lambda world: [bridge.ListRecommendationsRequest(page_size=1)],
     "BridgeService.WatchRecommendations": lambda world: [bridge.WatchRecommendationsRequest(after_sequence=0)],
     "ValidatorService.ValidateRecommendation": lambda world: [
-        validator.ValidateRecommendationRequest(request_id=new_id(), recommendation=recommendation())
+        validator.ValidateRecommendationRequest(request_id=new_id(), recommendation=world.record.recommendation)
     ],
     "ValidatorService.StreamValidations": _validations,
     "ValidatorService.GetReviewer": lambda world: [validator.GetReviewerRequest()],

@@ -26,15 +26,15 @@ UNKNOWN_PRODUCT_IS = {
     "SignalService.ListSignals": "OK",
     "BridgeService.ListRecommendations": "OK",
     "ExecutorService.ListOrders": "OK",
-    "ValidatorService.ValidateRecommendation": "OK",
-    "RiskService.AssessRecommendation": "ALREADY_EXISTS",
+    "ValidatorService.ValidateRecommendation": "FAILED_PRECONDITION",
+    "RiskService.AssessRecommendation": "FAILED_PRECONDITION",
     "ExecutorService.ExecuteRecommendation": "FAILED_PRECONDITION",
 }
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "MarketService.ImportCandles"])
 async def test_an_unknown_product(world: World, name: str):
-    """Lists of it are empty, a review rejects it with reasons, changed terms of a stored idea and anything else are refused.
+    """Lists of it are empty, changed terms of a stored idea and anything else are refused.
 
     A file may hold products that nobody follows, so an import takes them.
     """
@@ -176,16 +176,14 @@ LATE = {"expire_time": timestamp(MARKET_START.replace(minute=0) + timedelta(seco
 
 
 async def test_an_expired_recommendation_gets_nowhere(world: World):
-    """A review ends as an outcome with the reason, an assessment is refused, and no order comes of it."""
-    review = validator.ValidateRecommendationRequest(request_id=new_id(), recommendation=recommendation(**LATE))
-    [found] = await outcomes(world, "ValidatorService.ValidateRecommendation", [[review]])
-    verdict = found.response.validation
-    assert verdict.verdict == validator.VERDICT_REJECT
-    assert [one.outcome for one in verdict.reviews] == [validator.REVIEW_OUTCOME_EXPIRED]
-    request = risk.AssessRecommendationRequest(request_id=new_id(), recommendation=recommendation(**LATE))
-    [found] = await outcomes(world, "RiskService.AssessRecommendation", [[request]])
-    # Nobody stored it, so it is not even assessed.
-    assert (found.code, found.reason) == ("NOT_FOUND", "NOT_FOUND"), found
+    """Nobody stored it, so it is neither reviewed nor assessed."""
+    late = {"request_id": new_id(), "recommendation": recommendation(**LATE)}
+    for name, request in (
+        ("ValidatorService.ValidateRecommendation", validator.ValidateRecommendationRequest(**late)),
+        ("RiskService.AssessRecommendation", risk.AssessRecommendationRequest(**late)),
+    ):
+        [found] = await outcomes(world, name, [[request]])
+        assert (found.code, found.reason) == ("NOT_FOUND", "NOT_FOUND"), found
 
 
 @pytest.mark.parametrize(

@@ -11,26 +11,30 @@ import sys
 from asyncio.subprocess import PIPE
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from meshkit.errors import InvalidRequest, RequestIdReused, Unavailable, from_rpc_error
+from meshkit.errors import InvalidRequest, MeshError, NotFound, RequestIdReused, Unavailable, from_rpc_error
 from schema.streams import advance_watermark
-from tests.validator.validator_cases import AS_OF, entry, operator_entry
+from tests.support.stored import store_recommendation
+from tests.validator.validator_cases import AS_OF, entry, evidence, operator_entry
 from tests.validator.validator_ollama import MODEL, stand_in
 from tests.validator.validator_world import (
     NOT_SERVING,
     SERVING,
     ask,
+    ask_unstored,
     request_of,
     rows,
     until_fit,
     until_rows,
     validator,
 )
+from tradekit.recommendation import terms_hash
 from tradekit.services import VALIDATOR
 from tradekit.states import LifeClock, Profile, Side
 from trading.validator.v1 import validator_service_pb2 as pb
@@ -72,10 +76,33 @@ async def test_another_body_under_a_used_id_is_refused(database):
     async with validator(database) as stub:
         await ask(stub, idea, used)
         with pytest.raises(RequestIdReused):
-            await ask(stub, replace(idea, priority=0.9))
-        with pytest.raises(RequestIdReused):
             await ask(stub, entry(), used)
     assert len(await rows(database)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"priority": 0.9},
+        {"size": Decimal(1)},
+        {"note": "another"},
+        {"expire_time": datetime(2099, 1, 1, tzinfo=UTC)},
+        {"evidence": evidence({"rsi_14": 0.2})},
+    ],
+)
+async def test_only_what_is_stored_is_reviewed_to_the_last_character(database, change):
+    idea = entry()
+    async with validator(database) as stub:
+        with pytest.raises(NotFound):
+            await ask_unstored(stub, idea)
+        await store_recommendation(database.engine, idea)
+        with pytest.raises(MeshError) as caught:
+            await ask_unstored(stub, replace(idea, **change))
+        assert (caught.value.reason, caught.value.code) == ("TERMS_DIFFER", grpc.StatusCode.FAILED_PRECONDITION)
+        assert next(iter(change)) in caught.value.message
+        assert await rows(database) == []
+        await ask_unstored(stub, idea)
+    assert [row.request_hash for row in await rows(database)] == [terms_hash(idea)]
 
 
 async def test_many_askers_of_one_recommendation_get_one_verdict(database):
@@ -298,7 +325,8 @@ async def test_the_process_starts_answers_and_drains(database):
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = pb_grpc.ValidatorServiceStub(channel)
-            answer = await stub.ValidateRecommendation(request_of(entry()), wait_for_ready=True, timeout=30)
+            idea = await store_recommendation(database.engine, entry())
+            answer = await stub.ValidateRecommendation(request_of(idea), wait_for_ready=True, timeout=30)
         assert answer.validation.verdict == pb.VERDICT_APPROVE
     finally:
         process.send_signal(signal.SIGTERM)

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from meshkit.errors import MeshError, from_rpc_error
+from tests.support.stored import store_recommendation
 from tests.validator.validator_cases import entry
 from tests.validator.validator_ollama import MODEL, stand_in
 from tests.validator.validator_world import (
@@ -40,7 +41,7 @@ async def test_the_stream_answers_items_and_faults_alike(database):
     bad.item.recommendation.product_id = "?"
     nameless = item(entry())
     nameless.item.request_id = ""
-    good = [item(entry()) for _ in range(3)]
+    good = [item(await store_recommendation(database.engine, entry())) for _ in range(3)]
     async with validator(database) as stub:
         call = stub.StreamValidations()
         await call.write(opening(256))
@@ -66,7 +67,7 @@ async def test_items_beyond_the_credit_are_item_errors(database):
         await call.write(opening(2))
         assert (await call.read()).opened.max_in_flight == 2
         for _ in range(5):
-            await call.write(item(entry()))
+            await call.write(item(await store_recommendation(database.engine, entry())))
         await call.done_writing()
         answers = await rest_of(call)
     refused = [frame.item_error.reason for frame in answers if frame.HasField("item_error")]

@@ -17,7 +17,9 @@ from meshkit.errors import from_rpc_error
 from schema.recommendations import llm_validation
 from svc_validator.build import build
 from svc_validator.settings import ValidatorSettings
+from tests.support.stored import store_recommendation
 from tradekit.recommendation import Recommendation
+from tradekit.states import Side
 from tradekit.wire import recommendation_message
 from trading.validator.v1 import validator_service_pb2 as pb
 from trading.validator.v1 import validator_service_pb2_grpc as pb_grpc
@@ -37,7 +39,7 @@ async def validator(database: Any, **given: Any) -> AsyncIterator[Any]:
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{service.port}")
     try:
         stub = pb_grpc.ValidatorServiceStub(channel)
-        stub.port = service.port
+        stub.port, stub.engine = service.port, database.engine
         yield stub
     finally:
         await channel.close()
@@ -51,6 +53,13 @@ def request_of(recommendation: Recommendation, request_id: str | None = None) ->
 
 
 async def ask(stub: Any, recommendation: Recommendation, request_id: str | None = None) -> pb.Validation:
+    """Asks about a recommendation that the bridge has stored: this one, unless there is another under its id."""
+    if recommendation.side is Side.BUY:
+        await store_recommendation(stub.engine, recommendation)
+    return await ask_unstored(stub, recommendation, request_id)
+
+
+async def ask_unstored(stub: Any, recommendation: Recommendation, request_id: str | None = None) -> pb.Validation:
     try:
         return (await stub.ValidateRecommendation(request_of(recommendation, request_id), timeout=10)).validation
     except grpc.aio.AioRpcError as error:
