@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint proto replay bench down clean lock install-run install-dev install-buf check-python check-proto
+.PHONY: help run test drill lint proto replay bench down clean lock install-run install-dev install-buf check-python check-proto
 
 # Some machines forbid the cache of compiled modules; then each of the many processes compiles everything at its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,6 +34,8 @@ REPLAY_PRODUCTS ?= BTC-USD,ETH-USD,SOL-USD
 REPLAY_FROM ?= 2025-01-01
 REPLAY_TO ?= 2025-06-30
 REPLAY_PROFILE ?= exercise
+DRILL_SEED ?= 1
+DRILL_RUNS ?= 300
 
 help: ## show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -45,6 +47,9 @@ run: install-run ## install what is needed and run the whole pipeline; Ctrl-C st
 test: install-dev install-buf ## install the test tools and run every test
 	@echo "Running the tests in two processes."
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+drill: install-dev ## 300 runs against a faulty exchange, with deaths and halts; settable: DRILL_SEED, DRILL_RUNS
+	@PYTHONPATH=.:gen/python:tests/support $(BIN)/python -m tests.drill --seed $(DRILL_SEED) --runs $(DRILL_RUNS)
 
 lint: install-dev install-buf check-proto ## ruff, mypy --strict, buf, and that generated files are current
 	@echo "ruff check"

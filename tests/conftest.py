@@ -46,6 +46,7 @@ class Database:
 # The longest files begin first, so that two processes end at about the same time.
 # Of the sweeps the one of health is the last: it ends the mesh that they share.
 LONGEST = (
+    "tests/drill/test_drill.py",
     "tests/replay/",
     "tests/cli/test_cli_up.py",
     "tests/tour/",

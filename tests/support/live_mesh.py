@@ -168,7 +168,7 @@ def live_mesh(root: Path) -> Iterator[LiveMesh]:
             postgres.start()
             asyncio.run(_migrate(plan))
             postgres.stop()
-            with _supervised(supervisor):
+            with supervised(supervisor):
                 asyncio.run(_prove(mesh))
                 yield mesh
         finally:
@@ -183,7 +183,7 @@ async def _migrate(plan: MeshPlan) -> None:
 
 
 @contextmanager
-def _supervised(supervisor: Supervisor) -> Iterator[None]:
+def supervised(supervisor: Supervisor) -> Iterator[None]:
     """The supervisor in a thread of its own, which lives as long as its children do."""
     began = threading.Event()
     stop: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []

@@ -1,0 +1,54 @@
+"""Plays a range of seeds, in one world for as long as that is sound; a world that shows a violation is not used again."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import AsyncExitStack
+from decimal import Decimal
+from pathlib import Path
+
+from tests.drill.faults import NO_FAULTS
+from tests.drill.plan import PRODUCTS, Buy, RunPlan
+from tests.drill.run import Player, RunResult
+from tests.drill.world import drill_world
+
+# What a stranger leaves in the wallet at the beginning: with it, selling more than is held would succeed.
+_FOREIGN_QUOTE = Decimal(300)
+_FIRST_QUOTE = Decimal(120)
+
+
+async def campaign(plans: Iterable[RunPlan]) -> AsyncGenerator[RunResult, None]:
+    """Every run with its judgement, in order. The world of a result lives until the next one is asked for."""
+    remaining = list(plans)
+    while remaining:
+        folder = _folder()
+        sound = True
+        try:
+            async with AsyncExitStack() as stack:
+                player = Player(await stack.enter_async_context(drill_world(folder)))
+                await _begin(player)
+                while remaining and sound:
+                    result = await player.play(remaining.pop(0))
+                    sound = not result.violations
+                    yield result
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder() -> Path:
+    """A new folder that the database's own account may pass through."""
+    folder = Path(tempfile.mkdtemp(prefix="mesh-drill-"))
+    folder.chmod(0o755)
+    return folder
+
+
+async def _begin(player: Player) -> None:
+    """Something is held of every product, by the mesh and by somebody else."""
+    for product in PRODUCTS:
+        assert await player.world.hand.buy(product, _FOREIGN_QUOTE)
+    await player.settling.book_foreign_acts()
+    steps = tuple(Buy(0.0, product, _FIRST_QUOTE) for product in PRODUCTS)
+    first = await player.play(RunPlan(0, steps, NO_FAULTS))
+    assert first.states == {"EXECUTED": len(PRODUCTS)} and not first.violations, (first.answers, first.violations)

@@ -1,0 +1,130 @@
+"""The operator's calls of a drill: orders by hand through the pipeline, and the switch. Each is repeated until answered.
+
+A repeated call has the same request_id, so it is the same order and the same turn of the switch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from decimal import Decimal
+from typing import Any
+
+import grpc
+from live_mesh import LiveMesh
+
+from tradekit import ids, services
+from trading.bridge.v1 import bridge_service_pb2 as bridge
+from trading.bridge.v1 import bridge_service_pb2_grpc as bridge_grpc
+from trading.common.v1 import decimal_pb2
+from trading.executor.v1 import executor_service_pb2 as executor
+from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
+from trading.risk.v1 import risk_service_pb2 as risk
+from trading.risk.v1 import risk_service_pb2_grpc as risk_grpc
+
+_CALL_SECONDS = 5.0
+_ENTER_SECONDS = 20.0
+# Turning the switch must succeed whatever else is dead; the bound only ends a drill that cannot go on.
+SWITCH_SECONDS = 90.0
+_OPTIONS = [
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_reconnect_backoff_ms", 300),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+]
+_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN)
+
+
+class NotAnswered(Exception):
+    """A call got no answer within its bound."""
+
+
+class Operator:
+    """One per world."""
+
+    def __init__(self, mesh: LiveMesh) -> None:
+        self._mesh = mesh
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def close(self) -> None:
+        """Closes the channels."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def buy(self, product: str, quote: Decimal) -> str:
+        """Enters a BUY; what the bridge answered: an id, or the reason of a refusal."""
+        size = decimal_pb2.Decimal(value=f"{quote:f}")
+        return await self._enter(
+            bridge.CreateRecommendationRequest(
+                request_id=_new_id(), product_id=product, side="SIDE_BUY", quote_size=size, note="drill"
+            )
+        )
+
+    async def sell(self, product: str, size: Decimal | None) -> str:
+        """Enters a SELL, of the whole position if no size is named."""
+        request = bridge.CreateRecommendationRequest(
+            request_id=_new_id(), product_id=product, side="SIDE_SELL", note="drill"
+        )
+        if size is not None:
+            request.base_size.value = f"{size:f}"
+        return await self._enter(request)
+
+    async def _enter(self, request: bridge.CreateRecommendationRequest) -> str:
+        stub = bridge_grpc.BridgeServiceStub(self._channel(services.BRIDGE))
+        try:
+            answer = await self._answered(stub.CreateRecommendation, request, _ENTER_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return f"refused: {error.details()}"
+        except NotAnswered as error:
+            return f"not entered: {error}"
+        return str(answer.record.recommendation.recommendation_id)
+
+    async def turn(self, state: str, note: str) -> None:
+        """Sets the trading state as `mesh halt` and `mesh resume` do; returns with the answer. NotAnswered."""
+        if state == "ACTIVE":
+            await self._turn_risk(state, note)
+            await self._turn_executor(state, note)
+        else:
+            # Whichever answers first has stopped trading; the other one is told as soon as it answers.
+            if not await self._turn_executor(state, note):
+                await self._turn_risk(state, note)
+
+    async def _turn_executor(self, state: str, note: str) -> bool:
+        """False where the executor has no switch of its own."""
+        stub = executor_grpc.ExecutorServiceStub(self._channel(services.EXECUTOR))
+        request = executor.SetTradingStateRequest(request_id=_new_id(), state=f"TRADING_STATE_{state}", note=note)
+        try:
+            await self._answered(stub.SetTradingState, request, SWITCH_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL):
+                return False
+            raise
+        return True
+
+    async def _turn_risk(self, state: str, note: str) -> None:
+        stub = risk_grpc.RiskServiceStub(self._channel(services.RISK))
+        request = risk.SetTradingStateRequest(request_id=_new_id(), state=f"TRADING_STATE_{state}", note=note)
+        await self._answered(stub.SetTradingState, request, SWITCH_SECONDS)
+
+    async def _answered(self, call: Any, request: Any, seconds: float) -> Any:
+        end = time.monotonic() + seconds
+        why = ""
+        while time.monotonic() < end:
+            try:
+                return await call(request, timeout=_CALL_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in _PASSING:
+                    raise
+                why = f"{error.code().name}: {error.details()}"
+            await asyncio.sleep(0.1)
+        raise NotAnswered(f"no answer within {seconds:g} s; the last was {why}")
+
+    def _channel(self, service: services.ServiceName) -> grpc.aio.Channel:
+        if service.name not in self._channels:
+            address = self._mesh.plan.ports.address(service)
+            self._channels[service.name] = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        return self._channels[service.name]
+
+
+def _new_id() -> str:
+    return str(ids.new_request_id())

@@ -1,0 +1,251 @@
+"""A TLS proxy between the mesh and the simulated exchange that breaks what passes by a plan, and remembers all of it.
+
+Clients sign for the proxy's own host and port; the exchange checks the token against the Host header, which is passed on.
+The proxy's certificate is by an authority of its own, which only the drilled processes are told to trust.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+import struct
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from exchange_sim.tls import TlsFiles, server_context
+from tests.drill.faults import NO_FAULTS, PASS, Answer, Delivery, Fault, FaultPlan
+
+ORDERS = "/api/v3/brokerage/orders"
+_PUBLIC = ("/api/v3/brokerage/market/", "/api/v3/brokerage/time")
+_PASSED_ON = ("Authorization", "Content-Type", "Host", "Cache-Control")
+_UPSTREAM_SECONDS = 20.0
+_DRIP_SECONDS = 0.02
+_HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>edge</body></html>"
+
+
+@dataclass(slots=True)
+class Passage:
+    """One request as it passed. Times: `arrived` and `delivered` are monotonic seconds, `arrived_wall` is epoch seconds."""
+
+    number: int
+    method: str
+    path: str
+    arrived: float
+    arrived_wall: float
+    fault: str
+    body: str = ""
+    client_order_id: str = ""
+    side: str = ""
+    delivered: list[float] = field(default_factory=list)
+    upstream_status: list[int] = field(default_factory=list)
+    reply: str = ""
+
+    def as_json(self) -> str:
+        """One line of the recorded history."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """What the proxy must know of its client: how long it waits for an answer, and how long its tokens live; seconds."""
+
+    answer: float
+    token: float
+
+
+class FaultProxy:
+    """Listens on a port of this machine and forwards to `upstream`, a host:port whose certificate is signed by `trust`."""
+
+    def __init__(self, port: int, tls: TlsFiles, upstream: str, trust: Path, patience: Patience) -> None:
+        self.port = port
+        self._tls = tls
+        self._upstream = upstream
+        self._trust = trust
+        self._patience = patience
+        self._plan: FaultPlan = NO_FAULTS
+        self._counts = {"send": 0, "read": 0}
+        self._late: set[asyncio.Task[None]] = set()
+        self.passages: list[Passage] = []
+
+    async def start(self) -> None:
+        """Returns when it listens. The exchange's certificate is read at the first request."""
+        self._session: aiohttp.ClientSession | None = None
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=server_context(self._tls)).start()
+
+    async def stop(self) -> None:
+        """Ends with everything that is still on its way."""
+        for task in self._late:
+            task.cancel()
+        await self._runner.cleanup()
+        if self._session is not None:
+            await self._session.close()
+
+    def begin(self, plan: FaultPlan) -> None:
+        """From now on requests meet the faults of this plan, counted from its beginning."""
+        self._plan, self._counts = plan, {"send": 0, "read": 0}
+
+    async def quiet(self) -> None:
+        """No further faults; returns when what was held back has been delivered."""
+        self._plan = NO_FAULTS
+        while self._late:
+            await asyncio.wait(set(self._late))
+
+    # ---- one request -------------------------------------------------------------------------------------------------
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        arrived, wall = time.monotonic(), time.time()
+        body = await request.read()
+        fault = self._fault_of(request)
+        passage = Passage(len(self.passages), request.method, request.path, arrived, wall, fault.name)
+        if request.method == "POST":
+            passage.body = body.decode("utf-8", "replace")
+            terms = _terms(body)
+            passage.client_order_id, passage.side = str(terms.get("client_order_id", "")), str(terms.get("side", ""))
+        self.passages.append(passage)
+        status, reply = await self._delivered(request, body, fault, passage)
+        passage.reply = f"{status} {reply[:600].decode('utf-8', 'replace')}"
+        return await self._answer(request, fault, status, reply)
+
+    def _fault_of(self, request: web.Request) -> Fault:
+        if request.path.startswith(_PUBLIC):
+            return PASS
+        kind = "send" if request.method == "POST" and request.path == ORDERS else "read"
+        self._counts[kind] += 1
+        of = self._plan.of_send if kind == "send" else self._plan.of_read
+        return of(self._counts[kind])
+
+    async def _delivered(self, request: web.Request, body: bytes, fault: Fault, passage: Passage) -> tuple[int, bytes]:
+        """Gives the exchange what the fault lets it have; its answer, or (0, b"") where it gave none in time."""
+        match fault.delivery:
+            case Delivery.NEVER:
+                return 0, b""
+            case Delivery.LATE | Delivery.STALE:
+                self._hold_back(request, body, passage, self._delay(fault.delivery))
+                return 0, b""
+            case Delivery.TWICE:
+                await self._forward(request, body, passage)
+        return await self._forward(request, body, passage)
+
+    def _delay(self, delivery: Delivery) -> float:
+        """Seconds: a late request comes after its client has gone, while its token lives; a stale one after that."""
+        patience = self._patience
+        if delivery is Delivery.LATE:
+            return patience.answer + (patience.token - patience.answer) * 0.45
+        return patience.token + 0.3
+
+    def _hold_back(self, request: web.Request, body: bytes, passage: Passage, delay: float) -> None:
+        async def deliver() -> None:
+            await asyncio.sleep(max(0.0, passage.arrived + delay - time.monotonic()))
+            status, reply = await self._forward(request, body, passage)
+            passage.reply = f"{status} {reply[:600].decode('utf-8', 'replace')}"
+
+        task = asyncio.create_task(deliver())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _forward(self, request: web.Request, body: bytes, passage: Passage) -> tuple[int, bytes]:
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        url = f"https://{self._upstream}{request.raw_path}"
+        passage.delivered.append(time.monotonic())
+        try:
+            async with self._client().request(request.method, url, data=body or None, headers=headers) as response:
+                reply = await response.read()
+                passage.upstream_status.append(response.status)
+                return response.status, reply
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            passage.upstream_status.append(0)
+            return 0, b""
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            context = ssl.create_default_context(cafile=self._trust)
+            timeout = aiohttp.ClientTimeout(total=_UPSTREAM_SECONDS)
+            connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=2.0)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        return self._session
+
+    # ---- what the client gets ----------------------------------------------------------------------------------------
+
+    async def _answer(self, request: web.Request, fault: Fault, status: int, reply: bytes) -> web.StreamResponse:
+        match fault.answer:
+            case Answer.HTML:
+                words = _HTML.format(f"{fault.status} edge")
+                return web.Response(status=fault.status, text=words, content_type="text/html")
+            case Answer.RESET:
+                return _closed(request, reset=True)
+            case Answer.SILENCE:
+                await asyncio.sleep(self._patience.answer * 2)
+                return _closed(request)
+        if fault.answer is Answer.CLOSED or status == 0:
+            return _closed(request)
+        if fault.change is not None:
+            reply = fault.change(reply)
+        if fault.answer is Answer.CUT:
+            return await _part(request, status, reply)
+        if fault.answer is Answer.DRIP:
+            return await _drip(request, status, reply)
+        return web.Response(status=status, body=reply, content_type="application/json")
+
+
+def _terms(body: bytes) -> dict[str, object]:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _closed(request: web.Request, reset: bool = False) -> web.Response:
+    """Ends the client's connection without an answer; by RST if asked."""
+    transport = request.transport
+    if transport is not None:
+        connection = transport.get_extra_info("socket")
+        if reset and connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response()
+
+
+async def _started(request: web.Request, status: int, length: int) -> web.StreamResponse:
+    response = web.StreamResponse(status=status)
+    response.content_type = "application/json"
+    response.content_length = length
+    await response.prepare(request)
+    return response
+
+
+async def _part(request: web.Request, status: int, reply: bytes) -> web.StreamResponse:
+    """Half of what the header promises, then the end."""
+    response = await _started(request, status, len(reply))
+    await _unless_gone(response.write(reply[: len(reply) // 2]))
+    _closed(request)
+    return response
+
+
+async def _drip(request: web.Request, status: int, reply: bytes) -> web.StreamResponse:
+    """Never silent for long, and seldom at its end before the client's time is up."""
+    response = await _started(request, status, len(reply))
+    for position in range(len(reply)):
+        if not await _unless_gone(response.write(reply[position : position + 1])):
+            break
+        await asyncio.sleep(_DRIP_SECONDS)
+    return response
+
+
+async def _unless_gone(write: object) -> bool:
+    """Whether the client was still there."""
+    try:
+        await write  # type: ignore[misc]
+    except (ConnectionError, aiohttp.ClientError):
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""Reads the database's side of a history in one snapshot, with plain SQL: nothing of the mesh's own stores is used."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from tests.drill.history import AlertRow, DatabaseSide, OrderRow, RecommendationRow
+from tests.drill.world import World
+
+_ENDED = ("EXECUTED", "REJECTED", "EXPIRED", "FAILED")
+_ALL = """
+SELECT
+  (SELECT coalesce(json_agg(o), '[]') FROM (
+     SELECT order_id, recommendation_id, product_id, side, state, exchange_order_id, filled_size::text AS filled, reasons
+     FROM orders ORDER BY created_at) o)::text AS orders,
+  (SELECT coalesce(json_agg(r), '[]') FROM (
+     SELECT recommendation_id, product_id, side, state, reasons, extract(epoch FROM created_at) AS created,
+            extract(epoch FROM updated_at) AS updated
+     FROM trade_recommendations ORDER BY created_at) r)::text AS recommendations,
+  (SELECT coalesce(json_agg(a), '[]') FROM (
+     SELECT code, scope, message, extract(epoch FROM raised_at) AS raised, extract(epoch FROM resolved_at) AS resolved
+     FROM alerts ORDER BY raised_at) a)::text AS alerts,
+  (SELECT coalesce(json_object_agg(currency, amount), '{}') FROM (
+     SELECT currency, sum(amount)::text AS amount FROM ledger_entries WHERE account = 'exchange' GROUP BY currency) l
+  )::text AS ledger,
+  (SELECT coalesce(json_object_agg(product_id, base_size::text), '{}') FROM positions)::text AS positions,
+  extract(epoch FROM clock_timestamp()) AS now
+"""
+
+
+async def database_side(world: World) -> DatabaseSide:
+    """The books as they stand."""
+    row = (await world.fetch(_ALL))[0]
+    return DatabaseSide(
+        orders=tuple(_order(one) for one in json.loads(row["orders"])),
+        recommendations=tuple(_recommendation(one) for one in json.loads(row["recommendations"])),
+        alerts=tuple(_alert(one) for one in json.loads(row["alerts"])),
+        ledger={name: Decimal(text) for name, text in json.loads(row["ledger"]).items()},
+        positions={name: Decimal(text) for name, text in json.loads(row["positions"]).items()},
+        now=float(row["now"]),
+    )
+
+
+def _codes(reasons: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(f"{one['code']} {one.get('observed', '')}".strip() for one in reasons)
+
+
+def _order(row: dict[str, Any]) -> OrderRow:
+    return OrderRow(
+        order_id=row["order_id"],
+        recommendation_id=row["recommendation_id"],
+        product=row["product_id"],
+        side=row["side"],
+        state=row["state"],
+        exchange_order_id=row["exchange_order_id"],
+        filled_size=Decimal(row["filled"]),
+        reasons=_codes(row["reasons"]),
+    )
+
+
+def _recommendation(row: dict[str, Any]) -> RecommendationRow:
+    return RecommendationRow(
+        recommendation_id=row["recommendation_id"],
+        product=row["product_id"],
+        side=row["side"],
+        state=row["state"],
+        created=row["created"],
+        ended=row["updated"] if row["state"] in _ENDED else None,
+        reasons=_codes(row["reasons"]),
+    )
+
+
+def _alert(row: dict[str, Any]) -> AlertRow:
+    return AlertRow(row["code"], row["scope"], row["message"], row["raised"], row["resolved"])

@@ -1,0 +1,228 @@
+"""The world of a drill: a whole mesh as supervised processes, its database and exchange, and the proxy between them.
+
+It is kept for many runs. What scales with the life of an exchange's token is set short, so that a doubt that takes two
+minutes of real trading takes seconds; the rules between those settings are the product's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from live_mesh import SERVING, LiveMesh, supervised
+
+from cli.plan import SIMULATOR, MeshPlan, Ports, SimulatorPlan
+from cli.stack import MIGRATIONS, migration_step, service_unit, simulator_unit, write_simulator_keys
+from cli.supervise.embedded_postgres import EmbeddedPostgres
+from cli.supervise.home import MeshHome
+from cli.supervise.instance import hold_instance
+from cli.supervise.keys import ensure_keys
+from cli.supervise.ports import free_ports
+from cli.supervise.postgres_unit import PostgresUnit
+from cli.supervise.postmaster import find_postmaster
+from cli.supervise.processes import InstanceMark
+from cli.supervise.readiness import always_ready
+from cli.supervise.restart_policy import RestartPolicy
+from cli.supervise.supervisor import Supervisor
+from cli.supervise.unit import ProcessUnit, Unit
+from exchange_sim.tls import ensure_tls
+from tests.drill.hand import HandTrader, new_key
+from tests.drill.operator import Operator
+from tests.drill.plan import DATABASE, PRODUCTS
+from tests.drill.proxy import FaultProxy, Patience
+from tradekit.services import SERVICES
+from tradekit.states import Profile, Venue
+
+MARKET_START = datetime(2025, 3, 1, 0, 5, tzinfo=UTC)
+OPENING_USD = "1000000"
+# One request, one token, and the age of a send after which "not listed" speaks: the last is the sum of the two.
+REQUEST_SECONDS, TOKEN_SECONDS = 1.0, 3
+ABSENCE_SECONDS = REQUEST_SECONDS * 2 + TOKEN_SECONDS
+HISTORY_BARS = 72
+# The first proof, on a machine that has other work to do.
+START_SECONDS = 240.0
+BACK_SECONDS = 120.0
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
+_QUICK = {
+    "DRAIN_SECONDS": "0.5",
+    "OPENBLAS_NUM_THREADS": "1",
+    "EXCHANGE_CONNECT_SECONDS": str(REQUEST_SECONDS * 0.8),
+    "EXCHANGE_READ_SECONDS": str(REQUEST_SECONDS * 0.8),
+    "EXCHANGE_TOTAL_SECONDS": str(REQUEST_SECONDS),
+    "EXCHANGE_TOKEN_SECONDS": str(TOKEN_SECONDS),
+    "ABSENCE_SECONDS": str(ABSENCE_SECONDS),
+    "RECONCILE_SECONDS": "0.5",
+    "LEASE_SECONDS": "3",
+    "RECOMMENDATION_TTL_SECONDS": "15",
+    "MARKET_HISTORY_BARS": str(HISTORY_BARS),
+}
+# What stands still or is wanted many times: market time does not move during a drill, so nothing that counts by it ends.
+_WIDE_LIMITS = {
+    "RISK_VOL_BARS": "48",
+    "RISK_MIN_REAL_BARS": "24",
+    "RISK_COOLDOWN_LOSS_MINUTES": "0",
+    "RISK_COOLDOWN_ENTRY_MINUTES": "0",
+    "RISK_ORDERS_PER_MINUTE": "100000",
+    "RISK_PRODUCT_ORDERS_PER_MINUTE": "100000",
+    "RISK_DAILY_LOSS_RATIO": "1",
+    "RISK_DRAWDOWN_RATIO": "1",
+    "RISK_LIQUIDITY_RATIO": "1",
+}
+
+
+@dataclass
+class World:
+    """A running drill ground."""
+
+    mesh: LiveMesh
+    proxy: FaultProxy
+    hand: HandTrader
+    operator: Operator
+
+    @property
+    def folder(self) -> Path:
+        """Where the processes write their logs."""
+        return self.mesh.plan.home.root
+
+    def kill(self, victim: str) -> bool:
+        """SIGKILL now; False if it is not alive at this moment."""
+        if victim == DATABASE:
+            postmaster = find_postmaster(self.mesh.plan.home.postgres)
+            pid = postmaster.pid if postmaster is not None else None
+        else:
+            pid = self.mesh.pids().get(victim)
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    async def until_back(self) -> None:
+        """Returns when every process proves itself and the exchange answers. TimeoutError names who does not."""
+        await self.mesh.until_health(lambda service: "", SERVING, BACK_SECONDS)
+        end = time.monotonic() + BACK_SECONDS
+        while not await self.hand.answers():
+            if time.monotonic() > end:
+                raise TimeoutError(f"{SIMULATOR} does not answer")
+            await asyncio.sleep(0.1)
+
+    async def fetch(self, query: str, *arguments: object) -> list[Any]:
+        """Rows of the books; waits for a database that is on its way back."""
+        end = time.monotonic() + BACK_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(10), self.mesh.database() as connection:
+                    return list(await connection.fetch(query, *arguments))
+            except Exception:
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(0.1)
+
+
+def _plan(root: Path, postgres: EmbeddedPostgres, home: MeshHome, proxy_port: int, ca: Path) -> MeshPlan:
+    numbers = free_ports(len(SERVICES) + 2)
+    return MeshPlan(
+        home=home,
+        venue=Venue.SIMULATED,
+        profile=Profile.EXERCISE,
+        products=PRODUCTS,
+        granularity="ONE_HOUR",
+        run_id="drill",
+        ports=Ports({one.name: numbers[i] for i, one in enumerate(SERVICES)}, numbers[-2], numbers[-1]),
+        keys=ensure_keys(home.keys),
+        database=postgres.address.environment(),
+        control_token=secrets.token_urlsafe(24),
+        simulator=SimulatorPlan("simulated", 1.0, 7, MARKET_START, history_days=HISTORY_BARS // 24 + 4),
+        inherited={name: os.environ[name] for name in _KEPT if name in os.environ},
+        extra={
+            **_QUICK,
+            **_WIDE_LIMITS,
+            "EXCHANGE_HOST": f"127.0.0.1:{proxy_port}",
+            "EXCHANGE_CA_FILE": str(ca),
+        },
+    )
+
+
+def _units(plan: MeshPlan, postgres: EmbeddedPostgres, mark: InstanceMark) -> list[Unit]:
+    """Every process. Readiness is proven by the drill: gRPC for asyncio shall live in one thread of this process."""
+    simulator = simulator_unit(plan, mark)
+    environment = {**simulator.spec.env, "SIM_OPENING_USD": OPENING_USD}
+    found: list[Unit] = [
+        PostgresUnit(postgres, DATABASE),
+        migration_step(plan, (DATABASE,)),
+        ProcessUnit(replace(simulator.spec, env=environment), plan.home.log_file(SIMULATOR), mark),
+    ]
+    for service in plan.services:
+        unit = service_unit(plan, service, mark, (MIGRATIONS, SIMULATOR))
+        spec = replace(unit.spec, ready=always_ready)
+        found.append(ProcessUnit(spec, plan.home.log_file(service.name), mark))
+    return found
+
+
+@contextmanager
+def _held(root: Path) -> Any:
+    home = MeshHome.at(root)
+    with hold_instance(home) as run_id:
+        yield home, run_id
+
+
+@asynccontextmanager
+async def drill_world(root: Path) -> AsyncIterator[World]:
+    """A world in `root`, ready for a first run; everything it started is gone afterwards."""
+    with _held(root) as (home, run_id):
+        postgres = EmbeddedPostgres(home.postgres, home.log_file(DATABASE), "trading")
+        tls = ensure_tls(home.root / "proxy")
+        proxy_port = free_ports(1)[0]
+        plan = _plan(root, postgres, home, proxy_port, tls.ca)
+        write_simulator_keys(plan)
+        key = new_key("organizations/drill/apiKeys/hand")
+        known = json.loads(plan.simulator_keys.read_text())
+        plan.simulator_keys.write_text(json.dumps([*known, key.known]))
+        mark = InstanceMark(str(home.root), run_id)
+        supervisor = Supervisor(
+            home,
+            run_id,
+            _units(plan, postgres, mark),
+            labels={"mode": "drill"},
+            on_event=lambda event: None,
+            # The same keeper as everywhere, and quick: here every death is on purpose.
+            policy=RestartPolicy(0.05, 1.0, 30.0, 1_000_000, 60.0),
+        )
+        mesh = LiveMesh(plan, postgres, supervisor)
+        patience = Patience(REQUEST_SECONDS, TOKEN_SECONDS)
+        proxy = FaultProxy(proxy_port, tls, plan.simulator_host, plan.simulator_ca, patience)
+        world = World(mesh, proxy, HandTrader(plan.simulator_host, plan.simulator_ca, key), Operator(mesh))
+        await proxy.start()
+        try:
+            with supervised(supervisor):
+                try:
+                    await _prove(world)
+                    yield world
+                finally:
+                    await world.operator.close()
+        finally:
+            await proxy.stop()
+            await asyncio.to_thread(postgres.stop)
+
+
+async def _prove(world: World) -> None:
+    """Waits for health, candles and the opening of the ledger."""
+    await world.mesh.until_health(lambda service: "", SERVING, START_SECONDS)
+    query = """SELECT EXISTS (SELECT 1 FROM watermarks WHERE stage = 'market')
+               AND (SELECT count(DISTINCT product_id) FROM crypto_prices) = $1
+               AND EXISTS (SELECT 1 FROM ledger_entries) AS ready"""
+    async with asyncio.timeout(START_SECONDS):
+        while not (await world.fetch(query, len(PRODUCTS)))[0]["ready"]:
+            await asyncio.sleep(0.2)
