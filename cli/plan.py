@@ -162,6 +162,7 @@ class MeshPlan:
         elif service is services.EXECUTOR:
             own |= self.exchange_environment(with_key=True)
             own["TICKET_PUBLIC_KEY_FILE"] = str(self.keys.ticket_public)
+            own["HALT_FILE"] = str(self.home.halt_file)
             if self.venue is Venue.LIVE:
                 own["LIVE_CONFIRM"] = self.inherited.get("LIVE_CONFIRM", "")
         elif service is services.RISK:

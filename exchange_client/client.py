@@ -7,6 +7,7 @@ whether an order may be sent again is a decision of whoever wrote the order down
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -169,6 +170,27 @@ class ExchangeClient:
         except NoAnswer as error:
             return Doubt(str(error))
         return create_outcome(reply.status, reply.body)
+
+    async def cancel_orders(self, exchange_order_ids: Iterable[str]) -> dict[str, str]:
+        """Asks the exchange to cancel; gives its words for each order it refused to. A cancel only begins here: whether an
+        order ended, and what was filled, is told by the order itself. ExchangeUnavailable, ExchangeRefused."""
+        wanted = list(dict.fromkeys(exchange_order_ids))
+        refused: dict[str, str] = {}
+        path = "/orders/batch_cancel"
+        for begin in range(0, len(wanted), _IDS_PER_REQUEST):
+            named = wanted[begin : begin + _IDS_PER_REQUEST]
+            body = json.dumps({"order_ids": named}).encode()
+            try:
+                reply = await self._transport.private("POST", f"{PREFIX}{path}", body=body)
+                if reply.status == 200:
+                    refused |= replies.cancel_refusals(replies.read_json(reply.body))
+                    continue
+            except (NotSent, NoAnswer, BadReply) as error:
+                raise ExchangeUnavailable(path, str(error)) from error
+            if 400 <= reply.status < 500 and reply.status not in (408, 429):
+                raise ExchangeRefused(path, reply.status, reply.body[:200].decode("utf-8", "replace"))
+            raise ExchangeUnavailable(path, f"HTTP {reply.status}")
+        return {name: why for name, why in refused.items() if name in wanted}
 
     # ---- machinery ---------------------------------------------------------------------------------------------------
 

@@ -185,6 +185,12 @@ def order(row: Json) -> ExchangeOrder:
     )
 
 
+def cancel_refusals(reply: Json) -> dict[str, str]:
+    """The reason of each order that the exchange did not begin to cancel; the others are not in here."""
+    found = ((identifier(row, "order_id"), row) for row in rows(reply, "results"))
+    return {name: text(row, "failure_reason") or "not told" for name, row in found if not flag(row, "success")}
+
+
 def fill(row: Json) -> ExchangeFill:
     return ExchangeFill(
         entry_id=identifier(row, "entry_id"),

@@ -1,7 +1,8 @@
 """From a request to a committed intent: every reason not to trade is looked for before the order row exists.
 
 The row, the commit of the risk engine's reservation and nothing else make one transaction under the account lock; after
-it an order exists whatever happens to this process.
+it an order exists whatever happens to this process. An entry needs the risk engine's ticket; an exit does not: it sells
+at most what the ledger holds and the exchange has free.
 """
 
 from collections.abc import Container
@@ -10,75 +11,110 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from exchange_client import ExchangeProduct
 from meshkit.errors import (
     Aborted,
     DeadlineTooShort,
     FailedPrecondition,
     InvalidRequest,
+    NotFound,
     RequestIdReused,
 )
 from svc_executor import store
-from svc_executor.intent import Intent, expired, grid_violation, make_intent, request_hash
+from svc_executor.availability import Availability
+from svc_executor.intent import expired, grid_violation, make_intent, request_hash
 from svc_executor.product_rules import ProductRules
-from svc_executor.ticket import verify
+from svc_executor.reduce import reduce_only
+from svc_executor.settings import ExecutorSettings
+from svc_executor.store import OrderRow
+from svc_executor.ticket import Ticket, TicketRefused, verify
+from svc_executor.trading_switch import TradingSwitch
 from svc_executor.wire import Execute
-from tradekit.states import OrderState, Side, Venue
+from tradekit.products import base_currency
+from tradekit.states import OrderState, Side, TradingState
 
 
 class Intake:
     """Writes intents. `busy` holds the orders this process is working on right now: their sends are not in doubt."""
 
     def __init__(
-        self, engine: AsyncEngine, key: Ed25519PublicKey, rules: ProductRules, venue: Venue, busy: Container[UUID]
+        self,
+        settings: ExecutorSettings,
+        engine: AsyncEngine,
+        key: Ed25519PublicKey,
+        rules: ProductRules,
+        available: Availability,
+        switch: TradingSwitch,
+        busy: Container[UUID],
     ) -> None:
+        self._settings = settings
         self._engine = engine
         self._key = key
         self._rules = rules
-        self._venue = venue
+        self._available = available
+        self._switch = switch
         self._busy = busy
 
     async def order_for(self, request: Execute) -> UUID:
-        """Id of the recommendation's one order: the one there is, or a new intent. No word about either without a ticket."""
-        ticket = verify(request.ticket, self._key, request.recommendation, request.size)
+        """Id of the recommendation's one order: the one there is, or a new intent. An entry hears nothing without a
+        ticket."""
+        ticket = verify(request.ticket, self._key, request.recommendation, request.size) if request.ticket else None
         async with self._engine.connect() as connection:
             known = await self._known(connection, request)
-            now = await store.machine_time(connection)
-        if known is not None:
-            return known
-        ticket.require_alive(now)
-        if expired(request.recommendation, now):
-            raise DeadlineTooShort(
-                f"the recommendation expired at {request.recommendation.expire_time.isoformat()}", reason="EXPIRED"
+            if known is not None:
+                return known
+            stored = await store.read_recommendation(connection, request.recommendation.recommendation_id)
+        if stored is None:
+            raise NotFound("recommendation", request.recommendation.recommendation_id)
+        if stored.recommendation != request.recommendation:
+            raise FailedPrecondition(
+                "TERMS_DIFFER",
+                f"recommendation {request.recommendation.recommendation_id} is stored with other terms; send it as it is",
             )
-        await self._check_product(request)
-        intent = make_intent(request.recommendation, request.size, ticket.reservation_id, self._venue, now)
-        return await self._commit(request, intent)
+        product = await self._rules.of(request.recommendation.product_id)
+        if request.recommendation.side is Side.SELL:
+            return await self._exit(request, ticket if ticket and stored.now < ticket.expires_at else None, product)
+        return await self._entry(request, ticket, product, stored)
 
     async def _known(self, connection: AsyncConnection, request: Execute) -> UUID | None:
         order = await store.order_of_recommendation(connection, request.recommendation.recommendation_id)
-        if order is None:
-            return None
+        return self._same(order, request) if order is not None else None
+
+    def _same(self, order: OrderRow, request: Execute) -> UUID:
         if order.request_hash != request_hash(request.recommendation, request.size):
             raise RequestIdReused(request.recommendation.recommendation_id)
         return order.order_id
 
-    async def _check_product(self, request: Execute) -> None:
-        product_id, side = request.recommendation.product_id, request.recommendation.side
-        product = await self._rules.of(product_id)
-        violation = grid_violation(product, side, request.size)
+    # ---- entries -----------------------------------------------------------------------------------------------------
+
+    async def _entry(
+        self, request: Execute, ticket: Ticket | None, product: ExchangeProduct, stored: store.StoredRecommendation
+    ) -> UUID:
+        if ticket is None:
+            raise TicketRefused("is missing")
+        ticket.require_alive(stored.now)
+        if expired(request.recommendation, stored.now):
+            raise DeadlineTooShort(
+                f"the recommendation expired at {request.recommendation.expire_time.isoformat()}", reason="EXPIRED"
+            )
+        violation = grid_violation(product, Side.BUY, request.size)
         if violation is not None:
             raise InvalidRequest([violation])
-
-    async def _commit(self, request: Execute, intent: Intent) -> UUID:
+        intent = make_intent(
+            request.recommendation, request.size, ticket.reservation_id, self._settings.venue, stored.now
+        )
         async with self._engine.begin() as connection:
-            await store.lock_account(connection)
+            self.require_open(await store.lock_account(connection), Side.BUY)
             known = await self._known(connection, request)
             if known is not None:
                 return known
-            if intent.side is Side.BUY:
-                await self._no_doubt(connection, intent.product_id)
-            _raise_unless_ok(await store.commit_reservation(connection, intent), intent)
-            await store.insert_intent(connection, intent, ticket_id=str(intent.reservation_id))
+            await self._no_doubt(connection, intent.product_id)
+            if not await store.commit_reservation(connection, intent):
+                raise Aborted(
+                    "RESERVATION_LOST",
+                    f"reservation {intent.reservation_id} is not held any more; ask for a new assessment",
+                )
+            await store.insert_intent(connection, intent)
         return intent.order_id
 
     async def _no_doubt(self, connection: AsyncConnection, product_id: str) -> None:
@@ -91,11 +127,29 @@ class Intake:
                 f"order {order.order_id} of {product_id} has an unknown fate; entries wait for its reconciliation",
             )
 
+    # ---- exits -------------------------------------------------------------------------------------------------------
 
-def _raise_unless_ok(answer: str, intent: Intent) -> None:
-    if answer == "RESERVATION_LOST":
-        raise Aborted(answer, f"reservation {intent.reservation_id} is not held any more; ask for a new assessment")
-    if answer == "TRADING_HALTED":
-        raise FailedPrecondition(answer, f"the trading state forbids a {intent.side.value}")
-    if answer != "OK":
-        raise AssertionError(f"risk_commit answered {answer}")
+    async def _exit(self, request: Execute, ticket: Ticket | None, product: ExchangeProduct) -> UUID:
+        """Reduce-only. A ticket that still holds lends its size and commits its reservation; without one it goes too."""
+        item = request.recommendation
+        available = await self._available.of(base_currency(item.product_id))
+        async with self._engine.begin() as connection:
+            self.require_open(await store.lock_account(connection), Side.SELL)
+            known = await self._known(connection, request)
+            if known is not None:
+                return known
+            holding = await store.holding(connection, item.product_id, self._settings.granularity_seconds)
+            size = reduce_only(request.size, holding, available, product)
+            now = await store.machine_time(connection)
+            intent = make_intent(item, size, ticket.reservation_id if ticket else None, self._settings.venue, now)
+            if ticket and not await store.commit_reservation(connection, intent):
+                # Risk's word came to nothing meanwhile; the ledger's word is enough to get out.
+                intent = make_intent(item, size, None, self._settings.venue, now)
+            await store.insert_intent(connection, intent)
+        return intent.order_id
+
+    def require_open(self, stored: TradingState, side: Side) -> None:
+        """TRADING_HALTED unless both the database and this process let an order of this side be sent."""
+        for state in (stored, self._switch.in_force().state):
+            if not state.allows(side):
+                raise FailedPrecondition("TRADING_HALTED", f"trading is {state.value}; it forbids a {side.value}")

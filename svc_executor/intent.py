@@ -22,11 +22,14 @@ _REPLAY_LIFE = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An order before its first byte leaves. `size` is quote for BUY, base for SELL."""
+    """An order before its first byte leaves. `size` is quote for BUY, base for SELL.
+
+    An exit may have no reservation, an operator's close has no recommendation either; an entry always has both.
+    """
 
     order_id: UUID
-    recommendation_id: UUID
-    reservation_id: UUID
+    recommendation_id: UUID | None
+    reservation_id: UUID | None
     request_hash: str
     product_id: str
     side: Side
@@ -36,6 +39,7 @@ class Intent:
     as_of: datetime
     reference_price: Decimal
     expire_at: datetime
+    note: str = ""
 
 
 def size_field(side: Side) -> str:
@@ -65,8 +69,13 @@ def request_hash(recommendation: Recommendation, size: Decimal) -> str:
     return hashlib.sha256(asked.encode()).hexdigest()
 
 
+def close_hash(order_id: UUID) -> str:
+    """The same for an operator's close, whose id says everything."""
+    return hashlib.sha256(f"close|{order_id}".encode()).hexdigest()
+
+
 def make_intent(
-    recommendation: Recommendation, size: Decimal, reservation_id: UUID, venue: Venue, now: datetime
+    recommendation: Recommendation, size: Decimal, reservation_id: UUID | None, venue: Venue, now: datetime
 ) -> Intent:
     """The intent of an approved recommendation at machine time `now`."""
     order_id = ids.order_id(recommendation.recommendation_id)
@@ -84,6 +93,27 @@ def make_intent(
         as_of=recommendation.as_of,
         reference_price=recommendation.reference_price,
         expire_at=recommendation.expire_time if by_machine else now + _REPLAY_LIFE,
+    )
+
+
+def close_intent(
+    order_id: UUID, product_id: str, size: Decimal, venue: Venue, as_of: datetime, price: Decimal, note: str
+) -> Intent:
+    """The intent of an operator's close of a position."""
+    return Intent(
+        order_id=order_id,
+        recommendation_id=None,
+        reservation_id=None,
+        request_hash=close_hash(order_id),
+        product_id=product_id,
+        side=Side.SELL,
+        size=size,
+        body=exact_body(order_id, product_id, Side.SELL, size),
+        venue=venue,
+        as_of=as_of,
+        reference_price=price,
+        expire_at=as_of,
+        note=note,
     )
 
 

@@ -1,6 +1,5 @@
 """ExecutorService: parse, decide, store, answer."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,33 +9,34 @@ from uuid import UUID
 from sqlalchemy import select
 
 from exchange_client import ExchangeClient
-from meshkit import deadline, watch
+from meshkit import watch
 from meshkit.errors import NotFound, OutcomeUnknown, RequestIdReused, Unavailable
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
 from svc_executor import books, books_store, store, wire
+from svc_executor.availability import Availability
+from svc_executor.cancelling import Cancelling
+from svc_executor.closing import Closing
 from svc_executor.driver import OrderDriver
+from svc_executor.follow import Follower
 from svc_executor.gate import QuietGate
 from svc_executor.intake import Intake
+from svc_executor.operator_service import OperatorCalls
 from svc_executor.product_rules import ProductRules
 from svc_executor.reconciler import Reconciler
 from svc_executor.settings import ExecutorSettings
 from svc_executor.store import OrderRow
 from svc_executor.ticket import load_public_key
+from svc_executor.trading_switch import TradingSwitch
 from svc_executor.venue_guard import check_live
 from tradekit import services
 from tradekit.products import base_currency
-from tradekit.states import OrderState, Venue
+from tradekit.states import Venue
 from tradekit.watching import HEARTBEAT_SECONDS, position
 from tradekit.wire import draining_message, heartbeat_message
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
-
-# Kept back of the caller's time, so that the order as it stands still reaches it.
-_ANSWER_SECONDS = 1.0
-_LONGEST_WAIT_SECONDS = 18.0
-_POLL_LOW_SECONDS, _POLL_HIGH_SECONDS = 0.05, 1.0
 
 WatchEvent = watch.Rows[OrderRow] | watch.Mark[None] | watch.Idle | watch.Drain
 
@@ -45,13 +45,20 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     """The RPCs of the executor."""
 
     def __init__(
-        self, settings: ExecutorSettings, kit: Kit[Any], intake: Intake, driver: OrderDriver, reconciler: Reconciler
+        self,
+        settings: ExecutorSettings,
+        kit: Kit[Any],
+        intake: Intake,
+        follower: Follower,
+        reconciler: Reconciler,
+        operator: OperatorCalls,
     ) -> None:
         self._settings = settings
         self._kit = kit
         self._intake = intake
-        self._driver = driver
+        self._follower = follower
         self._reconciler = reconciler
+        self._operator = operator
 
     async def ExecuteRecommendation(
         self, request: pb.ExecuteRecommendationRequest, context: Any
@@ -61,7 +68,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         await self._reconciler.open_books()
         order_id = await self._intake.order_for(wanted)
         try:
-            await self._follow(order_id)
+            await self._follower.follow(order_id)
             return pb.ExecuteRecommendationResponse(order=await self._message(order_id))
         except Unavailable as error:
             # The intent is committed, so "did not happen" would not be true.
@@ -69,28 +76,6 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
                 f"order {order_id} is written down and its state cannot be told now: {error.message}",
                 metadata={"order_id": str(order_id)},
             ) from error
-
-    async def _follow(self, order_id: UUID) -> None:
-        """Drives the order until it is terminal or the caller's time is up; the work itself goes on to its end."""
-        left = deadline.remaining()
-        seconds = min(_LONGEST_WAIT_SECONDS, left - _ANSWER_SECONDS if left is not None else _LONGEST_WAIT_SECONDS)
-        pause = _POLL_LOW_SECONDS
-        try:
-            async with asyncio.timeout(max(seconds, 0.0)):
-                while True:
-                    order = await self._kit.critical(self._drive(order_id))
-                    if order.state is not OrderState.OPEN:
-                        return
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, _POLL_HIGH_SECONDS)
-        except TimeoutError:
-            return
-
-    async def _drive(self, order_id: UUID) -> OrderRow:
-        order = await self._driver.drive(order_id)
-        if order.state is OrderState.UNKNOWN:
-            self._reconciler.ask_soon()
-        return order
 
     async def _message(self, order_id: UUID) -> pb.Order:
         async with self._kit.engine.connect() as connection:
@@ -193,6 +178,22 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
                 await streams.store_request(connection, name, request_id, "Reconcile", body, answer)
         return response
 
+    async def SetTradingState(self, request: pb.SetTradingStateRequest, context: Any) -> pb.SetTradingStateResponse:
+        """Stops at once; lets go through the database."""
+        return await self._operator.set_trading_state(request)
+
+    async def GetTradingState(self, request: pb.GetTradingStateRequest, context: Any) -> pb.GetTradingStateResponse:
+        """What is in force here."""
+        return self._operator.get_trading_state()
+
+    async def CancelOrders(self, request: pb.CancelOrdersRequest, context: Any) -> pb.CancelOrdersResponse:
+        """Ends what is not sent, cancels what rests."""
+        return await self._operator.cancel_orders(request)
+
+    async def ClosePositions(self, request: pb.ClosePositionsRequest, context: Any) -> pb.ClosePositionsResponse:
+        """Sells what is held."""
+        return await self._operator.close_positions(request)
+
 
 async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> ServiceSpec:
     """The executor as meshkit runs it; refuses to start with a key that must not spend real money."""
@@ -205,15 +206,23 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     except BaseException:
         await exchange.close()
         raise
+    switch = TradingSwitch(kit, settings.halt_file)
     gate = QuietGate()
     driver = OrderDriver(kit.engine, exchange, gate, timedelta(seconds=settings.absence_seconds), kit.log)
     reconciler = Reconciler(settings, kit, exchange, driver, gate)
-    intake = Intake(kit.engine, key, ProductRules(exchange), settings.venue, driver.busy)
-
-    servicer = ExecutorServicer(settings, kit, intake, driver, reconciler)
+    rules, available = ProductRules(exchange), Availability(exchange, kit.log)
+    intake = Intake(settings, kit.engine, key, rules, available, switch, driver.busy)
+    follower = Follower(kit, driver, reconciler)
+    operator = OperatorCalls(
+        kit,
+        switch,
+        Cancelling(kit.engine, exchange, driver, kit.log),
+        Closing(settings, kit.engine, intake, rules, available, follower),
+    )
+    servicer = ExecutorServicer(settings, kit, intake, follower, reconciler, operator)
     return ServiceSpec(
         servicers=[Registration(pb_grpc.add_ExecutorServiceServicer_to_server, servicer, services.EXECUTOR.full_name)],
-        background=[Task("reconcile", reconciler.run)],
+        background=[Task("reconcile", reconciler.run), Task("trading-switch", switch.run)],
         ready=[Check("database", kit.check_database)],
         entries=[Check("reconciliation", reconciler.check_entries)],
         on_stop=exchange.close,

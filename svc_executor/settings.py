@@ -26,6 +26,9 @@ class ExecutorSettings(ExchangeSettings):
     port: int = port_field(services.EXECUTOR)
     ticket_public_key_file: Path = Field(description="PEM file of the risk engine's Ed25519 public key")
     live_confirm: str = Field("", description="LIVE only: the UUID of the portfolio whose money may be spent")
+    halt_file: Path | None = Field(
+        None, description="file that halts this executor at once; unset keeps an order in memory and the database only"
+    )
     reconcile_seconds: float = Field(10.0, ge=0.2, le=300, description="pause between two reconciliations")
     absence_seconds: float = Field(
         30.0, ge=1, le=3600, description="age of a send after which an order the exchange does not list was never made"
@@ -48,6 +51,8 @@ class ExecutorSettings(ExchangeSettings):
             raise ValueError(f"VENUE={self.venue} must not send orders to {host}; it is for the simulated exchange")
         if self.venue is Venue.LIVE and not self.live_confirm:
             raise ValueError("VENUE=LIVE spends real money: set LIVE_CONFIRM to the portfolio's UUID")
+        if self.venue is Venue.LIVE and self.halt_file is None:
+            raise ValueError("VENUE=LIVE needs HALT_FILE: with real money a halt must survive restarts by itself")
         if self.exchange_key_file is None:
             raise ValueError("EXCHANGE_KEY_FILE is needed to send orders")
         if len({quote_currency(product) for product in self.products}) != 1:

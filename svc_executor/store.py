@@ -14,14 +14,19 @@ from sqlalchemy import Select, and_, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
-from schema.books import fills, orders
-from schema.operations import stream_heads
+from schema.books import fills, orders, positions
+from schema.operations import stream_heads, watermarks
+from schema.recommendation_rows import recommendation_of_row
+from schema.recommendations import trade_recommendations
 from schema.risk import accounts
 from svc_executor.fate import OrderFacts
 from svc_executor.intent import Intent
+from tradekit.decimals import divide, to_stored_scale
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
-from tradekit.states import ORDER_TERMINAL, OrderState, Side, Venue
+from tradekit.recommendation import Recommendation
+from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState, Venue
 
+_SET_TRADING_STATE = text("SELECT set_trading_state(:state, :note, :tighten)")
 _RISK_COMMIT = text("SELECT risk_commit(:reservation, :new_order)")
 _OPEN = [state.value for state in OrderState if state not in ORDER_TERMINAL]
 
@@ -31,7 +36,7 @@ class OrderRow:
     """An order row, and the machine time it was read at."""
 
     order_id: UUID
-    recommendation_id: UUID
+    recommendation_id: UUID | None
     request_hash: str
     product_id: str
     side: Side
@@ -52,6 +57,8 @@ class OrderRow:
     sequence: int
     created_at: datetime
     updated_at: datetime
+    note: str
+    cancel_requested_at: datetime | None
     now: datetime
 
     @property
@@ -103,9 +110,37 @@ async def machine_time(connection: AsyncConnection) -> datetime:
     return now
 
 
-async def lock_account(connection: AsyncConnection) -> None:
-    """Held by every transaction that changes exposure, until it ends."""
-    await connection.execute(select(accounts.c.account_id).where(accounts.c.account_id == "main").with_for_update())
+async def market_time(connection: AsyncConnection) -> datetime:
+    """The market's watermark, the database's clock before the first candle."""
+    mark = select(watermarks.c.as_of).where(watermarks.c.stage == "market").scalar_subquery()
+    now: datetime = (await connection.execute(select(func.coalesce(mark, func.clock_timestamp())))).scalar_one()
+    return now
+
+
+async def lock_account(connection: AsyncConnection) -> TradingState:
+    """Held by every transaction that changes exposure, until it ends; gives the trading state, which holds as long."""
+    query = select(accounts.c.trading_state).where(accounts.c.account_id == "main").with_for_update()
+    return TradingState((await connection.execute(query)).scalar_one())
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTradingState:
+    """The operator's switch as the database has it."""
+
+    state: TradingState
+    note: str
+
+
+async def read_trading_state(connection: AsyncConnection) -> StoredTradingState:
+    """The switch, without a lock."""
+    query = select(accounts.c.trading_state, accounts.c.trading_state_note).where(accounts.c.account_id == "main")
+    row = (await connection.execute(query)).one()
+    return StoredTradingState(TradingState(row.trading_state), row.trading_state_note)
+
+
+async def set_trading_state(connection: AsyncConnection, state: TradingState, note: str, *, only_tighten: bool) -> None:
+    """Turns the switch by the risk engine's own function; `only_tighten` never makes it looser."""
+    await connection.execute(_SET_TRADING_STATE, {"state": state.value, "note": note, "tighten": only_tighten})
 
 
 async def get_order(connection: AsyncConnection, order_id: UUID, *, lock: bool = False) -> OrderRow | None:
@@ -134,15 +169,71 @@ async def doubtful_orders(connection: AsyncConnection, product_id: str) -> list[
     return [_order(row) for row in await connection.execute(query)]
 
 
-async def commit_reservation(connection: AsyncConnection, intent: Intent) -> str:
-    """OK, RESERVATION_LOST or TRADING_HALTED, by the risk engine's own function under the account lock."""
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the ledger holds of a product and at which cost, what open orders are about to sell of it, and its newest close
+    if there is one."""
+
+    held: Decimal
+    cost: Decimal
+    selling: Decimal
+    close: Decimal | None
+
+    @property
+    def price(self) -> Decimal | None:
+        """The newest close; what it cost where there is none; None where neither says anything."""
+        if self.close is not None or not self.held or not self.cost:
+            return self.close
+        return to_stored_scale(divide(self.cost, self.held))
+
+    @property
+    def free(self) -> Decimal:
+        return max(self.held - self.selling, Decimal(0))
+
+
+_HOLDING = text("""
+    SELECT coalesce((SELECT base_size FROM positions WHERE product_id = :product), 0) AS held,
+           coalesce((SELECT cost FROM positions WHERE product_id = :product), 0) AS cost,
+           coalesce((SELECT sum(greatest(base_size - filled_size, 0)) FROM open_orders
+                     WHERE product_id = :product AND side = 'SELL'), 0) AS selling,
+           (SELECT close FROM latest_candles WHERE product_id = :product AND granularity = :granularity) AS price
+""")
+
+
+async def holding(connection: AsyncConnection, product_id: str, granularity: int) -> Holding:
+    """What could be sold of a product; under the account lock nobody else sells it meanwhile."""
+    row = (await connection.execute(_HOLDING, {"product": product_id, "granularity": granularity})).one()
+    return Holding(row.held, row.cost, row.selling, row.price)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecommendation:
+    """A recommendation as it is stored, and the machine time it was read at."""
+
+    recommendation: Recommendation
+    now: datetime
+
+
+async def read_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> StoredRecommendation | None:
+    """The recommendation that an order is asked for; only what is stored, as it is stored, becomes an order."""
+    table = trade_recommendations
+    query = select(table, func.clock_timestamp().label("now")).where(table.c.recommendation_id == recommendation_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return StoredRecommendation(recommendation_of_row(row), row["now"]) if row else None
+
+
+async def commit_reservation(connection: AsyncConnection, intent: Intent) -> bool:
+    """Commits the reservation by the risk engine's own function; False if it is not held any more.
+
+    The caller has the account lock and has looked at the trading state.
+    """
     parameters = {"reservation": intent.reservation_id, "new_order": intent.order_id}
     answer: str = (await connection.execute(_RISK_COMMIT, parameters)).scalar_one()
-    return answer
+    return answer == "OK"
 
 
-async def insert_intent(connection: AsyncConnection, intent: Intent, ticket_id: str) -> None:
-    """Writes the order down as PENDING, not sent."""
+async def insert_intent(connection: AsyncConnection, intent: Intent) -> None:
+    """Writes the order down as PENDING, not sent. An exit without the risk engine's word has no ticket."""
     sequence = await _next(connection)
     await connection.execute(
         insert(orders).values(
@@ -157,7 +248,8 @@ async def insert_intent(connection: AsyncConnection, intent: Intent, ticket_id: 
             body=intent.body,
             state=OrderState.PENDING.value,
             venue=intent.venue.value,
-            ticket_id=ticket_id,
+            ticket_id=str(intent.reservation_id or ""),
+            note=intent.note,
             as_of=intent.as_of,
             reference_price=intent.reference_price,
             expire_at=intent.expire_at,
@@ -198,6 +290,28 @@ async def end_order(
     if order is None or order.terminal or order.filled_size > 0:
         raise AssertionError(f"order {order_id} cannot be ended as {state}")
     return await change_order(connection, order_id, state=state.value, reasons=reasons_to_json(reasons), sent_at=None)
+
+
+async def request_cancel(connection: AsyncConnection, product_id: str) -> list[OrderRow]:
+    """Marks every order that is not done as one that is not sent any more; gives them, oldest first. Account locked."""
+    statement = update(orders).where(orders.c.state.in_(_OPEN))
+    if product_id:
+        statement = statement.where(orders.c.product_id == product_id)
+    at = func.coalesce(orders.c.cancel_requested_at, func.clock_timestamp())
+    rows = await connection.execute(statement.values(cancel_requested_at=at).returning(*_COLUMNS))
+    return sorted((_order(row) for row in rows), key=lambda order: order.created_at)
+
+
+async def orders_by_id(connection: AsyncConnection, order_ids: Sequence[UUID]) -> list[OrderRow]:
+    """Orders by their ids, in no order."""
+    query = select(*_COLUMNS).where(orders.c.order_id.in_(order_ids))
+    return [_order(row) for row in await connection.execute(query)]
+
+
+async def held(connection: AsyncConnection) -> dict[str, Decimal]:
+    """Base units of each position."""
+    rows = await connection.execute(select(positions.c.product_id, positions.c.base_size))
+    return {row.product_id: row.base_size for row in rows}
 
 
 async def open_orders(connection: AsyncConnection) -> list[OrderRow]:

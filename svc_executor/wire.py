@@ -8,13 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from meshkit import paging
-from meshkit.errors import InvalidRequest, Violation
 from meshkit.fields import Fields, Page
 from svc_executor.books_store import Comparison
 from svc_executor.store import OrderRow
 from tradekit.decimals import CONTEXT, ZERO, divide
 from tradekit.recommendation import Recommendation
-from tradekit.states import OrderState, Venue
+from tradekit.states import OrderState, Side, Venue
 from tradekit.wire import (
     amount_message,
     read_decimal,
@@ -35,7 +34,7 @@ _NUMBERS: dict[OrderState, Any] = {state: number for number, state in _STATES.it
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """A request for an order. `size` is quote for BUY, base for SELL."""
+    """A request for an order. `size` is quote for BUY, base for SELL; `ticket` is empty for an exit without one."""
 
     recommendation: Recommendation
     size: Decimal
@@ -46,16 +45,21 @@ def parse_execute(request: pb.ExecuteRecommendationRequest) -> Execute:
     fields = Fields()
     fields.uuid("request_id", request.request_id)
     size = read_decimal(fields, "size", request.size, present=request.HasField("size"), low=Decimal(0), low_open=True)
-    ticket = fields.text("ticket", request.ticket, max_length=LONGEST_TICKET)
+    ticket = fields.text("ticket", request.ticket, min_length=0, max_length=LONGEST_TICKET)
     if not fields.check(
         "recommendation", request.HasField("recommendation"), "REQUIRED", "is missing; send the recommendation"
     ):
         fields.done()
     recommendation = read_recommendation(fields, "recommendation", request.recommendation)
     fields.done()
-    if size > recommendation.size:
+    if recommendation.side is Side.BUY:
+        why = "is missing; an entry needs the risk engine's ticket"
+        fields.check("ticket", bool(ticket), "REQUIRED", why)
+    # With a ticket an exit may be for more than was asked: what would be left behind as dust goes with it.
+    if recommendation.side is Side.BUY or not ticket:
         why = f"is {size}; must be at most the recommendation's {recommendation.size}"
-        raise InvalidRequest([Violation("size", "OUT_OF_RANGE", why)])
+        fields.check("size", size <= recommendation.size, "OUT_OF_RANGE", why)
+    fields.done()
     return Execute(recommendation, size, ticket)
 
 
@@ -135,7 +139,7 @@ def venue_number(venue: Venue) -> Any:
 def order_message(order: OrderRow, fills: Sequence[Any]) -> pb.Order:
     message = pb.Order(
         order_id=str(order.order_id),
-        recommendation_id=str(order.recommendation_id),
+        recommendation_id=str(order.recommendation_id or ""),
         exchange_order_id=order.exchange_order_id or "",
         product_id=order.product_id,
         side=side_number(order.side),
@@ -151,6 +155,7 @@ def order_message(order: OrderRow, fills: Sequence[Any]) -> pb.Order:
         update_time=timestamp_message(order.updated_at),
         sequence=order.sequence,
         fills=[fill_message(fill) for fill in fills],
+        note=order.note,
     )
     if order.quote_size is not None:
         message.quote_size.CopyFrom(amount_message(order.quote_size))

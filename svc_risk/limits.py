@@ -19,7 +19,6 @@ from svc_risk.verdict import Kind, Verdict
 from svc_risk.volatility import HOURS_PER_YEAR
 from tradekit.decimals import divide
 from tradekit.reasons import shown
-from tradekit.states import Side, TradingState
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,7 @@ class Case:
 def kill_switch(case: Case) -> Verdict:
     """The operator's switch: REDUCING lets only exits through, HALTED nothing."""
     state = case.snapshot.trading_state
-    open_for = {
-        TradingState.ACTIVE: (Side.BUY, Side.SELL),
-        TradingState.REDUCING: (Side.SELL,),
-        TradingState.HALTED: (),
-    }
-    return Verdict("KILL_SWITCH", Kind.REJECT, case.request.side in open_for[state], "ACTIVE", state.value)
+    return Verdict("KILL_SWITCH", Kind.REJECT, state.allows(case.request.side), "ACTIVE", state.value)
 
 
 def unknown_product(case: Case) -> Verdict:

@@ -41,6 +41,11 @@ def order_id(recommendation: UUID, leg: int = 1) -> UUID:
     return uuid5(_NAMESPACE, f"order|{recommendation}|{leg}")
 
 
+def close_order_id(request: UUID, product_id: str) -> UUID:
+    """Id of the order that an operator's close of a position becomes."""
+    return uuid5(_NAMESPACE, f"close|{request}|{product_id}")
+
+
 def stage_request_id(stage: str, recommendation: UUID) -> UUID:
     """request_id with which the orchestrator asks a stage about a recommendation."""
     return uuid5(_NAMESPACE, f"request|{stage}|{recommendation}")

@@ -119,6 +119,15 @@ class TradingState(StrEnum):
     REDUCING = "REDUCING"
     HALTED = "HALTED"
 
+    @property
+    def rank(self) -> int:
+        """0 for ACTIVE; more is stricter."""
+        return (TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED).index(self)
+
+    def allows(self, side: Side) -> bool:
+        """Whether an order of this side may be sent: REDUCING only lets exits through, HALTED nothing."""
+        return self is TradingState.ACTIVE or (self is TradingState.REDUCING and side is Side.SELL)
+
 
 class ReviewVerdict(StrEnum):
     """What the review enforces."""

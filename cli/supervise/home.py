@@ -50,6 +50,11 @@ class MeshHome:
     def state_file(self) -> Path:
         return self.run / "state.json"
 
+    @property
+    def halt_file(self) -> Path:
+        """What `mesh halt` writes and the executor looks at before every send."""
+        return self.root / "halt.json"
+
     def log_file(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 

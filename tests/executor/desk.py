@@ -20,10 +20,15 @@ from sqlalchemy import func, insert, select, text
 
 from exchange_client import ExchangeClient, ExchangeConfig, ExchangeOrder
 from meshkit import lifecycle
+from meshkit.kit import Kit
 from schema.books import fills, ledger_entries, orders, positions
 from schema.risk import risk_assessments, risk_reservations
+from svc_executor.availability import Availability
+from svc_executor.intake import Intake
+from svc_executor.product_rules import ProductRules
 from svc_executor.service import build
 from svc_executor.settings import ExecutorSettings
+from svc_executor.trading_switch import TradingSwitch
 from tests.executor.venue import Simulator
 from tests.support.stored import store_recommendation
 from tradekit import ids
@@ -194,12 +199,29 @@ class Running:
         return response
 
 
+def settings_of(environ: dict[str, str]) -> ExecutorSettings:
+    """The settings of an executor with this environment."""
+    given = {name.lower(): value for name, value in environ.items()}
+    given["port"] = given.pop("executor_port")
+    return ExecutorSettings(**given)  # type: ignore[arg-type]
+
+
+@contextlib.asynccontextmanager
+async def intake_alone(environ: dict[str, str], desk: Desk, exchange: ExchangeClient) -> AsyncIterator[Intake]:
+    """What writes intents, without whatever sends them."""
+    settings = settings_of(environ)
+    kit = Kit(settings)
+    available, switch = Availability(exchange, kit.log), TradingSwitch(kit, None)
+    try:
+        yield Intake(settings, kit.engine, desk.key.public_key(), ProductRules(exchange), available, switch, set())
+    finally:
+        await kit.close()
+
+
 @contextlib.asynccontextmanager
 async def running(environ: dict[str, str]) -> AsyncIterator[Running]:
     """An executor in this process, on a free port."""
-    given = {name.lower(): value for name, value in environ.items()}
-    given["port"] = given.pop("executor_port")
-    service = await lifecycle.create(ExecutorSettings(**given), build)  # type: ignore[arg-type]
+    service = await lifecycle.create(settings_of(environ), build)
     started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     task = asyncio.ensure_future(service.run(lambda _: started.set_result(None)))
     try:

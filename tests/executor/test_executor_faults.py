@@ -21,12 +21,10 @@ from exchange_client import Accepted, ExchangeClient, ExchangeConfig
 from meshkit.errors import from_rpc_error
 from schema.books import orders
 from svc_executor import wire
-from svc_executor.intake import Intake
-from svc_executor.product_rules import ProductRules
-from tests.executor.desk import Desk, Running, assert_books_hold, at_exchange, recommend, running
+from tests.executor.desk import Desk, Running, assert_books_hold, at_exchange, intake_alone, recommend, running
 from tests.executor.venue import BEFORE, FAULTS, ROOT, FaultProxy, Simulator, free_port
 from tradekit import ids
-from tradekit.states import Side, Venue
+from tradekit.states import Side
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
 
@@ -261,8 +259,7 @@ async def test_dead_between_commit_and_send_the_intent_is_sent_once_after_the_re
     """The intake alone leaves what a process leaves that died right after its commit."""
     config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
     entry, late = recommend(Side.BUY, "20.00"), recommend(Side.BUY, "20.00", life_seconds=6)
-    async with ExchangeClient(config) as client:
-        intake = Intake(database.engine, desk.key.public_key(), ProductRules(client), Venue.SIMULATED, set())
+    async with ExchangeClient(config) as client, intake_alone(environ, desk, client) as intake:
         for item in (entry, late):
             await intake.order_for(wire.parse_execute(await desk.request(item)))
     await asyncio.sleep(6)

@@ -183,7 +183,8 @@ async def test_malformed_requests_tell_every_violation(environ: dict[str, str], 
     async with running(environ) as executor:
         error = await refusal(executor.execute(request_))
         assert error.reason == "INVALID_REQUEST"
-        assert {"request_id", "size", "ticket", "recommendation"} <= {v.field for v in error.violations}
+        assert {"request_id", "size", "recommendation"} <= {v.field for v in error.violations}
+        assert ("ticket" in {v.field for v in error.violations}) == bool(request_.ticket)
         for call in (
             executor.stub.GetOrder(pb.GetOrderRequest()),
             executor.stub.GetOrder(pb.GetOrderRequest(order_id="1")),

@@ -1,0 +1,81 @@
+"""Ends orders on an operator's word: what was not sent never will be, what rests at the exchange is cancelled there.
+
+Nothing is called cancelled that the exchange has not ended: an order whose fate is open is only kept from being sent again.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from exchange_client import ExchangeClient
+from meshkit.errors import MeshError
+from svc_executor import store
+from svc_executor.driver import OrderDriver
+from svc_executor.store import OrderRow
+from tradekit.states import OrderState
+
+# How often the exchange is asked whether a cancel has taken hold, and for how long.
+_LOOKS, _LOOK_SECONDS = 10, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What came of one order: a name of the contract's CancelResult, and the exchange's words where it refused."""
+
+    order: OrderRow
+    result: str
+    detail: str = ""
+
+
+class Cancelling:
+    """Cancels orders that are not done."""
+
+    def __init__(self, engine: AsyncEngine, exchange: ExchangeClient, driver: OrderDriver, log: Any) -> None:
+        self._engine = engine
+        self._exchange = exchange
+        self._driver = driver
+        self._log = log
+
+    async def cancel(self, product_id: str) -> list[Cancelled]:
+        """Every order that is not done, of one product or of all (""), with what came of it; oldest first."""
+        async with self._engine.begin() as connection:
+            await store.lock_account(connection)
+            wanted = await store.request_cancel(connection, product_id)
+        words = await self._ask_exchange([order for order in wanted if order.exchange_order_id])
+        return list(await asyncio.gather(*(self._outcome(order, words.get(order.order_id, "")) for order in wanted)))
+
+    async def _ask_exchange(self, resting: Sequence[OrderRow]) -> dict[UUID, str]:
+        """Asks for all at once; the exchange's refusals by order. A cancel only begins there: the order itself tells."""
+        if not resting:
+            return {}
+        by_exchange_id = {str(order.exchange_order_id): order.order_id for order in resting}
+        try:
+            refused = await self._exchange.cancel_orders(by_exchange_id)
+        except MeshError as error:
+            return dict.fromkeys(by_exchange_id.values(), error.message)
+        return {by_exchange_id[name]: why for name, why in refused.items() if name in by_exchange_id}
+
+    async def _outcome(self, before: OrderRow, words: str) -> Cancelled:
+        order = await self._driver.drive(before.order_id)
+        for _ in range(_LOOKS):
+            if order.state is not OrderState.OPEN:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+            order = await self._driver.drive(before.order_id)
+        result = _result(before, order)
+        self._log.info("cancel", order_id=str(order.order_id), result=result, state=order.state.value, words=words)
+        return Cancelled(order, result, words)
+
+
+def _result(before: OrderRow, after: OrderRow) -> str:
+    if after.state is OrderState.OPEN:
+        return "STILL_OPEN"
+    if not after.terminal:
+        return "UNKNOWN"
+    if after.state is OrderState.CANCELLED:
+        return "CANCELLED" if after.exchange_order_id else "ENDED_UNSENT"
+    return "ALREADY_DONE" if before.exchange_order_id or after.exchange_order_id else "ENDED_UNSENT"

@@ -1,0 +1,107 @@
+"""An operator's way out that needs no other service: sells what is held, one order for each product."""
+
+import asyncio
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from meshkit.errors import MeshError
+from svc_executor import books_store, store
+from svc_executor.availability import Availability
+from svc_executor.follow import Follower
+from svc_executor.intake import Intake
+from svc_executor.intent import close_intent
+from svc_executor.product_rules import ProductRules
+from svc_executor.reduce import reduce_only
+from svc_executor.settings import ExecutorSettings
+from tradekit import ids
+from tradekit.decimals import ONE, ZERO
+from tradekit.products import base_currency
+from tradekit.reasons import Reason
+from tradekit.states import Side
+
+# Of the caller's minute; an order that takes longer goes on and is reported as it stands.
+_FOLLOW_SECONDS = 40.0
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """What an operator wants closed; no products means everything held."""
+
+    request_id: UUID
+    product_ids: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What came of one position: `order_id` None where no order could be made, `why` says so."""
+
+    product_id: str
+    held: Decimal
+    order_id: UUID | None
+    why: tuple[Reason, ...] = ()
+
+
+class Closing:
+    """Makes and follows the orders of closes."""
+
+    def __init__(
+        self,
+        settings: ExecutorSettings,
+        engine: AsyncEngine,
+        intake: Intake,
+        rules: ProductRules,
+        available: Availability,
+        follower: Follower,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._intake = intake
+        self._rules = rules
+        self._available = available
+        self._follower = follower
+
+    async def close(self, wanted: Close) -> list[Closed]:
+        """One result for each product, in the order asked for. TRADING_HALTED for all of them while that is so."""
+        async with self._engine.connect() as connection:
+            self._intake.require_open((await store.read_trading_state(connection)).state, Side.SELL)
+            held = {row.product_id: row.base_size for row in await books_store.list_positions(connection)}
+        products = wanted.product_ids or tuple(name for name, size in held.items() if size > 0)
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(product_id: str) -> Closed:
+            async with turns:
+                return await self._close(wanted, product_id, held.get(product_id, ZERO))
+
+        return list(await asyncio.gather(*(one(product_id) for product_id in products)))
+
+    async def _close(self, wanted: Close, product_id: str, held: Decimal) -> Closed:
+        try:
+            order_id = await self._order(wanted, product_id)
+        except MeshError as error:
+            # One position that cannot be sold must not keep the others from it.
+            why = Reason(error.reason, observed=error.message[:200], scope=f"product:{product_id}")
+            return Closed(product_id, held, None, (why,))
+        await self._follower.follow(order_id, _FOLLOW_SECONDS)
+        return Closed(product_id, held, order_id)
+
+    async def _order(self, wanted: Close, product_id: str) -> UUID:
+        order_id = ids.close_order_id(wanted.request_id, product_id)
+        product = await self._rules.of(product_id)
+        available = await self._available.of(base_currency(product_id))
+        async with self._engine.begin() as connection:
+            self._intake.require_open(await store.lock_account(connection), Side.SELL)
+            if await store.get_order(connection, order_id) is not None:
+                return order_id
+            holding = await store.holding(connection, product_id, self._settings.granularity_seconds)
+            size = reduce_only(holding.held, holding, available, product)
+            now = await store.market_time(connection)
+            intent = close_intent(
+                order_id, product_id, size, self._settings.venue, now, holding.price or ONE, wanted.note
+            )
+            await store.insert_intent(connection, intent)
+        return order_id

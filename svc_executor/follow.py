@@ -1,0 +1,48 @@
+"""Drives an order for as long as somebody waits for it; what was begun goes on to its end without them."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+from meshkit import deadline
+from meshkit.kit import Kit
+from svc_executor.driver import OrderDriver
+from svc_executor.reconciler import Reconciler
+from svc_executor.store import OrderRow
+from tradekit.states import OrderState
+
+# Kept back of the caller's time, so that the order as it stands still reaches it.
+_ANSWER_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 18.0
+_POLL_LOW_SECONDS, _POLL_HIGH_SECONDS = 0.05, 1.0
+
+
+class Follower:
+    """Follows one order at a time for each caller."""
+
+    def __init__(self, kit: Kit[Any], driver: OrderDriver, reconciler: Reconciler) -> None:
+        self._kit = kit
+        self._driver = driver
+        self._reconciler = reconciler
+
+    async def follow(self, order_id: UUID, longest_seconds: float = _LONGEST_WAIT_SECONDS) -> None:
+        """Drives the order until it is terminal or in doubt, or the caller's time is up."""
+        left = deadline.remaining()
+        seconds = min(longest_seconds, left - _ANSWER_SECONDS if left is not None else longest_seconds)
+        pause = _POLL_LOW_SECONDS
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                while True:
+                    order = await self._kit.critical(self._drive(order_id))
+                    if order.state is not OrderState.OPEN:
+                        return
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _POLL_HIGH_SECONDS)
+        except TimeoutError:
+            return
+
+    async def _drive(self, order_id: UUID) -> OrderRow:
+        order = await self._driver.drive(order_id)
+        if order.state is OrderState.UNKNOWN:
+            self._reconciler.ask_soon()
+        return order

@@ -1,0 +1,167 @@
+"""The operator's calls at the executor: the switch, cancelling, closing. None of them needs another service."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meshkit import database
+from meshkit.errors import RequestIdReused
+from meshkit.kit import Kit
+from schema.streams import find_request, store_request
+from svc_executor import operator_wire, store, wire
+from svc_executor.cancelling import Cancelled, Cancelling
+from svc_executor.closing import Closed, Closing
+from svc_executor.trading_switch import TradingSwitch
+from tradekit.decimals import ZERO
+from tradekit.reasons import Reason
+from tradekit.states import OrderState, TradingState
+from tradekit.wire import amount_message, reason_messages, timestamp_message
+from trading.executor.v1 import executor_service_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrders:
+    """Ids of orders that are not done: of open fate, and known to rest at the exchange."""
+
+    unresolved: tuple[str, ...] = ()
+    resting: tuple[str, ...] = ()
+
+
+class OperatorCalls:
+    """Mixed into the servicer."""
+
+    def __init__(self, kit: Kit[Any], switch: TradingSwitch, cancelling: Cancelling, closing: Closing) -> None:
+        self._kit = kit
+        self._switch = switch
+        self._cancelling = cancelling
+        self._closing = closing
+
+    async def set_trading_state(self, request: pb.SetTradingStateRequest) -> pb.SetTradingStateResponse:
+        """Tightens at once and everywhere; loosens through the database only."""
+        call = operator_wire.parse_state(request)
+        before = self._switch.in_force().state
+        if call.state.rank < before.rank:
+            return await self._loosen(call)
+        stored = await self._switch.tighten(call.state, call.note) if call.state is not TradingState.ACTIVE else None
+        if stored is None:
+            # ACTIVE where this process knows of nothing stricter: only the database can say that it is so.
+            return await self._loosen(call)
+        orders = await self._open_orders() if stored else OpenOrders()
+        return pb.SetTradingStateResponse(
+            state=operator_wire.state_number(self._switch.in_force().state),
+            previous_state=operator_wire.state_number(before),
+            stored=stored,
+            set_time=timestamp_message(self._kit.clock.now()),
+            unresolved_order_ids=orders.unresolved,
+            open_order_ids=orders.resting,
+        )
+
+    async def _loosen(self, call: operator_wire.StateCall) -> pb.SetTradingStateResponse:
+        name = self._kit.settings.service_name
+        body = f"{call.state.value}|{call.note}"
+        async with self._kit.engine.connect() as connection:
+            known = await find_request(connection, name, call.request_id)
+        if known is not None:
+            # Asked again: trading may have been halted since, and an old answer must not undo that.
+            if known.body_sha256 != body:
+                raise RequestIdReused(call.request_id)
+            return pb.SetTradingStateResponse.FromString(known.response)
+
+        async def remember(connection: AsyncConnection, before: TradingState) -> pb.SetTradingStateResponse:
+            response = pb.SetTradingStateResponse(
+                state=operator_wire.state_number(call.state),
+                previous_state=operator_wire.state_number(before),
+                stored=True,
+                set_time=timestamp_message(await store.machine_time(connection)),
+            )
+            await store_request(
+                connection, name, call.request_id, "SetTradingState", body, response.SerializeToString()
+            )
+            return response
+
+        return await self._switch.loosen(call.state, call.note, remember)
+
+    async def _open_orders(self) -> OpenOrders:
+        try:
+            async with self._kit.engine.connect() as connection:
+                rows = await store.open_orders(connection)
+        except Exception as error:
+            if database.as_unavailable(error) is None:
+                raise
+            return OpenOrders()
+        return OpenOrders(
+            unresolved=tuple(str(row.order_id) for row in rows if row.facts.doubtful),
+            resting=tuple(str(row.order_id) for row in rows if row.state is OrderState.OPEN),
+        )
+
+    def get_trading_state(self) -> pb.GetTradingStateResponse:
+        """What is in force here and where it comes from."""
+        found = self._switch.in_force()
+        return pb.GetTradingStateResponse(
+            state=operator_wire.state_number(found.state),
+            local_state=operator_wire.state_number(found.local.state if found.local else None),
+            stored_state=operator_wire.state_number(found.stored),
+            note=found.note,
+        )
+
+    async def cancel_orders(self, request: pb.CancelOrdersRequest) -> pb.CancelOrdersResponse:
+        """Asked again it finds what is left; what was ended stays ended."""
+        call = operator_wire.parse_cancel(request)
+        self._kit.log.warning("cancel_orders", product_id=call.product_id or "all", note=call.note)
+        outcomes = await self._cancelling.cancel(call.product_id)
+        fills = await self._fills([outcome.order.order_id for outcome in outcomes])
+        return pb.CancelOrdersResponse(outcomes=[_cancel_message(outcome, fills) for outcome in outcomes])
+
+    async def close_positions(self, request: pb.ClosePositionsRequest) -> pb.ClosePositionsResponse:
+        """A receipt of what was sold, what remains, and why."""
+        call = operator_wire.parse_close(request)
+        self._kit.log.warning("close_positions", products=list(call.product_ids) or "all", note=call.note)
+        closed = await self._closing.close(call)
+        ids = [one.order_id for one in closed if one.order_id is not None]
+        async with self._kit.engine.connect() as connection:
+            rows = {row.order_id: row for row in await store.orders_by_id(connection, ids)}
+            held = await store.held(connection)
+        fills = await self._fills(ids)
+        return pb.ClosePositionsResponse(
+            outcomes=[
+                _close_message(
+                    one, rows.get(one.order_id) if one.order_id else None, fills, held.get(one.product_id, ZERO)
+                )
+                for one in closed
+            ]
+        )
+
+    async def _fills(self, ids: list[UUID]) -> dict[UUID, list[Any]]:
+        async with self._kit.engine.connect() as connection:
+            return await store.fills_of(connection, ids)
+
+
+def _cancel_message(outcome: Cancelled, fills: dict[UUID, list[Any]]) -> pb.CancelOutcome:
+    return pb.CancelOutcome(
+        result=f"CANCEL_RESULT_{outcome.result}",
+        order=wire.order_message(outcome.order, fills[outcome.order.order_id]),
+        detail=outcome.detail[:200],
+    )
+
+
+def _close_message(
+    one: Closed, order: store.OrderRow | None, fills: dict[UUID, list[Any]], left: Any
+) -> pb.CloseOutcome:
+    reasons = list(one.why)
+    if order is not None and left > 0:
+        scope = f"order:{order.order_id}"
+        if not order.terminal:
+            reasons.append(Reason(f"ORDER_{order.state.value}", scope=scope))
+        else:
+            reasons += order.reasons or (Reason("NOT_ALL_AVAILABLE", scope=scope),)
+    message = pb.CloseOutcome(
+        product_id=one.product_id,
+        held_size=amount_message(one.held),
+        remaining_size=amount_message(left),
+        reasons=reason_messages(reasons),
+    )
+    if order is not None:
+        message.order.CopyFrom(wire.order_message(order, fills[order.order_id]))
+    return message

@@ -1,0 +1,76 @@
+"""Messages of the operator's calls at the executor ⇄ typed requests."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from meshkit.fields import Fields
+from svc_executor.closing import Close
+from tradekit.states import TradingState
+from tradekit.wire import enum_number, read_enum, read_product_id
+from trading.executor.v1 import executor_service_pb2 as pb
+from trading.risk.v1 import risk_service_pb2 as risk_pb
+
+LONGEST_NOTE = 200
+_MOST_PRODUCTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class StateCall:
+    """A turn of the switch."""
+
+    request_id: UUID
+    state: TradingState
+    note: str
+
+
+def parse_state(request: pb.SetTradingStateRequest) -> StateCall:
+    fields = Fields()
+    call = StateCall(
+        request_id=fields.uuid("request_id", request.request_id),
+        state=read_enum(fields, "state", request.state, risk_pb.TradingState, "TRADING_STATE", TradingState),
+        note=fields.text("note", request.note, max_length=LONGEST_NOTE),
+    )
+    fields.done()
+    return call
+
+
+def state_number(state: TradingState | None) -> risk_pb.TradingState:
+    """The contract's trading state; unspecified for None."""
+    number: risk_pb.TradingState = (
+        risk_pb.TRADING_STATE_UNSPECIFIED
+        if state is None
+        else enum_number("TRADING_STATE", state, risk_pb.TradingState)
+    )
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class CancelCall:
+    """Orders to cancel; no product means all."""
+
+    request_id: UUID
+    product_id: str
+    note: str
+
+
+def parse_cancel(request: pb.CancelOrdersRequest) -> CancelCall:
+    fields = Fields()
+    request_id = fields.uuid("request_id", request.request_id)
+    if request.product_id:
+        read_product_id(fields, "product_id", request.product_id)
+    note = fields.text("note", request.note, max_length=LONGEST_NOTE)
+    fields.done()
+    return CancelCall(request_id, request.product_id, note)
+
+
+def parse_close(request: pb.ClosePositionsRequest) -> Close:
+    fields = Fields()
+    request_id = fields.uuid("request_id", request.request_id)
+    products = tuple(dict.fromkeys(request.product_ids))
+    count = len(request.product_ids)
+    fields.check("product_ids", count <= _MOST_PRODUCTS, "LENGTH", f"has {count} items, allowed 0 to {_MOST_PRODUCTS}")
+    for index, product_id in enumerate(products[:_MOST_PRODUCTS]):
+        read_product_id(fields, f"product_ids[{index}]", product_id)
+    note = fields.text("note", request.note, max_length=LONGEST_NOTE)
+    fields.done()
+    return Close(request_id, products, note)

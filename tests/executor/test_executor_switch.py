@@ -1,0 +1,160 @@
+"""Halting: at once, without the database, through restarts; the stricter of all words wins, and resuming needs the database."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from tests.executor.desk import Desk, Running, recommend, running
+from tests.executor.test_executor_orders import refusal
+from tests.executor.venue import FaultProxy
+from tests.meshkit.test_meshkit_database import hanging
+from tradekit import halt_file
+from tradekit.halt_file import Halt
+from tradekit.states import Side, TradingState
+from trading.executor.v1 import executor_service_pb2 as pb
+from trading.risk.v1 import risk_service_pb2 as risk_pb
+
+
+@pytest.fixture
+def halting(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """An executor's environment with a halt file."""
+    return {**environ, "HALT_FILE": str(tmp_path / "halt.json")}
+
+
+def turn(state: str, note: str = "by the test") -> pb.SetTradingStateRequest:
+    return pb.SetTradingStateRequest(request_id=str(uuid4()), state=f"TRADING_STATE_{state}", note=note)
+
+
+async def stored_state(database: Any) -> str:
+    async with database.engine.connect() as connection:
+        return str((await connection.execute(text("SELECT trading_state FROM accounts"))).scalar_one())
+
+
+async def in_force(executor: Running) -> str:
+    found = await executor.stub.GetTradingState(pb.GetTradingStateRequest(), timeout=5)
+    return risk_pb.TradingState.Name(found.state).removeprefix("TRADING_STATE_")
+
+
+class Postmaster:
+    """The server behind a socket directory, as `hanging` wants to be given it."""
+
+    def __init__(self, folder: str) -> None:
+        self._file = Path(folder) / "postmaster.pid"
+
+    def get_pid(self) -> int:
+        return int(self._file.read_text().splitlines()[0])
+
+
+async def until(what: Any, wanted: Any) -> None:
+    async with asyncio.timeout(20):
+        while await what() != wanted:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_halt_is_in_force_when_it_is_answered_and_in_the_database(
+    halting: dict[str, str], desk: Desk, database: Any, proxy: FaultProxy
+) -> None:
+    async with running(halting) as executor:
+        answer = await executor.stub.SetTradingState(turn("HALTED"))
+        assert (answer.state, answer.previous_state) == (risk_pb.TRADING_STATE_HALTED, risk_pb.TRADING_STATE_ACTIVE)
+        assert answer.stored
+        assert await stored_state(database) == "HALTED"
+        assert not exists(halting)
+        for side in (Side.BUY, Side.SELL):
+            error = await refusal(executor.execute(await desk.request(recommend(side, "10.00"))))
+            assert error.reason == "TRADING_HALTED"
+        assert (await executor.stub.SetTradingState(turn("ACTIVE"))).previous_state == risk_pb.TRADING_STATE_HALTED
+        bought = await executor.execute(await desk.request(recommend(Side.BUY, "10.00")))
+        assert bought.state == pb.ORDER_STATE_FILLED
+    assert len(proxy.sends) == 1
+
+
+async def test_a_halt_needs_no_database_survives_a_restart_and_reaches_the_database_when_it_is_back(
+    halting: dict[str, str], database: Any
+) -> None:
+    async with running(halting) as executor:
+        await until(lambda: in_force(executor), "ACTIVE")
+        with hanging(Postmaster(database.host)):
+            answer = await executor.stub.SetTradingState(turn("HALTED", "no database"), timeout=5)
+            assert answer.state == risk_pb.TRADING_STATE_HALTED
+            assert not answer.stored
+            assert await in_force(executor) == "HALTED"
+            loose = await refusal(executor.stub.SetTradingState(turn("ACTIVE"), timeout=10))
+            assert loose.reason in ("DATABASE_UNAVAILABLE", "DEADLINE_TOO_SHORT")
+    left = [halt_file.read(path) for path in Path(halting["HALT_FILE"]).parent.glob("halt.json*")]
+    assert [halt.state for halt in left if halt] in ([TradingState.HALTED], [])
+    async with running(halting) as executor:
+        await until(lambda: stored_state(database), "HALTED")
+        assert await in_force(executor) == "HALTED"
+    assert not exists(halting)
+
+
+def exists(environ: dict[str, str]) -> bool:
+    return Path(environ["HALT_FILE"]).exists()
+
+
+async def test_a_file_of_another_process_halts_at_once_and_garbage_in_it_too(
+    halting: dict[str, str], database: Any, desk: Desk
+) -> None:
+    file = Path(halting["HALT_FILE"])
+    async with running(halting) as executor:
+        halt_file.write(file, Halt(TradingState.REDUCING, "from the shell", halt_file.now_text(datetime.now(UTC))))
+        assert (await in_force(executor)) == "REDUCING"
+        error = await refusal(executor.execute(await desk.request(recommend(Side.BUY, "10.00"))))
+        assert error.reason == "TRADING_HALTED"
+        await until(lambda: stored_state(database), "REDUCING")
+        damage(file)
+        assert (await in_force(executor)) == "HALTED"
+        await until(lambda: stored_state(database), "HALTED")
+
+
+async def test_the_databases_word_reaches_the_executor_and_an_old_resume_undoes_nothing(
+    halting: dict[str, str], database: Any
+) -> None:
+    resume = turn("ACTIVE")
+    async with running(halting) as executor:
+        assert (await executor.stub.SetTradingState(resume)).state == risk_pb.TRADING_STATE_ACTIVE
+        async with database.engine.begin() as connection:
+            await connection.execute(text("SELECT set_trading_state('HALTED', 'elsewhere', false)"))
+        await until(lambda: in_force(executor), "HALTED")
+        assert (await executor.stub.SetTradingState(resume)).state == risk_pb.TRADING_STATE_ACTIVE
+        assert await in_force(executor) == "HALTED"
+        assert await stored_state(database) == "HALTED"
+        # A request to tighten never loosens.
+        assert (await executor.stub.SetTradingState(turn("HALTED"))).state == risk_pb.TRADING_STATE_HALTED
+        assert (await executor.stub.SetTradingState(turn("REDUCING"))).state == risk_pb.TRADING_STATE_REDUCING
+
+
+def damage(file: Path) -> None:
+    file.write_text('{"state": "HAL')
+
+
+orders_given = st.lists(st.sampled_from([TradingState.REDUCING, TradingState.HALTED]), min_size=1, max_size=5)
+
+
+@given(given_orders=orders_given)
+def test_orders_in_a_file_only_tighten(given_orders: list[TradingState]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file, aside = Path(folder) / "halt.json", Path(folder) / "halt.json.merging"
+        for state in given_orders:
+            held = halt_file.write(file, Halt(state, state.value))
+            assert held == halt_file.read(file)
+        strictest = max(given_orders, key=lambda state: state.rank)
+        assert held.state is strictest
+        assert halt_file.take(file, aside) == held
+        assert halt_file.read(file) is None
+        # Given between taking and forgetting: a new file, which waits for its own turn.
+        halt_file.write(file, Halt(TradingState.REDUCING, "later"))
+        assert halt_file.take(file, aside) == held
+        aside.unlink()
+        assert halt_file.take(file, aside) == Halt(TradingState.REDUCING, "later")
