@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from real_candles import SAMPLE
 from replay_runs import BEGIN, END, HISTORY, PRODUCTS, Undisturbed, quiet
 
 from cli.replay.options import ReplayOptions
@@ -17,9 +18,9 @@ from tradekit.states import Profile
 
 
 @pytest.fixture(scope="session")
-def candle_file(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def candle_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five months of three products: enough to learn from, small enough to load at once."""
-    table = pq.read_table(shared / "data" / "candles-coinbase-ONE_HOUR.parquet")
+    table = pq.read_table(SAMPLE)
     low, high = (pa.scalar(moment, table["start"].type) for moment in (HISTORY, END + timedelta(days=1)))
     wanted = pc.and_(pc.greater_equal(table["start"], low), pc.less(table["start"], high))
     wanted = pc.and_(wanted, pc.is_in(table["product_id"], pa.array(PRODUCTS)))

@@ -1,17 +1,15 @@
-"""Candle series for the signal tests: seeded synthetic products, and real candles where they are at hand."""
+"""Candle series for the signal tests: seeded synthetic products, and real candles."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
+import pyarrow.parquet as parquet
+from real_candles import hourly_file
 
 from svc_signal.candles import CandleArrays, FloatArray
 
 HOUR = 3600
 FIRST_BAR = 473_005
-REAL_FILE = Path(__file__).parents[3] / "shared" / "data" / "candles-coinbase-ONE_HOUR.parquet"
 
 
 def synthetic(products: int, bars: int, seed: int = 7, first_bar: int = FIRST_BAR) -> dict[str, CandleArrays]:
@@ -40,11 +38,7 @@ def walk(returns: FloatArray, rng: np.random.Generator, price: float, first_bar:
 
 def real(products: tuple[str, ...], begin: str, end: str) -> dict[str, CandleArrays]:
     """Real hourly Coinbase candles with begin <= start < end (dates)."""
-    if not REAL_FILE.exists():
-        pytest.skip(f"real candles are not at hand: {REAL_FILE.name} was not found beside the repository")
-    import pyarrow.parquet as parquet
-
-    table = parquet.read_table(REAL_FILE)
+    table = parquet.read_table(hourly_file(products, end))
     names = table["product_id"].to_numpy(zero_copy_only=False)
     start = table["start"].to_numpy().astype("datetime64[s]").astype(np.int64)
     low, high = (int(np.datetime64(text, "s").astype(np.int64)) for text in (begin, end))

@@ -106,8 +106,18 @@ def test_live_rows_are_the_bits_of_training_rows() -> None:
         assert np.array_equal(early.sd_168, live.sd_168)
 
 
-def test_live_rows_are_the_bits_of_training_rows_on_real_candles_with_gaps() -> None:
-    candles = real(("BTC-USD", "ETH-USD", "BNT-USD", "1INCH-USD"), "2025-01-01", "2025-05-01")
+@pytest.mark.parametrize(
+    ("products", "thinned"),
+    [(("BTC-USD", "ETH-USD", "BNT-USD", "1INCH-USD"), ()), (("BTC-USD", "ETH-USD", "SOL-USD"), ("ETH-USD", "SOL-USD"))],
+    ids=["thinly-traded", "thinned-out"],
+)
+def test_live_rows_are_the_bits_of_training_rows_on_real_candles_with_gaps(
+    products: tuple[str, ...], thinned: tuple[str, ...]
+) -> None:
+    candles = real(products, "2025-01-01", "2025-05-01")
+    chance = np.random.default_rng(5)
+    for name in thinned:
+        candles[name] = candles[name].take(chance.random(len(candles[name].start)) > 0.06)
     grid = clean(candles, HOUR, "BTC-USD")
     whole = grid_stage(grid)
     usable = np.isfinite(whole.values[0]) & ~grid.sparse()
