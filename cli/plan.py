@@ -12,6 +12,7 @@ from cli.supervise.home import MeshHome
 from cli.supervise.keys import KeyFiles
 from tradekit import services
 from tradekit.bars import GRANULARITY_SECONDS
+from tradekit.products import market_factor
 from tradekit.services import SERVICES, ServiceName
 from tradekit.states import Profile, Venue
 
@@ -174,6 +175,13 @@ class MeshPlan:
             own["MONITOR_PAGE_PORT"] = str(self.ports.page)
         return {**self.common_environment(), **own, **self.extra}
 
+    @property
+    def simulator_products(self) -> tuple[str, ...]:
+        """What the simulated exchange lists: the market factor too, where it makes the market, as every feature needs it."""
+        made_here = self.simulator is not None and self.venue is not Venue.PAPER
+        factors = map(market_factor, self.products) if made_here else ()
+        return tuple(dict.fromkeys((*self.products, *factors)))
+
     def simulator_environment(self) -> dict[str, str]:
         """The whole environment of the simulated exchange: nothing of the mesh but its keys."""
         if self.simulator is None:
@@ -188,7 +196,7 @@ class MeshPlan:
             "SIM_MARKET": plan.market,
             "SIM_SPEED": str(plan.speed),
             "SIM_SEED": str(plan.seed),
-            "SIM_PRODUCTS": ",".join(self.products),
+            "SIM_PRODUCTS": ",".join(self.simulator_products),
             "SIM_KEYS_FILE": str(self.simulator_keys),
             "SIM_CONTROL_TOKEN": self.control_token,
             "PYTHONUNBUFFERED": "1",

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     def _known_market(cls, value: str) -> str:
         replay = value.startswith(REPLAY_PREFIX) and len(value) > len(REPLAY_PREFIX)
         if not replay and value not in ("simulated", "coinbase"):
-            raise ValueError("must be simulated, replay:FILE.parquet or coinbase")
+            raise ValueError("must be simulated, replay:FILE or coinbase")
         return value
 
     @field_validator("start")

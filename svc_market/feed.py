@@ -12,12 +12,13 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from candle_files.rows import Candle, Refusal
 from exchange_client import ExchangeProduct, RawCandle
 from meshkit.clock import Clock
 from meshkit.telemetry import Metrics
 from schema.streams import CANDLES, advance_watermark, notify, read_watermark
 from svc_market import store
-from svc_market.candles import Candle, Followed, Refusal, sift
+from svc_market.candles import Followed, sift
 from svc_market.paging import Span, closed, gaps, merge, pages
 from svc_market.settings import MarketSettings
 from svc_market.watermark import reach

@@ -4,10 +4,8 @@ from pydantic import Field
 
 from exchange_client.settings import ExchangeSettings
 from tradekit import services
-from tradekit.products import quote_currency
+from tradekit.products import market_factor
 from tradekit.settings import port_field
-
-MARKET_FACTOR = "BTC"
 
 
 class MarketSettings(ExchangeSettings):
@@ -33,8 +31,7 @@ class MarketSettings(ExchangeSettings):
     @property
     def followed_products(self) -> tuple[str, ...]:
         """The products traded, then the market factor of each quote currency."""
-        factors = (f"{MARKET_FACTOR}-{quote_currency(product)}" for product in self.products)
-        return tuple(dict.fromkeys((*self.products, *factors)))
+        return tuple(dict.fromkeys((*self.products, *map(market_factor, self.products))))
 
     @property
     def exchange_source(self) -> str:

@@ -29,10 +29,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from candle_files.checks import CONFLICT
+from candle_files.rows import Candle, Refusal
 from schema.market import candle_refusals, crypto_prices, products
 from schema.operations import stream_heads
 from schema.streams import CANDLES, take_sequences
-from svc_market.candles import CONFLICT, Candle, Refusal, Sifted
+from svc_market.candles import Sifted
 from tradekit.products import Product
 
 # Rows of a statement; bounds how long one writer holds the stream.

@@ -8,15 +8,15 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from candle_files.files import OpenedFile, opened
+from candle_files.rows import Row, UnusableFile
 from meshkit.errors import InvalidRequest, Violation
-from svc_market import formats, wire
-from svc_market.candles import Candle, Refusal
-from svc_market.formats.base import Format, UnusableFile
+from svc_market import wire
 from svc_market.wire import ImportQuery
 from trading.market.v1 import market_service_pb2 as pb
 
@@ -32,7 +32,7 @@ class Upload:
     query: ImportQuery
     digest: str
     format: str
-    rows: Callable[[], Iterator[Candle | Refusal]]
+    rows: Callable[[], Iterator[Row]]
 
 
 @asynccontextmanager
@@ -53,8 +53,9 @@ async def receive(
         if kind == "candles":
             yield Upload(query, digest.hexdigest(), FRAMES_FORMAT, lambda: _frames(path, query))
         else:
-            found = await asyncio.to_thread(_detect, path, query)
-            yield Upload(query, digest.hexdigest(), found.name, lambda: found.rows(path, query.hints))
+            with ExitStack() as stack:
+                found = await asyncio.to_thread(_open, stack, path, query)
+                yield Upload(query, digest.hexdigest(), found.format, found.rows)
 
 
 async def _opening(requests: AsyncIterator[pb.ImportCandlesRequest]) -> tuple[ImportQuery, bytes]:
@@ -95,16 +96,17 @@ def _content(request: pb.ImportCandlesRequest, query: ImportQuery) -> bytes:
     return len(body).to_bytes(_LENGTH_BYTES, "big") + body
 
 
-def _frames(path: Path, query: ImportQuery) -> Iterator[Candle | Refusal]:
+def _frames(path: Path, query: ImportQuery) -> Iterator[Row]:
     with path.open("rb") as file:
         while length := file.read(_LENGTH_BYTES):
             batch = pb.CandleBatch.FromString(file.read(int.from_bytes(length, "big")))
             yield from wire.read_import_candles(batch, query.hints)
 
 
-def _detect(path: Path, query: ImportQuery) -> Format:
+def _open(stack: ExitStack, path: Path, query: ImportQuery) -> OpenedFile:
+    """Unpacks the file and recognises its format; what was unpacked goes with the stack."""
     try:
-        return formats.detect(path, query.hints.file_name)
+        return stack.enter_context(opened(path, query.hints))
     except UnusableFile as error:
         raise unusable(error) from error
 

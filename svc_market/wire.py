@@ -9,10 +9,10 @@ from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 
+from candle_files.checks import OFF_GRID
+from candle_files.rows import ROW_TEXT_LENGTH, Candle, Hints, Refusal
 from meshkit.fields import Fields
-from svc_market.candles import OFF_GRID, ROW_TEXT_LENGTH, Candle, Refusal
 from svc_market.feed import Progress
-from svc_market.formats.base import Hints
 from svc_market.store import ProductRow, StoredCandle
 from tradekit import wire
 from tradekit.decimals import plain
@@ -77,7 +77,6 @@ class ImportQuery:
 
     request_id: UUID
     hints: Hints
-    only: frozenset[str]
     start: datetime | None
     end: datetime | None
     into_simulated: bool
@@ -88,7 +87,7 @@ class ImportQuery:
 
     def wants(self, candle: Candle) -> bool:
         """Whether the candle lies within the products and the period."""
-        if self.only and candle.product_id not in self.only:
+        if not self.hints.wants(candle.product_id):
             return False
         if self.start is not None and candle.start < self.start:
             return False
@@ -146,8 +145,8 @@ def read_import_open(message: pb.ImportOpen) -> ImportQuery:
     only = _read_product_ids(fields, "only_product_ids", message.only_product_ids, MOST_PRODUCTS_WATCHED)
     start, end = _read_period(fields, message)
     fields.done()
-    hints = Hints(file_name, message.product_id or None, seconds or None)
-    return ImportQuery(request_id, hints, frozenset(only), start, end, message.into_simulated)
+    hints = Hints(file_name, message.product_id or None, seconds or None, frozenset(only))
+    return ImportQuery(request_id, hints, start, end, message.into_simulated)
 
 
 def read_import_candles(message: pb.CandleBatch, hints: Hints) -> list[Candle | Refusal]:

@@ -98,7 +98,7 @@ MEANINGS = {
     "SIM_PORT": "HTTPS port",
     "SIM_BIND": "address it binds to",
     "SIM_STATE_DIR": "folder of its books, clock and certificate",
-    "SIM_MARKET": "simulated, replay:FILE.parquet or coinbase (public prices, mirrored)",
+    "SIM_MARKET": "simulated, replay:FILE or coinbase (public prices, mirrored)",
     "SIM_PRODUCTS": "products; unset takes the market's own",
     "SIM_SEED": "seed of the generated market",
     "SIM_SPEED": "market seconds per wall second; 0 moves only when told",

@@ -27,6 +27,11 @@ def quote_currency(product_id: str) -> str:
     return product_id.partition("-")[2]
 
 
+def market_factor(product_id: str) -> str:
+    """The product that stands for the whole market in the features of this one: BTC in its quote currency."""
+    return f"BTC-{quote_currency(product_id)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
     """What the exchange says of one market. Increments and minimums are in units of their currency."""

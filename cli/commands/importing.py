@@ -20,16 +20,19 @@ _SECONDS = 600.0
 
 @guarded
 def import_file(
-    file: Annotated[Path, typer.Argument(help="Parquet or CSV file of candles")],
-    product: Annotated[str, typer.Option(help="for formats that do not name it")] = "",
-    granularity: Annotated[str, typer.Option(help="such as ONE_HOUR, for formats that do not name it")] = "",
+    file: Annotated[
+        Path, typer.Argument(help="CSV, Parquet, Feather or JSON file of candles, as it is or as .gz or .zip")
+    ],
+    product: Annotated[str, typer.Option(help="such as BTC-USD, for files that do not say it")] = "",
+    granularity: Annotated[str, typer.Option(help="such as 1h, for files that do not say it")] = "",
     only: Annotated[str, typer.Option(help="store only these products")] = "",
     into_simulated: Annotated[
         bool,
         typer.Option("--into-simulated", help="mix real candles into a made-up market, whose model learns from both"),
     ] = False,
 ) -> None:
-    """Store the candles of a file; repeating it changes nothing. Exit code 1 if most of its rows were refused."""
+    """Store the candles of a file; repeating it changes nothing. Exit code 1 if more than a tenth of its rows was lost."""
+    from candle_files.account import lost
     from cli.calls import ask, require_instance
     from cli.instance_file import mesh_home
     from tradekit import services
@@ -40,10 +43,8 @@ def import_file(
     instance = require_instance(mesh_home())
     answer = ask(instance, services.MARKET, lambda channel: _send(channel, file, size, opening))
     _print(file, answer)
-    looked_at = answer.received - answer.skipped
-    if answer.refused * 2 > looked_at:
-        message = f"{answer.refused:,} of {looked_at:,} rows were refused"
-        raise CommandFailed(message, "look at the reasons above: is this the file, and the market, that you mean?")
+    if loss := lost({one.code: one.count for one in answer.refusals}, answer.stored + answer.unchanged):
+        raise CommandFailed(loss, "look at the reasons above: is this the file, and the market, that you mean?")
 
 
 def _size(file: Path) -> int:
@@ -58,18 +59,19 @@ def _size(file: Path) -> int:
 
 
 def _opening(file: Path, product: str, granularity: str, only: str, into_simulated: bool) -> Any:
+    from candle_files.names import parse_length, unsupported
     from tradekit import ids
-    from tradekit.bars import GRANULARITY_SECONDS
+    from tradekit.bars import GRANULARITY_NAMES
     from trading.market.v1 import market_service_pb2 as pb
 
-    if granularity and granularity not in GRANULARITY_SECONDS:
-        known = ", ".join(GRANULARITY_SECONDS)
-        raise CommandFailed(f"--granularity {granularity} is not known", f"say one of {known}", ExitCode.USAGE)
+    seconds = parse_length(granularity) if granularity else None
+    if granularity and seconds not in GRANULARITY_NAMES:
+        raise CommandFailed(unsupported(f"--granularity is {granularity}"), code=ExitCode.USAGE)
     return pb.ImportOpen(
         request_id=str(ids.new_request_id()),
         file_name=file.name,
         product_id=product.upper(),
-        granularity=f"GRANULARITY_{granularity or 'UNSPECIFIED'}",
+        granularity=f"GRANULARITY_{GRANULARITY_NAMES[seconds] if seconds else 'UNSPECIFIED'}",
         only_product_ids=[part.strip().upper() for part in only.split(",") if part.strip()],
         into_simulated=into_simulated,
     )
@@ -105,10 +107,18 @@ def _print(file: Path, answer: Any) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2), header_style="dim", title=f"{escape(file.name)} ({answer.format})")
-    for name in ("rows", "count"):
-        table.add_column(name, justify="right" if name == "count" else "left")
-    for name in ("received", "stored", "unchanged", "skipped", "refused"):
-        table.add_row(name, f"{getattr(answer, name):,}")
+    for name in ("lines", f"{answer.lines:,}"):
+        table.add_column(name, justify="left" if name == "lines" else "right")
+    counts = {
+        "stored": answer.stored,
+        "unchanged": answer.unchanged,
+        "left out": answer.skipped,
+        "refused": answer.refused,
+        "headers": answer.headers,
+        "blank": answer.blanks,
+    }
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}")
     out.print(table)
     for refusal in answer.refusals:
         out.print(f"  [red]{refusal.code}[/] {refusal.count:,}, first: {escape(refusal.example)}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @guarded
 def replay(
-    file: Annotated[Path, typer.Argument(help="Parquet file of candles")],
+    file: Annotated[Path, typer.Argument(help="file of candles, of any format that mesh import reads")],
     products: Annotated[str, typer.Option(help="such as BTC-USD,ETH-USD")],
     begin: Annotated[str, typer.Option("--from", help="first decision, such as 2025-01-01")],
     end: Annotated[str, typer.Option("--to", help="last decision")],
@@ -71,6 +71,7 @@ def _run(options: "ReplayOptions", keep: bool) -> "ReplayReport":
 
     from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+    from cli.candle_file import told
     from cli.instance_file import mesh_home
     from cli.replay.lockstep import Steps
     from cli.replay.options import examine
@@ -79,7 +80,10 @@ def _run(options: "ReplayOptions", keep: bool) -> "ReplayReport":
     from cli.supervise.keeper import Event, EventKind
     from cli.up.view import line_of
 
-    bars = Steps(options.begin, options.end, examine(options).granularity_seconds).count
+    found = examine(options)
+    for line in told(options.file.name, found.account):
+        err.print(line, markup=False, soft_wrap=True)
+    bars = Steps(options.begin, options.end, found.granularity_seconds).count
     mesh_home().require_writable()
     tasks: dict[str, TaskID] = {}
     begun: dict[str, float] = {}

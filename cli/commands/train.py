@@ -21,7 +21,7 @@ def train(
         typer.Option(help="Train thoroughly (walk-forward, baselines, all settings) and write the evidence here."),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="Candles of this Parquet file instead of the stored ones; needs no mesh.")
+        Path | None, typer.Option(help="Candles of this file instead of the stored ones; needs no mesh.")
     ] = None,
     products: Annotated[str | None, typer.Option(help="Of the file, separated by commas; all, if not given.")] = None,
     taker_fee: Annotated[

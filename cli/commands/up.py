@@ -1,14 +1,17 @@
 """`mesh up`: starts the whole pipeline here, or detached from this shell."""
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import guarded, out
+from cli.console import err, guarded, out
+
+if TYPE_CHECKING:
+    from cli.candle_file import CandleFileFacts
 
 MarketOption = Annotated[
-    str | None, typer.Option(help="simulated, replay:FILE.parquet or coinbase (real public prices)", show_default=False)
+    str | None, typer.Option(help="simulated, replay:FILE or coinbase (real public prices)", show_default=False)
 ]
 SpeedOption = Annotated[
     float | None, typer.Option(help="market seconds per second; by default a bar takes 3 s", show_default=False)
@@ -44,7 +47,7 @@ def up(
         return
     refuse_second_start(home, request)
     home.require_writable()
-    instance = resolve(request, read_instance(home), os.environ)
+    instance = resolve(request, read_instance(home), os.environ, _tell)
     refuse_faulty(plan_of(home, instance, key_files(home.keys), {**os.environ}))
     home.prepare()
     with TerminalView() as terminal:
@@ -53,3 +56,10 @@ def up(
             return
         found = detached.start(home, terminal)
     out.print(summary(read_instance(home) or instance, home, found.pid, detached=True))
+
+
+def _tell(facts: "CandleFileFacts") -> None:
+    from cli.candle_file import told
+
+    for line in told("candle file", facts.account):
+        err.print(line, markup=False, soft_wrap=True)

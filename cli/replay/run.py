@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from cli.candle_file import CandleFileFacts
 from cli.effective import refuse_faulty
 from cli.model_step import train_model
 from cli.plan import MeshPlan, Ports, SimulatorPlan
@@ -22,7 +23,7 @@ from cli.replay.agreement import Agreement, compare
 from cli.replay.clock import SimulatorClock
 from cli.replay.given_model import adopt, examine_given
 from cli.replay.lockstep import LockStep, Steps
-from cli.replay.options import CandleFile, ReplayOptions, ReplayRefused, examine
+from cli.replay.options import ReplayOptions, ReplayRefused, examine
 from cli.replay.orphans import FOLDER, postgres_of
 from cli.replay.result import ReplayResult, read_result
 from cli.stack import database_url, units_of
@@ -66,7 +67,7 @@ class ReplayReport:
 
 async def replay(options: ReplayOptions, root: Path, watching: Watching, keep: bool = False) -> ReplayReport:
     """Runs it all. Raises ReplayRefused, ReplayStalled, StartFailed. A folder of a failed replay is kept for its logs."""
-    found = examine(options)
+    found = await asyncio.to_thread(examine, options)
     examine_given(options)
     folder = root / FOLDER / f"{options.begin:%Y%m%d}-{options.end:%Y%m%d}-{os.getpid()}-{secrets.token_hex(3)}"
     home = MeshHome.at(folder)
@@ -83,7 +84,7 @@ async def replay(options: ReplayOptions, root: Path, watching: Watching, keep: b
     return report
 
 
-def plan_of(options: ReplayOptions, found: CandleFile, home: MeshHome, postgres: EmbeddedPostgres) -> MeshPlan:
+def plan_of(options: ReplayOptions, found: CandleFileFacts, home: MeshHome, postgres: EmbeddedPostgres) -> MeshPlan:
     """The instance that replays: free ports, its own keys, the market paused at the beginning."""
     numbers = free_ports(len(SERVICES) + 2)
     ports = Ports({service.name: numbers[i] for i, service in enumerate(SERVICES)}, numbers[-2], numbers[-1])
@@ -117,7 +118,7 @@ class _Run:
     def __init__(
         self,
         options: ReplayOptions,
-        found: CandleFile,
+        found: CandleFileFacts,
         plan: MeshPlan,
         postgres: EmbeddedPostgres,
         run_id: str,

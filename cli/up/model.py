@@ -18,6 +18,7 @@ from cli.plan import MeshPlan
 from cli.replay.lockstep import connection_arguments
 from cli.stack import ROOT
 from cli.steps import StepFailed
+from tradekit.products import market_factor
 
 # Stage, share done (0..1), and what is being done in it.
 Progress = Callable[[str, float, str], None]
@@ -114,7 +115,7 @@ async def ensure_model(
 
 async def wait_for_history(plan: MeshPlan, history_bars: int, progress: Progress) -> None:
     """Until the market service has stored its history and said so by its watermark. Raises StepFailed if it stalls."""
-    expected = history_bars * len({*plan.products, _factor(plan)})
+    expected = history_bars * len({*plan.products, market_factor(plan.products[0])})
     last, moved = -1, time.monotonic()
     connection: asyncpg.Connection | None = None
     try:
@@ -153,7 +154,3 @@ async def recorded_champion(plan: MeshPlan) -> str:
 async def _look(connection: "asyncpg.Connection") -> tuple[datetime | None, int]:
     row = await connection.fetchrow(_LOOK, timeout=10)
     return row["mark"], row["candles"]
-
-
-def _factor(plan: MeshPlan) -> str:
-    return f"BTC-{plan.products[0].partition('-')[2]}"

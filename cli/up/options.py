@@ -4,14 +4,14 @@ Choices come from the command line, then from the last start of the same folder,
 the defaults. What cannot be is refused here, before any process exists.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.candle_file import CandleFileFacts, read_facts, require_products
 from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import Instance
 from cli.plan import MADE_UP, PAGE_PORT, SIMULATOR_PORT, Ports
-from cli.up.candle_file import CandleFileFacts, read_facts
 from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.products import is_product_id, quote_currency
 from tradekit.services import SERVICES
@@ -45,13 +45,23 @@ def refuse(message: str, advice: str = "") -> CommandFailed:
     return CommandFailed(message, advice, ExitCode.USAGE)
 
 
-def resolve(request: UpRequest, stored: Instance | None, environment: Mapping[str, str]) -> Instance:
-    """What will run. Raises CommandFailed with everything the operator needs to know."""
+def resolve(
+    request: UpRequest,
+    stored: Instance | None,
+    environment: Mapping[str, str],
+    tell: Callable[[CandleFileFacts], None] | None = None,
+) -> Instance:
+    """What will run. Raises CommandFailed with everything the operator needs to know.
+
+    `tell` hears what became of the lines of a candle file that is to be replayed.
+    """
     market = _market(request.market) if request.market else stored.market if stored else SIMULATED
     venue = _venue(market, request.live, environment)
     own_database = bool(environment.get("DB_HOST"))
     _same_books(request, market, venue, own_database, stored)
     facts = read_facts(Path(market.removeprefix(REPLAY_PREFIX))) if market.startswith(REPLAY_PREFIX) else None
+    if facts is not None and tell is not None:
+        tell(facts)
     granularity = _granularity(stored, facts, environment)
     history = _history(stored, facts, environment)
     ports = _ports(environment)
@@ -59,7 +69,7 @@ def resolve(request: UpRequest, stored: Instance | None, environment: Mapping[st
         market=market,
         venue=venue,
         profile=_profile(request.profile, stored, environment, venue),
-        products=_products(request.products, stored, facts, environment),
+        products=_products(request.products, stored, facts, environment, market),
         granularity=granularity,
         seed=_seed(request.seed, stored, market),
         speed=_speed(request.speed, stored, granularity, venue),
@@ -91,7 +101,7 @@ def _market(text: str) -> str:
         return text
     if text.startswith(REPLAY_PREFIX) and len(text) > len(REPLAY_PREFIX):
         return REPLAY_PREFIX + str(Path(text.removeprefix(REPLAY_PREFIX)).expanduser().resolve())
-    raise refuse(f"--market {text} is not known", "say simulated, replay:FILE.parquet or coinbase")
+    raise refuse(f"--market {text} is not known", "say simulated, replay:FILE or coinbase")
 
 
 def _venue(market: str, live: bool, environment: Mapping[str, str]) -> Venue:
@@ -173,7 +183,11 @@ def _profile(asked: str | None, stored: Instance | None, environment: Mapping[st
 
 
 def _products(
-    asked: str | None, stored: Instance | None, facts: CandleFileFacts | None, environment: Mapping[str, str]
+    asked: str | None,
+    stored: Instance | None,
+    facts: CandleFileFacts | None,
+    environment: Mapping[str, str],
+    market: str,
 ) -> tuple[str, ...]:
     text = asked or (",".join(stored.products) if stored else environment.get("PRODUCTS", ""))
     found = _product_list(text)
@@ -185,9 +199,8 @@ def _products(
         raise refuse(f"{', '.join(bad)}: products look like BTC-USD")
     if len({quote_currency(product) for product in found}) != 1:
         raise refuse(f"{', '.join(found)}: all products must be quoted in one currency, the account's")
-    missing = [product for product in found if facts is not None and product not in facts.products]
-    if facts is not None and missing:
-        raise refuse(f"the file has no {', '.join(missing)}", f"it has {', '.join(facts.products)}")
+    if facts is not None:
+        require_products(Path(market.removeprefix(REPLAY_PREFIX)), found, facts.products)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Candles of a Parquet file as columns, with the identity of the file, for a training that needs no running mesh."""
+"""Candles of a file as columns, with the identity of the file, for a training that needs no running mesh."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from candle_files.rows import UnusableFile
+from candle_files.series import Series, load
 from svc_signal.candles import CandleArrays
-from tradekit.bars import GRANULARITY_SECONDS
-from tradekit.products import quote_currency
-
-_COLUMNS = ("open", "high", "low", "close", "volume")
+from tradekit.products import market_factor
 
 
 class FileUnusable(Exception):
@@ -32,28 +31,26 @@ class CandleFile:
 
 def read_candle_file(path: Path, products: Sequence[str]) -> CandleFile:
     """These products (all, if none is named) and the market factor. Raises FileUnusable."""
-    import pyarrow
-    import pyarrow.parquet as parquet
-
+    factor = market_factor(products[0]) if products else ""
     try:
-        table = parquet.read_table(path, columns=["product_id", "granularity", "start", *_COLUMNS])
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
-        raise FileUnusable(f"{path} is no Parquet file of candles: {error}") from error
-    lengths = table["granularity"].unique().to_pylist()
-    if len(lengths) != 1 or lengths[0] not in GRANULARITY_SECONDS:
-        raise FileUnusable(f"{path} must hold candles of one length; it has {lengths}")
-    names = table["product_id"].to_numpy(zero_copy_only=False)
-    there = sorted(set(names))
+        found = load(path, {*products, factor} if products else ())
+    except UnusableFile as error:
+        raise FileUnusable(f"{path} cannot be read: {'; '.join(error.descriptions)}") from error
+    except OSError as error:
+        raise FileUnusable(f"{path} cannot be read: {error.strerror or error}") from error
+    there = sorted(found.series)
     wanted = tuple(products) or tuple(there)
-    factor = f"BTC-{quote_currency(wanted[0])}"
+    factor = market_factor(wanted[0])
     missing = [name for name in (*wanted, factor) if name not in there]
     if missing:
-        raise FileUnusable(f"{path} holds no {', '.join(dict.fromkeys(missing))}; it has {', '.join(there)}")
-    start = table["start"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    columns = [table[name].to_numpy() for name in _COLUMNS]
-    candles = {}
-    for name in dict.fromkeys((*wanted, factor)):
-        rows = names == name
-        candles[name] = CandleArrays(start[rows], *(column[rows] for column in columns))
-    return CandleFile(candles, GRANULARITY_SECONDS[lengths[0]], factor, sha256)
+        raise FileUnusable(f"{path} holds no {', '.join(dict.fromkeys(missing))}; of these it has {', '.join(there)}")
+    if lost := found.account.lost():
+        raise FileUnusable("; ".join((f"{path}: {lost}", *found.account.reasons())))
+    candles = {name: _arrays(found.series[name]) for name in dict.fromkeys((*wanted, factor))}
+    return CandleFile(candles, found.granularity, factor, sha256)
+
+
+def _arrays(series: Series) -> CandleArrays:
+    start = np.array(series.starts, dtype=np.int64)
+    return CandleArrays(start, *(np.array(column.floats) for column in series.columns))

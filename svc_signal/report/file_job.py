@@ -54,7 +54,7 @@ def _run(asked: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Train on a file of candles and report the evidence.")
-    parser.add_argument("--file", type=Path, required=True, help="Parquet file of candles")
+    parser.add_argument("--file", type=Path, required=True, help="file of candles")
     parser.add_argument("--products", default="", help="separated by commas; empty: all of the file")
     parser.add_argument("--report", type=Path, required=True, help="folder of the report")
     parser.add_argument("--model-out", type=Path, required=True, help="folder that the model is written to")

@@ -49,8 +49,11 @@ def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mesh:
 def candle_file(tmp_path: Path) -> Path:
     """1000 hours of two products."""
     start = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in range(1000)]
-    columns = {"product_id": ["BTC-USD"] * 1000 + ["ETH-USD"] * 1000, "granularity": ["ONE_HOUR"] * 2000}
-    columns["start"] = start * 2
+    columns: dict[str, Any] = {
+        "product_id": ["BTC-USD"] * 1000 + ["ETH-USD"] * 1000,
+        "granularity": ["ONE_HOUR"] * 2000,
+    }
+    columns |= {"start": start * 2, **{name: [7.0] * 2000 for name in ("open", "high", "low", "close", "volume")}}
     path = tmp_path / "candles.parquet"
     pq.write_table(pa.table(columns), path)
     return path

@@ -63,17 +63,49 @@ def test_what_is_said_on_the_command_line_opens_the_import(
 
 @pytest.mark.parametrize(
     ("received", "skipped", "refused", "code"),
-    [(0, 0, 0, 0), (10, 0, 5, 0), (10, 0, 6, 1), (10, 0, 10, 1), (10, 9, 1, 1), (10, 8, 1, 0)],
+    [(0, 0, 0, 0), (10, 0, 1, 0), (10, 0, 2, 1), (10, 0, 10, 1), (10, 9, 1, 1), (20, 8, 1, 0)],
 )
-def test_a_file_that_is_mostly_refused_is_a_failure(
+def test_a_file_of_which_more_than_a_tenth_is_lost_is_a_failure(
     mesh: Mesh, tmp_path: Path, market: tuple[Market, int], received: int, skipped: int, refused: int, code: int
 ) -> None:
     servicer, port = market
     stored = received - skipped - refused
-    servicer.answer = pb.ImportCandlesResponse(received=received, stored=stored, skipped=skipped, refused=refused)
+    servicer.answer = pb.ImportCandlesResponse(
+        received=received,
+        stored=stored,
+        skipped=skipped,
+        refused=refused,
+        refusals=[pb.RefusalCount(code="DAMAGED", count=refused)] if refused else [],
+        lines=received + 3,
+        headers=2,
+        blanks=1,
+    )
     ran = mesh("import", str(started(tmp_path, "coinbase", port)))
     assert ran.code == code
     assert ("rows were refused" in ran.said) == bool(code)
+    told = [int(ran.said.split(f" {word} ")[1].split()[0]) for word in ("stored", "unchanged", "left out", "refused")]
+    assert sum(told) + 3 == int(ran.said.split(" lines ")[1].split()[0]), "every line is in one count"
+
+
+def test_the_running_bar_and_bars_without_trades_are_no_loss(
+    mesh: Mesh, tmp_path: Path, market: tuple[Market, int]
+) -> None:
+    servicer, port = market
+    file = started(tmp_path, "coinbase", port)
+    harmless = [pb.RefusalCount(code="NOT_CLOSED", count=1), pb.RefusalCount(code="NO_VALUES", count=40)]
+    servicer.answer = pb.ImportCandlesResponse(received=51, stored=10, refused=41, refusals=harmless)
+    assert mesh("import", str(file)).code == 0
+    servicer.answer = pb.ImportCandlesResponse(received=41, refused=41, refusals=harmless)
+    assert mesh("import", str(file)).code == 1
+
+
+def test_a_length_is_understood_as_people_write_it(mesh: Mesh, tmp_path: Path, market: tuple[Market, int]) -> None:
+    servicer, port = market
+    file = started(tmp_path, "coinbase", port)
+    assert mesh("import", str(file), "--granularity", "1h").code == 0
+    assert servicer.opened.granularity == 3600
+    ran = mesh("import", str(file), "--granularity", "4h")
+    assert ran.code == 2 and "--granularity is 4h" in ran.said and "1h (ONE_HOUR)" in ran.said
 
 
 def test_a_folder_is_called_a_folder(mesh: Mesh, tmp_path: Path) -> None:

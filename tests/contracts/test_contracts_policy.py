@@ -179,6 +179,21 @@ def test_kit_knows_nothing_about_trading_and_the_simulator_stays_an_independent_
             assert not imported_by(path) & forbidden, path
 
 
+def test_the_reader_of_candle_files_knows_only_the_vocabulary() -> None:
+    """The simulated exchange reads by it, so nothing of the mesh may come in through it."""
+    ours = {
+        "meshkit",
+        "schema",
+        "exchange_client",
+        "exchange_sim",
+        "cli",
+        "trading",
+        *(f"svc_{name}" for name in NAMES),
+    }
+    for path in sorted((ROOT / "candle_files").rglob("*.py")):
+        assert not imported_by(path) & ours, path
+
+
 def imported_by(path: Path) -> set[str]:
     """Top-level packages that a source file imports."""
     found: set[str] = set()

@@ -36,11 +36,17 @@ BUILT = {
     "ORDER_": {f"ORDER_{state.value}" for state in OrderState if state not in ORDER_TERMINAL},
 }
 # Constants that are reasons and not an argument of anything.
-CONSTANTS = ("svc_market/candles.py", "svc_market/bars.py")
+CONSTANTS = ("svc_market/candles.py", "candle_files/rows.py", "candle_files/checks.py")
 
 
 def sources() -> list[Path]:
-    folders = [*ROOT.glob("svc_*"), ROOT / "exchange_client", ROOT / "meshkit", ROOT / "tradekit"]
+    folders = [
+        *ROOT.glob("svc_*"),
+        ROOT / "exchange_client",
+        ROOT / "meshkit",
+        ROOT / "tradekit",
+        ROOT / "candle_files",
+    ]
     return sorted(path for folder in folders for path in folder.rglob("*.py"))
 
 
@@ -114,7 +120,9 @@ def test_what_the_database_answers_is_a_reason_of_the_contract() -> None:
 
 
 def test_every_reason_of_a_decision_is_in_the_docs() -> None:
-    stages = [(path, tree) for path, tree in trees() if path.parts[len(ROOT.parts)].startswith(("svc_", "exchange"))]
+    stages = [
+        (path, tree) for path, tree in trees() if path.parts[len(ROOT.parts)].startswith(("svc_", "exchange", "candle"))
+    ]
     given = {code for path, tree in stages for code in decision_codes_in(path, tree)}
     assert len(given) > 80
     assert given - listed() - ERROR_REASONS == set()

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from candle_files.rows import UnusableFile
 from exchange_sim.market import UnsupportedGranularity
 from exchange_sim.market_bars import BarMarket
-from exchange_sim.market_replay import ReplayBars, UnusableFile
+from exchange_sim.market_replay import ReplayBars
 
 D = Decimal
 HOUR, SECOND_US = 3600, 1_000_000
@@ -22,7 +23,7 @@ Row = tuple[int, float, float, float, float, float]
 
 
 def rows(seed: int, count: int) -> list[Row]:
-    """Random hourly candles with holes, their values full-length floats."""
+    """Random hourly candles with holes, their values floats with as many digits as one carries."""
     chance, price, made = random.Random(seed), 100.0, []
     for i in range(count):
         if i and chance.random() < 0.15:
@@ -30,7 +31,8 @@ def rows(seed: int, count: int) -> list[Row]:
         opened, closed = price, price * (1 + chance.gauss(0, 0.01))
         high = max(opened, closed) * (1 + chance.random() / 100)
         low = min(opened, closed) * (1 - chance.random() / 100)
-        made.append((BEGIN + i * HOUR, opened, high, low, closed, chance.random() * 1e3))
+        values = (float(f"{value:.15g}") for value in (opened, high, low, closed, chance.random() * 1e3))
+        made.append((BEGIN + i * HOUR, *values))
         price = closed
     return made
 
@@ -64,7 +66,7 @@ async def test_own_candles_are_unchanged(market: BarMarket) -> None:
     for product, made in SERIES.items():
         found = await market.candles(product, HOUR, BEGIN, BEGIN + 500 * HOUR, END_US)
         assert [(c.start, *map(float, (c.open, c.high, c.low, c.close, c.volume))) for c in found] == made
-        assert all(str(c.open) == repr(row[1]) for c, row in zip(found, made, strict=True))
+        assert all(c.open == D(repr(row[1])) for c, row in zip(found, made, strict=True))
 
 
 @pytest.mark.parametrize("granularity", [7200, 21600, 86400])
@@ -129,15 +131,23 @@ def test_unusable_files_are_refused(tmp_path: Path, file: Path) -> None:
         (tmp_path / "text", ()),
         (file, ("NOPE-USD",)),
         (file, ("BTC-USD", "NOPE-USD")),
-        (write(tmp_path / "unknown", {"A-USD": rows(3, 5)}, "ONE_MOON"), ()),
-        (write(tmp_path / "not-a-number", {"A-USD": [(BEGIN, float("nan"), 1.0, 1.0, 1.0, 1.0)]}), ()),
-        (write(tmp_path / "off-grid", {"A-USD": mixed}), ()),
-        (write(tmp_path / "twice", {"A-USD": [rows(3, 1)[0]] * 2}), ()),
-        (write(tmp_path / "backwards", {"A-USD": rows(3, 9)[::-1]}), ()),
+        (write(tmp_path / "unknown.parquet", {"A-USD": rows(3, 5)}, "ONE_MOON"), ()),
+        (write(tmp_path / "not-a-number.parquet", {"A-USD": [(BEGIN, float("nan"), 1.0, 1.0, 1.0, 1.0)]}), ()),
+        (write(tmp_path / "off-grid.parquet", {"A-USD": mixed}), ()),
     ]
     for path, products in cases:
-        with pytest.raises(UnusableFile):
+        with pytest.raises((UnusableFile, FileNotFoundError)):
             ReplayBars(path, products)
+
+
+def test_rows_in_any_order_and_twice_make_one_series_and_bad_ones_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = rows(3, 9)
+    bad = (good[-1][0] + HOUR, 1.0, 0.5, 1.0, 1.0, 1.0)
+    bars = ReplayBars(write(tmp_path / "a.parquet", {"A-USD": [*good[::-1], good[0], bad]}), ())
+    assert [bar.start for bar in bars.bars("A-USD", 0, BEGIN * 2)] == [row[0] for row in good]
+    assert "1 rows left out as HIGH_BELOW_BODY" in caplog.text
 
 
 def test_replay_process(launch: Callable[..., Any], file: Path) -> None:

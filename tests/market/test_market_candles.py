@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svc_market import candles
-from svc_market.candles import Candle, Refusal, fault, sift
+from candle_files import checks
+from candle_files.checks import fault
+from candle_files.rows import DAMAGED, Candle, Refusal
+from svc_market.candles import NEWER_THAN_FEED, Followed, sift
 
 patient = settings(deadline=None, max_examples=60)
 NOW = datetime(2025, 6, 1, 12, 30, tzinfo=UTC)
@@ -25,7 +27,7 @@ amounts = st.decimals(Decimal("1e-18"), Decimal("99999999999999999999"), places=
 @st.composite
 def good_candles(draw):
     low, first, second, high = sorted(draw(st.lists(amounts, min_size=4, max_size=4)))
-    bar = draw(st.integers(0, int(NOW.timestamp()) // 3600 - 1))
+    bar = draw(st.integers(int(checks.EARLIEST.timestamp()) // 3600, int(NOW.timestamp()) // 3600 - 1))
     start = datetime.fromtimestamp(bar * 3600, UTC)
     return Candle("ETH-USD", 3600, start, first, high, low, second, draw(amounts | st.just(Decimal(0))))
 
@@ -40,13 +42,13 @@ def test_a_candle_that_keeps_every_rule_is_taken(candle):
 @patient
 @given(good_candles(), st.sampled_from(["open", "high", "low", "close", "volume"]), st.sampled_from(["NaN", "-Inf"]))
 def test_a_value_that_is_no_number_is_not_finite(candle, field, text):
-    assert fault(replace(candle, **{field: Decimal(text)}), NOW) == candles.NOT_FINITE
+    assert fault(replace(candle, **{field: Decimal(text)}), NOW) == checks.NOT_FINITE
 
 
 @patient
 @given(good_candles(), st.sampled_from(["open", "high", "low", "close"]), amounts | st.just(Decimal(0)))
 def test_a_price_of_zero_or_below_is_refused(candle, field, amount):
-    assert fault(replace(candle, **{field: -amount}), NOW) == candles.PRICE_NOT_POSITIVE
+    assert fault(replace(candle, **{field: -amount}), NOW) == checks.PRICE_NOT_POSITIVE
 
 
 @patient
@@ -54,24 +56,24 @@ def test_a_price_of_zero_or_below_is_refused(candle, field, amount):
 def test_the_high_and_the_low_hold_the_body_between_them(candle, amount):
     body_top, body_low = max(candle.open, candle.close), min(candle.open, candle.close)
     if amount < body_top:
-        assert fault(replace(candle, high=amount), NOW) == candles.HIGH_BELOW_BODY
+        assert fault(replace(candle, high=amount), NOW) == checks.HIGH_BELOW_BODY
     if amount > body_low and amount <= candle.high:
-        assert fault(replace(candle, low=amount), NOW) == candles.LOW_ABOVE_BODY
+        assert fault(replace(candle, low=amount), NOW) == checks.LOW_ABOVE_BODY
 
 
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"product_id": "btc-usd"}, candles.PRODUCT_ID),
-        ({"volume": Decimal("-0.1")}, candles.VOLUME_NEGATIVE),
-        ({"volume": Decimal("1e20")}, candles.OUT_OF_RANGE),
-        ({"volume": Decimal("0.0000000000000000001")}, candles.OUT_OF_RANGE),
-        ({"volume": Decimal("1E-999999")}, candles.OUT_OF_RANGE),
-        ({"volume": Decimal("1E+999999")}, candles.OUT_OF_RANGE),
-        ({"start": GOOD.start + timedelta(minutes=1)}, candles.OFF_GRID),
-        ({"start": GOOD.start + timedelta(microseconds=1)}, candles.OFF_GRID),
-        ({"start": GOOD.start + timedelta(hours=1)}, candles.NOT_CLOSED),
-        ({"start": GOOD.start + timedelta(hours=2)}, candles.FUTURE),
+        ({"product_id": "btc-usd"}, checks.PRODUCT_ID),
+        ({"volume": Decimal("-0.1")}, checks.VOLUME_NEGATIVE),
+        ({"volume": Decimal("1e20")}, checks.OUT_OF_RANGE),
+        ({"volume": Decimal("0.0000000000000000001")}, checks.OUT_OF_RANGE),
+        ({"volume": Decimal("1E-999999")}, checks.OUT_OF_RANGE),
+        ({"volume": Decimal("1E+999999")}, checks.OUT_OF_RANGE),
+        ({"start": GOOD.start + timedelta(minutes=1)}, checks.OFF_GRID),
+        ({"start": GOOD.start + timedelta(microseconds=1)}, checks.OFF_GRID),
+        ({"start": GOOD.start + timedelta(hours=1)}, checks.NOT_CLOSED),
+        ({"start": GOOD.start + timedelta(hours=2)}, checks.FUTURE),
         ({"volume": Decimal("1.1000000000000000000000")}, None),
         ({"volume": Decimal("0E-30")}, None),
     ],
@@ -85,7 +87,7 @@ def test_each_rule_has_its_code(change, code):
 def test_a_price_below_one_step_of_the_products_price_is_refused_and_no_other(candle, increment):
     """Not on a step of today is no fault, nor is being far from everything else: both happen."""
     found = fault(candle, NOW, increment)
-    assert found == (candles.PRICE_BELOW_INCREMENT if candle.low < increment else None)
+    assert found == (checks.PRICE_BELOW_INCREMENT if candle.low < increment else None)
     other = sift([candle], NOW, {"BTC-USD": Decimal("1e19")})
     assert other.good == (candle,)
 
@@ -93,22 +95,22 @@ def test_a_price_below_one_step_of_the_products_price_is_refused_and_no_other(ca
 def test_a_bar_is_closed_at_its_close_and_not_before():
     close = GOOD.start + timedelta(hours=1)
     assert fault(GOOD, close) is None
-    assert fault(GOOD, close - timedelta(microseconds=1)) == candles.NOT_CLOSED
+    assert fault(GOOD, close - timedelta(microseconds=1)) == checks.NOT_CLOSED
 
 
 @pytest.mark.parametrize(
     ("change", "told_until", "code"),
     [
         ({}, timedelta(hours=1), None),
-        ({}, timedelta(0), candles.NEWER_THAN_FEED),
+        ({}, timedelta(0), NEWER_THAN_FEED),
         ({"product_id": "ETH-USD"}, timedelta(0), None),
         ({"granularity": 300}, timedelta(0), None),
-        ({"volume": Decimal(-1)}, timedelta(0), candles.VOLUME_NEGATIVE),
-        ({"start": GOOD.start + timedelta(hours=2)}, timedelta(0), candles.FUTURE),
+        ({"volume": Decimal(-1)}, timedelta(0), checks.VOLUME_NEGATIVE),
+        ({"start": GOOD.start + timedelta(hours=2)}, timedelta(0), checks.FUTURE),
     ],
 )
 def test_what_the_exchange_has_yet_to_tell_nobody_else_tells(change, told_until, code):
-    followed = candles.Followed(frozenset({"BTC-USD"}), 3600, GOOD.start + told_until)
+    followed = Followed(frozenset({"BTC-USD"}), 3600, GOOD.start + told_until)
     sifted = sift([replace(GOOD, **change)], NOW, {}, followed)
     assert [refusal.code for refusal in sifted.refused] == ([code] if code else [])
     assert len(sifted.good) == (code is None)
@@ -124,6 +126,6 @@ def test_every_row_has_one_fate(rows):
 
 def test_the_first_of_two_rows_of_one_bar_counts():
     same, other = replace(GOOD, volume=Decimal("7.0")), replace(GOOD, volume=Decimal(8))
-    sifted = sift([GOOD, same, other, Refusal(candles.UNREADABLE, "", "x")], NOW, {})
+    sifted = sift([GOOD, same, other, Refusal(DAMAGED, "", "x")], NOW, {})
     assert (sifted.good, sifted.again) == ((GOOD,), (same, other))
-    assert [refusal.code for refusal in sifted.refused] == [candles.UNREADABLE]
+    assert [refusal.code for refusal in sifted.refused] == [DAMAGED]

@@ -258,3 +258,24 @@ async def test_in_a_simulated_market_an_import_needs_its_time(database):
         assert error.reason == "DEPENDENCY_UNAVAILABLE"
     async with quiet(fake, database, venue="PAPER") as market:
         assert (await send(market, opened(), batch(candle()))).stored == 1
+
+
+async def test_every_line_of_a_file_is_accounted_for_and_no_fault_of_a_file_is_internal(database, tmp_path):
+    header, seconds = "timestamp,open,high,low,close,volume", int((NOW - 9 * HOUR).timestamp())
+    good = [f"{seconds + n * 3600},1,2,0.5,1,1" for n in range(4)]
+    path = tmp_path / "BTC_USD-1h.csv"
+    path.write_text("\n".join([header, good[0], '"' + good[1], "", good[2], good[2], good[3], "0,1,2,0.5,1,1", header]))
+    async with quiet(exchange(), database) as market:
+        answer = await send_file(market, path)
+        assert counts(answer) == (6, 3, 1, 0, 2)
+        assert (answer.lines, answer.headers, answer.blanks) == (9, 2, 1)
+        assert {one.code: one.count for one in answer.refusals} == {"DAMAGED": 1, "TIME_UNREADABLE": 1}
+        old = candle(datetime(2008, 12, 31, 23, tzinfo=UTC))
+        assert [one.code for one in (await send(market, opened(), batch(old))).refusals] == ["BEFORE_2009"]
+        path.write_bytes(b"PK\x03\x04" + bytes(200))
+        error = await refused(send_file(market, path))
+        assert (error.code, [one.rule for one in error.violations]) == (grpc.StatusCode.INVALID_ARGUMENT, ["DAMAGED"])
+        error = await refused(
+            send(market, opened(file_name="XBTUSD_240.csv"), pb.ImportCandlesRequest(file_chunk=b"1,1"))
+        )
+        assert error.code is grpc.StatusCode.INVALID_ARGUMENT

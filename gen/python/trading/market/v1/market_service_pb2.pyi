@@ -173,7 +173,7 @@ class RefusalCount(_message.Message):
     def __init__(self, code: _Optional[str] = ..., count: _Optional[int] = ..., example: _Optional[str] = ...) -> None: ...
 
 class ImportCandlesResponse(_message.Message):
-    __slots__ = ("received", "stored", "unchanged", "skipped", "refused", "refusals", "format")
+    __slots__ = ("received", "stored", "unchanged", "skipped", "refused", "refusals", "format", "lines", "headers", "blanks")
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
     STORED_FIELD_NUMBER: _ClassVar[int]
     UNCHANGED_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +181,9 @@ class ImportCandlesResponse(_message.Message):
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    BLANKS_FIELD_NUMBER: _ClassVar[int]
     received: int
     stored: int
     unchanged: int
@@ -188,7 +191,10 @@ class ImportCandlesResponse(_message.Message):
     refused: int
     refusals: _containers.RepeatedCompositeFieldContainer[RefusalCount]
     format: str
-    def __init__(self, received: _Optional[int] = ..., stored: _Optional[int] = ..., unchanged: _Optional[int] = ..., skipped: _Optional[int] = ..., refused: _Optional[int] = ..., refusals: _Optional[_Iterable[_Union[RefusalCount, _Mapping]]] = ..., format: _Optional[str] = ...) -> None: ...
+    lines: int
+    headers: int
+    blanks: int
+    def __init__(self, received: _Optional[int] = ..., stored: _Optional[int] = ..., unchanged: _Optional[int] = ..., skipped: _Optional[int] = ..., refused: _Optional[int] = ..., refusals: _Optional[_Iterable[_Union[RefusalCount, _Mapping]]] = ..., format: _Optional[str] = ..., lines: _Optional[int] = ..., headers: _Optional[int] = ..., blanks: _Optional[int] = ...) -> None: ...
 
 class BackfillCandlesRequest(_message.Message):
     __slots__ = ("request_id", "product_ids", "granularity", "start_time", "end_time")

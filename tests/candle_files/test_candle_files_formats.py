@@ -12,9 +12,9 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from svc_market import formats
-from svc_market.candles import Candle, Refusal, sift
-from svc_market.formats.base import Hints, UnusableFile
+from candle_files.files import FORMATS, opened
+from candle_files.rows import Aside, Candle, Hints, Refusal, UnusableFile
+from svc_market.candles import sift
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TRAP = "cryptodatadownload-Coinbase_BTCUSD_1h-2017-mixed-timezones.csv"
@@ -23,8 +23,15 @@ HEADER = "Unix Timestamp,Date,Symbol,Open,High,Low,Close,Volume BTC,Volume USD"
 
 
 def rows_of(path: Path, **hints):
+    """Rows without headers and blank lines."""
     given = Hints(path.name, hints.get("product_id"), hints.get("granularity"))
-    return list(formats.detect(path, path.name).rows(path, given))
+    with opened(path, given) as file:
+        return [row for row in file.rows() if not isinstance(row, Aside)]
+
+
+def format_of(path: Path) -> str:
+    with opened(path, Hints(path.name)) as file:
+        return file.format
 
 
 def table_of(path: Path, product_id: str, start: datetime, end: datetime) -> dict[datetime, tuple[float, ...]]:
@@ -43,16 +50,16 @@ def as_floats(candles) -> dict[datetime, tuple[float, ...]]:
     [
         (SAMPLE, "cryptodatadownload", "BTC-USD", "ONE_HOUR-2017-2020", 4000, 3999, 0, ["NOT_CLOSED"]),
         (TRAP, "cryptodatadownload", "BTC-USD", "ONE_HOUR-2017-2020", 5149, 5144, 5, []),
-        ("freqtrade-coinbase-ETH_USD-1h.feather", "freqtrade-feather", "ETH-USD", "ONE_HOUR", 2160, 2160, 0, []),
-        ("freqtrade-coinbase-SOL_USD-1h.json", "freqtrade-json", "SOL-USD", "ONE_HOUR", 739, 739, 0, []),
-        ("ccxt-coinbase-1INCH_USD_1h.csv", "ccxt-csv", "1INCH-USD", "ONE_HOUR", 6932, 6932, 0, []),
+        ("freqtrade-coinbase-ETH_USD-1h.feather", "feather", "ETH-USD", "ONE_HOUR", 2160, 2160, 0, []),
+        ("freqtrade-coinbase-SOL_USD-1h.json", "json", "SOL-USD", "ONE_HOUR", 739, 739, 0, []),
+        ("ccxt-coinbase-1INCH_USD_1h.csv", "csv", "1INCH-USD", "ONE_HOUR", 6932, 6932, 0, []),
     ],
 )
 def test_a_vendors_file_holds_what_the_normalised_file_holds(
     shared, sample, name, product_id, source, rows, good, repeated, refused
 ):
     path = shared / "data" / "import-samples" / sample
-    assert formats.detect(path, sample).name == name
+    assert format_of(path) == name
     found = rows_of(path)
     sifted = sift(found, NOW, {})
     assert (len(found), len(sifted.good), len(sifted.again)) == (rows, good, repeated)
@@ -109,7 +116,7 @@ def write_parquet(path: Path, **columns) -> Path:
     return path
 
 
-def test_a_float_becomes_its_shortest_text_and_a_hole_is_unreadable(tmp_path):
+def test_a_float_becomes_its_shortest_text_and_a_hole_is_no_number(tmp_path):
     path = write_parquet(tmp_path / "a.parquet", close=[0.1, float("nan"), None, 1e-7], granularity=["ONE_HOUR"] * 4)
     rows = rows_of(path)
     assert [type(row) for row in rows] == [Candle, Candle, Refusal, Candle]
@@ -117,21 +124,24 @@ def test_a_float_becomes_its_shortest_text_and_a_hole_is_unreadable(tmp_path):
     assert [refusal.code for refusal in sift(rows, NOW, {}).refused] == [
         "LOW_ABOVE_BODY",
         "NOT_FINITE",
-        "UNREADABLE",
+        "NOT_A_NUMBER",
         "LOW_ABOVE_BODY",
     ]
 
 
-def test_an_unknown_granularity_is_an_unreadable_row(tmp_path):
-    path = write_parquet(tmp_path / "a.parquet", granularity=["ONE_HOUR", "ONE_CENTURY", None])
-    assert [getattr(row, "code", "") for row in rows_of(path)] == ["", "UNREADABLE", "UNREADABLE"]
+def test_an_unknown_granularity_is_told_by_its_row(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", granularity=["ONE_HOUR", "FOUR_HOUR", None, "1h"])
+    rows = rows_of(path)
+    assert [getattr(row, "code", "") for row in rows] == ["", *["GRANULARITY_UNSUPPORTED"] * 2, ""]
+    assert "FOUR_HOUR" in rows[1].text
 
 
 @pytest.mark.parametrize(
     ("name", "content", "field", "rule"),
     [
         ("a.csv", b"", "file_chunk", "EMPTY"),
-        ("a.csv", b"one,two\n1,2\n", "file_name", "FORMAT"),
+        ("a.csv", b"one,two\n1,2\n", "file_chunk", "LAYOUT"),
+        ("a.csv", b"time,open,high,low,close\n", "file_chunk", "COLUMNS"),
         ("a.parquet", b"one,two\n1,2\n", "file_name", "FORMAT"),
         ("a.csv", b"PAR1" + bytes(100), "file_name", "FORMAT"),
         ("a", b"datetime,open,high,low,close,volume\n", "file_name", "FORMAT"),
@@ -140,9 +150,11 @@ def test_an_unknown_granularity_is_an_unreadable_row(tmp_path):
         ("A_USD-1h.json", b"[[1,2", "file_chunk", "DAMAGED"),
         ("A_USD-1h.json", b"[" * 100_000, "file_chunk", "DAMAGED"),
         ("a.json", b"[]", "open.product_id", "REQUIRED"),
-        ("A_USD.json", b"[]", "open.product_id", "REQUIRED"),
+        ("A_USD.json", b"[]", "open.granularity", "REQUIRED"),
         ("a.csv", b"datetime,open,high,low,close,volume\n", "open.product_id", "REQUIRED"),
-        ("A_USD_1h.csv", b"datetime,open,high,low,close,volume\n\xff\xfe\n", "file_chunk", "DAMAGED"),
+        ("A_USD_1h.csv", "datetime,open,high,low,close,volume".encode("utf-16"), "file_chunk", "ENCODING"),
+        ("A_USD_1h.csv.gz", b"\x1f\x8b" + bytes(100), "file_chunk", "DAMAGED"),
+        ("A_USD_1h.zip", b"PK\x03\x04" + bytes(100), "file_chunk", "DAMAGED"),
         ("a.csv", f"https://www.CryptoDataDownload.com\n{HEADER}\n".encode(), "open.granularity", "REQUIRED"),
     ],
 )
@@ -153,7 +165,7 @@ def test_a_file_that_cannot_be_used_says_what_to_do(tmp_path, name, content, fie
         rows_of(path)
     assert (caught.value.field, caught.value.rule) == (field, rule)
     if rule == "FORMAT":
-        assert all(known.name in " ".join(caught.value.descriptions) for known in formats.FORMATS)
+        assert all(ending in " ".join(caught.value.descriptions) for known in FORMATS for ending in known.endings)
         assert max(map(len, caught.value.descriptions)) < 256, "longer ones are cut on their way to the caller"
 
 
@@ -184,9 +196,8 @@ def test_a_damaged_file_gives_no_row_before_it_is_found_out(tmp_path):
     middle = len(content) * 3 // 4
     content[middle : middle + 4000] = bytes(4000)
     path.write_bytes(bytes(content))
-    rows = formats.detect(path, "a.parquet").rows(path, Hints("a.parquet", None, None))
-    with pytest.raises(UnusableFile):
-        next(rows)
+    with opened(path, Hints("a.parquet")) as file, pytest.raises(UnusableFile):
+        next(file.rows())
 
 
 def test_rows_that_are_no_candles_are_refused_one_by_one(tmp_path):
@@ -194,7 +205,14 @@ def test_rows_that_are_no_candles_are_refused_one_by_one(tmp_path):
     good = "2025-01-01 00:00:00+00:00,1,2,1,2,3"
     bad = ["2025-01-01 01:00:00,1,2,1,2,3", "noon,1,2,1,2,3", "2025-01-01 00:00:00+00:00,1,x,1,2,3", "1", good + ",9"]
     ccxt.write_text("\n".join(["datetime,open,high,low,close,volume", good, *bad]))
-    assert [getattr(row, "code", "") for row in rows_of(ccxt)] == ["", *["UNREADABLE"] * len(bad)]
+    assert [getattr(row, "code", "") for row in rows_of(ccxt)] == [
+        "",
+        "TIME_WITHOUT_ZONE",
+        "TIME_UNREADABLE",
+        "NOT_A_NUMBER",
+        "DAMAGED",
+        "DAMAGED",
+    ]
     vendor = tmp_path / "x_1h.csv"
     line = "1510473600.0,2017-11-12 08-AM,BTCUSD,1,2,1,2,{},5"
     records = [
@@ -205,12 +223,24 @@ def test_rows_that_are_no_candles_are_refused_one_by_one(tmp_path):
         line.format("1" * 99),
     ]
     vendor.write_text("\r\n".join(["from CryptoDataDownload", HEADER, *records]))
-    assert [getattr(row, "code", "") for row in rows_of(vendor)] == ["", *["UNREADABLE"] * 4]
+    assert [getattr(row, "code", "") for row in rows_of(vendor)] == [
+        "",
+        "DAMAGED",
+        "TIME_UNREADABLE",
+        "TIME_UNREADABLE",
+        "NOT_A_NUMBER",
+    ]
     listed = tmp_path / "A_USD-1h.json"
     listed.write_text(
         json.dumps([[1735689600000, 1, 2, 1, 2, 3], [1], None, [True, 1, 2, 1, 2, 3], ["x", 1, 2, 1, 2, 3]])
     )
-    assert [getattr(row, "code", "") for row in rows_of(listed)] == ["", *["UNREADABLE"] * 4]
+    assert [getattr(row, "code", "") for row in rows_of(listed)] == [
+        "",
+        "DAMAGED",
+        "DAMAGED",
+        "TIME_UNREADABLE",
+        "TIME_UNREADABLE",
+    ]
 
 
 def test_what_the_caller_says_wins_over_the_name_and_never_over_the_content(tmp_path):
