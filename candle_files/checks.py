@@ -4,11 +4,11 @@ A candle that breaks a rule is refused under the first code it breaks, never rep
 one, and a bar that is missing is something the features know how to handle.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
 from candle_files.rows import Candle
-from tradekit.bars import bar_close, is_on_grid
+from tradekit.bars import EARLIEST, LATEST, bar_close, is_on_grid
 from tradekit.products import is_product_id
 
 PRODUCT_ID = "PRODUCT_ID"
@@ -26,9 +26,6 @@ NOT_CLOSED = "NOT_CLOSED"
 # The bar is there already, with other values; what came first stays.
 CONFLICT = "CONFLICT"
 
-# No coin was traded before its first block of January 2009; an earlier time is one that was read wrong.
-EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)
-LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 # What a stored amount can hold: digits before and after the point.
 _WHOLE_DIGITS = 20
 _DECIMALS = 18

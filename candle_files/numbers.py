@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 
-from candle_files.checks import EARLIEST, LATEST
 from candle_files.rows import NO_VALUES, NOT_A_NUMBER, TIME_UNREADABLE, TIME_WITHOUT_ZONE, RowFault
+from tradekit.bars import EARLIEST, LATEST
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_NUMBER = 64
@@ -23,7 +23,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _DAY_SECONDS = 86_400
 _FIRST_SECOND = int(EARLIEST.timestamp())
 _LAST_SECOND = int(LATEST.timestamp())
-# From the first second to the last one is a factor of six, from unit to unit of a thousand: no number fits two.
+# From the first second to the last one is a factor of four, from unit to unit of a thousand: no number fits two.
 _UNITS = (1, 1_000, 1_000_000, 1_000_000_000)
 
 

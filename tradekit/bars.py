@@ -5,6 +5,10 @@ A bar is [start, start + g). Its `as_of` is its close, the earliest moment a dec
 
 from datetime import UTC, datetime, timedelta
 
+# No coin was traded before its first block; a time outside of these is one that was read wrong.
+EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
 # Seconds of each granularity, by the name that the exchange, files and contracts use.
 GRANULARITY_SECONDS = {
     "ONE_MINUTE": 60,

@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from meshkit.errors import MeshError, code_number
 from meshkit.fields import Fields
-from tradekit.bars import GRANULARITY_NAMES
+from tradekit.bars import EARLIEST, GRANULARITY_NAMES, LATEST
 from tradekit.decimals import format_decimal, parse_decimal, to_stored_scale
 from tradekit.products import is_product_id
 from tradekit.reasons import Reason
@@ -28,8 +28,6 @@ E = TypeVar("E", bound=StrEnum)
 # A size or price above this is a mistake of the caller, whatever the product.
 LARGEST_AMOUNT = Decimal(10) ** 15
 LARGEST_FEATURES = 64
-EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)
-LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 # ---- to messages -----------------------------------------------------------------------------------------------------

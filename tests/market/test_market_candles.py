@@ -12,6 +12,7 @@ from candle_files import checks
 from candle_files.checks import fault
 from candle_files.rows import DAMAGED, Candle, Refusal
 from svc_market.candles import NEWER_THAN_FEED, Followed, sift
+from tradekit.bars import EARLIEST
 
 patient = settings(deadline=None, max_examples=60)
 NOW = datetime(2025, 6, 1, 12, 30, tzinfo=UTC)
@@ -27,7 +28,7 @@ amounts = st.decimals(Decimal("1e-18"), Decimal("99999999999999999999"), places=
 @st.composite
 def good_candles(draw):
     low, first, second, high = sorted(draw(st.lists(amounts, min_size=4, max_size=4)))
-    bar = draw(st.integers(int(checks.EARLIEST.timestamp()) // 3600, int(NOW.timestamp()) // 3600 - 1))
+    bar = draw(st.integers(int(EARLIEST.timestamp()) // 3600, int(NOW.timestamp()) // 3600 - 1))
     start = datetime.fromtimestamp(bar * 3600, UTC)
     return Candle("ETH-USD", 3600, start, first, high, low, second, draw(amounts | st.just(Decimal(0))))
 

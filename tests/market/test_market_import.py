@@ -270,8 +270,6 @@ async def test_every_line_of_a_file_is_accounted_for_and_no_fault_of_a_file_is_i
         assert counts(answer) == (6, 3, 1, 0, 2)
         assert (answer.lines, answer.headers, answer.blanks) == (9, 2, 1)
         assert {one.code: one.count for one in answer.refusals} == {"DAMAGED": 1, "TIME_UNREADABLE": 1}
-        old = candle(datetime(2008, 12, 31, 23, tzinfo=UTC))
-        assert [one.code for one in (await send(market, opened(), batch(old))).refusals] == ["BEFORE_2009"]
         path.write_bytes(b"PK\x03\x04" + bytes(200))
         error = await refused(send_file(market, path))
         assert (error.code, [one.rule for one in error.violations]) == (grpc.StatusCode.INVALID_ARGUMENT, ["DAMAGED"])
