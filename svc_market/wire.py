@@ -15,6 +15,7 @@ from meshkit.fields import Fields
 from svc_market.feed import Progress
 from svc_market.store import ProductRow, StoredCandle
 from tradekit import wire
+from tradekit.bars import EARLIEST, LATEST
 from tradekit.decimals import plain
 from tradekit.products import base_currency, is_product_id, quote_currency
 from trading.common.v1 import decimal_pb2, stream_pb2, trade_pb2
@@ -132,7 +133,7 @@ def read_backfill(request: pb.BackfillCandlesRequest, granularity: int) -> Backf
     seconds = wire.read_granularity(fields, "granularity", request.granularity, granularity)
     start, end = _read_period(fields, request, start_required=True)
     fields.done()
-    return BackfillQuery(request_id, product_ids, seconds, start or wire.EARLIEST, end)
+    return BackfillQuery(request_id, product_ids, seconds, start or EARLIEST, end)
 
 
 def read_import_open(message: pb.ImportOpen) -> ImportQuery:
@@ -177,7 +178,7 @@ def _read_candle(fields: Fields, name: str, message: pb.Candle, hints: Hints) ->
         wire.read_decimal(fields, f"{name}.{value}", getattr(message, value), present=message.HasField(value))
         for value in ("open", "high", "low", "close", "volume")
     ]
-    candle = Candle(product_id, seconds, start or wire.EARLIEST, values[0], values[1], values[2], values[3], values[4])
+    candle = Candle(product_id, seconds, start or EARLIEST, values[0], values[1], values[2], values[3], values[4])
     if message.start_time.nanos % 1000:
         cut = f"{message.start_time.nanos} ns after the second: {candle.text()}"
         return Refusal(OFF_GRID, product_id, cut[:ROW_TEXT_LENGTH])
@@ -225,7 +226,7 @@ def _candle_position(position: Position) -> datetime | None:
     if position is None:
         return None
     seconds = position.get("start")
-    if not isinstance(seconds, int) or not wire.EARLIEST.timestamp() <= seconds <= wire.LATEST.timestamp():
+    if not isinstance(seconds, int) or not EARLIEST.timestamp() <= seconds <= LATEST.timestamp():
         raise ValueError("is no position in this list; begin without one")
     return _EPOCH + timedelta(seconds=seconds)
 
