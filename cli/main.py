@@ -18,7 +18,7 @@ from cli.commands.importing import import_file
 from cli.commands.model import app as model
 from cli.commands.replay import replay
 from cli.commands.status import status
-from cli.commands.trading import halt, resume
+from cli.commands.trading import close, halt, resume
 from cli.commands.train import train
 from cli.commands.up import up
 
@@ -34,7 +34,7 @@ def mesh() -> None:
     """A spot-crypto trading pipeline as eight small services: start it, look at it, stop it."""
 
 
-for command in (up, down, reset, status, config, doctor, train, replay, explain, halt, resume):
+for command in (up, down, reset, status, config, doctor, train, replay, explain, halt, resume, close):
     app.command()(command)
 app.command("import")(import_file)
 app.add_typer(model)

@@ -19,6 +19,8 @@ from cli.supervise.instance import lock_owner
 from cli.supervise.state import MeshState, ServiceState, Status, observe_state
 from tradekit import services
 from tradekit.services import SERVICES, ServiceName
+from trading.executor.v1 import executor_service_pb2 as executor_pb
+from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
 from trading.orchestrator.v1 import orchestrator_service_pb2 as orchestrator_pb
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as orchestrator_grpc
 from trading.risk.v1 import risk_service_pb2 as risk_pb
@@ -32,7 +34,7 @@ _ENTRIES = "/entries"
 
 @dataclass(frozen=True, slots=True)
 class Trading:
-    """The switch and the account; None where the risk engine did not answer."""
+    """The switch as the executor has it, and the account; `equity` is empty where the risk engine did not answer."""
 
     state: str
     note: str
@@ -82,6 +84,8 @@ class StatusFacts:
     def entries_shut(self) -> str:
         """Why no new position is taken now; empty while entries are open."""
         if self.trading is None:
+            return "the executor does not answer"
+        if not self.trading.equity:
             return "the risk engine does not answer"
         if self.trading.state != "ACTIVE":
             return f"trading is {self.trading.state}"
@@ -112,12 +116,14 @@ async def gather_status(home: MeshHome, instance: Instance | None) -> StatusFact
     if instance is None or not alive:
         return facts
     asked = [service for service in SERVICES if service.name in alive]
-    entries, trading, pipeline = await asyncio.gather(
+    entries, switch, account, pipeline = await asyncio.gather(
         asyncio.gather(*(_entries(instance, service) for service in asked)),
-        _asked(instance, services.RISK, _trading),
+        _asked(instance, services.EXECUTOR, _switch),
+        _asked(instance, services.RISK, _account),
         _asked(instance, services.ORCHESTRATOR, _pipeline),
     )
     known = {service.name: status for service, status in zip(asked, entries, strict=True) if status is not None}
+    trading = Trading(*switch, *(account or ("", ()))) if switch is not None else None
     return StatusFacts(facts.home, facts.supervisor_pid, instance, facts.units, known, trading, pipeline)
 
 
@@ -160,13 +166,20 @@ def _health_call(channel: grpc.aio.Channel) -> Any:
     )
 
 
-async def _trading(channel: grpc.aio.Channel) -> Trading:
+async def _switch(channel: grpc.aio.Channel) -> tuple[str, str]:
+    """State and note in force where orders are sent."""
+    answer = await executor_grpc.ExecutorServiceStub(channel).GetTradingState(
+        executor_pb.GetTradingStateRequest(), timeout=DEADLINE_SECONDS
+    )
+    return risk_pb.TradingState.Name(answer.state).removeprefix("TRADING_STATE_"), answer.note
+
+
+async def _account(channel: grpc.aio.Channel) -> tuple[str, tuple[str, ...]]:
+    """Equity and locks."""
     answer = await risk_grpc.RiskServiceStub(channel).GetPortfolioRisk(
         risk_pb.GetPortfolioRiskRequest(), timeout=DEADLINE_SECONDS
     )
-    state = risk_pb.TradingState.Name(answer.trading_state).removeprefix("TRADING_STATE_")
-    locks = tuple(f"{lock.code} {lock.scope}" for lock in answer.locks)
-    return Trading(state, answer.trading_state_note, answer.equity.value, locks)
+    return answer.equity.value, tuple(f"{lock.code} {lock.scope}" for lock in answer.locks)
 
 
 async def _pipeline(channel: grpc.aio.Channel) -> Pipeline:

@@ -6,6 +6,7 @@ at most what the ledger holds and the exchange has free.
 """
 
 from collections.abc import Container
+from datetime import datetime
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -17,9 +18,9 @@ from meshkit.errors import (
     DeadlineTooShort,
     FailedPrecondition,
     InvalidRequest,
-    NotFound,
     RequestIdReused,
 )
+from schema.recommendation_rows import require_terms
 from svc_executor import store
 from svc_executor.availability import Availability
 from svc_executor.intent import expired, grid_violation, make_intent, request_hash
@@ -31,6 +32,7 @@ from svc_executor.ticket import Ticket, TicketRefused, verify
 from svc_executor.trading_switch import TradingSwitch
 from svc_executor.wire import Execute
 from tradekit.products import base_currency
+from tradekit.recommendation import Recommendation
 from tradekit.states import OrderState, Side, TradingState
 
 
@@ -63,18 +65,11 @@ class Intake:
             known = await self._known(connection, request)
             if known is not None:
                 return known
-            stored = await store.read_recommendation(connection, request.recommendation.recommendation_id)
-        if stored is None:
-            raise NotFound("recommendation", request.recommendation.recommendation_id)
-        if stored.recommendation != request.recommendation:
-            raise FailedPrecondition(
-                "TERMS_DIFFER",
-                f"recommendation {request.recommendation.recommendation_id} is stored with other terms; send it as it is",
-            )
+            now = await store.machine_time(connection)
         product = await self._rules.of(request.recommendation.product_id)
         if request.recommendation.side is Side.SELL:
-            return await self._exit(request, ticket if ticket and stored.now < ticket.expires_at else None, product)
-        return await self._entry(request, ticket, product, stored)
+            return await self._exit(request, ticket if ticket and now < ticket.expires_at else None, product)
+        return await self._entry(request, ticket, product, now)
 
     async def _known(self, connection: AsyncConnection, request: Execute) -> UUID | None:
         order = await store.order_of_recommendation(connection, request.recommendation.recommendation_id)
@@ -87,27 +82,24 @@ class Intake:
 
     # ---- entries -----------------------------------------------------------------------------------------------------
 
-    async def _entry(
-        self, request: Execute, ticket: Ticket | None, product: ExchangeProduct, stored: store.StoredRecommendation
-    ) -> UUID:
+    async def _entry(self, request: Execute, ticket: Ticket | None, product: ExchangeProduct, now: datetime) -> UUID:
         if ticket is None:
             raise TicketRefused("is missing")
-        ticket.require_alive(stored.now)
-        if expired(request.recommendation, stored.now):
+        ticket.require_alive(now)
+        if expired(request.recommendation, now):
             raise DeadlineTooShort(
                 f"the recommendation expired at {request.recommendation.expire_time.isoformat()}", reason="EXPIRED"
             )
         violation = grid_violation(product, Side.BUY, request.size)
         if violation is not None:
             raise InvalidRequest([violation])
-        intent = make_intent(
-            request.recommendation, request.size, ticket.reservation_id, self._settings.venue, stored.now
-        )
+        intent = make_intent(request.recommendation, request.size, ticket.reservation_id, self._settings.venue, now)
         async with self._engine.begin() as connection:
             self.require_open(await store.lock_account(connection), Side.BUY)
             known = await self._known(connection, request)
             if known is not None:
                 return known
+            await _require_led(connection, request.recommendation)
             await self._no_doubt(connection, intent.product_id)
             if not await store.commit_reservation(connection, intent):
                 raise Aborted(
@@ -138,6 +130,7 @@ class Intake:
             known = await self._known(connection, request)
             if known is not None:
                 return known
+            await _require_led(connection, item)
             holding = await store.holding(connection, item.product_id, self._settings.granularity_seconds)
             size = reduce_only(request.size, holding, available, product)
             now = await store.machine_time(connection)
@@ -153,3 +146,11 @@ class Intake:
         for state in (stored, self._switch.in_force().state):
             if not state.allows(side):
                 raise FailedPrecondition("TRADING_HALTED", f"trading is {state.value}; it forbids a {side.value}")
+
+
+async def _require_led(connection: AsyncConnection, recommendation: Recommendation) -> None:
+    """Only what is stored, as it is stored, becomes an order, and only while it has not ended: it cannot end before this
+    transaction does. NotFound, TERMS_DIFFER, EXPIRED."""
+    stored = await require_terms(connection, recommendation, lock=True)
+    if not stored.is_open:
+        raise DeadlineTooShort(f"the recommendation has ended: {stored.state.value}", reason="EXPIRED")

@@ -16,14 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema import streams
 from schema.books import fills, orders, positions
 from schema.operations import stream_heads, watermarks
-from schema.recommendation_rows import recommendation_of_row
-from schema.recommendations import trade_recommendations
 from schema.risk import accounts
 from svc_executor.fate import OrderFacts
 from svc_executor.intent import Intent
 from tradekit.decimals import divide, to_stored_scale
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
-from tradekit.recommendation import Recommendation
 from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState, Venue
 
 _SET_TRADING_STATE = text("SELECT set_trading_state(:state, :note, :tighten)")
@@ -204,22 +201,6 @@ async def holding(connection: AsyncConnection, product_id: str, granularity: int
     """What could be sold of a product; under the account lock nobody else sells it meanwhile."""
     row = (await connection.execute(_HOLDING, {"product": product_id, "granularity": granularity})).one()
     return Holding(row.held, row.cost, row.selling, row.price)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRecommendation:
-    """A recommendation as it is stored, and the machine time it was read at."""
-
-    recommendation: Recommendation
-    now: datetime
-
-
-async def read_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> StoredRecommendation | None:
-    """The recommendation that an order is asked for; only what is stored, as it is stored, becomes an order."""
-    table = trade_recommendations
-    query = select(table, func.clock_timestamp().label("now")).where(table.c.recommendation_id == recommendation_id)
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return StoredRecommendation(recommendation_of_row(row), row["now"]) if row else None
 
 
 async def commit_reservation(connection: AsyncConnection, intent: Intent) -> bool:

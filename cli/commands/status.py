@@ -76,11 +76,14 @@ def _print_trading(facts: "StatusFacts") -> None:
     from rich.markup import escape
 
     if facts.trading is None:
-        out.print("trading   [red]the risk engine does not answer: no new position[/]")
+        out.print("trading   [red]the executor does not answer: no order is sent[/]")
     else:
         style = "green" if facts.trading.state == "ACTIVE" else "bold red"
         note = f" ({facts.trading.note})" if facts.trading.note else ""
-        out.print(f"trading   [{style}]{facts.trading.state}[/]{escape(note)}, equity {facts.trading.equity}")
+        equity = facts.trading.equity or "unknown: the risk engine does not answer"
+        out.print(
+            f"trading   [{style}]{facts.trading.state}[/]{escape(note)}, equity {facts.trading.equity or 'unknown: the risk engine does not answer'}"
+        )
         if facts.trading.locks:
             out.print(f"locks     {escape(', '.join(facts.trading.locks))}")
     shut = facts.entries_shut

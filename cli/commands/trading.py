@@ -1,22 +1,35 @@
-"""`mesh halt` and `mesh resume`: the operator's switch at the risk engine, in force when the command returns."""
+"""`mesh halt`, `resume`, `close`: the operator's switch and the way out, each with a receipt.
 
-from typing import Annotated
+A halt is in force before this asks anybody: it is written into the halt file, which the executor looks at before every
+send. Everything after that is the receipt.
+"""
+
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.console import guarded, out
+from cli.exits import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    from cli.way_out import Receipt
 
 NoteOption = Annotated[str, typer.Option(help="why, for the record")]
-_SECONDS = 5.0
 
 
 @guarded
 def halt(
     note: NoteOption = "halted by hand",
     reducing: Annotated[bool, typer.Option("--reducing", help="exits go on, entries stop")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="also cancel every order that is not done")] = False,
+    flatten: Annotated[bool, typer.Option("--flatten", help="first sell everything that is held, then halt")] = False,
 ) -> None:
-    """Stop trading at once; nothing is bought or sold until `mesh resume`."""
-    _switch("REDUCING" if reducing else "HALTED", note, release_locks=False)
+    """Stop trading at once; nothing is bought or sold until `mesh resume`. Exit code 1: something is left to look at."""
+    from cli.way_out import Halt, run_halt
+
+    if reducing and flatten:
+        raise CommandFailed("--flatten ends HALTED, --reducing does not", "leave one of them out", ExitCode.USAGE)
+    _show(run_halt(Halt(note, reducing, cancel, flatten)))
 
 
 @guarded
@@ -27,33 +40,36 @@ def resume(
     ] = False,
 ) -> None:
     """Trade again."""
-    _switch("ACTIVE", note, release_locks)
+    from cli.way_out import run_resume
+
+    _show(run_resume(note, release_locks))
 
 
-def _switch(state: str, note: str, release_locks: bool) -> None:
-    import grpc
+@guarded
+def close(
+    products: Annotated[list[str] | None, typer.Argument(help="products to sell, such as BTC-USD")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="everything that is held")] = False,
+    note: NoteOption = "closed by hand",
+) -> None:
+    """Sell what is held of a product at market, at once. Exit code 1: something remains."""
+    from cli.way_out import run_close
+    from tradekit.products import is_product_id
 
-    from cli.calls import ask, require_instance
-    from cli.instance_file import mesh_home
-    from tradekit import ids, services
-    from trading.risk.v1 import risk_service_pb2 as pb
-    from trading.risk.v1 import risk_service_pb2_grpc as rpc
+    named = [name.upper() for name in products or []]
+    if bool(named) == everything:
+        raise CommandFailed("say which positions to close", "mesh close BTC-USD, or mesh close --all", ExitCode.USAGE)
+    bad = [name for name in named if not is_product_id(name)]
+    if bad:
+        raise CommandFailed(f"{', '.join(bad)}: products look like BTC-USD", "mesh status shows them", ExitCode.USAGE)
+    _show(run_close(named, note))
 
-    request = pb.SetTradingStateRequest(
-        request_id=str(ids.new_request_id()),
-        state=f"TRADING_STATE_{state}",
-        note=note,
-        release_locks=release_locks,
-    )
 
-    async def turn(channel: grpc.aio.Channel) -> pb.SetTradingStateResponse:
-        answer: pb.SetTradingStateResponse = await rpc.RiskServiceStub(channel).SetTradingState(
-            request, timeout=_SECONDS
-        )
-        return answer
+def _show(receipt: "Receipt") -> None:
+    from rich.markup import escape
 
-    answer = ask(require_instance(mesh_home()), services.RISK, turn)
-    now, before = (pb.TradingState.Name(one)[14:] for one in (answer.state, answer.previous_state))
-    released = f"; {answer.released_locks} lock(s) released" if release_locks else ""
-    style = "green" if now == "ACTIVE" else "bold red"
-    out.print(f"trading is [{style}]{now}[/] (was {before}){released}")
+    for line in receipt.lines:
+        style = {"good": "green", "bad": "bold red", "note": "yellow"}.get(line.kind)
+        text = escape(line.text)
+        out.print(f"[{style}]{text}[/]" if style else text)
+    if receipt.left_over:
+        raise typer.Exit(ExitCode.FAILED)

@@ -119,6 +119,7 @@ def test_a_whole_life(instance: Instance) -> None:
     assert instance.holdings() == halted, "a second start resumes the books"
     assert instance.status()["trading"]["state"] == "HALTED", "a halt outlives a restart"
     assert instance.mesh("resume")[0] == 0
+    a_halt_and_the_way_out_need_no_other_service(instance)
     assert instance.mesh("doctor")[0] == 0
     assert instance.mesh("reset", "--yes")[0] == 0
     assert not list(instance.home.root.glob("[!.]*")) and not marked_processes(str(instance.home.root))
@@ -154,6 +155,28 @@ def a_halt_stops_everything(instance: Instance) -> tuple[Any, Any]:
     wait_until(lambda: instance.status()["pipeline"]["market_time"] > before["pipeline"]["market_time"])
     assert instance.holdings() == held and len(instance.filled()) == orders
     return held
+
+
+def a_halt_and_the_way_out_need_no_other_service(instance: Instance) -> None:
+    """Everything but the executor and its database stands still, as a machine that swaps leaves it."""
+    wait_until(instance.has_traded, 120)
+    units = {one["name"]: one for one in instance.status()["units"]}
+    names = ("risk", "orchestrator", "signal", "bridge", "validator", "monitor")
+    still = [psutil.Process(units[name]["process"]["pid"]) for name in names]
+    for process in still:
+        process.suspend()
+    try:
+        code, said = instance.mesh("halt", "--reducing", "--note", "alone")
+        assert code == 0 and "trading is REDUCING" in said, said
+        code, said = instance.mesh("close", "--all")
+        assert code == 0 and "remaining 0" in said, said
+        code, said = instance.mesh("halt", "--flatten")
+        assert code == 0 and "trading is HALTED" in said and "nothing is held" in said, said
+    finally:
+        for process in still:
+            process.resume()
+    assert not any(float(size) for size, _ in instance.holdings()[0].values())
+    wait_until(lambda: instance.mesh("resume")[0] == 0)
 
 
 def nothing_survives_kill_and_down(instance: Instance) -> None:

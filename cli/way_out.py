@@ -1,0 +1,229 @@
+"""Halting, resuming and closing as a shell does them, and what is told of each: the receipt.
+
+Only the executor is asked, because nothing else stands between an order and the exchange; where it does not answer, its
+halt file says it all the same.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import grpc
+
+from cli.calls import channel_to, require_instance
+from cli.exits import CommandFailed
+from cli.instance_file import Instance, mesh_home
+from meshkit.errors import from_rpc_error
+from tradekit import halt_file, ids, services
+from tradekit.services import ServiceName
+from tradekit.states import TradingState
+from trading.executor.v1 import executor_service_pb2 as pb
+from trading.executor.v1 import executor_service_pb2_grpc as rpc
+from trading.risk.v1 import risk_service_pb2 as risk_pb
+from trading.risk.v1 import risk_service_pb2_grpc as risk_rpc
+
+T = TypeVar("T")
+SWITCH_SECONDS, CANCEL_SECONDS, CLOSE_SECONDS = 4.0, 30.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a receipt; `kind` is good, bad, note or plain."""
+
+    kind: str
+    text: str
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What was done and what is left. `left_over`: somebody should look."""
+
+    lines: list[Line] = field(default_factory=list)
+    left_over: bool = False
+
+    def say(self, kind: str, text: str) -> None:
+        """Adds a line; a bad one means that something is left over."""
+        self.lines.append(Line(kind, text))
+        self.left_over = self.left_over or kind == "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """What `mesh halt` was asked for."""
+
+    note: str
+    reducing: bool = False
+    cancel: bool = False
+    flatten: bool = False
+
+    @property
+    def first_state(self) -> TradingState:
+        """Flattening sells, so it begins with entries alone stopped."""
+        return TradingState.REDUCING if self.reducing or self.flatten else TradingState.HALTED
+
+
+def run_halt(wanted: Halt) -> Receipt:
+    """Halts; everything else follows."""
+    instance, receipt = require_instance(mesh_home()), Receipt()
+    _write_file(wanted.first_state, wanted.note, receipt)
+
+    async def work() -> None:
+        reached = await _switch(instance, wanted.first_state, wanted.note, receipt)
+        if reached and (wanted.cancel or wanted.flatten):
+            await _cancel(instance, wanted.note, receipt)
+        if wanted.flatten:
+            if reached:
+                await _close(instance, (), wanted.note, receipt)
+            _write_file(TradingState.HALTED, wanted.note, receipt)
+            await _switch(instance, TradingState.HALTED, wanted.note, receipt)
+        if not reached and (wanted.cancel or wanted.flatten):
+            receipt.say("bad", "nothing was cancelled or sold: that needs the executor; mesh restart executor")
+
+    asyncio.run(work())
+    return receipt
+
+
+def run_resume(note: str, release_locks: bool) -> Receipt:
+    """Lets trading go on; the database must answer."""
+    instance, receipt = require_instance(mesh_home()), Receipt()
+
+    async def work() -> None:
+        request = pb.SetTradingStateRequest(
+            request_id=str(ids.new_request_id()), state="TRADING_STATE_ACTIVE", note=note
+        )
+        answer = await _ask_executor(instance, lambda stub: stub.SetTradingState(request, timeout=SWITCH_SECONDS))
+        receipt.say("good", f"trading is {_state(answer.state)} (was {_state(answer.previous_state)})")
+        if release_locks:
+            await _release_locks(instance, note, receipt)
+
+    asyncio.run(work())
+    return receipt
+
+
+def run_close(product_ids: Sequence[str], note: str) -> Receipt:
+    """Sells positions; no product means all."""
+    instance, receipt = require_instance(mesh_home()), Receipt()
+    asyncio.run(_close(instance, product_ids, note, receipt))
+    return receipt
+
+
+def _write_file(state: TradingState, note: str, receipt: Receipt) -> None:
+    halt = halt_file.Halt(state, note, halt_file.now_text(datetime.now(UTC)))
+    try:
+        halt_file.write(mesh_home().halt_file, halt)
+    except OSError as error:
+        receipt.say("note", f"the halt file {mesh_home().halt_file} cannot be written ({error.strerror})")
+
+
+async def _ask_executor(instance: Instance, call: Callable[[Any], Awaitable[T]]) -> T:
+    """One call; CommandFailed in words where the executor does not answer."""
+    try:
+        async with channel_to(instance, services.EXECUTOR) as channel:
+            return await call(rpc.ExecutorServiceStub(channel))
+    except grpc.aio.AioRpcError as error:
+        if _is_silent(error):
+            advice = "mesh restart executor; `mesh status` shows what is up"
+            raise CommandFailed(_silent(instance, services.EXECUTOR), advice) from None
+        raise
+
+
+def _is_silent(error: grpc.aio.AioRpcError) -> bool:
+    """Nobody is there, or somebody who does not answer; an error of the mesh's own carries its reason."""
+    codes = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    return error.code() in codes and from_rpc_error(error).reason in (
+        "",
+        "DEPENDENCY_UNAVAILABLE",
+        "DEADLINE_TOO_SHORT",
+    )
+
+
+def _silent(instance: Instance, service: ServiceName) -> str:
+    return f"svc_{service.name} does not answer on {instance.ports.address(service)}"
+
+
+async def _switch(instance: Instance, state: TradingState, note: str, receipt: Receipt) -> bool:
+    """Turns the executor's switch and tells what is in force; False where it does not answer."""
+    request = pb.SetTradingStateRequest(
+        request_id=str(ids.new_request_id()), state=f"TRADING_STATE_{state.value}", note=note
+    )
+    try:
+        answer = await _ask_executor(instance, lambda stub: stub.SetTradingState(request, timeout=SWITCH_SECONDS))
+    except CommandFailed as silent:
+        receipt.say("bad", f"{silent.message}: the halt file says {state.value}, and it looks there before every send")
+        await _tell_database(instance, request, receipt)
+        return False
+    receipt.say("good", f"trading is {_state(answer.state)} (was {_state(answer.previous_state)})")
+    if not answer.stored:
+        receipt.say("note", "the database does not answer: the state holds at the executor and is written there later")
+    for order_id in answer.unresolved_order_ids:
+        receipt.say("bad", f"order {order_id} was sent and its fate is open: it is searched for, nothing more is sent")
+    for order_id in answer.open_order_ids:
+        receipt.say("note", f"order {order_id} rests at the exchange; mesh halt --cancel cancels it")
+    return True
+
+
+async def _tell_database(instance: Instance, request: pb.SetTradingStateRequest, receipt: Receipt) -> None:
+    """The second way to the same row, for whoever reads it while the executor is away."""
+    same = risk_pb.SetTradingStateRequest(request_id=request.request_id, state=request.state, note=request.note)
+    try:
+        async with channel_to(instance, services.RISK) as channel:
+            await risk_rpc.RiskServiceStub(channel).SetTradingState(same, timeout=SWITCH_SECONDS)
+        receipt.say("plain", "the database has it too")
+    except grpc.aio.AioRpcError:
+        receipt.say("note", "the database does not have it yet; the executor writes it there when it is back")
+
+
+async def _release_locks(instance: Instance, note: str, receipt: Receipt) -> None:
+    request = risk_pb.SetTradingStateRequest(
+        request_id=str(ids.new_request_id()), state="TRADING_STATE_ACTIVE", note=note, release_locks=True
+    )
+    try:
+        async with channel_to(instance, services.RISK) as channel:
+            answer = await risk_rpc.RiskServiceStub(channel).SetTradingState(request, timeout=SWITCH_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        if not _is_silent(error):
+            raise
+        receipt.say("bad", f"{_silent(instance, services.RISK)}: no lock was released; mesh restart risk")
+        return
+    receipt.say("plain", f"{answer.released_locks} lock(s) released")
+
+
+_CANCEL_WORDS = {
+    "ENDED_UNSENT": ("plain", "was never sent and never will be"),
+    "CANCELLED": ("plain", "is cancelled"),
+    "ALREADY_DONE": ("note", "was done before the cancel reached it"),
+    "STILL_OPEN": ("bad", "still rests at the exchange"),
+    "UNKNOWN": ("bad", "has an unknown fate: it is searched for, nothing more is sent"),
+}
+
+
+async def _cancel(instance: Instance, note: str, receipt: Receipt) -> None:
+    request = pb.CancelOrdersRequest(request_id=str(ids.new_request_id()), note=note)
+    answer = await _ask_executor(instance, lambda stub: stub.CancelOrders(request, timeout=CANCEL_SECONDS))
+    if not answer.outcomes:
+        receipt.say("plain", "no order was under way")
+    for outcome in answer.outcomes:
+        kind, words = _CANCEL_WORDS[pb.CancelResult.Name(outcome.result).removeprefix("CANCEL_RESULT_")]
+        order = outcome.order
+        name = f"order {order.order_id} ({order.product_id})"
+        filled = f"; {order.filled_size.value} filled" if order.filled_size.value not in ("", "0") else ""
+        receipt.say(kind, f"{name} {words}{filled}{': ' + outcome.detail if outcome.detail else ''}")
+
+
+async def _close(instance: Instance, product_ids: Sequence[str], note: str, receipt: Receipt) -> None:
+    request = pb.ClosePositionsRequest(request_id=str(ids.new_request_id()), product_ids=product_ids, note=note)
+    answer = await _ask_executor(instance, lambda stub: stub.ClosePositions(request, timeout=CLOSE_SECONDS))
+    if not answer.outcomes:
+        receipt.say("plain", "nothing is held")
+    for one in answer.outcomes:
+        sold, left = one.order.filled_size.value or "0", one.remaining_size.value or "0"
+        price = f" at {one.order.average_price.value}" if one.order.HasField("average_price") else ""
+        text = f"{one.product_id}: held {one.held_size.value or '0'}, sold {sold}{price}, remaining {left}"
+        why = ", ".join(f"{reason.code} {reason.observed}".strip() for reason in one.reasons)
+        receipt.say("good" if left == "0" and not why else "bad", f"{text}{': ' + why if why else ''}")
+
+
+def _state(number: risk_pb.TradingState) -> str:
+    return risk_pb.TradingState.Name(number).removeprefix("TRADING_STATE_")
