@@ -71,7 +71,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] =
         bring_down(home, embedded_postgres(home))
         remove_orphans(home.root)
     names = ("postgres", "postgres.new", "exchange_sim", "exchange_sim_keys.json", "model", "keys", "logs", "replays")
-    for name in (*names, "run", "instance.json"):
+    for name in (*names, "run", "instance.json", "halt.json", "halt.json.merging"):
         path = home.root / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

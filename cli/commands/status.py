@@ -81,9 +81,7 @@ def _print_trading(facts: "StatusFacts") -> None:
         style = "green" if facts.trading.state == "ACTIVE" else "bold red"
         note = f" ({facts.trading.note})" if facts.trading.note else ""
         equity = facts.trading.equity or "unknown: the risk engine does not answer"
-        out.print(
-            f"trading   [{style}]{facts.trading.state}[/]{escape(note)}, equity {facts.trading.equity or 'unknown: the risk engine does not answer'}"
-        )
+        out.print(f"trading   [{style}]{facts.trading.state}[/]{escape(note)}, equity {equity}")
         if facts.trading.locks:
             out.print(f"locks     {escape(', '.join(facts.trading.locks))}")
     shut = facts.entries_shut
