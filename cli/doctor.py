@@ -28,6 +28,7 @@ from cli.supervise.postmaster import find_postmaster
 from cli.supervise.state import Status, observe_state
 from cli.up.model import examine_model, recorded_champion, why_retrain
 from cli.up.plan import port_uses
+from meshkit.database_link import PROMISES, DatabaseAddress, broken_promises, why_not_secure
 from tradekit.states import Venue
 
 _SECONDS = 5.0
@@ -160,8 +161,13 @@ async def _database(patient: Patient) -> list[Finding]:
     try:
         connection = await asyncpg.connect(**connection_arguments(patient.plan.database), timeout=_SECONDS)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        seen = f"no connection to {where}: {error or type(error).__name__}"
-        return [Finding(Mark.FAIL, "database", seen, "check DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD")]
+        secure = why_not_secure(error, DatabaseAddress.of_variables(patient.plan.database))
+        seen = secure or f"no connection to {where}: {error or type(error).__name__}"
+        return [
+            Finding(
+                Mark.FAIL, "database", seen, "" if secure else "check DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD"
+            )
+        ]
     try:
         return list(await _inside(connection, where))
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -178,6 +184,8 @@ async def _inside(connection: "asyncpg.Connection", where: str) -> list[Finding]
     if read_only or not may_create:
         seen = f"{where} answers but cannot be written"
         return [Finding(Mark.FAIL, "database", seen, "use the primary, and a role that may CREATE in schema public")]
+    if broken := broken_promises(await connection.fetchrow(PROMISES, timeout=_SECONDS)):
+        return [Finding(Mark.FAIL, "database", broken)]
     table = await connection.fetchval("SELECT to_regclass('alembic_version')::text", timeout=_SECONDS)
     version = await connection.fetchval("SELECT version_num FROM alembic_version", timeout=_SECONDS) if table else None
     newest = newest_revision()

@@ -5,15 +5,17 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from sqlalchemy import URL
-from sqlalchemy.ext.asyncio import create_async_engine
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from cli.plan import LOOPBACK, SIMULATOR, MeshPlan
-from cli.steps import StepUnit
+from cli.steps import StepFailed, StepUnit
 from cli.supervise.probes import grpc_health, http_ok
 from cli.supervise.processes import InstanceMark
 from cli.supervise.unit import ProcessSpec, ProcessUnit, Unit
+from meshkit.database_link import PROMISES, DatabaseAddress, broken_promises, why_not_secure
 from schema.migrate import migrate
 from tradekit import services
 from tradekit.services import ServiceName
@@ -31,6 +33,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
 }
 # Eight interpreters that start at once on two cores take their time.
 _START_SECONDS = 120.0
+_CONNECT_SECONDS = 10.0
 # The pipeline drains from its front: no new work first, the books last.
 _STOP_ORDER = {"bridge": 1, "signal": 2, "orchestrator": 3, "validator": 4, "risk": 4, "executor": 5, "market": 6}
 
@@ -50,26 +53,31 @@ def write_simulator_keys(plan: MeshPlan) -> None:
     plan.simulator_keys.write_text(json.dumps(known, indent=1))
 
 
-def database_url(plan: MeshPlan) -> str:
-    """SQLAlchemy's address of the plan's database, for the supervisor's own steps."""
-    db = plan.database
-    url = URL.create(
-        "postgresql+asyncpg",
-        username=db["DB_USER"],
-        password=db.get("DB_PASSWORD"),
-        database=db["DB_NAME"],
-        query={"host": db["DB_HOST"], "port": db.get("DB_PORT", "5432")},
-    )
-    return url.render_as_string(hide_password=False)
+def database_engine(plan: MeshPlan) -> AsyncEngine:
+    """An engine on the plan's database for the supervisor's own steps; each use has a connection of its own."""
+    address = DatabaseAddress.of_variables(plan.database)
+
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(**address.arguments("mesh"), timeout=_CONNECT_SECONDS)
+
+    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
 
 
 def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
-    """Brings the database to the newest schema."""
+    """Brings the database to the newest schema; nothing starts on one that may lose what it says it stored."""
 
     async def work() -> None:
-        engine = create_async_engine(database_url(plan), poolclass=NullPool)
+        engine = database_engine(plan)
         try:
+            async with engine.connect() as connection:
+                promises = (await connection.execute(text(PROMISES))).mappings().one()
+            if broken := broken_promises({str(name): value for name, value in promises.items()}):
+                raise StepFailed(broken)
             await migrate(engine)
+        except OSError as error:
+            if why := why_not_secure(error, DatabaseAddress.of_variables(plan.database)):
+                raise StepFailed(why) from error
+            raise
         finally:
             await engine.dispose()
 

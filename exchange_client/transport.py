@@ -18,7 +18,7 @@ from exchange_client.credentials import Signer
 from exchange_client.settings import ExchangeConfig
 from exchange_client.throttle import Throttle
 from meshkit.errors import Misconfigured
-from meshkit.settings import is_loopback
+from meshkit.hosts import is_loopback
 
 Query = Sequence[tuple[str, str]]
 

@@ -20,7 +20,8 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
-from meshkit.errors import Unavailable
+from meshkit.database_link import PROMISES, broken_promises, why_not_secure
+from meshkit.errors import Misconfigured, Unavailable
 from meshkit.settings import KitSettings
 
 REASON = "DATABASE_UNAVAILABLE"
@@ -113,23 +114,18 @@ def answering() -> Iterator[None]:
 
 def connect_arguments(settings: KitSettings) -> dict[str, Any]:
     """Arguments of `asyncpg.connect`; a host that begins with a slash is a socket directory."""
-    password = settings.db_password
-    milliseconds = str(int(settings.db_timeout_seconds * 1000))
+    found = settings.database_address.arguments(settings.service_name, settings.durable)
+    milliseconds = int(settings.db_timeout_seconds * 1000)
+    bounds = {
+        "statement_timeout": str(milliseconds),
+        # A process that dies or hangs inside a transaction must not hold its row locks for ever.
+        "idle_in_transaction_session_timeout": str(4 * milliseconds),
+    }
     return {
-        "host": settings.db_host,
-        "port": settings.db_port,
-        "database": settings.db_name,
-        "user": settings.db_user,
-        "password": None if password is None else password.get_secret_value(),
+        **found,
         "timeout": settings.db_timeout_seconds,
         "command_timeout": settings.db_timeout_seconds,
-        "server_settings": {
-            "application_name": settings.service_name,
-            "timezone": "UTC",
-            "statement_timeout": milliseconds,
-            # A process that dies or hangs inside a transaction must not hold its row locks for ever.
-            "idle_in_transaction_session_timeout": str(int(settings.db_timeout_seconds * 4000)),
-        },
+        "server_settings": {**found["server_settings"], **bounds},
     }
 
 
@@ -139,7 +135,8 @@ async def connect(settings: KitSettings) -> Any:
         with waiting():
             return await asyncpg.connect(**connect_arguments(settings))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise unavailable(f"no connection to the database: {type(error).__name__}") from error
+        why = why_not_secure(error, settings.database_address) or type(error).__name__
+        raise unavailable(f"no connection to the database: {why}") from error
 
 
 class Turn(asyncio.Lock):
@@ -168,19 +165,29 @@ class Probe:
     def __init__(self, settings: KitSettings) -> None:
         self._settings = settings
         self._connection: Any = None
+        self._was_durable = False
+        self.broken_promises = ""
+        """What the server did not keep of its promises at the last look, with what to do."""
 
     async def check(self) -> None:
-        """Raises if the database does not answer; the next check opens a new connection then."""
+        """Raises if the database does not answer (the next check opens a new connection then), and Misconfigured until
+        it has once promised that what it says is stored is stored. A promise broken later closes entries alone: exits
+        do not wait for an operator.
+        """
         connection, self._connection = self._connection, None
         if connection is None or connection.is_closed():
             connection = await connect(self._settings)
         try:
             with answering():
-                await connection.execute("SELECT 1")
+                promises = await connection.fetchrow(PROMISES)
         except BaseException:
             connection.terminate()
             raise
         self._connection = connection
+        self.broken_promises = broken_promises(promises)
+        self._was_durable = self._was_durable or not self.broken_promises
+        if not self._was_durable:
+            raise Misconfigured(self.broken_promises)
 
     async def close(self) -> None:
         if self._connection is not None:

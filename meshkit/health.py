@@ -140,5 +140,5 @@ async def _fault(check: Check) -> str | None:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await check.run()
     except Exception as error:
-        return f"{type(error).__name__}: {error}"[:200]
+        return f"{type(error).__name__}: {error}"[:400]
     return None

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from meshkit import channel, database, logging
 from meshkit.clock import Clock, SystemClock
+from meshkit.errors import Misconfigured
 from meshkit.notify import Notifications
 from meshkit.settings import KitSettings
 from meshkit.telemetry import Metrics, Telemetry
@@ -56,6 +57,11 @@ class Kit(Generic[S]):
     async def check_database(self) -> None:
         """A health check for `ready`: the database answers. It has a connection of its own beside the pool."""
         await self._probe.check()
+
+    async def check_durability(self) -> None:
+        """A health check of entries: as far as `check_database` has seen, what the database stored stays stored."""
+        if self._probe.broken_promises:
+            raise Misconfigured(self._probe.broken_promises)
 
     def channel(self, target: str, full_name: str) -> grpc.aio.Channel:
         """The process's channel to one service at one target; every caller shares it."""

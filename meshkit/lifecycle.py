@@ -17,7 +17,7 @@ from meshkit.health import LIVE, Group, HealthPoller, HealthServicer
 from meshkit.identity import IdentitySource, everyone_is_operator
 from meshkit.kit import Kit
 from meshkit.settings import KitSettings
-from meshkit.spec import Action, ServiceSpec, Task
+from meshkit.spec import Action, Check, ServiceSpec, Task
 
 EXIT_DRAINED = 0
 EXIT_FAILED = 1
@@ -38,7 +38,8 @@ class Service:
         self.stopped = False
         names = [registration.full_name for registration in spec.servicers]
         ready = Group(["", *names], spec.ready)
-        entries = Group([f"{name}/entries" for name in names], spec.entries, needs=ready)
+        durable = Check("durability", kit.check_durability)
+        entries = Group([f"{name}/entries" for name in names], [*spec.entries, durable], needs=ready)
         self.health = HealthServicer([LIVE, *ready.names, *entries.names])
         self._poller = HealthPoller(self.health, [ready, entries], kit.log)
         self._server = servers.build_server(kit, spec, self.health, identity or everyone_is_operator)

@@ -6,13 +6,16 @@ frozen: what a process was started with is what it runs with.
 
 from __future__ import annotations
 
-import ipaddress
 import sys
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from meshkit.database_link import DatabaseAddress, SslMode, stays_here
+from meshkit.hosts import is_loopback
 
 MASK = "********"
 _SECRET_WORDS = ("password", "secret", "token", "private", "api_key")
@@ -43,6 +46,13 @@ class KitSettings(BaseSettings):
     db_name: str = Field("trading", min_length=1, description="database name")
     db_user: str = Field("postgres", min_length=1, description="database role")
     db_password: SecretStr | None = Field(None, description="password of the database role")
+    db_sslmode: SslMode | None = Field(
+        None,
+        description="disable, prefer, require, verify-ca or verify-full; unset takes verify-full, and prefer on this machine",
+    )
+    db_ca_file: Path | None = Field(
+        None, description="PEM file of the CA that signed the database's certificate; unset trusts the system's"
+    )
     db_pool_size: int = Field(5, ge=1, le=100, description="most database connections of this process")
     db_timeout_seconds: float = Field(5.0, gt=0, le=120, description="longest connect, pool wait and statement")
 
@@ -50,6 +60,19 @@ class KitSettings(BaseSettings):
         None, description="http(s)://host:4318 of an OTLP collector; unset exports nothing"
     )
     metrics_port: int = Field(0, ge=0, le=65535, description="HTTP port of /metrics; 0 serves none")
+
+    @property
+    def database_address(self) -> DatabaseAddress:
+        """Where the database is and how it is entered."""
+        password = self.db_password.get_secret_value() if self.db_password is not None else None
+        return DatabaseAddress(
+            self.db_host, self.db_port, self.db_name, self.db_user, password, self.db_sslmode, self.db_ca_file
+        )
+
+    @property
+    def durable(self) -> bool:
+        """Whether a commit waits for the disk; a subclass may know of rows that can be made again."""
+        return True
 
     @field_validator("port")
     @classmethod
@@ -59,7 +82,7 @@ class KitSettings(BaseSettings):
             raise ValueError("must be 0 to 65535")
         return value
 
-    @field_validator("mesh_log_level", "mesh_log_format", mode="before")
+    @field_validator("mesh_log_level", "mesh_log_format", "db_sslmode", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -72,22 +95,29 @@ class KitSettings(BaseSettings):
             raise ValueError(f"off lets every caller act as operator, so MESH_BIND must be loopback, not {bind}")
         return value
 
+    @field_validator("db_sslmode")
+    @classmethod
+    def _prefer_stays_here(cls, value: SslMode | None, info: ValidationInfo) -> SslMode | None:
+        host = info.data.get("db_host")
+        if value is SslMode.PREFER and host is not None and not stays_here(host):
+            raise ValueError(
+                f"prefer gives the password to whoever answers for {host}, so it is for this machine alone"
+            )
+        return value
+
+    @field_validator("db_ca_file")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError("is not a file")
+        return value
+
     @field_validator("otlp_endpoint")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
         return value
-
-
-def is_loopback(address: str) -> bool:
-    """True for an address that only this machine can reach."""
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 Settings = TypeVar("Settings", bound=KitSettings)

@@ -2,8 +2,6 @@
 
 import random
 
-from sqlalchemy import text
-
 from exchange_client import ExchangeClient
 from meshkit.errors import Unavailable
 from meshkit.kit import Kit
@@ -31,8 +29,7 @@ def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: Excha
     follower = Follower(feed, kit.log, random.Random())
 
     async def database() -> None:
-        async with kit.engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+        await kit.check_database()
 
     async def exchange_answers() -> None:
         if feed.last_answer is None or kit.clock.monotonic() - feed.last_answer > ANSWER_SECONDS:

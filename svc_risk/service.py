@@ -155,6 +155,7 @@ def build(settings: RiskSettings, kit: Kit[RiskSettings]) -> ServiceSpec:
     desk = AssessmentDesk(settings, kit, load_signer(settings.ticket_signing_key_file))
 
     async def database_answers() -> None:
+        await kit.check_database()
         async with kit.engine.connect() as connection:
             await store.read_account(connection)
 

@@ -2,8 +2,6 @@
 
 from functools import partial
 
-from sqlalchemy import text
-
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from svc_validator.decision import Plan
@@ -33,8 +31,7 @@ def build(settings: ValidatorSettings, kit: Kit[ValidatorSettings]) -> ServiceSp
     desk = Desk(kit, model, shadow, Limits())
 
     async def database_answers() -> None:
-        async with kit.engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+        await kit.check_database()
 
     async def somebody_decides() -> None:
         if desk.plan() is Plan.REFUSE:

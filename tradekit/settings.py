@@ -88,6 +88,11 @@ class TradingSettings(KitSettings):
         return GRANULARITY_SECONDS[self.granularity]
 
     @property
+    def durable(self) -> bool:
+        """A replay's rows are made again whenever wanted; every other venue's are kept whatever happens."""
+        return self.venue is not Venue.REPLAY
+
+    @property
     def life_clock(self) -> LifeClock:
         """The clock of a recommendation's life: market time in a replay, machine time elsewhere."""
         return LifeClock.MARKET if self.venue is Venue.REPLAY else LifeClock.MACHINE

@@ -17,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cli.plan import MeshPlan
 from cli.replay.clock import SimulatorClock
+from meshkit.database_link import DatabaseAddress
 from tradekit import ids, services
 from trading.market.v1 import market_service_pb2 as market_pb
 from trading.market.v1 import market_service_pb2_grpc as market_grpc
@@ -157,13 +158,7 @@ class LockStep:
 
 def connection_arguments(database: Mapping[str, str]) -> dict[str, Any]:
     """asyncpg's arguments from DB_* variables."""
-    return {
-        "host": database["DB_HOST"],
-        "port": int(database.get("DB_PORT", "5432")),
-        "user": database["DB_USER"],
-        "database": database["DB_NAME"],
-        "password": database.get("DB_PASSWORD"),
-    }
+    return DatabaseAddress.of_variables(database).arguments("mesh")
 
 
 def _backfill(products: tuple[str, ...], start: datetime, end: datetime) -> market_pb.BackfillCandlesRequest:

@@ -11,10 +11,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
-
 from cli.candle_file import CandleFileFacts
 from cli.effective import refuse_faulty
 from cli.model_step import train_model
@@ -26,7 +22,7 @@ from cli.replay.lockstep import LockStep, Steps
 from cli.replay.options import ReplayOptions, ReplayRefused, examine
 from cli.replay.orphans import FOLDER, postgres_of
 from cli.replay.result import ReplayResult, read_result
-from cli.stack import database_url, units_of
+from cli.stack import database_engine, units_of
 from cli.supervise.embedded_postgres import EmbeddedPostgres
 from cli.supervise.home import MeshHome
 from cli.supervise.instance import bring_down, hold_instance
@@ -183,7 +179,7 @@ class _Run:
             await self._watching.bar(index, as_of, self._supervisor, self._plan)
 
     async def _read(self) -> ReplayResult:
-        engine = create_async_engine(database_url(self._plan), poolclass=NullPool)
+        engine = database_engine(self._plan)
         try:
             async with asyncio.timeout(120), engine.connect() as connection:
                 first = self._steps.begin - timedelta(seconds=self._steps.granularity)
@@ -195,7 +191,6 @@ class _Run:
 
     async def _make_model(self) -> None:
         """History through the exchange client, then a model that has seen nothing of the period."""
-        await self._prepare_database()
         await self._lockstep.fetch_history(
             self._found.first, self._options.begin, lambda share: self._watching.progress("history", share)
         )
@@ -206,13 +201,3 @@ class _Run:
         self._model = await train_model(
             self._plan, self._plan.model_folder, self._options.begin - horizon, self._watching.progress
         )
-
-    async def _prepare_database(self) -> None:
-        """These books are made again whenever wanted, so a commit need not wait for the disk."""
-        engine = create_async_engine(database_url(self._plan), poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        try:
-            async with asyncio.timeout(30), engine.connect() as connection:
-                name = self._plan.database["DB_NAME"]
-                await connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = off'))
-        finally:
-            await engine.dispose()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import grpc
 from aiohttp import web
 
-from meshkit.settings import is_loopback
+from meshkit.hosts import is_loopback
 from meshkit.translate import translate
 from svc_monitor.page.encode import dumps
 

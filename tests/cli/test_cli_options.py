@@ -12,6 +12,7 @@ from cli.supervise.home import MeshHome
 from cli.supervise.keys import ensure_keys
 from cli.up.options import HISTORY_BARS, UpRequest, resolve
 from cli.up.plan import plan_of, port_uses
+from meshkit.database_link import DatabaseAddress, SslMode
 from tradekit import services
 from tradekit.services import SERVICES
 from tradekit.states import Profile, Venue
@@ -159,12 +160,8 @@ def test_a_database_of_the_operator_is_used_with_its_password(tmp_path: Path) ->
     caller = {"DB_HOST": "db.example", "DB_PASSWORD": "p@ss/word"}
     plan = plan_of(home, resolve(UpRequest(), None, caller), ensure_keys(home.keys), caller)
     assert plan.environment_of(services.RISK)["DB_PASSWORD"] == "p@ss/word"
-    from sqlalchemy import make_url
-
-    from cli.stack import database_url
-
-    url = make_url(database_url(plan))
-    assert url.password == "p@ss/word" and url.query["host"] == "db.example"
+    address = DatabaseAddress.of_variables(plan.database)
+    assert (address.host, address.password, address.mode) == ("db.example", "p@ss/word", SslMode.VERIFY_FULL)
 
 
 def test_every_port_names_its_variable(tmp_path: Path) -> None:
