@@ -10,7 +10,6 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import typer
 
-from cli.commands.cancel import cancel
 from cli.commands.config import config
 from cli.commands.doctor import doctor
 from cli.commands.down import down, reset
@@ -35,7 +34,7 @@ def mesh() -> None:
     """A spot-crypto trading pipeline as eight small services: start it, look at it, stop it."""
 
 
-for command in (up, down, reset, status, config, doctor, train, replay, explain, cancel, halt, resume, close):
+for command in (up, down, reset, status, config, doctor, train, replay, explain, halt, resume, close):
     app.command()(command)
 app.command("import")(import_file)
 app.add_typer(model)

@@ -128,10 +128,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class SwitchPeriod:
-    """Trading was HALTED or REDUCING from the answer to that call until the call to resume began; monotonic seconds."""
+    """Trading was HALTED or REDUCING from `in_force` until the call to resume began; monotonic seconds."""
 
     state: str
-    answered: float
+    in_force: float
     resumed: float
 
 
@@ -197,13 +197,13 @@ def one_order_per_intent(history: History) -> Iterator[Violation]:
 
 
 def nothing_sent_while_stopped(history: History) -> Iterator[Violation]:
-    """After HALTED is answered no order request reaches the wire until resume; after REDUCING no BUY."""
+    """After HALTED is in force no order request reaches the wire until resume; after REDUCING no BUY."""
     for period in history.switches:
         for send in history.sends:
-            late = send.arrived - period.answered
+            late = send.arrived - period.in_force
             stopped = period.state == "HALTED" or send.side == "BUY"
             if stopped and late > SWITCH_GRACE_SECONDS and send.arrived < period.resumed:
-                what = f"a {send.side} was sent {late:.2f} s after {period.state} was answered"
+                what = f"a {send.side} was sent {late:.2f} s after {period.state} was in force"
                 yield Violation("sent while stopped", send.client_order_id, what, _lines([period, send]))
 
 
@@ -246,6 +246,22 @@ def sold_at_most_held(history: History) -> Iterator[Violation]:
         if held[fill.product] < 0:
             what = f"sold {-held[fill.product]} {fill.product} more than was held"
             yield Violation("sold at most held", fill.fill_id, what, _lines(story[fill.product][-5:]))
+
+
+def positions_follow_fills(history: History) -> Iterator[Violation]:
+    """Each position is what the mesh bought less what it sold, and less what was taken of it by hand and booked."""
+    mine = {order.order_id for order in history.exchange.of_mesh()}
+    booked = {act.fill_id: act.of_position for act in history.booked}
+    expected: dict[str, Decimal] = defaultdict(Decimal)
+    for fill in history.exchange.fills:
+        if fill.order_id in mine:
+            expected[fill.product] += fill.size if fill.side == "BUY" else -fill.size
+        expected[fill.product] -= booked.get(fill.fill_id, ZERO)
+    for product in sorted({*expected, *history.database.positions}):
+        ours, theirs = history.database.positions.get(product, ZERO), expected[product]
+        if ours != theirs:
+            what = f"the position is {ours}, by the exchange's fills it is {theirs}"
+            yield Violation("positions follow fills", product, what, (what,))
 
 
 def ledger_equals_exchange(history: History) -> Iterator[Violation]:
@@ -306,6 +322,7 @@ CHECKS = (
     nothing_sent_while_stopped,
     in_the_books,
     sold_at_most_held,
+    positions_follow_fills,
     ledger_equals_exchange,
     waiting_exits_alert,
     recommendations_fit_orders,

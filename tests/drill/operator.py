@@ -12,8 +12,12 @@ from typing import Any
 
 import grpc
 from live_mesh import LiveMesh
+from mesh_runs import environment, run_mesh
 
-from tradekit import ids, services
+from cli.instance_file import HOME_VARIABLE
+from tradekit import halt_file, ids, services
+from tradekit.halt_file import Halt
+from tradekit.states import TradingState
 from trading.bridge.v1 import bridge_service_pb2 as bridge
 from trading.bridge.v1 import bridge_service_pb2_grpc as bridge_grpc
 from trading.common.v1 import decimal_pb2
@@ -45,6 +49,7 @@ class Operator:
     def __init__(self, mesh: LiveMesh) -> None:
         self._mesh = mesh
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._environment = {**environment(mesh.plan.home.root)[0], HOME_VARIABLE: str(mesh.plan.home.root)}
 
     async def close(self) -> None:
         """Closes the channels."""
@@ -79,27 +84,35 @@ class Operator:
             return f"not entered: {error}"
         return str(answer.record.recommendation.recommendation_id)
 
-    async def turn(self, state: str, note: str) -> None:
-        """Sets the trading state as `mesh halt` and `mesh resume` do; returns with the answer. NotAnswered."""
-        if state == "ACTIVE":
-            await self._turn_risk(state, note)
-            await self._turn_executor(state, note)
-        else:
-            # Whichever answers first has stopped trading; the other one is told as soon as it answers.
-            if not await self._turn_executor(state, note):
-                await self._turn_risk(state, note)
+    async def stop(self, state: str, note: str) -> float:
+        """Stops trading as `mesh halt` does; gives the monotonic second from which it is in force, whoever is dead.
 
-    async def _turn_executor(self, state: str, note: str) -> bool:
-        """False where the executor has no switch of its own."""
+        The halt file holds by itself; the executor is told as well, for as long as it takes until it answers.
+        """
+        await asyncio.to_thread(halt_file.write, self._mesh.plan.home.halt_file, Halt(TradingState(state), note))
+        in_force = time.monotonic()
+        await self._turn_executor(state, note)
+        return in_force
+
+    async def stop_by_command(self, state: str) -> float:
+        """The same by `mesh halt` itself; in force at the latest when it has ended."""
+        words = ["halt", "--note", "drill", *(["--reducing"] if state == "REDUCING" else [])]
+        ended = await asyncio.to_thread(run_mesh, self._environment, *words, seconds=SWITCH_SECONDS)
+        in_force = time.monotonic()
+        # 1: somebody did not answer, and it is in force all the same.
+        if ended.returncode not in (0, 1):
+            raise NotAnswered(f"mesh halt ended with {ended.returncode}: {ended.stdout}{ended.stderr}")
+        return in_force
+
+    async def resume(self, note: str) -> None:
+        """Trades again as `mesh resume` does; returns with the answers. NotAnswered."""
+        await self._turn_risk("ACTIVE", note)
+        await self._turn_executor("ACTIVE", note)
+
+    async def _turn_executor(self, state: str, note: str) -> None:
         stub = executor_grpc.ExecutorServiceStub(self._channel(services.EXECUTOR))
         request = executor.SetTradingStateRequest(request_id=_new_id(), state=f"TRADING_STATE_{state}", note=note)
-        try:
-            await self._answered(stub.SetTradingState, request, SWITCH_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            if error.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL):
-                return False
-            raise
-        return True
+        await self._answered(stub.SetTradingState, request, SWITCH_SECONDS)
 
     async def _turn_risk(self, state: str, note: str) -> None:
         stub = risk_grpc.RiskServiceStub(self._channel(services.RISK))

@@ -24,11 +24,12 @@ VICTIMS = (
     "signal",
     "monitor",
 )
+HALT_VICTIMS = ("risk", DATABASE, "executor", "orchestrator")
 # The runs that every test run plays.
 SAMPLE = range(1, 41)
-SECONDS = 1.6
+SECONDS = 1.2
 # Long enough for a pass of the reconciler that would send, beyond the grace that the checker grants.
-HALT_SECONDS = 2.6
+HALT_SECONDS = 2.4
 # A hold that outlives the age at which a waiting exit must be an alert.
 LONG_HOLD_SECONDS = 50.0
 LONG_EVERY = 25
@@ -54,11 +55,12 @@ class Sell:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """The operator stops trading for a while: HALTED or REDUCING."""
+    """The operator stops trading for a while: HALTED or REDUCING; by `mesh halt` itself, or by the same calls."""
 
     at: float
     state: str
     seconds: float
+    by_command: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,12 @@ def plan_of(seed: int, *, long: bool = False) -> RunPlan:
         steps.append(Kill(source.uniform(0.05, SECONDS), VICTIMS[seed // 3 % len(VICTIMS)]))
     elif kind == 2:
         state = "REDUCING" if seed // 3 % 3 == 2 else "HALTED"
-        steps.append(Switch(source.uniform(0.3, SECONDS), state, HALT_SECONDS))
+        at = source.uniform(0.3, SECONDS)
+        beside_death = seed % 4 == 1
+        steps.append(Switch(at, state, HALT_SECONDS, beside_death))
+        if beside_death:
+            # Stopping must not need whoever is dead.
+            steps.append(Kill(at - 0.2, HALT_VICTIMS[seed // 12 % len(HALT_VICTIMS)]))
     outside = seed % 5
     if outside == 2:
         steps.append(_hand_trade(source))

@@ -10,7 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 
 from tests.drill.history import History, Send, SwitchPeriod, Violation, violations
-from tests.drill.operator import NotAnswered
 from tests.drill.plan import Buy, ForeignHold, HandTrade, Kill, RunPlan, Sell, Step, Switch
 from tests.drill.proxy import ORDERS
 from tests.drill.reading import database_side
@@ -53,6 +52,7 @@ class Player:
     told: set[tuple[str, str]] = field(default_factory=set)
     history: History | None = None
     _seen: set[str] = field(default_factory=set)
+    _failed: list[Violation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.settling = Settling(self.world)
@@ -63,16 +63,21 @@ class Player:
         first = len(self.world.proxy.passages)
         answers: list[str] = []
         self.world.proxy.begin(plan.faults)
+        self._failed = []
         async with asyncio.TaskGroup() as group:
             for step in plan.steps:
-                group.create_task(self._step(step, answers))
-        await self._until_sent()
+                group.create_task(self._tried(step, plan.seed, answers))
         quiet = time.monotonic()
-        await self._quiet()
+        try:
+            await self._until_sent()
+            quiet = time.monotonic()
+            await self._quiet()
+        except TimeoutError as error:
+            self._failed.append(Violation("not back", f"seed {plan.seed}", str(error)))
         self.history = history = await self._read()
         with (self.world.folder / "logs" / "passages.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(f"{passage.as_json()}\n" for passage in self.world.proxy.passages)
-        found = [one for one in violations(history) if one.key not in self.told]
+        found = [one for one in (*self._failed, *violations(history)) if one.key not in self.told]
         self.told |= {one.key for one in found}
         new = [row for row in history.database.recommendations if row.recommendation_id not in self._seen]
         self._seen |= {row.recommendation_id for row in new}
@@ -89,6 +94,13 @@ class Player:
         )
 
     # ---- the steps ---------------------------------------------------------------------------------------------------
+
+    async def _tried(self, step: Step, seed: int, answers: list[str]) -> None:
+        """One step; what it could not do in the time that it has is a finding."""
+        try:
+            await self._step(step, answers)
+        except Exception as error:
+            self._failed.append(Violation("step failed", f"seed {seed}", f"{step}: {type(error).__name__}: {error}"))
 
     async def _step(self, step: Step, answers: list[str]) -> None:
         await asyncio.sleep(step.at)
@@ -116,16 +128,12 @@ class Player:
 
     async def _switch(self, step: Switch) -> str:
         operator = self.world.operator
-        try:
-            await operator.turn(step.state, "drill")
-            answered = time.monotonic()
-        except NotAnswered as error:
-            await operator.turn("ACTIVE", "drill")
-            return str(error)
-        await asyncio.sleep(step.seconds)
-        self.switches.append(SwitchPeriod(step.state, answered, time.monotonic()))
-        await operator.turn("ACTIVE", "drill")
-        return "turned"
+        by_command = step.by_command
+        in_force = await (operator.stop_by_command(step.state) if by_command else operator.stop(step.state, "drill"))
+        await asyncio.sleep(max(0.0, in_force + step.seconds - time.monotonic()))
+        self.switches.append(SwitchPeriod(step.state, in_force, time.monotonic()))
+        await operator.resume("drill")
+        return "stopped and resumed"
 
     async def _hand_trade(self, step: HandTrade) -> str:
         hand = self.world.hand
@@ -156,6 +164,7 @@ class Player:
         await self.world.proxy.quiet()
         await self.world.until_back()
         end = time.monotonic() + QUIET_SECONDS
+        await self.settling.book_foreign_acts()
         while (await self.world.fetch(_OPEN))[0]["open"] and time.monotonic() < end:
             await asyncio.sleep(0.1)
         await self.settling.book_foreign_acts()

@@ -239,6 +239,13 @@ def test_a_ledger_that_is_off_is_found(history: History, currency: str, by: Deci
     assert [(one.check, one.subject) for one in violations(wrong)] == [("ledger equals exchange", currency)]
 
 
+@given(sound(), st.sampled_from(PRODUCTS), st.decimals("0.000001", "10", places=6))
+def test_a_position_that_is_off_is_found(history: History, product: str, by: Decimal):
+    positions = {**history.database.positions, product: history.database.positions[product] + by}
+    wrong = replace(history, database=replace(history.database, positions=positions))
+    assert [(one.check, one.subject) for one in violations(wrong)] == [("positions follow fills", product)]
+
+
 @given(sound_with_orders(), st.sampled_from(("REJECTED", "EXPIRED", "FAILED")))
 def test_an_end_that_does_not_fit_its_order_is_found(case: tuple[History, int], state: str):
     history, index = case

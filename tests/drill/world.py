@@ -14,14 +14,17 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from live_mesh import SERVING, LiveMesh, supervised
 
+from cli.instance_file import Instance, write_instance
 from cli.plan import SIMULATOR, MeshPlan, Ports, SimulatorPlan
+from cli.replay.lockstep import connection_arguments
 from cli.stack import MIGRATIONS, migration_step, service_unit, simulator_unit, write_simulator_keys
 from cli.supervise.embedded_postgres import EmbeddedPostgres
 from cli.supervise.home import MeshHome
@@ -63,7 +66,7 @@ _QUICK = {
     "ABSENCE_SECONDS": str(ABSENCE_SECONDS),
     "RECONCILE_SECONDS": "0.5",
     "LEASE_SECONDS": "3",
-    "RECOMMENDATION_TTL_SECONDS": "15",
+    "RECOMMENDATION_TTL_SECONDS": "8",
     "MARKET_HISTORY_BARS": str(HISTORY_BARS),
 }
 # What stands still or is wanted many times: market time does not move during a drill, so nothing that counts by it ends.
@@ -88,6 +91,8 @@ class World:
     proxy: FaultProxy
     hand: HandTrader
     operator: Operator
+    _connection: Any = None
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def folder(self) -> Path:
@@ -119,16 +124,25 @@ class World:
             await asyncio.sleep(0.1)
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:
-        """Rows of the books; waits for a database that is on its way back."""
+        """Rows of the books, by a connection that is kept; waits for a database that is on its way back."""
         end = time.monotonic() + BACK_SECONDS
         while True:
             try:
-                async with asyncio.timeout(10), self.mesh.database() as connection:
-                    return list(await connection.fetch(query, *arguments))
+                async with self._reading, asyncio.timeout(10):
+                    if self._connection is None or self._connection.is_closed():
+                        self._connection = await asyncpg.connect(**connection_arguments(self.mesh.plan.database))
+                    return list(await self._connection.fetch(query, *arguments))
             except Exception:
+                await self.disconnect()
                 if time.monotonic() > end:
                     raise
                 await asyncio.sleep(0.1)
+
+    async def disconnect(self) -> None:
+        """Ends the connection for reading; the next read makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
 
 
 def _plan(root: Path, postgres: EmbeddedPostgres, home: MeshHome, proxy_port: int, ca: Path) -> MeshPlan:
@@ -152,6 +166,24 @@ def _plan(root: Path, postgres: EmbeddedPostgres, home: MeshHome, proxy_port: in
             "EXCHANGE_HOST": f"127.0.0.1:{proxy_port}",
             "EXCHANGE_CA_FILE": str(ca),
         },
+    )
+
+
+def _instance(plan: MeshPlan) -> Instance:
+    """What the commands of a shell learn about this instance from."""
+    return Instance(
+        market="simulated",
+        venue=plan.venue,
+        profile=plan.profile,
+        products=plan.products,
+        granularity=plan.granularity,
+        seed=7,
+        speed=1.0,
+        run_id=plan.run_id,
+        history_bars=HISTORY_BARS,
+        services=plan.ports.of_service,
+        simulator_port=plan.ports.simulator,
+        page_port=plan.ports.page,
     )
 
 
@@ -187,6 +219,7 @@ async def drill_world(root: Path) -> AsyncIterator[World]:
         proxy_port = free_ports(1)[0]
         plan = _plan(root, postgres, home, proxy_port, tls.ca)
         write_simulator_keys(plan)
+        write_instance(home, _instance(plan))
         key = new_key("organizations/drill/apiKeys/hand")
         known = json.loads(plan.simulator_keys.read_text())
         plan.simulator_keys.write_text(json.dumps([*known, key.known]))
@@ -212,6 +245,7 @@ async def drill_world(root: Path) -> AsyncIterator[World]:
                     yield world
                 finally:
                     await world.operator.close()
+                    await world.disconnect()
         finally:
             await proxy.stop()
             await asyncio.to_thread(postgres.stop)
