@@ -10,6 +10,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import typer
 
+from cli.commands.cancel import cancel
 from cli.commands.config import config
 from cli.commands.doctor import doctor
 from cli.commands.down import down, reset
@@ -34,7 +35,7 @@ def mesh() -> None:
     """A spot-crypto trading pipeline as eight small services: start it, look at it, stop it."""
 
 
-for command in (up, down, reset, status, config, doctor, train, replay, explain, halt, resume, close):
+for command in (up, down, reset, status, config, doctor, train, replay, explain, cancel, halt, resume, close):
     app.command()(command)
 app.command("import")(import_file)
 app.add_typer(model)

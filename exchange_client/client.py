@@ -153,6 +153,18 @@ class ExchangeClient:
             found.update((one.entry_id, one) for one in page if one.order_id in named)
         return tuple(found.values())
 
+    async def resting_orders(self) -> tuple[ExchangeOrder, ...]:
+        """Every order of the account that rests on the exchange, whoever made it."""
+        query = [("order_status", "OPEN"), ("limit", _ORDERS_PAGE)]
+        found = await self._pages("/orders/historical/batch", query, "orders", replies.order)
+        return tuple({one.order_id: one for one in found if not one.terminal}.values())
+
+    async def fills_since(self, start: datetime) -> tuple[ExchangeFill, ...]:
+        """Every fill of the account from `start` on by the exchange's time, whoever made its order."""
+        query = [("start_sequence_timestamp", _rfc3339(start)), ("limit", _FILLS_PAGE)]
+        found = await self._pages("/orders/historical/fills", query, "fills", replies.fill)
+        return tuple({one.entry_id: one for one in found}.values())
+
     async def key_permissions(self) -> KeyPermissions:
         return await self._read("/key_permissions", (), replies.key_permissions)
 

@@ -80,7 +80,9 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeOrder:
-    """An order as the exchange has it. `filled_size` is in base units; `settled` means that its fills are final."""
+    """An order as the exchange has it. `filled_size` is in base units; `settled` means that its fills are final; `hold` is
+    what it blocks: quote currency for a BUY, base units for a SELL.
+    """
 
     order_id: str
     client_order_id: str
@@ -96,6 +98,7 @@ class ExchangeOrder:
     created_time: datetime
     reject_reason: str
     message: str
+    hold: Decimal = Decimal(0)
 
     @property
     def terminal(self) -> bool:

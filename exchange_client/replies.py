@@ -182,6 +182,7 @@ def order(row: Json) -> ExchangeOrder:
         created_time=moment(row, "created_time"),
         reject_reason="" if reject_reason in _NO_REASON else reject_reason,
         message=text(row, "reject_message") or text(row, "cancel_message"),
+        hold=decimal(row, "outstanding_hold_amount"),
     )
 
 

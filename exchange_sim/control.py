@@ -1,21 +1,26 @@
-"""The operator's side of the simulator: what it is, and where its clock goes.
+"""The operator's side of the simulator: what it is, where its clock goes, what is paid in and out, and what it charges.
 
 It is no part of the venue: another path, another token, refused altogether when no token is set.
 """
 
 import math
+import re
+from decimal import Decimal
 from hmac import compare_digest
 
 from aiohttp import web
 
 from exchange_sim.access import CONTROL_PREFIX
 from exchange_sim.exchange import CannotMove, Exchange
+from exchange_sim.numbers import ZERO, parse_number, plain
+from exchange_sim.order_checks import Fees
 from exchange_sim.order_request import read_object
 from exchange_sim.pacer import Pacer
 from exchange_sim.times import iso, parse_iso
 from exchange_sim.web import Handler, HttpError, invalid_argument, reply
 
 _FASTEST = 1_000_000
+_CURRENCY = re.compile(r"[A-Z0-9]{1,12}")
 
 
 class ControlRoutes:
@@ -30,6 +35,8 @@ class ControlRoutes:
             web.get(f"{CONTROL_PREFIX}status", self._guarded(self.status)),
             web.post(f"{CONTROL_PREFIX}advance", self._guarded(self.advance)),
             web.post(f"{CONTROL_PREFIX}speed", self._guarded(self.speed)),
+            web.post(f"{CONTROL_PREFIX}transfer", self._guarded(self.transfer)),
+            web.post(f"{CONTROL_PREFIX}fees", self._guarded(self.fees)),
         ]
 
     def _guarded(self, handler: Handler) -> Handler:
@@ -68,6 +75,29 @@ class ControlRoutes:
             raise HttpError(409, "FAILED_PRECONDITION", str(error)) from error
         return reply(self._status())
 
+    async def transfer(self, request: web.Request) -> web.StreamResponse:
+        """Money or coins that come in from outside or, below zero, go out; only what is not on hold can go."""
+        body = read_object(await request.read())
+        currency, amount = body.get("currency"), _signed(body.get("amount"))
+        if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
+            raise invalid_argument("currency must be a code such as USD")
+        if amount is None:
+            raise invalid_argument("amount must be a decimal as text, not 0, such as 25 or -0.5")
+        try:
+            balance = self._exchange.transfer(currency, amount)
+        except CannotMove as error:
+            raise HttpError(409, "FAILED_PRECONDITION", str(error)) from error
+        return reply({"currency": currency, "available": plain(balance.available), "hold": plain(balance.hold)})
+
+    async def fees(self, request: web.Request) -> web.StreamResponse:
+        """Another fee tier, from the next fill on; a restart goes back to the settings."""
+        body = read_object(await request.read())
+        taker, maker = _signed(body.get("taker"), least=ZERO), _signed(body.get("maker"), least=ZERO)
+        if taker is None or maker is None or max(taker, maker) >= 1:
+            raise invalid_argument("taker and maker must be decimals as text, 0 or more and below 1")
+        self._exchange.fees = Fees(taker, maker)
+        return reply({"taker": plain(taker), "maker": plain(maker)})
+
     def _status(self) -> dict[str, object]:
         market = self._exchange.market
         first, last = market.first_bar_us, market.last_bar_us
@@ -80,3 +110,14 @@ class ControlRoutes:
             "first_bar": None if first is None else iso(first),
             "last_bar": None if last is None else iso(last),
         }
+
+
+def _signed(value: object, least: Decimal | None = None) -> Decimal | None:
+    """The number in a text that may begin with a minus; None for anything else, below `least`, or for 0 without one."""
+    number = parse_number(value.removeprefix("-")) if isinstance(value, str) else None
+    if number is None or not isinstance(value, str):
+        return None
+    signed = -number if value.startswith("-") else number
+    if least is None:
+        return signed or None
+    return signed if signed >= least else None

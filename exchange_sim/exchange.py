@@ -31,7 +31,7 @@ from exchange_sim.order_checks import (
     taker_price,
 )
 from exchange_sim.order_request import OrderRequest
-from exchange_sim.orders import Fill, Order, Status
+from exchange_sim.orders import Balance, Fill, Order, Status
 from exchange_sim.products import Product
 from exchange_sim.reasons import Rejection
 
@@ -41,7 +41,7 @@ _RESTING = ("limit_limit_gtc", "limit_limit_gtd")
 
 
 class CannotMove(Exception):
-    """Market time cannot go where it was asked to go."""
+    """Market time, or an amount, cannot go where it was asked to go."""
 
 
 class ForeignState(Exception):
@@ -139,6 +139,15 @@ class Exchange:
                     self._finish(order, Status.EXPIRED, "Order expired", at_us)
             self.books.set_note(_CLOCK, str(to_us))
         self.now_us = to_us
+
+    def transfer(self, currency: str, amount: Decimal) -> Balance:
+        """Pays an amount in from outside or, below zero, out of what is available."""
+        if EXACT.add(self.books.balance(currency).available, amount) < 0:
+            raise CannotMove(f"not enough {currency} is available")
+        with self.books.transaction():
+            self.books.open_account(currency, ZERO)
+            self.books.change(currency, available=amount)
+        return self.books.balance(currency)
 
     def estimate(self, acceptable: Acceptable) -> FillAmounts:
         """What the order would trade now, or at its limit when it would rest."""

@@ -1,4 +1,4 @@
-"""Tables of svc_executor: orders, fills, positions, and the double-entry ledger they follow from."""
+"""Tables of svc_executor: orders, fills, positions, the ledger they follow from, and what others did in the account."""
 
 from sqlalchemy import (
     BigInteger,
@@ -93,8 +93,8 @@ ledger_entries = Table(
     "ledger_entries",
     metadata,
     Column("entry_id", BigInteger, primary_key=True, autoincrement=True),
-    Column("transaction_id", Text, nullable=False, index=True, comment="opening or a fill id; sums to 0 per currency"),
-    Column("account", Text, nullable=False, comment="exchange, trading, fees or opening"),
+    Column("transaction_id", Text, nullable=False, index=True, comment="opening, fill id, adjustment:UUID; sums to 0"),
+    Column("account", Text, nullable=False, comment="exchange, trading, fees, opening, unadopted or adjustments"),
     Column("currency", Text, nullable=False),
     Column("amount", Amount, nullable=False, comment="positive: the account received it"),
     Column("order_id", Id, ForeignKey("orders.order_id")),
@@ -112,5 +112,66 @@ reconciliations = Table(
     Column("orders_settled", Integer, nullable=False),
     Column("orders_unknown", Integer, nullable=False),
     Column("balances", Json, nullable=False),
+    Column("created_at", Time, nullable=False, server_default=func.now()),
+)
+
+ledger_opening = Table(
+    "ledger_opening",
+    metadata,
+    Column("ledger_id", Text, primary_key=True, comment="main"),
+    Column("opened_at", Time, nullable=False, comment="exchange time; what was traded before is no news"),
+    Column("fills_before", Json, nullable=False, comment="exchange ids of fills of this very moment that it holds"),
+    Column("fills_seen_to", Time, nullable=False, comment="exchange time of the newest fill that was looked at"),
+    Column("created_at", Time, nullable=False, server_default=func.now()),
+)
+
+ledger_adjustments = Table(
+    "ledger_adjustments",
+    metadata,
+    Column("adjustment_id", Id, primary_key=True),
+    Column("request_id", Id, nullable=False, index=True),
+    Column("body_sha256", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("amount", Amount, nullable=False, comment="above 0: came in; an adoption changes no balance"),
+    Column("cost", Amount, nullable=False, comment="change of what positions cost, account currency"),
+    Column("equity_change", Amount, nullable=False, comment="account currency; no gain and no loss"),
+    Column("answer", Json, nullable=False, comment="balances and position before and after, as answered"),
+    Column("note", Text, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("created_at", Time, nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint(
+        "kind IN ('DEPOSIT', 'WITHDRAWAL', 'REWARD', 'CONVERSION', 'TRADE', 'CORRECTION', 'ADOPTION')", name="kind"
+    ),
+    Index("ix_ledger_adjustments_created_at", "created_at"),
+)
+
+foreign_orders = Table(
+    "foreign_orders",
+    metadata,
+    Column("exchange_order_id", Text, primary_key=True),
+    Column("client_order_id", Text, nullable=False, comment="empty if it has none"),
+    Column("product_id", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("status", Text, nullable=False, comment="the exchange's word"),
+    Column("resting", Boolean, nullable=False, comment="seen among the open orders at the newest look"),
+    Column("hold", Amount, nullable=False, comment="BUY: quote currency; SELL: base units"),
+    Column("filled_size", Amount, nullable=False, comment="since the opening"),
+    Column("filled_value", Amount, nullable=False, comment="since the opening, without fees"),
+    Column("total_fees", Amount, nullable=False, comment="since the opening"),
+    Column("created_time", Time, nullable=False, comment="exchange time"),
+    Column("unbooked", Boolean, nullable=False, comment="its fills are not in the ledger yet"),
+    Column("updated_at", Time, nullable=False, server_default=func.now()),
+    Index("ix_foreign_orders_live", "created_time", postgresql_where=text("resting OR unbooked")),
+)
+
+fee_tiers = Table(
+    "fee_tiers",
+    metadata,
+    Column("fee_tier_id", BigInteger, primary_key=True, autoincrement=True),
+    Column("maker", Amount, nullable=False, comment="share of the value"),
+    Column("taker", Amount, nullable=False, comment="share of the value"),
+    Column("tier", Text, nullable=False),
+    Column("observed_at", Time, nullable=False, comment="machine time it was read last"),
     Column("created_at", Time, nullable=False, server_default=func.now()),
 )

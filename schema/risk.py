@@ -102,5 +102,6 @@ equity_snapshots = Table(
     Column("exposure", Amount, nullable=False),
     Column("heat", Double, nullable=False),
     Column("drawdown", Double, nullable=False),
+    Column("transferred", Amount, nullable=False, server_default="0", comment="brought in or out after this mark"),
     Column("created_at", Time, nullable=False, server_default=func.now()),
 )

@@ -4,7 +4,7 @@ Everything is exact; the one rounding is a partial sale's share of the cost, to 
 what it takes from one sale stays in the cost of the rest.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
@@ -15,8 +15,10 @@ from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
 from tradekit.products import base_currency, quote_currency
 from tradekit.states import Side
 
-# Accounts of the ledger: what the exchange holds for us, what trades turned into what, fees, and what was brought in.
+# Accounts of the ledger: what the exchange holds for us, what trades turned into what, fees, what was there at the opening,
+# what is in the account without being the mesh's own, and what was brought in or taken out since.
 EXCHANGE, TRADING, FEES, OPENING = "exchange", "trading", "fees", "opening"
+UNADOPTED, ADJUSTMENTS = "unadopted", "adjustments"
 OPENING_TRANSACTION = "opening"
 
 
@@ -110,23 +112,11 @@ def ledger_of(fill: BookFill) -> tuple[Entry, ...]:
     return tuple(entry for entry in entries if entry.amount != 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """What the exchange held of one currency when the books were opened; `cost` in the account's currency."""
-
-    currency: str
-    amount: Decimal
-    cost: Decimal
-
-
-def opening_entries(holdings: Iterable[Holding], account_currency: str) -> tuple[Entry, ...]:
-    """The first entries. A coin's cost enters as if its owner had brought that cash and bought it before."""
+def opening_entries(totals: Mapping[str, Decimal], account_currency: str) -> tuple[Entry, ...]:
+    """The first entries: the account currency's cash is the mesh's own, everything else is not adopted."""
     entries: list[Entry] = []
-    for holding in holdings:
-        if holding.amount:
-            entries.append(Entry(EXCHANGE, holding.currency, holding.amount))
-            entries.append(Entry(OPENING, holding.currency, -holding.amount))
-        if holding.cost:
-            entries.append(Entry(TRADING, account_currency, holding.cost))
-            entries.append(Entry(OPENING, account_currency, -holding.cost))
+    for currency, amount in sorted(totals.items()):
+        if amount:
+            entries.append(Entry(EXCHANGE if currency == account_currency else UNADOPTED, currency, amount))
+            entries.append(Entry(OPENING, currency, -amount))
     return tuple(entries)

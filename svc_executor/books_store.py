@@ -1,9 +1,9 @@
 """The SQL of the books: fills with what follows from them in one transaction, opening, balances, comparisons."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 from uuid import UUID
 
@@ -12,11 +12,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.books import fills, ledger_entries, positions, reconciliations
-from svc_executor import books, store
+from svc_executor import books, foreign_store, store
 from svc_executor.books import BookFill, Entry, Position
 from svc_executor.fate import Conclusion
+from svc_executor.foreign import ForeignOrder
 from svc_executor.store import OrderRow
-from tradekit.decimals import ZERO, plain
+from tradekit.decimals import CONTEXT, ZERO, plain
 from tradekit.products import quote_currency
 from tradekit.reasons import reasons_to_json
 
@@ -59,15 +60,15 @@ async def _new_fills(connection: AsyncConnection, order: OrderRow, found: Sequen
 
 
 async def _book(connection: AsyncConnection, order: OrderRow, new: Sequence[BookFill]) -> None:
-    position = await _position(connection, order.product_id)
+    position = await read_position(connection, order.product_id)
     fill_rows, entry_rows = [], []
     for fill in new:
         position, realized = books.apply_fill(position, fill)
         fill_rows.append(_fill_row(order, fill, realized))
-        entry_rows += [_entry_row(entry, fill.fill_id, order.as_of, order.order_id) for entry in books.ledger_of(fill)]
+        entry_rows += [entry_row(entry, fill.fill_id, order.as_of, order.order_id) for entry in books.ledger_of(fill)]
     await connection.execute(insert(fills), fill_rows)
     await connection.execute(insert(ledger_entries), entry_rows)
-    await _save_position(connection, order.product_id, position)
+    await save_position(connection, order.product_id, position)
 
 
 def _fill_row(order: OrderRow, fill: BookFill, realized: Decimal) -> dict[str, Any]:
@@ -87,7 +88,8 @@ def _fill_row(order: OrderRow, fill: BookFill, realized: Decimal) -> dict[str, A
     }
 
 
-def _entry_row(entry: Entry, transaction_id: str, as_of: datetime, order_id: UUID | None) -> dict[str, Any]:
+def entry_row(entry: Entry, transaction_id: str, as_of: datetime, order_id: UUID | None) -> dict[str, Any]:
+    """A line of the ledger as it is stored."""
     return {
         "transaction_id": transaction_id,
         "account": entry.account,
@@ -98,7 +100,8 @@ def _entry_row(entry: Entry, transaction_id: str, as_of: datetime, order_id: UUI
     }
 
 
-async def _position(connection: AsyncConnection, product_id: str) -> Position:
+async def read_position(connection: AsyncConnection, product_id: str) -> Position:
+    """What is held of a product, locked until the transaction ends; an empty one if there never was any."""
     query = select(positions.c.base_size, positions.c.cost, positions.c.realized_pnl, positions.c.total_fees).where(
         positions.c.product_id == product_id
     )
@@ -106,7 +109,8 @@ async def _position(connection: AsyncConnection, product_id: str) -> Position:
     return Position(*row) if row else Position()
 
 
-async def _save_position(connection: AsyncConnection, product_id: str, position: Position) -> None:
+async def save_position(connection: AsyncConnection, product_id: str, position: Position) -> None:
+    """Writes what is held of a product."""
     values = {
         "base_size": position.base_size,
         "cost": position.cost,
@@ -140,25 +144,21 @@ async def _totals(connection: AsyncConnection, order: OrderRow) -> dict[str, Dec
 
 
 async def is_open(connection: AsyncConnection) -> bool:
-    """Whether the books have been opened: the ledger has an entry."""
-    return (await connection.execute(select(ledger_entries.c.entry_id).limit(1))).first() is not None
+    """Whether the ledger has been opened; an empty account's has no entries."""
+    return await foreign_store.read_opening(connection) is not None
 
 
 async def open_books(
-    connection: AsyncConnection,
-    entries: Sequence[Entry],
-    held: Mapping[str, Position],
-    as_of: datetime,
+    connection: AsyncConnection, entries: Sequence[Entry], opened_at: datetime, fills_before: Iterable[str]
 ) -> bool:
-    """Writes the opening entries and positions once; False if the books were open already."""
+    """Writes the opening entries once; False if the ledger was open already."""
     await store.lock_account(connection)
     if await is_open(connection):
         return False
-    rows = [_entry_row(entry, books.OPENING_TRANSACTION, as_of, None) for entry in entries]
+    await foreign_store.write_opening(connection, opened_at, fills_before)
+    rows = [entry_row(entry, books.OPENING_TRANSACTION, opened_at, None) for entry in entries]
     if rows:
         await connection.execute(insert(ledger_entries), rows)
-    for product_id, position in held.items():
-        await _save_position(connection, product_id, position)
     return True
 
 
@@ -166,22 +166,31 @@ async def open_books(
 
 
 async def ledger_balances(connection: AsyncConnection) -> dict[str, Decimal]:
-    """What the exchange holds for us by our own ledger, by currency."""
+    """What is the mesh's own by the ledger, by currency; nothing that was never adopted."""
     rows = await connection.execute(select(_CASH.c.currency, _CASH.c.amount))
     return {row.currency: row.amount for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One currency by the ledger and by the exchange."""
+    """One currency by the ledger and by the exchange; `ledger` holds what was never adopted as well."""
 
     currency: str
     ledger: Decimal
     exchange: Decimal
+    unadopted: Decimal = ZERO
+    tolerance: Decimal = ZERO
 
     @property
     def difference(self) -> Decimal:
-        return self.ledger - self.exchange
+        """What the ledger has too much."""
+        with localcontext(CONTEXT):
+            return self.ledger - self.exchange
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the difference counts as none."""
+        return abs(self.difference) <= self.tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +202,16 @@ class Comparison:
     orders_unknown: int
     balances: tuple[Balance, ...]
     at: datetime
+    foreign: tuple[ForeignOrder, ...] = ()
+
+    def of(self, currency: str) -> Balance:
+        """One currency's balance; equal and empty where nobody has any."""
+        empty = Balance(currency, ZERO, ZERO)
+        return next((balance for balance in self.balances if balance.currency == currency), empty)
 
     @property
     def clean(self) -> bool:
-        return self.orders_unknown == 0 and all(balance.difference == 0 for balance in self.balances)
+        return self.orders_unknown == 0 and all(balance.agrees for balance in self.balances)
 
 
 async def store_comparison(connection: AsyncConnection, comparison: Comparison) -> None:
@@ -207,6 +222,8 @@ async def store_comparison(connection: AsyncConnection, comparison: Comparison) 
             "ledger": plain(balance.ledger),
             "exchange": plain(balance.exchange),
             "difference": plain(balance.difference),
+            "unadopted": plain(balance.unadopted),
+            "tolerance": plain(balance.tolerance),
         }
         for balance in comparison.balances
     ]

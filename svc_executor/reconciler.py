@@ -4,21 +4,25 @@ At start, after every doubt, and on a schedule. A difference is never repaired h
 """
 
 import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal, localcontext
-from typing import Any
 
-from exchange_client import Account, ExchangeClient
+from exchange_client import Account, ExchangeClient, ExchangeRefused
 from meshkit.errors import MeshError, Unavailable
 from meshkit.kit import Kit
-from svc_executor import books_store, store
-from svc_executor.books import Holding, Position, opening_entries
+from svc_executor import books_store, foreign_store, ledger_store, store
+from svc_executor.books import opening_entries
 from svc_executor.books_store import Balance, Comparison
 from svc_executor.driver import OrderDriver
+from svc_executor.fees import FeeKeeper
+from svc_executor.foreign import ForeignOrder
+from svc_executor.foreign_watch import ForeignWatch
 from svc_executor.gate import QuietGate
+from svc_executor.ledger_store import Parts
 from svc_executor.settings import ExecutorSettings
 from svc_executor.store import OrderRow
 from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
-from tradekit.products import base_currency
 from tradekit.states import OrderState
 
 _PATIENCE_SECONDS = 2.0
@@ -44,6 +48,8 @@ class Reconciler:
         self._exchange = exchange
         self._driver = driver
         self._gate = gate
+        self._foreign = ForeignWatch(kit.engine, exchange, kit.log)
+        self._fees = FeeKeeper(kit.engine, exchange, settings.taker_fee_setting, kit.clock, kit.log)
         self._turn = asyncio.Lock()
         self._soon = asyncio.Event()
         self._failing: str | None = "the first reconciliation is not done"
@@ -85,7 +91,8 @@ class Reconciler:
             self._kit.log.error(
                 "books_differ",
                 orders_unknown=comparison.orders_unknown,
-                differences={b.currency: str(b.difference) for b in comparison.balances if b.difference},
+                differences={b.currency: str(b.difference) for b in comparison.balances if not b.agrees},
+                foreign_orders=[one.exchange_order_id for one in comparison.foreign],
             )
         return comparison
 
@@ -105,6 +112,8 @@ class Reconciler:
         before = await self._open_orders()
         for order in before:
             await self._settle(order)
+        await self._foreign.look()
+        await self._fees.refresh_if_due()
         return await self._compare(before)
 
     async def _settle(self, order: OrderRow) -> None:
@@ -123,7 +132,7 @@ class Reconciler:
     # ---- opening -----------------------------------------------------------------------------------------------------
 
     async def open_books(self) -> None:
-        """At the first start, what the exchange holds becomes the opening; coins at their newest close, else 0."""
+        """At the first start, the account currency's cash becomes the opening; what else is there is not adopted."""
         if self._opened:
             return
         async with self._kit.engine.connect() as connection:
@@ -132,24 +141,24 @@ class Reconciler:
             await self._open_from_exchange()
 
     async def _open_from_exchange(self) -> None:
+        # Fills before balances: one in between is in the balances, and at most told once more as somebody else's.
         market_time = await self._exchange.market_time()
+        before = await self._fills_before(market_time)
         totals = _totals(await self._exchange.accounts())
+        currency = self._settings.account_currency
         async with self._kit.engine.begin() as connection:
-            marks = await books_store.marks(connection, self._settings.products, self._settings.granularity_seconds)
-            held: dict[str, Position] = {}
-            costs: dict[str, Decimal] = {}
-            for product_id in self._settings.products:
-                amount = totals.get(base_currency(product_id), ZERO)
-                if amount > 0:
-                    with localcontext(CONTEXT):
-                        cost = to_stored_scale(amount * marks.get(product_id, ZERO))
-                    held[product_id] = Position(base_size=amount, cost=cost)
-                    costs[base_currency(product_id)] = cost
-            holdings = [Holding(name, amount, costs.get(name, ZERO)) for name, amount in sorted(totals.items())]
-            entries = opening_entries(holdings, self._settings.account_currency)
-            if await books_store.open_books(connection, entries, held, market_time):
-                self._kit.log.info("books_opened", balances={h.currency: str(h.amount) for h in holdings if h.amount})
+            if await books_store.open_books(connection, opening_entries(totals, currency), market_time, before):
+                cash, others = totals.get(currency, ZERO), {name: str(a) for name, a in totals.items() if a}
+                others.pop(currency, None)
+                self._kit.log.info("ledger_opened", cash=str(cash), currency=currency, unadopted=others)
         self._opened = True
+
+    async def _fills_before(self, market_time: datetime) -> list[str]:
+        try:
+            return [fill.entry_id for fill in await self._exchange.fills_since(market_time)]
+        except ExchangeRefused as error:
+            self._kit.log.warning("fills_not_listed", why=error.message)
+            return []
 
     # ---- comparing ---------------------------------------------------------------------------------------------------
 
@@ -163,17 +172,20 @@ class Reconciler:
 
     async def _store(self, before: list[OrderRow], totals: dict[str, Decimal]) -> Comparison:
         async with self._kit.engine.begin() as connection:
-            ledger = await books_store.ledger_balances(connection)
+            ledger = await ledger_store.balances(connection)
+            foreign = await foreign_store.live_foreign_orders(connection)
             still = await store.open_orders(connection)
             left = {order.order_id for order in still}
             comparison = Comparison(
                 orders_checked=len(before),
                 orders_settled=sum(order.order_id not in left for order in before),
                 orders_unknown=sum(order.state is OrderState.UNKNOWN for order in still),
-                balances=_balances(ledger, totals),
+                balances=_balances(ledger, totals, self._settings.ledger_tolerance),
                 at=await store.machine_time(connection),
+                foreign=tuple(foreign),
             )
             await books_store.store_comparison(connection, comparison)
+            await foreign_store.mark_booked(connection, _booked(foreign, comparison))
         return comparison
 
 
@@ -186,9 +198,21 @@ def _totals(accounts: tuple[Account, ...]) -> dict[str, Decimal]:
     return {currency: to_stored_scale(total) for currency, total in totals.items()}
 
 
-def _balances(ledger: dict[str, Decimal], totals: dict[str, Decimal]) -> tuple[Balance, ...]:
+def _balances(
+    ledger: Mapping[str, Parts], totals: Mapping[str, Decimal], tolerance: Mapping[str, Decimal]
+) -> tuple[Balance, ...]:
     """Every currency that either side has anything of."""
-    pairs: list[tuple[str, Any, Any]] = [
-        (currency, ledger.get(currency, ZERO), totals.get(currency, ZERO)) for currency in sorted({*ledger, *totals})
-    ]
-    return tuple(Balance(currency, ours, theirs) for currency, ours, theirs in pairs if ours or theirs)
+    found = []
+    with localcontext(CONTEXT):
+        for currency in sorted({*ledger, *totals}):
+            parts, theirs = ledger.get(currency, Parts()), totals.get(currency, ZERO)
+            if parts.own or parts.unadopted or theirs:
+                allowed = tolerance.get(currency, ZERO)
+                found.append(Balance(currency, parts.own + parts.unadopted, theirs, parts.unadopted, allowed))
+    return tuple(found)
+
+
+def _booked(foreign: Iterable[ForeignOrder], comparison: Comparison) -> list[str]:
+    """Foreign orders whose fills are in the ledger by now: it agrees with the exchange in both currencies they trade."""
+    differing = {balance.currency for balance in comparison.balances if not balance.agrees}
+    return [one.exchange_order_id for one in foreign if one.unbooked and not differing & set(one.currencies)]

@@ -14,7 +14,7 @@ from meshkit.errors import NotFound, OutcomeUnknown, RequestIdReused, Unavailabl
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
-from svc_executor import books, books_store, store, wire
+from svc_executor import books, books_store, ledger_store, store, wire
 from svc_executor.availability import Availability
 from svc_executor.cancelling import Cancelling
 from svc_executor.closing import Closing
@@ -22,6 +22,7 @@ from svc_executor.driver import OrderDriver
 from svc_executor.follow import Follower
 from svc_executor.gate import QuietGate
 from svc_executor.intake import Intake
+from svc_executor.ledger_service import Ledger
 from svc_executor.operator_service import OperatorCalls
 from svc_executor.product_rules import ProductRules
 from svc_executor.reconciler import Reconciler
@@ -37,6 +38,7 @@ from tradekit.watching import HEARTBEAT_SECONDS, position
 from tradekit.wire import draining_message, heartbeat_message
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
+from trading.executor.v1 import ledger_pb2 as ledger_pb
 
 WatchEvent = watch.Rows[OrderRow] | watch.Mark[None] | watch.Idle | watch.Drain
 
@@ -52,6 +54,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         follower: Follower,
         reconciler: Reconciler,
         operator: OperatorCalls,
+        ledger: Ledger,
     ) -> None:
         self._settings = settings
         self._kit = kit
@@ -59,6 +62,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         self._follower = follower
         self._reconciler = reconciler
         self._operator = operator
+        self._ledger = ledger
 
     async def ExecuteRecommendation(
         self, request: pb.ExecuteRecommendationRequest, context: Any
@@ -145,7 +149,9 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
             names = [row.product_id for row in positions]
             marks = await books_store.marks(connection, names, self._settings.granularity_seconds)
             balances = await books_store.ledger_balances(connection)
+            parts = await ledger_store.balances(connection)
             opening = await books_store.account_sum(connection, books.OPENING, currency)
+            transfers = await books_store.account_sum(connection, books.ADJUSTMENTS, currency)
             fees = await books_store.account_sum(connection, books.FEES, currency)
         coins = {base_currency(name) for name in names}
         account = wire.AccountView(
@@ -153,7 +159,9 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
             marks=marks,
             cash={name: amount for name, amount in balances.items() if name not in coins},
             currency=currency,
+            unadopted={name: one.unadopted for name, one in parts.items() if one.unadopted},
             opening_balance=-opening,
+            transfers=-transfers,
             total_fees=fees,
             venue=self._settings.venue,
         )
@@ -194,6 +202,22 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         """Sells what is held."""
         return await self._operator.close_positions(request)
 
+    async def GetLedger(self, request: ledger_pb.GetLedgerRequest, context: Any) -> ledger_pb.GetLedgerResponse:
+        """The ledger beside the newest reconciliation."""
+        return await self._ledger.get()
+
+    async def AdjustLedger(
+        self, request: ledger_pb.AdjustLedgerRequest, context: Any
+    ) -> ledger_pb.AdjustLedgerResponse:
+        """An operator's adjustment, previewed or booked."""
+        return await self._ledger.adjust(request)
+
+    async def AdoptHoldings(
+        self, request: ledger_pb.AdoptHoldingsRequest, context: Any
+    ) -> ledger_pb.AdoptHoldingsResponse:
+        """Coins that were there become positions."""
+        return await self._ledger.adopt(request)
+
 
 async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> ServiceSpec:
     """The executor as meshkit runs it; refuses to start with a key that must not spend real money."""
@@ -219,7 +243,8 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
         Cancelling(kit.engine, exchange, driver, kit.log),
         Closing(settings, kit.engine, intake, rules, available, follower),
     )
-    servicer = ExecutorServicer(settings, kit, intake, follower, reconciler, operator)
+    ledger = Ledger(settings, kit, exchange, reconciler)
+    servicer = ExecutorServicer(settings, kit, intake, follower, reconciler, operator, ledger)
     return ServiceSpec(
         servicers=[Registration(pb_grpc.add_ExecutorServiceServicer_to_server, servicer, services.EXECUTOR.full_name)],
         background=[Task("reconcile", reconciler.run), Task("trading-switch", switch.run)],

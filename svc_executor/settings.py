@@ -4,19 +4,39 @@ A simulated fill must never be taken for a real one, nor the other way round, so
 together end the start.
 """
 
+import re
+from decimal import Decimal
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from exchange_client import ExchangeSettings
 from tradekit import services
+from tradekit.decimals import parse_decimal
 from tradekit.products import quote_currency
 from tradekit.settings import port_field
 from tradekit.states import Venue
 
 LIVE_HOST = "api.coinbase.com"
 SANDBOX_HOST = "api-sandbox.coinbase.com"
+_CURRENCY = re.compile(r"[A-Z0-9]{1,12}")
+
+
+def parse_tolerance(text: str) -> dict[str, Decimal]:
+    """Amounts by currency, from `USD=0.01,BTC=0.00000001`. ValueError names the part that is no such pair."""
+    found: dict[str, Decimal] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        currency, _, amount = part.partition("=")
+        try:
+            number = parse_decimal(amount.strip())
+        except ValueError:
+            number = Decimal(-1)
+        if not _CURRENCY.fullmatch(currency.strip()) or number < 0 or currency.strip() in found:
+            raise ValueError(f"{part!r} is not a currency with an amount of 0 or more, named once, such as USD=0.01")
+        found[currency.strip()] = number
+    return found
 
 
 class ExecutorSettings(ExchangeSettings):
@@ -33,6 +53,16 @@ class ExecutorSettings(ExchangeSettings):
     absence_seconds: float = Field(
         30.0, ge=1, le=3600, description="age of a send after which an order the exchange does not list was never made"
     )
+
+    ledger_tolerance: Annotated[dict[str, Decimal], NoDecode] = Field(
+        default_factory=dict,
+        description="largest difference from the exchange that counts as none, such as USD=0.01,BTC=0.00000001; unset: none",
+    )
+
+    @field_validator("ledger_tolerance", mode="before")
+    @classmethod
+    def _read_tolerance(cls, value: object) -> object:
+        return parse_tolerance(value) if isinstance(value, str) else value
 
     @field_validator("ticket_public_key_file")
     @classmethod

@@ -10,6 +10,7 @@ from uuid import UUID
 from meshkit import paging
 from meshkit.fields import Fields, Page
 from svc_executor.books_store import Comparison
+from svc_executor.ledger_wire import foreign_message, money
 from svc_executor.store import OrderRow
 from tradekit.decimals import CONTEXT, ZERO, divide
 from tradekit.recommendation import Recommendation
@@ -23,7 +24,7 @@ from tradekit.wire import (
     side_number,
     timestamp_message,
 )
-from trading.common.v1 import decimal_pb2, trade_pb2
+from trading.common.v1 import trade_pb2
 from trading.executor.v1 import executor_service_pb2 as pb
 
 LONGEST_TICKET = 4096
@@ -185,8 +186,10 @@ class AccountView:
     positions: Sequence[Any]
     marks: Mapping[str, Decimal]
     cash: Mapping[str, Decimal]
+    unadopted: Mapping[str, Decimal]
     currency: str
     opening_balance: Decimal
+    transfers: Decimal
     total_fees: Decimal
     venue: Venue
 
@@ -203,16 +206,15 @@ def positions_message(account: AccountView) -> pb.ListPositionsResponse:
         equity = account.cash.get(account.currency, ZERO) + value
     return pb.ListPositionsResponse(
         positions=messages,
-        cash=[
-            decimal_pb2.Money(currency=currency, amount=amount_message(amount))
-            for currency, amount in sorted(account.cash.items())
-        ],
+        cash=[money(currency, amount) for currency, amount in sorted(account.cash.items())],
         opening_balance=amount_message(account.opening_balance),
         equity=amount_message(equity),
         realized_pnl=amount_message(realized),
         unrealized_pnl=amount_message(unrealized),
         total_fees=amount_message(account.total_fees),
         venue=venue_number(account.venue),
+        unadopted=[money(currency, amount) for currency, amount in sorted(account.unadopted.items())],
+        transfers=amount_message(account.transfers),
     )
 
 
@@ -242,9 +244,12 @@ def reconcile_message(found: Comparison) -> pb.ReconcileResponse:
                 ledger=amount_message(balance.ledger),
                 exchange=amount_message(balance.exchange),
                 difference=amount_message(balance.difference),
+                tolerance=amount_message(balance.tolerance),
+                agrees=balance.agrees,
             )
             for balance in found.balances
         ],
+        foreign_orders=[foreign_message(order) for order in found.foreign],
         clean=found.clean,
         reconcile_time=timestamp_message(found.at),
     )

@@ -14,8 +14,9 @@ from meshkit.errors import MeshError
 from meshkit.kit import Kit
 from schema.recommendation_rows import recommendation_of_row
 from svc_orchestrator import store
+from svc_orchestrator.orders import OrderStands
 from svc_orchestrator.settings import OrchestratorSettings
-from svc_orchestrator.stages import Stages
+from svc_orchestrator.stages import ContractViolation, Stages
 from svc_orchestrator.steps import (
     Approved,
     AssessAgain,
@@ -25,8 +26,11 @@ from svc_orchestrator.steps import (
     after_error,
     after_order,
     backoff_seconds,
+    given_up,
+    out_of_retries,
+    without_risk,
 )
-from tradekit.reasons import Reason
+from tradekit.reasons import Reason, reason_from_dict
 from tradekit.recommendation import Recommendation
 from tradekit.states import LifeClock, RecommendationState, Side
 
@@ -46,6 +50,9 @@ class Item:
     recommendation: Recommendation
     state: RecommendationState
     delays: int
+    delayed_since: datetime | None = None
+    delay_reason: Reason | None = None
+    cancelled: str | None = None
     order_id: UUID | None = None
 
     @property
@@ -57,6 +64,24 @@ class Item:
     def is_entry(self) -> bool:
         """True for a BUY."""
         return self.recommendation.side is Side.BUY
+
+
+def item_of(row: RowMapping) -> Item:
+    """The item of a claimed row."""
+    return Item(
+        recommendation_of_row(row),
+        RecommendationState(row["state"]),
+        row["delays"],
+        row["delayed_since"],
+        reason_from_dict(row["delay_reason"]) if row["delay_reason"] else None,
+        row["cancel_note"] if row["cancel_requested_at"] else None,
+    )
+
+
+def cancelled(note: str) -> End:
+    """The end of an item that an operator cancelled."""
+    reason = Reason("CANCELLED_BY_OPERATOR", observed=note, scope="request")
+    return End(RecommendationState.REJECTED, "operator", (reason,))
 
 
 class Leader:
@@ -72,24 +97,59 @@ class Leader:
 
     async def lead(self, row: RowMapping) -> None:
         """Leads a claimed row. Never raises for what a stage does; LeaseLost ends it quietly."""
-        item = Item(recommendation_of_row(row), RecommendationState(row["state"]), row["delays"])
+        item = item_of(row)
         try:
-            outcome = await self._outcome(item)
-            if isinstance(outcome, End):
-                await self._change(item, outcome.state, outcome.decided_by, outcome.reasons)
-            elif isinstance(outcome, Delay):
-                await self._put_back(item, outcome)
+            try:
+                await self._settle(item, await self._outcome(item))
+            except store.Cancelled as stop:
+                await self._settle(item, cancelled(str(stop)))
         except LeaseLost:
             self._kit.log.info("lease_lost", recommendation_id=str(item.id))
 
+    async def _settle(self, item: Item, outcome: End | Delay | None) -> None:
+        """Writes what became of the item; where its order says otherwise, what the order says."""
+        try:
+            await self._write_outcome(item, outcome)
+        except OrderStands as stands:
+            self._kit.log.warning("order_stands", recommendation_id=str(item.id), order=str(stands))
+            await self._write_outcome(item, self._seen(item, stands.order))
+
+    async def _write_outcome(self, item: Item, outcome: End | Delay | None) -> None:
+        if isinstance(outcome, Delay) and item.order_id is None and await self._out_of_retries(item):
+            outcome = given_up(outcome.why)
+        if isinstance(outcome, End):
+            await self._change(item, outcome.state, outcome.decided_by, outcome.reasons)
+        elif isinstance(outcome, Delay):
+            await self._put_back(item, outcome)
+
+    async def after_defect(self, row: RowMapping, error: Exception) -> None:
+        """What becomes of a row that cannot even be led: tried again like any other, and given up like any other."""
+        item, side = row["recommendation_id"], Side(row["side"])
+        why = Reason("INTERNAL", observed=type(error).__name__, scope="service:orchestrator")
+        over = side is Side.BUY and await self._is_over(LifeClock(row["life_clock"]), row["expire_at"], EXECUTE_GRACE)
+        try:
+            async with self._kit.engine.begin() as connection:
+                if over or out_of_retries(side, row["delayed_since"], await store.machine_time(connection)):
+                    end, state = given_up(why), RecommendationState(row["state"])
+                    await store.change_state(
+                        connection, self._owner, item, state, end.state, end.decided_by, end.reasons, row["as_of"]
+                    )
+                    return
+        except OrderStands as stands:
+            self._kit.log.warning("order_stands", recommendation_id=str(item), order=str(stands))
+        async with self._kit.engine.begin() as connection:
+            await store.put_back(connection, self._owner, item, backoff_seconds(row["delays"] + 2), why)
+
     async def _outcome(self, item: Item) -> End | Delay | None:
         """What becomes of the item now; None if it was put back to wait for market time."""
+        if item.cancelled is not None:
+            return cancelled(item.cancelled)
         if item.state is RecommendationState.EXECUTING:
             resumed = await self._resume(item)
             if resumed is not None:
                 return resumed
         elif item.is_entry and await self._life_is_over(item, timedelta(0)):
-            return End(RecommendationState.EXPIRED, "orchestrator", (self._expired(item),))
+            return self._expired(item)
         if item.state is RecommendationState.PROPOSED and not await self._begin(item):
             return None
         if item.is_entry and item.state is RecommendationState.IN_REVIEW:
@@ -101,6 +161,8 @@ class Leader:
     async def _reviewed(self, item: Item) -> End | Delay | None:
         try:
             verdict = await self._stages.validate(item.recommendation)
+        except ContractViolation as error:
+            return End(RecommendationState.REJECTED, "validator", (error.reason,))
         except MeshError as error:
             return self._failed(error, "validator", item)
         return verdict if isinstance(verdict, End) else None
@@ -108,24 +170,46 @@ class Leader:
     async def _assess_and_execute(self, item: Item) -> End | Delay:
         why = Reason("RESERVATION_LOST", str(MOST_ATTEMPTS), str(MOST_ATTEMPTS), "count", "service:executor")
         for _ in range(MOST_ATTEMPTS):
-            try:
-                decided = await self._stages.assess(item.recommendation)
-            except MeshError as error:
-                return self._failed(error, "risk", item)
-            if isinstance(decided, End):
+            decided = await self._word_of_risk(item)
+            if not isinstance(decided, Approved):
                 return decided
             if item.state is not RecommendationState.EXECUTING:
-                await self._change(item, RecommendationState.EXECUTING, "risk", decided.reasons, decided)
-            try:
-                order = await self._stages.execute(item.recommendation, decided)
-            except MeshError as error:
-                outcome = after_error(error, "executor", item.recommendation.side, item.delays)
-                if isinstance(outcome, AssessAgain):
-                    why = outcome.why
-                    continue
+                await self._change(item, RecommendationState.EXECUTING, decided.decided_by, decided.reasons, decided)
+            outcome = await self._ordered(item, decided)
+            if isinstance(outcome, AssessAgain) and self._goes_alone(item):
+                outcome = await self._ordered(item, without_risk(item.recommendation.size, outcome.why))
+            if not isinstance(outcome, AssessAgain):
                 return outcome
-            return self._seen(item, order)
+            why = outcome.why
         return self._again(item, why)
+
+    def _goes_alone(self, item: Item) -> bool:
+        """An exit needs nobody's word but the executor's. A replay waits, so that it comes to the same every time."""
+        return not item.is_entry and not self._settings.lockstep
+
+    async def _word_of_risk(self, item: Item) -> Approved | End | Delay:
+        """What the risk engine says; of an exit that goes alone only what it says in time."""
+        alone = self._goes_alone(item)
+        try:
+            return await self._stages.assess(item.recommendation, self._settings.exit_risk_seconds if alone else None)
+        except ContractViolation as error:
+            if alone:
+                return without_risk(item.recommendation.size, error.reason)
+            if item.is_entry:
+                return End(RecommendationState.REJECTED, "risk", (error.reason,))
+            return Delay(backoff_seconds(item.delays), error.reason)
+        except MeshError as error:
+            failed = self._failed(error, "risk", item)
+            return without_risk(item.recommendation.size, failed.why) if alone and isinstance(failed, Delay) else failed
+
+    async def _ordered(self, item: Item, decided: Approved) -> End | Delay | AssessAgain:
+        try:
+            order = await self._stages.execute(item.recommendation, decided)
+        except ContractViolation as error:
+            return Delay(backoff_seconds(item.delays), error.reason)
+        except MeshError as error:
+            return after_error(error, "executor", item.recommendation.side, item.delays, bool(decided.ticket))
+        return self._seen(item, order)
 
     def _again(self, item: Item, why: Reason) -> Delay:
         """The reservation is lost each time; one that goes on being lost is asked for more and more slowly."""
@@ -137,31 +221,48 @@ class Leader:
 
     async def _resume(self, item: Item) -> End | Delay | None:
         """What the executor already knows; None if it has no order and one may still be asked for."""
+        waits: Delay | None = None
         try:
             order = await self._stages.find_order(item.id)
+            if order is not None:
+                return self._seen(item, order)
+        except ContractViolation as error:
+            waits = Delay(backoff_seconds(item.delays), error.reason)
         except MeshError as error:
-            return self._failed(error, "executor", item)
-        if order is not None:
-            return self._seen(item, order)
+            found = self._failed(error, "executor", item)
+            if isinstance(found, End):
+                return found
+            waits = found
         if item.is_entry and await self._life_is_over(item, EXECUTE_GRACE):
-            return End(RecommendationState.EXPIRED, "orchestrator", (self._expired(item),))
-        return None
+            return self._expired(item)
+        return waits
 
     def _failed(self, error: MeshError, stage: str, item: Item) -> End | Delay:
         outcome = after_error(error, stage, item.recommendation.side, item.delays)
         return self._again(item, outcome.why) if isinstance(outcome, AssessAgain) else outcome
 
     async def _life_is_over(self, item: Item, grace: timedelta) -> bool:
-        recommendation = item.recommendation
-        async with self._kit.engine.connect() as connection:
-            if recommendation.life_clock is LifeClock.MARKET:
-                now = await store.stage_as_of(connection, "market")
-                return now is not None and now >= recommendation.expire_time
-            return await store.machine_time(connection) >= recommendation.expire_time + grace
+        return await self._is_over(item.recommendation.life_clock, item.recommendation.expire_time, grace)
 
-    def _expired(self, item: Item) -> Reason:
+    async def _is_over(self, clock: LifeClock, expire_time: datetime, grace: timedelta) -> bool:
+        async with self._kit.engine.connect() as connection:
+            if clock is LifeClock.MARKET:
+                now = await store.stage_as_of(connection, "market")
+                return now is not None and now >= expire_time
+            return await store.machine_time(connection) >= expire_time + grace
+
+    async def _out_of_retries(self, item: Item) -> bool:
+        if item.is_entry or item.delayed_since is None:
+            return False
+        async with self._kit.engine.connect() as connection:
+            return out_of_retries(item.recommendation.side, item.delayed_since, await store.machine_time(connection))
+
+    def _expired(self, item: Item) -> End:
+        """The end of a life, with what the item waited for; how often a replay waits says nothing of its decisions."""
         unit = "market_time" if item.recommendation.life_clock is LifeClock.MARKET else "machine_time"
-        return Reason("LIFE_OVER", item.recommendation.expire_time.isoformat(), "", unit, "request")
+        over = Reason("LIFE_OVER", item.recommendation.expire_time.isoformat(), "", unit, "request")
+        waited = () if item.delay_reason is None or self._settings.lockstep else (item.delay_reason,)
+        return End(RecommendationState.EXPIRED, "orchestrator", (over, *waited))
 
     async def _begin(self, item: Item) -> bool:
         """Takes the item into review. False if this bar's reviews are used up: it waits for the market's next bar.
@@ -177,7 +278,7 @@ class Leader:
                 ahead = await store.reviews_ahead(connection, idea.priority, idea.product_id, bar)
                 if await store.reviews_begun(connection, bar) + ahead >= budget:
                     next_bar = bar + timedelta(seconds=self._settings.granularity_seconds)
-                    await store.put_back(connection, self._owner, item.id, 0, next_bar)
+                    await store.put_back(connection, self._owner, item.id, 0, wait_for_market=next_bar)
                     self._kit.log.info("review_budget_used", recommendation_id=str(item.id), budget=budget)
                     return False
             await self._write(connection, item, RecommendationState.IN_REVIEW, "orchestrator", ())
@@ -215,7 +316,7 @@ class Leader:
             decided_by,
             reasons,
             await self._event_time(connection, item),
-            approved.size if approved else None,
+            approved.size if approved and approved.ticket else None,
             item.order_id,
         )
         if not changed:
@@ -241,7 +342,7 @@ class Leader:
 
     async def _put_back(self, item: Item, delay: Delay) -> None:
         async with self._kit.engine.begin() as connection:
-            await store.put_back(connection, self._owner, item.id, delay.seconds)
+            await store.put_back(connection, self._owner, item.id, delay.seconds, delay.why)
         self._kit.log.info(
             "recommendation_delayed",
             recommendation_id=str(item.id),

@@ -16,7 +16,8 @@ from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
 from schema.recommendations import recommendation_events, trade_recommendations
-from svc_orchestrator import store
+from svc_orchestrator import corrections, store
+from svc_orchestrator.cancelling import cancel_recommendation, parse_cancel
 from svc_orchestrator.explain import explain_order, explain_recommendation, explain_signal
 from svc_orchestrator.funnel import read_funnel
 from svc_orchestrator.leader import Leader
@@ -38,7 +39,7 @@ _EXPLAINERS = {
 
 
 class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
-    """The RPCs of the orchestrator; all of them read."""
+    """The RPCs of the orchestrator; all but the operator's cancel read."""
 
     def __init__(self, kit: Kit[OrchestratorSettings]) -> None:
         self._kit = kit
@@ -69,6 +70,19 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         if story is None:
             raise NotFound(str(by).removesuffix("_id"), wanted)
         return story
+
+    async def CancelRecommendation(
+        self, request: pb.CancelRecommendationRequest, context: Any
+    ) -> pb.CancelRecommendationResponse:
+        """An operator's word that one should not be carried out."""
+        cancel = parse_cancel(request)
+        async with self._kit.engine.begin() as connection:
+            response = await cancel_recommendation(connection, self._kit.settings.service_name, cancel)
+        result = pb.CancelRecommendationResult.Name(response.result).removeprefix("CANCEL_RECOMMENDATION_RESULT_")
+        self._kit.log.warning(
+            "cancel_requested", recommendation_id=str(cancel.recommendation_id), note=cancel.note, result=result
+        )
+        return response
 
     def WatchDecisions(
         self, request: pb.WatchDecisionsRequest, context: Any
@@ -149,6 +163,7 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
                 for channel in (streams.RECOMMENDATIONS, streams.WATERMARKS, streams.ORDERS)
             ),
             Task("renew-leases", workers.renew_leases),
+            Task("correct-ends", partial(corrections.run, kit, workers.outages)),
         ],
         ready=[Check("database", kit.check_database)],
         entries=[

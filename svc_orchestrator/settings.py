@@ -15,6 +15,9 @@ class OrchestratorSettings(TradingSettings):
     orchestrator_concurrency: int = Field(8, ge=1, le=64, description="entries led at once; exits have as many again")
     lease_seconds: float = Field(15.0, ge=2, le=300, description="life of a claim; renewed while it is worked on")
     stage_deadline_seconds: float = Field(12.0, ge=1, le=120, description="longest wait for one stage's answer")
+    exit_risk_seconds: float = Field(
+        2.0, ge=0.1, le=30, description="longest wait of an exit for the risk engine's word; not in a replay"
+    )
     review_budget_per_bar: int | None = Field(
         None, ge=1, le=10_000, description="BUY ideas reviewed in one bar; the others wait and may expire; unset: all"
     )

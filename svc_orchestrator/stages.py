@@ -1,6 +1,7 @@
 """The three stages as the orchestrator asks them: two work streams and one unary call, each answer parsed once.
 
-An answer that is incomplete, about another item, or beyond what was asked approves nothing: it is an error of its stage.
+An answer that is incomplete, about another item, or beyond what was asked approves nothing. It is a violation of the
+contract by its stage, and no outage: asking again brings the same answer.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,11 +12,19 @@ from uuid import UUID
 
 import grpc
 
-from meshkit.errors import MeshError, Unavailable, Violation, from_rpc_error, rebuild
+from meshkit.errors import MeshError, Violation, from_rpc_error, rebuild
 from meshkit.kit import Kit
 from meshkit.stream import AskFrames, ItemStream
 from svc_orchestrator.settings import OrchestratorSettings
-from svc_orchestrator.steps import Approved, End, OrderSeen, Proceed, after_assessment, after_validation
+from svc_orchestrator.steps import (
+    Approved,
+    End,
+    OrderSeen,
+    Proceed,
+    after_assessment,
+    after_validation,
+    violation,
+)
 from tradekit import ids, services, wire
 from tradekit.recommendation import Recommendation
 from tradekit.states import OrderState, ReviewOutcome, ReviewVerdict, RiskDecision
@@ -29,6 +38,17 @@ from trading.validator.v1 import validator_service_pb2_grpc as validator_grpc
 
 T = TypeVar("T")
 CLIENT = "orchestrator"
+# The executor waits for an order this long, and tells then how it stands.
+EXECUTE_SECONDS = 20.0
+FIND_SECONDS = 5.0
+
+
+class ContractViolation(Exception):
+    """A stage gave an answer that the contract does not know."""
+
+    def __init__(self, stage: str, what: str) -> None:
+        super().__init__(f"{stage} gave an answer outside its contract: {what}")
+        self.reason = violation(stage, what)
 
 
 def error_of_item(message: error_pb2.ItemError) -> MeshError:
@@ -49,7 +69,7 @@ class Stages:
     deadline: float
 
     async def validate(self, recommendation: Recommendation) -> Proceed | End:
-        """The review of an entry. Raises MeshError."""
+        """The review of an entry. Raises MeshError or ContractViolation."""
         request_id = str(ids.stage_request_id("validator", recommendation.recommendation_id))
         item = validator_pb.ValidateRecommendationRequest(
             request_id=request_id, recommendation=wire.recommendation_message(recommendation)
@@ -57,17 +77,24 @@ class Stages:
         frame = await self.validations.ask(request_id, validator_pb.StreamValidationsRequest(item=item), self.deadline)
         return _understood("validator", lambda: _review(frame.answer.validation, recommendation))
 
-    async def assess(self, recommendation: Recommendation) -> Approved | End:
-        """The risk engine's decision. Raises MeshError."""
+    async def assess(self, recommendation: Recommendation, seconds: float | None = None) -> Approved | End:
+        """The risk engine's decision within `seconds`, None for a stage's usual time. Raises MeshError, ContractViolation.
+
+        Whoever names a time does not wait for the stream to come up either.
+        """
+        if seconds is not None:
+            await self.assessments.check()
         request_id = str(ids.stage_request_id("risk", recommendation.recommendation_id))
         item = risk_pb.AssessRecommendationRequest(
             request_id=request_id, recommendation=wire.recommendation_message(recommendation)
         )
-        frame = await self.assessments.ask(request_id, risk_pb.StreamAssessmentsRequest(item=item), self.deadline)
+        frame = await self.assessments.ask(
+            request_id, risk_pb.StreamAssessmentsRequest(item=item), seconds or self.deadline
+        )
         return _understood("risk", lambda: _assessment(frame.answer.assessment, recommendation))
 
     async def execute(self, recommendation: Recommendation, approved: Approved) -> OrderSeen:
-        """Asks for the order; the same ids give the same order. Raises MeshError."""
+        """Asks for the order; the same ids give the same order. Raises MeshError or ContractViolation."""
         request = executor_pb.ExecuteRecommendationRequest(
             request_id=str(ids.stage_request_id("executor", recommendation.recommendation_id)),
             recommendation=wire.recommendation_message(recommendation),
@@ -75,16 +102,16 @@ class Stages:
             ticket=approved.ticket,
         )
         try:
-            response = await self.executor.ExecuteRecommendation(request, timeout=20.0)
+            response = await self.executor.ExecuteRecommendation(request, timeout=EXECUTE_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         return _understood("executor", lambda: _order(response.order, recommendation.recommendation_id))
 
     async def find_order(self, recommendation_id: UUID) -> OrderSeen | None:
-        """The order of a recommendation, None if the executor has none. Raises MeshError."""
+        """The order of a recommendation, None if the executor has none. Raises MeshError or ContractViolation."""
         request = executor_pb.GetOrderRequest(recommendation_id=str(recommendation_id))
         try:
-            response = await self.executor.GetOrder(request, timeout=5.0)
+            response = await self.executor.GetOrder(request, timeout=FIND_SECONDS)
         except grpc.aio.AioRpcError as error:
             found = from_rpc_error(error)
             if found.reason == "NOT_FOUND":
@@ -159,8 +186,7 @@ def _understood(stage: str, parse: Callable[[], T]) -> T:
     try:
         return parse()
     except (ValueError, ArithmeticError) as error:
-        text = f"{stage} gave an answer that cannot be used: {error}"
-        raise Unavailable("DEPENDENCY_UNAVAILABLE", text) from error
+        raise ContractViolation(stage, str(error)) from error
 
 
 def _about(answered: str, asked: UUID) -> None:
@@ -181,9 +207,8 @@ def _assessment(assessment: risk_pb.Assessment, recommendation: Recommendation) 
     _about(assessment.recommendation_id, recommendation.recommendation_id)
     decision = RiskDecision(risk_pb.Decision.Name(assessment.decision).removeprefix("DECISION_"))
     size = Decimal(assessment.adjusted_size.value or "0")
-    if decision is not RiskDecision.REJECT and not (assessment.ticket and 0 < size <= recommendation.size):
-        raise ValueError(f"{decision.value} of {size} with {'a' if assessment.ticket else 'no'} ticket")
-    return after_assessment(decision, size, assessment.ticket, wire.reasons_of(assessment.reasons))
+    reasons = wire.reasons_of(assessment.reasons)
+    return after_assessment(decision, recommendation.size, size, assessment.ticket, recommendation.side, reasons)
 
 
 def _order(message: executor_pb.Order, recommendation_id: UUID) -> OrderSeen:

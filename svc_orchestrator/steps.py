@@ -1,9 +1,11 @@
 """What a stage's answer means for a recommendation: the next step, or the end.
 
-Pure: the one place that turns verdicts, decisions, orders and errors into states. A transport error is never an end.
+Pure: the one place that turns verdicts, decisions, orders and errors into states. A transport error is never an end. An
+entry is asked for until its life is over, an exit until a day of tries has failed; both then end with the last reason.
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -14,12 +16,16 @@ from tradekit.states import OrderState, RecommendationState, ReviewVerdict, Risk
 # Wait before a stage is asked again, where the stage gave none. Doubles per delay up to the longest.
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 5.0
-# No stage may have an item wait longer than this, whatever it asks for.
+# No stage may have an item wait longer than this, whatever it asks for; an exit backs off up to it.
 LONGEST_WAIT_SECONDS = 30.0
+# An exit that has failed for so long is given up; the alert of it stays.
+EXIT_RETRIES = timedelta(days=1)
 # The request itself is wrong, or there is nothing to sell: asking again cannot help on either side.
 _NEVER = frozenset({"INVALID_REQUEST", "NOT_HELD"})
-# What a person or a newer version mends. It closes an entry; an exit waits for it.
-_NOT_NOW = frozenset({"CALLER_NOT_ALLOWED", "UNKNOWN_METHOD"})
+# What a person or a newer version mends. Before an order may exist it closes an entry; an exit waits for it.
+_NOT_NOW = frozenset({"CALLER_NOT_ALLOWED", "UNKNOWN_METHOD", "REQUEST_ID_REUSED"})
+# All that the risk engine may end an exit for. Whatever else it finds, the executor knows what is held and sells it.
+EXIT_OBSTACLES = frozenset({"KILL_SWITCH", "UNKNOWN_PRODUCT", "TRADING_DISABLED", "SELL_NOT_HELD", "MIN_NOTIONAL"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,15 @@ class Proceed:
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """What the risk engine allows; the executor demands the ticket."""
+    """What the risk engine allows; the executor demands the ticket for an entry.
+
+    An exit may go without one, and then the executor alone judges its size.
+    """
 
     size: Decimal
     ticket: str
     reasons: tuple[Reason, ...]
+    decided_by: str = "risk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +91,29 @@ def after_validation(
     return End(RecommendationState.REJECTED, f"validator:{decided_by}", reasons)
 
 
-def after_assessment(decision: RiskDecision, size: Decimal, ticket: str, reasons: tuple[Reason, ...]) -> Approved | End:
-    """APPROVE and REDUCE carry a ticket; REJECT ends it."""
+def after_assessment(
+    decision: RiskDecision, asked: Decimal, size: Decimal, ticket: str, side: Side, reasons: tuple[Reason, ...]
+) -> Approved | End:
+    """APPROVE and REDUCE carry a ticket. REJECT ends an entry, and an exit only where nothing can be sold at all.
+
+    ValueError for an answer outside the contract: an approval without a ticket, of nothing, or of more than an entry asked
+    for. An exit may be enlarged, so that no rest stays that could not be sold.
+    """
     if decision is RiskDecision.REJECT:
+        codes = {reason.code for reason in reasons}
+        if side is Side.SELL and not codes & EXIT_OBSTACLES:
+            return Approved(asked, "", reasons)
         expired = bool(reasons) and reasons[0].code == "EXPIRED_REQUEST"
         state = RecommendationState.EXPIRED if expired else RecommendationState.REJECTED
         return End(state, "risk", reasons)
+    if not ticket or size <= 0 or (side is Side.BUY and size > asked):
+        raise ValueError(f"{decision.value} of {size} where {asked} was asked, with {'a' if ticket else 'no'} ticket")
     return Approved(size, ticket, reasons)
+
+
+def without_risk(size: Decimal, why: Reason) -> Approved:
+    """An exit that goes on although the risk engine gave no word in time: `why` is kept as a flag."""
+    return Approved(size, "", (Reason("RISK_UNANSWERED", observed=why.code, scope=why.scope), why), "orchestrator")
 
 
 def after_order(order: OrderSeen, delays: int) -> End | Delay:
@@ -101,25 +127,69 @@ def after_order(order: OrderSeen, delays: int) -> End | Delay:
     return End(RecommendationState.FAILED, "exchange", reasons)
 
 
-def after_error(error: MeshError, stage: str, side: Side, delays: int) -> End | Delay | AssessAgain:
-    """An error of a stage. Entries fail closed, exits stay open: only what can never succeed ends an exit."""
+def after_error(
+    error: MeshError, stage: str, side: Side, delays: int, ticket: bool = True
+) -> End | Delay | AssessAgain:
+    """An error of a stage. Entries fail closed, exits stay open: only what can never succeed ends an exit.
+
+    What the risk engine says to an exit never ends it, and a refusal that may be due to its ticket is no last word.
+    """
     reason = Reason(error.reason, observed=error.message[:200], scope=f"service:{stage}")
+    leaves = side is Side.SELL
+    if stage == "executor" and _blames_ticket(error, side) and (ticket or not leaves):
+        return AssessAgain(reason)
+    if leaves and stage == "risk":
+        return _later(error, side, delays, reason)
     if error.reason in _NEVER:
         return End(RecommendationState.REJECTED, stage, (reason,))
-    if error.reason == "EXPIRED" and side is Side.BUY:
-        return End(RecommendationState.EXPIRED, stage, (reason,))
     if error.reason == "TRADING_HALTED":
         return End(RecommendationState.REJECTED, stage, (Reason("KILL_SWITCH", scope="account"),))
-    if stage == "executor":
-        # An earlier call may have made the order, and REQUEST_ID_REUSED proves one: these never end an item here.
-        if error.reason in ("RESERVATION_LOST", "TICKET_REFUSED"):
-            return AssessAgain(reason)
-    elif error.reason == "REQUEST_ID_REUSED" or (side is Side.BUY and error.reason in _NOT_NOW):
+    if leaves:
+        return _later(error, side, delays, reason)
+    if error.reason == "EXPIRED":
+        return End(RecommendationState.EXPIRED, stage, (reason,))
+    # At the executor an earlier call may have made the order, and REQUEST_ID_REUSED proves one.
+    if error.reason == "TERMS_DIFFER" or (stage != "executor" and error.reason in _NOT_NOW):
         return End(RecommendationState.REJECTED, stage, (reason,))
+    return _later(error, side, delays, reason)
+
+
+def _blames_ticket(error: MeshError, side: Side) -> bool:
+    """Another ticket may help; an exit that is refused as it is may pass without the risk engine's size and ticket."""
+    return error.reason in ("RESERVATION_LOST", "TICKET_REFUSED") or (
+        side is Side.SELL and error.reason == "INVALID_REQUEST"
+    )
+
+
+def _later(error: MeshError, side: Side, delays: int, reason: Reason) -> Delay:
     asked = min(error.retry_after or 0.0, LONGEST_WAIT_SECONDS)
-    return Delay(max(asked, backoff_seconds(delays)), reason)
+    longest = LONGEST_WAIT_SECONDS if side is Side.SELL else LONGEST_DELAY_SECONDS
+    return Delay(max(asked, backoff_seconds(delays, longest)), reason)
 
 
-def backoff_seconds(delays: int) -> float:
+def violation(stage: str, what: str) -> Reason:
+    """The reason of an answer that is outside the contract: a defect of one side, and not an outage."""
+    return Reason("CONTRACT_VIOLATION", observed=what[:200], scope=f"service:{stage}")
+
+
+def out_of_retries(side: Side, delayed_since: datetime | None, now: datetime) -> bool:
+    """Whether an exit has failed for a day. An entry has its life for that."""
+    return side is Side.SELL and delayed_since is not None and now - delayed_since >= EXIT_RETRIES
+
+
+def given_up(why: Reason) -> End:
+    """The end of an exit that was tried for a day; `why` is its newest reason."""
+    limit = str(int(EXIT_RETRIES.total_seconds()))
+    exhausted = Reason("RETRIES_EXHAUSTED", limit, limit, "seconds", "request")
+    return End(RecommendationState.FAILED, "orchestrator", (exhausted, why))
+
+
+def agrees(state: RecommendationState, order: OrderSeen) -> bool:
+    """Whether a recommendation may end so, given its order: what the order says, and nothing else."""
+    end = after_order(order, 0)
+    return isinstance(end, End) and end.state is state
+
+
+def backoff_seconds(delays: int, longest: float = LONGEST_DELAY_SECONDS) -> float:
     """Wait before the next try after this many delays."""
-    return float(min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(delays, 10)))
+    return float(min(longest, FIRST_DELAY_SECONDS * 2 ** min(delays, 10)))

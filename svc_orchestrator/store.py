@@ -1,6 +1,7 @@
 """The SQL of the orchestrator: claims under leases, and changes of state with their events.
 
-Every change names the lease owner and the state it starts from, so a lost lease changes nothing.
+Every change names the lease owner and the state it starts from, so a lost lease changes nothing. No recommendation ends
+otherwise than its order says: the order is looked for in the transaction of the end, while the row is locked.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema import streams
 from schema.operations import watermarks
 from schema.recommendations import recommendation_events, trade_recommendations
+from svc_orchestrator.orders import OrderStands, order_of
+from svc_orchestrator.steps import agrees
 from tradekit.reasons import Reason, reasons_to_json
 from tradekit.states import RECOMMENDATION_TERMINAL, LifeClock, RecommendationState, Side
 
@@ -24,6 +27,10 @@ _TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
 _OPEN = [state.value for state in RecommendationState if state not in RECOMMENDATION_TERMINAL]
 _REVIEWS_LOCK = 7_406_023
 _EXIT_FIRST = case((_T.c.side == Side.SELL.value, 0), else_=1)
+
+
+class Cancelled(Exception):
+    """An operator cancelled it: it can only end now. The text is the operator's note."""
 
 
 def _seconds(seconds: float) -> ColumnElement[Any]:
@@ -114,8 +121,38 @@ async def change_state(
     adjusted_size: Decimal | None = None,
     order_id: UUID | None = None,
 ) -> bool:
-    """One change of state with its event, both or neither. False if the lease was lost: somebody else decides now."""
+    """One change of state with its event, both or neither. False if the lease was lost: somebody else decides now.
+
+    OrderStands if it would end otherwise than its order says; Cancelled if it would go on and an operator said no.
+    """
     terminal = to_state in RECOMMENDATION_TERMINAL
+    mine = and_(_T.c.recommendation_id == recommendation_id, _T.c.lease_owner == owner, _T.c.state == from_state.value)
+    locked = select(_T.c.cancel_requested_at, _T.c.cancel_note).where(mine).with_for_update()
+    row = (await connection.execute(locked)).one_or_none()
+    if row is None:
+        return False
+    if not terminal and row.cancel_requested_at is not None:
+        raise Cancelled(row.cancel_note)
+    if terminal and (order := await order_of(connection, recommendation_id)) and not agrees(to_state, order):
+        raise OrderStands(order)
+    await write_state(
+        connection, recommendation_id, from_state, to_state, decided_by, reasons, as_of, adjusted_size, order_id
+    )
+    return True
+
+
+async def write_state(
+    connection: AsyncConnection,
+    recommendation_id: UUID,
+    from_state: RecommendationState,
+    to_state: RecommendationState,
+    decided_by: str,
+    reasons: Sequence[Reason],
+    as_of: datetime,
+    adjusted_size: Decimal | None = None,
+    order_id: UUID | None = None,
+) -> None:
+    """Writes a locked row's new state and the event of it, and wakes whoever watches."""
     values: dict[str, Any] = {
         "state": to_state.value,
         "decided_by": decided_by,
@@ -126,12 +163,8 @@ async def change_state(
         values["adjusted_size"] = adjusted_size
     if order_id is not None:
         values["order_id"] = order_id
-    if terminal:
+    if to_state in RECOMMENDATION_TERMINAL:
         values |= {"lease_owner": None, "lease_expires_at": None, "not_before": None, "wait_for_market": None}
-    mine = and_(_T.c.recommendation_id == recommendation_id, _T.c.lease_owner == owner, _T.c.state == from_state.value)
-    locked = await connection.execute(select(_T.c.recommendation_id).where(mine).with_for_update())
-    if locked.scalar_one_or_none() is None:
-        return False
     change = (await streams.take_sequences(connection, streams.RECOMMENDATIONS, 1))[0]
     decision = (await streams.take_sequences(connection, streams.DECISIONS, 1))[0]
     await connection.execute(
@@ -150,7 +183,6 @@ async def change_state(
     )
     await streams.notify(connection, streams.RECOMMENDATIONS)
     await streams.notify(connection, streams.DECISIONS)
-    return True
 
 
 async def put_back(
@@ -158,9 +190,14 @@ async def put_back(
     owner: str,
     recommendation_id: UUID,
     delay_seconds: float,
+    why: Reason | None = None,
     wait_for_market: datetime | None = None,
 ) -> None:
     """Gives a claim back, not to be taken before a delay, or before market time passes `wait_for_market`."""
+    values: dict[str, Any] = {}
+    if why is not None:
+        since = func.coalesce(_T.c.delayed_since, func.clock_timestamp())
+        values = {"delay_reason": why.as_dict(), "delayed_since": since}
     await connection.execute(
         update(_T)
         .where(_T.c.recommendation_id == recommendation_id, _T.c.lease_owner == owner)
@@ -170,6 +207,7 @@ async def put_back(
             not_before=func.clock_timestamp() + _seconds(delay_seconds) if delay_seconds else None,
             wait_for_market=wait_for_market,
             delays=_T.c.delays + 1,
+            **values,
         )
     )
 

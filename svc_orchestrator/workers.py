@@ -20,8 +20,6 @@ from svc_orchestrator.settings import OrchestratorSettings
 from tradekit.states import Side
 
 POLL_SECONDS = 1.0
-# A defect met while leading one item must not stop the others; the item is tried again at this pace.
-DEFECT_DELAY_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -71,7 +69,7 @@ class Workers:
         room = pool.size - len(pool.led)
         if room <= 0 or self._kit.draining.is_set():
             return []
-        with self._outages("claim", pool=pool.name):
+        with self.outages("claim", pool=pool.name):
             pulse = await self._pulse()
             if pulse.oldest_open is None:
                 return []
@@ -89,7 +87,7 @@ class Workers:
         return []
 
     @contextmanager
-    def _outages(self, what: str, **facts: str) -> Iterator[None]:
+    def outages(self, what: str, **facts: str) -> Iterator[None]:
         """Leaves the work inside at a database outage, a pool without a free connection too; the rows stay as they are.
 
         Raised from here it would take down the tasks beside it, and they would leave their leases behind.
@@ -106,14 +104,14 @@ class Workers:
         item = row["recommendation_id"]
         try:
             # After an outage the lease runs out, and the rows say where the item stood.
-            with self._outages("lead", recommendation_id=str(item)):
+            with self.outages("lead", recommendation_id=str(item)):
                 await self._leader.lead(row)
                 await self._mark()
         except Exception as error:
+            # A defect met while leading one item must not stop the others.
             self._kit.log.error("leading_failed", recommendation_id=str(item), exc_info=error)
-            with self._outages("put_back", recommendation_id=str(item)):
-                async with self._kit.engine.begin() as connection:
-                    await store.put_back(connection, self._owner, item, DEFECT_DELAY_SECONDS)
+            with self.outages("put_back", recommendation_id=str(item)):
+                await self._leader.after_defect(row, error)
         finally:
             del pool.led[item]
             pool.news.set()
@@ -124,7 +122,7 @@ class Workers:
             await asyncio.sleep(self._settings.lease_seconds / 3)
             for pool in self.pools:
                 if pool.led:
-                    with self._outages("renew", pool=pool.name):
+                    with self.outages("renew", pool=pool.name):
                         await self._renew(pool)
 
     async def _renew(self, pool: Pool) -> None:
@@ -142,7 +140,7 @@ class Workers:
             while True:
                 if not await wakeup.wait(60.0):
                     continue
-                with self._outages("news", channel=channel):
+                with self.outages("news", channel=channel):
                     await self._on_news(channel)
                 for pool in self.pools:
                     pool.news.set()
@@ -167,6 +165,6 @@ class Workers:
 
     async def release(self) -> None:
         """Gives back what is still claimed when the process goes away."""
-        with self._outages("release"):
+        with self.outages("release"):
             async with self._kit.engine.begin() as connection:
                 await store.release_all(connection, self._owner)

@@ -42,8 +42,9 @@ _MOMENT = text("""
 # The newest mark at or before 00:00 UTC, else the day's first one.
 _DAY_OPEN = text("""
     SELECT coalesce(
-      (SELECT equity FROM equity_snapshots WHERE as_of <= :opening ORDER BY as_of DESC LIMIT 1),
-      (SELECT equity FROM equity_snapshots WHERE as_of > :opening AND as_of <= :as_of ORDER BY as_of LIMIT 1)
+      (SELECT equity + transferred FROM equity_snapshots WHERE as_of <= :opening ORDER BY as_of DESC LIMIT 1),
+      (SELECT equity + transferred FROM equity_snapshots WHERE as_of > :opening AND as_of <= :as_of
+       ORDER BY as_of LIMIT 1)
     )
 """)
 # An order that bought something or still may is an entry; so is a live reservation.

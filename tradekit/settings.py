@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode
 from meshkit.settings import KitSettings
 from tradekit import services
 from tradekit.bars import GRANULARITY_SECONDS
+from tradekit.fees import DEFAULT_TAKER_FEE
 from tradekit.products import is_product_id
 from tradekit.states import LifeClock, Profile, Venue
 
@@ -36,7 +37,12 @@ class TradingSettings(KitSettings):
     products: Annotated[tuple[str, ...], NoDecode] = Field(
         DEFAULT_PRODUCTS, description="products traded, separated by commas, such as BTC-USD,ETH-USD"
     )
-    taker_fee: Decimal = Field(Decimal("0.009"), ge=0, lt=Decimal("0.1"), description="taker fee per side, share")
+    taker_fee: Decimal = Field(
+        DEFAULT_TAKER_FEE,
+        ge=0,
+        lt=Decimal("0.1"),
+        description="taker fee per side, share; unset follows the exchange's tier, set is the least that is reckoned with",
+    )
 
     market_address: str = f"127.0.0.1:{services.MARKET.port}"
     signal_address: str = f"127.0.0.1:{services.SIGNAL.port}"
@@ -70,6 +76,11 @@ class TradingSettings(KitSettings):
         if self.venue is Venue.LIVE and self.decision_profile is Profile.EXERCISE:
             raise ValueError("DECISION_PROFILE=EXERCISE is refused with VENUE=LIVE: it trades without evidence")
         return self
+
+    @property
+    def taker_fee_setting(self) -> Decimal | None:
+        """TAKER_FEE where somebody set it."""
+        return self.taker_fee if "taker_fee" in self.model_fields_set else None
 
     @property
     def granularity_seconds(self) -> int:

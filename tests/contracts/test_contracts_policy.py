@@ -27,7 +27,7 @@ EXPECTED_METHODS = {
     "risk": "AssessRecommendation StreamAssessments GetPortfolioRisk GetLimits SetTradingState",
     "executor": "ExecuteRecommendation GetOrder ListOrders WatchOrders ListPositions Reconcile SetTradingState"
     " GetTradingState CancelOrders ClosePositions GetLedger AdjustLedger AdoptHoldings",
-    "orchestrator": "GetPipeline WatchDecisions ExplainRecommendation",
+    "orchestrator": "GetPipeline WatchDecisions ExplainRecommendation CancelRecommendation",
     "monitor": "GetStatus WatchStatus ListAlerts AcknowledgeAlert",
 }
 

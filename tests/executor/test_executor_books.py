@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange_client import ExchangeFill
-from svc_executor.books import EXCHANGE, Holding, Position, apply_fill, book_fill, ledger_of, opening_entries
+from svc_executor.books import EXCHANGE, Position, apply_fill, book_fill, ledger_of, opening_entries
 from tradekit.decimals import CONTEXT
 
 AT = datetime(2025, 1, 1, tzinfo=UTC)
@@ -84,11 +84,9 @@ def test_a_fill_told_in_quote_units_is_booked_in_base_units() -> None:
     assert (booked.size, booked.value, booked.commission) == (Decimal("0.2"), Decimal(10), Decimal("0.1"))
 
 
-def test_the_opening_balances_and_brings_the_cost_of_coins_in() -> None:
-    entries = opening_entries(
-        [Holding("USD", Decimal(500), Decimal(0)), Holding("BTC", Decimal(2), Decimal(80))], "USD"
-    )
-    for currency in ("USD", "BTC"):
+def test_the_opening_takes_the_cash_and_adopts_nothing_else() -> None:
+    entries = opening_entries({"USD": Decimal(500), "BTC": Decimal(2), "EUR": Decimal(7), "ETH": Decimal(0)}, "USD")
+    for currency in ("USD", "BTC", "EUR", "ETH"):
         assert sum(entry.amount for entry in entries if entry.currency == currency) == 0
-    brought = -sum(entry.amount for entry in entries if entry.account == "opening" and entry.currency == "USD")
-    assert brought == 580
+    kept = {(entry.account, entry.currency): entry.amount for entry in entries if entry.account != "opening"}
+    assert kept == {("exchange", "USD"): 500, ("unadopted", "BTC"): 2, ("unadopted", "EUR"): 7}

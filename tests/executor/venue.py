@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY_NAME = "organizations/tests/apiKeys/executor"
+OTHER_KEY_NAME = "organizations/tests/apiKeys/somebody-else"
 CONTROL_TOKEN = "tests-only"
 
 # Faults of POST /orders by name: does the exchange get the request, and what does the client get instead of its answer?
@@ -37,14 +38,15 @@ def free_port() -> int:
 
 def write_keys(folder: Path) -> tuple[Path, Path]:
     """The exchange's list of public keys, and the client's own key file."""
-    private = generate_private_key(SECP256R1())
-    pem = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    known = {"name": KEY_NAME, "public_key": public, "can_view": True, "can_trade": True, "can_transfer": False}
-    keys, key = folder / "keys.json", folder / "key.json"
-    keys.write_text(json.dumps([known]))
-    key.write_text(json.dumps({"name": KEY_NAME, "privateKey": pem}))
-    return keys, key
+    known = []
+    for name, file in ((KEY_NAME, "key.json"), (OTHER_KEY_NAME, "other_key.json")):
+        private = generate_private_key(SECP256R1())
+        pem = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+        public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        known.append({"name": name, "public_key": public, "can_view": True, "can_trade": True, "can_transfer": False})
+        (folder / file).write_text(json.dumps({"name": name, "privateKey": pem}))
+    (folder / "keys.json").write_text(json.dumps(known))
+    return folder / "keys.json", folder / "key.json"
 
 
 @dataclass
@@ -63,6 +65,23 @@ class Simulator:
     @property
     def host(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def other_key_file(self) -> Path:
+        """A second key of the same account: somebody else's, or the owner's hand."""
+        return self.folder / "other_key.json"
+
+    async def control(self, path: str, **body: object) -> dict[str, object]:
+        """Steers the exchange, as its operator."""
+        headers = {"Authorization": f"Bearer {CONTROL_TOKEN}"}
+        trust = ssl.create_default_context(cafile=self.ca_file)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"https://{self.host}/sim/v1/{path}", json=body, headers=headers, ssl=trust) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+            found: dict[str, object] = await answer.json()
+            return found
 
     def stop(self) -> None:
         self.process.terminate()

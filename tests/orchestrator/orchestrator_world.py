@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 from sqlalchemy import func, insert, select, text, update
@@ -15,10 +15,12 @@ from sqlalchemy import func, insert, select, text, update
 from meshkit import lifecycle
 from meshkit.serve import ServiceSpec
 from schema import streams
+from schema.books import orders
 from schema.recommendations import recommendation_events, trade_recommendations
 from svc_orchestrator.service import build
 from svc_orchestrator.settings import OrchestratorSettings
 from tests.orchestrator.stand_ins import AS_OF, D, StandIns, served
+from tradekit import ids
 from tradekit.states import RECOMMENDATION_TERMINAL
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as rpc
 
@@ -90,6 +92,38 @@ class World:
                 )
             await streams.notify(connection, streams.RECOMMENDATIONS)
         return [str(row["recommendation_id"]) for row in rows]
+
+    async def change(self, item: str, **values: Any) -> None:
+        """Sets columns of one row behind everybody's back, and wakes the orchestrators."""
+        async with self.database.engine.begin() as connection:
+            where = trade_recommendations.c.recommendation_id == UUID(item)
+            await connection.execute(update(trade_recommendations).where(where).values(**values))
+            await streams.notify(connection, streams.RECOMMENDATIONS)
+
+    async def write_order(self, item: str, state: str, filled: str = "0") -> None:
+        """An order as the executor writes it down."""
+        row = (await self.rows())[item]
+        await self.run(
+            insert(orders).values(
+                order_id=ids.order_id(UUID(item)),
+                recommendation_id=UUID(item),
+                reservation_id=uuid4(),
+                request_hash="x",
+                product_id=row["product_id"],
+                side=row["side"],
+                quote_size=row["size"] if row["side"] == "BUY" else None,
+                base_size=row["size"] if row["side"] == "SELL" else None,
+                body="{}",
+                state=state,
+                filled_size=D(filled),
+                venue="SIMULATED",
+                ticket_id="t",
+                as_of=AS_OF,
+                reference_price=1,
+                expire_at=AS_OF,
+                sequence=int(uuid4()) % 10**12,
+            )
+        )
 
     async def mark(self, stage: str, as_of: datetime) -> None:
         async with self.database.engine.begin() as connection:
@@ -171,6 +205,7 @@ class World:
             "decision_profile": "EXERCISE",
             "lease_seconds": 2.0,
             "stage_deadline_seconds": 5.0,
+            "exit_risk_seconds": 0.5,
             "drain_seconds": 0.2,
             "drain_notice_seconds": 0.0,
         }

@@ -174,6 +174,7 @@ class Executor(executor_rpc.ExecutorServiceServicer):
         self.orders: dict[str, executor_pb.Order] = {}
         self.executed: list[str] = []
         self.created: list[tuple[str, str]] = []
+        self.without_ticket: list[str] = []
         self.states: dict[str, int] = {}
         self.before: Hook | None = None
         self.after: Hook | None = None
@@ -189,7 +190,11 @@ class Executor(executor_rpc.ExecutorServiceServicer):
             assessed = self._risk.stored.get(item)
             if item in self._risk.lost:
                 raise Aborted("RESERVATION_LOST", "the reservation is not held any more")
-            if assessed is None or request.ticket != assessed.ticket or not _same(request.size, assessed.adjusted_size):
+            if idea.side == 2 and not request.ticket:
+                self.without_ticket.append(item)
+            elif (
+                assessed is None or request.ticket != assessed.ticket or not _same(request.size, assessed.adjusted_size)
+            ):
                 raise FailedPrecondition("TICKET_REFUSED", f"no ticket for {request.size.value}")
             state = self.states.get(idea.product_id, 4)
             self.created.append((item, idea.product_id))

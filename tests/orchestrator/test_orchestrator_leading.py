@@ -141,6 +141,7 @@ async def test_an_entry_without_its_review_expires_and_an_exit_goes_on(world: Wo
     async with world.orchestrator():
         rows = await world.until_ended()
     assert (rows[entry]["state"], rows[entry]["decided_by"]) == ("EXPIRED", "orchestrator")
+    assert [reason["code"] for reason in rows[entry]["reasons"]] == ["LIFE_OVER", "DEPENDENCY_UNAVAILABLE"]
     assert rows[exit_]["state"] == "EXECUTED"
     assert entry not in stages.risk.asked
 
@@ -152,8 +153,7 @@ def _now() -> Any:
 async def test_answers_that_lack_something_approve_nothing(world: World) -> None:
     """Another item's review, no verdict, an approval without a ticket, above what was asked, or of nothing."""
     stages = world.stages
-    life = (await world.run(_now()))[0]["soon"]
-    ideas = await world.propose(7, expire_at=life)
+    ideas = await world.propose(7)
     (good,) = await world.propose()
 
     def review(found: Any) -> None:
@@ -178,7 +178,9 @@ async def test_answers_that_lack_something_approve_nothing(world: World) -> None
     stages.validator.change, stages.risk.change = review, assessment
     async with world.orchestrator():
         rows = await world.until_ended()
-    assert {rows[item]["state"] for item in ideas} == {"EXPIRED"}
+    assert {rows[item]["state"] for item in ideas} == {"REJECTED"}
+    assert {rows[item]["reasons"][0]["code"] for item in ideas} == {"CONTRACT_VIOLATION"}
+    assert [rows[item]["decided_by"] for item in ideas] == ["validator"] * 2 + ["risk"] * 5
     assert rows[good]["state"] == "EXECUTED"
     assert stages.executor.executed == [good]
 
@@ -273,7 +275,7 @@ async def test_two_orchestrators_lead_a_hundred_to_one_end_each(world: World) ->
     items = await world.propose(70)
     items += await world.propose(30, side="SELL", size=D(1))
     stages.executor.after = first_time_only(set(items[::7]))
-    stages.risk.decisions = {f"C{number:03d}-USD": (3, "0") for number in range(0, 100, 10)}
+    stages.risk.decisions = {f"C{number:03d}-USD": (3, "0") for number in range(0, 70, 7)}
     stages.validator.drops = [20, 20]
     async with world.orchestrator(), world.orchestrator():
         rows = await world.until_ended()
@@ -346,8 +348,15 @@ async def test_a_defect_met_by_one_item_stops_no_other(world: World) -> None:
         assert {rows[item]["state"] for item in good} == {"EXECUTED"}
         await asyncio.sleep(0.3)
         row = (await world.rows())[broken]
-        assert (row["state"], row["lease_owner"], row["delays"]) == ("PROPOSED", None, 1)
+        assert (row["state"], row["lease_owner"]) == ("PROPOSED", None)
+        assert row["delay_reason"]["code"] == "INTERNAL"
         assert not stub.service.stopped
+        await world.change(broken, expire_at=GONE, not_before=None)
+        row = (await world.until_ended(broken))[broken]
+        assert (row["state"], [reason["code"] for reason in row["reasons"]]) == (
+            "FAILED",
+            ["RETRIES_EXHAUSTED", "INTERNAL"],
+        )
 
 
 async def test_in_lock_step_one_at_a_time_in_order_and_a_delayed_head_keeps_its_place(world: World) -> None:

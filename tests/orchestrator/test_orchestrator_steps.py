@@ -1,5 +1,6 @@
 """What answers and errors of the stages mean: a table of every error reason at every stage for both sides."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from meshkit.errors import rebuild
 from svc_orchestrator.steps import (
+    EXIT_OBSTACLES,
+    EXIT_RETRIES,
     FIRST_DELAY_SECONDS,
     LONGEST_DELAY_SECONDS,
     LONGEST_WAIT_SECONDS,
@@ -23,7 +26,9 @@ from svc_orchestrator.steps import (
     after_error,
     after_order,
     after_validation,
+    agrees,
     backoff_seconds,
+    out_of_retries,
 )
 from tradekit.reasons import Reason
 from tradekit.states import (
@@ -42,24 +47,32 @@ REASONS = sorted(
     if not name.endswith("UNSPECIFIED")
 )
 STAGES = ("validator", "risk", "executor")
+EXIT_STAGES = ("executor",)
 # Everything that may end an item, and for whom; whatever is not here is asked again.
 ENDS = (
-    {("INVALID_REQUEST", stage, side): "REJECTED" for stage in STAGES for side in Side}
-    | {("NOT_HELD", stage, side): "REJECTED" for stage in STAGES for side in Side}
-    | {("TRADING_HALTED", stage, side): "REJECTED" for stage in STAGES for side in Side}
-    | {("REQUEST_ID_REUSED", stage, side): "REJECTED" for stage in ("validator", "risk") for side in Side}
+    {("INVALID_REQUEST", stage, Side.BUY): "REJECTED" for stage in STAGES}
+    | {
+        (reason, stage, side): "REJECTED"
+        for reason in ("NOT_HELD", "TRADING_HALTED")
+        for side, stages in ((Side.BUY, STAGES), (Side.SELL, EXIT_STAGES))
+        for stage in stages
+    }
     | {("EXPIRED", stage, Side.BUY): "EXPIRED" for stage in STAGES}
+    | {("TERMS_DIFFER", stage, Side.BUY): "REJECTED" for stage in STAGES}
     | {
         (reason, stage, Side.BUY): "REJECTED"
-        for reason in ("CALLER_NOT_ALLOWED", "UNKNOWN_METHOD")
+        for reason in ("CALLER_NOT_ALLOWED", "UNKNOWN_METHOD", "REQUEST_ID_REUSED")
         for stage in ("validator", "risk")
     }
 )
-AGAIN = {(reason, "executor", side) for reason in ("RESERVATION_LOST", "TICKET_REFUSED") for side in Side}
+AGAIN = {(reason, "executor", side) for reason in ("RESERVATION_LOST", "TICKET_REFUSED") for side in Side} | {
+    ("INVALID_REQUEST", "executor", Side.SELL)
+}
+# An exit is never reviewed.
+ASKED = [(stage, side) for stage in STAGES for side in Side if (stage, side) != ("validator", Side.SELL)]
 
 
-@pytest.mark.parametrize("side", list(Side))
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("stage", "side"), ASKED)
 @pytest.mark.parametrize("reason", REASONS)
 def test_each_error_at_each_stage_on_each_side(reason: str, stage: str, side: Side) -> None:
     error = rebuild(grpc.StatusCode.UNKNOWN, reason, "why")
@@ -73,6 +86,17 @@ def test_each_error_at_each_stage_on_each_side(reason: str, stage: str, side: Si
     else:
         assert isinstance(outcome, Delay)
         assert outcome.why.code == reason
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_an_exit_without_a_ticket_ends_only_where_nothing_can_be_sold(reason: str) -> None:
+    outcome = after_error(rebuild(grpc.StatusCode.UNKNOWN, reason, "why"), "executor", Side.SELL, 0, ticket=False)
+    ends = {"NOT_HELD": "NOT_HELD", "TRADING_HALTED": "KILL_SWITCH", "INVALID_REQUEST": "INVALID_REQUEST"}
+    if reason in ends:
+        assert isinstance(outcome, End)
+        assert [one.code for one in outcome.reasons] == [ends[reason]]
+    else:
+        assert isinstance(outcome, Delay)
 
 
 def test_no_transport_error_ends_anything() -> None:
@@ -98,6 +122,7 @@ def test_backoff_doubles_up_to_its_bound() -> None:
     assert waits[:4] == [0.25, 0.5, 1.0, 2.0]
     assert waits == sorted(waits)
     assert waits[-1] == LONGEST_DELAY_SECONDS
+    assert backoff_seconds(12, LONGEST_WAIT_SECONDS) == LONGEST_WAIT_SECONDS
 
 
 def test_only_an_approval_goes_on() -> None:
@@ -110,13 +135,55 @@ def test_only_an_approval_goes_on() -> None:
     assert late == End(RecommendationState.EXPIRED, "validator:rules", why)
 
 
+def decided(decision: RiskDecision, size: int, *codes: str, side: Side = Side.BUY, ticket: str = "ticket") -> object:
+    return after_assessment(decision, Decimal(100), Decimal(size), ticket, side, tuple(Reason(code) for code in codes))
+
+
 def test_what_risk_decides() -> None:
     why = (Reason("PORTFOLIO_HEAT"), Reason("EXPIRED_REQUEST"))
+    codes = [reason.code for reason in why]
     for decision in (RiskDecision.APPROVE, RiskDecision.REDUCE):
-        assert after_assessment(decision, Decimal(50), "ticket", why) == Approved(Decimal(50), "ticket", why)
-    assert after_assessment(RiskDecision.REJECT, Decimal(0), "", why) == End(RecommendationState.REJECTED, "risk", why)
-    expired = after_assessment(RiskDecision.REJECT, Decimal(0), "", why[1:])
+        assert decided(decision, 50, *codes) == Approved(Decimal(50), "ticket", why)
+        # An exit may be enlarged so that no rest stays; an entry never.
+        assert decided(decision, 101, side=Side.SELL) == Approved(Decimal(101), "ticket", ())
+        for size, ticket, side in ((101, "ticket", Side.BUY), (0, "ticket", Side.SELL), (50, "", Side.SELL)):
+            with pytest.raises(ValueError, match="was asked"):
+                decided(decision, size, side=side, ticket=ticket)
+    assert decided(RiskDecision.REJECT, 0, *codes, ticket="") == End(RecommendationState.REJECTED, "risk", why)
+    expired = decided(RiskDecision.REJECT, 0, "EXPIRED_REQUEST", ticket="")
     assert expired == End(RecommendationState.EXPIRED, "risk", why[1:])
+
+
+@pytest.mark.parametrize("obstacle", ["", *sorted(EXIT_OBSTACLES)])
+def test_risk_ends_an_exit_only_where_nothing_can_be_sold(obstacle: str) -> None:
+    codes = ["INTERNAL", "STALE_DATA", "EXPIRED_REQUEST", *filter(None, [obstacle])]
+    outcome = decided(RiskDecision.REJECT, 0, *codes, side=Side.SELL, ticket="")
+    if obstacle:
+        assert isinstance(outcome, End)
+    else:
+        assert isinstance(outcome, Approved)
+        assert (outcome.size, outcome.ticket) == (Decimal(100), "")
+
+
+def test_an_exit_is_given_up_after_a_day_of_tries_and_an_entry_by_its_life() -> None:
+    now = datetime(2025, 6, 15, tzinfo=UTC)
+    assert out_of_retries(Side.SELL, now - EXIT_RETRIES, now)
+    assert not out_of_retries(Side.SELL, now - EXIT_RETRIES + timedelta(seconds=1), now)
+    assert not out_of_retries(Side.SELL, None, now)
+    assert not out_of_retries(Side.BUY, now - 2 * EXIT_RETRIES, now)
+
+
+@given(
+    end=st.sampled_from(list(RecommendationState)),
+    state=st.sampled_from(list(OrderState)),
+    filled=st.sampled_from([Decimal(0), Decimal("0.01")]),
+)
+def test_a_recommendation_ends_only_as_its_order_says(
+    end: RecommendationState, state: OrderState, filled: Decimal
+) -> None:
+    means = "EXECUTED" if filled else "FAILED"
+    allowed = agrees(end, OrderSeen(uuid4(), state, filled, ()))
+    assert allowed == (state in ORDER_TERMINAL and end.value == means)
 
 
 @given(

@@ -252,6 +252,11 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
         orchestrator.GetPipelineRequest(from_time=timestamp(MARKET_START))
     ],
     "OrchestratorService.WatchDecisions": lambda world: [orchestrator.WatchDecisionsRequest(after_sequence=0)],
+    "OrchestratorService.CancelRecommendation": lambda world: [
+        orchestrator.CancelRecommendationRequest(
+            request_id=new_id(), recommendation_id=world.record.recommendation.recommendation_id, note="sweep"
+        )
+    ],
     "OrchestratorService.ExplainRecommendation": lambda world: [
         orchestrator.ExplainRecommendationRequest(recommendation_id=world.record.recommendation.recommendation_id)
     ],

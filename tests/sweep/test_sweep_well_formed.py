@@ -75,6 +75,7 @@ REPLAYED = (
     "MarketService.BackfillCandles",
     "MarketService.ImportCandles",
     "MonitorService.AcknowledgeAlert",
+    "OrchestratorService.CancelRecommendation",
     "RiskService.AssessRecommendation",
     "RiskService.SetTradingState",
     "RiskService.StreamAssessments",
@@ -155,7 +156,14 @@ async def test_an_order_is_not_told_without_its_ticket(world: World):
         name
         for name in METHODS
         if name.partition(".")[2]
-        in ("GetSignal", "GetRecommendation", "GetOrder", "ExplainRecommendation", "AcknowledgeAlert")
+        in (
+            "GetSignal",
+            "GetRecommendation",
+            "GetOrder",
+            "ExplainRecommendation",
+            "CancelRecommendation",
+            "AcknowledgeAlert",
+        )
     ],
 )
 async def test_ids_of_nothing(world: World, untouched: None, name: str):

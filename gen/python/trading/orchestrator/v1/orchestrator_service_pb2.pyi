@@ -7,12 +7,24 @@ from trading.common.v1 import stream_pb2 as _stream_pb2
 from trading.common.v1 import trade_pb2 as _trade_pb2
 from trading.options.v1 import policy_pb2 as _policy_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class CancelRecommendationResult(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CANCEL_RECOMMENDATION_RESULT_UNSPECIFIED: _ClassVar[CancelRecommendationResult]
+    CANCEL_RECOMMENDATION_RESULT_CANCELLED: _ClassVar[CancelRecommendationResult]
+    CANCEL_RECOMMENDATION_RESULT_ORDER_GOES_ON: _ClassVar[CancelRecommendationResult]
+    CANCEL_RECOMMENDATION_RESULT_ALREADY_ENDED: _ClassVar[CancelRecommendationResult]
+CANCEL_RECOMMENDATION_RESULT_UNSPECIFIED: CancelRecommendationResult
+CANCEL_RECOMMENDATION_RESULT_CANCELLED: CancelRecommendationResult
+CANCEL_RECOMMENDATION_RESULT_ORDER_GOES_ON: CancelRecommendationResult
+CANCEL_RECOMMENDATION_RESULT_ALREADY_ENDED: CancelRecommendationResult
 
 class GetPipelineRequest(_message.Message):
     __slots__ = ("from_time",)
@@ -152,3 +164,23 @@ class ExplainRecommendationResponse(_message.Message):
     steps: _containers.RepeatedCompositeFieldContainer[ExplainStep]
     verdict: str
     def __init__(self, record: _Optional[_Union[_recommendation_pb2.RecommendationRecord, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[ExplainStep, _Mapping]]] = ..., verdict: _Optional[str] = ...) -> None: ...
+
+class CancelRecommendationRequest(_message.Message):
+    __slots__ = ("request_id", "recommendation_id", "note")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    RECOMMENDATION_ID_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    recommendation_id: str
+    note: str
+    def __init__(self, request_id: _Optional[str] = ..., recommendation_id: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class CancelRecommendationResponse(_message.Message):
+    __slots__ = ("result", "record", "order_id")
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    result: CancelRecommendationResult
+    record: _recommendation_pb2.RecommendationRecord
+    order_id: str
+    def __init__(self, result: _Optional[_Union[CancelRecommendationResult, str]] = ..., record: _Optional[_Union[_recommendation_pb2.RecommendationRecord, _Mapping]] = ..., order_id: _Optional[str] = ...) -> None: ...

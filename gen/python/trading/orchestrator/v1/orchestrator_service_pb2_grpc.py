@@ -51,6 +51,11 @@ class OrchestratorServiceStub:
                 request_serializer=trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ExplainRecommendationRequest.SerializeToString,
                 response_deserializer=trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ExplainRecommendationResponse.FromString,
                 _registered_method=True)
+        self.CancelRecommendation = channel.unary_unary(
+                '/trading.orchestrator.v1.OrchestratorService/CancelRecommendation',
+                request_serializer=trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelRecommendationRequest.SerializeToString,
+                response_deserializer=trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelRecommendationResponse.FromString,
+                _registered_method=True)
 
 
 class OrchestratorServiceServicer:
@@ -79,6 +84,15 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelRecommendation(self, request, context):
+        """CancelRecommendation ends a recommendation that has no order: REJECTED by the operator at its next step, which is at
+        once unless a stage is being asked about it. What an order has been written for goes on; CancelOrders of the executor
+        ends orders. The same request_id gives the same answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrchestratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +110,11 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.ExplainRecommendation,
                     request_deserializer=trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ExplainRecommendationRequest.FromString,
                     response_serializer=trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ExplainRecommendationResponse.SerializeToString,
+            ),
+            'CancelRecommendation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRecommendation,
+                    request_deserializer=trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelRecommendationRequest.FromString,
+                    response_serializer=trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelRecommendationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -181,6 +200,33 @@ class OrchestratorService:
             '/trading.orchestrator.v1.OrchestratorService/ExplainRecommendation',
             trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ExplainRecommendationRequest.SerializeToString,
             trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ExplainRecommendationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRecommendation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.orchestrator.v1.OrchestratorService/CancelRecommendation',
+            trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelRecommendationRequest.SerializeToString,
+            trading_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelRecommendationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,47 @@
+"""`mesh cancel ID`: a recommendation that has no order yet is not carried out."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.console import guarded, out
+from cli.exits import CommandFailed, ExitCode
+
+_SECONDS = 5.0
+_TELLS = {
+    "CANCELLED": "[green]cancelled[/]: no order is made for it; it ends REJECTED with CANCELLED_BY_OPERATOR",
+    "ORDER_GOES_ON": "[yellow]its order {order} has been written down and goes on[/]; `mesh halt --cancel` cancels what "
+    "the exchange has not filled",
+    "ALREADY_ENDED": "[yellow]it had ended before[/]: {state}; `mesh explain` tells why",
+}
+
+
+@guarded
+def cancel(
+    id: Annotated[str, typer.Argument(help="UUID of a recommendation")],
+    note: Annotated[str, typer.Option(help="why, for the record")] = "cancelled by hand",
+) -> None:
+    """Do not carry out a recommendation; one whose order is written down goes on."""
+    from uuid import UUID
+
+    from cli.calls import ask, require_instance
+    from cli.instance_file import mesh_home
+    from tradekit import ids, services
+    from trading.common.v1 import recommendation_pb2
+    from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
+    from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as rpc
+
+    try:
+        wanted = str(UUID(id))
+    except ValueError:
+        raise CommandFailed(f"{id} is no UUID", "ids are on the page and in `mesh status`", ExitCode.USAGE) from None
+    request = pb.CancelRecommendationRequest(request_id=str(ids.new_request_id()), recommendation_id=wanted, note=note)
+
+    async def send(channel: Any) -> Any:
+        return await rpc.OrchestratorServiceStub(channel).CancelRecommendation(request, timeout=_SECONDS)
+
+    answer = ask(require_instance(mesh_home()), services.ORCHESTRATOR, send)
+    result = pb.CancelRecommendationResult.Name(answer.result).removeprefix("CANCEL_RECOMMENDATION_RESULT_")
+    state = recommendation_pb2.RecommendationState.Name(answer.record.state).removeprefix("RECOMMENDATION_STATE_")
+    idea = answer.record.recommendation
+    out.print(f"{idea.product_id}: " + _TELLS[result].format(order=answer.order_id, state=state))

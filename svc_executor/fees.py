@@ -1,0 +1,105 @@
+"""Knows what the exchange charges: reads the fee tier at the start, daily, and when a fill was charged otherwise."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from exchange_client import ExchangeClient, ExchangeRefused, ExchangeUnavailable, FeeRates
+from meshkit.clock import Clock
+from schema.books import fee_tiers
+from tradekit.decimals import plain, to_stored_scale
+from tradekit.fees import reckoned_taker_fee
+
+_EVERY = timedelta(days=1)
+_RETRY_SECONDS = 60.0
+# A fee is rounded by the exchange in a way that it does not document: what is within this is the same rate.
+_CHARGED_OTHERWISE = text("""
+    SELECT EXISTS (
+      SELECT 1 FROM fills
+      WHERE created_at > :since AND liquidity IN ('TAKER', 'MAKER')
+        AND abs(commission - price * size * CAST(CASE liquidity WHEN 'TAKER' THEN :taker ELSE :maker END AS numeric))
+            > greatest(0.02 * commission, 0.01)
+    )
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class FeeView:
+    """The newest tier, and what is reckoned with; shares of the value."""
+
+    maker: Decimal
+    taker: Decimal
+    tier: str
+    observed_at: datetime
+    setting: Decimal | None
+
+    @property
+    def reckoned(self) -> Decimal:
+        """The taker fee that decisions reckon with."""
+        return reckoned_taker_fee(self.setting, self.taker)
+
+
+async def newest_fees(connection: AsyncConnection, setting: Decimal | None) -> FeeView | None:
+    """The newest tier, None until one was read."""
+    c = fee_tiers.c
+    query = select(c.maker, c.taker, c.tier, c.observed_at).order_by(c.fee_tier_id.desc()).limit(1)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return None
+    return FeeView(Decimal(plain(row.maker)), Decimal(plain(row.taker)), row.tier, row.observed_at, setting)
+
+
+class FeeKeeper:
+    """Asked once in each reconciliation; most times there is nothing to do."""
+
+    def __init__(
+        self, engine: AsyncEngine, exchange: ExchangeClient, setting: Decimal | None, clock: Clock, log: Any
+    ) -> None:
+        self._engine = engine
+        self._exchange = exchange
+        self._setting = setting
+        self._clock = clock
+        self._log = log
+        self._read = False
+        self._not_before = 0.0
+
+    async def refresh_if_due(self) -> None:
+        """Reads the tier where it is due; a failure is tried again a minute later and changes nothing."""
+        if self._clock.monotonic() < self._not_before:
+            return
+        async with self._engine.connect() as connection:
+            known = await newest_fees(connection, self._setting)
+            due = not self._read or known is None or await self._is_due(connection, known)
+        if not due:
+            return
+        try:
+            rates = await self._exchange.fee_rates()
+        except (ExchangeUnavailable, ExchangeRefused) as error:
+            self._not_before = self._clock.monotonic() + _RETRY_SECONDS
+            self._log.warning("fees_not_read", why=error.message)
+            return
+        self._read = True
+        await self._store(rates, known)
+
+    async def _is_due(self, connection: AsyncConnection, known: FeeView) -> bool:
+        now = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+        if now - known.observed_at >= _EVERY:
+            return True
+        rates = {"since": known.observed_at, "taker": plain(known.taker), "maker": plain(known.maker)}
+        return bool((await connection.execute(_CHARGED_OTHERWISE, rates)).scalar_one())
+
+    async def _store(self, rates: FeeRates, known: FeeView | None) -> None:
+        maker, taker = to_stored_scale(rates.maker), to_stored_scale(rates.taker)
+        async with self._engine.begin() as connection:
+            if known is not None and (known.maker, known.taker, known.tier) == (maker, taker, rates.tier):
+                newest = select(func.max(fee_tiers.c.fee_tier_id)).scalar_subquery()
+                changed = update(fee_tiers).where(fee_tiers.c.fee_tier_id == newest)
+                await connection.execute(changed.values(observed_at=func.clock_timestamp()))
+                return
+            values = {"maker": maker, "taker": taker, "tier": rates.tier}
+            await connection.execute(insert(fee_tiers).values(**values, observed_at=func.clock_timestamp()))
+        self._log.info("fee_tier", tier=rates.tier, maker=plain(maker), taker=plain(taker))

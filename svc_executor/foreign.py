@@ -1,0 +1,91 @@
+"""Orders in the account that this mesh did not make: what they hold, and what their fills moved since the opening.
+
+An order is the mesh's own if its client_order_id is in the orders table, which has every intent before its first send.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, localcontext
+
+from exchange_client import ExchangeFill, ExchangeOrder
+from svc_executor.books import BookFill, book_fill
+from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
+from tradekit.products import base_currency, quote_currency
+from tradekit.states import Side
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignOrder:
+    """An order of somebody else. Its filled figures count from the ledger's opening on; fees in quote currency."""
+
+    exchange_order_id: str
+    client_order_id: str
+    product_id: str
+    side: Side
+    status: str
+    resting: bool
+    hold: Decimal
+    filled_size: Decimal
+    filled_value: Decimal
+    total_fees: Decimal
+    created_time: datetime
+    unbooked: bool
+
+    @property
+    def currencies(self) -> tuple[str, str]:
+        """What it trades."""
+        return base_currency(self.product_id), quote_currency(self.product_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """When the ledger was opened and up to where fills were looked at, both the exchange's time; and the fills of the
+    opening's very moment that its balances hold.
+    """
+
+    opened_at: datetime
+    fills_before: frozenset[str]
+    fills_seen_to: datetime
+
+    def is_later(self, fill: ExchangeFill) -> bool:
+        """Whether the balances at the opening do not hold this fill."""
+        return fill.trade_time >= self.opened_at and fill.entry_id not in self.fills_before
+
+
+def foreign_order(order: ExchangeOrder, fills: Iterable[ExchangeFill], opening: Opening, resting: bool) -> ForeignOrder:
+    """An order with those of its fills that the ledger's opening does not hold."""
+    later = [book_fill(fill) for fill in fills if opening.is_later(fill)]
+    with localcontext(CONTEXT):
+        return ForeignOrder(
+            exchange_order_id=order.order_id,
+            client_order_id=order.client_order_id,
+            product_id=order.product_id,
+            side=Side(order.side),
+            status=order.status,
+            resting=resting,
+            hold=to_stored_scale(order.hold) if resting else ZERO,
+            filled_size=_sum(later, "size"),
+            filled_value=_sum(later, "value"),
+            total_fees=_sum(later, "commission"),
+            created_time=order.created_time,
+            unbooked=bool(later),
+        )
+
+
+def _sum(fills: Sequence[BookFill], name: str) -> Decimal:
+    return sum((getattr(fill, name) for fill in fills), ZERO)
+
+
+def unbooked_changes(orders: Iterable[ForeignOrder]) -> dict[str, Decimal]:
+    """What the fills that are not in the ledger yet moved at the exchange, by currency."""
+    moved: dict[str, Decimal] = {}
+    with localcontext(CONTEXT):
+        for order in orders:
+            if not order.unbooked:
+                continue
+            sign = 1 if order.side is Side.BUY else -1
+            base, quote = order.currencies
+            moved[base] = moved.get(base, ZERO) + sign * order.filled_size
+            moved[quote] = moved.get(quote, ZERO) - sign * order.filled_value - order.total_fees
+    return moved

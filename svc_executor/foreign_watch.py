@@ -1,0 +1,73 @@
+"""Looks at the account's orders and fills once for each reconciliation and keeps what is not the mesh's own."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from exchange_client import ExchangeClient, ExchangeFill, ExchangeOrder, ExchangeRefused, ExchangeUnavailable
+from svc_executor import foreign_store
+from svc_executor.books import book_fill
+from svc_executor.foreign import ForeignOrder, Opening, foreign_order
+from svc_executor.foreign_store import KnownOrders
+from tradekit.decimals import ZERO
+
+# Fills may be listed a while after they happened; each look goes back this far behind the newest one seen.
+_LOOK_BACK = timedelta(hours=1)
+
+
+class ForeignWatch:
+    """One look at a time."""
+
+    def __init__(self, engine: AsyncEngine, exchange: ExchangeClient, log: Any) -> None:
+        self._engine = engine
+        self._exchange = exchange
+        self._log = log
+
+    async def look(self) -> None:
+        """One look. What cannot be listed now is listed at the next pass: balances are compared all the same."""
+        try:
+            await self._look()
+        except (ExchangeUnavailable, ExchangeRefused) as error:
+            self._log.warning("foreign_orders_not_listed", why=error.message)
+
+    async def _look(self) -> None:
+        async with self._engine.connect() as connection:
+            opening = await foreign_store.read_opening(connection)
+        if opening is None:
+            return
+        resting = {order.order_id: order for order in await self._exchange.resting_orders()}
+        listed = await self._exchange.fills_since(max(opening.fills_seen_to - _LOOK_BACK, opening.opened_at))
+        fills = [fill for fill in listed if opening.is_later(fill)]
+        async with self._engine.connect() as connection:
+            known = await foreign_store.known_orders(connection, {*resting, *(fill.order_id for fill in fills)})
+        found = await self._others(resting, fills, known, opening)
+        newest = max((fill.trade_time for fill in fills), default=opening.fills_seen_to)
+        async with self._engine.begin() as connection:
+            await foreign_store.save(connection, found, set(resting), newest)
+
+    async def _others(
+        self, resting: Mapping[str, ExchangeOrder], fills: Sequence[ExchangeFill], known: KnownOrders, opening: Opening
+    ) -> list[ForeignOrder]:
+        """The foreign ones; of those that do not rest only what has news is asked about."""
+        filled: dict[str, Decimal] = {}
+        for fill in fills:
+            filled[fill.order_id] = filled.get(fill.order_id, ZERO) + book_fill(fill).size
+        found = []
+        for order_id in sorted({*resting, *filled, *known.rested} - known.own):
+            order = resting.get(order_id)
+            if order is None and not known.has_news(order_id, filled.get(order_id, ZERO)):
+                continue
+            order = order or await self._exchange.order(order_id)
+            if order is None or await self._is_own(order):
+                continue
+            all_fills = await self._exchange.fills([order_id]) if order.filled_size > 0 else ()
+            found.append(foreign_order(order, all_fills, opening, order_id in resting))
+        return found
+
+    async def _is_own(self, order: ExchangeOrder) -> bool:
+        """An own order whose exchange id is not written down yet is known by its client id."""
+        async with self._engine.connect() as connection:
+            return await foreign_store.has_client_order(connection, order.client_order_id)

@@ -1,0 +1,197 @@
+"""Messages of the ledger ⇄ typed requests and rows. Every violation of a request is told at once."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+from meshkit.fields import Fields
+from svc_executor.adjustment import Kind, Standing, sign_refusal
+from svc_executor.books_store import Balance
+from svc_executor.fees import FeeView
+from svc_executor.foreign import ForeignOrder
+from tradekit.decimals import ZERO
+from tradekit.wire import amount_message, read_decimal, side_number, timestamp_message
+from trading.common.v1 import decimal_pb2
+from trading.executor.v1 import ledger_pb2 as pb
+
+_CURRENCY = re.compile(r"[A-Z0-9]{1,12}")
+_KINDS: dict[Any, Kind] = {pb.AdjustmentKind.Value(f"ADJUSTMENT_KIND_{kind.value}"): kind for kind in Kind}
+_NUMBERS: dict[Kind, Any] = {kind: number for number, kind in _KINDS.items()}
+_LONGEST_NOTE = 200
+_MOST_COINS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Adjust:
+    """A request for an adjustment; `expected` is the difference that was previewed, None for a preview."""
+
+    request_id: UUID
+    currency: str
+    amount: Decimal
+    kind: Kind
+    note: str
+    cost: Decimal | None
+    expected: Decimal | None
+
+
+def parse_adjust(request: pb.AdjustLedgerRequest) -> Adjust:
+    fields = Fields()
+    request_id = fields.uuid("request_id", request.request_id)
+    currency = _currency(fields, "currency", request.currency)
+    amount = read_decimal(fields, "amount", request.amount, present=request.HasField("amount"))
+    kind = fields.enum(
+        "kind", request.kind, {number: kind for number, kind in _KINDS.items() if kind is not Kind.ADOPTION}
+    )
+    note = fields.text("note", request.note, max_length=_LONGEST_NOTE)
+    cost = _optional(fields, "cost", request.cost, request.HasField("cost"), low=ZERO)
+    needed = request.HasField("expected_difference") or not request.preview
+    expected = _optional(fields, "expected_difference", request.expected_difference, needed)
+    refusal = sign_refusal(kind, amount) if not fields.violations else None
+    if refusal is not None:
+        fields.violation(refusal.field, refusal.rule, refusal.description)
+    fields.done()
+    return Adjust(request_id, currency, amount, kind, note, cost, None if request.preview else expected)
+
+
+def _currency(fields: Fields, name: str, text: str) -> str:
+    fields.check(
+        name, bool(_CURRENCY.fullmatch(text)), "PATTERN", f"is {text[:20]!r}; must be a code such as USD or BTC"
+    )
+    return text
+
+
+def _optional(fields: Fields, name: str, message: Any, present: bool, low: Decimal | None = None) -> Decimal | None:
+    if not present:
+        return None
+    return read_decimal(fields, name, message, present=bool(message.value), low=low)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """A request to adopt; no currencies means all that are traded."""
+
+    request_id: UUID
+    currencies: tuple[str, ...]
+    cost: Decimal | None
+    note: str
+
+
+def parse_adopt(request: pb.AdoptHoldingsRequest) -> Adopt:
+    fields = Fields()
+    request_id = fields.uuid("request_id", request.request_id)
+    fields.repeated("currencies", request.currencies, high=_MOST_COINS)
+    for index, name in enumerate(request.currencies):
+        _currency(fields, f"currencies[{index}]", name)
+    cost = _optional(fields, "cost", request.cost, request.HasField("cost"), low=ZERO)
+    fields.check("cost", cost is None or len(request.currencies) == 1, "NOT_ALLOWED", "goes with one named coin only")
+    note = fields.text("note", request.note, max_length=_LONGEST_NOTE)
+    fields.done()
+    return Adopt(request_id, tuple(sorted(set(request.currencies))), cost, note)
+
+
+# ---- answers ---------------------------------------------------------------------------------------------------------
+
+
+def balance_message(balance: Balance, foreign_change: Decimal = ZERO) -> pb.LedgerBalance:
+    return pb.LedgerBalance(
+        currency=balance.currency,
+        own=amount_message(balance.ledger - balance.unadopted),
+        unadopted=amount_message(balance.unadopted),
+        exchange=amount_message(balance.exchange),
+        difference=amount_message(balance.difference),
+        tolerance=amount_message(balance.tolerance),
+        agrees=balance.agrees,
+        foreign_change=amount_message(foreign_change),
+    )
+
+
+def stored_balances(rows: Sequence[Mapping[str, str]]) -> list[Balance]:
+    """Balances as a reconciliation stored them; one of an earlier version has no word of adoption."""
+    return [
+        Balance(
+            currency=row["currency"],
+            ledger=Decimal(row["ledger"]),
+            exchange=Decimal(row["exchange"]),
+            unadopted=Decimal(row.get("unadopted", "0")),
+            tolerance=Decimal(row.get("tolerance", "0")),
+        )
+        for row in rows
+    ]
+
+
+def foreign_message(order: ForeignOrder) -> pb.ForeignOrder:
+    return pb.ForeignOrder(
+        exchange_order_id=order.exchange_order_id,
+        client_order_id=order.client_order_id,
+        product_id=order.product_id,
+        side=side_number(order.side),
+        status=order.status,
+        resting=order.resting,
+        hold=amount_message(order.hold),
+        filled_size=amount_message(order.filled_size),
+        filled_value=amount_message(order.filled_value),
+        total_fees=amount_message(order.total_fees),
+        create_time=timestamp_message(order.created_time),
+        unbooked=order.unbooked,
+    )
+
+
+def adjustment_message(row: Any) -> pb.LedgerAdjustment:
+    """The adjustment of a row; one that was only previewed has no time."""
+    message = pb.LedgerAdjustment(
+        adjustment_id=str(row.adjustment_id),
+        kind=_NUMBERS[Kind(row.kind)],
+        currency=row.currency,
+        amount=amount_message(row.amount),
+        cost=amount_message(row.cost),
+        equity_change=amount_message(row.equity_change),
+        note=row.note,
+        caller=row.caller,
+    )
+    if row.created_at is not None:
+        message.create_time.CopyFrom(timestamp_message(row.created_at))
+    return message
+
+
+def change_message(before: Balance, after: Balance, was: Standing, becomes: Standing) -> pb.AdjustLedgerResponse:
+    """What an adjustment changes, without the adjustment itself."""
+    message = pb.AdjustLedgerResponse(before=balance_message(before), after=balance_message(after))
+    if was.position.base_size != becomes.position.base_size:
+        message.product_id = was.product_id
+        message.position_before.CopyFrom(amount_message(was.position.base_size))
+        message.position_after.CopyFrom(amount_message(becomes.position.base_size))
+    return message
+
+
+def stored_answer(message: pb.AdjustLedgerResponse) -> dict[str, Any]:
+    """An answer as JSON, for the row."""
+    return MessageToDict(message, preserving_proto_field_name=True)
+
+
+def answer_of(row: Any) -> pb.AdjustLedgerResponse:
+    """The answer that a row stored."""
+    message = ParseDict(row.answer, pb.AdjustLedgerResponse())
+    message.adjustment.CopyFrom(adjustment_message(row))
+    return message
+
+
+def fee_message(view: FeeView) -> pb.FeeTier:
+    message = pb.FeeTier(
+        maker=amount_message(view.maker),
+        taker=amount_message(view.taker),
+        tier=view.tier,
+        observe_time=timestamp_message(view.observed_at),
+        reckoned=amount_message(view.reckoned),
+    )
+    if view.setting is not None:
+        message.setting.CopyFrom(amount_message(view.setting))
+    return message
+
+
+def money(currency: str, amount: Decimal) -> decimal_pb2.Money:
+    return decimal_pb2.Money(currency=currency, amount=amount_message(amount))
