@@ -12,6 +12,7 @@ import typer
 
 from cli.commands.cancel import cancel
 from cli.commands.config import config
+from cli.commands.data import app as data
 from cli.commands.doctor import doctor
 from cli.commands.down import down, reset
 from cli.commands.explain import explain
@@ -39,6 +40,7 @@ for command in (up, down, reset, status, config, doctor, train, replay, explain,
     app.command()(command)
 app.command("import")(import_file)
 app.add_typer(model)
+app.add_typer(data)
 
 if __name__ == "__main__":
     app()

@@ -1,8 +1,8 @@
 """Tables of svc_market: closed candles, products, and refused rows."""
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Integer, Table, Text, func
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, ForeignKey, Index, Integer, Table, Text, func
 
-from schema.base import Amount, Time, metadata
+from schema.base import Amount, Id, Time, metadata
 
 crypto_prices = Table(
     "crypto_prices",
@@ -50,4 +50,31 @@ candle_refusals = Table(
     Column("code", Text, nullable=False),
     Column("row_text", Text, nullable=False, comment="the refused row, at most 500 characters"),
     Column("created_at", Time, nullable=False, server_default=func.now()),
+)
+
+candle_deletions = Table(
+    "candle_deletions",
+    metadata,
+    Column("request_id", Id, primary_key=True),
+    Column("product_id", Text, nullable=False),
+    Column("granularity", Integer, nullable=False, comment="seconds"),
+    Column("start_time", Time, nullable=False),
+    Column("end_time", Time, nullable=False),
+    Column("source", Text, nullable=False, comment="only candles of this source; empty: of any"),
+    Column("count", Integer, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_at", Time, nullable=False, server_default=func.now()),
+)
+
+deleted_candles = Table(
+    "deleted_candles",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, comment="the candle's place in the stream while it was stored"),
+    Column("request_id", Id, ForeignKey("candle_deletions.request_id"), nullable=False),
+    Column("product_id", Text, nullable=False),
+    Column("granularity", Integer, nullable=False, comment="seconds"),
+    Column("start", Time, nullable=False),
+    *(Column(name, Amount, nullable=False) for name in ("open", "high", "low", "close", "volume")),
+    Column("source", Text, nullable=False),
 )

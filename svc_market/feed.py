@@ -60,6 +60,11 @@ class Fetch:
     end: datetime
     granularity: int
     now: datetime
+    # Where given, only bars in these are stored.
+    gaps: tuple[Span, ...] = ()
+
+    def wants(self, start: datetime) -> bool:
+        return not self.gaps or any(gap.start <= start < gap.end for gap in self.gaps)
 
     def windows(self) -> list[Span]:
         first = min(self.starts.values(), default=self.end)
@@ -88,6 +93,8 @@ class Feed:
     metrics: Metrics
     followed: tuple[str, ...] = ()
     last_answer: float | None = None
+    # Followed products of which stored candles were deleted, until somebody looks at what is missing of them.
+    deleted_from: set[str] = field(default_factory=set)
     _slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -164,7 +171,7 @@ class Feed:
                 [bar.start for bar in bars if is_on_grid(bar.start, fetch.granularity)], span, fetch.granularity
             )
             self._absent.add(sum(gap.bars(fetch.granularity) for gap in missing))
-            return [_candle(product_id, fetch.granularity, bar) for bar in bars]
+            return [_candle(product_id, fetch.granularity, bar) for bar in bars if fetch.wants(bar.start)]
 
         try:
             async with asyncio.TaskGroup() as group:

@@ -15,8 +15,8 @@ from meshkit.backoff import Backoff
 from meshkit.errors import MeshError
 from schema.streams import read_watermark
 from svc_market import store
-from svc_market.deepening import Deepening
 from svc_market.feed import STAGE, Feed, Fetch
+from svc_market.history import HistoryBackfill
 from svc_market.watermark import begin
 from tradekit.bars import bar_start
 
@@ -56,7 +56,7 @@ class Follower:
         self._backoff = Backoff(0.2, 10.0, random_source)
         self._pace = Pace()
         self._refreshed: float | None = None
-        self._deepening = Deepening(feed, log)
+        self._history = HistoryBackfill(feed, log)
         self._caught_up: frozenset[str] = frozenset()
         self._behind = False
 
@@ -76,7 +76,7 @@ class Follower:
         self._pace.look(self._feed.clock.monotonic(), now)
         if self._settings.market_follow and self._feed.followed:
             await self._catch_up(now)
-            await self._deepening.step(now)
+            await self._history.step(now)
         granularity = self._settings.granularity_seconds
         return next_wait(now, granularity, self._pace.value, self._settings.market_poll_seconds)
 
@@ -96,24 +96,24 @@ class Follower:
         async with self._feed.engine.connect() as connection:
             mark = await read_watermark(connection, STAGE)
             self._tell_if_behind(newest_close, mark.as_of if mark else None)
+            await self._plan_missing(connection, newest_close)
             if mark is not None and newest_close <= mark.as_of and followed <= self._caught_up:
                 return
             newest = await store.newest_starts(connection, self._settings.granularity_seconds, followed)
-            await self._plan_older(connection, newest_close)
         fetch = self._fetch(newest, mark.as_of if mark else None, newest_close, now)
         async for progress in self._feed.fetch_and_store(fetch):
             if progress.bars_total > len(followed) * 2:
                 self._log.info("catching_up", bars_done=progress.bars_done, bars_total=progress.bars_total)
         self._caught_up = followed
 
-    async def _plan_older(self, connection: AsyncConnection, newest_close: datetime) -> None:
-        """Looks once at how far back each product is stored; one with nothing gets its whole history from here."""
+    async def _plan_missing(self, connection: AsyncConnection, newest_close: datetime) -> None:
+        """Looks once at what is missing of each product; one with nothing gets its whole history from here."""
         settings = self._settings
-        unplanned = self._deepening.unplanned(self._feed.followed)
+        unplanned = self._history.unplanned(self._feed.followed)
         if unplanned:
-            oldest = await store.oldest_starts(connection, settings.granularity_seconds, unplanned)
             goal = newest_close - timedelta(seconds=settings.granularity_seconds * settings.market_history_bars)
-            self._deepening.plan(unplanned, oldest, goal)
+            gaps = await store.gaps_since(connection, settings.granularity_seconds, unplanned, goal)
+            self._history.plan(unplanned, gaps)
 
     def _fetch(
         self, newest: dict[str, datetime], mark: datetime | None, newest_close: datetime, now: datetime

@@ -10,11 +10,12 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from exchange_client import ExchangeUnavailable
-from meshkit import paging
+from meshkit import identity, paging
 from meshkit.errors import AlreadyInProgress, FailedPrecondition, InvalidRequest, RequestIdReused, Violation
 from meshkit.kit import Kit
 from schema.streams import find_request, store_request
 from svc_market import store, wire
+from svc_market.deletion import delete_candles, find
 from svc_market.feed import Feed, Fetch, Progress
 from svc_market.importing import store_upload
 from svc_market.paging import grid_span
@@ -113,6 +114,25 @@ class MarketServicer(rpc.MarketServiceServicer):
                 if not final:
                     yield wire.progress_message(progress, self._kit.clock.monotonic() - begun, done=False)
             yield final[0]
+
+    async def DeleteCandles(self, request: pb.DeleteCandlesRequest, context: Any) -> pb.DeleteCandlesResponse:
+        query = wire.read_delete(request, self._kit.settings.granularity_seconds)
+        if query.expected_count is None:
+            async with self._kit.engine.connect() as connection:
+                found = await find(connection, query)
+            return wire.deletion_message(found.count, found.first, found.last, found.sources, deleted=False)
+        digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        with self._alone(query.request_id):
+            stored = await self._answered(query.request_id, digest)
+            if stored is not None:
+                return pb.DeleteCandlesResponse.FromString(stored)
+            async with self._kit.engine.begin() as connection:
+                found = await delete_candles(connection, query, identity.current_caller().name)
+                answer = wire.deletion_message(found.count, found.first, found.last, found.sources, deleted=True)
+                await _remember(connection, query.request_id, "DeleteCandles", digest, answer)
+        self._feed.deleted_from.add(query.product_id)
+        self._kit.log.warning("candles_deleted", product=query.product_id, count=found.count, note=query.note)
+        return answer
 
     async def _fetch(self, query: BackfillQuery) -> Fetch:
         """What to ask for: whole bars that are closed by the exchange's time, of products that it has."""

@@ -6,7 +6,7 @@ none.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,6 @@ from sqlalchemy import (
     Select,
     TableValuedAlias,
     Text,
-    UnaryExpression,
     and_,
     cast,
     func,
@@ -35,6 +34,7 @@ from schema.market import candle_refusals, crypto_prices, products
 from schema.operations import stream_heads
 from schema.streams import CANDLES, take_sequences
 from svc_market.candles import Sifted
+from svc_market.paging import Span
 from tradekit.products import Product
 
 # Rows of a statement; bounds how long one writer holds the stream.
@@ -303,28 +303,40 @@ def _stored(row: Any) -> StoredCandle:
 async def newest_starts(
     connection: AsyncConnection, granularity: int, product_ids: Collection[str]
 ) -> dict[str, datetime]:
-    """Open time of the newest candle of each product that has one."""
-    return await _first_starts(connection, granularity, product_ids, crypto_prices.c.start.desc())
-
-
-async def oldest_starts(
-    connection: AsyncConnection, granularity: int, product_ids: Collection[str]
-) -> dict[str, datetime]:
-    """Open time of the oldest candle of each product that has one."""
-    return await _first_starts(connection, granularity, product_ids, crypto_prices.c.start.asc())
-
-
-async def _first_starts(
-    connection: AsyncConnection, granularity: int, product_ids: Collection[str], order: UnaryExpression[datetime]
-) -> dict[str, datetime]:
-    """Each product's first open time in an order; an ordered subquery per product is one look into the index."""
+    """Open time of the newest candle of each product that has one; an ordered subquery is one look into the index."""
     named = _named(product_ids)
-    first = (
+    newest = (
         select(crypto_prices.c.start)
         .where(crypto_prices.c.product_id == named.c.product_id, crypto_prices.c.granularity == granularity)
-        .order_by(order)
+        .order_by(crypto_prices.c.start.desc())
         .limit(1)
         .scalar_subquery()
     )
-    rows = await connection.execute(select(named.c.product_id, first.label("start")))
+    rows = await connection.execute(select(named.c.product_id, newest.label("start")))
     return {row.product_id: row.start for row in rows if row.start is not None}
+
+
+async def gaps_since(
+    connection: AsyncConnection, granularity: int, product_ids: Collection[str], goal: datetime
+) -> dict[str, list[Span]]:
+    """What is missing of each product from `goal` to its newest candle, ascending; `goal` lies on the grid.
+
+    A product without a candle since then is not named.
+    """
+    step = timedelta(seconds=granularity)
+    table = crypto_prices.c
+    before = func.lag(table.start, 1, goal - step).over(partition_by=table.product_id, order_by=table.start)
+    stored = (
+        select(table.product_id, table.start, before.label("before"))
+        .where(table.granularity == granularity, table.product_id.in_(list(product_ids)), table.start >= goal)
+        .subquery()
+    )
+    query = (
+        select(stored.c.product_id, stored.c.before, stored.c.start)
+        .where(stored.c.start > stored.c.before + step)
+        .order_by(stored.c.product_id, stored.c.start)
+    )
+    found: dict[str, list[Span]] = {}
+    for row in await connection.execute(query):
+        found.setdefault(row.product_id, []).append(Span(row.before + step, row.start))
+    return found

@@ -27,6 +27,7 @@ MOST_CANDLES_A_FRAME = 5000
 MOST_CHUNK_BYTES = 1024 * 1024
 PRODUCTS_SCOPE = "products"
 _NAME_LENGTH = 120
+_NOTE_LENGTH = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Position = dict[str, str | int] | None
 
@@ -70,6 +71,20 @@ class BackfillQuery:
     granularity: int
     start: datetime
     end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteQuery:
+    """Stored candles to remove: one product, one period, one source or all (empty). `expected_count` None previews."""
+
+    request_id: UUID
+    product_id: str
+    granularity: int
+    start: datetime
+    end: datetime
+    source: str
+    note: str
+    expected_count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +151,19 @@ def read_backfill(request: pb.BackfillCandlesRequest, granularity: int) -> Backf
     return BackfillQuery(request_id, product_ids, seconds, start or EARLIEST, end)
 
 
+def read_delete(request: pb.DeleteCandlesRequest, granularity: int) -> DeleteQuery:
+    fields = Fields()
+    request_id = fields.uuid("request_id", request.request_id)
+    product_id = wire.read_product_id(fields, "product_id", request.product_id)
+    seconds = wire.read_granularity(fields, "granularity", request.granularity, granularity)
+    start, end = _read_period(fields, request, start_required=True, end_required=True)
+    source = fields.text("source", request.source, min_length=0, max_length=_NAME_LENGTH + len("file:"))
+    note = fields.text("note", request.note, max_length=_NOTE_LENGTH)
+    fields.done()
+    expected = request.expected_count if request.HasField("expected_count") else None
+    return DeleteQuery(request_id, product_id, seconds, start or EARLIEST, end or LATEST, source, note, expected)
+
+
 def read_import_open(message: pb.ImportOpen) -> ImportQuery:
     fields = Fields().inside("open")
     request_id = fields.uuid("request_id", message.request_id)
@@ -195,12 +223,14 @@ def check_chunk(size: int) -> None:
 
 
 def _read_period(
-    fields: Fields, request: Any, *, start_required: bool = False
+    fields: Fields, request: Any, *, start_required: bool = False, end_required: bool = False
 ) -> tuple[datetime | None, datetime | None]:
     start = wire.read_time(
         fields, "start_time", request.start_time, present=request.HasField("start_time"), required=start_required
     )
-    end = wire.read_time(fields, "end_time", request.end_time, present=request.HasField("end_time"), required=False)
+    end = wire.read_time(
+        fields, "end_time", request.end_time, present=request.HasField("end_time"), required=end_required
+    )
     if start is not None and end is not None:
         fields.check("end_time", start < end, "ORDER", f"is {end}; must be after start_time {start}")
     return start, end
@@ -304,3 +334,15 @@ def progress_message(progress: Progress, elapsed_seconds: float, *, done: bool) 
 def _granularity(seconds: int) -> Any:
     """The contract's enum numbers a granularity by its seconds."""
     return trade_pb2.Granularity.Name(seconds)
+
+
+def deletion_message(
+    count: int, first: datetime | None, last: datetime | None, sources: Sequence[str], *, deleted: bool
+) -> pb.DeleteCandlesResponse:
+    return pb.DeleteCandlesResponse(
+        count=count,
+        first_start_time=wire.timestamp_message(first) if first else None,
+        last_start_time=wire.timestamp_message(last) if last else None,
+        sources=sorted(sources),
+        deleted=deleted,
+    )

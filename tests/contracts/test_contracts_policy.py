@@ -20,7 +20,7 @@ LEVEL_OF_EFFECT = {
     Effect.ONCE: MethodOptions.IDEMPOTENCY_UNKNOWN,
 }
 EXPECTED_METHODS = {
-    "market": "ListProducts ListCandles WatchCandles ImportCandles BackfillCandles",
+    "market": "ListProducts ListCandles WatchCandles ImportCandles BackfillCandles DeleteCandles",
     "signal": "GenerateSignals GetSignal ListSignals WatchSignals GetModel ListModels PromoteModel RollbackModel",
     "bridge": "CreateRecommendation GetRecommendation ListRecommendations WatchRecommendations",
     "validator": "ValidateRecommendation StreamValidations GetReviewer",

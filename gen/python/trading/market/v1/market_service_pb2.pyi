@@ -229,3 +229,37 @@ class BackfillCandlesResponse(_message.Message):
     done: bool
     elapsed: _duration_pb2.Duration
     def __init__(self, product_id: _Optional[str] = ..., bars_done: _Optional[int] = ..., bars_total: _Optional[int] = ..., stored: _Optional[int] = ..., unchanged: _Optional[int] = ..., refused: _Optional[int] = ..., done: _Optional[bool] = ..., elapsed: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class DeleteCandlesRequest(_message.Message):
+    __slots__ = ("request_id", "product_id", "granularity", "start_time", "end_time", "source", "note", "expected_count")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    GRANULARITY_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    product_id: str
+    granularity: _trade_pb2.Granularity
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    source: str
+    note: str
+    expected_count: int
+    def __init__(self, request_id: _Optional[str] = ..., product_id: _Optional[str] = ..., granularity: _Optional[_Union[_trade_pb2.Granularity, str]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ..., note: _Optional[str] = ..., expected_count: _Optional[int] = ...) -> None: ...
+
+class DeleteCandlesResponse(_message.Message):
+    __slots__ = ("count", "first_start_time", "last_start_time", "sources", "deleted")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    first_start_time: _timestamp_pb2.Timestamp
+    last_start_time: _timestamp_pb2.Timestamp
+    sources: _containers.RepeatedScalarFieldContainer[str]
+    deleted: bool
+    def __init__(self, count: _Optional[int] = ..., first_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sources: _Optional[_Iterable[str]] = ..., deleted: _Optional[bool] = ...) -> None: ...

@@ -61,6 +61,11 @@ class MarketServiceStub:
                 request_serializer=trading_dot_market_dot_v1_dot_market__service__pb2.BackfillCandlesRequest.SerializeToString,
                 response_deserializer=trading_dot_market_dot_v1_dot_market__service__pb2.BackfillCandlesResponse.FromString,
                 _registered_method=True)
+        self.DeleteCandles = channel.unary_unary(
+                '/trading.market.v1.MarketService/DeleteCandles',
+                request_serializer=trading_dot_market_dot_v1_dot_market__service__pb2.DeleteCandlesRequest.SerializeToString,
+                response_deserializer=trading_dot_market_dot_v1_dot_market__service__pb2.DeleteCandlesResponse.FromString,
+                _registered_method=True)
 
 
 class MarketServiceServicer:
@@ -104,6 +109,15 @@ class MarketServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteCandles(self, request, context):
+        """DeleteCandles removes stored candles that are wrong. Without expected_count it only counts them; with the count that was
+        previewed it moves them into a record with the caller and the note. INVALID_REQUEST if there are as many no longer. What
+        was decided on them stays as it is; what is missing then is asked of the exchange again, where it is followed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MarketServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -131,6 +145,11 @@ def add_MarketServiceServicer_to_server(servicer, server):
                     servicer.BackfillCandles,
                     request_deserializer=trading_dot_market_dot_v1_dot_market__service__pb2.BackfillCandlesRequest.FromString,
                     response_serializer=trading_dot_market_dot_v1_dot_market__service__pb2.BackfillCandlesResponse.SerializeToString,
+            ),
+            'DeleteCandles': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCandles,
+                    request_deserializer=trading_dot_market_dot_v1_dot_market__service__pb2.DeleteCandlesRequest.FromString,
+                    response_serializer=trading_dot_market_dot_v1_dot_market__service__pb2.DeleteCandlesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -270,6 +289,33 @@ class MarketService:
             '/trading.market.v1.MarketService/BackfillCandles',
             trading_dot_market_dot_v1_dot_market__service__pb2.BackfillCandlesRequest.SerializeToString,
             trading_dot_market_dot_v1_dot_market__service__pb2.BackfillCandlesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCandles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.market.v1.MarketService/DeleteCandles',
+            trading_dot_market_dot_v1_dot_market__service__pb2.DeleteCandlesRequest.SerializeToString,
+            trading_dot_market_dot_v1_dot_market__service__pb2.DeleteCandlesResponse.FromString,
             options,
             channel_credentials,
             insecure,
