@@ -17,7 +17,8 @@ from svc_monitor.board import Board, Pulse
 from svc_monitor.feeds.all import Feeds
 from svc_monitor.health import starting
 from svc_monitor.journal import Journal
-from svc_monitor.rules import Seen, judge
+from svc_monitor.rules import judge
+from svc_monitor.seen import Seen
 from svc_monitor.settings import MonitorSettings
 
 _INTERVAL_SECONDS = 1.0
@@ -68,6 +69,8 @@ class AlertDesk:
             bar_seconds=self._settings.granularity_seconds,
             pipeline=self._feeds.pipeline.fresh,
             risk=self._feeds.risk.fresh,
+            trading=self._feeds.trading.fresh,
+            exits=self._feeds.exits.fresh,
             model=self._feeds.model.fresh,
             reviewer=self._feeds.reviewer.fresh,
         )

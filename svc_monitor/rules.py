@@ -4,15 +4,13 @@ A rule gives what is true now, or None when its source is too old to say.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import inf
 
 from svc_monitor.alerts import Finding, Severity, Verdicts
-from svc_monitor.feeds.model import FeatureDrift, Model
-from svc_monitor.feeds.pipeline import Pipeline
-from svc_monitor.feeds.reviewer import Reviewer
-from svc_monitor.feeds.risk import PortfolioRisk
-from svc_monitor.health import Known, ServiceHealth, ServiceState
+from svc_monitor.exit_rules import contract_violation, exit_failed, exit_waiting, exits_now
+from svc_monitor.feeds.model import FeatureDrift
+from svc_monitor.health import Known, ServiceState
+from svc_monitor.seen import Found, Seen
 from tradekit import services
 
 DOWN_SECONDS = 3.0
@@ -23,23 +21,6 @@ LAG_SECONDS = 5.0
 # The self-test and the first load of a model take their time.
 SETTLE_SECONDS = 30.0
 WORST_FEATURES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Everything the rules look at. A part is None when it is not known, or known too long ago."""
-
-    services: Sequence[ServiceHealth]
-    database_up: bool
-    bar_seconds: int
-    starting: bool = False
-    pipeline: Pipeline | None = None
-    risk: PortfolioRisk | None = None
-    model: Model | None = None
-    reviewer: Reviewer | None = None
-
-
-Found = tuple[Finding, ...] | None
 
 
 def _held(known: Known, seconds: float, seen: Seen) -> float:
@@ -69,7 +50,7 @@ def entries_closed(seen: Seen) -> Found:
             "ENTRIES_CLOSED",
             f"service:{health.service.name}",
             Severity.WARNING,
-            f"{health.service.name} refuses new positions; exits go on. Its log names the failing check.",
+            f"{health.service.name} refuses new positions. {exits_now(seen)} Its log names the failing check.",
             _held(health.entries, ENTRIES_SECONDS, seen),
         )
         for health in seen.services
@@ -99,9 +80,15 @@ def order_unknown(seen: Seen) -> Found:
     count = seen.pipeline.unknown_orders
     if not count:
         return ()
+    executor = next(health for health in seen.services if health.service is services.EXECUTOR)
+    asks = seen.database_up and executor.own.state is ServiceState.SERVING
+    search = (
+        "The exchange is asked until it tells."
+        if asks
+        else "The exchange is asked when executor and database are back."
+    )
     message = (
-        f"The fate of {count} order(s) is unknown: counted as exposure, and their products take no entry. "
-        "Reconciliation asks the exchange until it knows."
+        f"The fate of {count} order(s) is unknown: counted as exposure, and their products take no entry. {search}"
     )
     return (Finding("ORDER_UNKNOWN", "account", Severity.CRITICAL, message),)
 
@@ -125,14 +112,16 @@ def stage_lagging(seen: Seen) -> Found:
 
 
 def trading_halted(seen: Seen) -> Found:
-    """The operator's switch is not at ACTIVE."""
-    if seen.risk is None:
+    """The operator's switch is not at ACTIVE, as the executor obeys it."""
+    if seen.trading is None:
         return None
-    if seen.risk.trading_state not in ("HALTED", "REDUCING"):
+    if seen.trading.state not in ("HALTED", "REDUCING"):
         return ()
-    what = "no order at all is sent" if seen.risk.trading_state == "HALTED" else "positions are only reduced"
-    note = f" Note: {seen.risk.trading_state_note}" if seen.risk.trading_state_note else ""
-    message = f"Trading is {seen.risk.trading_state}: {what}. An operator can resume it.{note}"
+    halted = seen.trading.state == "HALTED"
+    what = "no order is sent, neither to buy nor to sell" if halted else "positions are only reduced"
+    where = "" if seen.trading.stored else " The executor holds to it; the database does not have it yet."
+    note = f" Note: {seen.trading.note}" if seen.trading.note else ""
+    message = f"Trading is {seen.trading.state}: {what}. `mesh resume` ends it.{where}{note}"
     return (Finding("TRADING_HALTED", "account", Severity.WARNING, message),)
 
 
@@ -145,7 +134,7 @@ def risk_locked(seen: Seen) -> Found:
             "RISK_LOCK",
             f"{lock.scope}/{lock.code}",
             Severity.CRITICAL if lock.until is None else Severity.WARNING,
-            f"{lock.code} locks {lock.scope} "
+            f"{lock.code} locks new positions of the {lock.scope} "
             + (f"until {lock.until:%Y-%m-%d %H:%M} market time." if lock.until else "until an operator releases it."),
         )
         for lock in seen.risk.locks
@@ -228,7 +217,10 @@ def database_down(seen: Seen) -> Found:
     """The monitor's own database does not answer."""
     if seen.database_up:
         return ()
-    message = "The database does not answer the monitor. Health and alerts are kept here and written when it is back."
+    message = (
+        "The database does not answer the monitor. Where it answers nobody, no order is written down and nothing is bought or "
+        "sold; `mesh halt` works all the same. Health and alerts are kept here and written when it is back."
+    )
     return (Finding("DATABASE_DOWN", "database", Severity.CRITICAL, message, DATABASE_SECONDS),)
 
 
@@ -237,6 +229,9 @@ RULES: dict[str, Callable[[Seen], Found]] = {
     "ENTRIES_CLOSED": entries_closed,
     "LEDGER_MISMATCH": ledger_mismatch,
     "ORDER_UNKNOWN": order_unknown,
+    "EXIT_WAITING": exit_waiting,
+    "EXIT_FAILED": exit_failed,
+    "CONTRACT_VIOLATION": contract_violation,
     "STAGE_LAGGING": stage_lagging,
     "TRADING_HALTED": trading_halted,
     "RISK_LOCK": risk_locked,

@@ -6,8 +6,9 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.feeds import account, model, orders, pipeline, recommendations, reviewer, risk
+from svc_monitor.feeds import account, exits, model, orders, pipeline, recommendations, reviewer, risk, trading
 from svc_monitor.feeds.account import Account, Course
+from svc_monitor.feeds.exits import Exits
 from svc_monitor.feeds.feed import Feed
 from svc_monitor.feeds.model import Model
 from svc_monitor.feeds.orders import OrderSeen
@@ -15,6 +16,7 @@ from svc_monitor.feeds.pipeline import Pipeline
 from svc_monitor.feeds.recommendations import Idea
 from svc_monitor.feeds.reviewer import Reviewer
 from svc_monitor.feeds.risk import PortfolioRisk
+from svc_monitor.feeds.trading import Trading
 from svc_monitor.settings import MonitorSettings
 from tradekit import services
 from tradekit.services import ServiceName
@@ -32,9 +34,12 @@ class Feeds:
     model: Feed[Model]
     reviewer: Feed[Reviewer]
     course: Course
+    # Only the alerts look at these.
+    exits: Feed[Exits]
+    trading: Feed[Trading]
 
     def every(self) -> Sequence[Feed[Any]]:
-        """All feeds, in the order of the page."""
+        """The feeds of the page, in its order."""
         return (
             self.pipeline,
             self.recommendations,
@@ -60,5 +65,19 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
     risk_feed, risk_task = risk.feed(channel(services.RISK), kit)
     model_feed, model_task = model.feed(channel(services.SIGNAL), kit)
     reviewer_feed, reviewer_task = reviewer.feed(channel(services.VALIDATOR), kit)
-    feeds = Feeds(pipeline_feed, ideas_feed, orders_feed, account_feed, risk_feed, model_feed, reviewer_feed, course)
-    return feeds, [pipeline_task, ideas_task, orders_task, account_task, risk_task, model_task, reviewer_task]
+    exits_feed, exits_task = exits.feed(kit)
+    trading_feed, trading_task = trading.feed(channel(services.EXECUTOR), kit)
+    feeds = Feeds(
+        pipeline_feed,
+        ideas_feed,
+        orders_feed,
+        account_feed,
+        risk_feed,
+        model_feed,
+        reviewer_feed,
+        course,
+        exits_feed,
+        trading_feed,
+    )
+    tasks = [pipeline_task, ideas_task, orders_task, account_task, risk_task, model_task, reviewer_task]
+    return feeds, [*tasks, exits_task, trading_task]

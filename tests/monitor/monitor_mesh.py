@@ -199,6 +199,9 @@ class Executor(executor_grpc.ExecutorServiceServicer):
     def put(self, row: Any) -> None:
         self.orders.put(row.order_id, row)
 
+    async def GetTradingState(self, request: Any, context: Any) -> Any:
+        return executor_pb.GetTradingStateResponse(state="TRADING_STATE_ACTIVE", stored_state="TRADING_STATE_ACTIVE")
+
     async def ListPositions(self, request: Any, context: Any) -> Any:
         return self.account
 

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svc_monitor.alerts import Alert, AlertBook, Finding, Severity, acknowledged, adopt, advance
+from svc_monitor.feeds.exits import Exits
 from svc_monitor.feeds.model import Drift, FeatureDrift, Model
 from svc_monitor.feeds.pipeline import Pipeline, Stage
 from svc_monitor.feeds.reviewer import Reviewer
 from svc_monitor.feeds.risk import Lock, PortfolioRisk
+from svc_monitor.feeds.trading import Trading
 from svc_monitor.health import (
     STARTUP_SECONDS,
     Known,
@@ -27,7 +29,8 @@ from svc_monitor.health import (
     refused,
     starting,
 )
-from svc_monitor.rules import RULES, Seen, judge
+from svc_monitor.rules import RULES, judge
+from svc_monitor.seen import Seen
 from tradekit import services
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
@@ -133,6 +136,8 @@ def seen(**given) -> Seen:
         bar_seconds=3600,
         pipeline=Pipeline((Stage("signals", 1, (), NOW, 10800.0),), 0, 0, 0, 0, NOW),
         risk=PortfolioRisk("ACTIVE", "", None, None, None, 0.0, 0.0, 0.0, None, 0, (), (), None),
+        trading=Trading("ACTIVE"),
+        exits=Exits(),
         model=Model("m", True, "", "", "EVIDENCE", 0.1, 0.1, False, None, None, "FLAT_ARRAYS", "", "", False, drift()),
         reviewer=Reviewer("rules", "VETO", "", False, "", 0, 0),
     )
@@ -226,13 +231,11 @@ def test_orders_lag_halt_locks_model_reviewer_and_database():
     calm = seen()
     unknown = replace(calm.pipeline, unknown_orders=2)
     late = replace(calm.pipeline, stages=(replace(calm.pipeline.stages[0], lag_seconds=10801.0),))
-    halted = replace(calm.risk, trading_state="HALTED", trading_state_note="maintenance")
     locks = (Lock("DAILY_LOSS", "account", NOW, "", ""), Lock("DRAWDOWN", "account", None, "", ""))
     unfit = Reviewer("rules", "VETO", "qwen3:8b", False, "2 of 5", 5, 2)
     assert found(replace(calm, pipeline=unknown)) == {"ORDER_UNKNOWN": ["account"]}
     assert found(replace(calm, pipeline=late)) == {"STAGE_LAGGING": ["stage:signals"]}
-    assert found(replace(calm, risk=halted)) == {"TRADING_HALTED": ["account"]}
-    assert "maintenance" in judge(replace(calm, risk=halted))["TRADING_HALTED"][0].message
+    assert found(replace(calm, trading=Trading("HALTED"))) == {"TRADING_HALTED": ["account"]}
     assert found(replace(calm, risk=replace(calm.risk, locks=locks))) == {
         "RISK_LOCK": ["account/DAILY_LOSS", "account/DRAWDOWN"]
     }
@@ -245,10 +248,10 @@ def test_orders_lag_halt_locks_model_reviewer_and_database():
 
 
 def test_a_rule_whose_source_is_silent_does_not_know():
-    blind = {code for code, verdict in judge(seen(pipeline=None, risk=None, model=None, reviewer=None)).items()
-             if verdict is None}  # fmt: skip
+    blind = {code for code, verdict in judge(seen(pipeline=None, risk=None, trading=None, exits=None, model=None,
+             reviewer=None)).items() if verdict is None}  # fmt: skip
     assert blind == {
-        "ORDER_UNKNOWN", "STAGE_LAGGING", "TRADING_HALTED", "RISK_LOCK", "MODEL_ABSENT", "MODEL_REFUSED",
-        "MODEL_SUSPENDED", "MODEL_DRIFT", "REVIEWER_UNFIT",
+        "ORDER_UNKNOWN", "EXIT_WAITING", "EXIT_FAILED", "CONTRACT_VIOLATION", "STAGE_LAGGING", "TRADING_HALTED",
+        "RISK_LOCK", "MODEL_ABSENT", "MODEL_REFUSED", "MODEL_SUSPENDED", "MODEL_DRIFT", "REVIEWER_UNFIT",
     }  # fmt: skip
     assert blind < RULES.keys()

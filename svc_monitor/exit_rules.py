@@ -1,0 +1,103 @@
+"""The alerts of exits, and the one sentence on whether anything can be sold now, for every alert that speaks of it."""
+
+from svc_monitor.alerts import Finding, Severity
+from svc_monitor.feeds.exits import FailedExit, OpenExit
+from svc_monitor.health import ServiceState
+from svc_monitor.seen import Found, Seen
+from tradekit import services
+from tradekit.services import ServiceName
+
+WAITING_SECONDS = 30.0
+WAITING_LONG_SECONDS = 300.0
+# Ends that are as they should be: an operator's word, or nothing to sell.
+WANTED_ENDS = frozenset({"KILL_SWITCH", "SELL_NOT_HELD", "NOT_HELD", "CANCELLED_BY_OPERATOR"})
+_WAITS_FOR = {
+    "NOTHING_AVAILABLE": "the ledger holds it and the exchange does not have it free: it was moved by hand, or an order that "
+    "is not ours holds it",
+    "TERMS_DIFFER": "the executor finds other terms stored than the orchestrator sent",
+    "CONTRACT_VIOLATION": "a service answers outside its contract",
+    "ORDER_UNKNOWN": "nobody knows yet whether the exchange has its order; the exchange is asked",
+    "ORDER_OPEN": "the exchange has its order and has not filled it",
+    "ORDER_PENDING": "its order is written down and not answered for",
+}
+
+
+def exits_now(seen: Seen) -> str:
+    """What is true of exits in the state that is seen, as a sentence."""
+    if not seen.database_up:
+        return "Exits wait for the database."
+    if not _serves(seen, services.EXECUTOR):
+        return "Exits wait for the executor."
+    if seen.trading is not None and seen.trading.state == "HALTED":
+        return "Trading is HALTED, so exits are stopped as well."
+    if not _serves(seen, services.ORCHESTRATOR):
+        return "Exits wait for the orchestrator; `mesh close` sells without it."
+    return "Exits go on."
+
+
+def _serves(seen: Seen, service: ServiceName) -> bool:
+    return any(one.service is service and one.own.state is ServiceState.SERVING for one in seen.services)
+
+
+def exit_waiting(seen: Seen) -> Found:
+    """An exit that is not done after half a minute."""
+    if seen.exits is None:
+        return None
+    return tuple(
+        Finding(
+            "EXIT_WAITING",
+            f"product:{found.product_id}",
+            Severity.CRITICAL if found.age_seconds >= WAITING_LONG_SECONDS else Severity.WARNING,
+            _waiting(found, seen),
+        )
+        for found in seen.exits.open
+        if found.age_seconds >= WAITING_SECONDS
+    )
+
+
+def _waiting(found: OpenExit, seen: Seen) -> str:
+    state = exits_now(seen)
+    code = f"ORDER_{found.order_state}" if found.order_id else found.reason
+    if state != "Exits go on.":
+        why = state
+    elif code:
+        why = f"{code}: {_WAITS_FOR.get(code, found.observed or 'it is tried again')}."
+    else:
+        why = f"It is {found.state} and nothing has delayed it by name."
+    advice = "" if found.order_id else f" `mesh cancel {found.recommendation_id}` ends it."
+    return f"An exit of {found.product_id} is not done after {WAITING_SECONDS:.0f} s. {why}{advice}"
+
+
+def exit_failed(seen: Seen) -> Found:
+    """The newest exit of what is still held came to nothing. Stays until it is acknowledged, or the position is gone."""
+    if seen.exits is None:
+        return None
+    return tuple(
+        Finding("EXIT_FAILED", f"recommendation:{found.recommendation_id}", Severity.CRITICAL, _failed(found))
+        for found in seen.exits.failed
+        if found.reason not in WANTED_ENDS
+    )
+
+
+def _failed(found: FailedExit) -> str:
+    reasons = " after ".join(filter(None, (found.reason, found.then_reason))) or "no reason given"
+    return (
+        f"An exit of {found.product_id} ended {found.state} by {found.decided_by} ({reasons}), and {found.held} is still "
+        f"held. `mesh close {found.product_id}` sells it; acknowledging ends this alert."
+    )
+
+
+def contract_violation(seen: Seen) -> Found:
+    """A service answered outside its contract within the last hour."""
+    if seen.exits is None:
+        return None
+    return tuple(
+        Finding(
+            "CONTRACT_VIOLATION",
+            found.scope,
+            Severity.CRITICAL,
+            f"{found.scope.removeprefix('service:')} gave an answer that its contract does not know: {found.observed}. Its "
+            "entries end with that, exits go on without its answer. A defect: see both services' logs and versions.",
+        )
+        for found in seen.exits.violations
+    )

@@ -1,0 +1,106 @@
+"""Exits that wait or failed, and services that disagree on a contract, read from the rows.
+
+From the database and not from the orchestrator: that one may be what an exit waits for.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+
+from meshkit.kit import Kit
+from meshkit.spec import Task
+from svc_monitor.feeds.feed import Feed, polled
+
+INTERVAL_SECONDS = 2.0
+STALE_SECONDS = 8.0
+
+# The oldest open exit of each product.
+_OPEN = text("""
+    SELECT DISTINCT ON (product_id) product_id, recommendation_id::text AS recommendation_id, state,
+           extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
+           coalesce(delay_reason ->> 'code', '') AS reason, coalesce(delay_reason ->> 'observed', '') AS observed,
+           coalesce(order_id::text, '') AS order_id, coalesce(order_state, '') AS order_state
+    FROM open_exits ORDER BY product_id, created_at
+""")
+# Acknowledging the alert of a failed exit ends it.
+_FAILED = text("""
+    SELECT f.product_id, f.recommendation_id::text AS recommendation_id, f.state, f.decided_by,
+           coalesce(f.reasons -> 0 ->> 'code', '') AS reason, coalesce(f.reasons -> 1 ->> 'code', '') AS then_reason,
+           trim_scale(f.base_size)::text AS held
+    FROM failed_exits f
+    WHERE NOT EXISTS (
+      SELECT 1 FROM alerts a WHERE a.code = 'EXIT_FAILED' AND a.acknowledged_at IS NOT NULL
+        AND a.scope = 'recommendation:' || f.recommendation_id
+    )
+    ORDER BY f.product_id
+""")
+_VIOLATIONS = text("""
+    SELECT DISTINCT ON (scope) scope, observed FROM contract_violations
+    WHERE created_at > clock_timestamp() - interval '1 hour' ORDER BY scope, created_at DESC
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenExit:
+    """An exit that is not done; `reason` is what it waited for last, empty if nothing delayed it yet."""
+
+    product_id: str
+    recommendation_id: str
+    state: str
+    age_seconds: float
+    reason: str
+    observed: str
+    order_id: str
+    order_state: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedExit:
+    """The newest exit of a product that is still held, where that one came to nothing."""
+
+    product_id: str
+    recommendation_id: str
+    state: str
+    decided_by: str
+    reason: str
+    then_reason: str
+    held: str
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A stage, as `service:risk`, and what was wrong with its newest answer outside the contract."""
+
+    scope: str
+    observed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exits:
+    """All of it at one moment."""
+
+    open: tuple[OpenExit, ...] = ()
+    failed: tuple[FailedExit, ...] = ()
+    violations: tuple[Violation, ...] = ()
+
+
+async def read(kit: Kit[Any]) -> Exits:
+    """What the rows say now; Unavailable if the database does not answer."""
+    async with kit.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        return Exits(
+            tuple(OpenExit(*row) for row in await connection.execute(_OPEN)),
+            tuple(FailedExit(*row) for row in await connection.execute(_FAILED)),
+            tuple(Violation(*row) for row in await connection.execute(_VIOLATIONS)),
+        )
+
+
+def feed(kit: Kit[Any]) -> tuple[Feed[Exits], Task]:
+    """The feed and its task."""
+    kept: Feed[Exits] = Feed("exits", STALE_SECONDS, kit)
+
+    async def ask() -> Exits:
+        return await read(kit)
+
+    return kept, polled(kept, INTERVAL_SECONDS, ask)

@@ -1,0 +1,41 @@
+"""The operator's switch as the executor obeys it: it is in force there whatever the database or other services do."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from meshkit.kit import Kit
+from meshkit.spec import Task
+from svc_monitor.feeds import reading
+from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, polled
+from trading.executor.v1 import executor_service_pb2 as pb
+from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
+from trading.risk.v1 import risk_service_pb2 as risk_pb
+
+INTERVAL_SECONDS = 1.0
+STALE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trading:
+    """The state in force and its note; `stored` is False while the database does not have it."""
+
+    state: str
+    note: str = ""
+    stored: bool = True
+
+
+def read(message: pb.GetTradingStateResponse) -> Trading:
+    """The switch of an answer."""
+    state = reading.word(risk_pb.TradingState, "TRADING_STATE", message.state)
+    return Trading(state, message.note, message.local_state != message.state or message.stored_state == message.state)
+
+
+def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Trading], Task]:
+    """The feed and its task."""
+    kept: Feed[Trading] = Feed("trading", STALE_SECONDS, kit)
+    stub: Any = pb_grpc.ExecutorServiceStub(channel)
+
+    async def ask() -> Trading:
+        return read(await stub.GetTradingState(pb.GetTradingStateRequest(), timeout=CALL_TIMEOUT_SECONDS))
+
+    return kept, polled(kept, INTERVAL_SECONDS, ask)

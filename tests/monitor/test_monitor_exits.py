@@ -1,0 +1,158 @@
+"""Alerts of exits: from rows to words, and no word that is not so in the state that is shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import insert, text
+
+from schema.books import orders, positions
+from schema.operations import alerts
+from schema.recommendations import recommendation_events
+from svc_monitor.alerts import Severity
+from svc_monitor.feeds.exits import Exits, FailedExit, OpenExit, Violation
+from svc_monitor.feeds.exits import read as read_exits
+from svc_monitor.feeds.trading import Trading
+from svc_monitor.health import Known, ServiceState, health_names
+from svc_monitor.rules import judge
+from tests.monitor.test_monitor_alerts import NOW, found, seen
+from tests.support.stored import store_recommendation
+from tradekit import services
+from tradekit.recommendation import Recommendation
+from tradekit.states import LifeClock, Origin, Profile, Side
+
+DOWN = Known(ServiceState.UNREACHABLE, "nobody", NOW, NOW, 0.0)
+WAITS = OpenExit("BTC-USD", "r-1", "EXECUTING", 31.0, "NOTHING_AVAILABLE", "the ledger holds 2", "", "")
+FAILED = FailedExit("BTC-USD", "r-1", "FAILED", "orchestrator", "RETRIES_EXHAUSTED", "NOTHING_AVAILABLE", "2")
+
+
+def words(view: Any, code: str) -> str:
+    (finding,) = judge(view)[code] or ()
+    return str(finding.message)
+
+
+def test_an_exit_is_an_alert_after_half_a_minute_with_what_it_waits_for() -> None:
+    young = replace(WAITS, age_seconds=29.9)
+    assert found(seen(exits=Exits(open=(young,)))) == {}
+    assert found(seen(exits=Exits(open=(WAITS,)))) == {"EXIT_WAITING": ["product:BTC-USD"]}
+    view = seen(exits=Exits(open=(WAITS,)))
+    assert "moved by hand" in words(view, "EXIT_WAITING") and "mesh cancel r-1" in words(view, "EXIT_WAITING")
+    ordered = replace(WAITS, order_id="o-1", order_state="UNKNOWN", age_seconds=301.0)
+    (finding,) = judge(seen(exits=Exits(open=(ordered,))))["EXIT_WAITING"] or ()
+    assert finding.severity is Severity.CRITICAL
+    assert "ORDER_UNKNOWN" in finding.message and "cancel" not in finding.message
+    assert judge(seen(exits=None))["EXIT_WAITING"] is None
+
+
+def test_a_failed_exit_is_an_alert_unless_somebody_wanted_it() -> None:
+    assert found(seen(exits=Exits(failed=(FAILED,)))) == {"EXIT_FAILED": ["recommendation:r-1"]}
+    told = words(seen(exits=Exits(failed=(FAILED,))), "EXIT_FAILED")
+    assert "RETRIES_EXHAUSTED after NOTHING_AVAILABLE" in told and "mesh close BTC-USD" in told
+    for reason in ("KILL_SWITCH", "SELL_NOT_HELD", "NOT_HELD", "CANCELLED_BY_OPERATOR"):
+        assert found(seen(exits=Exits(failed=(replace(FAILED, reason=reason),)))) == {}
+
+
+def test_a_disagreement_is_an_alert() -> None:
+    view = seen(exits=Exits(violations=(Violation("service:risk", "APPROVE of 0"),)))
+    assert found(view) == {"CONTRACT_VIOLATION": ["service:risk"]}
+    assert "APPROVE of 0" in words(view, "CONTRACT_VIOLATION")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, "Exits go on."),
+        ({"trading": Trading("REDUCING")}, "Exits go on."),
+        ({"trading": Trading("HALTED")}, "Trading is HALTED, so exits are stopped as well."),
+        ({"database_up": False, "trading": Trading("HALTED")}, "Exits wait for the database."),
+        ({"down": services.EXECUTOR, "trading": None}, "Exits wait for the executor."),
+        ({"down": services.ORCHESTRATOR}, "Exits wait for the orchestrator; `mesh close` sells without it."),
+        ({"down": services.RISK}, "Exits go on."),
+    ],
+)
+def test_what_is_said_of_exits_is_so(given: dict[str, Any], sentence: str) -> None:
+    closed = {health_names(services.VALIDATOR)[1]: Known(ServiceState.NOT_SERVING, "", NOW, NOW, 0.0)}
+    down = given.pop("down", None)
+    broken = dict.fromkeys(health_names(down), DOWN) if down else {}
+    view = seen(health=closed | broken, exits=Exits(open=(WAITS,)), **given)
+    assert sentence in words(view, "ENTRIES_CLOSED")
+    assert (sentence in words(view, "EXIT_WAITING")) == (sentence != "Exits go on.")
+
+
+def test_a_halt_is_shown_as_the_executor_obeys_it() -> None:
+    view = seen(trading=Trading("HALTED", "maintenance", stored=False), risk=None)
+    told = words(view, "TRADING_HALTED")
+    assert "maintenance" in told and "the database does not have it yet" in told
+    assert "does not have it" not in words(seen(trading=Trading("HALTED")), "TRADING_HALTED")
+
+
+# ---- from the rows ---------------------------------------------------------------------------------------------------
+
+
+def an_exit(product: str = "BTC-USD", **changes: Any) -> Recommendation:
+    made = datetime(2025, 6, 15, tzinfo=UTC)
+    values = {"as_of": made, "expire_time": made + timedelta(minutes=2), "life_clock": LifeClock.MACHINE, **changes}
+    return Recommendation(
+        uuid4(), product, Side.SELL, Decimal(2), Decimal(1), origin=Origin.OPERATOR, profile=Profile.EVIDENCE,
+        priority=1.0, **values,
+    )  # fmt: skip
+
+
+async def run(database: Any, statement: Any) -> None:
+    async with database.engine.begin() as connection:
+        await connection.execute(statement)
+
+
+def sold(item: Recommendation, state: str, filled: int, recommendation: UUID | None) -> Any:
+    return insert(orders).values(
+        order_id=uuid4(), recommendation_id=recommendation, request_hash="x", product_id=item.product_id, side="SELL",
+        base_size=2, body="{}", state=state, filled_size=filled, venue="SIMULATED", ticket_id="", as_of=item.as_of,
+        reference_price=1, expire_at=item.as_of, sequence=uuid4().int % 10**12,
+    )  # fmt: skip
+
+
+async def test_the_rows_say_what_waits_what_failed_and_who_disagreed(database: Any) -> None:
+    kit: Any = SimpleNamespace(engine=database.engine)
+    engine = database.engine
+    reason = {"code": "NOTHING_AVAILABLE", "limit": "", "observed": "free: 0", "unit": "", "scope": "service:executor"}
+    minute_ago = datetime.now(UTC) - timedelta(minutes=1)
+    waits = await store_recommendation(
+        engine, an_exit("SOL-USD"), state="EXECUTING", delay_reason=reason, created_at=minute_ago
+    )
+    ordered = await store_recommendation(engine, an_exit("ETH-USD"), state="EXECUTING")
+    await run(database, sold(ordered, "OPEN", 0, ordered.recommendation_id))
+    failed = await store_recommendation(
+        engine, an_exit(), state="FAILED", reasons=[{**reason, "code": "RETRIES_EXHAUSTED"}]
+    )
+    for product in ("BTC-USD", "LTC-USD"):
+        held = {"product_id": product, "base_size": 2, "cost": 1, "realized_pnl": 0, "total_fees": 0}
+        await run(database, insert(positions).values(**held))
+    violation = {**reason, "code": "CONTRACT_VIOLATION", "scope": "service:risk"}
+    event = {"sequence": 1, "recommendation_id": waits.recommendation_id, "to_state": "EXECUTING", "decided_by": "x"}
+    await run(database, insert(recommendation_events).values(**event, reasons=[violation], as_of=waits.as_of))
+
+    now = await read_exits(kit)
+    assert [(one.product_id, one.reason, one.order_state) for one in now.open] == [
+        ("ETH-USD", "", "OPEN"),
+        ("SOL-USD", "NOTHING_AVAILABLE", ""),
+    ]
+    assert 59 < now.open[1].age_seconds < 600
+    assert [(one.product_id, one.reason, one.held) for one in now.failed] == [("BTC-USD", "RETRIES_EXHAUSTED", "2")]
+    assert now.violations == (Violation("service:risk", "free: 0"),)
+
+    scope = f"recommendation:{failed.recommendation_id}"
+    alert = {"alert_id": uuid4(), "code": "EXIT_FAILED", "scope": scope, "severity": "CRITICAL", "message": "m"}
+    await run(database, insert(alerts).values(**alert, raised_at=minute_ago, sequence=1))
+    assert len((await read_exits(kit)).failed) == 1
+    await run(database, text("UPDATE alerts SET acknowledged_at = now()"))
+    assert (await read_exits(kit)).failed == ()
+    await run(database, text("UPDATE alerts SET acknowledged_at = NULL"))
+    # What was sold since, by whatever way, shows that getting out works; a newer exit stands for the older one.
+    await run(database, sold(failed, "FILLED", 1, None))
+    assert (await read_exits(kit)).failed == ()
