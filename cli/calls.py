@@ -44,6 +44,8 @@ def ask(instance: Instance, service: ServiceName, call: Callable[[grpc.aio.Chann
         if error.code() is grpc.StatusCode.UNAVAILABLE and "failed to connect" in (error.details() or ""):
             message = f"svc_{service.name} does not answer on {instance.ports.address(service)}"
             raise CommandFailed(
-                message, "`mesh status` shows what is up, `mesh up` starts it", ExitCode.RUNNING
+                message,
+                f"`mesh status` shows what is up, `mesh restart {service.name}` starts it anew",
+                ExitCode.RUNNING,
             ) from None
         raise

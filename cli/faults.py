@@ -64,7 +64,7 @@ def _advice(error: MeshError) -> str:
     if isinstance(error, OutcomeUnknown):
         return "nobody knows yet whether it happened; look with `mesh status` before you repeat it"
     if isinstance(error, Unavailable) or error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return "the service does not answer; `mesh status` shows which are up, `mesh up` starts them"
+        return "the service does not answer; `mesh status` shows which are up, `mesh restart SERVICE` starts one anew"
     if error.reason == "MARKET_SIMULATED":
         return (
             "trade recorded candles with `mesh up --market replay:FILE` in a MESH_HOME of their own, "

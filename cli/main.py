@@ -19,6 +19,7 @@ from cli.commands.explain import explain
 from cli.commands.importing import import_file
 from cli.commands.model import app as model
 from cli.commands.replay import replay
+from cli.commands.restart import restart
 from cli.commands.status import status
 from cli.commands.trading import close, halt, resume
 from cli.commands.train import train
@@ -36,7 +37,7 @@ def mesh() -> None:
     """A spot-crypto trading pipeline as eight small services: start it, look at it, stop it."""
 
 
-for command in (up, down, reset, status, config, doctor, train, replay, explain, cancel, halt, resume, close):
+for command in (up, down, restart, reset, status, config, doctor, train, replay, explain, cancel, halt, resume, close):
     app.command()(command)
 app.command("import")(import_file)
 app.add_typer(model)

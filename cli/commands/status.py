@@ -49,7 +49,9 @@ def _print(facts: "StatusFacts") -> None:
     out.print(f"[bold]up[/], pid {facts.supervisor_pid}: {escape(head)}; page {instance.page}")
     for name in facts.parked:
         log = f"{facts.home}/logs/{name}.log"
-        out.print(f"[bold white on red] PARKED [/] {name} died too often and stays down: read {escape(log)}")
+        out.print(
+            f"[bold white on red] PARKED [/] {name} died too often and stays down: read {escape(log)}, then mesh restart {name}"
+        )
     _print_units(facts)
     _print_trading(facts)
 

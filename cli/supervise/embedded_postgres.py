@@ -127,6 +127,13 @@ class EmbeddedPostgres:
                 shutil.copyfile(self._log, self._log.with_name(f"{self._log.name}.1"))
                 os.truncate(self._log, 0)
 
+    def last_complaint(self) -> str:
+        """The newest PANIC or FATAL line of the server's log without its head; empty if it complained of nothing."""
+        lines = [line for line in tail(self._log, lines=60).splitlines() if "PANIC:" in line or "FATAL:" in line]
+        # A client that comes too early is told FATAL as well; why the server went says the others.
+        causes = [line for line in lines if "the database system is" not in line] or lines
+        return " ".join(causes[-1].partition("]")[2].split()) if causes else ""
+
     def stop(self) -> bool:
         """Fast shutdown: sessions end, everything is written. False when nothing ran."""
         with self._lock:

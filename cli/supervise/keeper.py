@@ -60,7 +60,7 @@ class Keeper:
             survives_supervisor=unit.spec.survives_supervisor,
         )
         self.ready = asyncio.Event()
-        self._policy = policy
+        self._policy = policy if unit.spec.parks else replace(policy, deaths_to_park=None)
         self._publish = publish
         self._on_event = on_event
         self._on_start_failure = on_start_failure
@@ -85,6 +85,13 @@ class Keeper:
         if self.state.status not in (Status.PARKED, Status.DONE):
             self._change(Status.STOPPED, process=None)
             self._tell(EventKind.STOPPED)
+
+    async def restart(self, group: asyncio.TaskGroup, dependencies: Sequence[Keeper], grace_seconds: float) -> None:
+        """Ends the unit if it lives and begins its keeping anew: its deaths so far no longer count."""
+        await self.stop(grace_seconds, asyncio.Event())
+        self.state = replace(self.state, restarts=self.state.restarts + 1)
+        self._change(Status.WAITING, process=None, detail="restarted by hand")
+        self.begin(group, dependencies)
 
     async def _keep(self, dependencies: Sequence[Keeper]) -> None:
         for dependency in dependencies:

@@ -18,7 +18,7 @@ class PostgresUnit:
 
     def __init__(self, server: EmbeddedPostgres, name: str = "postgres") -> None:
         self._server = server
-        self._spec = UnitSpec(name=name, stop_order=LAST, survives_supervisor=True)
+        self._spec = UnitSpec(name=name, stop_order=LAST, survives_supervisor=True, parks=False)
 
     @property
     def spec(self) -> UnitSpec:
@@ -28,14 +28,19 @@ class PostgresUnit:
         try:
             postmaster = await asyncio.to_thread(self._server.start)
         except PostgresFailed as error:
-            raise StartFailed(str(error)) from error
+            raise StartFailed(self._with_cause(str(error))) from error
         return postmaster.identity
 
     async def wait(self) -> Exit:
         while self._server.alive():
             self._server.bound_log()
             await asyncio.sleep(_POLL_SECONDS)
-        return Exit(False, "the server is gone")
+        return Exit(False, self._with_cause("the server is gone"))
+
+    def _with_cause(self, what: str) -> str:
+        """The server's own last complaint first: it is what somebody has to mend."""
+        cause = self._server.last_complaint()
+        return f"{cause} ({what})" if cause and cause not in what else what
 
     async def stop(self, grace_seconds: float, hurry: asyncio.Event) -> None:
         """Always a fast shutdown with the server's own patience: a killed database only costs a recovery

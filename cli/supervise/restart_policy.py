@@ -15,7 +15,8 @@ class RestartPolicy:
     longest_pause_seconds: float = 10.0
     steady_after_seconds: float = 30.0
     """Alive this long, a process counts as recovered: the pause starts small again."""
-    deaths_to_park: int = 5
+    deaths_to_park: int | None = 5
+    """None never parks: for what only its surroundings can break, such as a database on a full disk."""
     window_seconds: float = 60.0
 
 
@@ -47,7 +48,7 @@ def after_death(
     recent = (*(at for at in record.recent if now - at < policy.window_seconds), now)
     quick = 1 if alive_seconds >= policy.steady_after_seconds else record.quick_in_a_row + 1
     updated = DeathRecord(recent, quick)
-    if len(recent) >= policy.deaths_to_park:
+    if policy.deaths_to_park is not None and len(recent) >= policy.deaths_to_park:
         return updated, Park(len(recent), policy.window_seconds)
     doublings = min(quick - 1, 32)
     pause = min(policy.first_pause_seconds * 2.0**doublings, policy.longest_pause_seconds)

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +29,9 @@ class Status(StrEnum):
     GONE = "gone"  # recorded as running, but no such process: its supervisor was killed
 
 
+# Room for the states of a mesh; a longer one takes more blocks when it comes.
+_BLOCK_BYTES = 32 * 1024
+_READS, _READ_PAUSE_SECONDS = 3, 0.005
 _RUNNING = (Status.STARTING, Status.READY, Status.STOPPING)
 
 
@@ -66,18 +71,44 @@ class MeshState:
 
 
 def write_state(path: Path, state: MeshState) -> None:
-    """Replaces the file in one step: a reader sees the old state or the new one."""
-    draft = path.with_name(f".{path.name}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(state), file, indent=1)
-    draft.replace(path)
+    """Replaces the file: a reader sees the old state or the new one, also on a disk that has become full.
+
+    Two files of one size take turns, so that after the first two states no new block is needed: the one that is not read
+    is written over, then the names are changed.
+    """
+    spare, aside = path.with_name(f".{path.name}.spare"), path.with_name(f".{path.name}.aside")
+    text = json.dumps(asdict(state), indent=1).encode()
+    size = -(-len(text) // _BLOCK_BYTES) * _BLOCK_BYTES
+    descriptor = os.open(spare, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.pwrite(descriptor, text.ljust(size), 0)
+        os.ftruncate(descriptor, size)
+    finally:
+        os.close(descriptor)
+    with suppress(FileNotFoundError):
+        path.replace(aside)
+    spare.replace(path)
+    with suppress(FileNotFoundError):
+        aside.replace(spare)
 
 
 def read_state(path: Path) -> MeshState | None:
     """The last published state, or None when there is none or it is not readable as one."""
+    for _ in range(_READS):
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            # Between the two renames of a change there is no such name, for a moment.
+            time.sleep(_READ_PAUSE_SECONDS)
+            continue
+        except (OSError, ValueError):
+            return None
+        return _parsed(raw)
+    return None
+
+
+def _parsed(raw: Any) -> MeshState | None:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
         return MeshState(
             run_id=str(raw["run_id"]),
             supervisor=ProcessIdentity(**raw["supervisor"]),
@@ -85,7 +116,7 @@ def read_state(path: Path) -> MeshState | None:
             labels=dict(raw["labels"]),
             services=tuple(_service(item) for item in raw["services"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 

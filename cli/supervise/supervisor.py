@@ -18,11 +18,15 @@ from cli.supervise.keeper import Event, Keeper
 from cli.supervise.processes import ProcessIdentity, identity_of
 from cli.supervise.reaper import Reaper
 from cli.supervise.restart_policy import RestartPolicy
+from cli.supervise.restart_request import take_requests
 from cli.supervise.state import MeshState, write_state
 from cli.supervise.unit import StartFailed, Unit
 
 DRAIN_SECONDS = 45.0
 """All units together get this long to end by themselves; then each is killed as its turn comes."""
+
+
+_LOOK_SECONDS = 0.5
 
 
 class Supervisor:
@@ -45,6 +49,7 @@ class Supervisor:
         self._identity = identity_of(os.getpid()) or ProcessIdentity(os.getpid(), time.time())
         self._depth = dependency_depths(units)
         self._failure: StartFailed | None = None
+        self._published = True
         self._failed = asyncio.Event()
         self._hurry = asyncio.Event()
         self._keepers = {
@@ -66,11 +71,13 @@ class Supervisor:
                 for keeper in self._keepers.values():
                     depends_on = keeper.unit.spec.depends_on
                     keeper.begin(group, [self._keepers[name] for name in depends_on])
+                look = group.create_task(self._look(group), name="requests")
                 try:
                     if await self._everything_ready(stop):
                         await on_ready()
                         await stop.wait()
                 finally:
+                    look.cancel()
                     await self._drain()
         finally:
             reaper.dismiss()
@@ -106,6 +113,19 @@ class Supervisor:
                     grace = min(unit.spec.stop_grace_seconds, patience)
                     group.create_task(self._keepers[unit.spec.name].stop(grace, self._hurry))
 
+    async def _look(self, group: asyncio.TaskGroup) -> None:
+        """Restarts what another shell asks for, and publishes again what a full disk kept from being published."""
+        take_requests(self._home.run)  # of a run before this one
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if not self._published:
+                self._publish()
+            for name in take_requests(self._home.run):
+                keeper = self._keepers.get(name)
+                if keeper is not None and not keeper.unit.spec.run_once:
+                    needs = [self._keepers[needed] for needed in keeper.unit.spec.depends_on]
+                    await keeper.restart(group, needs, keeper.unit.spec.stop_grace_seconds)
+
     def _on_start_failure(self, failure: StartFailed) -> None:
         if self._failure is None:
             self._failure = failure
@@ -114,8 +134,9 @@ class Supervisor:
     def _publish(self) -> None:
         try:
             write_state(self._home.state_file, self.state)
+            self._published = True
         except OSError:
-            return  # a full disk must not end the supervisor; the next change publishes again
+            self._published = False  # a full disk must not end the supervisor; it is tried again in a moment
 
 
 def dependency_depths(units: Sequence[Unit]) -> dict[str, int]:

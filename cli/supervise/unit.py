@@ -54,6 +54,8 @@ class UnitSpec:
     """Left alone when the supervisor is killed, to be adopted by the next: the database."""
     run_once: bool = False
     """A step: ready when it has ended with exit code 0, never started again."""
+    parks: bool = True
+    """Whether dying over and over parks it. A defect does; what only a full disk or a busy machine breaks does not."""
     start_timeout_seconds: float = 60.0
     stop_grace_seconds: float = 10.0
 

@@ -54,7 +54,7 @@ def line_of(event: Event) -> str:
     """An event as one line; a parked process is an alarm."""
     detail = f": {event.detail}" if event.detail else ""
     if event.kind is EventKind.PARKED:
-        return f"{ALARM} {event.service} is parked{detail}. Read its log, mend it, then `mesh down` and `mesh up`."
+        return f"{ALARM} {event.service} is parked{detail}. Read its log, mend it, then `mesh restart {event.service}`."
     return f"{event.service} {event.kind.value}{detail}"
 
 

@@ -34,6 +34,8 @@ def test_help_names_every_command(mesh: Mesh) -> None:
         "explain",
         "halt",
         "resume",
+        "close",
+        "restart",
     ]
     assert ran.code == 0 and all(f" {name} " in ran.said for name in wanted)
 

@@ -1,0 +1,54 @@
+"""`mesh restart SERVICE`: ends one process of a running mesh and starts it again, a parked one too."""
+
+from typing import Annotated
+
+import typer
+
+from cli.console import guarded, out
+from cli.exits import CommandFailed, ExitCode
+
+_SECONDS = 120.0
+_PAUSE_SECONDS = 0.2
+
+
+@guarded
+def restart(service: Annotated[str, typer.Argument(help="a unit of `mesh status`, such as risk")]) -> None:
+    """Start one service anew; the others go on."""
+    import time
+
+    from cli.instance_file import mesh_home
+    from cli.supervise.instance import lock_owner
+    from cli.supervise.restart_request import ask_restart
+    from cli.supervise.state import ServiceState, Status, read_state
+
+    home = mesh_home()
+
+    def unit() -> ServiceState | None:
+        state = read_state(home.state_file)
+        return next((one for one in state.services if one.name == service), None) if state is not None else None
+
+    if lock_owner(home) is None:
+        raise CommandFailed(f"nothing runs in {home.root}", "`mesh up` starts it", ExitCode.RUNNING)
+    before = unit()
+    if before is None or before.status is Status.DONE:
+        state = read_state(home.state_file)
+        names = [one.name for one in state.services if one.status is not Status.DONE] if state is not None else []
+        raise CommandFailed(
+            f"{service} is no unit that can be restarted", f"it is one of {', '.join(names)}", ExitCode.USAGE
+        )
+    request = ask_restart(home.run, service)
+    deadline = time.monotonic() + _SECONDS
+    with out.status(f"restarting {service}"):
+        while time.monotonic() < deadline:
+            now = unit()
+            if now is not None and not request.exists() and now.process != before.process:
+                if now.status is Status.READY and now.process is not None:
+                    out.print(f"[green]{service} is ready[/], pid {now.process.pid}")
+                    return
+                if now.status is Status.PARKED:
+                    raise CommandFailed(f"{service} is parked again: {now.detail}", f"read {home.log_file(service)}")
+            time.sleep(_PAUSE_SECONDS)
+    request.unlink(missing_ok=True)
+    now = unit()
+    seen = f"{now.status.value}: {now.detail or now.last_exit}" if now is not None else "unknown"
+    raise CommandFailed(f"{service} is not ready after {_SECONDS:.0f} s ({seen})", f"read {home.log_file(service)}")

@@ -1,0 +1,116 @@
+"""A full disk is no defect of a process: the database is tried until there is room, and the state file goes on telling."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cli.supervise.processes import ProcessIdentity
+from cli.supervise.restart_policy import DeathRecord, Restart, RestartPolicy, after_death
+from cli.supervise.restart_request import ask_restart
+from cli.supervise.state import MeshState, ServiceState, Status, read_state, write_state
+from tests.supervise.conftest import Mesh, new_mesh, wait_until
+
+
+def mount(folder: Path, size: str) -> None:
+    """A file system of its own and of this size, or a skipped test."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root can mount a small disk")
+    found = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0711", "tmpfs", str(folder)], check=False)
+    if found.returncode != 0:
+        pytest.skip("this machine does not let a small disk be mounted")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount(folder, "1m")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def mesh_on_a_small_disk() -> Iterator[Mesh]:
+    running = new_mesh()
+    mount(running.home.root, "160m")
+    try:
+        yield running
+    finally:
+        running.clean_up()
+        subprocess.run(["umount", "-l", str(running.home.root)], check=True)
+        shutil.rmtree(running.home.root, ignore_errors=True)
+
+
+def fill(file: Path) -> None:
+    """Takes every byte that is left."""
+    with file.open("wb", buffering=0) as opened:
+        try:
+            while opened.write(b"x" * 65_536):
+                pass
+        except OSError:
+            return
+
+
+def test_the_state_is_told_on_a_disk_that_has_become_full(small_disk: Path) -> None:
+    path = small_disk / "state.json"
+    state = MeshState("run", ProcessIdentity(1, 1.0), "now", {}, (ServiceState("postgres"),))
+    for detail in ("one", "two"):
+        write_state(path, replace(state, services=(replace(state.services[0], detail=detail),)))
+    fill(small_disk / "rest")
+    for number in range(50):
+        told = replace(state, services=(replace(state.services[0], status=Status.BACKOFF, detail=f"{number}" * 40),))
+        write_state(path, told)
+        assert read_state(path) == told
+
+
+def test_what_never_parks_is_tried_for_ever_at_the_longest_pause() -> None:
+    policy, record = RestartPolicy(deaths_to_park=None), DeathRecord()
+    pauses = []
+    for now in range(30):
+        record, decision = after_death(policy, record, float(now), 0.1)
+        assert isinstance(decision, Restart)
+        pauses.append(decision.pause_seconds)
+    assert pauses[-1] == max(pauses) == policy.longest_pause_seconds
+
+
+def test_a_database_on_a_full_disk_says_so_and_is_back_when_there_is_room(mesh_on_a_small_disk: Mesh) -> None:
+    mesh = mesh_on_a_small_disk
+    mesh.up_and_ready([{"name": "postgres", "postgres": True}, {"name": "worker", "argv": mesh.SLEEPER}])
+    rest, server = mesh.home.root / "rest", mesh.pid_of("postgres")
+    fill(rest)
+    os.kill(server, 9)
+    # Its recovery needs room: each start fails, more often than parks a process with a defect.
+    wait_until(lambda: mesh.service("postgres").restarts >= 5, 120)
+    told = mesh.service("postgres")
+    assert told.status in (Status.BACKOFF, Status.STARTING)
+    assert "No space left on device" in (told.last_exit + told.detail), told
+    rest.unlink()
+    wait_until(lambda: mesh.ready_pid("postgres") not in (None, server), 60)
+    assert mesh.service("worker").status is Status.READY
+
+
+def test_a_unit_is_started_anew_on_request_also_a_parked_one(mesh: Mesh) -> None:
+    mesh.up_and_ready([{"name": "worker", "argv": mesh.SLEEPER}, {"name": "steady", "argv": mesh.SLEEPER}])
+    first, steady = mesh.pid_of("worker"), mesh.pid_of("steady")
+    request = ask_restart(mesh.home.run, "worker")
+    mesh.wait_until(lambda: mesh.ready_pid("worker") not in (None, first))
+    assert not request.exists()
+    killed: set[int | None] = {None, first}
+    for _ in range(5):
+        mesh.wait_until(lambda: mesh.ready_pid("worker") not in killed)
+        killed.add(mesh.pid_of("worker"))
+        os.kill(mesh.pid_of("worker"), 9)
+    mesh.wait_until(lambda: mesh.service("worker").status is Status.PARKED)
+    ask_restart(mesh.home.run, "worker")
+    mesh.wait_until(lambda: mesh.ready_pid("worker") not in killed)
+    ask_restart(mesh.home.run, "no-such-unit")
+    assert mesh.pid_of("steady") == steady
