@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from exchange_sim.pacer import Pacer
 from exchange_sim.settings import DEFAULT_PRODUCTS, REPLAY_PREFIX, Settings
 from exchange_sim.times import SECOND_US, to_us
 from exchange_sim.tls import ensure_tls, server_context
+from meshkit import connections
 
 _SIMULATED_START = datetime(2025, 1, 1, tzinfo=UTC)
 _PAPER_PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
@@ -41,6 +43,7 @@ class BadSettings(Exception):
 
 async def serve(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT."""
+    connections.raise_limit()
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -54,17 +57,27 @@ async def serve(settings: Settings) -> None:
             exchange.open(_identity(settings, market), _start_us(settings, market), settings.opening_usd)
             _warm(exchange)
             parts = Parts(settings, exchange, Pacer(exchange, settings.speed), load_keys(settings.keys_file))
-            runner = web.AppRunner(build_app(parts), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+            runner = web.AppRunner(
+                build_app(parts),
+                access_log=None,
+                shutdown_timeout=_SHUTDOWN_SECONDS,
+                keepalive_timeout=connections.IDLE_SECONDS,
+            )
+            listener = _bind(settings.bind, settings.port)
             await runner.setup()
             try:
-                site = web.TCPSite(runner, settings.bind, settings.port, ssl_context=server_context(tls))
-                await site.start()
-                log.info("%s exchange on %s, CA %s", market.label, runner.addresses, tls.ca)
-                await _until(stop, parts.pacer, background)
+                async with connections.listening(runner, listener, server_context(tls)):
+                    log.info("%s exchange on %s, CA %s", market.label, listener.getsockname()[:2], tls.ca)
+                    await _until(stop, parts.pacer, background)
             finally:
                 await runner.cleanup()
     finally:
         books.close()
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, port), family=family)
 
 
 async def _until(stop: asyncio.Event, pacer: Pacer, mirror: MirrorMarket | None) -> None:

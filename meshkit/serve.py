@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TypeVar
 
-from meshkit import lifecycle, logging
+from meshkit import connections, lifecycle, logging
 from meshkit.kit import Kit
 from meshkit.lifecycle import Build, Service
 from meshkit.settings import KitSettings, load
@@ -28,6 +28,7 @@ def serve(settings_class: type[S], build: Build[S]) -> None:
     """Runs the service until SIGTERM or SIGINT; leaves by SystemExit."""
     # The core writes to stderr in a form of its own; only its errors are worth that.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    connections.raise_limit()
     settings = load(settings_class)
     logging.configure(settings.mesh_log_level, settings.mesh_log_format)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

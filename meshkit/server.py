@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from meshkit import connections
 from meshkit.channel import MAX_MESSAGE_BYTES
 from meshkit.errors import Misconfigured
 from meshkit.health import HealthServicer
@@ -39,6 +40,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # Shorter than the clients' keepalive time, or their pings count as abuse.
     ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # Whoever has not spoken HTTP/2 by then is let go, or idle sockets would use up the connections there may be.
+    ("grpc.server_handshake_timeout_ms", int(connections.HANDSHAKE_SECONDS * 1000)),
 )
 
 
@@ -54,7 +57,7 @@ def build_server(kit: Kit[Any], spec: ServiceSpec, health: HealthServicer, ident
             DeadlineInterceptor(table),
             AdmissionInterceptor(table, kit.draining),
         ],
-        options=OPTIONS,
+        options=[*OPTIONS, ("grpc.max_allowed_incoming_connections", connections.most_connections())],
     )
     for registration in spec.servicers:
         registration.add(registration.servicer, server)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from meshkit import connections
 from meshkit.errors import InvalidRequest, Misconfigured, Violation
 from meshkit.fields import Fields
 from meshkit.kit import Kit
@@ -49,14 +50,19 @@ class PageServer:
 
     async def run(self) -> None:
         """Serves until cancelled."""
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            keepalive_timeout=connections.IDLE_SECONDS,
+        )
         await runner.setup()
         try:
-            await web.SockSite(runner, self._socket).start()
-            self._listening = True
-            host, port = self._socket.getsockname()[:2]
-            self._kit.log.info("page_started", url=f"http://{host}:{port}/")
-            await self._broadcast.run()
+            async with connections.listening(runner, self._socket):
+                self._listening = True
+                host, port = self._socket.getsockname()[:2]
+                self._kit.log.info("page_started", url=f"http://{host}:{port}/")
+                await self._broadcast.run()
         finally:
             self._listening = False
             await runner.cleanup()
