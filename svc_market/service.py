@@ -119,6 +119,7 @@ class MarketServicer(rpc.MarketServiceServicer):
         query = wire.read_delete(request, self._kit.settings.granularity_seconds)
         if query.expected_count is None:
             async with self._kit.engine.connect() as connection:
+                await _require_known(connection, "product_id", [query.product_id])
                 found = await find(connection, query)
             return wire.deletion_message(found.count, found.first, found.last, found.sources, deleted=False)
         digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
@@ -127,6 +128,7 @@ class MarketServicer(rpc.MarketServiceServicer):
             if stored is not None:
                 return pb.DeleteCandlesResponse.FromString(stored)
             async with self._kit.engine.begin() as connection:
+                await _require_known(connection, "product_id", [query.product_id])
                 found = await delete_candles(connection, query, identity.current_caller().name)
                 answer = wire.deletion_message(found.count, found.first, found.last, found.sources, deleted=True)
                 await _remember(connection, query.request_id, "DeleteCandles", digest, answer)

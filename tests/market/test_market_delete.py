@@ -16,7 +16,19 @@ from cli.up.options import UpRequest, resolve
 from svc_market.history import plan_pages
 from svc_market.paging import Span
 from tests.market.conftest import FakeExchange
-from tests.market.market_calls import HOUR, NOW, batch, candle, exchange, opened, quiet, refused, send, table
+from tests.market.market_calls import (
+    HOUR,
+    NOW,
+    batch,
+    candle,
+    exchange,
+    opened,
+    quiet,
+    refused,
+    send,
+    table,
+    until_products,
+)
 from tests.market.test_market_follow import stamp
 from tests.market.test_market_follower import follow, until_mark, until_stored
 from trading.market.v1 import market_service_pb2 as pb
@@ -71,6 +83,7 @@ async def test_a_deletion_that_says_too_little_is_refused_whole(database):
 
 async def test_the_command_shows_asks_and_deletes(database, tmp_path, monkeypatch):
     async with quiet(exchange(), database) as market:
+        await until_products(market)
         await send(market, opened(file_name="wrong.csv"), batch(candle(NOW - 2 * HOUR)))
         home = MeshHome.at(tmp_path / "home")
         home.prepare()

@@ -199,6 +199,19 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
             request_id=new_id(), product_ids=["BTC-USD"], granularity="GRANULARITY_ONE_HOUR", **_period()
         )
     ],
+    # Nothing is stored of that time, so the deletion takes nothing from the others.
+    "MarketService.DeleteCandles": lambda world: [
+        market.DeleteCandlesRequest(
+            request_id=new_id(),
+            product_id="BTC-USD",
+            granularity="GRANULARITY_ONE_HOUR",
+            start_time=timestamp(MARKET_START - timedelta(days=4000)),
+            end_time=timestamp(MARKET_START - timedelta(days=3999)),
+            source="file:sweep.csv",
+            note="sweep",
+            expected_count=0,
+        )
+    ],
     "SignalService.GenerateSignals": lambda world: [
         signal.GenerateSignalsRequest(
             request_id=new_id(), product_ids=["BTC-USD"], as_of=timestamp(MARKET_START.replace(minute=0))

@@ -73,6 +73,7 @@ def another_body(name: str, frames: list[Any]) -> list[Any]:
 REPLAYED = (
     "BridgeService.CreateRecommendation",
     "MarketService.BackfillCandles",
+    "MarketService.DeleteCandles",
     "MarketService.ImportCandles",
     "MonitorService.AcknowledgeAlert",
     "OrchestratorService.CancelRecommendation",
