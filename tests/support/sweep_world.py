@@ -64,18 +64,18 @@ async def make_world(mesh: LiveMesh) -> World:
             )
             made = await stub.CreateRecommendation(idea, timeout=5)
             records.append(made.record.recommendation.recommendation_id)
-        ended = [await _ended(stub, one) for one in records]
-    states = [recommendation_pb2.RecommendationState.Name(one.state) for one in ended]
-    assert states == ["RECOMMENDATION_STATE_EXECUTED"] * len(ended), [str(one.reasons) for one in ended]
+        done = [await ended(stub, one) for one in records]
+    states = [recommendation_pb2.RecommendationState.Name(one.state) for one in done]
+    assert states == ["RECOMMENDATION_STATE_EXECUTED"] * len(done), [str(one.reasons) for one in done]
     async with mesh.channel(services.SIGNAL) as channel:
         signals = await signal_grpc.SignalServiceStub(channel).ListSignals(signal.ListSignalsRequest(), timeout=5)
     async with mesh.channel(services.MONITOR) as channel:
         alerts = await monitor_grpc.MonitorServiceStub(channel).ListAlerts(monitor.ListAlertsRequest(), timeout=5)
     alert_id = alerts.alerts[0].alert_id if alerts.alerts else new_id()
-    return World(mesh, ended[0], signals.signals[0].signal_id, alert_id, bool(alerts.alerts))
+    return World(mesh, done[0], signals.signals[0].signal_id, alert_id, bool(alerts.alerts))
 
 
-async def _ended(stub: Any, recommendation_id: str) -> recommendation_pb2.RecommendationRecord:
+async def ended(stub: Any, recommendation_id: str) -> recommendation_pb2.RecommendationRecord:
     async with asyncio.timeout(60):
         while True:
             request = bridge.GetRecommendationRequest(recommendation_id=recommendation_id)
