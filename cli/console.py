@@ -1,5 +1,7 @@
 """Where `mesh` writes, and how it says that something failed: in words with what to do, never as a traceback."""
 
+import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -14,8 +16,18 @@ from cli.exits import CommandFailed, ExitCode
 P = ParamSpec("P")
 R = TypeVar("R")
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# A pipe or a file has no width: what goes there is read by a program, and nothing of it may be cut or wrapped.
+_NO_WIDTH = 32_000
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    wide = None if stream.isatty() or os.environ.get("COLUMNS") else _NO_WIDTH
+    return Console(stderr=stderr, highlight=False, width=wide)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:

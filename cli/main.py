@@ -8,6 +8,8 @@ import os
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
+from typing import Annotated
+
 import typer
 
 from cli.commands.cancel import cancel
@@ -24,16 +26,30 @@ from cli.commands.status import status
 from cli.commands.trading import close, halt, resume
 from cli.commands.train import train
 from cli.commands.up import up
+from cli.console import out
 
 app = typer.Typer(
     name="mesh",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from cli.version import version
+
+        out.print(f"mesh {version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def mesh() -> None:
+def mesh(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="show the version and exit")
+    ] = False,
+) -> None:
     """A spot-crypto trading pipeline as eight small services: start it, look at it, stop it."""
 
 

@@ -64,13 +64,14 @@ def _print_units(facts: "StatusFacts") -> None:
 
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name in ("unit", "state", "pid", "ports", "restarts", "up", "detail"):
-        table.add_column(name, justify="right" if name in ("pid", "restarts") else "left")
+        justify = "right" if name in ("pid", "restarts") else "left"
+        table.add_column(name, justify=justify, no_wrap=name != "detail")  # type: ignore[arg-type]
     for unit in facts.units:
         style = _STYLES.get(unit.status.value, "bold red")
         pid = str(unit.process.pid) if unit.process is not None and unit.status.value != "done" else ""
         ports = ", ".join(str(port) for port in unit.ports.values())
         row = (unit.name, f"[{style}]{unit.status.value}[/]", pid, ports, str(unit.restarts or ""))
-        table.add_row(*row, _uptime(unit), escape(detail_of(unit).partition("\n")[0][:80]))
+        table.add_row(*row, _uptime(unit), escape(detail_of(unit).partition("\n")[0]))
     out.print(table)
 
 

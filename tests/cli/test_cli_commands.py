@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,3 +199,26 @@ def test_how_a_unit_ended_is_told_until_it_is_back() -> None:
 def test_usage_is_answered_with_words_and_code_2(mesh: Mesh, arguments: tuple[str, ...], words: str) -> None:
     ran = mesh(*arguments)
     assert ran.code == 2 and words in ran.said and "Traceback" not in ran.said
+
+
+def test_what_is_piped_is_not_cut_and_the_usual_options_are_there(mesh: Mesh) -> None:
+    assert mesh("--version").said.startswith("mesh ")
+    assert mesh("-h").said == mesh("--help").said
+    assert "--flatten" in mesh("halt", "-h").said
+    program = (
+        "from rich.table import Table\n"
+        "from cli.console import out\n"
+        "table = Table(box=None)\n"
+        "table.add_column('detail')\n"
+        "table.add_row('x' * 500)\n"
+        "out.print(table)\n"
+        "out.print('word ' * 100)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert "x" * 500 in ran.stdout and len(ran.stdout.splitlines()) == 3, ran.stderr
