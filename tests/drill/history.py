@@ -167,6 +167,16 @@ class Violation:
     def key(self) -> tuple[str, str]:
         return self.check, self.subject
 
+    @property
+    def may_heal(self) -> bool:
+        """Whether reconciliation may still mend it within the time that it has; an act that was done cannot be undone."""
+        return self.check not in (
+            "one order per intent",
+            "sent while stopped",
+            "sold at most held",
+            "waiting exits alert",
+        )
+
 
 # ---- the checks ------------------------------------------------------------------------------------------------------
 

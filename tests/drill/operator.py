@@ -23,6 +23,7 @@ from trading.bridge.v1 import bridge_service_pb2_grpc as bridge_grpc
 from trading.common.v1 import decimal_pb2
 from trading.executor.v1 import executor_service_pb2 as executor
 from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
+from trading.executor.v1 import ledger_pb2
 from trading.risk.v1 import risk_service_pb2 as risk
 from trading.risk.v1 import risk_service_pb2_grpc as risk_grpc
 
@@ -30,6 +31,7 @@ _CALL_SECONDS = 5.0
 _ENTER_SECONDS = 20.0
 # Turning the switch must succeed whatever else is dead; the bound only ends a drill that cannot go on.
 SWITCH_SECONDS = 90.0
+ADJUST_SECONDS = 60.0
 _OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
@@ -119,12 +121,38 @@ class Operator:
         request = risk.SetTradingStateRequest(request_id=_new_id(), state=f"TRADING_STATE_{state}", note=note)
         await self._answered(stub.SetTradingState, request, SWITCH_SECONDS)
 
-    async def _answered(self, call: Any, request: Any, seconds: float) -> Any:
+    async def adjust(self, currency: str, amount: Decimal) -> Decimal:
+        """Books what strangers moved, previewed first; gives what was taken of the position. NotAnswered."""
+        end = time.monotonic() + ADJUST_SECONDS
+        while True:
+            try:
+                return await self._adjusted(currency, amount)
+            except grpc.aio.AioRpcError as error:
+                # LEDGER_MOVED: something was booked since the preview.
+                if error.code() is not grpc.StatusCode.FAILED_PRECONDITION or time.monotonic() > end:
+                    raise
+            await asyncio.sleep(0.2)
+
+    async def _adjusted(self, currency: str, amount: Decimal) -> Decimal:
+        stub = executor_grpc.ExecutorServiceStub(self._channel(services.EXECUTOR))
+        change = decimal_pb2.Decimal(value=f"{amount:f}")
+        wanted = ledger_pb2.AdjustLedgerRequest(
+            request_id=_new_id(), currency=currency, amount=change, kind="ADJUSTMENT_KIND_TRADE", note="drill"
+        )
+        preview = ledger_pb2.AdjustLedgerRequest()
+        preview.CopyFrom(wanted)
+        preview.preview = True
+        seen = await self._answered(stub.AdjustLedger, preview, ADJUST_SECONDS, ADJUST_SECONDS)
+        wanted.expected_difference.CopyFrom(seen.before.difference)
+        done = await self._answered(stub.AdjustLedger, wanted, ADJUST_SECONDS, ADJUST_SECONDS)
+        return Decimal(done.position_before.value or 0) - Decimal(done.position_after.value or 0)
+
+    async def _answered(self, call: Any, request: Any, seconds: float, each: float = _CALL_SECONDS) -> Any:
         end = time.monotonic() + seconds
         why = ""
         while time.monotonic() < end:
             try:
-                return await call(request, timeout=_CALL_SECONDS)
+                return await call(request, timeout=each)
             except grpc.aio.AioRpcError as error:
                 if error.code() not in _PASSING:
                     raise

@@ -21,7 +21,8 @@ SELECT
      SELECT code, scope, message, extract(epoch FROM raised_at) AS raised, extract(epoch FROM resolved_at) AS resolved
      FROM alerts ORDER BY raised_at) a)::text AS alerts,
   (SELECT coalesce(json_object_agg(currency, amount), '{}') FROM (
-     SELECT currency, sum(amount)::text AS amount FROM ledger_entries WHERE account = 'exchange' GROUP BY currency) l
+     SELECT currency, sum(amount)::text AS amount FROM ledger_entries
+     WHERE account IN ('exchange', 'unadopted') GROUP BY currency) l
   )::text AS ledger,
   (SELECT coalesce(json_object_agg(product_id, base_size::text), '{}') FROM positions)::text AS positions,
   extract(epoch FROM clock_timestamp()) AS now

@@ -74,10 +74,10 @@ class Player:
             await self._quiet()
         except TimeoutError as error:
             self._failed.append(Violation("not back", f"seed {plan.seed}", str(error)))
-        self.history = history = await self._read()
+        history, found = await self._judged(quiet + QUIET_SECONDS)
         with (self.world.folder / "logs" / "passages.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(f"{passage.as_json()}\n" for passage in self.world.proxy.passages)
-        found = [one for one in (*self._failed, *violations(history)) if one.key not in self.told]
+        self.history, found = history, [*self._failed, *found]
         self.told |= {one.key for one in found}
         new = [row for row in history.database.recommendations if row.recommendation_id not in self._seen]
         self._seen |= {row.recommendation_id for row in new}
@@ -169,6 +169,15 @@ class Player:
             await asyncio.sleep(0.1)
         await self.settling.book_foreign_acts()
         await self.settling.until_clean(end)
+
+    async def _judged(self, end: float) -> tuple[History, list[Violation]]:
+        """The histories and what is wrong with them, once nothing is or at `end`: what is doubtful is still looked for."""
+        while True:
+            history = await self._read()
+            found = [one for one in violations(history) if one.key not in self.told]
+            if not any(one.may_heal for one in found) or time.monotonic() > end:
+                return history, found
+            await asyncio.sleep(1.0)
 
     async def _read(self) -> History:
         sends = tuple(

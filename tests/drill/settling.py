@@ -1,7 +1,6 @@
-"""Brings a world back to agreement after a run: what strangers did is booked, and what they hold is released.
+"""Brings a world back to agreement after a run: what strangers hold is released, and what they did is booked.
 
-An act of a stranger is booked as an operator's adjustment would be: a balanced transaction for each fill. Coins that were
-not the mesh's are sold first, so a position only loses what the wallet does not have any more.
+It is booked as an operator does it, by an adjustment of each currency by what the strangers' own fills moved.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ from tests.drill.history import BookedAct, ExchangeFill, moved
 if TYPE_CHECKING:
     from tests.drill.world import World
 
-ADJUSTMENT = "adjustment"
 _RELEASE_SECONDS = 60.0
 _CLEAN = """SELECT clean FROM reconciliations WHERE reconciliation_id > $1 ORDER BY reconciliation_id DESC LIMIT 1"""
 
@@ -29,8 +28,6 @@ class Settling:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        # Coins in the wallet that the mesh never bought.
-        self._foreign: dict[str, Decimal] = defaultdict(Decimal)
         self.booked: list[BookedAct] = []
 
     async def release(self, order_id: str) -> None:
@@ -49,37 +46,17 @@ class Settling:
         side = await self._world.hand.exchange_side()
         foreign = {order.order_id for order in side.orders if order.client_order_id in side.foreign}
         known = {act.fill_id for act in self.booked}
-        for fill in side.fills:
-            if fill.order_id in foreign and fill.fill_id not in known:
-                await self._book(fill)
-
-    async def _book(self, fill: ExchangeFill) -> None:
-        product = fill.product
-        taken = Decimal(0)
-        if fill.side == "BUY":
-            self._foreign[product] += fill.size
-        else:
-            of_foreign = min(fill.size, self._foreign[product])
-            self._foreign[product] -= of_foreign
-            taken = fill.size - of_foreign
-        async with self._world.mesh.database() as connection, connection.transaction():
-            await connection.execute("SELECT 1 FROM accounts WHERE account_id = 'main' FOR UPDATE")
-            as_of = await connection.fetchval("SELECT max(as_of) FROM watermarks WHERE stage = 'market'")
+        new = [fill for fill in side.fills if fill.order_id in foreign and fill.fill_id not in known]
+        changes: dict[str, Decimal] = defaultdict(Decimal)
+        for fill in new:
             for currency, amount in moved(fill).items():
-                for account, part in (("exchange", amount), (ADJUSTMENT, -amount)):
-                    await connection.execute(
-                        """INSERT INTO ledger_entries (transaction_id, account, currency, amount, as_of)
-                           VALUES ($1, $2, $3, $4, $5)""",
-                        f"hand-{fill.fill_id}",
-                        account,
-                        currency,
-                        part,
-                        as_of,
-                    )
-            await connection.execute(
-                "UPDATE positions SET base_size = base_size - $2 WHERE product_id = $1", product, taken
-            )
-        self.booked.append(BookedAct(fill.fill_id, taken))
+                changes[currency] += amount
+        taken = {
+            currency: await self._world.operator.adjust(currency, amount)
+            for currency, amount in sorted(changes.items())
+            if amount
+        }
+        self.booked += _acts(new, taken)
 
     async def until_clean(self, end: float) -> None:
         """Returns when a reconciliation that began after now is clean, or at `end` (monotonic seconds)."""
@@ -90,3 +67,16 @@ class Settling:
             if found and found[0]["clean"]:
                 return
             await asyncio.sleep(0.1)
+
+
+def _acts(fills: Sequence[ExchangeFill], taken: Mapping[str, Decimal]) -> list[BookedAct]:
+    """The fills as booked; what was taken of a position is laid to its newest sales, as strangers' own coins go first."""
+    left = dict(taken)
+    acts = []
+    for fill in reversed(fills):
+        base = fill.product.partition("-")[0]
+        part = min(fill.size, left.get(base, Decimal(0))) if fill.side == "SELL" else Decimal(0)
+        if part:
+            left[base] -= part
+        acts.append(BookedAct(fill.fill_id, part))
+    return acts[::-1]
