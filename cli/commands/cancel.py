@@ -21,7 +21,7 @@ def cancel(
     id: Annotated[str, typer.Argument(help="UUID of a recommendation")],
     note: Annotated[str, typer.Option(help="why, for the record")] = "cancelled by hand",
 ) -> None:
-    """Do not carry out a recommendation; one whose order is written down goes on."""
+    """Do not carry out a recommendation; one whose order is written down goes on, and that is exit code 1."""
     from uuid import UUID
 
     from cli.calls import ask, require_instance
@@ -45,3 +45,5 @@ def cancel(
     state = recommendation_pb2.RecommendationState.Name(answer.record.state).removeprefix("RECOMMENDATION_STATE_")
     idea = answer.record.recommendation
     out.print(f"{idea.product_id}: " + _TELLS[result].format(order=answer.order_id, state=state))
+    if answer.result != pb.CANCEL_RECOMMENDATION_RESULT_CANCELLED:
+        raise typer.Exit(1)

@@ -34,6 +34,7 @@ def test_help_names_every_command(mesh: Mesh) -> None:
         "train",
         "replay",
         "explain",
+        "cancel",
         "halt",
         "resume",
         "close",
@@ -42,7 +43,7 @@ def test_help_names_every_command(mesh: Mesh) -> None:
     assert ran.code == 0 and all(f" {name} " in ran.said for name in wanted)
 
 
-@pytest.mark.parametrize("command", [("halt",), ("resume",), ("train",), ("explain", NO_ID)])
+@pytest.mark.parametrize("command", [("halt",), ("resume",), ("train",), ("explain", NO_ID), ("cancel", NO_ID)])
 def test_what_needs_a_mesh_says_that_there_is_none(mesh: Mesh, command: tuple[str, ...]) -> None:
     ran = mesh(*command)
     assert ran.code == 3 and "no mesh was ever started" in ran.said and "mesh up" in ran.said
@@ -190,6 +191,7 @@ def test_how_a_unit_ended_is_told_until_it_is_back() -> None:
         (("up", "--market", "nonsense"), "not known"),
         (("import", "nothing.csv"), "no file"),
         (("explain", "nonsense"), "no UUID"),
+        (("cancel", "nonsense"), "no UUID"),
         (("replay", "no.parquet", "--products", "BTC-USD", "--from", "2025-01-01", "--to", "2025-01-02"), "no file"),
         (("replay", "no.parquet", "--products", "BTC-USD", "--from", "soon", "--to", "2025-01-02"), "--from"),
         (("replay", "x", "--products", "BTC-USD", "--from", "1", "--to", "2", "--profile", "brave"), "brave"),

@@ -136,6 +136,8 @@ def trades_explained(instance: Instance) -> None:
     for id in (order.order_id, order.recommendation_id):
         code, said = instance.mesh("explain", id)
         assert code == 0 and "EXECUTED" in said and "SIMULATED order FILLED" in said
+    code, said = instance.mesh("cancel", order.recommendation_id)
+    assert code == 1 and "had ended before: EXECUTED" in said, said
 
 
 def a_second_up_is_refused(instance: Instance) -> None:
