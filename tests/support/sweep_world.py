@@ -261,6 +261,17 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
     "ExecutorService.WatchOrders": lambda world: [executor.WatchOrdersRequest(after_sequence=0)],
     "ExecutorService.ListPositions": lambda world: [executor.ListPositionsRequest()],
     "ExecutorService.Reconcile": lambda world: [executor.ReconcileRequest(request_id=new_id())],
+    "ExecutorService.GetTradingState": lambda world: [executor.GetTradingStateRequest()],
+    "ExecutorService.SetTradingState": lambda world: [
+        executor.SetTradingStateRequest(request_id=new_id(), state="TRADING_STATE_ACTIVE", note="sweep")
+    ],
+    # A product that nobody has: the calls are good, and the shared books stay.
+    "ExecutorService.CancelOrders": lambda world: [
+        executor.CancelOrdersRequest(request_id=new_id(), product_id="NOBODYS-USD", note="sweep")
+    ],
+    "ExecutorService.ClosePositions": lambda world: [
+        executor.ClosePositionsRequest(request_id=new_id(), product_ids=["NOBODYS-USD"], note="sweep")
+    ],
     "OrchestratorService.GetPipeline": lambda world: [
         orchestrator.GetPipelineRequest(from_time=timestamp(MARKET_START))
     ],

@@ -72,6 +72,7 @@ def another_body(name: str, frames: list[Any]) -> list[Any]:
 
 REPLAYED = (
     "BridgeService.CreateRecommendation",
+    "ExecutorService.SetTradingState",
     "MarketService.BackfillCandles",
     "MarketService.DeleteCandles",
     "MarketService.ImportCandles",
@@ -91,6 +92,9 @@ KNOWN_OTHERWISE = {
     "SignalService.RollbackModel",
     "ExecutorService.ExecuteRecommendation",
     "ExecutorService.Reconcile",
+    # Known by the orders themselves: what has ended stays ended, and a close of a product is one order of a derived id.
+    "ExecutorService.CancelOrders",
+    "ExecutorService.ClosePositions",
 }
 
 
