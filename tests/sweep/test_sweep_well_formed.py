@@ -26,6 +26,8 @@ UNKNOWN_PRODUCT_IS = {
     "SignalService.ListSignals": "OK",
     "BridgeService.ListRecommendations": "OK",
     "ExecutorService.ListOrders": "OK",
+    "ExecutorService.CancelOrders": "OK",
+    "ExecutorService.ClosePositions": "OK",
     "ValidatorService.ValidateRecommendation": "FAILED_PRECONDITION",
     "RiskService.AssessRecommendation": "FAILED_PRECONDITION",
     "ExecutorService.ExecuteRecommendation": "FAILED_PRECONDITION",
