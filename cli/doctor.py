@@ -29,6 +29,7 @@ from cli.supervise.state import Status, observe_state
 from cli.up.model import examine_model, recorded_champion, why_retrain
 from cli.up.plan import port_uses
 from meshkit.database_link import PROMISES, DatabaseAddress, broken_promises, why_not_secure
+from meshkit.hosts import parse_host, session_proxy
 from tradekit.states import Venue
 
 _SECONDS = 5.0
@@ -217,7 +218,7 @@ async def _clock(patient: Patient) -> list[Finding]:
     try:
         timeout = aiohttp.ClientTimeout(total=_SECONDS)
         async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=not simulated) as session,
+            aiohttp.ClientSession(timeout=timeout, **session_proxy(parse_host(host))) as session,
             session.get(f"https://{host}/api/v3/brokerage/time", ssl=context) as answer,
         ):
             answer.raise_for_status()

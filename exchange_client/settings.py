@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from meshkit.hosts import Host, parse_host
 from tradekit.settings import TradingSettings
+from tradekit.states import Venue
 
-_HOST = r"^(\[[0-9a-fA-F:]+\]|[a-zA-Z0-9.-]+)(:[0-9]{1,5})?$"
+LIVE_HOST = Host("api.coinbase.com")
+SANDBOX_HOST = Host("api-sandbox.coinbase.com")
 # Below the limits reported for the real exchange (30/s private, 10/s public): bursts of others share the same key.
 PRIVATE_PER_SECOND = 10.0
 PUBLIC_PER_SECOND = 5.0
@@ -35,9 +39,7 @@ class ExchangeConfig:
 class ExchangeSettings(TradingSettings):
     """EXCHANGE_* variables."""
 
-    exchange_host: str = Field(
-        "127.0.0.1:8443", pattern=_HOST, description="host[:port] without scheme, such as api.coinbase.com"
-    )
+    exchange_host: str = Field("127.0.0.1:8443", description="host[:port] without scheme, such as api.coinbase.com")
     exchange_ca_file: Path | None = Field(None, description="PEM file of the CA to trust; unset trusts the system's")
     exchange_key_file: Path | None = Field(
         None, description="JSON file {name, privateKey} of the API key; unset reads public data only"
@@ -49,12 +51,32 @@ class ExchangeSettings(TradingSettings):
         None, gt=0, le=100_000, description="requests per second; unset takes 10 private and 5 public"
     )
 
+    @field_validator("exchange_host")
+    @classmethod
+    def _one_spelling(cls, value: str) -> str:
+        return str(parse_host(value))
+
     @field_validator("exchange_ca_file", "exchange_key_file")
     @classmethod
     def _readable(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():
             raise ValueError("is not a file")
         return value
+
+    @model_validator(mode="after")
+    def _real_money_meets_the_real_exchange(self) -> Self:
+        if self.venue is not Venue.LIVE:
+            return self
+        if self.exchange != LIVE_HOST:
+            raise ValueError(f"VENUE=LIVE talks to EXCHANGE_HOST={LIVE_HOST} at port 443 only, not to {self.exchange}")
+        if self.exchange_ca_file is not None:
+            raise ValueError("VENUE=LIVE trusts the system's authorities only: unset EXCHANGE_CA_FILE")
+        return self
+
+    @property
+    def exchange(self) -> Host:
+        """The exchange's host; every rule about hosts is asked of this."""
+        return parse_host(self.exchange_host)
 
     def exchange_config(self) -> ExchangeConfig:
         rate = self.exchange_rate_per_second

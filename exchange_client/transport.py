@@ -18,7 +18,7 @@ from exchange_client.credentials import Signer
 from exchange_client.settings import ExchangeConfig
 from exchange_client.throttle import Throttle
 from meshkit.errors import Misconfigured
-from meshkit.hosts import is_loopback
+from meshkit.hosts import parse_host, session_proxy
 
 Query = Sequence[tuple[str, str]]
 
@@ -79,8 +79,8 @@ class Transport:
                 sock_connect=self._config.connect_seconds,
                 sock_read=self._config.read_seconds,
             ),
-            # A proxy of the environment is for the internet, never for an exchange on this machine.
-            trust_env=not is_loopback(URL(f"https://{self._config.host}").host or ""),
+            # Not trust_env: it would also read ~/.netrc, whose passwords are for nobody here.
+            **session_proxy(parse_host(self._config.host)),
         )
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from exchange_sim.app import Parts, build_app
 from exchange_sim.auth import load_keys
@@ -29,6 +30,7 @@ from exchange_sim.settings import DEFAULT_PRODUCTS, REPLAY_PREFIX, Settings
 from exchange_sim.times import SECOND_US, to_us
 from exchange_sim.tls import ensure_tls, server_context
 from meshkit import connections
+from meshkit.hosts import parse_host, session_proxy
 
 _SIMULATED_START = datetime(2025, 1, 1, tzinfo=UTC)
 _PAPER_PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
@@ -94,7 +96,8 @@ async def _until(stop: asyncio.Event, pacer: Pacer, mirror: MirrorMarket | None)
 async def _market(settings: Settings) -> AsyncIterator[tuple[Market, MirrorMarket | None]]:
     if settings.market == "coinbase":
         products = settings.product_ids() or _PAPER_PRODUCTS
-        async with aiohttp.ClientSession(trust_env=True) as session:
+        upstream = parse_host(URL(settings.upstream_url).authority)
+        async with aiohttp.ClientSession(**session_proxy(upstream)) as session:
             mirror = MirrorMarket(session, settings.upstream_url, products, pace_for(len(products)), time.time)
             await mirror.start()
             yield mirror, mirror

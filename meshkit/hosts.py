@@ -9,7 +9,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import TypedDict
 from urllib import request
+
+from yarl import URL
 
 HTTPS_PORT = 443
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -58,16 +61,22 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def proxy_for(host: Host) -> str | None:
-    """The proxy that HTTPS_PROXY and NO_PROXY name for a host; None for this machine, which is reached directly.
+class SessionProxy(TypedDict, total=False):
+    """Arguments of `aiohttp.ClientSession`."""
 
-    Read here because a client that trusts the environment would take passwords of ~/.netrc along.
+    proxy: URL
+
+
+def session_proxy(host: Host) -> SessionProxy:
+    """The proxy that HTTPS_PROXY and NO_PROXY name for a host, as arguments of a session; this machine is reached directly.
+
+    Read here because a session that trusts the environment would take passwords of ~/.netrc along.
     """
     proxies = request.getproxies_environment()
     proxy = proxies.get("https") or proxies.get("all")
     if not proxy or host.is_loopback or _bypassed(host, proxies):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+        return {}
+    return {"proxy": URL(proxy if "://" in proxy else f"http://{proxy}")}
 
 
 def _bypassed(host: Host, proxies: dict[str, str]) -> bool:

@@ -101,6 +101,7 @@ class Telemetry:
 
 def _otlp_exporters(endpoint: str) -> tuple[Any, Any]:
     try:
+        import requests
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
@@ -108,9 +109,13 @@ def _otlp_exporters(endpoint: str) -> tuple[Any, Any]:
             "OTLP_ENDPOINT is set but the otlp extra is not installed; install trading-mesh[otlp]"
         ) from None
     base = endpoint.rstrip("/")
+    session = requests.Session()
+    # The proxies of the environment, but not the passwords of ~/.netrc.
+    session.proxies.update(requests.utils.get_environ_proxies(base))
+    session.trust_env = False
     return (
-        OTLPSpanExporter(endpoint=f"{base}/v1/traces", timeout=_EXPORT_SECONDS),
-        OTLPMetricExporter(endpoint=f"{base}/v1/metrics", timeout=_EXPORT_SECONDS),
+        OTLPSpanExporter(endpoint=f"{base}/v1/traces", timeout=_EXPORT_SECONDS, session=session),
+        OTLPMetricExporter(endpoint=f"{base}/v1/metrics", timeout=_EXPORT_SECONDS, session=session),
     )
 
 

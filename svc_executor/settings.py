@@ -13,14 +13,13 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from exchange_client import ExchangeSettings
+from exchange_client.settings import SANDBOX_HOST
 from tradekit import services
 from tradekit.decimals import parse_decimal
 from tradekit.products import quote_currency
 from tradekit.settings import port_field
 from tradekit.states import Venue
 
-LIVE_HOST = "api.coinbase.com"
-SANDBOX_HOST = "api-sandbox.coinbase.com"
 _CURRENCY = re.compile(r"[A-Z0-9]{1,12}")
 
 
@@ -73,12 +72,13 @@ class ExecutorSettings(ExchangeSettings):
 
     @model_validator(mode="after")
     def _venue_fits_host(self) -> Self:
-        host = self.exchange_host.partition(":")[0].lower()
-        wanted = {Venue.LIVE: LIVE_HOST, Venue.SANDBOX: SANDBOX_HOST}.get(self.venue)
-        if wanted is not None and host != wanted:
-            raise ValueError(f"VENUE={self.venue} sends orders to {wanted} only, not to {host}")
-        if wanted is None and (host == "coinbase.com" or host.endswith(".coinbase.com")):
-            raise ValueError(f"VENUE={self.venue} must not send orders to {host}; it is for the simulated exchange")
+        if self.venue is Venue.SANDBOX and self.exchange != SANDBOX_HOST:
+            raise ValueError(f"VENUE=SANDBOX sends orders to {SANDBOX_HOST} at port 443 only, not to {self.exchange}")
+        if self.venue not in (Venue.LIVE, Venue.SANDBOX) and not self.exchange.is_loopback:
+            raise ValueError(
+                f"VENUE={self.venue} sends orders to the simulated exchange on this machine only, such as "
+                f"127.0.0.1:8443, not to {self.exchange}"
+            )
         if self.venue is Venue.LIVE and not self.live_confirm:
             raise ValueError("VENUE=LIVE spends real money: set LIVE_CONFIRM to the portfolio's UUID")
         if self.venue is Venue.LIVE and self.halt_file is None:

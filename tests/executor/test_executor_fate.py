@@ -168,6 +168,13 @@ def test_real_money_needs_a_key_that_cannot_withdraw_and_a_confirmation_of_its_p
         {"venue": "LIVE", "exchange_host": "127.0.0.1:8443", "live_confirm": "p"},
         {"venue": "LIVE", "exchange_host": "api.coinbase.com", "live_confirm": ""},
         {"venue": "SANDBOX", "exchange_host": "api.coinbase.com"},
+        {"venue": "SIMULATED", "exchange_host": "api.coinbase.com."},
+        {"venue": "SIMULATED", "exchange_host": "exchange.example:8443"},
+        {"venue": "SIMULATED", "exchange_host": "127.0.0.1@api.coinbase.com"},
+        {"venue": "SIMULATED", "exchange_host": "10.0.0.1:8443"},
+        {"venue": "LIVE", "exchange_host": "api.coinbase.com:8443", "live_confirm": "p"},
+        {"venue": "LIVE", "exchange_host": "api.coinbase.com", "live_confirm": "p", "exchange_ca_file": __file__},
+        {"venue": "SANDBOX", "exchange_host": "api-sandbox.coinbase.com:8443"},
         {"products": "BTC-USD,ETH-EUR"},
         {"exchange_host": "https://127.0.0.1:8443"},
         {"exchange_key_file": None},
@@ -178,6 +185,9 @@ def test_a_venue_and_a_host_that_do_not_belong_together_end_the_start(tmp_path: 
     file = tmp_path / "key"
     file.write_text("{}")
     good = {"ticket_public_key_file": file, "exchange_key_file": file, "exchange_host": "127.0.0.1:8443"}
+    good["halt_file"] = tmp_path / "halt"
     assert ExecutorSettings(**good)  # type: ignore[arg-type]
+    live = {**good, "venue": "LIVE", "exchange_host": "API.coinbase.com.", "live_confirm": "p"}
+    assert ExecutorSettings(**live).exchange_host == "api.coinbase.com"  # type: ignore[arg-type]
     with pytest.raises(ValidationError):
         ExecutorSettings(**{**good, **changes})
