@@ -55,11 +55,11 @@ class PostgresSettings:
     """Long, because it includes the recovery after a crash."""
     stop_timeout_seconds: float = 30.0
 
-    def render(self, socket_folder: Path) -> str:
+    def render(self, socket_folder: str) -> str:
         values: Mapping[str, str] = {
             "listen_addresses": "",
             "port": str(_PORT),
-            "unix_socket_directories": str(socket_folder),
+            "unix_socket_directories": socket_folder,
             "unix_socket_permissions": "0700",
             "max_connections": str(self.max_connections),
             "shared_buffers": f"{self.shared_buffers_mb}MB",
@@ -163,17 +163,16 @@ class EmbeddedPostgres:
                     f"{self._data} holds a PostgreSQL {found} cluster, this program runs {VERSION}: "
                     "export it with pg_dump of its own version and move the folder away."
                 )
-            self._programs.open_ways(self._data)
             return
         draft = self._data.with_name(f"{self._data.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True, mode=0o700)
-        self._programs.open_ways(self._data)
         account = self._programs.account()
         if account is not None:
             os.chown(draft, account.uid, account.gid)
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-        self._programs.run("initdb", "-D", str(draft), "-U", SUPERUSER, "-A", "trust", *locale, account=account)
+        where = ("-D", self._programs.data_argument(draft))
+        self._programs.run("initdb", *where, "-U", SUPERUSER, "-A", "trust", *locale, account=account, cwd=draft)
         with (draft / "postgresql.conf").open("a", encoding="ascii") as file:
             file.write("\ninclude 'mesh.conf'\n")
         if self._data.exists():
@@ -195,7 +194,9 @@ class EmbeddedPostgres:
         remove_stale_pid_file(self._data)
         socket_folder = self._prepare_socket_folder()
         settings_file = self._data / "mesh.conf"
-        settings_file.write_text(self._settings.render(socket_folder), encoding="utf-8")
+        # The server's working folder is its data folder, whose whole path its account may not be able to pass.
+        named = "." if socket_folder == self._data else str(socket_folder)
+        settings_file.write_text(self._settings.render(named), encoding="utf-8")
         settings_file.chmod(0o644)
         rotate(self._log)
         self._child = self._programs.spawn_server(self._data, self._log)

@@ -1,7 +1,6 @@
 """Where everything of one instance lies: the state folder `MESH_HOME` and the names inside it.
 
-One folder is one instance. Other users may pass through it only when the database runs as an account of its
-own.
+One folder is one instance, and nobody else's to look into.
 """
 
 from __future__ import annotations
@@ -79,11 +78,8 @@ class MeshHome:
             raise HomeUnwritable(reason)
 
     def prepare(self) -> None:
-        """Makes the folders. The root is private; as root it can be passed through (the database's account
-        must).
-        """
-        passable = 0o711 if os.geteuid() == 0 else 0o700
+        """Makes the folders, private to this account. What is there already keeps its mode."""
         if not self.root.exists():
-            self.root.mkdir(parents=True, mode=passable)
+            self.root.mkdir(parents=True, mode=0o700)
         for folder in (self.logs, self.run):
             folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,6 +1,7 @@
-"""PostgreSQL refuses to run as root, so as root it gets an account of its own and a way to its files.
+"""PostgreSQL refuses to run as root, so as root it gets an account of its own.
 
-As an ordinary user nothing here does anything.
+Nobody else's way is opened for it: its programs are copied where it cannot reach them, and its data are entered before the
+account changes. As an ordinary user nothing here does anything.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import pwd
 import shutil
 import stat
 import subprocess
+import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 ACCOUNT = "pgserver"
-_OTHERS_PASS = stat.S_IXOTH
-_OTHERS_READ = stat.S_IROTH
 
 
 class AccountUnavailable(Exception):
@@ -37,26 +39,38 @@ def database_account() -> Account | None:
     return Account(entry.pw_uid, entry.pw_gid)
 
 
-def let_through(path: Path) -> None:
-    """Adds the right to pass (not to list) to every folder above `path`, so that another account can reach
-    it.
+def may_be_read_by_others(tree: Path) -> bool:
+    """Whether every account may pass the folders above an installed tree and read what it holds."""
+    passes = all(folder.stat().st_mode & stat.S_IXOTH for folder in (tree, *tree.parents))
+    return passes and all(_readable(path) for path in (tree, *tree.rglob("*")))
+
+
+def _readable(path: Path) -> bool:
+    """To read, and to enter or run where the owner may."""
+    if path.is_symlink():
+        return True
+    mode = path.stat().st_mode
+    return bool(mode & stat.S_IROTH and (mode & stat.S_IXOTH or not mode & stat.S_IXUSR))
+
+
+def copy_for_others(trees: Sequence[Path], base: Path, target: Path) -> None:
+    """Copies of `trees` at the same places below `target` as they have below `base`: all of them or none, which everybody
+    may read and only this account may write. OSError if they cannot be made.
     """
-    for folder in path.parents:
-        mode = folder.stat().st_mode
-        if not mode & _OTHERS_PASS:
-            folder.chmod(mode | _OTHERS_PASS)
-
-
-def let_read(folder: Path) -> None:
-    """Makes an installed tree readable to others where a strict umask left it private."""
-    if folder.stat().st_mode & (_OTHERS_PASS | _OTHERS_READ) == _OTHERS_PASS | _OTHERS_READ:
+    if target.exists():
         return
-    for path in (folder, *folder.rglob("*")):
-        if path.is_symlink():
-            continue
-        mode = path.stat().st_mode
-        passable = _OTHERS_PASS if path.is_dir() or mode & stat.S_IXUSR else 0
-        path.chmod(mode | _OTHERS_READ | passable)
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        for tree in trees:
+            shutil.copytree(tree, draft / tree.relative_to(base), symlinks=True)
+        for path in (draft, *draft.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
+        with suppress(OSError):  # another process was faster
+            draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _look_up() -> pwd.struct_passwd | None:

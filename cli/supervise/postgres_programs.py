@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import subprocess
+from functools import cached_property
 from pathlib import Path
 
-from cli.supervise.os_account import Account, AccountUnavailable, database_account, let_read, let_through
+from cli.supervise.os_account import (
+    ACCOUNT,
+    Account,
+    AccountUnavailable,
+    copy_for_others,
+    database_account,
+    may_be_read_by_others,
+)
 
 VERSION = 18
+COPIES = Path("/var/lib/trading-mesh")
+_ROOT = Path("/")
+# A way to a process's own folder that asks for no right on those above it.
+_WORKING_FOLDER = "/proc/self/cwd"
 
 
 class PostgresFailed(Exception):
@@ -20,8 +33,35 @@ class PostgresPrograms:
     """`initdb`, `postgres`, `psql`, `createdb` with nothing of the caller's environment, terminal or folder."""
 
     def __init__(self, timeout_seconds: float) -> None:
-        self._folder = _programs_folder()
+        self._installed = _programs_folder()
         self._timeout = timeout_seconds
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Where the programs are run from: as installed, or a copy where the database's account could not read them."""
+        if self.account() is None:
+            return self._installed
+        if not Path(_WORKING_FOLDER).exists():
+            raise PostgresFailed(
+                f"as root the embedded database needs {_WORKING_FOLDER}, which this system lacks; "
+                "run as an ordinary user, or set DB_HOST to a PostgreSQL of your own"
+            )
+        tree = self._installed.parent
+        site = tree.parents[1]
+        # The wheel keeps the libraries that its programs are linked with beside its package.
+        trees = [one for one in (tree, site / f"{tree.parent.name}.libs") if one.exists()]
+        if all(may_be_read_by_others(one) for one in trees):
+            return self._installed
+        made = f"{tree.resolve()} {(self._installed / 'postgres').stat().st_mtime_ns}"
+        copy = COPIES / f"postgres-{VERSION}-{hashlib.sha256(made.encode()).hexdigest()[:12]}"
+        try:
+            copy_for_others(trees, site, copy)
+        except OSError as error:
+            raise PostgresFailed(
+                f"as root the database runs as '{ACCOUNT}', which may not read {tree}, and no copy can be made in "
+                f"{COPIES}: {error}. Run as an ordinary user, or install where everybody may read."
+            ) from error
+        return copy / self._installed.relative_to(site)
 
     def account(self) -> Account | None:
         try:
@@ -29,18 +69,15 @@ class PostgresPrograms:
         except AccountUnavailable as error:
             raise PostgresFailed(str(error)) from error
 
-    def open_ways(self, data_folder: Path) -> None:
-        """As root: the database's account must reach the programs and its data."""
-        if self.account() is None:
-            return
-        try:
-            let_through(data_folder)
-            let_through(self._folder)
-            let_read(self._folder.parent)
-        except OSError as error:
-            raise PostgresFailed(f"the database's account cannot be given access: {error}") from error
+    def data_argument(self, data_folder: Path) -> str:
+        """How its own folder is named to a program that was started inside of it.
 
-    def run(self, program: str, *arguments: str, account: Account | None = None) -> str:
+        The account of the database may not pass the folders above, which belong to root; the way in is the working folder,
+        taken before the account changes.
+        """
+        return str(data_folder) if self.account() is None else _WORKING_FOLDER
+
+    def run(self, program: str, *arguments: str, account: Account | None = None, cwd: Path = _ROOT) -> str:
         """The output of a program that must succeed."""
         try:
             result = subprocess.run(
@@ -48,7 +85,7 @@ class PostgresPrograms:
                 capture_output=True,
                 text=True,
                 env=_clean_environment(),
-                cwd="/",
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 timeout=self._timeout,
@@ -69,9 +106,9 @@ class PostgresPrograms:
         log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             return subprocess.Popen(
-                (str(self._folder / "postgres"), "-D", str(data_folder)),
+                (str(self._folder / "postgres"), "-D", self.data_argument(data_folder)),
                 env=_clean_environment(),
-                cwd="/",
+                cwd=_ROOT if account is None else data_folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -54,7 +54,8 @@ def find_postmaster(data_folder: Path) -> Postmaster | None:
     identity = identity_of(abs(int(lines[0])))
     if identity is None or not _serves(identity.pid, data_folder):
         return None
-    socket_folder = Path(lines[4].strip()) if len(lines) > 4 and lines[4].strip() else data_folder
+    # Relative to the server's working folder; an absolute path stands alone.
+    socket_folder = data_folder / (lines[4].strip() if len(lines) > 4 else "")
     ready = len(lines) > 7 and lines[7].strip() == "ready"
     return Postmaster(identity, socket_folder, ready)
 

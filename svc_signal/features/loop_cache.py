@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,14 +37,46 @@ def place(stamp: str) -> Path | None:
     """The folder of this state of the sources: in NUMBA_CACHE_DIR, beside them, or in a folder of this user alone; None
     where nothing can be written."""
     name, named = f"loops-{stamp[:16]}", os.getenv("NUMBA_CACHE_DIR")
-    for base in (Path(named) if named else None, _IN_TREE):
-        if base is not None and _writable(base / name):
-            return base / name
+    if named and _writable(Path(named) / name):
+        if not (why := why_not_ours(Path(named) / name)):
+            return Path(named) / name
+        _log.warning("NUMBA_CACHE_DIR=%s is not used: %s; machine code is loaded from no such folder", named, why)
+    kept = _IN_TREE / name
+    # Whoever may write the sources needs no cache to run code here, so no more is asked than is asked of them.
+    if _writable(kept) and not why_not_ours(kept, _HERE):
+        return kept
     own = Path(tempfile.gettempdir()) / f"mesh-loops-{os.getuid()}"
-    if not _writable(own) or not _private(own) or not _writable(own / name):
+    if not _writable(own) or not _writable(own / name) or why_not_ours(own / name):
         return None
-    _take_along(_IN_TREE / name, own / name)
+    if kept.exists() and not why_not_ours(kept, _HERE):
+        _take_along(kept, own / name)
     return own / name
+
+
+def why_not_ours(folder: Path, within: Path | None = None) -> str:
+    """Why somebody other than this user and root may have put files into a folder that is there; empty if nobody may.
+
+    Looks at its files, itself and all folders above it, by the path as given and without its links; `within` ends that
+    way, and what may be written there may be written below.
+    """
+    paths = {Path(os.path.abspath(folder)), folder.resolve()}  # noqa: PTH100 (resolve would follow the links)
+    above = {one for path in paths for one in path.parents}
+    allowed = 0
+    if within is not None:
+        above = {one for one in above if one.is_relative_to(within) and one != within}
+        allowed = within.stat().st_mode
+    for path in (*sorted(folder.iterdir()), *paths, *sorted(above)):
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            if path.parent == folder:
+                return f"{path} is a link"
+            continue  # where it leads is looked at as well
+        if found.st_uid not in (os.getuid(), 0):
+            return f"{path} belongs to user {found.st_uid}"
+        open_to = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) & ~allowed
+        if open_to and not (path in above and found.st_mode & stat.S_ISVTX):
+            return f"{path} can be written by others (mode {stat.S_IMODE(found.st_mode):04o})"
+    return ""
 
 
 def forget_others() -> None:
@@ -61,12 +94,6 @@ def _writable(folder: Path) -> bool:
             return True
     except OSError:
         return False
-
-
-def _private(folder: Path) -> bool:
-    """Whether nobody else can have put machine code there."""
-    found = folder.lstat()
-    return found.st_uid == os.getuid() and not found.st_mode & 0o077 and not folder.is_symlink()
 
 
 def _take_along(source: Path, target: Path) -> None:

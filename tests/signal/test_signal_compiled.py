@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -105,5 +106,54 @@ def test_where_sources_cannot_be_written_a_private_folder_takes_what_lies_beside
     chosen = loop_cache.place("0123456789abcdef" * 4)
     assert chosen is not None and (chosen / "a.nbi").read_bytes() == b"made before"
     assert chosen.parent.stat().st_mode & 0o777 == 0o700
+    assert loop_cache.place("0123456789abcdef" * 4) == chosen
     chosen.parent.chmod(0o777)
     assert loop_cache.place("0123456789abcdef" * 4) is None, "anybody could have put machine code there"
+
+
+def spoiled_mode(folder: Path) -> None:
+    folder.chmod(0o777)
+
+
+def spoiled_parent(folder: Path) -> None:
+    folder.parent.chmod(0o775)
+
+
+def spoiled_file(folder: Path) -> None:
+    (folder / "x.nbc").write_bytes(b"")
+    (folder / "x.nbc").chmod(0o666)
+
+
+def spoiled_link(folder: Path) -> None:
+    (folder / "x.nbc").symlink_to("/dev/null")
+
+
+def spoiled_owner(folder: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give a folder away")
+    os.chown(folder, 12345, -1)
+
+
+def spoiled_owner_above(folder: Path) -> None:
+    spoiled_owner(folder.parent)
+
+
+@pytest.mark.parametrize(
+    "spoil", [spoiled_mode, spoiled_parent, spoiled_file, spoiled_link, spoiled_owner, spoiled_owner_above]
+)
+def test_machine_code_is_loaded_from_no_folder_that_others_may_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], None]
+):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    stamp = "fedcba9876543210" * 4
+    folder = tmp_path / "cache" / f"loops-{stamp[:16]}"
+    monkeypatch.setattr(loop_cache, "_IN_TREE", tmp_path / "tree")
+    monkeypatch.setattr(loop_cache, "_HERE", tmp_path)
+    assert loop_cache.place(stamp) == folder and caplog.text == ""
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "cache")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(link))
+    assert loop_cache.place(stamp) == link / folder.name, "a link of one's own is no harm"
+    spoil(folder)
+    assert loop_cache.place(stamp) != link / folder.name
+    assert f"NUMBA_CACHE_DIR={link} is not used" in caplog.text

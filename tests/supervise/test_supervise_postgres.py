@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from cli.supervise.embedded_postgres import EmbeddedPostgres, socket_folder_for
+from cli.supervise.home import MeshHome
 from cli.supervise.instance import bring_down
 from cli.supervise.postgres_programs import PostgresFailed
 from cli.supervise.postmaster import find_postmaster, remove_stale_pid_file
@@ -201,3 +203,37 @@ async def test_a_cluster_that_was_half_made_is_made_anew(mesh: Mesh) -> None:
     mesh.postgres.start()
     assert await ask(mesh.postgres, "SELECT 1") == 1
     assert not half.exists()
+
+
+def modes(folder: Path) -> list[int]:
+    return [path.stat().st_mode for path in (folder, *folder.parents)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's database runs as another account")
+async def test_as_root_no_folder_is_opened_for_the_databases_account(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data below a private folder, and programs that the account could not read where they are installed."""
+    private = mesh.home.root / "private"
+    private.mkdir(mode=0o700)
+    home = MeshHome.at(private / "home")
+    home.prepare()
+    copies = mesh.home.root.with_name(f"{mesh.home.root.name}-programs")
+    monkeypatch.setattr("cli.supervise.postgres_programs.COPIES", copies)
+    monkeypatch.setattr("cli.supervise.postgres_programs.may_be_read_by_others", lambda tree: False)
+    before = modes(home.root)
+    server = EmbeddedPostgres(home.postgres, home.log_file("postgres"), "mesh")
+    try:
+        for _ in range(2):
+            postmaster = server.start()
+            assert await ask(server, "SELECT 1") == 1
+            process = psutil.Process(postmaster.pid)
+            assert process.uids().effective != 0
+            assert Path(process.exe()).is_relative_to(copies)
+            assert find_postmaster(home.postgres) is not None
+            assert server.stop()
+        assert modes(home.root) == before
+        assert [path.name.startswith("postgres-18-") for path in copies.iterdir()] == [True]
+    finally:
+        server.stop()
+        shutil.rmtree(copies, ignore_errors=True)
