@@ -93,7 +93,9 @@ class LockStep:
 
     async def fetch_history(self, start: datetime, end: datetime, on_progress: Callable[[float], None]) -> None:
         """Has the market service fetch candles that open in [start, end) from the exchange."""
-        async for frame in self._market.BackfillCandles(_backfill(self._plan.products, start, end), timeout=600):
+        async for frame in self._market.BackfillCandles(
+            _backfill(self._plan.simulator_products, start, end), timeout=600
+        ):
             on_progress(frame.bars_done / frame.bars_total if frame.bars_total else 1.0)
 
     async def close(self) -> None:
@@ -110,7 +112,7 @@ class LockStep:
         while True:
             try:
                 await self._clock.advance(as_of)
-                request = _backfill(self._plan.products, start, as_of)
+                request = _backfill(self._plan.simulator_products, start, as_of)
                 async for _ in self._market.BackfillCandles(request, timeout=10):
                     pass
                 break
