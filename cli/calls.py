@@ -1,6 +1,7 @@
 """Calls of an operator's shell to the services of its instance: short deadlines, and failures that turn into words."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -8,12 +9,17 @@ from typing import TypeVar
 import grpc
 
 from cli.exits import CommandFailed, ExitCode
-from cli.instance_file import Instance, read_instance
+from cli.instance_file import Instance, mesh_home, read_instance
 from cli.supervise.home import MeshHome
+from cli.supervise.identities import IdentityFiles
+from meshkit.identity import bearer, read_token
+from meshkit.interceptors import outgoing
+from meshkit.interceptors.outgoing import Presenting
+from meshkit.policy import OPERATOR
 from tradekit.services import ServiceName
 
 T = TypeVar("T")
-_OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
 
 
 def require_instance(home: MeshHome) -> Instance:
@@ -24,10 +30,23 @@ def require_instance(home: MeshHome) -> Instance:
     return instance
 
 
+def operator_channel(home: MeshHome, address: str, *options: tuple[str, int]) -> grpc.aio.Channel:
+    """A channel of its own to a service of the instance in `home`, on which every call shows that the operator calls.
+
+    Raises Misconfigured for a token that others could have read.
+    """
+    file = IdentityFiles(home.identity).token(OPERATOR)
+    # There is none where the instance runs with authentication off; a service that wants one says so.
+    presented = bearer(read_token(file)) if os.path.lexists(file) else ()
+    return grpc.aio.insecure_channel(
+        address, options=[*_OPTIONS, *options], interceptors=outgoing.interceptors(Presenting(presented))
+    )
+
+
 @asynccontextmanager
 async def channel_to(instance: Instance, service: ServiceName) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel of its own to one service."""
-    async with grpc.aio.insecure_channel(instance.ports.address(service), options=_OPTIONS) as channel:
+    """The operator's channel to one service of this shell's instance."""
+    async with operator_channel(mesh_home(), instance.ports.address(service)) as channel:
         yield channel
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cli.supervise.home import MeshHome
+from cli.supervise.identities import IdentityFiles
 from cli.supervise.keys import KeyFiles
 from tradekit import services
 from tradekit.bars import GRANULARITY_SECONDS
@@ -22,11 +23,15 @@ MADE_UP = "simulated"
 SIMULATOR_PORT = 8443
 PAGE_PORT = 8031
 LOOPBACK = "127.0.0.1"
+TOKEN_AUTH = "token"
 REAL_EXCHANGE = "api.coinbase.com"
 # A simulator on the same machine needs no protection from us; the real exchange's limits are the client's default.
 SIMULATOR_RATE = "2000"
 # Variables that a plan decides; those of the caller's environment must not reach the processes beside them.
-_OWNED_PREFIXES = ("DB_", "SIM_", "EXCHANGE_", "MODEL_", "TICKET_", "MESH_ANNOUNCE_", "LIVE_CONFIRM")
+_OWNED_PREFIXES = (
+    *("DB_", "SIM_", "EXCHANGE_", "MODEL_", "TICKET_", "LIVE_CONFIRM"),
+    *("MESH_ANNOUNCE_", "MESH_AUTH", "MESH_TOKEN_FILE", "MESH_CALLERS_FILE"),
+)
 # The simulator that mirrors real prices reaches them as the operator's other programs do.
 _NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE")
 _BASIC = ("PATH", "HOME", "LANG", "TMPDIR", "GRPC_ENABLE_FORK_SUPPORT")
@@ -101,6 +106,24 @@ class MeshPlan:
         return Path(self.inherited.get("EXCHANGE_KEY_FILE", "")).expanduser()
 
     @property
+    def auth(self) -> str:
+        """How callers are identified: by tokens, unless the operator says otherwise."""
+        return (self.inherited.get("MESH_AUTH") or TOKEN_AUTH).strip().lower()
+
+    @property
+    def identities(self) -> IdentityFiles:
+        """Where the tokens lie."""
+        return IdentityFiles(self.home.identity)
+
+    def identity_environment(self, service: ServiceName) -> dict[str, str]:
+        """How a service knows its callers and shows who it is; only its own token is named to it."""
+        found = {"MESH_AUTH": self.auth}
+        if self.auth == TOKEN_AUTH:
+            found["MESH_TOKEN_FILE"] = str(self.identities.token(service.name))
+            found["MESH_CALLERS_FILE"] = str(self.identities.callers)
+        return found
+
+    @property
     def model_folder(self) -> Path:
         """Where balanced_model.joblib lies."""
         return Path(self.extra.get("MODEL_DIR", str(self.home.root / "model")))
@@ -158,6 +181,7 @@ class MeshPlan:
     def environment_of(self, service: ServiceName) -> dict[str, str]:
         """The whole environment of one service."""
         own: dict[str, str] = {service.port_variable: str(self.ports.of_service[service.name])}
+        own |= self.identity_environment(service)
         if service is services.MARKET:
             own |= self.market_environment()
         elif service is services.EXECUTOR:

@@ -10,15 +10,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from cli.plan import LOOPBACK, SIMULATOR, MeshPlan
+from cli.instance_file import write_whole
+from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
 from cli.steps import StepFailed, StepUnit
+from cli.supervise.identities import ensure_identities
 from cli.supervise.probes import grpc_health, http_ok
 from cli.supervise.processes import InstanceMark
 from cli.supervise.unit import ProcessSpec, ProcessUnit, Unit
 from meshkit.database_link import PROMISES, DatabaseAddress, broken_promises, why_not_secure
+from meshkit.policy import OPERATOR
 from schema.migrate import migrate
 from tradekit import services
-from tradekit.services import ServiceName
+from tradekit.services import SERVICES, ServiceName
 
 ROOT = Path(__file__).resolve().parents[1]
 MIGRATIONS = "migrations"
@@ -50,7 +53,13 @@ def write_simulator_keys(plan: MeshPlan) -> None:
             "can_transfer": False,
         }
     ]
-    plan.simulator_keys.write_text(json.dumps(known, indent=1))
+    write_whole(plan.simulator_keys, json.dumps(known, indent=1))
+
+
+def make_identities(plan: MeshPlan) -> None:
+    """A token for each service and for the operator."""
+    if plan.auth == TOKEN_AUTH:
+        ensure_identities(plan.identities, [*(service.name for service in SERVICES), OPERATOR])
 
 
 def database_engine(plan: MeshPlan) -> AsyncEngine:

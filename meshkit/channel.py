@@ -5,7 +5,10 @@ from __future__ import annotations
 import grpc
 
 from meshkit import policy
+from meshkit.errors import Misconfigured
+from meshkit.hosts import is_loopback
 from meshkit.interceptors import client
+from meshkit.interceptors.outgoing import Presented
 from meshkit.telemetry import Telemetry
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -21,15 +24,30 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 10_000),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # The services of a mesh are never reached through a proxy; one named by the environment would read every call.
+    ("grpc.enable_http_proxy", 0),
     # Health is a matter for readiness and monitors; a sidecar would answer for any endpoint it picks.
     ("grpc.inhibit_health_checking", 1),
 )
 
 
-def open_channel(target: str, full_name: str, telemetry: Telemetry) -> grpc.aio.Channel:
-    """A channel for the methods of one service; retries and time limits come from the contract's method policy."""
+def open_channel(target: str, full_name: str, telemetry: Telemetry, presented: Presented = ()) -> grpc.aio.Channel:
+    """A channel for the methods of one service; retries and time limits come from the contract's method policy.
+
+    `presented` is the metadata that shows who calls. It travels in clear text, so Misconfigured if it would leave
+    this machine.
+    """
+    if presented and not stays_here(target):
+        raise Misconfigured(f"MESH_AUTH=token sends a token in clear text, so {target} must be a loopback address")
     return grpc.aio.insecure_channel(
         target,
         options=[*OPTIONS, ("grpc.service_config", policy.service_config(full_name))],
-        interceptors=client.interceptors(telemetry),
+        interceptors=client.interceptors(telemetry, presented),
     )
+
+
+def stays_here(target: str) -> bool:
+    """True for a target of gRPC that only this machine can be: a Unix socket, or a port of the loopback."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    return is_loopback(target.rpartition("/")[2].rpartition(":")[0])

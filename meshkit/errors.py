@@ -127,11 +127,11 @@ class PermissionDenied(MeshError):
 class Unauthenticated(MeshError):
     """The caller must show who it is."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, why: str = "") -> None:
         super().__init__(
             grpc.StatusCode.UNAUTHENTICATED,
             "CALLER_UNKNOWN",
-            f"the caller of {shown(method)} is not known",
+            f"the caller of {shown(method)} is not known" + (f": {why}" if why else ""),
             metadata={"method": shown(method)},
         )
 
@@ -139,11 +139,18 @@ class Unauthenticated(MeshError):
 class TooManyInFlight(MeshError):
     """The caller must slow down and retry after `retry_after`."""
 
-    def __init__(self, what: str, limit: int, retry_after: float = 0.5, reason: str = "TOO_MANY_IN_FLIGHT") -> None:
+    def __init__(
+        self,
+        what: str,
+        limit: int,
+        retry_after: float = 0.5,
+        reason: str = "TOO_MANY_IN_FLIGHT",
+        whose: str = "its limit",
+    ) -> None:
         super().__init__(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
             reason,
-            f"{shown(what)} already has {limit} in flight, its limit; retry after {retry_after:g} s",
+            f"{shown(what)} already has {limit} in flight, {whose}; retry after {retry_after:g} s",
             metadata={"what": shown(what), "limit": str(limit)},
             retry_after=retry_after,
         )

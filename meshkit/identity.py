@@ -1,16 +1,34 @@
-"""Who is calling: one pluggable function of the service.
+"""Who is calling, and how this process shows who it is: what MESH_AUTH stands for.
 
-With authentication off every caller is the operator, which is why it is refused on an address others can reach.
+`off`: every caller is the operator, which is why it is refused on an address others can reach and with real money.
+`token`: every identity of the instance has a random token in a private file. A caller presents its own as call
+metadata; a server knows only the SHA-256 of each, so that no service can act as another.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
+import re
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
+from meshkit.errors import Misconfigured
 from meshkit.policy import OPERATOR
+from meshkit.private_file import read_private
+from meshkit.settings import KitSettings
+
+AUTHORIZATION = "authorization"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43,}")
+_ADVICE = (
+    f"send the metadata `{AUTHORIZATION}: Bearer TOKEN`; the operator's TOKEN is in MESH_HOME/identity/operator.token, "
+    "which only the user that runs the mesh can read"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +38,91 @@ class Caller:
     name: str
 
 
+class UnknownCaller(Exception):
+    """The caller cannot be known; the text says why and what it has to do."""
+
+
 class IdentitySource(Protocol):
     """Finds the caller of an RPC from its metadata and its gRPC context."""
 
     def __call__(self, metadata: Mapping[str, str | bytes], context: Any) -> Caller | None:
-        """The caller, or None if it cannot be known."""
+        """The caller; None, or UnknownCaller with the reason, if it cannot be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How a process knows its callers, and the metadata that it presents with its own calls."""
+
+    source: IdentitySource
+    presented: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def everyone_is_operator(metadata: Mapping[str, str | bytes], context: Any) -> Caller:
     """The identity source of MESH_AUTH=off."""
     return Caller(OPERATOR)
+
+
+class TokenSource:
+    """The identity source of MESH_AUTH=token; `callers` maps the SHA-256 of each token to its identity."""
+
+    def __init__(self, callers: Mapping[str, str]) -> None:
+        self._callers = tuple((known, Caller(name)) for known, name in callers.items())
+
+    def __call__(self, metadata: Mapping[str, str | bytes], context: Any) -> Caller:
+        given = metadata.get(AUTHORIZATION)
+        if given is None:
+            raise UnknownCaller(f"it presents no token: {_ADVICE}")
+        scheme, _, token = given.partition(" ") if isinstance(given, str) else ("", "", "")
+        if scheme.lower() != "bearer":
+            raise UnknownCaller(f"what it presents is no bearer token: {_ADVICE}")
+        presented, found = digest(token), None
+        # All are compared, each in constant time: how long it takes says nothing of what is known.
+        for known, caller in self._callers:
+            if hmac.compare_digest(known, presented):
+                found = caller
+        if found is None:
+            raise UnknownCaller(f"its token is none of this mesh: {_ADVICE}")
+        return found
+
+
+def digest(token: str) -> str:
+    """SHA-256 of a token in hexadecimal; all that a server is given of it."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    """The call metadata that presents a token."""
+    return ((AUTHORIZATION, f"Bearer {token}"),)
+
+
+def read_token(path: Path) -> str:
+    """The token in a private file. Misconfigured."""
+    token = read_private(path).strip()
+    if _TOKEN.fullmatch(token) is None:
+        raise Misconfigured(f"{path} holds no token; delete it and start again to have a new one made")
+    return token
+
+
+def read_callers(path: Path) -> dict[str, str]:
+    """SHA-256 of each token → identity, from the JSON object in a private file. Misconfigured."""
+    try:
+        found = json.loads(read_private(path))
+        entries = {str(known): str(name) for known, name in found.items()}
+    except (ValueError, AttributeError):
+        entries = {}
+    if not entries or not all(_DIGEST.fullmatch(known) and name for known, name in entries.items()):
+        raise Misconfigured(f"{path} does not map the SHA-256 of tokens to identities; the next start makes it anew")
+    return entries
+
+
+def identity_of(settings: KitSettings) -> Identity:
+    """What the settings say; reads the files they name. Misconfigured."""
+    if settings.mesh_auth == "off":
+        return Identity(everyone_is_operator)
+    if settings.mesh_token_file is None or settings.mesh_callers_file is None:
+        raise Misconfigured("MESH_AUTH=token needs MESH_TOKEN_FILE and MESH_CALLERS_FILE")
+    token = read_token(settings.mesh_token_file)
+    return Identity(TokenSource(read_callers(settings.mesh_callers_file)), bearer(token))
 
 
 _CALLER: ContextVar[Caller | None] = ContextVar("meshkit_caller", default=None)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from meshkit import channel, database, logging
 from meshkit.clock import Clock, SystemClock
 from meshkit.errors import Misconfigured
+from meshkit.identity import identity_of
 from meshkit.notify import Notifications
 from meshkit.settings import KitSettings
 from meshkit.telemetry import Metrics, Telemetry
@@ -29,6 +30,7 @@ class Kit(Generic[S]):
 
     def __init__(self, settings: S, *, clock: Clock | None = None) -> None:
         self.settings = settings
+        self.identity = identity_of(settings)
         self.clock: Clock = clock or SystemClock()
         self.log = logging.logger(settings.service_name)
         self.telemetry = Telemetry(settings)
@@ -67,7 +69,7 @@ class Kit(Generic[S]):
         """The process's channel to one service at one target; every caller shares it."""
         key = (target, full_name)
         if key not in self._channels:
-            self._channels[key] = channel.open_channel(target, full_name, self.telemetry)
+            self._channels[key] = channel.open_channel(target, full_name, self.telemetry, self.identity.presented)
         return self._channels[key]
 
     async def critical(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from meshkit import server as servers
 from meshkit.errors import Misconfigured
 from meshkit.health import LIVE, Group, HealthPoller, HealthServicer
-from meshkit.identity import IdentitySource, everyone_is_operator
+from meshkit.identity import IdentitySource
 from meshkit.kit import Kit
 from meshkit.settings import KitSettings
 from meshkit.spec import Action, Check, ServiceSpec, Task
@@ -42,7 +42,7 @@ class Service:
         entries = Group([f"{name}/entries" for name in names], [*spec.entries, durable], needs=ready)
         self.health = HealthServicer([LIVE, *ready.names, *entries.names])
         self._poller = HealthPoller(self.health, [ready, entries], kit.log)
-        self._server = servers.build_server(kit, spec, self.health, identity or everyone_is_operator)
+        self._server = servers.build_server(kit, spec, self.health, identity or kit.identity.source)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 

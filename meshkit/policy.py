@@ -57,6 +57,22 @@ class Policy:
     def allows(self, caller: str) -> bool:
         return ANYONE in self.callers or caller in self.callers
 
+    @property
+    def reserve(self) -> int:
+        """Of `max_in_flight`, what one caller leaves to the others, and the operator's calls to those of services.
+
+        0 where nobody else may call, and where a single call is all there is.
+        """
+        if len(self.callers) == 1 and ANYONE not in self.callers:
+            return 0
+        return max(self.max_in_flight // 4, 1) if self.max_in_flight > 1 else 0
+
+    def quota(self, caller: str) -> int:
+        """Calls that one caller may have in flight; a service may use all that no other service can need."""
+        services = self.callers - {OPERATOR}
+        alone = services == {caller} and ANYONE not in services
+        return self.max_in_flight if alone else self.max_in_flight - self.reserve
+
 
 def policies(full_name: str) -> dict[str, Policy]:
     """Policy of every method of a service by its path `/package.Service/Method`."""

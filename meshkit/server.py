@@ -55,7 +55,7 @@ def build_server(kit: Kit[Any], spec: ServiceSpec, health: HealthServicer, ident
             ErrorInterceptor(domain, kit.log, kit.draining),
             IdentityInterceptor(table, identity),
             DeadlineInterceptor(table),
-            AdmissionInterceptor(table, kit.draining),
+            AdmissionInterceptor(table, kit.draining, by_caller=kit.settings.mesh_auth != "off"),
         ],
         options=[*OPTIONS, ("grpc.max_allowed_incoming_connections", connections.most_connections())],
     )

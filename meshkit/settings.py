@@ -32,7 +32,12 @@ class KitSettings(BaseSettings):
     port: int = Field(description="gRPC port; 0 takes any free one")
 
     mesh_bind: str = Field("127.0.0.1", description="address the gRPC server binds to")
-    mesh_auth: Literal["off"] = Field("off", description="how callers are identified; off needs a loopback bind")
+    mesh_token_file: Path | None = Field(None, description="private file with this process's own token")
+    mesh_callers_file: Path | None = Field(None, description="private JSON file: SHA-256 of each token → identity")
+    mesh_auth: Literal["off", "token"] = Field(
+        "off",
+        description="how callers are identified: token, which `mesh up` sets, or off (loopback only, never real money)",
+    )
     mesh_reflection: bool = Field(True, description="offer server reflection, for grpcurl and the like")
     mesh_log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     mesh_log_format: Literal["json", "console"] = Field("json", description="json for machines, console for eyes")
@@ -82,17 +87,22 @@ class KitSettings(BaseSettings):
             raise ValueError("must be 0 to 65535")
         return value
 
-    @field_validator("mesh_log_level", "mesh_log_format", "db_sslmode", mode="before")
+    @field_validator("mesh_log_level", "mesh_log_format", "mesh_auth", "db_sslmode", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
     @field_validator("mesh_auth")
     @classmethod
-    def _off_only_on_loopback(cls, value: str, info: ValidationInfo) -> str:
+    def _only_on_loopback(cls, value: str, info: ValidationInfo) -> str:
         bind = info.data.get("mesh_bind")
-        if value == "off" and bind is not None and not is_loopback(bind):
-            raise ValueError(f"off lets every caller act as operator, so MESH_BIND must be loopback, not {bind}")
+        if bind is not None and not is_loopback(bind):
+            why = "lets every caller act as operator" if value == "off" else "takes tokens that travel in clear text"
+            raise ValueError(f"{value} {why}, so MESH_BIND must be loopback, not {bind}")
+        names = ("mesh_token_file", "mesh_callers_file")
+        missing = [name.upper() for name in names if value == "token" and info.data.get(name) is None]
+        if missing:
+            raise ValueError(f"token needs {' and '.join(missing)}, which `mesh up` makes and names")
         return value
 
     @field_validator("db_sslmode")
@@ -173,7 +183,8 @@ def _field_of(cls: type[KitSettings], place: str) -> tuple[str, FieldInfo | None
 
 
 def _masked(name: str, field: FieldInfo | None, value: Any) -> str:
-    secret = any(word in name.lower() for word in _SECRET_WORDS)
+    # A file that holds a secret is named, its content never read.
+    secret = not name.lower().endswith("_file") and any(word in name.lower() for word in _SECRET_WORDS)
     secret = secret or (field is not None and "Secret" in str(field.annotation))
     if value is None:
         return ""

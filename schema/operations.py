@@ -53,6 +53,7 @@ stored_requests = Table(
     "stored_requests",
     metadata,
     Column("service", Text, primary_key=True),
+    Column("caller", Text, primary_key=True, comment="identity that sent it; nobody can use up another's ids"),
     Column("request_id", Id, primary_key=True),
     Column("method", Text, nullable=False),
     Column("body_sha256", Text, nullable=False),

@@ -1,5 +1,6 @@
 """Sequences, watermarks, wake-ups and stored requests: the SQL that every service's store shares."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,28 +68,47 @@ class StoredRequest:
     response: bytes
 
 
-def request_lock(request_id: UUID) -> Any:
-    """SQL that makes a second call with the same request_id wait until the first one's transaction ends."""
-    return func.pg_advisory_xact_lock(int.from_bytes(request_id.bytes[:8], signed=True))
+def request_lock(caller: str, request_id: UUID) -> Any:
+    """SQL that makes a second call of a caller with the same request_id wait until the first one's transaction ends."""
+    digest = hashlib.sha256(caller.encode() + request_id.bytes).digest()
+    return func.pg_advisory_xact_lock(int.from_bytes(digest[:8], signed=True))
 
 
-async def find_request(connection: AsyncConnection, service: str, request_id: UUID) -> StoredRequest | None:
-    """The stored answer of a request_id, None if it is new."""
+def record_lock(record_id: UUID) -> Any:
+    """SQL that makes others who write about the same record wait until this transaction ends."""
+    return func.pg_advisory_xact_lock(int.from_bytes(record_id.bytes[:8], signed=True))
+
+
+async def find_request(
+    connection: AsyncConnection, service: str, caller: str, request_id: UUID
+) -> StoredRequest | None:
+    """The stored answer of a caller's request_id, None if it is new. What others call by the same id is not its own."""
     table = stored_requests
     query = select(table.c.body_sha256, table.c.response).where(
-        table.c.service == service, table.c.request_id == request_id
+        table.c.service == service, table.c.caller == caller, table.c.request_id == request_id
     )
     row = (await connection.execute(query)).one_or_none()
     return StoredRequest(row.body_sha256, row.response) if row else None
 
 
 async def store_request(
-    connection: AsyncConnection, service: str, request_id: UUID, method: str, body_sha256: str, response: bytes
+    connection: AsyncConnection,
+    service: str,
+    caller: str,
+    request_id: UUID,
+    method: str,
+    body_sha256: str,
+    response: bytes,
 ) -> None:
     """Stores an answer in the transaction of its effect; a second one with the same id breaks that transaction."""
     await connection.execute(
         insert(stored_requests).values(
-            service=service, request_id=request_id, method=method, body_sha256=body_sha256, response=response
+            service=service,
+            caller=caller,
+            request_id=request_id,
+            method=method,
+            body_sha256=body_sha256,
+            response=response,
         )
     )
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.background import outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, RequestIdReused, Unavailable, Violation
+from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
@@ -42,9 +43,10 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         """Enters an operator's idea; the same request_id gives the stored answer."""
         idea = parse_create(request)
         body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        name, caller = self._settings.service_name, current_caller().name
         async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.request_lock(idea.request_id)))
-            stored = await streams.find_request(connection, self._settings.service_name, idea.request_id)
+            await connection.execute(select(streams.request_lock(caller, idea.request_id)))
+            stored = await streams.find_request(connection, name, caller, idea.request_id)
             if stored is not None:
                 if stored.body_sha256 != body:
                     raise RequestIdReused(idea.request_id)
@@ -54,7 +56,8 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
             response = pb.CreateRecommendationResponse(record=record_of_row(records[0]))
             await streams.store_request(
                 connection,
-                self._settings.service_name,
+                name,
+                caller,
                 idea.request_id,
                 "CreateRecommendation",
                 body,

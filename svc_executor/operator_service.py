@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit import database
 from meshkit.errors import RequestIdReused
+from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from schema.streams import find_request, store_request
 from svc_executor import operator_wire, store, wire
@@ -59,10 +60,10 @@ class OperatorCalls:
         )
 
     async def _loosen(self, call: operator_wire.StateCall) -> pb.SetTradingStateResponse:
-        name = self._kit.settings.service_name
+        name, caller = self._kit.settings.service_name, current_caller().name
         body = f"{call.state.value}|{call.note}"
         async with self._kit.engine.connect() as connection:
-            known = await find_request(connection, name, call.request_id)
+            known = await find_request(connection, name, caller, call.request_id)
         if known is not None:
             # Asked again: trading may have been halted since, and an old answer must not undo that.
             if known.body_sha256 != body:
@@ -77,7 +78,7 @@ class OperatorCalls:
                 set_time=timestamp_message(await store.machine_time(connection)),
             )
             await store_request(
-                connection, name, call.request_id, "SetTradingState", body, response.SerializeToString()
+                connection, name, caller, call.request_id, "SetTradingState", body, response.SerializeToString()
             )
             return response
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from exchange_client import ExchangeClient
 from meshkit import watch
 from meshkit.errors import NotFound, OutcomeUnknown, RequestIdReused, Unavailable
+from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
@@ -171,19 +172,19 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         """One reconciliation now; the same request_id gives the stored answer."""
         request_id = wire.parse_reconcile(request)
         body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        name = self._settings.service_name
+        name, caller = self._settings.service_name, current_caller().name
         async with self._kit.engine.connect() as connection:
-            stored = await streams.find_request(connection, name, request_id)
+            stored = await streams.find_request(connection, name, caller, request_id)
         if stored is not None:
             if stored.body_sha256 != body:
                 raise RequestIdReused(request_id)
             return pb.ReconcileResponse.FromString(stored.response)
         response = wire.reconcile_message(await self._reconciler.reconcile())
         async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.request_lock(request_id)))
-            if await streams.find_request(connection, name, request_id) is None:
+            await connection.execute(select(streams.request_lock(caller, request_id)))
+            if await streams.find_request(connection, name, caller, request_id) is None:
                 answer = response.SerializeToString()
-                await streams.store_request(connection, name, request_id, "Reconcile", body, answer)
+                await streams.store_request(connection, name, caller, request_id, "Reconcile", body, answer)
         return response
 
     async def SetTradingState(self, request: pb.SetTradingStateRequest, context: Any) -> pb.SetTradingStateResponse:

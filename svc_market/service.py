@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from exchange_client import ExchangeUnavailable
 from meshkit import identity, paging
 from meshkit.errors import AlreadyInProgress, FailedPrecondition, InvalidRequest, RequestIdReused, Violation
+from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from schema.streams import find_request, store_request
 from svc_market import store, wire
@@ -37,7 +38,7 @@ class MarketServicer(rpc.MarketServiceServicer):
     def __init__(self, kit: Kit[MarketSettings], feed: Feed) -> None:
         self._kit = kit
         self._feed = feed
-        self._running: set[UUID] = set()
+        self._running: set[tuple[str, UUID]] = set()
 
     async def ListProducts(self, request: pb.ListProductsRequest, context: Any) -> pb.ListProductsResponse:
         page = wire.read_list_products(request)
@@ -178,25 +179,27 @@ class MarketServicer(rpc.MarketServiceServicer):
     @contextmanager
     def _alone(self, request_id: UUID) -> Iterator[None]:
         """The same request is not worked on twice at once."""
-        if request_id in self._running:
+        key = (current_caller().name, request_id)
+        if key in self._running:
             raise AlreadyInProgress(request_id)
-        self._running.add(request_id)
+        self._running.add(key)
         try:
             yield
         finally:
-            self._running.discard(request_id)
+            self._running.discard(key)
 
     async def _answered(self, request_id: UUID, digest: str) -> bytes | None:
         """The stored answer of a request that was made before."""
         async with self._kit.engine.connect() as connection:
-            stored = await find_request(connection, services.MARKET.name, request_id)
+            stored = await find_request(connection, services.MARKET.name, current_caller().name, request_id)
         if stored is not None and stored.body_sha256 != digest:
             raise RequestIdReused(request_id)
         return stored.response if stored is not None else None
 
 
 async def _remember(connection: AsyncConnection, request_id: UUID, method: str, digest: str, answer: Any) -> None:
-    await store_request(connection, services.MARKET.name, request_id, method, digest, answer.SerializeToString())
+    name, caller = services.MARKET.name, current_caller().name
+    await store_request(connection, name, caller, request_id, method, digest, answer.SerializeToString())
 
 
 async def _require_known(connection: AsyncConnection, field: str, product_ids: Collection[str]) -> None:

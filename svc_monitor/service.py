@@ -76,18 +76,18 @@ class MonitorServicer(pb_grpc.MonitorServiceServicer):
         wanted = wire.parse_acknowledge(request)
         body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
         await self._desk.write_pending()
-        service = self._settings.service_name
+        service, caller = self._settings.service_name, current_caller().name
         async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.request_lock(wanted.request_id)))
-            stored = await streams.find_request(connection, service, wanted.request_id)
+            await connection.execute(select(streams.request_lock(caller, wanted.request_id)))
+            stored = await streams.find_request(connection, service, caller, wanted.request_id)
             if stored is not None:
                 if stored.body_sha256 != body:
                     raise RequestIdReused(wanted.request_id)
                 return pb.AcknowledgeAlertResponse.FromString(stored.response)
-            alert: Alert = await self._desk.acknowledge(connection, wanted.alert_id, current_caller().name, wanted.note)
+            alert: Alert = await self._desk.acknowledge(connection, wanted.alert_id, caller, wanted.note)
             response = pb.AcknowledgeAlertResponse(alert=wire.alert_message(alert))
             await streams.store_request(
-                connection, service, wanted.request_id, "AcknowledgeAlert", body, response.SerializeToString()
+                connection, service, caller, wanted.request_id, "AcknowledgeAlert", body, response.SerializeToString()
             )
         self._desk.noted(alert)
         return response

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.errors import NotFound, RequestIdReused
 from meshkit.fields import Fields
+from meshkit.identity import current_caller
 from schema import streams
 from schema.recommendation_rows import record_of_row
 from schema.recommendations import trade_recommendations
@@ -55,15 +56,16 @@ async def cancel_recommendation(
     connection: AsyncConnection, service: str, cancel: Cancel
 ) -> pb.CancelRecommendationResponse:
     """The stored answer of a repeated request, or what this one finds and does."""
-    await connection.execute(select(streams.request_lock(cancel.request_id)))
-    stored = await streams.find_request(connection, service, cancel.request_id)
+    caller = current_caller().name
+    await connection.execute(select(streams.request_lock(caller, cancel.request_id)))
+    stored = await streams.find_request(connection, service, caller, cancel.request_id)
     if stored is not None:
         if stored.body_sha256 != cancel.body_hash:
             raise RequestIdReused(cancel.request_id)
         return pb.CancelRecommendationResponse.FromString(stored.response)
     response = await _cancel(connection, cancel)
     answer = response.SerializeToString()
-    await streams.store_request(connection, service, cancel.request_id, METHOD, cancel.body_hash, answer)
+    await streams.store_request(connection, service, caller, cancel.request_id, METHOD, cancel.body_hash, answer)
     return response
 
 

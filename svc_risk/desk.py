@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.database import Turn
 from meshkit.errors import DeadlineTooShort, FailedPrecondition, RequestIdReused, Unavailable
+from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from schema.recommendation_rows import StoredTerms, require_terms
 from schema.streams import find_request, store_request
@@ -98,10 +99,10 @@ class AssessmentDesk:
 
     async def _refuse_reuse(self, connection: AsyncConnection, request_id: UUID, terms: str) -> None:
         """A request_id stands for one recommendation; the answer itself is kept with the assessment."""
-        stored = await find_request(connection, self._settings.service_name, request_id)
+        name, caller = self._settings.service_name, current_caller().name
+        stored = await find_request(connection, name, caller, request_id)
         if stored is None:
-            name = self._settings.service_name
-            await store_request(connection, name, request_id, METHOD, terms, b"")
+            await store_request(connection, name, caller, request_id, METHOD, terms, b"")
         elif stored.body_sha256 != terms:
             raise RequestIdReused(request_id)
 

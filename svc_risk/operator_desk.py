@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.errors import RequestIdReused
+from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from schema.streams import find_request, store_request
 from svc_risk import store
@@ -87,10 +88,10 @@ class OperatorDesk:
 
     async def turn_switch(self, call: StateCall) -> pb.SetTradingStateResponse:
         """Sets the trading state; the same request_id gives the stored answer."""
-        name, body = self._settings.service_name, state_hash(call)
+        name, caller, body = self._settings.service_name, current_caller().name, state_hash(call)
         async with self._kit.engine.begin() as connection:
             account = await store.lock_account(connection)
-            stored = await find_request(connection, name, call.request_id)
+            stored = await find_request(connection, name, caller, call.request_id)
             if stored is not None:
                 if stored.body_sha256 != body:
                     raise RequestIdReused(call.request_id)
@@ -104,7 +105,8 @@ class OperatorDesk:
                 released_locks=released,
                 set_time=wire.timestamp_message(moment.machine_time),
             )
-            await store_request(connection, name, call.request_id, METHOD, body, response.SerializeToString())
+            answer = response.SerializeToString()
+            await store_request(connection, name, caller, call.request_id, METHOD, body, answer)
         return response
 
     async def _release(self, connection: AsyncConnection, account: AccountRow, moment: Moment) -> int:

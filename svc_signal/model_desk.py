@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit import identity
 from meshkit.errors import FailedPrecondition, NotFound, RequestIdReused
+from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from schema import streams
 from svc_signal import registry
@@ -150,16 +151,17 @@ class ModelDesk:
     ) -> R:
         """The stored answer of a request_id, or the change, its record and its answer in one transaction."""
         body = hashlib.sha256(method.encode() + request.SerializeToString(deterministic=True)).hexdigest()
-        service = self._settings.service_name
+        service, caller = self._settings.service_name, current_caller().name
         async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.request_lock(request_id)))
-            stored = await streams.find_request(connection, service, request_id)
+            await connection.execute(select(streams.request_lock(caller, request_id)))
+            stored = await streams.find_request(connection, service, caller, request_id)
             if stored is not None and stored.body_sha256 != body:
                 raise RequestIdReused(request_id)
             if stored is not None:
                 return kind.FromString(stored.response)
             answer = await change(connection)
-            await streams.store_request(connection, service, request_id, method, body, answer.SerializeToString())
+            response = answer.SerializeToString()
+            await streams.store_request(connection, service, caller, request_id, method, body, response)
         self._kit.log.warning("model_changed", method=method, change=str(answer.change).replace("\n", " ").strip())
         return answer
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshkit import watch
 from meshkit.background import outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, RequestIdReused, Unavailable, Violation
+from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
@@ -64,13 +65,14 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         if stored is not None:
             return stored
         response = await self._generate(order)
+        caller = current_caller().name
         async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.request_lock(order.request_id)))
+            await connection.execute(select(streams.request_lock(caller, order.request_id)))
             stored = await self._answered(connection, order.request_id, body)
             if stored is None:
                 answer = response.SerializeToString()
                 await streams.store_request(
-                    connection, self._settings.service_name, order.request_id, "GenerateSignals", body, answer
+                    connection, self._settings.service_name, caller, order.request_id, "GenerateSignals", body, answer
                 )
         return stored or response
 
@@ -78,7 +80,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         self, connection: AsyncConnection, request_id: UUID, body: str
     ) -> pb.GenerateSignalsResponse | None:
         """The stored answer of a request_id; RequestIdReused if it was given to another body."""
-        stored = await streams.find_request(connection, self._settings.service_name, request_id)
+        stored = await streams.find_request(connection, self._settings.service_name, current_caller().name, request_id)
         if stored is None:
             return None
         if stored.body_sha256 != body:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit import deadline
 from meshkit.errors import RequestIdReused, Unavailable
+from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from meshkit.telemetry import trace_id
 from schema import streams
@@ -111,7 +112,9 @@ class Desk:
 
     async def _stored(self, connection: AsyncConnection, request: ReviewRequest) -> Validation | None:
         """The review there is; RequestIdReused if request_id stands for another body."""
-        asked = await streams.find_request(connection, self._settings.service_name, request.request_id)
+        asked = await streams.find_request(
+            connection, self._settings.service_name, current_caller().name, request.request_id
+        )
         if asked is not None and asked.body_sha256 != request.terms:
             raise RequestIdReused(request.request_id)
         return await store.find_validation(connection, request.recommendation.recommendation_id)
@@ -160,9 +163,10 @@ class Desk:
         model = None if asked is None else reviews[asked]
         verdict, by = decide(reviews[0], model, self._settings.llm_on_failure)
         marked = [replace(review, enforced=verdict if review.reviewer is by else None) for review in reviews]
+        caller = current_caller().name
         async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.request_lock(request.recommendation.recommendation_id)))
-            await connection.execute(select(streams.request_lock(request.request_id)))
+            await connection.execute(select(streams.record_lock(request.recommendation.recommendation_id)))
+            await connection.execute(select(streams.request_lock(caller, request.request_id)))
             earlier = await self._stored(connection, request)
             if earlier is not None:
                 return earlier
@@ -175,7 +179,7 @@ class Desk:
                 trace_id() or "",
             )
             await streams.store_request(
-                connection, self._settings.service_name, request.request_id, _METHOD, request.terms, b""
+                connection, self._settings.service_name, caller, request.request_id, _METHOD, request.terms, b""
             )
             stored = await self._stored(connection, request)
         if stored is None:

@@ -53,6 +53,7 @@ LONGEST = (
     "tests/sweep/test_sweep_bad_input.py",
     "tests/sweep/test_sweep_well_formed.py",
     "tests/sweep/test_sweep_database_down.py",
+    "tests/sweep/test_sweep_identity.py",
     "tests/sweep/test_sweep_health.py",
 )
 

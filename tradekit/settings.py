@@ -77,6 +77,15 @@ class TradingSettings(KitSettings):
             raise ValueError("DECISION_PROFILE=EXERCISE is refused with VENUE=LIVE: it trades without evidence")
         return self
 
+    @model_validator(mode="after")
+    def _no_real_money_for_everybody(self) -> "TradingSettings":
+        if self.venue is Venue.LIVE and self.mesh_auth == "off":
+            raise ValueError(
+                "MESH_AUTH=off is refused with VENUE=LIVE: any user of this machine could trade with real money; "
+                "set MESH_AUTH=token"
+            )
+        return self
+
     @property
     def taker_fee_setting(self) -> Decimal | None:
         """TAKER_FEE where somebody set it."""

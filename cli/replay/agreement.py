@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import grpc
-
+from cli.calls import operator_channel
 from cli.plan import MeshPlan
 from exchange_client.client import ExchangeClient
 from exchange_client.settings import ExchangeConfig
@@ -30,7 +29,7 @@ class Agreement:
 
 async def compare(plan: MeshPlan) -> Agreement:
     """Asks the executor for a reconciliation and the exchange for its orders."""
-    async with grpc.aio.insecure_channel(plan.ports.address(services.EXECUTOR)) as channel:
+    async with operator_channel(plan.home, plan.ports.address(services.EXECUTOR)) as channel:
         stub = executor_grpc.ExecutorServiceStub(channel)
         request = executor_pb.ReconcileRequest(request_id=str(ids.new_request_id()))
         found = await stub.Reconcile(request, timeout=60)

@@ -15,6 +15,7 @@ import asyncpg
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from cli.calls import operator_channel
 from cli.plan import MeshPlan
 from cli.replay.clock import SimulatorClock
 from meshkit.database_link import DatabaseAddress
@@ -76,7 +77,7 @@ class LockStep:
         self._news = asyncio.Event()
         self._database: Any = None
         address = plan.ports.address(services.MARKET)
-        self._channel = grpc.aio.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 500)])
+        self._channel = operator_channel(plan.home, address, ("grpc.max_reconnect_backoff_ms", 500))
         self._market = market_grpc.MarketServiceStub(self._channel)
 
     async def run(self, steps: Steps, on_bar: OnBar) -> None:

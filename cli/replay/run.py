@@ -22,7 +22,7 @@ from cli.replay.lockstep import LockStep, Steps
 from cli.replay.options import ReplayOptions, ReplayRefused, examine
 from cli.replay.orphans import FOLDER, postgres_of
 from cli.replay.result import ReplayResult, read_result
-from cli.stack import database_engine, units_of
+from cli.stack import database_engine, make_identities, units_of
 from cli.supervise.embedded_postgres import EmbeddedPostgres
 from cli.supervise.home import MeshHome
 from cli.supervise.instance import bring_down, hold_instance
@@ -73,6 +73,7 @@ async def replay(options: ReplayOptions, root: Path, watching: Watching, keep: b
     refuse_faulty(plan)
     with hold_instance(home) as run_id:
         ensure_keys(home.keys)
+        make_identities(plan)
         report = await _Run(options, found, plan, postgres, run_id, watching).run()
     await asyncio.to_thread(bring_down, home, postgres)
     if not keep:

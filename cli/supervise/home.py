@@ -38,6 +38,11 @@ class MeshHome:
         return self.root / "keys"
 
     @property
+    def identity(self) -> Path:
+        """Tokens by which callers prove who they are."""
+        return self.root / "identity"
+
+    @property
     def postgres(self) -> Path:
         return self.root / "postgres"
 

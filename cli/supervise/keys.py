@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+from meshkit.private_file import why_not_private
+
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -65,18 +65,9 @@ def require_private(path: Path) -> None:
     """Raises `UnsafeKey` unless the path is ours (or root's), no symbolic link, and closed to everybody
     else.
     """
-    found = path.lstat()
-    if stat.S_ISLNK(found.st_mode):
-        raise UnsafeKey(f"{path} is a symbolic link; put the file itself there")
-    if found.st_uid not in (0, os.geteuid()):
-        raise UnsafeKey(f"{path} belongs to user {found.st_uid}; it must belong to the user that runs the mesh")
-    if found.st_mode & _OTHERS:
-        wanted = "700" if stat.S_ISDIR(found.st_mode) else "600"
-        raise UnsafeKey(
-            f"{path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}). "
-            f"Run: chmod {wanted} {path}. "
-            "If somebody may have read it, delete the key instead; the next start makes a new one."
-        )
+    why = why_not_private(path, path.lstat())
+    if why is not None:
+        raise UnsafeKey(why)
 
 
 def _ensure_pair(private_file: Path, public_file: Path, *, curve: bool) -> PrivateKey:
@@ -86,10 +77,10 @@ def _ensure_pair(private_file: Path, public_file: Path, *, curve: bool) -> Priva
     else:
         key = ec.generate_private_key(ec.SECP256R1()) if curve else ed25519.Ed25519PrivateKey.generate()
         public_file.unlink(missing_ok=True)  # the half of a key that is gone
-        _write_new(private_file, _private_pem(key))
+        write_new(private_file, _private_pem(key))
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     if not public_file.exists():
-        _write_new(public_file, public)
+        write_new(public_file, public)
     require_private(public_file)
     if public_file.read_bytes() != public:
         raise UnsafeKey(f"{public_file} is not the public half of {private_file}; delete it and start again")
@@ -100,7 +91,7 @@ def _ensure_api_key(file: Path, key: PrivateKey) -> None:
     pem = _private_pem(key).decode("ascii")
     if not file.exists():
         name = f"organizations/{uuid.uuid4()}/apiKeys/{uuid.uuid4()}"
-        _write_new(file, json.dumps({"name": name, "privateKey": pem}, indent=1).encode("ascii"))
+        write_new(file, json.dumps({"name": name, "privateKey": pem}, indent=1).encode("ascii"))
     require_private(file)
     try:
         stored = json.loads(file.read_text(encoding="ascii"))
@@ -130,7 +121,7 @@ def _private_pem(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, form, NoEncryption())
 
 
-def _write_new(file: Path, content: bytes) -> None:
+def write_new(file: Path, content: bytes) -> None:
     """Complete, on disk and 0600 before it has its name."""
     draft = file.with_name(f".{file.name}.new")
     draft.unlink(missing_ok=True)

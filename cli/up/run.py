@@ -7,7 +7,7 @@ from cli.console import out
 from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import Instance, read_instance, write_instance
 from cli.plan import MeshPlan
-from cli.stack import DATABASE, units_of
+from cli.stack import DATABASE, make_identities, units_of
 from cli.supervise.detach import Announcer
 from cli.supervise.home import MeshHome
 from cli.supervise.instance import clear_leftovers, hold_instance, lock_owner
@@ -47,6 +47,7 @@ def run_up(home: MeshHome, request: UpRequest, view: View, announcer: Announcer)
     with hold_instance(home) as run_id:
         clear_leftovers(home)
         plan = plan_of(home, instance, ensure_keys(home.keys), {**os.environ})
+        make_identities(plan)
         if plan.venue is Venue.LIVE:
             require_private(plan.live_key)
         require_free(port_uses(plan))

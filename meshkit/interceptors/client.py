@@ -1,8 +1,4 @@
-"""What every outgoing call gets: a deadline, the trace, a measurement, and at debug level a log record.
-
-A channel uses an object that derives from several interceptor classes only for the first of them, so there are four
-small classes, one per call kind, around one shared core.
-"""
+"""What every outgoing call gets: who calls, a deadline, the trace, a measurement, and at debug level a log record."""
 
 from __future__ import annotations
 
@@ -16,27 +12,29 @@ import structlog
 from opentelemetry import trace
 
 from meshkit import deadline
+from meshkit.interceptors import outgoing
+from meshkit.interceptors.outgoing import Presented
 from meshkit.telemetry import Telemetry
 
 
-def interceptors(telemetry: Telemetry) -> list[grpc.aio.ClientInterceptor]:
-    """One interceptor per call kind."""
-    around = _Outgoing(telemetry)
-    return [_UnaryUnary(around), _UnaryStream(around), _StreamUnary(around), _StreamStream(around)]
+def interceptors(telemetry: Telemetry, presented: Presented = ()) -> list[grpc.aio.ClientInterceptor]:
+    """One interceptor per call kind; `presented` is the metadata that shows who calls."""
+    return outgoing.interceptors(_Outgoing(telemetry, presented))
 
 
 class _Outgoing:
     """The shared core: prepares the call's details and observes how it ends, cancellation included."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, presented: Presented) -> None:
         self._telemetry = telemetry
+        self._presented = presented
         self._recording: set[asyncio.Task[None]] = set()
 
     async def call(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         method = details.method.decode() if isinstance(details.method, bytes) else details.method
         timeout = _timeout(details.timeout, method)
         span = self._telemetry.tracer.start_span(method.lstrip("/"), kind=trace.SpanKind.CLIENT)
-        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        metadata = outgoing.with_metadata(details, self._presented)
         context = span.get_span_context()
         metadata["traceparent"] = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
         started = time.monotonic()
@@ -81,35 +79,3 @@ def _timeout(own: float | None, method: str) -> float | None:
             details=f"{left * 1000:.0f} ms are left, too little to call {method}",
         )
     return usable if own is None else min(own, usable)
-
-
-class _UnaryUnary(grpc.aio.UnaryUnaryClientInterceptor):
-    def __init__(self, outgoing: _Outgoing) -> None:
-        self._outgoing = outgoing
-
-    async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-        return await self._outgoing.call(continuation, details, request)
-
-
-class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
-    def __init__(self, outgoing: _Outgoing) -> None:
-        self._outgoing = outgoing
-
-    async def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
-        return await self._outgoing.call(continuation, details, request)
-
-
-class _StreamUnary(grpc.aio.StreamUnaryClientInterceptor):
-    def __init__(self, outgoing: _Outgoing) -> None:
-        self._outgoing = outgoing
-
-    async def intercept_stream_unary(self, continuation: Any, details: Any, requests: Any) -> Any:
-        return await self._outgoing.call(continuation, details, requests)
-
-
-class _StreamStream(grpc.aio.StreamStreamClientInterceptor):
-    def __init__(self, outgoing: _Outgoing) -> None:
-        self._outgoing = outgoing
-
-    async def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
-        return await self._outgoing.call(continuation, details, requests)

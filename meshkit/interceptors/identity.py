@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from meshkit.errors import PermissionDenied, Unauthenticated
-from meshkit.identity import IdentitySource, set_caller
+from meshkit.identity import Caller, IdentitySource, UnknownCaller, set_caller
 from meshkit.interceptors.around import Around, Call, is_infrastructure
 from meshkit.policy import Policy
 
@@ -22,11 +22,26 @@ class IdentityInterceptor(Around):
 
     @asynccontextmanager
     async def around(self, call: Call, context: Any) -> AsyncIterator[None]:
-        caller = self._source(call.metadata, context)
-        if caller is None:
-            raise Unauthenticated(call.method)
-        set_caller(caller)
-        policy = self._policies.get(call.method)
-        if policy is None or not policy.allows(caller.name):
-            raise PermissionDenied(caller.name, call.method)
+        admit(self._source, self._policies, call.method, call.metadata, context)
         yield
+
+
+def admit(
+    source: IdentitySource,
+    policies: Mapping[str, Policy],
+    method: str,
+    metadata: Mapping[str, str | bytes],
+    context: Any = None,
+) -> Caller:
+    """The caller, remembered for this call, if the policy lets it call the method. Unauthenticated, PermissionDenied."""
+    try:
+        caller = source(metadata, context)
+    except UnknownCaller as unknown:
+        raise Unauthenticated(method, str(unknown)) from None
+    if caller is None:
+        raise Unauthenticated(method)
+    set_caller(caller)
+    policy = policies.get(method)
+    if policy is None or not policy.allows(caller.name):
+        raise PermissionDenied(caller.name, method)
+    return caller

@@ -13,6 +13,9 @@ import grpc
 from aiohttp import web
 
 from meshkit.hosts import is_loopback
+from meshkit.identity import AUTHORIZATION, Caller, IdentitySource
+from meshkit.interceptors.identity import admit
+from meshkit.policy import policies
 from meshkit.translate import translate
 from svc_monitor.page.encode import dumps
 
@@ -30,6 +33,7 @@ _HEADERS = {
 }
 _HTTP_STATUS = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
     grpc.StatusCode.PERMISSION_DENIED: 403,
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
@@ -73,6 +77,13 @@ def tell_errors(log: Any) -> Any:
             return web.Response(text=body, status=status, content_type="application/json")
 
     return check
+
+
+def require_caller(request: web.Request, source: IdentitySource, method: str) -> Caller:
+    """Who asks for what an RPC does: the page is no way round the RPC's policy. Unauthenticated, PermissionDenied."""
+    given = request.headers.getall(AUTHORIZATION, [])
+    metadata = {AUTHORIZATION: given[0]} if len(given) == 1 else {}
+    return admit(source, policies(method.split("/")[1]), method, metadata)
 
 
 def refuse_foreign(request: web.Request) -> None:

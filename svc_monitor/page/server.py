@@ -14,18 +14,18 @@ from meshkit import connections
 from meshkit.errors import InvalidRequest, Misconfigured, Violation
 from meshkit.fields import Fields
 from meshkit.kit import Kit
-from meshkit.policy import OPERATOR
 from svc_monitor.desk import AlertDesk
 from svc_monitor.health import ServiceState
 from svc_monitor.page import explain
 from svc_monitor.page.encode import dumps
 from svc_monitor.page.events import Broadcast
-from svc_monitor.page.guard import STATIC, add_headers, only_own_host, refuse_foreign, tell_errors
+from svc_monitor.page.guard import STATIC, add_headers, only_own_host, refuse_foreign, require_caller, tell_errors
 from svc_monitor.page.metrics import MeshCollector
 from svc_monitor.page.snapshot import Snapshots, alert_json, document
 from svc_monitor.settings import MonitorSettings
 from tradekit import services
 
+ACKNOWLEDGE = f"/{services.MONITOR.full_name}/AcknowledgeAlert"
 _LARGEST_BODY = 4096
 _SHUTDOWN_SECONDS = 1.0
 
@@ -100,11 +100,12 @@ class PageServer:
 
     async def _acknowledge(self, request: web.Request) -> web.Response:
         refuse_foreign(request)
+        caller = require_caller(request, self._kit.identity.source, ACKNOWLEDGE)
         wanted = _uuid(request, "alert_id")
         note = _note(await request.text())
         await self._desk.write_pending()
         async with self._kit.engine.begin() as connection:
-            alert = await self._desk.acknowledge(connection, wanted, OPERATOR, note)
+            alert = await self._desk.acknowledge(connection, wanted, caller.name, note)
         self._desk.noted(alert)
         return _json(alert_json(alert))
 

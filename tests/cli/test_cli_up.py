@@ -31,6 +31,16 @@ from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
 ROOT = Path(__file__).resolve().parents[2]
 
 
+class Presenting(grpc.UnaryUnaryClientInterceptor):
+    """Adds the token to every call."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        return continuation(details._replace(metadata=[("authorization", f"Bearer {self._token}")]), request)
+
+
 class Instance:
     """A mesh in a folder and ports of its own, driven by its commands alone."""
 
@@ -58,8 +68,13 @@ class Instance:
     def status(self) -> dict[str, Any]:
         return json.loads(self.mesh("status", "--json")[1])
 
+    def channel(self, service: str) -> Any:
+        """A plain client that presents the operator's token, as the README shows."""
+        token = (Path(self.environment["MESH_HOME"]) / "identity" / "operator.token").read_text().strip()
+        return grpc.intercept_channel(grpc.insecure_channel(f"127.0.0.1:{self.ports[service]}"), Presenting(token))
+
     def executor(self, ask: Callable[[Any], Any]) -> Any:
-        with grpc.insecure_channel(f"127.0.0.1:{self.ports['executor']}") as channel:
+        with self.channel("executor") as channel:
             return ask(executor_grpc.ExecutorServiceStub(channel))
 
     def filled(self) -> list[executor_pb.Order]:
@@ -69,7 +84,7 @@ class Instance:
     def has_traded(self) -> bool:
         """Whether an order was filled. An operator's idea helps: what a model of two products says is left to it."""
         if not self.filled():
-            with grpc.insecure_channel(f"127.0.0.1:{self.ports['bridge']}") as channel:
+            with self.channel("bridge") as channel:
                 stub = bridge_grpc.BridgeServiceStub(channel)
                 for product in ("BTC-USD", "ETH-USD"):
                     idea = bridge_pb.CreateRecommendationRequest(

@@ -14,6 +14,7 @@ import grpc
 from live_mesh import LiveMesh
 from mesh_runs import environment, run_mesh
 
+from cli.calls import operator_channel
 from cli.instance_file import HOME_VARIABLE
 from tradekit import halt_file, ids, services
 from tradekit.halt_file import Halt
@@ -32,12 +33,7 @@ _ENTER_SECONDS = 20.0
 # Turning the switch must succeed whatever else is dead; the bound only ends a drill that cannot go on.
 SWITCH_SECONDS = 90.0
 ADJUST_SECONDS = 60.0
-_OPTIONS = [
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.max_reconnect_backoff_ms", 300),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-]
+_OPTIONS = (("grpc.max_reconnect_backoff_ms", 300), ("grpc.initial_reconnect_backoff_ms", 100))
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN)
 
 
@@ -163,7 +159,7 @@ class Operator:
     def _channel(self, service: services.ServiceName) -> grpc.aio.Channel:
         if service.name not in self._channels:
             address = self._mesh.plan.ports.address(service)
-            self._channels[service.name] = grpc.aio.insecure_channel(address, options=_OPTIONS)
+            self._channels[service.name] = operator_channel(self._mesh.plan.home, address, *_OPTIONS)
         return self._channels[service.name]
 
 

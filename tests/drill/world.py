@@ -25,7 +25,7 @@ from live_mesh import SERVING, LiveMesh, supervised
 from cli.instance_file import Instance, write_instance
 from cli.plan import SIMULATOR, MeshPlan, Ports, SimulatorPlan
 from cli.replay.lockstep import connection_arguments
-from cli.stack import MIGRATIONS, migration_step, service_unit, simulator_unit, write_simulator_keys
+from cli.stack import MIGRATIONS, make_identities, migration_step, service_unit, simulator_unit, write_simulator_keys
 from cli.supervise.embedded_postgres import EmbeddedPostgres
 from cli.supervise.home import MeshHome
 from cli.supervise.instance import hold_instance
@@ -218,6 +218,7 @@ async def drill_world(root: Path) -> AsyncIterator[World]:
         tls = ensure_tls(home.root / "proxy")
         proxy_port = free_ports(1)[0]
         plan = _plan(root, postgres, home, proxy_port, tls.ca)
+        make_identities(plan)
         write_simulator_keys(plan)
         write_instance(home, _instance(plan))
         key = new_key("organizations/drill/apiKeys/hand")

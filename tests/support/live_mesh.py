@@ -20,9 +20,10 @@ import asyncpg
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from cli.calls import operator_channel
 from cli.plan import MeshPlan, Ports, SimulatorPlan
 from cli.replay.lockstep import connection_arguments
-from cli.stack import migration_step, service_unit, simulator_unit, write_simulator_keys
+from cli.stack import make_identities, migration_step, service_unit, simulator_unit, write_simulator_keys
 from cli.supervise.embedded_postgres import EmbeddedPostgres
 from cli.supervise.home import MeshHome
 from cli.supervise.instance import hold_instance
@@ -72,9 +73,9 @@ class LiveMesh:
 
     @asynccontextmanager
     async def channel(self, service: ServiceName, **options: int) -> AsyncIterator[grpc.aio.Channel]:
-        """A stranger's channel: no interceptor, no service config, nothing of the kit."""
-        chosen = [("grpc.use_local_subchannel_pool", 1), *((f"grpc.{name}", value) for name, value in options.items())]
-        async with grpc.aio.insecure_channel(self.plan.ports.address(service), options=chosen) as channel:
+        """An operator's channel as the commands have it: no service config, no deadline, nothing else of the kit."""
+        chosen = ((f"grpc.{name}", value) for name, value in options.items())
+        async with operator_channel(self.plan.home, self.plan.ports.address(service), *chosen) as channel:
             yield channel
 
     @asynccontextmanager
@@ -148,6 +149,7 @@ def live_mesh(root: Path) -> Iterator[LiveMesh]:
     with hold_instance(home) as run_id:
         plan = plan_of(root, postgres, home)
         mark = InstanceMark(str(home.root), run_id)
+        make_identities(plan)
         write_simulator_keys(plan)
         made = [simulator_unit(plan, mark), *(service_unit(plan, one, mark, ()) for one in plan.services)]
         # Readiness is what the tests look at; and gRPC for asyncio shall live in one thread of this process.

@@ -1,4 +1,4 @@
-"""The README is executed: its tour runs against a live mesh, its `mesh` commands and its links exist."""
+"""The README is executed: its tour runs by `sh` against a live mesh, its `mesh` commands and its links exist."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from tradekit.services import SERVICES
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 # Exit codes of grpcurl are 64 and the gRPC status.
-DEADLINE_EXCEEDED, INVALID_ARGUMENT, UNAVAILABLE = 64 + 4, 64 + 3, 64 + 14
+DEADLINE_EXCEEDED, INVALID_ARGUMENT, UNAVAILABLE, UNAUTHENTICATED = 64 + 4, 64 + 3, 64 + 14, 64 + 16
 SERVICE_OF_PORT = {service.port: service for service in SERVICES}
 READY_SECONDS = 60.0
 # The first test that asks for it waits for a whole mesh to come up, a model to be trained included.
@@ -30,14 +30,15 @@ pytestmark = pytest.mark.timeout(420)
 
 
 class RunningMesh(Protocol):
-    """What the fixture `running_mesh` gives: the gRPC port of each service by its name."""
+    """What the fixture `running_mesh` gives: its folder, and the gRPC port of each service by its name."""
 
+    home: Path
     ports: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command of the tour and how it is expected to end: `answered`, `watch` or `refused`."""
+    """One command of the tour and how it is expected to end: `answered`, `watch`, `refused` or `unknown`."""
 
     command: str
     ending: str
@@ -67,6 +68,7 @@ def tour() -> list[Step]:
 
 
 STEPS = tour()
+SETUP = "\n".join(re.findall(r"^```sh setup\n(.*?)^```$", README, flags=re.M | re.S))
 CALLS = [step for step in STEPS if "/" in step.symbol and not step.symbol.startswith("grpc.")]
 
 
@@ -81,11 +83,11 @@ def grpcurl() -> str:
 
 def run(step: Step, mesh: RunningMesh) -> subprocess.CompletedProcess[str]:
     port = mesh.ports[SERVICE_OF_PORT[step.port].name]
-    words = [
-        word.replace(f":{step.port}", f":{port}") if word.startswith("127.0.0.1:") else word for word in step.words
-    ]
-    assert words[0] == "grpcurl"
-    return subprocess.run([grpcurl(), *words[1:]], capture_output=True, text=True, timeout=60, check=False)
+    command = step.command.replace(f" 127.0.0.1:{step.port} ", f" 127.0.0.1:{port} ")
+    assert step.words[0] in ("grpcurl", "call")
+    env = {"PATH": f"{Path(grpcurl()).parent}:/usr/bin:/bin", "MESH_HOME": str(mesh.home)}
+    argv = ["sh", "-c", f"{SETUP}\n{command}"]
+    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step.ending}-{step.symbol.rpartition('.')[2]}")
@@ -100,6 +102,9 @@ def test_tour(step: Step, running_mesh: RunningMesh) -> None:
     if step.ending == "watch":
         assert done.returncode == DEADLINE_EXCEEDED, told
         assert '"batch"' in done.stdout, told
+    elif step.ending == "unknown":
+        assert done.returncode == UNAUTHENTICATED, told
+        assert "operator.token" in done.stderr, told
     elif step.ending == "refused":
         assert done.returncode == INVALID_ARGUMENT, told
         for field in step.body:
@@ -123,9 +128,9 @@ def test_the_tour_lists_describes_calls_every_service_and_watches() -> None:
     assert {SERVICE_OF_PORT[step.port].full_name for step in CALLS} == {service.full_name for service in SERVICES}
     words = [word for step in STEPS for word in step.words]
     assert {"list", "describe"} <= set(words)
-    assert {step.ending for step in STEPS} == {"answered", "watch", "refused"}
-    # Blocks outside of the tour hold no grpcurl that nothing would execute.
-    assert README.count("\ngrpcurl ") == len(STEPS)
+    assert {step.ending for step in STEPS} == {"answered", "watch", "refused", "unknown"}
+    # Blocks outside of the tour hold no call that nothing would execute.
+    assert README.count("\ngrpcurl ") + README.count("\ncall ") == len(STEPS)
 
 
 @pytest.mark.parametrize("step", CALLS, ids=lambda step: step.symbol.rpartition("/")[2])

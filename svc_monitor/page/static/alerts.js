@@ -30,17 +30,46 @@ function alertItem(alert) {
 
 async function acknowledge(alert, button, told) {
   button.disabled = true;
-  told.textContent = "";
+  told.replaceChildren();
   try {
     const answer = await fetch(`/api/alerts/${encodeURIComponent(alert.alert_id)}/acknowledge`, {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
+      headers: { "Content-Type": "application/json", ...proof() },
       body: JSON.stringify({ note: "seen on the page" }),
     });
+    if (answer.status === 401) return askForToken(alert, button, told);
     if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).message ?? `HTTP ${answer.status}`);
   } catch (error) {
     told.className = "told bad";
     told.textContent = `not stored: ${error.message}`;
     button.disabled = false;
   }
+}
+
+// The operator's token is kept in this tab alone; a cookie would be sent to other programs of this machine as well.
+const TOKEN = "operator-token";
+
+function proof() {
+  const token = sessionStorage.getItem(TOKEN);
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+function askForToken(alert, button, told) {
+  const wrong = sessionStorage.getItem(TOKEN) !== null;
+  sessionStorage.removeItem(TOKEN);
+  const input = el("input.token", { type: "password", autocomplete: "off", "aria-label": "operator's token" });
+  const send = () => {
+    const token = input.value.trim();
+    if (!/^[\w-]+$/.test(token)) return input.focus();
+    sessionStorage.setItem(TOKEN, token);
+    acknowledge(alert, button, told);
+  };
+  input.addEventListener("keydown", (event) => { if (event.key === "Enter") send(); });
+  told.className = "told";
+  told.replaceChildren(
+    `${wrong ? "That is not the operator's token. " : ""}Only the operator may acknowledge. `,
+    "The token is in MESH_HOME/identity/operator.token: ",
+    input, el("button.button", { type: "button", on: { click: send } }, "Use it"));
+  button.disabled = false;
+  input.focus();
 }
