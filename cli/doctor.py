@@ -19,8 +19,10 @@ import asyncpg
 
 from cli.effective import read_configuration
 from cli.instance_file import Instance
+from cli.ledger_words import joined
 from cli.plan import REAL_EXCHANGE, MeshPlan
 from cli.replay.lockstep import connection_arguments
+from cli.status_facts import ask_ledger
 from cli.supervise.instance import lock_owner
 from cli.supervise.keys import UnsafeKey, require_private
 from cli.supervise.ports import why_not_free
@@ -275,6 +277,25 @@ def _default_model() -> str:
     return str(ValidatorSettings.model_fields["ollama_model"].default)
 
 
+async def _ledger(patient: Patient) -> list[Finding]:
+    if not patient.running:
+        return [Finding(Mark.OK, "ledger", "not running; compared with the exchange once it is up")]
+    words = await ask_ledger(patient.instance)
+    if words is None or not words.reconciled:
+        seen = "the executor does not say whether the ledger agrees with the exchange"
+        return [Finding(Mark.WARN, "ledger", seen, f"read {patient.plan.home.log_file('executor')}")]
+    advice = "`mesh ledger show` says how to book it"
+    found = [Finding(Mark.FAIL, "ledger", line, advice) for line in words.differences]
+    found += [
+        Finding(Mark.WARN, "ledger", line, "it is not the mesh's; cancel it, or book it") for line in words.foreign
+    ]
+    found += [Finding(Mark.WARN, "fees", line, "unset TAKER_FEE to follow the exchange") for line in words.fees]
+    if words.unadopted:
+        seen = f"not the mesh's own, never sold: {joined(words.unadopted)}"
+        found.append(Finding(Mark.OK, "ledger", seen, "`mesh ledger adopt COIN` lets the mesh sell it"))
+    return found or [Finding(Mark.OK, "ledger", "agrees with the exchange")]
+
+
 def worst(findings: list[Finding]) -> Mark:
     """The gravest mark."""
     order = (Mark.FAIL, Mark.WARN)
@@ -292,4 +313,5 @@ CHECKS: tuple[Check, ...] = (
     _clock,
     _model,
     _reviewer,
+    _ledger,
 )

@@ -19,6 +19,7 @@ from cli.commands.doctor import doctor
 from cli.commands.down import down, reset
 from cli.commands.explain import explain
 from cli.commands.importing import import_file
+from cli.commands.ledger import app as ledger
 from cli.commands.model import app as model
 from cli.commands.replay import replay
 from cli.commands.restart import restart
@@ -58,6 +59,7 @@ for command in (up, down, restart, reset, status, config, doctor, train, replay,
 app.command("import")(import_file)
 app.add_typer(model)
 app.add_typer(data)
+app.add_typer(ledger)
 
 if __name__ == "__main__":
     app()

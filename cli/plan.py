@@ -207,13 +207,13 @@ class MeshPlan:
         return tuple(dict.fromkeys((*self.products, *factors)))
 
     def simulator_environment(self) -> dict[str, str]:
-        """The whole environment of the simulated exchange: nothing of the mesh but its keys."""
+        """The whole environment of the simulated exchange: its own SIM_* variables, and of the mesh nothing but its keys."""
         if self.simulator is None:
             raise ValueError("this plan has no simulated exchange")
         plan = self.simulator
         kept = {name: self.inherited[name] for name in (*_BASIC, *_NETWORK) if name in self.inherited}
         found = {
-            **{name: value for name, value in self.inherited.items() if name.startswith("OPENBLAS_")},
+            **{name: value for name, value in self.inherited.items() if name.startswith(("OPENBLAS_", "SIM_"))},
             **kept,
             "SIM_PORT": str(self.ports.simulator),
             "SIM_STATE_DIR": str(self.simulator_folder),
@@ -225,6 +225,9 @@ class MeshPlan:
             "SIM_CONTROL_TOKEN": self.control_token,
             "PYTHONUNBUFFERED": "1",
         }
+        # What is not decided here is the operator's: SIM_TAKER_FEE, SIM_SPREAD_BPS, SIM_OPENING_USD and the like. Where it
+        # listens is decided: the services dial loopback.
+        found.pop("SIM_BIND", None)
         if plan.start is not None:
             found["SIM_START"] = plan.start.isoformat()
         if plan.history_days is not None:

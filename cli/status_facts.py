@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 
 from cli.calls import channel_to
 from cli.instance_file import Instance
+from cli.ledger_words import LedgerWords, joined, words_of
 from cli.supervise.home import MeshHome
 from cli.supervise.instance import lock_owner
 from cli.supervise.state import MeshState, ServiceState, Status, observe_state
@@ -21,6 +22,7 @@ from tradekit import services
 from tradekit.services import SERVICES, ServiceName
 from trading.executor.v1 import executor_service_pb2 as executor_pb
 from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
+from trading.executor.v1 import ledger_pb2 as ledger_pb
 from trading.orchestrator.v1 import orchestrator_service_pb2 as orchestrator_pb
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as orchestrator_grpc
 from trading.risk.v1 import risk_service_pb2 as risk_pb
@@ -64,6 +66,7 @@ class StatusFacts:
     entries: dict[str, str] = field(default_factory=dict)
     trading: Trading | None = None
     pipeline: Pipeline | None = None
+    ledger: LedgerWords | None = None
 
     @property
     def running(self) -> bool:
@@ -89,6 +92,8 @@ class StatusFacts:
             return "the risk engine does not answer"
         if self.trading.state != "ACTIVE":
             return f"trading is {self.trading.state}"
+        if self.ledger is not None and self.ledger.differences:
+            return f"the account differs from the ledger: {joined(self.ledger.differences)}"
         closed = [name for name, status in self.entries.items() if status != "SERVING"]
         return f"not serving them: {', '.join(closed)}" if closed else ""
 
@@ -116,15 +121,28 @@ async def gather_status(home: MeshHome, instance: Instance | None) -> StatusFact
     if instance is None or not alive:
         return facts
     asked = [service for service in SERVICES if service.name in alive]
-    entries, switch, account, pipeline = await asyncio.gather(
+    entries, switch, account, pipeline, ledger = await asyncio.gather(
         asyncio.gather(*(_entries(instance, service) for service in asked)),
         _asked(instance, services.EXECUTOR, _switch),
         _asked(instance, services.RISK, _account),
         _asked(instance, services.ORCHESTRATOR, _pipeline),
+        ask_ledger(instance),
     )
     known = {service.name: status for service, status in zip(asked, entries, strict=True) if status is not None}
     trading = Trading(*switch, *(account or ("", ()))) if switch is not None else None
-    return StatusFacts(facts.home, facts.supervisor_pid, instance, facts.units, known, trading, pipeline)
+    return StatusFacts(facts.home, facts.supervisor_pid, instance, facts.units, known, trading, pipeline, ledger)
+
+
+async def ask_ledger(instance: Instance) -> LedgerWords | None:
+    """What is to be said of the ledger, None where the executor does not answer."""
+
+    async def call(channel: grpc.aio.Channel) -> LedgerWords:
+        answer = await executor_grpc.ExecutorServiceStub(channel).GetLedger(
+            ledger_pb.GetLedgerRequest(), timeout=DEADLINE_SECONDS
+        )
+        return words_of(answer)
+
+    return await _asked(instance, services.EXECUTOR, call)
 
 
 async def _asked(

@@ -71,6 +71,7 @@ def must_wait(request: Request, snapshot: Snapshot, p: Parameters) -> Reason | N
 
 
 def _case(request: Request, snapshot: Snapshot, p: Parameters) -> tuple[Case, ScoreParts]:
+    p = p.charging(snapshot.taker_fee)
     known = snapshot.market.sigma_14d
     finite = known is not None and 0 <= known < float("inf")
     sigma = max(known, p.sigma_floor) if known is not None and finite else p.sigma_ref

@@ -18,10 +18,13 @@ from svc_risk.parameters import Parameters
 from svc_risk.snapshot import Holding
 from svc_risk.volatility import SHOCK_HOURS, HourClose, Volatility, measure
 from tradekit.decimals import ONE
+from tradekit.exits import is_dust
 
 _HOLDINGS = text("""
     SELECT product_id, sum(base_size) AS base_size, sum(open_buy) AS open_buy, sum(open_sell) AS open_sell,
-           sum(reserved_buy) AS reserved_buy, bool_or(order_unknown) AS order_unknown
+           sum(reserved_buy) AS reserved_buy, bool_or(order_unknown) AS order_unknown,
+           max(base_increment) AS base_increment, max(base_min_size) AS base_min_size,
+           max(quote_min_size) AS quote_min_size
     FROM (
       SELECT product_id, base_size, 0 AS open_buy, 0 AS open_sell, 0 AS reserved_buy,
              false AS order_unknown
@@ -34,7 +37,7 @@ _HOLDINGS = text("""
       UNION ALL
       SELECT product_id, 0, 0, 0, quote_amount, false
       FROM risk_reservations WHERE side = 'BUY' AND state = 'HELD' AND expires_at > :machine_time
-    ) AS parts
+    ) AS parts LEFT JOIN products USING (product_id)
     GROUP BY product_id ORDER BY product_id
 """)
 _CASH = text("SELECT amount FROM account_cash WHERE currency = :currency")
@@ -133,16 +136,21 @@ async def read_books(
 
 def _holding(row: Any, marks: dict[str, Mark], volatility: dict[str, Volatility]) -> Holding:
     mark, known = marks.get(row.product_id), volatility[row.product_id]
-    believed = mark is not None and can_be_a_mark(mark.price, row.base_size)
+    price = mark.price if mark is not None and can_be_a_mark(mark.price, row.base_size) else None
+    # A product that the exchange does not list has no rules: what is held of it is no dust.
+    dust = row.base_increment is not None and is_dust(
+        row.base_size, price, row.base_increment, row.base_min_size, row.quote_min_size
+    )
     return Holding(
         product_id=row.product_id,
         base_size=row.base_size,
-        mark=mark.price if mark and believed else None,
+        mark=price,
         sigma_14d=known.sigma_14d,
         open_buy=row.open_buy,
         open_sell_base=row.open_sell,
         reserved_buy=row.reserved_buy,
         order_unknown=row.order_unknown,
+        dust=dust,
     )
 
 

@@ -174,6 +174,7 @@ class AssessmentDesk:
             last_losing_exit=past.last_losing_exit,
             expired=expired,
             account_fresh=fresh and books.cash is not None,
+            taker_fee=self._settings.reckoned_taker_fee(moment.exchange_fee),
         )
 
     async def _trip_locks(self, connection: AsyncConnection, request: Request, snapshot: Snapshot) -> None:

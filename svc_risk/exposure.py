@@ -91,6 +91,7 @@ def pending_fees(holdings: Iterable[Holding], p: Parameters) -> Decimal:
 
 def account_of(snapshot: Snapshot, p: Parameters) -> Account:
     """The account's figures before the request."""
+    p = p.charging(snapshot.taker_fee)
     return account_figures(snapshot.cash, snapshot.holdings, snapshot.high_water_mark, snapshot.day_open, p)
 
 

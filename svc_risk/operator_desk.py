@@ -74,7 +74,7 @@ class OperatorDesk:
             await store.locks_in_force(connection, as_of) + await self._cooldowns(connection, as_of),
             await store.held_reservations(connection, moment.machine_time),
             moment.market_time,
-            self._p,
+            self._p.charging(self._settings.reckoned_taker_fee(moment.exchange_fee)),
         )
 
     async def _cooldowns(self, connection: AsyncConnection, as_of: datetime) -> list[tuple[UUID, Lock]]:

@@ -7,7 +7,7 @@ decimals because they are multiplied with money; statistics are float64.
 import hashlib
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
 from tradekit.decimals import plain
@@ -66,6 +66,10 @@ class Parameters:
     def as_text(self) -> dict[str, str]:
         """Every parameter as plain text, by name."""
         return {field.name: _text(getattr(self, field.name)) for field in fields(self)}
+
+    def charging(self, taker_fee: Decimal | None) -> "Parameters":
+        """The same parameters at the taker fee that a decision was made by; None keeps the setting's."""
+        return self if taker_fee is None or taker_fee == self.taker_fee else replace(self, taker_fee=taker_fee)
 
     @property
     def limits_version(self) -> str:

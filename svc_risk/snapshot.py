@@ -31,7 +31,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """All exposure to one product: what is held, what open or UNKNOWN orders may still add, what is reserved."""
+    """All exposure to one product: what is held, what open or UNKNOWN orders may still add, what is reserved.
+
+    `dust` is a rest so small that the exchange takes no order of it: it has its value, and goes with the next exit.
+    """
 
     product_id: str
     base_size: Decimal
@@ -41,11 +44,13 @@ class Holding:
     open_sell_base: Decimal = Decimal(0)
     reserved_buy: Decimal = Decimal(0)
     order_unknown: bool = False
+    dust: bool = False
 
     @property
     def occupied(self) -> bool:
         """Whether the product takes one of the position slots."""
-        return self.base_size > 0 or self.open_buy > 0 or self.reserved_buy > 0 or self.order_unknown
+        held = self.base_size > 0 and not self.dust
+        return held or self.open_buy > 0 or self.reserved_buy > 0 or self.order_unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,9 @@ class PastOrder:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Account and market under the account lock. `stale_seconds` is the longest age of a product's newest candle."""
+    """Account and market under the account lock. `stale_seconds` is the longest age of a product's newest candle;
+    `taker_fee` is reckoned with (None in decisions of before it was recorded: the parameters' own).
+    """
 
     version: int
     trading_state: TradingState
@@ -100,6 +107,7 @@ class Snapshot:
     last_losing_exit: datetime | None
     expired: bool
     account_fresh: bool
+    taker_fee: Decimal | None = None
 
     def holding(self, product_id: str) -> Holding:
         """The holding of a product, an empty one if there is none."""

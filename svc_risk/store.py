@@ -18,6 +18,7 @@ from schema.market import products
 from schema.risk import accounts, equity_snapshots, risk_assessments, risk_locks, risk_reservations
 from svc_risk.locks import RATE_LOOKBACK, day_start, lock_id
 from svc_risk.snapshot import Lock, PastOrder
+from tradekit.decimals import plain
 from tradekit.products import Product
 from tradekit.reasons import Reason
 from tradekit.states import TradingState
@@ -33,6 +34,7 @@ _APPROVED = text("""
 _MOMENT = text("""
     SELECT clock_timestamp() AS machine_time,
            (SELECT as_of FROM watermarks WHERE stage = 'market') AS market_time,
+           (SELECT taker FROM fee_in_force) AS exchange_fee,
            newest.clean, newest.created_at AS reconciled_at
     FROM (SELECT 1) AS one
     LEFT JOIN LATERAL (
@@ -85,12 +87,15 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The clocks, and when the books were last reconciled. `market_time` is None before the first candle."""
+    """The clocks, when the books were last reconciled, and the exchange's taker fee, None until it was read.
+    `market_time` is None before the first candle.
+    """
 
     machine_time: datetime
     market_time: datetime | None
     reconciled_at: datetime | None
     clean: bool
+    exchange_fee: Decimal | None = None
 
     def reconciled_within(self, seconds: int) -> bool:
         """Whether the newest reconciliation is young enough and found the books equal."""
@@ -120,7 +125,12 @@ async def _account(connection: AsyncConnection, lock: bool) -> AccountRow:
 async def read_moment(connection: AsyncConnection) -> Moment:
     """Machine time as of now, not of the transaction's begin: waiting for the lock may have taken a while."""
     row = (await connection.execute(_MOMENT)).one()
-    return Moment(row.machine_time, row.market_time, row.reconciled_at, bool(row.clean))
+    return Moment(row.machine_time, row.market_time, row.reconciled_at, bool(row.clean), _share(row.exchange_fee))
+
+
+def _share(stored: Decimal | None) -> Decimal | None:
+    """A share without the zeros that its column adds: it is told and stored with a decision as it was given."""
+    return None if stored is None else Decimal(plain(stored))
 
 
 async def expire_reservations(connection: AsyncConnection, machine_time: datetime) -> None:

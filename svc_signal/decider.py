@@ -26,6 +26,7 @@ from svc_signal.bar_writer import DecidedBar, Overtaken
 from svc_signal.decision import SignalReason
 from svc_signal.feature_keeper import FeatureKeeper
 from svc_signal.features.definition import feature_set_hash
+from svc_signal.fees import FeeMemory
 from svc_signal.loading import LoadedModel
 from svc_signal.modelkeeper import ModelKeeper
 from svc_signal.serving import FeatureRows
@@ -64,7 +65,7 @@ class Decider:
         self._step = timedelta(seconds=settings.granularity_seconds)
         self._products = frozenset(settings.products)
         self._feature_set_hash = feature_set_hash(settings.granularity_seconds)
-        self._cost = 2.0 * (float(settings.taker_fee) + SLIPPAGE_PER_SIDE)
+        self.fees = FeeMemory(settings, kit)
         self._turn = asyncio.Lock()
         self._features = FeatureKeeper(settings, kit)
         # Statements commit themselves but in `bar_store.transaction`: a small bar would wait for every BEGIN and COMMIT.
@@ -202,7 +203,8 @@ class Decider:
             blocker = SignalReason.MODEL_REFUSED if refused else SignalReason.NO_MODEL
         elif await self._suspended(connection, as_of, model) and self._settings.decision_profile is Profile.EVIDENCE:
             blocker = SignalReason.MODEL_SUSPENDED
-        return BarTerms(self._products, model, challenger, blocker, self._cost, self._settings.decision_profile)
+        cost = 2.0 * (self.fees.taker + SLIPPAGE_PER_SIDE)
+        return BarTerms(self._products, model, challenger, blocker, cost, self._settings.decision_profile)
 
     async def _suspended(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> bool:
         """Whether the look before the bar says that the model has to hold. The look is in memory nearly always."""

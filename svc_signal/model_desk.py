@@ -23,6 +23,7 @@ from svc_signal import registry
 from svc_signal.aftermath import Aftermath
 from svc_signal.drift_wire import drift_message
 from svc_signal.features.definition import feature_set_hash
+from svc_signal.fees import taker_fee
 from svc_signal.labels import LabelRule
 from svc_signal.loading import LoadedModel
 from svc_signal.modelkeeper import Candidate, ModelKeeper
@@ -193,7 +194,7 @@ class ModelDesk:
         judged = await registry.judged_rows(
             connection, self._settings.run_id, granularity, model.version, champion.version, after
         )
-        cost = LabelRule(fee_ratio=float(self._settings.taker_fee)).round_trip_cost
+        cost = LabelRule(fee_ratio=await taker_fee(connection, self._settings)).round_trip_cost
         horizon = champion.manifest.label.horizon_bars
         return await asyncio.to_thread(weigh, judged.rows, cost, horizon, judged.period)
 

@@ -234,6 +234,7 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
         background=[
             outlive_outages("decide-bars", decide_with_a_model, kit),
             outlive_outages("keep-model", keeper.run, kit),
+            outlive_outages("read-fees", decider.fees.run, kit),
         ],
         ready=[Check("database", kit.check_database)],
         entries=[Check("model", model_serves), Check("market", market_followed)],

@@ -32,3 +32,12 @@ def exit_size(
     if price is not None and 0 < rest * price < least_notional:
         return ExitSize(whole, rest * price)
     return ExitSize(size)
+
+
+def is_dust(
+    held: Decimal, price: Decimal | None, base_increment: Decimal, base_min_size: Decimal, quote_min_size: Decimal
+) -> bool:
+    """Whether something is held of which the exchange takes no order: below its grid, its least size or its least value."""
+    size = floor_to(held, base_increment)
+    small = size < base_min_size or (price is not None and size * price < quote_min_size)
+    return held > 0 and (size == 0 or small)

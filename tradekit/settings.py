@@ -12,7 +12,7 @@ from pydantic_settings import NoDecode
 from meshkit.settings import KitSettings
 from tradekit import services
 from tradekit.bars import GRANULARITY_SECONDS
-from tradekit.fees import DEFAULT_TAKER_FEE
+from tradekit.fees import DEFAULT_TAKER_FEE, reckoned_taker_fee
 from tradekit.products import is_product_id
 from tradekit.states import LifeClock, Profile, Venue
 
@@ -90,6 +90,14 @@ class TradingSettings(KitSettings):
     def taker_fee_setting(self) -> Decimal | None:
         """TAKER_FEE where somebody set it."""
         return self.taker_fee if "taker_fee" in self.model_fields_set else None
+
+    def reckoned_taker_fee(self, exchange: Decimal | None) -> Decimal:
+        """The taker fee to reckon with, given the exchange's. A replay's is the setting alone: its result must not hang on
+        when the tier was first read.
+        """
+        if self.venue is Venue.REPLAY:
+            return self.taker_fee
+        return reckoned_taker_fee(self.taker_fee_setting, exchange)
 
     @property
     def granularity_seconds(self) -> int:

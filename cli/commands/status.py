@@ -9,6 +9,7 @@ from cli.console import guarded, out
 from cli.exits import ExitCode
 
 if TYPE_CHECKING:
+    from cli.ledger_words import LedgerWords
     from cli.status_facts import StatusFacts
     from cli.supervise.state import ServiceState
 
@@ -89,6 +90,8 @@ def _print_trading(facts: "StatusFacts") -> None:
             out.print(f"locks     {escape(', '.join(facts.trading.locks))}")
     shut = facts.entries_shut
     out.print(f"entries   [red]closed: {escape(shut)}[/]" if shut else "entries   [green]open[/]")
+    if facts.ledger is not None:
+        _print_ledger(facts.ledger)
     if facts.pipeline is None:
         out.print("pipeline  [red]the orchestrator does not answer[/]")
         return
@@ -98,6 +101,21 @@ def _print_trading(facts: "StatusFacts") -> None:
         f"pipeline  market time {under_way.market_time}; {under_way.executed} executed, "
         f"{under_way.open_recommendations} recommendation(s) and {under_way.open_orders} order(s) open{unknown}"
     )
+
+
+def _print_ledger(words: "LedgerWords") -> None:
+    from rich.markup import escape
+
+    from cli.ledger_words import joined
+
+    for line in words.differences:
+        out.print(f"ledger    [bold red]{escape(line)}[/]; `mesh ledger show` says how to book it")
+    for line in words.foreign:
+        out.print(f"foreign   [yellow]{escape(line)}[/]")
+    for line in words.fees:
+        out.print(f"fees      [yellow]{escape(line)}[/]")
+    if words.unadopted:
+        out.print(f"ledger    not the mesh's own, never sold: {escape(joined(words.unadopted))}")
 
 
 def _uptime(unit: "ServiceState") -> str:

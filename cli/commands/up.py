@@ -27,13 +27,23 @@ def up(
     seed: Annotated[int | None, typer.Option(help="seed of the simulated market", show_default=False)] = None,
     detach: Annotated[bool, typer.Option("--detach", help="return once everything is up")] = False,
     live: Annotated[bool, typer.Option("--live", help="REAL MONEY; needs EXCHANGE_KEY_FILE and LIVE_CONFIRM")] = False,
+    adopt: Annotated[
+        str | None,
+        typer.Option(
+            help="coins in the account that the mesh may sell: all, none or a list such as BTC,ETH", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Start the mesh; a second start resumes the books."""
+    import asyncio
+    import sys
+
     from cli.effective import refuse_faulty
     from cli.instance_file import mesh_home, read_instance
     from cli.supervise.detach import Announcer
     from cli.supervise.keys import key_files
     from cli.up import detached
+    from cli.up.adoption import AdoptionChoice, check_choice, settle
     from cli.up.options import UpRequest, resolve
     from cli.up.plan import plan_of
     from cli.up.run import refuse_second_start, run_up
@@ -47,15 +57,22 @@ def up(
         return
     refuse_second_start(home, request)
     home.require_writable()
-    instance = resolve(request, read_instance(home), os.environ, _tell)
+    stored = read_instance(home)
+    # Asked once, at the first start: later it is said, and `mesh ledger adopt` is there for it.
+    asking = stored is None and sys.stdin.isatty() and out.is_terminal
+    adoption = AdoptionChoice(check_choice(adopt) if adopt is not None else None, asking)
+    instance = resolve(request, stored, os.environ, _tell)
     refuse_faulty(plan_of(home, instance, key_files(home.keys), {**os.environ}))
     home.prepare()
     with TerminalView() as terminal:
         if not detach:
-            run_up(home, request, Views(terminal, LogView(home.log_file("supervisor"))), Announcer({}))
+            views = Views(terminal, LogView(home.log_file("supervisor")))
+            run_up(home, request, views, Announcer({}), adoption)
             return
         found = detached.start(home, terminal)
-    out.print(summary(read_instance(home) or instance, home, found.pid, detached=True))
+    instance = read_instance(home) or instance
+    out.print(summary(instance, home, found.pid, detached=True))
+    asyncio.run(settle(instance, adoption, terminal.say))
 
 
 def _tell(facts: "CandleFileFacts") -> None:

@@ -5,6 +5,7 @@ import os
 
 from cli.console import out
 from cli.exits import CommandFailed, ExitCode
+from cli.faults import in_words
 from cli.instance_file import Instance, read_instance, write_instance
 from cli.plan import MeshPlan
 from cli.stack import DATABASE, make_identities, units_of
@@ -16,6 +17,7 @@ from cli.supervise.ports import require_free
 from cli.supervise.postgres_unit import PostgresUnit
 from cli.supervise.processes import InstanceMark
 from cli.supervise.supervisor import Supervisor, stop_on_signals
+from cli.up.adoption import AdoptionChoice, settle
 from cli.up.model import ensure_model
 from cli.up.options import UpRequest, differences, resolve
 from cli.up.plan import embedded_postgres, plan_of, port_uses
@@ -40,8 +42,12 @@ def refuse_second_start(home: MeshHome, request: UpRequest) -> None:
     raise CommandFailed(message, "`mesh status` looks at it, `mesh down` stops it", ExitCode.RUNNING)
 
 
-def run_up(home: MeshHome, request: UpRequest, view: View, announcer: Announcer) -> None:
-    """Everything from the choices to the drain. Raises CommandFailed, StartFailed and what they are made of."""
+def run_up(
+    home: MeshHome, request: UpRequest, view: View, announcer: Announcer, adoption: AdoptionChoice | None = None
+) -> None:
+    """Everything from the choices to the drain; without an `adoption` whoever waits for the start sees to that. Raises
+    CommandFailed, StartFailed and what they are made of.
+    """
     refuse_second_start(home, request)
     instance = resolve(request, read_instance(home), os.environ)
     with hold_instance(home) as run_id:
@@ -52,17 +58,27 @@ def run_up(home: MeshHome, request: UpRequest, view: View, announcer: Announcer)
             require_private(plan.live_key)
         require_free(port_uses(plan))
         write_instance(home, instance)
-        asyncio.run(_Run(plan, instance, run_id, view, announcer).run())
+        asyncio.run(_Run(plan, instance, run_id, view, announcer, adoption).run())
 
 
 class _Run:
     """One run of the supervisor."""
 
-    def __init__(self, plan: MeshPlan, instance: Instance, run_id: str, view: View, announcer: Announcer) -> None:
+    def __init__(
+        self,
+        plan: MeshPlan,
+        instance: Instance,
+        run_id: str,
+        view: View,
+        announcer: Announcer,
+        adoption: AdoptionChoice | None,
+    ) -> None:
         self._plan = plan
         self._instance = instance
         self._view = view
         self._announcer = announcer
+        self._adoption = adoption
+        self._tasks: list[asyncio.Task[None]] = []
         mark = InstanceMark(str(plan.home.root), run_id)
         database = None if instance.own_database else PostgresUnit(embedded_postgres(plan.home), DATABASE)
         units = units_of(plan, mark, database, self._make_model)
@@ -77,6 +93,8 @@ class _Run:
         try:
             await self._supervisor.run(stop, self._on_ready)
         finally:
+            for task in self._tasks:
+                task.cancel()
             self._view.settled()
 
     async def _make_model(self) -> None:
@@ -89,3 +107,13 @@ class _Run:
         self._view.settled()
         self._announcer.ready("up")
         out.print(summary(self._instance, self._plan.home, os.getpid(), detached=False))
+        if self._adoption is not None:
+            # A question waits for its answer as long as it takes; the processes are watched meanwhile.
+            self._tasks.append(asyncio.create_task(self._adopt(self._adoption)))
+
+    async def _adopt(self, adoption: AdoptionChoice) -> None:
+        try:
+            await settle(self._instance, adoption, self._view.say)
+        except Exception as error:
+            failed = in_words(error)
+            self._view.say(f"nothing was adopted: {failed.message if failed else type(error).__name__}")

@@ -21,7 +21,7 @@ def what_is_simulated(instance: Instance) -> str:
         return _TRUTH[instance.venue]
     if instance.market.startswith("replay:"):
         return f"orders and money are SIMULATED; prices are replayed from {instance.market.partition(':')[2]}"
-    return f"everything is SIMULATED: market (seed {instance.seed}), orders, 10,000 USD of play money"
+    return f"everything is SIMULATED: market (seed {instance.seed}), orders, and money to play with"
 
 
 def summary(instance: Instance, home: MeshHome, pid: int, detached: bool) -> RenderableType:
