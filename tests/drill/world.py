@@ -66,7 +66,7 @@ _QUICK = {
     "ABSENCE_SECONDS": str(ABSENCE_SECONDS),
     "RECONCILE_SECONDS": "0.5",
     "LEASE_SECONDS": "3",
-    "RECOMMENDATION_TTL_SECONDS": "10",
+    "RECOMMENDATION_TTL_SECONDS": "15",
     "MARKET_HISTORY_BARS": str(HISTORY_BARS),
 }
 # What stands still or is wanted many times: market time does not move during a drill, so nothing that counts by it ends.
