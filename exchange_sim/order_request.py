@@ -108,6 +108,7 @@ def parse_cancel(body: bytes) -> list[str]:
 def read_object(body: bytes) -> dict[str, object]:
     try:
         fields = json.loads(body)
+        json.dumps(fields, ensure_ascii=False).encode()  # half of a surrogate pair is JSON and no text
     except (ValueError, RecursionError) as error:
         raise BadBody("proto: syntax error: body is not JSON") from error
     if not isinstance(fields, dict):

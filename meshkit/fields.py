@@ -25,6 +25,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -98,6 +99,10 @@ class Fields:
             return value
         elif not min_length <= len(value) <= max_length:
             self.violation(field, "LENGTH", f"has {len(value)} characters, allowed {min_length} to {max_length}")
+        elif _SURROGATE.search(value):
+            self.violation(
+                field, "NOT_UNICODE", f"{shown(value)!a} holds half of a surrogate pair, which is no character"
+            )
         elif _CONTROL.search(value):
             self.violation(field, "CONTROL_CHARACTER", f"{shown(value)!a} holds a control character")
         elif pattern is not None and not re.fullmatch(pattern, value):

@@ -34,6 +34,7 @@ def decode(token: str, scope: str = "") -> dict[str, str | int]:
         raise BadToken("page token is too long")
     try:
         body = json.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
+        json.dumps(body, ensure_ascii=False).encode()  # half of a surrogate pair is JSON, and no text for the database
     except (binascii.Error, ValueError) as error:
         raise BadToken("page token is not readable") from error
     if not isinstance(body, dict) or body.keys() != {"p", "s"} or not isinstance(body["p"], dict):

@@ -8,9 +8,8 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
-from meshkit import connections
+from meshkit import connections, reflection
 from meshkit.channel import MAX_MESSAGE_BYTES
 from meshkit.errors import Misconfigured
 from meshkit.health import HealthServicer
@@ -19,6 +18,7 @@ from meshkit.interceptors.admission import AdmissionInterceptor
 from meshkit.interceptors.deadline import DeadlineInterceptor
 from meshkit.interceptors.errors import ErrorInterceptor
 from meshkit.interceptors.identity import IdentityInterceptor
+from meshkit.interceptors.places import PlacesInterceptor
 from meshkit.interceptors.telemetry import TelemetryInterceptor
 from meshkit.kit import Kit
 from meshkit.policy import Policy, policies
@@ -56,6 +56,7 @@ def build_server(kit: Kit[Any], spec: ServiceSpec, health: HealthServicer, ident
             IdentityInterceptor(table, identity),
             DeadlineInterceptor(table),
             AdmissionInterceptor(table, kit.draining, by_caller=kit.settings.mesh_auth != "off"),
+            PlacesInterceptor(identity),
         ],
         options=[*OPTIONS, ("grpc.max_allowed_incoming_connections", connections.most_connections())],
     )
@@ -64,8 +65,7 @@ def build_server(kit: Kit[Any], spec: ServiceSpec, health: HealthServicer, ident
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if kit.settings.mesh_reflection:
         names = [registration.full_name for registration in spec.servicers]
-        own = (health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection([*names, *own], server)
+        reflection.enable(server, [*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name])
     return server
 
 

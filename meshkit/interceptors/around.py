@@ -77,7 +77,7 @@ class Around(grpc.aio.ServerInterceptor):
 
 
 def is_infrastructure(method: str) -> bool:
-    """Health and reflection: open to every caller, never limited, logged quietly."""
+    """Health and reflection: open to every caller, bounded by places and not by policy, logged quietly."""
     return method.startswith(_INFRASTRUCTURE)
 
 

@@ -1,10 +1,11 @@
 """Pushes what changed to every open page, at most twice a second, by server-sent events.
 
 Nothing is queued: a client that reads slowly is sent the newest state when it is ready, so its memory here is a few
-numbers whatever it does. The number of clients is bounded.
+numbers whatever it does; one that does not read is let go. The number of clients is bounded, in all and by address.
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -13,7 +14,8 @@ from svc_monitor.board import Pulse
 from svc_monitor.page.snapshot import Snapshots, document
 
 PUSH_SECONDS = 0.5
-CLIENTS = 32
+CLIENTS = 128
+CLIENTS_OF_ONE_ADDRESS = 32
 _WRITE_SECONDS = 10.0
 
 
@@ -34,7 +36,12 @@ class Broadcast:
         self._pulse = Pulse()
         self._round = 0
         self._sections: dict[str, Section] = {}
-        self.clients = 0
+        self._clients: Counter[str] = Counter()
+
+    @property
+    def clients(self) -> int:
+        """Open pages."""
+        return self._clients.total()
 
     async def run(self) -> None:
         """Looks for changes while somebody watches, for ever."""
@@ -53,11 +60,13 @@ class Broadcast:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """The answer to one client; it ends when the client goes, or the process."""
-        if self.clients >= CLIENTS:
-            raise web.HTTPServiceUnavailable(text=f"{CLIENTS} pages are open already", headers={"Retry-After": "10"})
+        address = request.remote or ""
+        if self._clients[address] >= CLIENTS_OF_ONE_ADDRESS or self.clients >= CLIENTS:
+            text = f"{self._clients[address]} pages are open already from this address, {self.clients} in all"
+            raise web.HTTPServiceUnavailable(text=text, headers={"Retry-After": "10"})
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         await response.prepare(request)
-        self.clients += 1
+        self._clients[address] += 1
         sent = 0
         try:
             self._look()
@@ -68,7 +77,7 @@ class Broadcast:
         except (ConnectionError, TimeoutError):
             pass  # the page is closed, or its reader has stopped reading
         finally:
-            self.clients -= 1
+            self._clients[address] -= 1
         return response
 
     async def _send(self, response: web.StreamResponse, sent: int) -> int:

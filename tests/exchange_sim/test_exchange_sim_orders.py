@@ -119,6 +119,7 @@ def test_malformed_bodies_are_400_and_create_nothing(sim: Any) -> None:
         good | {"order_configuration": gtc("1", "1", post_only="true")},
         good | {"client_order_id": ""},
         good | {"client_order_id": "x" * 129},
+        good | {"client_order_id": "\ud83d"},
         good | {"side": 1},
         [good],
         b"{",

@@ -226,6 +226,16 @@ def test_a_setting_without_default_says_that_it_is_not_set() -> None:
     assert "TICKET_KEY is not set" in report(Needy, found.value)
 
 
+def test_half_of_a_surrogate_pair_is_the_callers_fault() -> None:
+    """JSON can carry it, in a body or in a page token; neither UTF-8 nor the database can."""
+    fields = Fields()
+    fields.text("note", "seen \ud83d", max_length=200)
+    assert [one.rule for one in fields.violations] == ["NOT_UNICODE"]
+    assert errors.to_status(errors.InvalidRequest(fields.violations), "test.mesh").code == 3
+    with pytest.raises(paging.BadToken, match="not readable"):
+        paging.decode(paging.encode({"id": "\ud83d"}))
+
+
 @pytest.mark.parametrize("bind", ["127.0.0.1", "localhost", "::1"])
 def test_authentication_off_is_fine_on_loopback(bind: str) -> None:
     assert ToySettings(mesh_bind=bind).mesh_auth == "off"

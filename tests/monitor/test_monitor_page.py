@@ -18,7 +18,7 @@ from schema.operations import alerts
 from svc_monitor.feeds.account import COURSE_POINTS, CoursePoint, extended
 from svc_monitor.feeds.latest import latest
 from svc_monitor.feeds.orders import read as read_order
-from svc_monitor.page.events import CLIENTS
+from svc_monitor.page.events import CLIENTS_OF_ONE_ADDRESS
 from tests.monitor.monitor_mesh import (
     MARKET_TIME,
     funnel,
@@ -118,7 +118,7 @@ async def test_the_number_of_open_pages_is_bounded_and_a_place_becomes_free_agai
     async with page() as (_, service, _unused):
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(service.page, connector=connector) as http:
-            pages = [await http.get("/api/events") for _ in range(CLIENTS)]
+            pages = [await http.get("/api/events") for _ in range(CLIENTS_OF_ONE_ADDRESS)]
             async with http.get("/api/events") as refused:
                 assert refused.status == 503
             for response in pages:
@@ -201,7 +201,7 @@ async def test_an_alert_is_acknowledged_from_the_page_itself_only(database):
         for given_request in refused:
             async with http.post(path, **given_request) as answer:
                 assert answer.status == 403
-        for body in ("[]", "{", '{"note": 3}', json.dumps({"note": "x" * 201})):
+        for body in ("[]", "{", '{"note": 3}', '{"note": "\\ud83d"}', json.dumps({"note": "x" * 201})):
             async with http.post(path, data=body, headers={"Content-Type": "application/json"}) as answer:
                 assert answer.status == 400
         missing = "/api/alerts/00000000-0000-4000-8000-000000000000/acknowledge"
