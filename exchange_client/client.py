@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
@@ -32,7 +32,7 @@ from exchange_client.models import (
 )
 from exchange_client.replies import Json
 from exchange_client.settings import ExchangeConfig
-from exchange_client.transport import NoAnswer, NotSent, Query, Reply, Transport
+from exchange_client.transport import NoAnswer, NotSent, Query, Reply, Send, Transport
 from meshkit.backoff import Backoff
 from tradekit.bars import GRANULARITY_NAMES, unix
 
@@ -43,7 +43,7 @@ LARGEST_PAGE = 300
 _READ_ATTEMPTS = 4
 _BACKOFF_LOW, _BACKOFF_HIGH = 0.1, 2.0
 _ACCOUNTS_PAGE, _ORDERS_PAGE, _FILLS_PAGE = "250", "250", "250"
-_MOST_PAGES = 1000
+_MOST_PAGES, _MOST_EMPTY_PAGES = 1000, 3
 # Ids named in one request; more would make the address too long for some servers.
 _IDS_PER_REQUEST = 50
 
@@ -59,8 +59,9 @@ class ExchangeClient:
         random_source: random.Random | None = None,
     ) -> None:
         key = load_key(config.key_file) if config.key_file is not None else None
-        signer = Signer(key, config.host, wall_seconds) if key is not None else None
+        signer = Signer(key, config.host, wall_seconds, config.token_seconds) if key is not None else None
         self.host = config.host
+        self._wall_seconds = wall_seconds
         self._transport = Transport(config, signer)
         self._random = random_source or random.Random()
 
@@ -121,7 +122,8 @@ class ExchangeClient:
 
     async def accounts(self) -> tuple[Account, ...]:
         """Every wallet, one per currency name as the exchange lists them."""
-        return await self._pages("/accounts", [("limit", _ACCOUNTS_PAGE)], "accounts", replies.account)
+        query = [("limit", _ACCOUNTS_PAGE)]
+        return tuple((await self._pages("/accounts", query, "accounts", "uuid", replies.account)).values())
 
     async def order(self, exchange_order_id: str) -> ExchangeOrder | None:
         """The order, or None where the exchange does not (yet) show it."""
@@ -133,14 +135,15 @@ class ExchangeClient:
             raise
 
     async def orders(
-        self, start: datetime, end: datetime | None = None, product_id: str | None = None
+        self, start: datetime | None, end: datetime | None = None, product_id: str | None = None
     ) -> tuple[ExchangeOrder, ...]:
-        """Orders created in [start, end) by the exchange's time; it has no filter by client_order_id."""
-        query = [("start_date", _rfc3339(start)), ("limit", _ORDERS_PAGE)]
+        """Orders created in [start, end) by the exchange's time, None for no bound; it has no filter by client_order_id."""
+        query = [("limit", _ORDERS_PAGE)]
+        query += [("start_date", _rfc3339(start))] if start is not None else []
         query += [("end_date", _rfc3339(end))] if end is not None else []
         query += [("product_ids", product_id)] if product_id is not None else []
-        found = await self._pages("/orders/historical/batch", query, "orders", replies.order)
-        return tuple({one.order_id: one for one in found}.values())
+        found = await self._pages("/orders/historical/batch", query, "orders", "order_id", replies.order)
+        return tuple(found.values())
 
     async def fills(self, exchange_order_ids: Iterable[str]) -> tuple[ExchangeFill, ...]:
         """All fills of these orders, each once."""
@@ -149,21 +152,20 @@ class ExchangeClient:
         for begin in range(0, len(wanted), _IDS_PER_REQUEST):
             named = wanted[begin : begin + _IDS_PER_REQUEST]
             query = [("limit", _FILLS_PAGE), *(("order_ids", one) for one in named)]
-            page = await self._pages("/orders/historical/fills", query, "fills", replies.fill)
-            found.update((one.entry_id, one) for one in page if one.order_id in named)
+            page = await self._pages("/orders/historical/fills", query, "fills", "entry_id", replies.fill)
+            found.update((name, one) for name, one in page.items() if one.order_id in named)
         return tuple(found.values())
 
     async def resting_orders(self) -> tuple[ExchangeOrder, ...]:
         """Every order of the account that rests on the exchange, whoever made it."""
         query = [("order_status", "OPEN"), ("limit", _ORDERS_PAGE)]
-        found = await self._pages("/orders/historical/batch", query, "orders", replies.order)
-        return tuple({one.order_id: one for one in found if not one.terminal}.values())
+        found = await self._pages("/orders/historical/batch", query, "orders", "order_id", replies.order)
+        return tuple(one for one in found.values() if not one.terminal)
 
     async def fills_since(self, start: datetime) -> tuple[ExchangeFill, ...]:
         """Every fill of the account from `start` on by the exchange's time, whoever made its order."""
         query = [("start_sequence_timestamp", _rfc3339(start)), ("limit", _FILLS_PAGE)]
-        found = await self._pages("/orders/historical/fills", query, "fills", replies.fill)
-        return tuple({one.entry_id: one for one in found}.values())
+        return tuple((await self._pages("/orders/historical/fills", query, "fills", "entry_id", replies.fill)).values())
 
     async def key_permissions(self) -> KeyPermissions:
         return await self._read("/key_permissions", (), replies.key_permissions)
@@ -173,15 +175,26 @@ class ExchangeClient:
 
     # ---- orders ------------------------------------------------------------------------------------------------------
 
-    async def create_order(self, body: bytes) -> CreateOutcome:
-        """Sends these bytes once and says what is proven by what came back."""
+    def wall_seconds(self) -> float:
+        """The clock that stamps tokens."""
+        return self._wall_seconds()
+
+    async def create_order(
+        self, body: bytes, permit: Callable[[], bool] = lambda: True, born: float | None = None
+    ) -> CreateOutcome:
+        """Sends these bytes once and says what is proven by what came back.
+
+        `permit` is asked at the last moment before bytes leave, for each request. `born` is the `wall_seconds` at which the
+        send was decided: no token of it lives longer than a token's life after that.
+        """
+        send = Send(body, permit, self._wall_seconds() if born is None else born)
         try:
-            reply = await self._transport.private("POST", f"{PREFIX}/orders", body=body)
+            reply = await self._transport.private("POST", f"{PREFIX}/orders", send=send)
         except NotSent as error:
-            return Unsent(f"no connection: {error}")
+            return Unsent(str(error))
         except NoAnswer as error:
             return Doubt(str(error))
-        return create_outcome(reply.status, reply.body)
+        return create_outcome(reply)
 
     async def cancel_orders(self, exchange_order_ids: Iterable[str]) -> dict[str, str]:
         """Asks the exchange to cancel; gives its words for each order it refused to. A cancel only begins here: whether an
@@ -191,11 +204,11 @@ class ExchangeClient:
         path = "/orders/batch_cancel"
         for begin in range(0, len(wanted), _IDS_PER_REQUEST):
             named = wanted[begin : begin + _IDS_PER_REQUEST]
-            body = json.dumps({"order_ids": named}).encode()
+            send = Send(json.dumps({"order_ids": named}).encode(), lambda: True, self._wall_seconds())
             try:
-                reply = await self._transport.private("POST", f"{PREFIX}{path}", body=body)
+                reply = await self._transport.private("POST", f"{PREFIX}{path}", send=send)
                 if reply.status == 200:
-                    refused |= replies.cancel_refusals(replies.read_json(reply.body))
+                    refused |= replies.cancel_refusals(replies.read_reply(reply))
                     continue
             except (NotSent, NoAnswer, BadReply) as error:
                 raise ExchangeUnavailable(path, str(error)) from error
@@ -206,17 +219,25 @@ class ExchangeClient:
 
     # ---- machinery ---------------------------------------------------------------------------------------------------
 
-    async def _pages(self, path: str, query: Query, name: str, row: Callable[[Json], T]) -> tuple[T, ...]:
-        """Follows `cursor`; ends where it is empty, repeats itself, or `has_next` is false."""
-        found: list[T] = []
-        cursor = ""
+    async def _pages(self, path: str, query: Query, name: str, key: str, row: Callable[[Json], T]) -> dict[str, T]:
+        """Every row of a list once, by its key. A list that cannot be complete is no list: ExchangeUnavailable.
+
+        What a list lacks is believed of an order, so a cursor that repeats itself, or pages of nothing that go on, are
+        faults and not the end.
+        """
+        found: dict[str, T] = {}
+        seen: set[str] = set()
+        cursor, empty = "", 0
         for _ in range(_MOST_PAGES):
             page_query = [*query, ("cursor", cursor)] if cursor else query
-            rows, following = await self._read(path, page_query, lambda reply: _page(reply, name, row))
-            found += rows
-            if not following or following == cursor:
-                return tuple(found)
-            cursor = following
+            rows, cursor = await self._read(path, page_query, lambda reply: _page(reply, name, key, row))
+            found.update(rows)
+            if not cursor:
+                return found
+            empty = 0 if rows else empty + 1
+            if cursor in seen or empty > _MOST_EMPTY_PAGES:
+                raise ExchangeUnavailable(path, "its pages do not end")
+            seen.add(cursor)
         raise ExchangeUnavailable(path, f"more than {_MOST_PAGES} pages")
 
     async def _read(self, path: str, query: Query, parse: Callable[[Json], T], *, public: bool = False) -> T:
@@ -228,7 +249,7 @@ class ExchangeClient:
             try:
                 reply = await self._get(path, query, public)
                 if reply.status == 200:
-                    return parse(replies.read_json(reply.body))
+                    return parse(replies.read_reply(reply))
             except (NotSent, NoAnswer, BadReply) as error:
                 why = str(error)
                 continue
@@ -243,10 +264,16 @@ class ExchangeClient:
         return await self._transport.private("GET", f"{PREFIX}{path}", query)
 
 
-def _page(reply: Json, name: str, row: Callable[[Json], T]) -> tuple[list[T], str]:
-    """Rows and the next cursor. Fills have no `has_next`; elsewhere a false one ends the list."""
-    following = "" if reply.get("has_next") is False else replies.text(reply, "cursor")
-    return [row(one) for one in replies.rows(reply, name)], following
+def _page(reply: Json, name: str, key: str, row: Callable[[Json], T]) -> tuple[Sequence[tuple[str, T]], str]:
+    """Rows by key and the next cursor, empty on the last page; BadReply where the page does not say which it is."""
+    found = [(replies.identifier(one, key), row(one)) for one in replies.rows(reply, name)]
+    more, cursor = reply.get("has_next"), reply.get("cursor")
+    if more is False:
+        return found, ""
+    # Fills have no `has_next`: there an empty cursor ends the list.
+    if not isinstance(cursor, str) or (more is not None and not (more is True and cursor)):
+        raise BadReply("neither a cursor nor the end of the list")
+    return found, cursor
 
 
 def _one_order(reply: Json) -> ExchangeOrder:

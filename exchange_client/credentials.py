@@ -1,7 +1,8 @@
 """The API key, and the JWT that proves its possession for one request.
 
 A token names method, host and path (never the query: with it, page 2 of a list is answered with 401) and lives two
-minutes of wall time at most, so each request gets its own.
+minutes of wall time at most, so each request gets its own. Until it ends, a request that was sent with it may still
+arrive: how long that is decides when an order can be known not to exist.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from meshkit.errors import Misconfigured
 
 ISSUER = "cdp"
+# The longest that the exchange allows.
 LIFE_SECONDS = 120
 
 
@@ -73,22 +75,36 @@ def _raw_ed25519(text: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(raw[:32])
 
 
+class TokenExpired(Exception):
+    """The request waited longer than its token may live."""
+
+
 class Signer:
     """Makes tokens for one key and host; `wall_seconds` is the wall clock."""
 
-    def __init__(self, key: ApiKey, host: str, wall_seconds: Callable[[], float]) -> None:
+    def __init__(
+        self, key: ApiKey, host: str, wall_seconds: Callable[[], float], life_seconds: int = LIFE_SECONDS
+    ) -> None:
         self._key = key
         self._host = host
         self._wall_seconds = wall_seconds
+        self._life_seconds = life_seconds
 
-    def token(self, method: str, path: str) -> str:
-        """A fresh token for one request; `path` is without its query."""
+    def token(self, method: str, path: str, born: float | None = None) -> str:
+        """A fresh token for one request; `path` is without its query.
+
+        With `born`, the wall time at which the request was decided, the token ends a life after that, however long the
+        request has waited since. TokenExpired where that moment is over.
+        """
         now = int(self._wall_seconds())
+        ends = int(now if born is None else min(born, now)) + self._life_seconds
+        if ends <= now:
+            raise TokenExpired
         claims = {
             "iss": ISSUER,
             "sub": self._key.name,
             "nbf": now,
-            "exp": now + LIFE_SECONDS,
+            "exp": ends,
             "uri": f"{method} {self._host}{path}",
         }
         headers = {"kid": self._key.name, "nonce": secrets.token_hex(16)}

@@ -22,23 +22,52 @@ from exchange_client.models import (
     KeyPermissions,
     RawCandle,
 )
+from exchange_client.transport import Reply
 
 Json = Mapping[str, Any]
 
 _NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?")
+_IDENTIFIER = re.compile(r"[!-~]{1,200}")
 _NAN = Decimal("NaN")
 _NO_REASON = ("", "REJECT_REASON_UNSPECIFIED")
 
 
+def read_reply(reply: Reply) -> Json:
+    """The JSON object of an answer; BadReply where it is not even said to be JSON."""
+    if reply.content_type != "application/json":
+        raise BadReply(f"not JSON but {reply.content_type[:40]!r} ({len(reply.body)} bytes)")
+    return read_json(reply.body)
+
+
 def read_json(body: bytes) -> Json:
-    """The body's JSON object; BadReply for HTML, half a reply, or anything that is no object."""
+    """The body's JSON object; BadReply for HTML, half a reply, a key told twice, or anything that is no object."""
     try:
-        content = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+        content = json.loads(
+            body.decode("utf-8"),
+            parse_float=Decimal,
+            parse_int=Decimal,
+            parse_constant=_no_constant,
+            object_pairs_hook=_once,
+        )
+    except BadReply:
+        raise
     except (ValueError, RecursionError) as error:
         raise BadReply(f"not JSON ({len(body)} bytes)") from error
     if not isinstance(content, dict):
         raise BadReply("JSON but no object")
     return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are told once: which of two values counts is nobody's to guess."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadReply("JSON that tells a key twice")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise BadReply(f"JSON with {name}")
 
 
 def decimal(row: Json, name: str) -> Decimal:
@@ -64,17 +93,24 @@ def required(row: Json, name: str) -> Decimal:
     return decimal(row, name)
 
 
+def stated(row: Json, name: str) -> Decimal:
+    """The number of a field that must be there; "" is how the exchange writes zero, absent and null are half a reply."""
+    if row.get(name) is None:
+        raise BadReply(f"{name} is missing")
+    return decimal(row, name)
+
+
 def text(row: Json, name: str) -> str:
-    """The text of a field; absent and null read as empty."""
+    """The text of a field; absent and null read as empty, and what cannot be printed or stored as a question mark."""
     value = row.get(name)
-    return value if isinstance(value, str) else ""
+    return "".join(one if one.isprintable() else "?" for one in value) if isinstance(value, str) else ""
 
 
 def identifier(row: Json, name: str) -> str:
-    """The text of a field that must be there."""
-    value = text(row, name)
-    if not value:
-        raise BadReply(f"{name} is missing")
+    """The text of a field that must be there; in one line of plain characters."""
+    value = row.get(name)
+    if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+        raise BadReply(f"{name} is missing or malformed")
     return value
 
 
@@ -100,6 +136,13 @@ def flag(row: Json, name: str, default: bool = False) -> bool:
     """A boolean; anything but true and false reads as the default."""
     value = row.get(name)
     return value if isinstance(value, bool) else default
+
+
+def _said(row: Json, name: str) -> bool:
+    value = row.get(name)
+    if not isinstance(value, bool):
+        raise BadReply(f"{name} is missing")
+    return value
 
 
 def market_time(reply: Json) -> datetime:
@@ -174,11 +217,11 @@ def order(row: Json) -> ExchangeOrder:
         side=identifier(row, "side"),
         configuration=configuration if isinstance(configuration, dict) else {},
         status=identifier(row, "status"),
-        filled_size=decimal(row, "filled_size"),
+        filled_size=stated(row, "filled_size"),
         filled_value=decimal(row, "filled_value"),
         total_fees=decimal(row, "total_fees"),
         number_of_fills=int(decimal(row, "number_of_fills")),
-        settled=flag(row, "settled"),
+        settled=_said(row, "settled"),
         created_time=moment(row, "created_time"),
         reject_reason="" if reject_reason in _NO_REASON else reject_reason,
         message=text(row, "reject_message") or text(row, "cancel_message"),
@@ -203,7 +246,7 @@ def fill(row: Json) -> ExchangeFill:
         price=_positive(row, "price"),
         size=_positive(row, "size"),
         size_in_quote=flag(row, "size_in_quote"),
-        commission=decimal(row, "commission"),
+        commission=stated(row, "commission"),
         liquidity=text(row, "liquidity_indicator"),
         trade_time=moment(row, "trade_time"),
     )

@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from exchange_client.credentials import LIFE_SECONDS
 from meshkit.hosts import Host, parse_host
 from tradekit.settings import TradingSettings
 from tradekit.states import Venue
@@ -32,6 +33,7 @@ class ExchangeConfig:
     connect_seconds: float = 3.0
     read_seconds: float = 5.0
     total_seconds: float = 10.0
+    token_seconds: int = LIFE_SECONDS
     private_per_second: float = PRIVATE_PER_SECOND
     public_per_second: float = PUBLIC_PER_SECOND
 
@@ -47,6 +49,9 @@ class ExchangeSettings(TradingSettings):
     exchange_connect_seconds: float = Field(3.0, gt=0, le=60, description="longest connect with TLS")
     exchange_read_seconds: float = Field(5.0, gt=0, le=60, description="longest silence while an answer is awaited")
     exchange_total_seconds: float = Field(10.0, gt=0, le=60, description="longest single request")
+    exchange_token_seconds: int = Field(
+        LIFE_SECONDS, ge=10, le=LIFE_SECONDS, description="life of a request's token; until then the request may arrive"
+    )
     exchange_rate_per_second: float | None = Field(
         None, gt=0, le=100_000, description="requests per second; unset takes 10 private and 5 public"
     )
@@ -87,6 +92,7 @@ class ExchangeSettings(TradingSettings):
             connect_seconds=self.exchange_connect_seconds,
             read_seconds=self.exchange_read_seconds,
             total_seconds=self.exchange_total_seconds,
+            token_seconds=self.exchange_token_seconds,
             private_per_second=rate or PRIVATE_PER_SECOND,
             public_per_second=rate or PUBLIC_PER_SECOND,
         )

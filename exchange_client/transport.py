@@ -1,20 +1,21 @@
 """HTTPS to one host: certificates verified, every wait bounded, no redirect followed, requests spaced.
 
-Tells apart what matters for an order: `NotSent` (no byte of the request left) and `NoAnswer` (bytes may have left).
+Tells apart what matters for an order: `NotSent` (nothing of the request's body left) and `NoAnswer` (it may have left).
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from exchange_client.credentials import Signer
+from exchange_client.credentials import Signer, TokenExpired
 from exchange_client.settings import ExchangeConfig
 from exchange_client.throttle import Throttle
 from meshkit.errors import Misconfigured
@@ -29,7 +30,7 @@ _KEEPALIVE_SECONDS = 10.0
 
 
 class NotSent(Exception):
-    """No connection could be made: nothing of the request left this process."""
+    """No connection could be made, or the permit was gone: the exchange cannot have got the request."""
 
 
 class NoAnswer(Exception):
@@ -38,10 +39,40 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete HTTP answer."""
+    """A complete HTTP answer; `content_type` in lower case, without parameters."""
 
     status: int
     body: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A body that must not leave at any time: `permit` is asked again when a connection stands and just before the body is
+    written; `born` is the wall time at which it was decided, from which its tokens live."""
+
+    body: bytes
+    permit: Callable[[], bool]
+    born: float
+
+
+class _PermittedBody(aiohttp.BytesPayload):
+    """Asks the permit in the same step of the event loop in which the bytes are handed to the connection. A request
+    without its body is none: the exchange waits for the announced length, and the connection is closed."""
+
+    def __init__(self, send: Send) -> None:
+        super().__init__(send.body, content_type="application/json")
+        self._permit = send.permit
+        self.stopped = False
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if not self._permit():
+            self.stopped = True
+            raise PermissionError("the permit to send was withdrawn")
+        await super().write_with_length(writer, content_length)
 
 
 class Transport:
@@ -92,22 +123,29 @@ class Transport:
         await self._public.take()
         return await self._request("GET", path, query, None, {"Cache-Control": "no-cache"})
 
-    async def private(self, method: str, path: str, query: Query = (), body: bytes | None = None) -> Reply:
-        """One signed request; after a 401, which did nothing, once more with a fresh token."""
-        reply = await self._signed(method, path, query, body)
-        return await self._signed(method, path, query, body) if reply.status == 401 else reply
+    async def private(self, method: str, path: str, query: Query = (), send: Send | None = None) -> Reply:
+        """One signed request; after a 401 once more with a fresh token. What the second cannot do, the first may have done."""
+        reply = await self._signed(method, path, query, send)
+        if reply.status != 401:
+            return reply
+        try:
+            return await self._signed(method, path, query, send)
+        except NotSent:
+            return reply
 
-    async def _signed(self, method: str, path: str, query: Query, body: bytes | None) -> Reply:
+    async def _signed(self, method: str, path: str, query: Query, send: Send | None) -> Reply:
         if self._signer is None:
             raise Misconfigured(f"EXCHANGE_KEY_FILE is not set, and {path} needs an API key")
         await self._private.take()
-        headers = {"Authorization": f"Bearer {self._signer.token(method, path)}"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        return await self._request(method, path, query, body, headers)
+        try:
+            token = self._signer.token(method, path, send.born if send else None)
+        except TokenExpired:
+            raise NotSent("it waited longer than its token may live") from None
+        body = _PermittedBody(send) if send is not None else None
+        return await self._request(method, path, query, body, {"Authorization": f"Bearer {token}"})
 
     async def _request(
-        self, method: str, path: str, query: Query, body: bytes | None, headers: dict[str, str]
+        self, method: str, path: str, query: Query, body: _PermittedBody | None, headers: dict[str, str]
     ) -> Reply:
         if self._session is None:
             raise RuntimeError("the exchange client is not open")
@@ -116,10 +154,12 @@ class Transport:
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                return Reply(response.status, await _bounded(response))
+                return Reply(response.status, await _bounded(response), response.content_type)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(_words(error)) from error
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
+            if body is not None and body.stopped:
+                raise NotSent("the permit to send was withdrawn") from error
             raise NoAnswer(_words(error)) from error
 
 

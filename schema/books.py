@@ -51,12 +51,25 @@ orders = Table(
     Column("updated_at", Time, nullable=False, server_default=func.now()),
     Column("note", Text, nullable=False, server_default="", comment="an operator's words on a close"),
     Column("cancel_requested_at", Time, comment="machine time from which it is not sent any more"),
+    Column(
+        "search_from",
+        Time,
+        comment="a time of the exchange before the first send; null: unknown, all of its orders are searched",
+    ),
+    Column("done_at", Time, comment="machine time the exchange first called it done"),
+    Column(
+        "watch_until", Time, comment="machine time until which an ended order is still searched for at the exchange"
+    ),
+    Column(
+        "adopted_at", Time, comment="machine time the exchange was found to have an order that had ended without it"
+    ),
     CheckConstraint("side IN ('BUY', 'SELL')", name="side"),
     CheckConstraint("side = 'SELL' OR (recommendation_id IS NOT NULL AND reservation_id IS NOT NULL)", name="entry"),
     CheckConstraint("(quote_size IS NULL) <> (base_size IS NULL)", name="size"),
     CheckConstraint("state IN ('PENDING', 'UNKNOWN', 'OPEN', 'FILLED', 'CANCELLED', 'REJECTED')", name="state"),
     Index("ix_orders_open", "product_id", postgresql_where=text("state IN ('PENDING', 'UNKNOWN', 'OPEN')")),
     Index("ix_orders_product_as_of", "product_id", "as_of"),
+    Index("ix_orders_watched", "watch_until", postgresql_where=text("watch_until IS NOT NULL")),
 )
 
 fills = Table(

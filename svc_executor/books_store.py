@@ -14,15 +14,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema.books import fills, ledger_entries, positions, reconciliations
 from svc_executor import books, foreign_store, store
 from svc_executor.books import BookFill, Entry, Position
-from svc_executor.fate import Conclusion
+from svc_executor.fate import WATCH, Conclusion
 from svc_executor.foreign import ForeignOrder
 from svc_executor.store import OrderRow
 from tradekit.decimals import CONTEXT, ZERO, plain
 from tradekit.products import quote_currency
-from tradekit.reasons import reasons_to_json
+from tradekit.reasons import Reason, reasons_to_json
+from tradekit.states import ORDER_TERMINAL
 
 _LATEST = table("latest_candles", column("product_id"), column("granularity"), column("start"), column("close"))
 _CASH = table("account_cash", column("currency"), column("amount"))
+_ADOPTED = Reason("ORDER_ADOPTED", scope="exchange")
 
 
 async def record(
@@ -32,22 +34,46 @@ async def record(
     found: Sequence[BookFill],
     conclusion: Conclusion,
 ) -> OrderRow:
-    """Books the fills that are new and moves the order, position and ledger with them, under the account lock."""
+    """Books the fills that are new and moves the order, position and ledger with them, under the account lock.
+
+    An order that has ended is only touched while it is watched: what the exchange has of it is adopted.
+    """
     await store.lock_account(connection)
-    order = await store.get_order(connection, order_id, lock=True)
-    if order is None:
-        raise AssertionError(f"order {order_id} is not there")
-    if order.terminal:
+    order = await store.lock_order(connection, order_id)
+    if order.terminal and order.watch_until is None:
         return order
     new = await _new_fills(connection, order, found)
     if new:
         await _book(connection, order, new)
-    settled = {"exchange_order_id": exchange_order_id, "state": conclusion.state.value, "sent_at": None}
-    if not new and order.exchange_order_id == exchange_order_id and order.state is conclusion.state:
+    changes = _changes(order, exchange_order_id, conclusion, bool(new))
+    if not changes:
         return order
-    return await store.change_order(
-        connection, order_id, **settled, **await _totals(connection, order), reasons=reasons_to_json(conclusion.reasons)
-    )
+    return await store.change_order(connection, order_id, **changes, **await _totals(connection, order))
+
+
+def _changes(order: OrderRow, exchange_order_id: str, conclusion: Conclusion, filled: bool) -> dict[str, Any]:
+    """The columns that the exchange's word changes, besides the totals; none where it says nothing new."""
+    ended = conclusion.state in ORDER_TERMINAL
+    # That it came to nothing at the exchange as well is no adoption: the row said so, with its own reason.
+    same_end = order.terminal and conclusion.done and not filled
+    changes: dict[str, Any] = {}
+    if order.exchange_order_id != exchange_order_id:
+        changes["exchange_order_id"] = exchange_order_id
+    if (order.state is not conclusion.state and not same_end) or filled:
+        adopted = order.terminal or order.adopted_at is not None
+        reasons = (*conclusion.reasons, *((_ADOPTED,) if adopted else ()))
+        changes |= {"state": conclusion.state.value, "reasons": reasons_to_json(reasons)}
+        if order.terminal:
+            changes["adopted_at"] = func.clock_timestamp()
+    if conclusion.done and order.done_at is None:
+        changes["done_at"] = func.clock_timestamp()
+    if order.sent_at is not None:
+        changes["sent_at"] = None
+    if ended and conclusion.final and order.watch_until is not None:
+        changes["watch_until"] = None
+    if ended and not conclusion.final and order.watch_until is None:
+        changes["watch_until"] = func.clock_timestamp() + WATCH
+    return changes
 
 
 async def _new_fills(connection: AsyncConnection, order: OrderRow, found: Sequence[BookFill]) -> list[BookFill]:

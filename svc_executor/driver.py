@@ -6,9 +6,10 @@ settle stays as the row says, and the reconciler drives it again.
 
 import asyncio
 import random
-from collections.abc import Iterable
+import time
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -28,119 +29,162 @@ from exchange_client import (
 from meshkit.backoff import Backoff
 from svc_executor import books_store, store
 from svc_executor.books import book_fill
-from svc_executor.fate import Conclusion, Step, conclude, has_our_terms, next_step
-from svc_executor.gate import KeyedLocks, QuietGate
+from svc_executor.exchange_clock import ExchangeClock
+from svc_executor.fate import Around, Conclusion, Step, Terms, conclude, never_made, next_step, terms_of
+from svc_executor.gate import KeyedLocks, QuietGate, Watches
 from svc_executor.store import OrderRow
+from tradekit.decimals import plain
 from tradekit.reasons import Reason
-from tradekit.states import OrderState
+from tradekit.states import OrderState, Side, TradingState
 
 SENDS_PER_DRIVE = 3
 _LOOKS_AFTER_ACCEPTANCE = 5
-# Market time of a simulation may differ from ours; the window only has to be wide enough to hold the order.
-_WINDOW_MARGIN = timedelta(days=1)
+# The exchange's servers may differ by a little among themselves.
+_WINDOW_MARGIN = timedelta(hours=1)
+_UNMADE = (OrderState.PENDING, OrderState.UNKNOWN)
+
+
+class Permit(Protocol):
+    """What this process knows of the trading state, without the database."""
+
+    def allows(self, side: Side) -> bool:
+        """Whether an order of this side may leave now."""
 
 
 class OrderDriver:
     """Works on orders, each by one task at a time. `absence`: see `svc_executor.fate`."""
 
     def __init__(
-        self, engine: AsyncEngine, exchange: ExchangeClient, gate: QuietGate, absence: timedelta, log: Any
+        self,
+        engine: AsyncEngine,
+        exchange: ExchangeClient,
+        gate: QuietGate,
+        permit: Permit,
+        absence: timedelta,
+        log: Any,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._exchange = exchange
+        self._clock = ExchangeClock(exchange, log, monotonic)
         self._gate = gate
+        self._permit = permit
         self._absence = absence
         self._log = log
         self._random = random.Random()
+        self._watches = Watches(monotonic)
         self.busy = KeyedLocks()
 
     async def drive(self, order_id: UUID) -> OrderRow:
         """The order after everything that could be done about it now."""
         async with self.busy.hold(order_id), self._gate.working():
             try:
-                return await self._drive(order_id)
+                order = await self._drive(order_id)
             except (ExchangeUnavailable, ExchangeRefused) as error:
                 self._log.warning("order_not_settled", order_id=str(order_id), why=error.message)
-                return await self._read(order_id)
+                order, _ = await self._read(order_id)
+            if order.terminal:
+                self._watches.forget(order_id)
+            return order
 
     async def _drive(self, order_id: UUID) -> OrderRow:
         backoff = Backoff(0.1, 2.0, self._random)
-        absent, sends = False, 0
+        # How long the order had been in doubt when the search began that did not find it.
+        absent: timedelta | None = None
+        sends = 0
         while True:
-            order = await self._read(order_id)
-            match next_step(order.facts, absent, self._absence):
+            order, trading = await self._read(order_id)
+            waited = self._waited(order)
+            around = Around(trading, self._permit.allows(order.side), absent is not None, absent or timedelta(0))
+            match next_step(order.facts, around, self._absence):
                 case Step.DONE | Step.WAIT:
                     return order
                 case Step.REFRESH:
                     return await self._refresh(order)
                 case Step.GIVE_UP:
                     return await self._end(order, OrderState.REJECTED, Reason("NOT_SENT", scope="request"))
+                case Step.CANCEL:
+                    return await self._end(order, OrderState.CANCELLED, Reason("CANCEL_REQUESTED", scope="request"))
+                case Step.HALT:
+                    return await self._end(order, OrderState.REJECTED, _halted(trading))
                 case Step.SEARCH:
                     order = await self._in_doubt(order)
                     found = await self._search(order)
                     if found is not None:
                         return await self._take_over(order, found)
-                    absent = True
+                    absent = waited
                 case Step.SEND:
                     if sends == SENDS_PER_DRIVE:
                         return order
                     if sends:
                         await asyncio.sleep(backoff.next_seconds())
                     sends += 1
-                    settled = await self._send(order, absent)
+                    settled = await self._send(order, around)
                     if settled is not None:
                         return settled
-                    absent = False
+                    absent = None
 
-    async def _read(self, order_id: UUID) -> OrderRow:
+    async def _read(self, order_id: UUID) -> tuple[OrderRow, TradingState]:
         async with self._engine.connect() as connection:
-            order = await store.get_order(connection, order_id)
-        if order is None:
-            raise AssertionError(f"order {order_id} is not there")
-        return order
+            return await store.order_and_trading(connection, order_id)
+
+    def _waited(self, order: OrderRow) -> timedelta:
+        """How long this process has seen the newest send of open fate: no clock that can be set shortens it."""
+        return timedelta(seconds=self._watches.age(order.order_id, order.sent_at)) if order.sent_at else timedelta(0)
 
     # ---- sending -----------------------------------------------------------------------------------------------------
 
-    async def _send(self, order: OrderRow, absent: bool) -> OrderRow | None:
+    async def _send(self, order: OrderRow, around: Around) -> OrderRow | None:
         """One send. The order where that settled the question of sending, None where the next step must be found."""
+        past = await self._clock.past()
+        # Before the send is counted: no token of it lives longer after the count than a token's life.
+        born = self._exchange.wall_seconds()
         async with self._engine.begin() as connection:
-            counted = await store.count_send(connection, order.order_id)
+            counted = await store.count_send(connection, order.order_id, past)
         if counted is None:
             return None
-        outcome = await self._exchange.create_order(counted.body.encode())
+        outcome = await self._exchange.create_order(
+            counted.body.encode(), permit=lambda: self._permit.allows(order.side), born=born
+        )
         self._log.info(
             "order_sent", order_id=str(order.order_id), count=counted.send_count, outcome=type(outcome).__name__
         )
-        return await self._after_send(order, outcome, absent)
+        return await self._after_send(order, counted, outcome, around)
 
-    async def _after_send(self, order: OrderRow, outcome: CreateOutcome, absent: bool) -> OrderRow | None:
+    async def _after_send(
+        self, order: OrderRow, counted: OrderRow, outcome: CreateOutcome, around: Around
+    ) -> OrderRow | None:
         match outcome:
-            case Accepted(exchange_order_id, client_order_id) if client_order_id in ("", str(order.order_id)):
-                return await self._accepted(order, exchange_order_id)
+            case Accepted(exchange_order_id, client_order_id) if client_order_id == str(order.order_id):
+                return await self._accepted(counted, exchange_order_id)
             case Accepted() | Doubt():
                 self._log.warning("order_in_doubt", order_id=str(order.order_id), outcome=str(outcome)[:200])
-                await self._in_doubt(order)
+                await self._in_doubt(counted)
                 return None
             case Refused(reason, message):
-                return await self._not_made(order, absent, Reason(reason, observed=message[:100], scope="exchange"))
+                refusal = Reason(reason, observed=message[:100], scope="exchange")
+                return await self._not_made(order, counted, around, refusal)
             case Unsent(why, permanent=True):
-                return await self._not_made(order, absent, Reason("BAD_REQUEST", observed=why[:100], scope="exchange"))
+                refusal = Reason("BAD_REQUEST", observed=why[:100], scope="exchange")
+                return await self._not_made(order, counted, around, refusal)
             case Unsent(why):
                 self._log.warning("order_not_sent", order_id=str(order.order_id), why=why)
-                await self._forget_send(order)
+                await self._forget_send(order, counted)
                 return None
 
-    async def _not_made(self, order: OrderRow, absent: bool, reason: Reason) -> OrderRow:
+    async def _not_made(self, order: OrderRow, counted: OrderRow, around: Around, reason: Reason) -> OrderRow:
         """This send made no order. That settles it unless an earlier send may have."""
-        if not order.facts.doubtful or (absent and order.facts.settled_absence(self._absence)):
-            return await self._end(order, OrderState.REJECTED, reason)
+        if never_made(order.facts, around, self._absence):
+            return await self._end(counted, OrderState.REJECTED, reason)
         self._log.warning("refused_after_doubt", order_id=str(order.order_id), reason=reason.code)
-        return await self._forget_send(order)
+        return await self._forget_send(order, counted)
 
-    async def _forget_send(self, order: OrderRow) -> OrderRow:
+    async def _forget_send(self, order: OrderRow, counted: OrderRow) -> OrderRow:
         """The newest send made no order, so the one before it is again the newest of unknown fate, if there was one."""
         async with self._engine.begin() as connection:
-            await store.get_order(connection, order.order_id, lock=True)
+            now = await store.lock_order(connection, order.order_id)
+            if now.sequence != counted.sequence:
+                return now
             return await store.change_order(connection, order.order_id, sent_at=order.sent_at)
 
     async def _accepted(self, order: OrderRow, exchange_order_id: str) -> OrderRow:
@@ -155,42 +199,64 @@ class OrderDriver:
             if found is not None:
                 return await self._take_over(order, found)
             await asyncio.sleep(backoff.next_seconds())
-        return await self._in_doubt(order)
+        # The exchange's word that there is one: it is asked for by its id from now on, never sent again nor given up.
+        return await self._in_doubt(order, exchange_order_id)
 
-    async def _in_doubt(self, order: OrderRow) -> OrderRow:
+    async def _in_doubt(self, order: OrderRow, exchange_order_id: str | None = None) -> OrderRow:
         """UNKNOWN: counts as exposure, blocks entries of its product, ends only by the exchange's word."""
-        if order.state is not OrderState.PENDING:
-            return order
         async with self._engine.begin() as connection:
             await store.lock_account(connection)
-            await store.get_order(connection, order.order_id, lock=True)
-            return await store.change_order(connection, order.order_id, state=OrderState.UNKNOWN.value)
+            now = await store.lock_order(connection, order.order_id)
+            changes: dict[str, Any] = {"state": OrderState.UNKNOWN.value} if now.state is OrderState.PENDING else {}
+            if exchange_order_id and not now.exchange_order_id and now.state in _UNMADE:
+                changes["exchange_order_id"] = exchange_order_id
+            return await store.change_order(connection, order.order_id, **changes) if changes else now
 
     # ---- the exchange's word -----------------------------------------------------------------------------------------
 
     async def _search(self, order: OrderRow) -> ExchangeOrder | None:
-        """The order by its client_order_id among those listed since its decision."""
-        listed = await self._exchange.orders(order.as_of - _WINDOW_MARGIN, product_id=order.product_id)
+        """The order by its client_order_id among those listed since before its first send."""
+        start = order.search_from - _WINDOW_MARGIN if order.search_from else None
+        listed = await self._exchange.orders(start, product_id=order.product_id)
         return next((found for found in listed if found.client_order_id == str(order.order_id)), None)
 
     async def _refresh(self, order: OrderRow) -> OrderRow:
         found = await self._exchange.order(order.exchange_order_id or "")
+        if found is None or terms_of(order.facts, found) is Terms.UNREADABLE:
+            found = await self._search(order) or found
         return order if found is None else await self._take_over(order, found)
 
     async def _take_over(self, order: OrderRow, found: ExchangeOrder) -> OrderRow:
-        """Records what the exchange has. An order of other terms under our id means that ours was never made."""
-        if not has_our_terms(order.facts, found):
-            self._log.error("client_order_id_taken", order_id=str(order.order_id), exchange_order_id=found.order_id)
-            taken = Reason("CLIENT_ORDER_ID_TAKEN", observed=found.order_id, scope="exchange")
-            return await self._end(order, OrderState.REJECTED, taken)
-        fills = self._bookable(await self._exchange.fills([found.order_id])) if found.filled_size > 0 else []
-        conclusion = conclude(found, fills)
-        return await self._record(order, found.order_id, fills, conclusion)
+        """Records what the exchange has of our order."""
+        terms = terms_of(order.facts, found)
+        if terms is Terms.OTHER:
+            again = await self._exchange.order(found.order_id)
+            terms = terms_of(order.facts, again) if again is not None else Terms.UNREADABLE
+            found = again or found
+        if terms is Terms.OTHER and order.state in _UNMADE:
+            return await self._taken(order, found)
+        if terms is not Terms.OURS:
+            self._log.error("order_unreadable", order_id=str(order.order_id), exchange_order_id=found.order_id)
+            return await self._in_doubt(order)
+        fills = await self._fills(order, found) if found.filled_size > 0 else []
+        done_for = order.now - order.done_at if order.done_at else timedelta(0)
+        return await self._record(order, found.order_id, fills, conclude(found, fills, done_for))
 
-    def _bookable(self, fills: Iterable[ExchangeFill]) -> list[ExchangeFill]:
+    async def _taken(self, order: OrderRow, found: ExchangeOrder) -> OrderRow:
+        """An order of other terms under our id, seen twice, means that ours was never made. Whose it is, a person must find
+        out: what it filled is in no ledger of ours."""
+        told = f"{found.order_id}: {found.side} {found.product_id}, filled {plain(found.filled_size)}"
+        self._log.error("client_order_id_taken", order_id=str(order.order_id), by=told)
+        return await self._end(
+            order, OrderState.REJECTED, Reason("CLIENT_ORDER_ID_TAKEN", observed=told, scope="exchange")
+        )
+
+    async def _fills(self, order: OrderRow, found: ExchangeOrder) -> list[ExchangeFill]:
+        """The fills that can be booked. What is left out is missing in the sum, so that the order does not end."""
         kept = []
-        for fill in fills:
-            if fill.trade_type == "FILL":
+        for fill in await self._exchange.fills([found.order_id]):
+            ours = fill.product_id == order.product_id and fill.side == order.side.value
+            if ours and fill.trade_type == "FILL":
                 kept.append(fill)
             else:
                 # Reversals and corrections are in the exchange's schema, undocumented; the comparison will show them.
@@ -202,9 +268,42 @@ class OrderDriver:
     ) -> OrderRow:
         booked = [book_fill(fill) for fill in fills]
         async with self._engine.begin() as connection:
-            return await books_store.record(connection, order.order_id, exchange_order_id, booked, conclusion)
+            after = await books_store.record(connection, order.order_id, exchange_order_id, booked, conclusion)
+        if after.adopted_at != order.adopted_at:
+            self._log.error(
+                "order_adopted",
+                order_id=str(order.order_id),
+                ended_as=order.state.value,
+                state=after.state.value,
+                filled_size=plain(after.filled_size),
+            )
+        return after
 
     async def _end(self, order: OrderRow, state: OrderState, reason: Reason) -> OrderRow:
-        self._log.info("order_ended", order_id=str(order.order_id), state=state.value, reason=reason.code)
         async with self._engine.begin() as connection:
-            return await store.end_order(connection, order.order_id, state, [reason])
+            after = await store.end_order(connection, order, state, [reason])
+        if after.terminal:
+            self._log.info("order_ended", order_id=str(order.order_id), state=after.state.value, reason=reason.code)
+        return after
+
+    # ---- after the end -----------------------------------------------------------------------------------------------
+
+    async def adopt_late(self) -> None:
+        """Looks whether the exchange has an order that ended without it, and takes it over. ExchangeUnavailable."""
+        async with self._engine.connect() as connection:
+            watched = await store.watched_orders(connection)
+        if not watched:
+            return
+        starts = [order.search_from for order in watched if order.search_from]
+        start = min(starts) - _WINDOW_MARGIN if len(starts) == len(watched) else None
+        listed = {found.client_order_id: found for found in await self._exchange.orders(start)}
+        for order in watched:
+            found = listed.get(str(order.order_id))
+            # Another's order under our id was told when ours ended.
+            if found is not None and terms_of(order.facts, found) is Terms.OURS:
+                async with self.busy.hold(order.order_id), self._gate.working():
+                    await self._take_over(order, found)
+
+
+def _halted(trading: TradingState) -> Reason:
+    return Reason("KILL_SWITCH", limit=TradingState.ACTIVE.value, observed=trading.value, scope="account")

@@ -1,14 +1,15 @@
 """What to do next about an order, and what the exchange's word makes of it. No error of a transport appears in here.
 
-An order in doubt is first searched for at the exchange, and sent again (same bytes, same id) only if it is not there:
-how long the exchange remembers an id is not documented. That it was never made is believed only when it is absent from
-the list a while after the newest send of unknown fate, because a new order may not be listed at once.
+An order whose send is in doubt is first searched for at the exchange, and sent again (same bytes, same id) only if it is
+not there: how long the exchange remembers an id is not documented. That it was never made is believed only when it is still
+absent after every token it was sent with has ended and the longest request is over: until then a send may arrive. What the
+exchange shows without saying enough about it is neither ours nor somebody else's; it stays in doubt.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import Enum, auto
 from uuid import UUID
 
@@ -16,10 +17,15 @@ from exchange_client import ExchangeFill, ExchangeOrder
 from svc_executor.intent import VARIANT, size_field
 from tradekit.decimals import divide, to_stored_scale
 from tradekit.reasons import Reason
-from tradekit.states import ORDER_TERMINAL, OrderState, Side
+from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState
 
 # Where a fill is told in quote units its base size is a quotient; below this it is the same size.
 _QUOTIENT_TOLERANCE = Decimal("1e-8")
+# The exchange may call an order done, unfilled and not settled for good: nothing is there to settle. Fills were seen to
+# appear seconds after the word "done", so a while is waited for them; what comes later still is adopted.
+SETTLING = timedelta(seconds=30)
+# How long an order that ended without the exchange's last word is still searched for.
+WATCH = timedelta(days=1)
 
 
 class Step(Enum):
@@ -30,6 +36,8 @@ class Step(Enum):
     SEARCH = auto()
     SEND = auto()
     GIVE_UP = auto()
+    CANCEL = auto()
+    HALT = auto()
     WAIT = auto()
 
 
@@ -44,9 +52,9 @@ class OrderFacts:
     body: str
     state: OrderState
     exchange_order_id: str | None
-    as_of: datetime
     expire_at: datetime
     sent_at: datetime | None
+    cancel_requested: bool
     now: datetime
 
     @property
@@ -59,63 +67,110 @@ class OrderFacts:
         return self.state is OrderState.UNKNOWN or self.sent_at is not None
 
     @property
-    def may_send(self) -> bool:
+    def alive(self) -> bool:
         """Entries only within their life; exits always."""
         return self.side is Side.SELL or self.now < self.expire_at
 
-    def settled_absence(self, absence: timedelta) -> bool:
-        """Whether "not listed" proves by now that no send arrived."""
-        return self.sent_at is None or self.now - self.sent_at >= absence
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is known beside the row. `trading` is the stored trading state, `permitted` whether this process knows of none
+    that is stricter. `absent`: the exchange's complete list was just searched and lacks the order. `waited`: how long the
+    newest send of open fate has been watched, by a clock that nobody sets."""
+
+    trading: TradingState
+    permitted: bool
+    absent: bool
+    waited: timedelta
 
 
-def next_step(order: OrderFacts, absent: bool, absence: timedelta) -> Step:
-    """`absent`: the exchange's list was just searched and does not have it."""
+def never_made(order: OrderFacts, around: Around, absence: timedelta) -> bool:
+    """Whether it is known that no send of the order made one."""
+    return not order.doubtful or (around.absent and around.waited >= absence)
+
+
+def next_step(order: OrderFacts, around: Around, absence: timedelta) -> Step:
+    """`absence`: the life of a token and the longest request, together. The state that is stored ends an order; one that only
+    this process knows holds it back until the database has it too."""
     if order.terminal:
         return Step.DONE
     if order.exchange_order_id:
         return Step.REFRESH
-    if order.doubtful and not absent:
+    if order.doubtful and not around.absent:
         return Step.SEARCH
-    if order.may_send:
-        return Step.SEND
-    if order.doubtful and not order.settled_absence(absence):
-        return Step.WAIT
-    return Step.GIVE_UP
+    over = never_made(order, around, absence)
+    if order.cancel_requested:
+        return Step.CANCEL if over else Step.WAIT
+    if not around.trading.allows(order.side) and not order.doubtful:
+        return Step.HALT
+    if not order.alive:
+        return Step.GIVE_UP if over else Step.WAIT
+    return Step.SEND if around.permitted and around.trading.allows(order.side) else Step.WAIT
 
 
-def has_our_terms(order: OrderFacts, found: ExchangeOrder) -> bool:
-    """Whether the exchange's order is the one we wrote down; the reply to a create does not prove it."""
+class Terms(Enum):
+    """Whose terms an order at the exchange has."""
+
+    OURS = auto()
+    OTHER = auto()
+    UNREADABLE = auto()
+
+
+def terms_of(order: OrderFacts, found: ExchangeOrder) -> Terms:
+    """Whether the exchange's order is the one we wrote down; the reply to a create does not prove it.
+
+    OTHER only where a complete order under our id contradicts product, side or size. An order without our id or without a
+    readable size says nothing; fields that the exchange adds, or leaves empty, change nothing.
+    """
+    if found.client_order_id != str(order.order_id) or found.side not in tuple(Side):
+        return Terms.UNREADABLE
     terms = found.configuration.get(VARIANT)
-    if found.client_order_id != str(order.order_id) or len(found.configuration) != 1 or not isinstance(terms, dict):
-        return False
-    if found.product_id != order.product_id or found.side != order.side.value:
-        return False
-    other = size_field(Side.SELL if order.side is Side.BUY else Side.BUY)
+    size = _size(terms.get(size_field(order.side))) if isinstance(terms, dict) else None
+    if size is None:
+        return Terms.UNREADABLE
+    same = found.product_id == order.product_id and found.side == order.side.value and size == order.size
+    return Terms.OURS if same else Terms.OTHER
+
+
+def _size(value: object) -> Decimal | None:
+    """A size above zero, None for what is none."""
     try:
-        return Decimal(str(terms.get(size_field(order.side)))) == order.size and not terms.get(other)
-    except ArithmeticError:
-        return False
+        size = Decimal(value) if isinstance(value, str | Decimal) else Decimal(0)
+    except InvalidOperation:
+        return None
+    return size if size.is_finite() and size > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What an order is now, by the exchange's word."""
+    """What an order is now, by the exchange's word. `done`: the exchange calls it done. `final`: it also says that nothing
+    comes after; an order that ended without that is watched for a while longer."""
 
     state: OrderState
     reasons: tuple[Reason, ...] = ()
+    done: bool = False
+    final: bool = False
 
 
-def conclude(found: ExchangeOrder, fills: Iterable[ExchangeFill]) -> Conclusion:
-    """Terminal only when the exchange is done, has settled, and its fills add up to what it says was filled."""
+def conclude(found: ExchangeOrder, fills: Iterable[ExchangeFill], done_for: timedelta = timedelta(0)) -> Conclusion:
+    """Terminal only when the exchange is done, has settled, and its fills add up to what it says was filled. Where nothing
+    was filled there is nothing to settle: then `done_for`, how long the exchange has called it done, decides.
+    """
     known = list(fills)
-    if not found.terminal or not found.settled or not _adds_up(found, known):
+    if not found.terminal:
         return Conclusion(OrderState.OPEN)
+    settled = found.settled or (found.filled_size == 0 and done_for >= SETTLING)
+    # "Filled" with nothing filled contradicts itself: half of a change, seen too early.
+    if not settled or not _adds_up(found, known) or (found.status == "FILLED" and found.filled_size == 0):
+        return Conclusion(OrderState.OPEN, done=True)
     if found.filled_size > 0:
         state = OrderState.FILLED if found.status == "FILLED" else OrderState.CANCELLED
-        return Conclusion(state, () if state is OrderState.FILLED else (_ended("PARTLY_FILLED", found),))
-    if found.status == "FAILED":
-        return Conclusion(OrderState.REJECTED, (_ended(found.reject_reason or "EXCHANGE_FAILED", found),))
-    return Conclusion(OrderState.CANCELLED, (_ended("NOTHING_FILLED", found),))
+        reasons = () if state is OrderState.FILLED else (_ended("PARTLY_FILLED", found),)
+    elif found.status == "FAILED":
+        state, reasons = OrderState.REJECTED, (_ended(found.reject_reason or "EXCHANGE_FAILED", found),)
+    else:
+        state, reasons = OrderState.CANCELLED, (_ended("NOTHING_FILLED", found),)
+    return Conclusion(state, reasons, done=True, final=found.settled)
 
 
 def _ended(code: str, found: ExchangeOrder) -> Reason:

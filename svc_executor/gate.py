@@ -1,11 +1,12 @@
-"""Two small locks: one order is worked on by one task at a time, and balances are compared only while none is.
+"""Two small locks: one order is worked on by one task at a time, and balances are compared only while none is. And watches,
+which tell how long something has been so.
 
 An order between its send and its record has moved the exchange's balances and not ours; compared then, the books would
 look wrong that are right.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 
 
@@ -31,6 +32,26 @@ class KeyedLocks:
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._locks
+
+
+class Watches:
+    """How long a key has had the value it has; another value, or another process, begins anew."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._began: dict[Hashable, tuple[Hashable, float]] = {}
+
+    def age(self, key: Hashable, value: Hashable) -> float:
+        """Seconds since this value was seen first, 0 at first sight."""
+        now = self._monotonic()
+        known = self._began.get(key)
+        if known is None or known[0] != value:
+            known = self._began[key] = (value, now)
+        return now - known[1]
+
+    def forget(self, key: Hashable) -> None:
+        """Ends a watch, if there is one."""
+        self._began.pop(key, None)
 
 
 class QuietGate:

@@ -112,6 +112,7 @@ class Reconciler:
         before = await self._open_orders()
         for order in before:
             await self._settle(order)
+        await self._driver.adopt_late()
         await self._foreign.look()
         await self._fees.refresh_if_due()
         return await self._compare(before)

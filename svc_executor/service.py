@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -233,7 +232,7 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
         raise
     switch = TradingSwitch(kit, settings.halt_file)
     gate = QuietGate()
-    driver = OrderDriver(kit.engine, exchange, gate, timedelta(seconds=settings.absence_seconds), kit.log)
+    driver = OrderDriver(kit.engine, exchange, gate, switch, settings.absence, kit.log)
     reconciler = Reconciler(settings, kit, exchange, driver, gate)
     rules, available = ProductRules(exchange), Availability(exchange, kit.log)
     intake = Intake(settings, kit.engine, key, rules, available, switch, driver.busy)

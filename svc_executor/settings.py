@@ -5,6 +5,7 @@ together end the start.
 """
 
 import re
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Self
@@ -49,8 +50,12 @@ class ExecutorSettings(ExchangeSettings):
         None, description="file that halts this executor at once; unset keeps an order in memory and the database only"
     )
     reconcile_seconds: float = Field(10.0, ge=0.2, le=300, description="pause between two reconciliations")
-    absence_seconds: float = Field(
-        30.0, ge=1, le=3600, description="age of a send after which an order the exchange does not list was never made"
+    absence_seconds: float | None = Field(
+        None,
+        ge=1,
+        le=3600,
+        description="how long after a send an order that the exchange does not list was never made; "
+        "unset takes EXCHANGE_TOKEN_SECONDS and twice EXCHANGE_TOTAL_SECONDS",
     )
 
     ledger_tolerance: Annotated[dict[str, Decimal], NoDecode] = Field(
@@ -87,10 +92,21 @@ class ExecutorSettings(ExchangeSettings):
             raise ValueError("EXCHANGE_KEY_FILE is needed to send orders")
         if len({quote_currency(product) for product in self.products}) != 1:
             raise ValueError("PRODUCTS must share one quote currency: profit is told in it")
-        # Twice, because a send may begin just before its own limit and then take it whole.
-        if self.absence_seconds < 2 * self.exchange_total_seconds:
-            raise ValueError("ABSENCE_SECONDS must be at least twice EXCHANGE_TOTAL_SECONDS")
+        # Until its token ends a request may arrive, and then take as long as the longest.
+        shortest = self.exchange_token_seconds + self.exchange_total_seconds
+        if self.absence_seconds is not None and self.absence_seconds < shortest:
+            raise ValueError(
+                f"ABSENCE_SECONDS is {self.absence_seconds:g}; must be at least EXCHANGE_TOKEN_SECONDS and "
+                f"EXCHANGE_TOTAL_SECONDS together, {shortest:g}: until then a request that was sent may still arrive"
+            )
         return self
+
+    @property
+    def absence(self) -> timedelta:
+        """How long after a send the exchange's list proves that there is no order. Unset, clocks may differ by one longest
+        request besides."""
+        unset = self.exchange_token_seconds + 2 * self.exchange_total_seconds
+        return timedelta(seconds=unset if self.absence_seconds is None else self.absence_seconds)
 
     @property
     def account_currency(self) -> str:

@@ -10,14 +10,15 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, insert, or_, select, text, update
+from sqlalchemy import Select, and_, func, insert, literal_column, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
+from schema.base import Time
 from schema.books import fills, orders, positions
 from schema.operations import stream_heads, watermarks
 from schema.risk import accounts
-from svc_executor.fate import OrderFacts
+from svc_executor.fate import WATCH, OrderFacts
 from svc_executor.intent import Intent
 from tradekit.decimals import divide, to_stored_scale
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
@@ -56,6 +57,10 @@ class OrderRow:
     updated_at: datetime
     note: str
     cancel_requested_at: datetime | None
+    search_from: datetime | None
+    done_at: datetime | None
+    watch_until: datetime | None
+    adopted_at: datetime | None
     now: datetime
 
     @property
@@ -77,9 +82,9 @@ class OrderRow:
             body=self.body,
             state=self.state,
             exchange_order_id=self.exchange_order_id,
-            as_of=self.as_of,
             expire_at=self.expire_at,
             sent_at=self.sent_at,
+            cancel_requested=self.cancel_requested_at is not None,
             now=self.now,
         )
 
@@ -87,6 +92,9 @@ class OrderRow:
 _OTHER_FORM = {"side", "state", "venue", "reasons", "now"}
 _SAME = [name for name in OrderRow.__dataclass_fields__ if name not in _OTHER_FORM]
 _COLUMNS: list[Any] = [orders, func.clock_timestamp().label("now")]
+_COUNT_SEND = text(
+    f"SELECT {', '.join(column.name for column in orders.c)}, clock_timestamp() FROM count_send(:order, :at)"
+).columns(*orders.c, literal_column("now", Time))
 
 
 def _order(row: Any) -> OrderRow:
@@ -145,6 +153,22 @@ async def get_order(connection: AsyncConnection, order_id: UUID, *, lock: bool =
     query = select(*_COLUMNS).where(orders.c.order_id == order_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     return _order(row) if row else None
+
+
+async def lock_order(connection: AsyncConnection, order_id: UUID) -> OrderRow:
+    """One order that is there, locked until the transaction ends."""
+    order = await get_order(connection, order_id, lock=True)
+    if order is None:
+        raise AssertionError(f"order {order_id} is not there")
+    return order
+
+
+async def order_and_trading(connection: AsyncConnection, order_id: UUID) -> tuple[OrderRow, TradingState]:
+    """One order that is there, and the trading state of the same moment."""
+    trading = select(accounts.c.trading_state).where(accounts.c.account_id == "main").scalar_subquery()
+    query = select(*_COLUMNS, trading.label("trading_state")).where(orders.c.order_id == order_id)
+    row = (await connection.execute(query)).one()
+    return _order(row), TradingState(row.trading_state)
 
 
 async def order_of_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> OrderRow | None:
@@ -254,23 +278,40 @@ async def change_order(connection: AsyncConnection, order_id: UUID, **values: An
     return _order(row)
 
 
-async def count_send(connection: AsyncConnection, order_id: UUID) -> OrderRow | None:
-    """Counts a send before its bytes leave; None where the order may no longer be sent. Commit before sending."""
-    order = await get_order(connection, order_id, lock=True)
-    if order is None or order.terminal or order.exchange_order_id or not order.facts.may_send:
-        return None
-    return await change_order(connection, order_id, send_count=order.send_count + 1, sent_at=func.clock_timestamp())
+async def count_send(connection: AsyncConnection, order_id: UUID, exchange_time: datetime | None) -> OrderRow | None:
+    """Counts a send before its bytes leave, under the account lock and in one statement; None where the order may not be
+    sent (any more), by its own state or the trading state. Commit before sending. `exchange_time`: some time of the
+    exchange before this one, for the first send."""
+    row = (await connection.execute(_COUNT_SEND, {"order": order_id, "at": exchange_time})).one_or_none()
+    return _order(row) if row else None
 
 
 async def end_order(
-    connection: AsyncConnection, order_id: UUID, state: OrderState, reasons: Sequence[Reason]
+    connection: AsyncConnection, seen: OrderRow, state: OrderState, reasons: Sequence[Reason]
 ) -> OrderRow:
-    """Ends an order that has no fills; frees its exposure, so the account is locked."""
+    """Ends an order that has no fills; frees its exposure, so the account is locked. If it was ever sent, it is watched.
+    An order that has changed since it was `seen` stays as it is: what was decided about it does not hold any more."""
     await lock_account(connection)
-    order = await get_order(connection, order_id, lock=True)
-    if order is None or order.terminal or order.filled_size > 0:
-        raise AssertionError(f"order {order_id} cannot be ended as {state}")
-    return await change_order(connection, order_id, state=state.value, reasons=reasons_to_json(reasons), sent_at=None)
+    order = await lock_order(connection, seen.order_id)
+    if order.sequence != seen.sequence:
+        return order
+    if order.terminal or order.filled_size > 0:
+        raise AssertionError(f"order {order.order_id} cannot be ended as {state}")
+    watch_until = func.clock_timestamp() + WATCH if order.send_count else None
+    return await change_order(
+        connection,
+        order.order_id,
+        state=state.value,
+        reasons=reasons_to_json(reasons),
+        sent_at=None,
+        watch_until=watch_until,
+    )
+
+
+async def watched_orders(connection: AsyncConnection) -> list[OrderRow]:
+    """Ended orders that the exchange may have all the same, oldest first."""
+    query = select(*_COLUMNS).where(orders.c.watch_until > func.clock_timestamp()).order_by(orders.c.created_at)
+    return [_order(row) for row in await connection.execute(query)]
 
 
 async def request_cancel(connection: AsyncConnection, product_id: str) -> list[OrderRow]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from exchange_client import Accepted, Doubt, Refused, Unsent, replies
 from exchange_client.create_reply import create_outcome
 from exchange_client.errors import BadReply
+from exchange_client.transport import Reply
 
 ACCEPTED = {
     "success": True,
@@ -20,6 +21,10 @@ ACCEPTED = {
     "order_configuration": {"market_market_ioc": {"quote_size": "10"}},
 }
 OLD_SHAPE = {**ACCEPTED, "order_id": "x-1", "failure_reason": "UNKNOWN_FAILURE_REASON"}
+
+
+def answer(status: int, body: bytes, content_type: str = "application/json") -> Reply:
+    return Reply(status, body, content_type)
 
 
 def refused(**response: str) -> dict[str, Any]:
@@ -44,31 +49,44 @@ def refused(**response: str) -> dict[str, Any]:
         ),
         (200, refused(preview_failure_reason="P"), Refused("P", "")),
         (200, refused(message="only words"), Refused("only words", "only words")),
-        (200, {"success": False}, Refused("UNKNOWN_FAILURE_REASON", "")),
+        (200, {"success": False}, Doubt),
+        (200, {"success": False, "error_response": {}}, Doubt),
+        (200, {**refused(error="A"), "order_id": "x-1"}, Doubt),
+        (200, {**refused(error="A"), "success_response": {"order_id": "x-1"}}, Doubt),
+        (200, {**refused(error="A"), "order_id": "", "success_response": None}, Refused("A", "")),
+        (200, {"success": True, "success_response": {"order_id": "x-1"}}, Doubt),
         (200, refused(error="SOMETHING_NEW_IN_2027"), Refused("SOMETHING_NEW_IN_2027", "")),
+        (200, refused(error="A", message="a\x00b\ud800"), Refused("A", "a?b?")),
         (200, refused(error="DUPLICATE_CLIENT_ORDER_ID"), Doubt),
         (200, b"<html>ok</html>", Doubt),
         (200, json.dumps(ACCEPTED).encode()[:60], Doubt),
+        (200, json.dumps(ACCEPTED).encode() + b"}", Doubt),
+        (200, json.dumps(ACCEPTED).encode("utf-16"), Doubt),
+        (200, b'{"success": true, "success": false, "error_response": {"error": "A"}}', Doubt),
+        (200, b'{"success": false, "error_response": {"error": "A", "error": "B"}}', Doubt),
+        (200, b'{"success": false, "error_response": {"error": "A"}, "n": NaN}', Doubt),
         (200, b"", Doubt),
         (201, ACCEPTED, Doubt),
         (302, b"", Doubt),
-        (400, {"error": "unknown", "error_details": "proto: unknown field"}, ("unsent", True)),
-        (401, b"Unauthorized\n", ("unsent", False)),
-        (403, {"error": "PERMISSION_DENIED"}, ("unsent", False)),
-        (404, b"", ("unsent", True)),
-        (408, b"", Doubt),
-        (409, b"", Doubt),
-        (429, {"errors": [{"id": "rate_limit_exceeded"}]}, ("unsent", False)),
-        (499, b"", Doubt),
-        (500, {"error": "INTERNAL"}, Doubt),
-        (502, b"<html>Bad gateway</html>", Doubt),
-        (503, b"", Doubt),
-        (504, b"", Doubt),
+        (400, {"error": "unknown", "error_details": "proto: unknown field", "message": "m"}, ("unsent", True)),
+        (400, {"error": "INVALID_ARGUMENT", "code": 3, "message": "", "details": []}, ("unsent", True)),
+        (400, {"error": "unknown"}, Doubt),
+        (400, {"message": "m"}, Doubt),
+        (401, {"error": "UNAUTHENTICATED", "message": "m"}, ("unsent", False)),
+        (401, b"Unauthorized\n", Doubt),
+        (403, {"error": "PERMISSION_DENIED", "message": "Missing required scopes"}, ("unsent", False)),
+        (429, {"errors": [{"id": "rate_limit_exceeded", "message": "Too many requests"}]}, ("unsent", False)),
+        (429, {"errors": []}, Doubt),
+        (429, {"errors": [{"message": "no"}]}, Doubt),
+        *((status, {"error": "A", "message": "m"}, Doubt) for status in (404, 408, 409, 413, 422, 425, 499, 500, 503)),
+        *((status, b"<html>no</html>", Doubt) for status in (400, 401, 403, 404, 413, 429, 500, 502, 504)),
     ],
 )
 def test_only_an_answer_that_says_so_decides(status: int, body: Any, outcome: Any) -> None:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    found = create_outcome(status, raw)
+    found = create_outcome(answer(status, raw))
+    # The same bytes without the word JSON, as a middlebox would send them, prove nothing.
+    assert isinstance(create_outcome(answer(status, raw, "text/html")), Doubt)
     if isinstance(outcome, tuple):
         assert isinstance(found, Unsent)
         assert found.permanent is outcome[1]
@@ -80,7 +98,7 @@ def test_only_an_answer_that_says_so_decides(status: int, body: Any, outcome: An
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=60))
 def test_no_bytes_break_it_and_none_make_an_order_by_chance(status: int, body: bytes) -> None:
-    assert isinstance(create_outcome(status, body), Doubt | Unsent)
+    assert isinstance(create_outcome(answer(status, body)), Doubt)
 
 
 @given(
@@ -96,7 +114,7 @@ def test_no_bytes_break_it_and_none_make_an_order_by_chance(status: int, body: b
     )
 )
 def test_no_json_breaks_it(body: Any) -> None:
-    create_outcome(200, json.dumps(body).encode())
+    create_outcome(answer(200, json.dumps(body).encode()))
 
 
 def test_numbers_never_pass_through_float() -> None:
@@ -114,24 +132,55 @@ def test_a_number_that_is_none_is_refused_and_in_a_candle_is_nan(text: str) -> N
     assert candle.close == Decimal("1.5")
 
 
+ORDER = {
+    "order_id": "x",
+    "client_order_id": "c",
+    "product_id": "BTC-USD",
+    "side": "BUY",
+    "status": "PENDING",
+    "created_time": "2026-04-07T12:00:00.123456789Z",
+    "filled_size": "",
+    "filled_value": "",
+    "fee": "",
+    "settled": False,
+    "reject_reason": "REJECT_REASON_UNSPECIFIED",
+    "last_fill_time": None,
+}
+FILL = {
+    "entry_id": "e",
+    "order_id": "x",
+    "product_id": "BTC-USD",
+    "side": "BUY",
+    "price": "2",
+    "size": "1",
+    "commission": "",
+    "trade_time": "2026-04-07T12:00:00Z",
+}
+
+
 def test_an_order_that_never_filled_has_empty_numbers() -> None:
-    row = {
-        "order_id": "x",
-        "client_order_id": "c",
-        "product_id": "BTC-USD",
-        "side": "BUY",
-        "status": "PENDING",
-        "created_time": "2026-04-07T12:00:00.123456789Z",
-        "filled_size": "",
-        "filled_value": "",
-        "fee": "",
-        "reject_reason": "REJECT_REASON_UNSPECIFIED",
-        "last_fill_time": None,
-    }
-    order = replies.order(row)
+    order = replies.order(ORDER)
     assert (order.filled_size, order.number_of_fills, order.settled, order.terminal) == (0, 0, False, False)
     assert order.reject_reason == ""
     assert order.created_time.microsecond == 123456
+
+
+@pytest.mark.parametrize("name", ["order_id", "product_id", "side", "status", "created_time", "filled_size", "settled"])
+@pytest.mark.parametrize("value", ["absent", None])
+def test_half_an_order_is_none(name: str, value: Any) -> None:
+    """Without its filled size an order that filled would read as one that did not."""
+    row: dict[str, Any] = {**ORDER, name: value}
+    if value == "absent":
+        del row[name]
+    with pytest.raises(BadReply):
+        replies.order(row)
+
+
+@pytest.mark.parametrize("name", ["entry_id", "order_id", "product_id", "side", "price", "size", "commission"])
+def test_half_a_fill_is_none(name: str) -> None:
+    assert replies.fill(FILL).commission == 0
+    with pytest.raises(BadReply):
+        replies.fill({key: value for key, value in FILL.items() if key != name})
 
 
 def test_a_key_that_says_nothing_is_taken_for_one_that_can_withdraw() -> None:

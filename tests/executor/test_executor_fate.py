@@ -16,15 +16,15 @@ from pydantic import ValidationError
 
 from exchange_client import ExchangeOrder, KeyPermissions
 from meshkit.errors import Misconfigured
-from svc_executor.fate import OrderFacts, Step, conclude, has_our_terms, next_step
+from svc_executor.fate import SETTLING, Around, OrderFacts, Step, Terms, conclude, next_step, terms_of
 from svc_executor.intent import exact_body
 from svc_executor.settings import ExecutorSettings
 from svc_executor.venue_guard import check_live
 from tests.executor.test_executor_books import fill
-from tradekit.states import OrderState, Side
+from tradekit.states import OrderState, Side, TradingState
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
-ABSENCE = timedelta(seconds=30)
+ABSENCE = timedelta(seconds=140)
 ORDER = UUID(int=7)
 SECONDS = st.integers(-100, 100).map(lambda seconds: NOW + timedelta(seconds=seconds))
 
@@ -39,9 +39,9 @@ def facts(**changes: Any) -> OrderFacts:
         "body": exact_body(ORDER, "BTC-USD", side, Decimal("100.00")),
         "state": OrderState.PENDING,
         "exchange_order_id": None,
-        "as_of": NOW,
         "expire_at": NOW + timedelta(seconds=60),
         "sent_at": None,
+        "cancel_requested": False,
         "now": NOW,
     }
     return OrderFacts(**{**values, **changes})
@@ -67,50 +67,101 @@ def seen(**changes: Any) -> ExchangeOrder:
     return ExchangeOrder(**{**values, **changes})
 
 
-@given(
+FACTS = st.builds(
+    facts,
     state=st.sampled_from(OrderState),
     side=st.sampled_from(Side),
     sent_at=st.none() | SECONDS,
     expire_at=SECONDS,
-    known=st.booleans(),
-    absent=st.booleans(),
+    exchange_order_id=st.none() | st.just("x"),
+    cancel_requested=st.booleans(),
 )
-def test_no_step_risks_a_second_order_or_forgets_a_first(
-    state: OrderState, side: Side, sent_at: datetime | None, expire_at: datetime, known: bool, absent: bool
-) -> None:
-    order = facts(
-        state=state, side=side, sent_at=sent_at, expire_at=expire_at, exchange_order_id="x" if known else None
-    )
-    step = next_step(order, absent, ABSENCE)
+AROUND = st.builds(
+    Around,
+    trading=st.sampled_from(TradingState),
+    permitted=st.booleans(),
+    absent=st.booleans(),
+    waited=st.integers(0, 300).map(lambda seconds: timedelta(seconds=seconds)),
+)
+
+
+@given(order=FACTS, around=AROUND)
+def test_no_step_risks_a_second_order_or_forgets_a_first(order: OrderFacts, around: Around) -> None:
+    step = next_step(order, around, ABSENCE)
     assert (step is Step.DONE) == order.terminal
-    if step is Step.SEND:
-        assert not known
-        assert absent or not order.doubtful
-        assert side is Side.SELL or expire_at > NOW
-    if step is Step.GIVE_UP:
-        assert side is Side.BUY
-        assert sent_at is None or NOW - sent_at >= ABSENCE
-        assert absent or not order.doubtful
-    if not order.terminal and known:
+    if not order.terminal and order.exchange_order_id:
         assert step is Step.REFRESH
+    if step is Step.SEND:
+        assert order.exchange_order_id is None
+        assert around.absent or not order.doubtful
+        assert order.side is Side.SELL or order.expire_at > NOW
+    if step in (Step.GIVE_UP, Step.CANCEL):
+        # It ends without the exchange's word only where no send can arrive any more.
+        assert not order.doubtful or (around.absent and around.waited >= ABSENCE)
+    if step is Step.GIVE_UP:
+        assert order.side is Side.BUY
+
+
+@given(order=FACTS, around=AROUND)
+def test_nothing_is_sent_against_the_trading_state_a_cancel_or_this_processs_own_switch(
+    order: OrderFacts, around: Around
+) -> None:
+    step = next_step(order, around, ABSENCE)
+    if step is Step.SEND:
+        assert around.trading.allows(order.side)
+        assert around.permitted
+        assert not order.cancel_requested
+    if step is Step.HALT:
+        assert not order.doubtful
+        assert not around.trading.allows(order.side)
+    if not around.trading.allows(order.side) and not order.terminal and not order.exchange_order_id:
+        # Known not to be made: over. In doubt: searched for, and never sent.
+        assert step in (
+            (Step.SEARCH, Step.WAIT, Step.GIVE_UP, Step.CANCEL) if order.doubtful else (Step.HALT, Step.CANCEL)
+        )
+
+
+@given(order=FACTS, around=AROUND)
+def test_resuming_lets_an_order_in_doubt_go_on_as_if_nothing_had_been(order: OrderFacts, around: Around) -> None:
+    resumed = next_step(order, replace(around, trading=TradingState.ACTIVE, permitted=True), ABSENCE)
+    halted = next_step(order, replace(around, trading=TradingState.HALTED), ABSENCE)
+    if order.doubtful:
+        assert halted is resumed or (resumed is Step.SEND and halted is Step.WAIT)
+
+
+TERMS = {"quote_size": "100", "rfq_disabled": False}
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "terms"),
     [
-        {"client_order_id": "other"},
-        {"product_id": "ETH-USD"},
-        {"side": "SELL"},
-        {"configuration": {"market_market_ioc": {"quote_size": "100.01"}}},
-        {"configuration": {"market_market_ioc": {"base_size": "100"}}},
-        {"configuration": {"market_market_ioc": {"quote_size": "100", "base_size": "1"}}},
-        {"configuration": {"limit_limit_gtc": {"quote_size": "100"}}},
-        {"configuration": {}},
+        ({}, Terms.OURS),
+        ({"configuration": {"market_market_ioc": {**TERMS, "base_size": "0"}}}, Terms.OURS),
+        ({"configuration": {"market_market_ioc": {**TERMS, "base_size": ""}}}, Terms.OURS),
+        ({"configuration": {"market_market_ioc": {**TERMS, "base_size": None}}}, Terms.OURS),
+        ({"configuration": {"market_market_ioc": TERMS, "limit_limit_gtc": None}}, Terms.OURS),
+        ({"configuration": {"market_market_ioc": TERMS, "added_in_2027": {"x": "1"}}}, Terms.OURS),
+        ({"configuration": {"market_market_ioc": {"quote_size": "1E+2"}}}, Terms.OURS),
+        ({"product_id": "ETH-USD"}, Terms.OTHER),
+        ({"side": "SELL"}, Terms.OTHER),
+        ({"configuration": {"market_market_ioc": {"quote_size": "100.01"}}}, Terms.OTHER),
+        ({"client_order_id": "other"}, Terms.UNREADABLE),
+        ({"client_order_id": ""}, Terms.UNREADABLE),
+        ({"side": "UNKNOWN_ORDER_SIDE"}, Terms.UNREADABLE),
+        ({"configuration": {}}, Terms.UNREADABLE),
+        ({"product_id": "ETH-USD", "configuration": {}}, Terms.UNREADABLE),
+        ({"configuration": {"market_market_ioc": None}}, Terms.UNREADABLE),
+        ({"configuration": {"market_market_ioc": {}}}, Terms.UNREADABLE),
+        ({"configuration": {"market_market_ioc": {"base_size": "100"}}}, Terms.UNREADABLE),
+        ({"configuration": {"limit_limit_gtc": {"quote_size": "100"}}}, Terms.UNREADABLE),
+        *(
+            ({"configuration": {"market_market_ioc": {"quote_size": size}}}, Terms.UNREADABLE)
+            for size in ("0", "", None, "NaN", "Infinity", "-100", "hundred", [], True)
+        ),
     ],
 )
-def test_only_our_own_terms_are_ours(changes: dict[str, Any]) -> None:
-    assert has_our_terms(facts(), seen())
-    assert not has_our_terms(facts(), seen(**changes))
+def test_only_a_whole_order_that_contradicts_has_other_terms(changes: dict[str, Any], terms: Terms) -> None:
+    assert terms_of(facts(), seen(**changes)) is terms
 
 
 WHOLE = fill("BUY", Decimal(100), Decimal("0.5"), Decimal(0))
@@ -127,7 +178,8 @@ WHOLE = fill("BUY", Decimal(100), Decimal("0.5"), Decimal(0))
         ({}, [replace(WHOLE, size=Decimal("0.4"))], OrderState.OPEN, []),
         ({"status": "CANCELLED"}, [WHOLE], OrderState.CANCELLED, ["PARTLY_FILLED"]),
         ({"status": "CANCELLED", "filled_size": Decimal(0)}, [], OrderState.CANCELLED, ["NOTHING_FILLED"]),
-        ({"status": "FILLED", "filled_size": Decimal(0)}, [], OrderState.CANCELLED, ["NOTHING_FILLED"]),
+        ({"status": "EXPIRED", "filled_size": Decimal(0)}, [], OrderState.CANCELLED, ["NOTHING_FILLED"]),
+        ({"status": "FILLED", "filled_size": Decimal(0)}, [], OrderState.OPEN, []),
         ({"status": "FAILED", "filled_size": Decimal(0), "reject_reason": "R"}, [], OrderState.REJECTED, ["R"]),
     ],
 )
@@ -137,6 +189,18 @@ def test_an_order_is_over_when_its_fills_add_up_and_have_settled(
     found = conclude(seen(**changes), fills)
     assert found.state is state
     assert [reason.code for reason in found.reasons] == reasons
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "EXPIRED", "FAILED"])
+def test_what_ended_with_nothing_filled_and_is_never_called_settled_ends_after_a_while(status: str) -> None:
+    found = seen(status=status, filled_size=Decimal(0), settled=False)
+    assert conclude(found, [], SETTLING - timedelta(seconds=1)).state is OrderState.OPEN
+    ended = conclude(found, [], SETTLING)
+    assert ended.state in (OrderState.CANCELLED, OrderState.REJECTED)
+    assert not ended.final
+    assert conclude(replace(found, settled=True), []).final
+    # Fills without the word "settled" are not all there: no time ends such an order.
+    assert conclude(seen(status=status, settled=False), [WHOLE], SETTLING * 100).state is OrderState.OPEN
 
 
 def test_the_body_is_plain_text_of_exactly_one_size() -> None:
@@ -178,7 +242,9 @@ def test_real_money_needs_a_key_that_cannot_withdraw_and_a_confirmation_of_its_p
         {"products": "BTC-USD,ETH-EUR"},
         {"exchange_host": "https://127.0.0.1:8443"},
         {"exchange_key_file": None},
-        {"absence_seconds": "5", "exchange_total_seconds": "10"},
+        {"absence_seconds": "129", "exchange_total_seconds": "10"},
+        {"absence_seconds": "30", "exchange_total_seconds": "10", "exchange_token_seconds": "21"},
+        {"exchange_token_seconds": "121"},
     ],
 )
 def test_a_venue_and_a_host_that_do_not_belong_together_end_the_start(tmp_path: Path, changes: dict[str, Any]) -> None:

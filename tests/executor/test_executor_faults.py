@@ -93,7 +93,7 @@ async def test_a_refusal_after_a_doubt_ends_the_order_only_when_its_absence_is_p
     async with running(environ) as executor:
         order = await executor.execute(await desk.request(recommend(Side.BUY, "99000000.00")))
         assert order.state == pb.ORDER_STATE_UNKNOWN
-        order = await executor.until(order.order_id, *TERMINAL)
+        order = await executor.until(order.order_id, *TERMINAL, seconds=60)
         assert order.state == pb.ORDER_STATE_REJECTED
         assert order.reasons[0].code == "INSUFFICIENT_FUND"
         await clean(executor)
@@ -105,7 +105,7 @@ async def test_an_entry_whose_life_ends_unsent_is_rejected_as_not_sent(
 ) -> None:
     proxy.plan.extend(["refuse_429"] * 50)
     async with running(environ) as executor:
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00", life_seconds=2)))
+        order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00", life_seconds=6)))
         assert order.state == pb.ORDER_STATE_PENDING
         order = await executor.until(order.order_id, *TERMINAL)
         assert order.state == pb.ORDER_STATE_REJECTED
@@ -153,7 +153,7 @@ async def test_a_database_that_fails_after_the_send_loses_nothing(
     environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
     async with running(
-        {**environ, "EXCHANGE_READ_SECONDS": "5", "EXCHANGE_TOTAL_SECONDS": "5"} | {"ABSENCE_SECONDS": "10"}
+        {**environ, "EXCHANGE_READ_SECONDS": "5", "EXCHANGE_TOTAL_SECONDS": "5", "ABSENCE_SECONDS": "15"}
     ) as executor:
         request = await desk.request(recommend(Side.BUY, "20.00"))
         proxy.plan.append("accept_hang")

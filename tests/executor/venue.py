@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -26,8 +28,30 @@ CONTROL_TOKEN = "tests-only"
 
 # Faults of POST /orders by name: does the exchange get the request, and what does the client get instead of its answer?
 BEFORE = ("refuse_500", "refuse_429", "refuse_401", "refuse_502_html", "drop_before", "hang_before")
-AFTER = ("accept_500", "accept_502_html", "accept_drop", "accept_truncated", "accept_garbage", "accept_hang")
+AFTER = (
+    *("accept_500", "accept_502_html", "accept_drop", "accept_truncated", "accept_garbage", "accept_hang"),
+    *("accept_400_html", "accept_403_html", "accept_404_html", "accept_429_html", "accept_as_html"),
+    *("accept_key_twice", "accept_trailing", "accept_without_ids", "accept_without_success", "accept_other_id"),
+)
 FAULTS = (*BEFORE, *AFTER, "duplicate")
+# What a middlebox or a broken wire makes of the answer to an accepted order.
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
+    "accept_truncated": lambda answer: answer[: len(answer) // 2],
+    "accept_garbage": lambda answer: b"[1, 2",
+    "accept_trailing": lambda answer: answer + b"}",
+    "accept_key_twice": lambda answer: answer[:-1] + b',"success":false,"error_response":{"error":"INVALID_REQUEST"}}',
+    "accept_without_ids": lambda answer: _changed(answer, lambda reply: reply["success_response"].clear()),
+    "accept_without_success": lambda answer: _changed(answer, lambda reply: reply.pop("success")),
+    "accept_other_id": lambda answer: _changed(
+        answer, lambda reply: reply["success_response"].update(client_order_id="another's")
+    ),
+}
+
+
+def _changed(answer: bytes, change: Callable[[dict[str, Any]], Any]) -> bytes:
+    reply = json.loads(answer)
+    change(reply)
+    return json.dumps(reply).encode()
 
 
 def free_port() -> int:
@@ -128,6 +152,12 @@ class FaultProxy:
     plan: deque[str] = field(default_factory=deque)
     reads_fail: int = 0
     hide_orders: bool = False
+    time_fails: bool = False
+    # Changes every order that a read shows.
+    shown: Callable[[dict[str, Any]], Any] | None = None
+    # How long "late" keeps a request back from the exchange.
+    late_seconds: float = 0.0
+    late: list[asyncio.Task[tuple[int, bytes]]] = field(default_factory=list)
     sends: list[tuple[bytes, str]] = field(default_factory=list)
     hang_seconds: float = 30.0
     held: asyncio.Event = field(default_factory=asyncio.Event)
@@ -151,6 +181,7 @@ class FaultProxy:
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
+        await asyncio.gather(*self.late, return_exceptions=True)
         await self._runner.cleanup()
         await self._session.close()
 
@@ -161,9 +192,19 @@ class FaultProxy:
         if self.reads_fail and "/orders/" in request.path:
             self.reads_fail -= 1
             return web.Response(status=503, text="<html>busy</html>")
+        if self.time_fails and request.path.endswith("/time"):
+            return web.Response(status=503, text="<html>busy</html>")
         if self.hide_orders and request.path.endswith("/orders/historical/batch"):
             return web.json_response({"orders": [], "has_next": False, "cursor": ""})
-        return _answer(*await self._forward(request, body))
+        status, answer = await self._forward(request, body)
+        if self.shown is not None and "/orders/historical/" in request.path and status == 200:
+            answer = _changed(answer, self._show)
+        return _answer(status, answer)
+
+    def _show(self, reply: dict[str, Any]) -> None:
+        for order in [*reply.get("orders", []), *([reply["order"]] if "order" in reply else [])]:
+            assert self.shown is not None
+            self.shown(order)
 
     async def _order(self, request: web.Request, body: bytes) -> web.StreamResponse:
         fault = self.plan.popleft() if self.plan else "none"
@@ -182,22 +223,31 @@ class FaultProxy:
         if fault == "hang_before":
             await asyncio.sleep(self.hang_seconds)
             return _drop(request)
+        if fault == "late":
+            self.late.append(asyncio.ensure_future(self._forward_late(request, body)))
+            return _drop(request)
         status, answer = await self._forward(request, body)
+        if fault == "lie":
+            return web.json_response({"success": False, "error_response": {"error": "INSUFFICIENT_FUND"}})
         if fault == "duplicate":
             status, answer = await self._forward(request, body)
         if fault == "accept_500":
             return web.json_response({"error": "INTERNAL"}, status=500)
-        if fault == "accept_502_html":
-            return web.Response(status=502, text="<html>Bad gateway</html>", content_type="text/html")
+        if fault.endswith("_html") and fault[7:10].isdigit():
+            return web.Response(status=int(fault[7:10]), text="<html>no</html>", content_type="text/html")
+        if fault == "accept_as_html":
+            return web.Response(status=status, body=answer, content_type="text/html")
         if fault == "accept_drop":
             return _drop(request)
-        if fault == "accept_truncated":
-            return _answer(status, answer[: len(answer) // 2])
-        if fault == "accept_garbage":
-            return _answer(status, b"[1, 2")
+        if fault in BROKEN:
+            return _answer(status, BROKEN[fault](answer))
         if fault == "accept_hang":
             await asyncio.sleep(self.hang_seconds)
         return _answer(status, answer)
+
+    async def _forward_late(self, request: web.Request, body: bytes) -> tuple[int, bytes]:
+        await asyncio.sleep(self.late_seconds)
+        return await self._forward(request, body)
 
     async def _forward(self, request: web.Request, body: bytes) -> tuple[int, bytes]:
         headers = {
