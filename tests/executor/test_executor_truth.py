@@ -38,6 +38,7 @@ async def test_after_a_halt_nothing_is_sent_when_the_exchange_is_reachable_again
     """Replies lost, the order unknown, halted, the exchange back: searched for and not sent; resumed, it goes on."""
     halting = {**environ, "HALT_FILE": str(tmp_path / "halt.json")}
     async with process(halting) as (executor, _):
+        await executor.reconcile()
         lost = await desk.request(recommend(Side.BUY, "20.00", life_seconds=600))
         made = await desk.request(recommend(Side.BUY, "30.00", "ETH-USD", life_seconds=600))
         waiting = await desk.request(recommend(Side.BUY, "40.00", "DOGE-USD", life_seconds=600))
@@ -269,6 +270,7 @@ async def test_an_accepted_order_that_no_read_shows_is_neither_sent_again_nor_gi
     environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
     async with running(environ) as executor:
+        await executor.reconcile()
         proxy.reads_fail = 10**6
         order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00")))
         assert order.state == pb.ORDER_STATE_UNKNOWN
