@@ -19,7 +19,6 @@ import asyncpg
 
 from cli.effective import read_configuration
 from cli.instance_file import Instance
-from cli.ledger_words import joined
 from cli.plan import REAL_EXCHANGE, MeshPlan
 from cli.replay.lockstep import connection_arguments
 from cli.status_facts import ask_ledger
@@ -32,6 +31,7 @@ from cli.up.model import examine_model, recorded_champion, why_retrain
 from cli.up.plan import port_uses
 from meshkit.database_link import PROMISES, DatabaseAddress, broken_promises, why_not_secure
 from meshkit.hosts import parse_host, session_proxy
+from tradekit.ledger_words import joined
 from tradekit.states import Venue
 
 _SECONDS = 5.0

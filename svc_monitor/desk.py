@@ -73,6 +73,7 @@ class AlertDesk:
             exits=self._feeds.exits.fresh,
             model=self._feeds.model.fresh,
             reviewer=self._feeds.reviewer.fresh,
+            ledger=self._feeds.ledger.fresh,
         )
 
     def _tell(self, alert: Alert) -> None:

@@ -6,6 +6,7 @@ A rule gives what is true now, or None when its source is too old to say.
 from collections.abc import Callable, Sequence
 from math import inf
 
+from svc_monitor import ledger_rules
 from svc_monitor.alerts import Finding, Severity, Verdicts
 from svc_monitor.exit_rules import contract_violation, exit_failed, exit_waiting, exits_now
 from svc_monitor.feeds.model import FeatureDrift
@@ -65,10 +66,17 @@ def ledger_mismatch(seen: Seen) -> Found:
         return None
     if executor.entries.state is not ServiceState.NOT_SERVING:
         return ()
-    message = (
-        "The books do not agree with the exchange, or could not be compared. No new position is opened; "
-        "ExecutorService.Reconcile tells the differences."
-    )
+    named = ledger_rules.differences(seen)
+    if named:
+        message = (
+            f"The ledger differs from the account: {named} No new position is opened; "
+            "`mesh ledger show` says how to book it."
+        )
+    else:
+        message = (
+            "The ledger could not be compared with the exchange, or an order is unknown. No new position is opened; "
+            "the executor's log has the cause."
+        )
     hold = _held(executor.entries, ENTRIES_SECONDS, seen)
     return (Finding("LEDGER_MISMATCH", "account", Severity.CRITICAL, message, hold),)
 
@@ -228,6 +236,8 @@ RULES: dict[str, Callable[[Seen], Found]] = {
     "SERVICE_DOWN": service_down,
     "ENTRIES_CLOSED": entries_closed,
     "LEDGER_MISMATCH": ledger_mismatch,
+    "FOREIGN_ORDER": ledger_rules.foreign_order,
+    "FEE_TIER_DIFFERS": ledger_rules.fee_tier_differs,
     "ORDER_UNKNOWN": order_unknown,
     "EXIT_WAITING": exit_waiting,
     "EXIT_FAILED": exit_failed,

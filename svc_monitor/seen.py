@@ -11,6 +11,7 @@ from svc_monitor.feeds.reviewer import Reviewer
 from svc_monitor.feeds.risk import PortfolioRisk
 from svc_monitor.feeds.trading import Trading
 from svc_monitor.health import ServiceHealth
+from tradekit.ledger_words import LedgerWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Seen:
     exits: Exits | None = None
     model: Model | None = None
     reviewer: Reviewer | None = None
+    ledger: LedgerWords | None = None
 
 
 Found = tuple[Finding, ...] | None

@@ -42,7 +42,7 @@ def show() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from cli.ledger_words import commands, words_of
+    from tradekit.ledger_words import commands, words_of
 
     answer = _ask("GetLedger", _messages().GetLedgerRequest())
     table = Table(box=None, padding=(0, 2), header_style="dim")

@@ -9,9 +9,9 @@ from cli.console import guarded, out
 from cli.exits import ExitCode
 
 if TYPE_CHECKING:
-    from cli.ledger_words import LedgerWords
     from cli.status_facts import StatusFacts
     from cli.supervise.state import ServiceState
+    from tradekit.ledger_words import LedgerWords
 
 _STYLES = {"ready": "green", "done": "green", "waiting": "dim", "starting": "yellow", "backoff": "yellow"}
 
@@ -106,7 +106,7 @@ def _print_trading(facts: "StatusFacts") -> None:
 def _print_ledger(words: "LedgerWords") -> None:
     from rich.markup import escape
 
-    from cli.ledger_words import joined
+    from tradekit.ledger_words import joined
 
     for line in words.differences:
         out.print(f"ledger    [bold red]{escape(line)}[/]; `mesh ledger show` says how to book it")

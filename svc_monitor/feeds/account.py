@@ -50,6 +50,8 @@ class Account:
     unrealized_pnl: str | None
     total_fees: str | None
     venue: str
+    transfers: str | None = None
+    unadopted: tuple[Balance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ def read(message: pb.ListPositionsResponse) -> Account:
         unrealized_pnl=reading.number(message, "unrealized_pnl"),
         total_fees=reading.number(message, "total_fees"),
         venue=reading.word(trade_pb2.Venue, "VENUE", message.venue),
+        transfers=reading.number(message, "transfers"),
+        unadopted=tuple(Balance(money.currency, money.amount.value) for money in message.unadopted),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.feeds import account, exits, model, orders, pipeline, recommendations, reviewer, risk, trading
+from svc_monitor.feeds import account, exits, ledger, model, orders, pipeline, recommendations, reviewer, risk, trading
 from svc_monitor.feeds.account import Account, Course
 from svc_monitor.feeds.exits import Exits
 from svc_monitor.feeds.feed import Feed
@@ -19,6 +19,7 @@ from svc_monitor.feeds.risk import PortfolioRisk
 from svc_monitor.feeds.trading import Trading
 from svc_monitor.settings import MonitorSettings
 from tradekit import services
+from tradekit.ledger_words import LedgerWords
 from tradekit.services import ServiceName
 
 
@@ -37,6 +38,7 @@ class Feeds:
     # Only the alerts look at these.
     exits: Feed[Exits]
     trading: Feed[Trading]
+    ledger: Feed[LedgerWords]
 
     def every(self) -> Sequence[Feed[Any]]:
         """The feeds of the page, in its order."""
@@ -67,6 +69,7 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
     reviewer_feed, reviewer_task = reviewer.feed(channel(services.VALIDATOR), kit)
     exits_feed, exits_task = exits.feed(kit)
     trading_feed, trading_task = trading.feed(channel(services.EXECUTOR), kit)
+    ledger_feed, ledger_task = ledger.feed(channel(services.EXECUTOR), kit)
     feeds = Feeds(
         pipeline_feed,
         ideas_feed,
@@ -78,6 +81,7 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
         course,
         exits_feed,
         trading_feed,
+        ledger_feed,
     )
     tasks = [pipeline_task, ideas_task, orders_task, account_task, risk_task, model_task, reviewer_task]
-    return feeds, [*tasks, exits_task, trading_task]
+    return feeds, [*tasks, exits_task, trading_task, ledger_task]

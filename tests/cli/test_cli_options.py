@@ -172,3 +172,20 @@ def test_every_port_names_its_variable(tmp_path: Path) -> None:
     uses = {use.variable: use.port for use in port_uses(plan)}
     assert uses["MONITOR_PAGE_PORT"] == 9999 and uses["SIM_PORT"] == 8443
     assert {service.port_variable for service in SERVICES} <= set(uses)
+
+
+def test_what_the_plan_does_not_decide_of_the_simulator_is_the_operators(tmp_path):
+    home = MeshHome.at(tmp_path)
+    given = {
+        "SIM_TAKER_FEE": "0.004",
+        "SIM_OPENING_USD": "500",
+        "SIM_PORT": "1",
+        "SIM_SEED": "9",
+        "SIM_BIND": "0.0.0.0",
+    }
+    plan = plan_of(home, resolve(UpRequest(), None, {}), ensure_keys(home.keys), given)
+    found = plan.simulator_environment()
+    assert (found["SIM_TAKER_FEE"], found["SIM_OPENING_USD"]) == ("0.004", "500")
+    assert found["SIM_PORT"] == str(plan.ports.simulator)
+    assert found["SIM_SEED"] != "9"
+    assert "SIM_BIND" not in found

@@ -32,6 +32,7 @@ from svc_monitor.health import (
 from svc_monitor.rules import RULES, judge
 from svc_monitor.seen import Seen
 from tradekit import services
+from tradekit.ledger_words import LedgerWords
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
 SERVING = Known(ServiceState.SERVING, "", NOW, NOW, 0.0)
@@ -253,5 +254,22 @@ def test_a_rule_whose_source_is_silent_does_not_know():
     assert blind == {
         "ORDER_UNKNOWN", "EXIT_WAITING", "EXIT_FAILED", "CONTRACT_VIOLATION", "STAGE_LAGGING", "TRADING_HALTED",
         "RISK_LOCK", "MODEL_ABSENT", "MODEL_REFUSED", "MODEL_SUSPENDED", "MODEL_DRIFT", "REVIEWER_UNFIT",
+        "FOREIGN_ORDER", "FEE_TIER_DIFFERS",
     }  # fmt: skip
     assert blind < RULES.keys()
+
+
+def test_a_difference_is_told_with_currency_amount_and_order() -> None:
+    _, entries = health_names(services.EXECUTOR)
+    closed = replace(SERVING, state=ServiceState.NOT_SERVING)
+    words = LedgerWords(
+        ("USD: the exchange has 5, 5 more than the ledger's 0",), ("SELL BTC-USD abc",), (), (), True, ("abc",)
+    )
+    verdicts = judge(seen(health={entries: closed}, ledger=words))
+    (mismatch,) = verdicts["LEDGER_MISMATCH"] or ()
+    assert "USD: the exchange has 5, 5 more" in mismatch.message
+    assert "SELL BTC-USD abc" in mismatch.message
+    assert [one.scope for one in verdicts["FOREIGN_ORDER"] or ()] == ["order:abc"]
+    assert judge(seen())["FOREIGN_ORDER"] is None
+    fees = replace(words, fees=("TAKER_FEE is 0.004, the exchange charges 0.006; reckoned with 0.006",))
+    assert "0.006" in (judge(seen(ledger=fees))["FEE_TIER_DIFFERS"] or ())[0].message

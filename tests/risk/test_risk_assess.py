@@ -15,6 +15,7 @@ from svc_risk.score import score_shown
 from svc_risk.sizing import CAPS, SCALES
 from svc_risk.snapshot import Inputs, Lock, PastOrder, inputs_from_json, inputs_to_json
 from tests.risk.risk_cases import AS_OF, HOUR, D, btc, buy, eth, market, product, sell, snapshot
+from tradekit.exits import is_dust
 from tradekit.states import RiskDecision, TradingState
 
 P = Parameters()
@@ -310,3 +311,35 @@ def test_a_stored_decision_is_made_again_from_its_row():
     again = inputs_from_json(stored)
     assert again == Inputs(buy(), case)
     assert assess(again.request, again.snapshot, P) == assess(buy(), case, P)
+
+
+def test_dust_takes_no_slot_keeps_its_value_and_needs_no_price() -> None:
+    one_slot = replace(P, max_open_positions=1)
+    rest = btc(base_size=D("0.000000007"), dust=True)
+    free = assess(buy(), snapshot(holdings=(rest,), cash=D(2000)), one_slot)
+    assert "MAX_OPEN_POSITIONS" not in {reason.code for reason in free.reasons}
+    assert free.exposure_before == D("0.0007")
+    taken = assess(buy(), snapshot(holdings=(replace(rest, dust=False),), cash=D(2000)), one_slot)
+    assert "MAX_OPEN_POSITIONS" in {reason.code for reason in taken.reasons}
+
+
+def test_what_the_exchange_takes_no_order_of_is_dust() -> None:
+    rules = (D("0.00000001"), D("0.0001"), D(1))
+    assert is_dust(D("0.000000007"), D(100000), *rules)
+    assert is_dust(D("0.00009"), None, *rules)
+    assert is_dust(D("0.0002"), D(4000), *rules)
+    assert not is_dust(D("0.0002"), D(100000), *rules)
+    assert not is_dust(D("0.0002"), None, *rules)
+    assert not is_dust(D(0), D(1), *rules)
+
+
+def test_a_decision_reckons_with_the_fee_that_is_stored_with_it() -> None:
+    costly = assess(buy(), snapshot(taker_fee=D("0.02")), P)
+    assert costly.fee == costly.adjusted_size * D("0.02")
+    assert costly == assess(buy(), snapshot(), replace(P, taker_fee=D("0.02")))
+    assert inputs_from_json(inputs_to_json(Inputs(buy(), snapshot(taker_fee=D("0.02"))))).snapshot.taker_fee == D(
+        "0.02"
+    )
+    old = inputs_to_json(Inputs(buy(), snapshot()))
+    del old["snapshot"]["taker_fee"]
+    assert inputs_from_json(old).snapshot.taker_fee is None

@@ -33,17 +33,21 @@ export function mesh(value) {
 
 export function account(value, mesh) {
   if (!value) return;
-  const profit = value.equity !== null && value.opening_balance !== null ? Number(value.equity) - Number(value.opening_balance) : null;
+  // What was brought in or taken out since is no profit.
+  const brought = value.opening_balance === null ? null : Number(value.opening_balance) + Number(value.transfers ?? 0);
+  const profit = value.equity !== null && brought !== null ? Number(value.equity) - brought : null;
   put(byId("equity"), money(value.equity), { tick: true });
   const pnl = byId("pnl");
-  const part = Number(value.opening_balance) ? ` (${changed(profit / Number(value.opening_balance))})` : "";
+  const part = brought ? ` (${changed(profit / brought)})` : "";
   put(byId("opening"), value.opening_balance === null ? "" : `from ${money(value.opening_balance)}`);
   put(pnl, profit === null ? "–" : `${gain(profit)}${part}`, { tick: true });
   pnl.className = `num ${tone(profit)}`;
   const simulated = mesh && !mesh.real_money ? "All of it is simulated money.\n" : "";
   byId("equity").closest("div").dataset.tip =
     `${simulated}Opening balance ${money(value.opening_balance)}\nRealized ${gain(value.realized_pnl)}\nUnrealized ${gain(value.unrealized_pnl)}\nFees ${money(value.total_fees)}` +
-    value.cash.map((balance) => `\nCash ${money(balance.amount)} ${balance.currency}`).join("");
+    (Number(value.transfers ?? 0) ? `\nBrought in or out ${gain(value.transfers)}` : "") +
+    value.cash.map((balance) => `\nCash ${money(balance.amount)} ${balance.currency}`).join("") +
+    (value.unadopted ?? []).map((balance) => `\nNot adopted, never sold: ${balance.amount} ${balance.currency}`).join("");
 }
 
 // Equity since the page server started; the dashed line is the opening balance where it is in view.

@@ -20,11 +20,7 @@ class LedgerWords:
     unadopted: tuple[str, ...]
     fees: tuple[str, ...]
     reconciled: bool
-
-    @property
-    def quiet(self) -> bool:
-        """True if the ledger agrees with the exchange and nobody else acts in the account."""
-        return self.reconciled and not (self.differences or self.foreign or self.fees)
+    foreign_ids: tuple[str, ...] = ()
 
 
 def words_of(answer: "pb.GetLedgerResponse") -> LedgerWords:
@@ -37,6 +33,7 @@ def words_of(answer: "pb.GetLedgerResponse") -> LedgerWords:
         ),
         fees=fees(answer),
         reconciled=answer.HasField("reconcile_time"),
+        foreign_ids=tuple(one.exchange_order_id for one in answer.foreign_orders),
     )
 
 
