@@ -4,14 +4,13 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cli.plan import MeshPlan
-from cli.stack import ROOT
+from cli.python_process import ROOT, python_environment, run_module
 from cli.steps import StepFailed
 from tradekit import services
 
@@ -89,10 +88,8 @@ async def _job(
     arguments: Sequence[str], environment: Mapping[str, str], seconds: float, progress: Progress
 ) -> dict[str, object]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *arguments,
-        env={**environment, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"},
+        *run_module(*arguments),
+        env=python_environment(environment),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -1,9 +1,7 @@
 """The processes of one instance in the order of their dependencies: database, migrations, simulator, market, the rest."""
 
 import json
-import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import asyncpg
 from sqlalchemy import text
@@ -12,6 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from cli.instance_file import write_whole
 from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
+from cli.python_process import ROOT, python_environment, run_module
 from cli.steps import StepFailed, StepUnit
 from cli.supervise.identities import ensure_identities
 from cli.supervise.probes import grpc_health, http_ok
@@ -23,7 +22,6 @@ from schema.migrate import migrate
 from tradekit import services
 from tradekit.services import SERVICES, ServiceName
 
-ROOT = Path(__file__).resolve().parents[1]
 MIGRATIONS = "migrations"
 DATABASE = "postgres"
 MODEL = "model"
@@ -98,8 +96,8 @@ def simulator_unit(plan: MeshPlan, mark: InstanceMark) -> ProcessUnit:
     url = f"https://{plan.simulator_host}/api/v3/brokerage/time"
     spec = ProcessSpec(
         name=SIMULATOR,
-        argv=(sys.executable, "-m", "exchange_sim"),
-        env={**plan.simulator_environment(), "PYTHONPATH": _python_path()},
+        argv=run_module("exchange_sim"),
+        env=python_environment(plan.simulator_environment()),
         cwd=ROOT,
         ready=http_ok(url, plan.simulator_ca),
         stop_order=7,
@@ -116,8 +114,8 @@ def service_unit(plan: MeshPlan, service: ServiceName, mark: InstanceMark, needs
         ports["page"] = plan.ports.page
     spec = ProcessSpec(
         name=service.name,
-        argv=(sys.executable, "-m", f"svc_{service.name}"),
-        env={**plan.environment_of(service), "PYTHONPATH": _python_path()},
+        argv=run_module(f"svc_{service.name}"),
+        env=python_environment(plan.environment_of(service)),
         cwd=ROOT,
         depends_on=needs,
         ready=grpc_health(f"{LOOPBACK}:{port}"),
@@ -145,7 +143,3 @@ def units_of(
     found.append(StepUnit(MODEL, (services.MARKET.name,), make_model, stop_order=5))
     needs = {service.name: (*base, *_NEEDS.get(service.name, ())) for service in plan.services}
     return [*found, *(service_unit(plan, service, mark, needs[service.name]) for service in plan.services)]
-
-
-def _python_path() -> str:
-    return f"{ROOT}:{ROOT / 'gen' / 'python'}"

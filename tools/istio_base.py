@@ -144,7 +144,7 @@ spec:
       containers:
         - name: {name}
           image: trading-mesh
-          command: [python, -m, svc_{name}]
+          command: [python, -P, -m, svc_{name}]
           ports:
             - {{name: grpc, containerPort: {port}}}
             - {{name: http-metrics, containerPort: 9464}}

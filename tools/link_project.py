@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 IMPORTABLE = (ROOT, ROOT / "gen" / "python")
 # A shell that becomes Python: a path in the first line would be absolute and limited in length.
 LAUNCHER = """#!/bin/sh
-'''exec' "$(dirname "$(readlink -f "$0")")/python" "$0" "$@"
+'''exec' "$(dirname "$(readlink -f "$0")")/python" -P "$0" "$@"
 '''
 import sys
 

@@ -25,7 +25,7 @@ class Reaper:
         environment = {name: value for name, value in os.environ.items() if name != MARK}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
-            (sys.executable, "-m", "cli.supervise.reaper", str(home.root), run_id),
+            (sys.executable, "-P", "-m", "cli.supervise.reaper", str(home.root), run_id),
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ import sys
 
 from cli.exits import CommandFailed, ExitCode
 from cli.faults import in_words
-from cli.stack import ROOT
+from cli.python_process import python_environment, run_module
 from cli.supervise.detach import ANNOUNCE_VARIABLE, Announcer, Detached, start_detached
 from cli.supervise.home import MeshHome
 from cli.supervise.unit import StartFailed
@@ -22,8 +22,8 @@ def is_announced() -> bool:
 
 def start(home: MeshHome, view: View) -> Detached:
     """Runs this very command in a session of its own; returns when it is up. Raises CommandFailed."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"}
-    argv = (sys.executable, "-m", "cli.main", *sys.argv[1:])
+    environment = python_environment(os.environ)
+    argv = run_module("cli.main", *sys.argv[1:])
     try:
         return start_detached(home, argv, environment, lambda text: relay(text, view))
     except StartFailed as failed:

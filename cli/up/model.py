@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,8 +14,8 @@ import asyncpg
 
 from cli.model_step import train_model
 from cli.plan import MeshPlan
+from cli.python_process import ROOT, python_environment, run_module
 from cli.replay.lockstep import connection_arguments
-from cli.stack import ROOT
 from cli.steps import StepFailed
 from tradekit.products import market_factor
 
@@ -50,15 +49,15 @@ async def examine_model(plan: MeshPlan, champion: str = "") -> ModelVerdict:
     until it is proven. The verdict is on the one that will serve.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "cli.up.check_model",
-        str(plan.model_folder),
-        str(plan.keys.model_public),
-        str(plan.granularity_seconds),
-        ",".join(plan.products),
-        champion,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"},
+        *run_module(
+            "cli.up.check_model",
+            str(plan.model_folder),
+            str(plan.keys.model_public),
+            str(plan.granularity_seconds),
+            ",".join(plan.products),
+            champion,
+        ),
+        env=python_environment(os.environ),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -125,7 +125,7 @@ def test_ports_probes_and_selectors_agree(
     for selector in (deployment["spec"]["selector"]["matchLabels"], own["spec"]["selector"]):
         assert selector.items() <= template["metadata"]["labels"].items()
         assert selector == {"app": service.name}
-    assert container["command"] == ["python", "-m", f"svc_{service.name}"]
+    assert container["command"] == ["python", "-P", "-m", f"svc_{service.name}"]
     assert (ROOT / f"svc_{service.name}" / "__main__.py").is_file()
 
 
