@@ -8,10 +8,11 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import typer
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 
 from cli.exits import CommandFailed, ExitCode
+from meshkit.text import printable, without_passwords
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +29,16 @@ def _console(*, stderr: bool) -> Console:
 
 out = _console(stderr=False)
 err = _console(stderr=True)
+
+
+def escape(text: str) -> str:
+    """Text from anywhere as part of a line: no markup, nothing that a terminal would do, no password of a URL."""
+    return markup.escape(without_passwords(printable(text)))
+
+
+def escape_lines(text: str) -> str:
+    """The same for a text of several lines of our own."""
+    return markup.escape(without_passwords(printable(text, "\n")))
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -57,13 +68,13 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
 def show(failed: CommandFailed) -> ExitCode:
     """Prints a failure; returns its exit code."""
-    err.print(f"[bold red]✗[/] {escape(failed.message)}")
+    err.print(f"[bold red]✗[/] {escape_lines(failed.message)}")
     if failed.advice:
-        err.print(f"  [yellow]→[/] {escape(failed.advice)}")
+        err.print(f"  [yellow]→[/] {escape_lines(failed.advice)}")
     return failed.code
 
 
 def write_error(text: str) -> None:
     """A plain line on standard error, even when that is gone."""
     with suppress(OSError):
-        err.print(escape(text))
+        err.print(escape_lines(text))

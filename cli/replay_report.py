@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from cli.console import escape
 from cli.replay.run import ReplayReport
 from tradekit.decimals import plain
 

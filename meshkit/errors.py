@@ -14,6 +14,8 @@ import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from meshkit.text import printable
+
 SHOWN_LENGTH = 64
 # Details travel in trailers, whose hard limit is 16 KiB and soft limit 8 KiB for everything together.
 _MAX_MESSAGE_LENGTH = 512
@@ -24,8 +26,8 @@ _STATUS_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in
 
 
 def shown(value: object) -> str:
-    """A value as it may appear in a message: shortened, so that no caller can fill a log or a trailer."""
-    text = value if isinstance(value, str) else repr(value)
+    """A value as it may appear in a message: shortened, so that no caller can fill a log or a trailer, and printable."""
+    text = printable(value[: SHOWN_LENGTH + 1] if isinstance(value, str) else repr(value))
     return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 1] + "…"
 
 
@@ -264,9 +266,9 @@ def rebuild(
 
 def to_status(error: MeshError, domain: str) -> status_pb2.Status:
     """The error as `google.rpc.Status`; `domain` names the service that says so."""
-    status = status_pb2.Status(code=error.code.value[0], message=error.message[:_MAX_MESSAGE_LENGTH])
+    status = status_pb2.Status(code=error.code.value[0], message=printable(error.message[:_MAX_MESSAGE_LENGTH]))
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=domain)
-    for key, value in _within(error.metadata.items(), _MAX_METADATA_BYTES):
+    for key, value in _within(_readable(error.metadata), _MAX_METADATA_BYTES):
         info.metadata[key] = value
     status.details.add().Pack(info)
     if error.violations:
@@ -276,6 +278,10 @@ def to_status(error: MeshError, domain: str) -> status_pb2.Status:
         retry.retry_delay.FromNanoseconds(int(error.retry_after * 1e9))
         status.details.add().Pack(retry)
     return status
+
+
+def _readable(metadata: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(printable(key), printable(value)) for key, value in metadata.items()]
 
 
 def _within(pairs: Iterable[tuple[str, str]], budget: int) -> list[tuple[str, str]]:
@@ -328,16 +334,19 @@ def from_status(status: status_pb2.Status) -> MeshError:
     )
     for detail in status.details:
         if detail.Unpack(info):
-            reason, metadata = info.reason, dict(info.metadata)
+            reason = printable(info.reason)
+            metadata = {printable(key): printable(text) for key, text in info.metadata.items()}
         elif detail.Unpack(request):
             violations = [_violation(found) for found in request.field_violations]
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.ToNanoseconds() / 1e9
-    return rebuild(code, reason, status.message, metadata=metadata, violations=violations, retry_after=retry_after)
+    return rebuild(
+        code, reason, printable(status.message), metadata=metadata, violations=violations, retry_after=retry_after
+    )
 
 
 def _violation(found: Any) -> Violation:
-    return Violation(found.field, found.reason, found.description)
+    return Violation(printable(found.field), printable(found.reason), printable(found.description))
 
 
 def code_number(error: MeshError) -> int:

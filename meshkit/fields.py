@@ -24,7 +24,8 @@ T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# Controls (C0 and C1, line ends among them), what turns the direction of text, and separators of lines.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -104,7 +105,7 @@ class Fields:
                 field, "NOT_UNICODE", f"{shown(value)!a} holds half of a surrogate pair, which is no character"
             )
         elif _CONTROL.search(value):
-            self.violation(field, "CONTROL_CHARACTER", f"{shown(value)!a} holds a control character")
+            self.violation(field, "CONTROL_CHARACTER", f"{shown(value)} holds a control character or line end")
         elif pattern is not None and not re.fullmatch(pattern, value):
             self.violation(field, "PATTERN", f"{shown(value)} does not match {pattern}")
         else:

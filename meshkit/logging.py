@@ -5,6 +5,7 @@ The standard library's loggers (SQLAlchemy, grpc, asyncio) are written in the sa
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from typing import Any, TextIO
@@ -13,6 +14,11 @@ import structlog
 from opentelemetry import trace
 from structlog.typing import EventDict, Processor
 
+from meshkit.text import harmless, printable, without_passwords
+
+# Texts of many lines, and what structlog and logging keep for themselves in an event.
+_OF_LINES = ("exception", "stack")
+_NOT_TEXT = ("exc_info", "_record", "_from_structlog")
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -30,11 +36,12 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_trace,
         structlog.processors.StackInfoRenderer(),
+        _harmless,
     ]
     last: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+        [structlog.processors.format_exc_info, _harmless, structlog.processors.JSONRenderer(default=str)]
         if form == "json"
-        else [structlog.dev.ConsoleRenderer(colors=out.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=_traceback)]
     )
     structlog.configure(
         processors=[*shared, *last],
@@ -53,6 +60,21 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(_LEVELS[level], logging.WARNING))
+
+
+def _harmless(_: Any, __: str, event: EventDict) -> EventDict:
+    """What an event was given from outside neither forges a line nor shows a password; a traceback keeps its lines."""
+    return {
+        name: harmless(value, "\n" if name in _OF_LINES else "") if name not in _NOT_TEXT else value
+        for name, value in event.items()
+    }
+
+
+def _traceback(out: TextIO, fault: Any) -> None:
+    """A traceback for eyes: its own lines, but nothing else that an error's text may carry."""
+    drawn = io.StringIO()
+    structlog.dev.plain_traceback(drawn, fault)
+    out.write(without_passwords(printable(drawn.getvalue(), "\n")))
 
 
 def _add_trace(_: Any, __: str, event: EventDict) -> EventDict:

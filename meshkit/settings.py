@@ -16,8 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from meshkit.database_link import DatabaseAddress, SslMode, stays_here
 from meshkit.hosts import is_loopback
+from meshkit.text import MASK, printable, without_passwords
 
-MASK = "********"
 _SECRET_WORDS = ("password", "secret", "token", "private", "api_key")
 
 
@@ -188,5 +188,5 @@ def _masked(name: str, field: FieldInfo | None, value: Any) -> str:
     secret = secret or (field is not None and "Secret" in str(field.annotation))
     if value is None:
         return ""
-    text = str(value)
+    text = without_passwords(printable(str(value)))
     return MASK if secret else text if len(text) <= 128 else text[:127] + "…"

@@ -58,7 +58,7 @@ def _as_json(found: "ServiceConfig") -> dict[str, object]:
 
 
 def _print(found: list["ServiceConfig"], all_values: bool) -> None:
-    from rich.markup import escape
+    from cli.console import escape_lines
 
     shown = {
         one.service: [setting for setting in one.settings if all_values or setting.origin.value != "default"]
@@ -70,7 +70,7 @@ def _print(found: list["ServiceConfig"], all_values: bool) -> None:
         _print_table("every service", common)
     for one in found:
         if one.faults:
-            err.print(f"[bold red]{one.service}[/] {escape(one.faults)}")
+            err.print(f"[bold red]{one.service}[/] {escape_lines(one.faults)}")
         else:
             _print_table(one.service, [setting for setting in shown[one.service] if setting not in common])
     if not all_values:
@@ -78,8 +78,9 @@ def _print(found: list["ServiceConfig"], all_values: bool) -> None:
 
 
 def _print_table(title: str, settings: "list[Setting]") -> None:
-    from rich.markup import escape
     from rich.table import Table
+
+    from cli.console import escape
 
     table = Table(box=None, padding=(0, 2), header_style="dim", title=title, title_justify="left")
     for name in ("variable", "value", "from"):

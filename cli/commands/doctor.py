@@ -17,10 +17,10 @@ _STYLES = {"ok": "green", "warn": "bold yellow", "fail": "bold red"}
 @guarded
 def doctor() -> None:
     """Check keys, clock, database, ports, model and the rest. Exit code 1 if something fails."""
-    from rich.markup import escape
     from rich.table import Table
 
     from cli.commands.config import resolved
+    from cli.console import escape_lines as escape
     from cli.doctor import Mark, Patient, examine, worst
     from cli.instance_file import mesh_home
     from cli.replay.orphans import remove_orphans

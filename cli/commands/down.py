@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 @guarded
 def down() -> None:
     """Stop the mesh, however it was left, and end what killed replays left behind; the books stay."""
-    from rich.markup import escape
-
+    from cli.console import escape
     from cli.instance_file import mesh_home
     from cli.replay.orphans import remove_orphans
     from cli.supervise.instance import bring_down

@@ -70,8 +70,9 @@ def explain(
 
 
 def _print(story: Any, facts: bool) -> None:
-    from rich.markup import escape
     from rich.table import Table
+
+    from cli.console import escape
 
     table = Table(box=None, padding=(0, 2), show_header=True, header_style="dim")
     for name in ("market time", "stage", "outcome", "what happened"):

@@ -103,8 +103,9 @@ async def _send(channel: "grpc.aio.Channel", file: Path, size: int, opening: Any
 
 
 def _print(file: Path, answer: Any) -> None:
-    from rich.markup import escape
     from rich.table import Table
+
+    from cli.console import escape
 
     table = Table(box=None, padding=(0, 2), header_style="dim", title=f"{escape(file.name)} ({answer.format})")
     for name in ("lines", f"{answer.lines:,}"):

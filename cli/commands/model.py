@@ -102,9 +102,9 @@ def _ask(call: "Callable[[Any], Awaitable[Any]]") -> "Any":
 
 
 def _table(models: "Any") -> "Any":
-    from rich.markup import escape
     from rich.table import Table
 
+    from cli.console import escape
     from trading.signal.v1 import signal_service_pb2 as pb
 
     table = Table(box=None, pad_edge=False)
@@ -124,7 +124,7 @@ def _table(models: "Any") -> "Any":
 
 def _folder_lines(found: "pb.ListModelsResponse") -> list[str]:
     """What has to be tidied up in the folder of models."""
-    from rich.markup import escape
+    from cli.console import escape
 
     lines = []
     for info in found.models:
@@ -139,7 +139,7 @@ def _folder_lines(found: "pb.ListModelsResponse") -> list[str]:
 
 
 def _print_evidence(version: str, evidence: "pb.ModelEvidence") -> None:
-    from rich.markup import escape
+    from cli.console import escape
 
     if not evidence.HasField("shadow_since_time"):
         out.print(f"{escape(version)} has not predicted a bar yet")
@@ -168,7 +168,7 @@ def _print_figures(evidence: "pb.ModelEvidence") -> None:
 
 
 def _change_line(change: "pb.ModelChange") -> str:
-    from rich.markup import escape
+    from cli.console import escape
 
     when = f"{change.change_time.ToDatetime():%Y-%m-%d %H:%M}"
     by = f" by {change.caller}" if change.caller else ""

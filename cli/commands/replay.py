@@ -29,8 +29,7 @@ def replay(
     keep: Annotated[bool, typer.Option("--keep", help="keep the folder with books and logs")] = False,
 ) -> None:
     """Replay a period. Exit code 1 if it failed, or if the books do not agree with the exchange."""
-    from rich.markup import escape
-
+    from cli.console import escape
     from cli.instance_file import mesh_home, write_whole
     from cli.replay.options import ReplayOptions, parse_day
     from cli.replay.orphans import remove_orphans

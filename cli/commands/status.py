@@ -34,7 +34,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")]
 
 
 def _print(facts: "StatusFacts") -> None:
-    from rich.markup import escape
+    from cli.console import escape
 
     if facts.instance is None:
         out.print(f"no mesh was ever started in {facts.home}; mesh up starts one")
@@ -58,9 +58,9 @@ def _print(facts: "StatusFacts") -> None:
 
 
 def _print_units(facts: "StatusFacts") -> None:
-    from rich.markup import escape
     from rich.table import Table
 
+    from cli.console import escape
     from cli.status_facts import detail_of
 
     table = Table(box=None, padding=(0, 2), header_style="dim")
@@ -77,7 +77,7 @@ def _print_units(facts: "StatusFacts") -> None:
 
 
 def _print_trading(facts: "StatusFacts") -> None:
-    from rich.markup import escape
+    from cli.console import escape
 
     if facts.trading is None:
         out.print("trading   [red]the executor does not answer: no order is sent[/]")

@@ -65,7 +65,7 @@ def close(
 
 
 def _show(receipt: "Receipt") -> None:
-    from rich.markup import escape
+    from cli.console import escape
 
     for line in receipt.lines:
         style = {"good": "green", "bad": "bold red", "note": "yellow"}.get(line.kind)

@@ -11,11 +11,10 @@ from typing import Protocol, Self
 
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.console import out
+from cli.console import escape, escape_lines, out
 from cli.supervise.detach import Announcer
 from cli.supervise.keeper import Event, EventKind
 from cli.supervise.logfile import LogFile
@@ -85,7 +84,7 @@ class TerminalView:
             self._states[event.service] = (event.kind.value, event.detail)
         if self._live is None or event.kind in (EventKind.DIED, EventKind.PARKED, EventKind.STOP_FAILED):
             style = _STYLES[event.kind.value]
-            out.print(f"[dim]{datetime.now():%H:%M:%S}[/] [{style}]{escape(line_of(event))}[/]")  # noqa: DTZ005 - for eyes
+            out.print(f"[dim]{datetime.now():%H:%M:%S}[/] [{style}]{escape_lines(line_of(event))}[/]")  # noqa: DTZ005 - for eyes
 
     def progress(self, stage: str, share: float, detail: str) -> None:
         if stage not in self._tasks:
@@ -94,7 +93,7 @@ class TerminalView:
         self._bars.update(self._tasks[stage], completed=share, description=name)
 
     def say(self, text: str) -> None:
-        out.print(f"  {escape(text)}")
+        out.print(f"  {escape_lines(text)}")
 
     def settled(self) -> None:
         if self._live is not None:

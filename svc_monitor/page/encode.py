@@ -7,6 +7,8 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
+from meshkit.text import harmless
+
 
 def plain(value: Any) -> Any:
     """The value in the types of JSON."""
@@ -24,5 +26,5 @@ def plain(value: Any) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Compact JSON; NaN and infinity, which JSON does not know, are refused."""
-    return json.dumps(plain(value), separators=(",", ":"), allow_nan=False)
+    """Compact JSON whose texts can only be read; NaN and infinity, which JSON does not know, are refused."""
+    return json.dumps(harmless(plain(value)), separators=(",", ":"), allow_nan=False)

@@ -51,7 +51,7 @@ def test_all_violations_are_collected_with_nested_paths() -> None:
     f = Fields()
     f.uuid("request_id", "nonsense")
     inner = f.inside("recommendation")
-    inner.text("product_id", "BTC/USD\n", max_length=20, pattern=r"[A-Z0-9]+-[A-Z]+")
+    inner.text("product_id", "BTC/USD", max_length=20, pattern=r"[A-Z0-9]+-[A-Z]+")
     inner.timestamp("as_of", None)
     inner.finite("ratio", math.nan, 0, 1)
     inner.finite("ratio2", 2.0, 0, 1)
