@@ -266,7 +266,7 @@ def rebuild(
 
 def to_status(error: MeshError, domain: str) -> status_pb2.Status:
     """The error as `google.rpc.Status`; `domain` names the service that says so."""
-    status = status_pb2.Status(code=error.code.value[0], message=printable(error.message[:_MAX_MESSAGE_LENGTH]))
+    status = status_pb2.Status(code=error.code.value[0], message=printable(error.message)[:_MAX_MESSAGE_LENGTH])
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=domain)
     for key, value in _within(_readable(error.metadata), _MAX_METADATA_BYTES):
         info.metadata[key] = value
