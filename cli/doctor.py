@@ -256,15 +256,15 @@ async def _reviewer(patient: Patient) -> list[Finding]:
     if not host:
         return [Finding(Mark.OK, "reviewer", "rules; set OLLAMA_HOST for a language model")]
     wanted = patient.plan.inherited.get("OLLAMA_MODEL") or _default_model()
-    from ollama import AsyncClient, ResponseError
+    from svc_validator.reviewers.ollama import SERVER_FAULTS, OllamaServer
 
     try:
-        async with asyncio.timeout(_SECONDS):
-            listed = await AsyncClient(host=host).list()
-    except (ResponseError, ConnectionError, OSError, TimeoutError, ValueError) as error:
+        server = OllamaServer(host, wanted)
+        names = await server.models(_SECONDS)
+        await server.close()
+    except SERVER_FAULTS as error:
         seen = f"Ollama at {host} does not answer: {error or type(error).__name__}"
         return [Finding(Mark.WARN, "reviewer", seen, "start it, or unset OLLAMA_HOST; the rules decide meanwhile")]
-    names = [str(model.model) for model in listed.models]
     if wanted not in names:
         seen = f"Ollama at {host} has no {wanted}; it has {', '.join(names) or 'no model'}"
         return [Finding(Mark.WARN, "reviewer", seen, f"ollama pull {wanted}, or set OLLAMA_MODEL")]

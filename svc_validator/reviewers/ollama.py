@@ -1,16 +1,15 @@
-"""One call to an Ollama server through its official client, and every way it can fail as an outcome.
+"""One call to an Ollama server, and every way it can fail as an outcome. No failure is ever an approval.
 
-The client waits for ever by default and raises half a dozen unrelated classes; all of that ends here.
-No failure is ever an approval.
+Its replies are read here, field by field: what is not needed may be missing or of any form, as versions of the server differ
+in it, and what is needed must be exactly what it should be.
 """
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from ollama import AsyncClient, ChatResponse, ListResponse, ResponseError, ShowResponse
-from pydantic import BaseModel
 
 from svc_validator.answer import ModelVerdict, NotAnAnswer, parse_answer
 from svc_validator.prompt import OPTIONS, SCHEMA, Prompt
@@ -18,13 +17,33 @@ from tradekit.states import ReviewOutcome
 
 KEEP_ALIVE = "30m"
 MAX_RAW = 4096
+DEFAULT_PORT = 11434
+_LARGEST_REPLY = 4 * 1024 * 1024
 _CONNECT_SECONDS = 1.0
 _OVERLOAD = (429, 503)
-# What client, transport and a strange body raise, apart from our own mistakes.
+
+
+class HttpRefusal(OSError):
+    """The server answered with a status other than 200; `text` is what it said."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"HTTP {status}: {text[:200]}")
+        self.status = status
+        self.text = text
+
+
+class BadReply(ValueError):
+    """A 200 whose body is not what it should be; `doc` is the body."""
+
+    def __init__(self, why: str, doc: str = "") -> None:
+        super().__init__(why)
+        self.doc = doc
+
+
+# What transport and a strange body raise, apart from our own mistakes.
 SERVER_FAULTS = (
     OSError,
     httpx.HTTPError,
-    ResponseError,
     ValueError,
     TypeError,
     AttributeError,
@@ -58,18 +77,14 @@ class ModelMissing(Exception):
     """The server does not have the model, or cannot chat with it; the text says what to do."""
 
 
-class _Version(BaseModel):
-    version: str
-
-
 class OllamaServer:
     """One server and one model tag; one instance per process."""
 
     def __init__(self, host: str, model: str) -> None:
         self.model = model
         # A proxy meant for the web, or a redirect, must neither see a question nor answer it.
-        self._client: Any = AsyncClient(
-            host,
+        self._client = httpx.AsyncClient(
+            base_url=server_url(host),
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
             follow_redirects=False,
             trust_env=False,
@@ -92,25 +107,58 @@ class OllamaServer:
     async def identify(self, seconds: float) -> Identity:
         """Digest and server version; ModelMissing if this server cannot serve the model."""
         async with asyncio.timeout(seconds):
-            version = await self._client._request(_Version, "GET", "/api/version")
-            listed: ListResponse = await self._client.list()
+            version = _text(await self._call("GET", "/api/version"), "version")
             names = (self.model, f"{self.model}:latest")
-            digest = next((found.digest for found in listed.models if found.model in names and found.digest), None)
+            digest = next((found for name, found in await self._models() if name in names and found), None)
             if digest is None:
                 raise ModelMissing(f"the server has no model {self.model}; run: ollama pull {self.model}")
-            shown: ShowResponse = await self._client.show(self.model)
-        if shown.capabilities is not None and "completion" not in shown.capabilities:
+            # Older servers name the model in `name`, newer in `model`, and only newer ones tell capabilities.
+            capabilities = (await self._call("POST", "/api/show", {"model": self.model, "name": self.model})).get(
+                "capabilities"
+            )
+        if isinstance(capabilities, list) and capabilities and "completion" not in capabilities:
             raise ModelMissing(f"{self.model} cannot chat; set OLLAMA_MODEL to a model that can")
-        return Identity(_kept(digest), _kept(version.version[:64]))
+        return Identity(_kept(digest), _kept(version[:64]))
+
+    async def models(self, seconds: float) -> list[str]:
+        """Names of the models that the server has; raises what `ask` would map."""
+        async with asyncio.timeout(seconds):
+            return [name for name, _ in await self._models()]
+
+    async def _models(self) -> list[tuple[str, str]]:
+        """Name and digest of each model."""
+        listed = (await self._call("GET", "/api/tags")).get("models")
+        if not isinstance(listed, list):
+            raise BadReply("models is no list")
+        return [
+            (str(one.get("model") or one.get("name") or ""), str(one.get("digest") or ""))
+            for one in listed
+            if isinstance(one, dict)
+        ]
+
+    async def _call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """The JSON object of a 200, whose body is bounded; HttpRefusal, BadReply, or what the transport raises."""
+        async with self._client.stream(method, path, json=body) as response:
+            raw = bytearray()
+            async for part in response.aiter_bytes():
+                raw += part
+                if len(raw) > _LARGEST_REPLY:
+                    raise BadReply(f"the reply is larger than {_LARGEST_REPLY} bytes")
+        text = raw.decode("utf-8", "replace")
+        if response.status_code != 200:
+            raise HttpRefusal(response.status_code, text)
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise BadReply("the body is no object", text)
+        return found
 
     async def close(self) -> None:
         """Closes connections."""
-        await self._client.close()
+        await self._client.aclose()
 
-    async def _chat(self, messages: list[dict[str, str]], schema: dict[str, Any] | None) -> ChatResponse:
-        """POST /api/chat by the client's own request method: `chat()` has no way to pass `truncate` and `shift`.
-
-        Both default to true on the server, which then drops the middle of a long prompt without saying so.
+    async def _chat(self, messages: list[dict[str, str]], schema: dict[str, Any] | None) -> dict[str, Any]:
+        """POST /api/chat. `truncate` and `shift` both default to true on the server, which then drops the middle of a long
+        prompt without saying so.
         """
         body: dict[str, Any] = {
             "model": self.model,
@@ -124,15 +172,28 @@ class OllamaServer:
         }
         if schema is not None:
             body["format"] = schema
-        response: ChatResponse = await self._client._request(ChatResponse, "POST", "/api/chat", json=body)
-        return response
+        return await self._call("POST", "/api/chat", body)
 
 
-def _read(response: ChatResponse) -> Answer:
-    content = response.message.content or ""
+def server_url(host: str) -> httpx.URL:
+    """OLLAMA_HOST as its own programs read it: the scheme is http and the port 11434 unless given."""
+    url = httpx.URL(host if "://" in host else f"http://{host}")
+    return url if url.port or "://" in host else url.copy_with(port=DEFAULT_PORT)
+
+
+def _text(found: dict[str, Any], name: str) -> str:
+    value = found.get(name)
+    if not isinstance(value, str):
+        raise BadReply(f"{name} is no text", json.dumps(found)[:MAX_RAW])
+    return value
+
+
+def _read(response: dict[str, Any]) -> Answer:
+    message = response.get("message")
+    content = _text(message if isinstance(message, dict) else response, "content")
     timings = _timings(response)
     try:
-        verdict = parse_answer(content, done=response.done, done_reason=response.done_reason)
+        verdict = parse_answer(content, done=response.get("done"), done_reason=response.get("done_reason"))
     except NotAnAnswer as error:
         return Answer(ReviewOutcome.INVALID_OUTPUT, None, _kept(content), str(error), timings)
     return Answer(ReviewOutcome(verdict.verdict.value), verdict, _kept(content), "", timings)
@@ -143,24 +204,28 @@ def _kept(text: str) -> str:
     return text[:MAX_RAW].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def _timings(response: ChatResponse) -> dict[str, float]:
-    """The server counts in nanoseconds; kept in milliseconds."""
-    spans = {
-        "total_ms": response.total_duration,
-        "load_ms": response.load_duration,
-        "prompt_ms": response.prompt_eval_duration,
-        "eval_ms": response.eval_duration,
-    }
-    counts = {"prompt_tokens": response.prompt_eval_count, "eval_tokens": response.eval_count}
-    timings = {name: value / 1e6 for name, value in spans.items() if value is not None}
-    return timings | {name: float(value) for name, value in counts.items() if value is not None}
+_SPANS = {
+    "total_ms": "total_duration",
+    "load_ms": "load_duration",
+    "prompt_ms": "prompt_eval_duration",
+    "eval_ms": "eval_duration",
+}
+_COUNTS = {"prompt_tokens": "prompt_eval_count", "eval_tokens": "eval_count"}
+
+
+def _timings(response: dict[str, Any]) -> dict[str, float]:
+    """The server counts in nanoseconds; kept in milliseconds. What is no number is left out."""
+    spans = {name: response.get(field) for name, field in _SPANS.items()}
+    counts = {name: response.get(field) for name, field in _COUNTS.items()}
+    timings = {name: value / 1e6 for name, value in spans.items() if type(value) is int}
+    return timings | {name: float(value) for name, value in counts.items() if type(value) is int}
 
 
 def _failure(error: Exception) -> Answer:
     """Every exception of client and transport as an outcome; an unexpected one is a failure too."""
-    if isinstance(error, ResponseError):
-        outcome = ReviewOutcome.OVERLOADED if error.status_code in _OVERLOAD else ReviewOutcome.UNAVAILABLE
-        return Answer(outcome, None, _kept(str(error.error)), f"http_{error.status_code}")
+    if isinstance(error, HttpRefusal):
+        outcome = ReviewOutcome.OVERLOADED if error.status in _OVERLOAD else ReviewOutcome.UNAVAILABLE
+        return Answer(outcome, None, _kept(error.text), f"http_{error.status}")
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return Answer(ReviewOutcome.TIMEOUT, error="deadline")
     if isinstance(error, OSError | httpx.HTTPError):

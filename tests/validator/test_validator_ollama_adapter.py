@@ -104,9 +104,9 @@ FAILURES = [
     ("not_done", ReviewOutcome.INVALID_OUTPUT, "not_done"),
     ("body:<html>login</html>", ReviewOutcome.INVALID_OUTPUT, "body:JSONDecodeError"),
     ("body:", ReviewOutcome.INVALID_OUTPUT, "body:JSONDecodeError"),
-    ("body:{}", ReviewOutcome.INVALID_OUTPUT, "body:ValidationError"),
-    ("body:[]", ReviewOutcome.INVALID_OUTPUT, "body:TypeError"),
-    ('body:{"error":"runner died"}', ReviewOutcome.INVALID_OUTPUT, "body:ValidationError"),
+    ("body:{}", ReviewOutcome.INVALID_OUTPUT, "body:BadReply"),
+    ("body:[]", ReviewOutcome.INVALID_OUTPUT, "body:BadReply"),
+    ('body:{"error":"runner died"}', ReviewOutcome.INVALID_OUTPUT, "body:BadReply"),
     ("body:" + "[" * 50_000, ReviewOutcome.INVALID_OUTPUT, "body:RecursionError"),
     ("say:", ReviewOutcome.INVALID_OUTPUT, "not_json"),
     ("say:APPROVE", ReviewOutcome.INVALID_OUTPUT, "not_json"),
@@ -126,7 +126,7 @@ async def test_a_refused_connection_is_unavailable():
     async with stand_in() as ollama:
         pass
     found = await ask(ollama.url)
-    assert (found.outcome, found.error) == (ReviewOutcome.UNAVAILABLE, "ConnectionError")
+    assert (found.outcome, found.error) == (ReviewOutcome.UNAVAILABLE, "ConnectError")
 
 
 async def test_a_redirect_is_not_followed():
@@ -243,3 +243,28 @@ async def test_waiting_counts_against_the_time_of_a_review():
     assert (second.outcome, second.trace.error) == (ReviewOutcome.TIMEOUT, "no_turn")
     assert (none.outcome, none.trace.error) == (ReviewOutcome.TIMEOUT, "no_time_left")
     assert len(ollama.questions) == 1
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        {},
+        {"details": {}, "template": "x"},
+        {"capabilities": None, "model_info": None},
+        {"capabilities": ["completion", "tools"], "model_info": {"a.context_length": 4096}, "new": [1, {"x": None}]},
+    ],
+)
+async def test_what_older_and_newer_servers_tell_of_a_model_is_enough(show):
+    async with stand_in(show=show) as ollama:
+        server = OllamaServer(ollama.url, MODEL)
+        assert (await server.identify(5.0)).digest == "sha256:aaaa"
+        ollama.show = {"capabilities": ["embedding"]}
+        with pytest.raises(ModelMissing, match="cannot chat"):
+            await server.identify(5.0)
+        await server.close()
+
+
+async def test_a_reply_without_end_is_given_up():
+    async with stand_in(how="body:" + " " * 5_000_000) as ollama:
+        found = await ask(ollama.url)
+    assert (found.outcome, found.error) == (ReviewOutcome.INVALID_OUTPUT, "body:BadReply")

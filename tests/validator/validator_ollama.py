@@ -21,6 +21,7 @@ class StandIn:
     how: str = "judge"
     digest: str = "sha256:aaaa"
     delay: float = 0.0
+    show: Any = field(default_factory=lambda: {"capabilities": ["completion"], "details": {}, "model_info": {}})
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
@@ -54,7 +55,7 @@ class StandIn:
             models = [] if self.how == "missing" else [{"name": MODEL, "model": MODEL, "digest": self.digest}]
             return await _send(writer, 200, {"models": models})
         if path == "/api/show":
-            return await _send(writer, 200, {"capabilities": ["completion"], "details": {}, "model_info": {}})
+            return await _send(writer, 200, self.show)
         if not body["messages"]:
             return await _send(writer, 200, chat("", done_reason="load"))
         self.at_once += 1
