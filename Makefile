@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help run test drill lint proto replay bench down clean lock install-run install-dev install-buf check-python check-proto
+.PHONY: help run test drill lint proto replay bench test-pythons down clean lock install-run install-dev install-buf check-python check-proto
 
 # Some machines forbid the cache of compiled modules; then each of the many processes compiles everything at its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,6 +29,8 @@ MYPY_PACKAGES := $(foreach package,$(PACKAGES),-p $(package))
 # A file of tests stays in one process, so that what its tests share is made once; the longest files come first, not those
 # with the most tests.
 PYTEST_OPTIONS ?= -n 2 --dist loadfile --no-loadscope-reorder
+PYTHONS ?= 3.11 3.12 3.13 3.14
+PYTHONS_TESTS ?= tests
 REPLAY_FILE ?= ../shared/data/candles-coinbase-ONE_HOUR.parquet
 REPLAY_PRODUCTS ?= BTC-USD,ETH-USD,SOL-USD
 REPLAY_FROM ?= 2025-01-01
@@ -50,6 +52,9 @@ test: install-dev install-buf ## install the test tools and run every test
 
 drill: install-dev ## 300 runs against a faulty exchange, with deaths and halts; settable: DRILL_SEED, DRILL_RUNS
 	@PYTHONPATH=.:gen/python:tests/support $(BIN)/python -m tests.drill --seed $(DRILL_SEED) --runs $(DRILL_RUNS)
+
+test-pythons: install-dev ## the tests on every Python 3.11 to 3.14 to be had; settable: PYTHONS, PYTHONS_TESTS
+	@$(BIN)/python tools/pythons.py --only $(PYTHONS) -- $(PYTHONS_TESTS)
 
 lint: install-dev install-buf check-proto ## ruff, mypy --strict, buf, and that generated files are current
 	@echo "ruff check"
