@@ -104,7 +104,9 @@ class OrderDriver:
                 case Step.GIVE_UP:
                     return await self._end(order, OrderState.REJECTED, Reason("NOT_SENT", scope="request"))
                 case Step.CANCEL:
-                    return await self._end(order, OrderState.CANCELLED, Reason("CANCEL_REQUESTED", scope="request"))
+                    return await self._end(
+                        order, OrderState.CANCELLED, Reason("CANCELLED_BY_OPERATOR", scope="request")
+                    )
                 case Step.HALT:
                     return await self._end(order, OrderState.REJECTED, _halted(trading))
                 case Step.SEARCH:

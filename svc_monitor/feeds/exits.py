@@ -1,4 +1,4 @@
-"""Exits that wait or failed, and services that disagree on a contract, read from the rows.
+"""Exits that wait or failed, orders that a person must hear of, and services that disagree on a contract, from the rows.
 
 From the database and not from the orchestrator: that one may be what an exit waits for.
 """
@@ -40,6 +40,8 @@ _VIOLATIONS = text("""
     WHERE created_at > clock_timestamp() - interval '1 hour' ORDER BY scope, created_at DESC
 """)
 
+_ALARMS = text("SELECT order_id::text, product_id, code, detail FROM order_alarms ORDER BY since, order_id LIMIT 100")
+
 
 @dataclass(frozen=True, slots=True)
 class OpenExit:
@@ -77,12 +79,23 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderAlarm:
+    """An order whose end is not what it was taken for; `detail` in words."""
+
+    order_id: str
+    product_id: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exits:
     """All of it at one moment."""
 
     open: tuple[OpenExit, ...] = ()
     failed: tuple[FailedExit, ...] = ()
     violations: tuple[Violation, ...] = ()
+    alarms: tuple[OrderAlarm, ...] = ()
 
 
 async def read(kit: Kit[Any]) -> Exits:
@@ -93,6 +106,7 @@ async def read(kit: Kit[Any]) -> Exits:
             tuple(OpenExit(*row) for row in await connection.execute(_OPEN)),
             tuple(FailedExit(*row) for row in await connection.execute(_FAILED)),
             tuple(Violation(*row) for row in await connection.execute(_VIOLATIONS)),
+            tuple(OrderAlarm(*row) for row in await connection.execute(_ALARMS)),
         )
 
 

@@ -10,16 +10,18 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import bindparam, insert, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from schema.books import orders, positions
 from schema.operations import alerts
 from schema.recommendations import recommendation_events
 from svc_monitor.alerts import Severity
-from svc_monitor.feeds.exits import Exits, FailedExit, OpenExit, Violation
+from svc_monitor.feeds.exits import Exits, FailedExit, OpenExit, OrderAlarm, Violation
 from svc_monitor.feeds.exits import read as read_exits
 from svc_monitor.feeds.trading import Trading
 from svc_monitor.health import Known, ServiceState, health_names
+from svc_monitor.order_rules import ORDER_RULES
 from svc_monitor.rules import judge
 from tests.monitor.test_monitor_alerts import NOW, found, seen
 from tests.support.stored import store_recommendation
@@ -92,6 +94,12 @@ def test_a_halt_is_shown_as_the_executor_obeys_it() -> None:
     assert "does not have it" not in words(seen(trading=Trading("HALTED")), "TRADING_HALTED")
 
 
+def test_an_order_that_a_person_must_hear_of_is_an_alert_of_its_own() -> None:
+    alarms = tuple(OrderAlarm(code, "BTC-USD", code, "BUY, filled 2") for code in ORDER_RULES)
+    assert found(seen(exits=Exits(alarms=alarms))) == {code: [f"order:{code}"] for code in ORDER_RULES}
+    assert "filled 2" in words(seen(exits=Exits(alarms=alarms)), "ORDER_ADOPTED")
+
+
 # ---- from the rows ---------------------------------------------------------------------------------------------------
 
 
@@ -156,3 +164,26 @@ async def test_the_rows_say_what_waits_what_failed_and_who_disagreed(database: A
     # What was sold since, by whatever way, shows that getting out works; a newer exit stands for the older one.
     await run(database, sold(failed, "FILLED", 1, None))
     assert (await read_exits(kit)).failed == ()
+
+
+async def test_the_rows_say_which_orders_a_person_must_hear_of(database: Any) -> None:
+    kit: Any = SimpleNamespace(engine=database.engine)
+    item = an_exit()
+    taken = [{"code": "CLIENT_ORDER_ID_TAKEN", "observed": "x-9: BUY ETH-USD, filled 1"}]
+    changes: dict[str, str] = {
+        "ORDER_ADOPTED": "adopted_at = now() - interval '1 hour'",
+        "": "adopted_at = now() - interval '2 days', state = 'OPEN', done_at = now() - interval '1 minute'",
+        "ORDER_NOT_SETTLED": "state = 'OPEN', done_at = now() - interval '6 minutes'",
+        "CLIENT_ORDER_ID_TAKEN": "watch_until = now() + interval '1 hour', reasons = :taken",
+    }
+    for change in changes.values():
+        await run(database, sold(item, "REJECTED", 1, None))
+        statement = text(f"UPDATE orders SET {change}, note = 'x' WHERE note = ''")
+        taken_ = statement.bindparams(bindparam("taken", taken, type_=JSONB)) if ":taken" in change else statement
+        await run(database, taken_)
+    alarms = {one.code: one.detail for one in (await read_exits(kit)).alarms}
+    assert alarms == {
+        "ORDER_ADOPTED": "SELL, now REJECTED, filled 1",
+        "ORDER_NOT_SETTLED": "SELL, filled 1",
+        "CLIENT_ORDER_ID_TAKEN": "x-9: BUY ETH-USD, filled 1",
+    }
