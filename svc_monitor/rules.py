@@ -9,9 +9,9 @@ from math import inf
 from svc_monitor import ledger_rules
 from svc_monitor.alerts import Finding, Severity, Verdicts
 from svc_monitor.exit_rules import contract_violation, exit_failed, exit_waiting, exits_now
-from svc_monitor.order_rules import ORDER_RULES
 from svc_monitor.feeds.model import FeatureDrift
 from svc_monitor.health import Known, ServiceState
+from svc_monitor.order_rules import ORDER_RULES
 from svc_monitor.seen import Found, Seen
 from tradekit import services
 

@@ -245,6 +245,7 @@ def test_real_money_needs_a_key_that_cannot_withdraw_and_a_confirmation_of_its_p
         {"absence_seconds": "129", "exchange_total_seconds": "10"},
         {"absence_seconds": "30", "exchange_total_seconds": "10", "exchange_token_seconds": "21"},
         {"exchange_token_seconds": "121"},
+        {"venue": "LIVE", "exchange_host": "api.coinbase.com", "live_confirm": "p", "mesh_auth": "off"},
     ],
 )
 def test_a_venue_and_a_host_that_do_not_belong_together_end_the_start(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -253,6 +254,7 @@ def test_a_venue_and_a_host_that_do_not_belong_together_end_the_start(tmp_path: 
     good = {"ticket_public_key_file": file, "exchange_key_file": file, "exchange_host": "127.0.0.1:8443"}
     good["halt_file"] = tmp_path / "halt"
     assert ExecutorSettings(**good)  # type: ignore[arg-type]
+    good |= {"mesh_auth": "token", "mesh_token_file": file, "mesh_callers_file": file}
     live = {**good, "venue": "LIVE", "exchange_host": "API.coinbase.com.", "live_confirm": "p"}
     assert ExecutorSettings(**live).exchange_host == "api.coinbase.com"  # type: ignore[arg-type]
     with pytest.raises(ValidationError):
