@@ -24,6 +24,8 @@ EXIT_RETRIES = timedelta(days=1)
 _NEVER = frozenset({"INVALID_REQUEST", "NOT_HELD"})
 # What a person or a newer version mends. Before an order may exist it closes an entry; an exit waits for it.
 _NOT_NOW = frozenset({"CALLER_NOT_ALLOWED", "UNKNOWN_METHOD", "REQUEST_ID_REUSED"})
+# Reasons of an order that ended before it was sent, because somebody wanted it so.
+_BY_OPERATOR = frozenset({"KILL_SWITCH", "CANCEL_REQUESTED"})
 # All that the risk engine may end an exit for. Whatever else it finds, the executor knows what is held and sells it.
 EXIT_OBSTACLES = frozenset({"KILL_SWITCH", "UNKNOWN_PRODUCT", "TRADING_DISABLED", "SELL_NOT_HELD", "MIN_NOTIONAL"})
 
@@ -124,7 +126,9 @@ def after_order(order: OrderSeen, delays: int) -> End | Delay:
     if order.filled_size > 0:
         return End(RecommendationState.EXECUTED, "exchange", order.reasons)
     reasons = order.reasons or (Reason("NOTHING_FILLED", scope=f"order:{order.order_id}"),)
-    return End(RecommendationState.FAILED, "exchange", reasons)
+    if reasons[0].code in _BY_OPERATOR:
+        return End(RecommendationState.REJECTED, "operator", reasons)
+    return End(RecommendationState.FAILED, "executor" if reasons[0].code == "NOT_SENT" else "exchange", reasons)
 
 
 def after_error(

@@ -94,12 +94,12 @@ def test_method_effect_agrees_with_its_name_level_and_request(method: MethodDesc
     assert (policy.callers == {ANYONE}) is reads
 
 
-def test_only_the_order_is_once_and_no_transport_sends_it_again() -> None:
-    once = {method.full_name for method in METHODS if policy_of(method).effect is Effect.ONCE}
-    assert once == {"trading.executor.v1.ExecutorService.ExecuteRecommendation"}
+def test_only_what_makes_orders_is_once_and_no_transport_sends_it_again() -> None:
+    once = {method.name for method in METHODS if policy_of(method).effect is Effect.ONCE}
+    assert once == {"ExecuteRecommendation", "ClosePositions"}
     config = service_config("trading.executor.v1.ExecutorService")
     methods_with_retry = re.findall(r'"method": "(\w+)"\}\], "timeout": "[^"]+", "retryPolicy"', config)
-    assert "ExecuteRecommendation" not in methods_with_retry
+    assert not once & set(methods_with_retry)
     assert "GetOrder" in methods_with_retry
 
 
@@ -174,7 +174,7 @@ def test_services_do_not_import_each_other() -> None:
 
 def test_kit_knows_nothing_about_trading_and_the_simulator_stays_an_independent_check() -> None:
     trading = {"tradekit", "schema", "exchange_client", "cli", *(f"svc_{name}" for name in NAMES)}
-    for folder, forbidden in (("meshkit", trading), ("exchange_sim", trading | {"meshkit", "trading"})):
+    for folder, forbidden in (("meshkit", trading), ("exchange_sim", trading | {"trading"})):
         for path in sorted((ROOT / folder).rglob("*.py")):
             assert not imported_by(path) & forbidden, path
 
