@@ -190,15 +190,20 @@ class World:
         held = {"product_id": product, "base_size": D(base), "cost": D(paid), "realized_pnl": 0, "total_fees": 0}
         async with self.engine.begin() as connection:
             await connection.execute(insert(positions).values(**held))
-            await connection.execute(self._cash("-" + paid, as_of, "fill"))
+            await connection.execute(self._cash("-" + paid, as_of, "fill", order_id))
 
     async def cash(self, amount: str, as_of: datetime, transaction: str) -> None:
         await self.run(self._cash(amount, as_of, transaction))
 
     @staticmethod
-    def _cash(amount: str, as_of: datetime, transaction: str) -> Any:
+    def _cash(amount: str, as_of: datetime, transaction: str, order_id: Any = None) -> Any:
         return insert(ledger_entries).values(
-            transaction_id=transaction, account="exchange", currency="USD", amount=D(amount), as_of=as_of
+            transaction_id=transaction,
+            account="exchange",
+            currency="USD",
+            amount=D(amount),
+            order_id=order_id,
+            as_of=as_of,
         )
 
     async def order(
