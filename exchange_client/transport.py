@@ -30,7 +30,7 @@ _KEEPALIVE_SECONDS = 10.0
 
 
 class NotSent(Exception):
-    """No connection could be made, or the permit was gone: the exchange cannot have got the request."""
+    """No connection could be made in time, or the permit was gone: the exchange cannot have got the request."""
 
 
 class NoAnswer(Exception):
@@ -63,15 +63,16 @@ class _PermittedBody(aiohttp.BytesPayload):
     def __init__(self, send: Send) -> None:
         super().__init__(send.body, content_type="application/json")
         self._permit = send.permit
-        self.stopped = False
+        # Whether the connection was given any of it.
+        self.left = False
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         if not self._permit():
-            self.stopped = True
             raise PermissionError("the permit to send was withdrawn")
+        self.left = True
         await super().write_with_length(writer, content_length)
 
 
@@ -158,8 +159,8 @@ class Transport:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(_words(error)) from error
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
-            if body is not None and body.stopped:
-                raise NotSent("the permit to send was withdrawn") from error
+            if body is not None and not body.left:
+                raise NotSent(_words(error)) from error
             raise NoAnswer(_words(error)) from error
 
 

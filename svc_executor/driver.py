@@ -27,6 +27,7 @@ from exchange_client import (
     Unsent,
 )
 from meshkit.backoff import Backoff
+from meshkit.errors import Unavailable
 from svc_executor import books_store, store
 from svc_executor.books import book_fill
 from svc_executor.exchange_clock import ExchangeClock
@@ -303,8 +304,17 @@ class OrderDriver:
             found = listed.get(str(order.order_id))
             # Another's order under our id was told when ours ended.
             if found is not None and terms_of(order.facts, found) is Terms.OURS:
-                async with self.busy.hold(order.order_id), self._gate.working():
-                    await self._take_over(order, found)
+                await self._adopt(order, found)
+
+    async def _adopt(self, order: OrderRow, found: ExchangeOrder) -> None:
+        """One that cannot be taken over must not keep the others, nor the comparison of balances, from being worked on."""
+        try:
+            async with self.busy.hold(order.order_id), self._gate.working():
+                await self._take_over(order, found)
+        except Unavailable:
+            raise
+        except Exception as error:
+            self._log.error("order_not_adopted", order_id=str(order.order_id), exc_info=error)
 
 
 def _halted(trading: TradingState) -> Reason:

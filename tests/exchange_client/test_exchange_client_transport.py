@@ -320,6 +320,16 @@ async def test_nothing_of_a_request_without_a_permit_reaches_a_listener(venue: V
     assert len(venue.requests) == 1
 
 
+async def test_a_connection_that_is_not_made_in_time_has_carried_nothing(venue: Venue) -> None:
+    """Somebody accepts and never greets; the limit of the whole request ends it before its body was due."""
+    server = await asyncio.start_server(lambda reader, writer: asyncio.sleep(30), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    config = ExchangeConfig(f"127.0.0.1:{port}", venue.ca_file, venue.key_file, total_seconds=0.3)
+    async with ExchangeClient(config) as client:
+        assert isinstance(await client.create_order(b"{}"), Unsent)
+    server.close()
+
+
 async def test_no_token_of_a_send_outlives_its_decision_by_more_than_a_life(venue: Venue) -> None:
     venue.answers = [401, ACCEPTED]
     now = [1_000_000.0]
