@@ -225,10 +225,13 @@ class FaultPlan:
     theme: str
     send_share: float
     read_share: float
+    # Whether requests are held back beyond the life of their token, which takes as long; otherwise not so long.
+    stale: bool = True
 
     def of_send(self, number: int) -> Fault:
         """The fault of the run's nth order request; the first one always meets one."""
-        return self._chosen(f"send/{number}", SENDS, self.send_share if number > 1 else float(self.send_share > 0))
+        found = self._chosen(f"send/{number}", SENDS, self.send_share if number > 1 else float(self.send_share > 0))
+        return found if self.stale or found.delivery is not Delivery.STALE else BY_NAME["late"]
 
     def of_read(self, number: int) -> Fault:
         """The fault of the run's nth signed read."""

@@ -52,6 +52,8 @@ class HandTrader:
         self._made: RESTClient | None = None
         self._turn = asyncio.Lock()
         self.client_order_ids: set[str] = set()
+        # Whether there may be fills that are not booked yet.
+        self.traded = False
 
     async def answers(self) -> bool:
         """Whether the exchange answers now."""
@@ -140,6 +142,7 @@ class HandTrader:
         return name
 
     async def _order(self, place: Any) -> bool:
+        self.traded = True
         try:
             return bool((await self._call(place)).success)
         except (requests.RequestException, OSError):

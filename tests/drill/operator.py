@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import grpc
-from live_mesh import LiveMesh
+from live_mesh import SERVING, LiveMesh, check
 from mesh_runs import environment, run_mesh
 
 from cli.calls import operator_channel
@@ -53,6 +53,13 @@ class Operator:
         """Closes the channels."""
         for channel in self._channels.values():
             await channel.close()
+
+    async def serves(self, service: services.ServiceName) -> bool:
+        """Whether it proves itself now."""
+        try:
+            return await check(self._channel(service), "") == SERVING
+        except grpc.aio.AioRpcError:
+            return False
 
     async def buy(self, product: str, quote: Decimal) -> str:
         """Enters a BUY; what the bridge answered: an id, or the reason of a refusal."""

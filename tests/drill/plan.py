@@ -17,7 +17,6 @@ VICTIMS = (
     "orchestrator",
     "risk",
     "exchange_sim",
-    "executor",
     "bridge",
     "validator",
     "market",
@@ -27,12 +26,13 @@ VICTIMS = (
 HALT_VICTIMS = ("risk", DATABASE, "executor", "orchestrator")
 # The runs that every test run plays.
 SAMPLE = range(1, 41)
-SECONDS = 1.2
+SECONDS = 1.0
 # Long enough for a pass of the reconciler that would send, beyond the grace that the checker grants.
-HALT_SECONDS = 2.4
+HALT_SECONDS = 2.2
 # A hold that outlives the age at which a waiting exit must be an alert.
 LONG_HOLD_SECONDS = 50.0
 LONG_EVERY = 25
+STALE_EVERY = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +117,17 @@ def plan_of(seed: int, *, long: bool = False) -> RunPlan:
     """The run of a seed. Themes and victims take turns, so that a short range of seeds has all of them."""
     source = random.Random(f"drill/{seed}")
     steps: list[Step] = [_order(source) for _ in range(source.randint(3, 6))]
-    # Two of three runs are disturbed beyond their faults, in turn by a death and by the switch.
-    kind = seed % 3
+    # Every second run is disturbed beyond its faults, in turn by a death and by the switch.
+    kind, turn = seed % 4, seed // 4
     if kind == 1:
-        steps.append(Kill(source.uniform(0.05, SECONDS), VICTIMS[seed // 3 % len(VICTIMS)]))
-    elif kind == 2:
-        state = "REDUCING" if seed // 3 % 3 == 2 else "HALTED"
-        at = source.uniform(0.3, SECONDS)
-        beside_death = seed % 4 == 1
-        steps.append(Switch(at, state, HALT_SECONDS, beside_death))
+        steps.append(Kill(source.uniform(0.05, SECONDS), VICTIMS[turn % len(VICTIMS)]))
+    elif kind == 3:
+        at = source.uniform(0.8, SECONDS + 0.6)
+        beside_death = turn % 3 == 1
+        steps.append(Switch(at, "REDUCING" if turn % 3 == 2 else "HALTED", HALT_SECONDS, beside_death))
         if beside_death:
             # Stopping must not need whoever is dead.
-            steps.append(Kill(at - 0.2, HALT_VICTIMS[seed // 12 % len(HALT_VICTIMS)]))
+            steps.append(Kill(at - 0.2, HALT_VICTIMS[turn // 3 % len(HALT_VICTIMS)]))
     outside = seed % 5
     if outside == 2:
         steps.append(_hand_trade(source))
@@ -137,9 +136,13 @@ def plan_of(seed: int, *, long: bool = False) -> RunPlan:
         product = source.choice(PRODUCTS)
         steps.append(ForeignHold(0.0, product, Decimal(1), seconds))
         steps.append(Sell(0.3, product, Decimal(1)))
-    # seed + seed // 3: every theme meets every kind of disturbance.
     faults = FaultPlan(
-        seed, THEMES[(seed + seed // 3) % len(THEMES)], source.uniform(0.6, 0.95), source.choice((0.0, 0.15, 0.4))
+        seed,
+        # Every theme meets every kind of disturbance.
+        THEMES[(seed + seed // 4) % len(THEMES)],
+        source.uniform(0.6, 0.95),
+        source.choice((0.0, 0.15, 0.4)),
+        stale=seed % STALE_EVERY == 8,
     )
     return RunPlan(seed, tuple(sorted(steps, key=lambda step: step.at)), faults)
 

@@ -140,7 +140,7 @@ class FaultProxy:
         """Seconds: a late request comes after its client has gone, while its token lives; a stale one after that."""
         patience = self._patience
         if delivery is Delivery.LATE:
-            return patience.answer + (patience.token - patience.answer) * 0.45
+            return min(patience.answer * 1.8, (patience.answer + patience.token) / 2)
         return patience.token + 0.3
 
     def _hold_back(self, request: web.Request, body: bytes, passage: Passage, delay: float) -> None:

@@ -69,7 +69,8 @@ class Player:
                 group.create_task(self._tried(step, plan.seed, answers))
         quiet = time.monotonic()
         try:
-            await self._until_sent()
+            if not self.world.hand.traded:
+                await self._until_sent()
             quiet = time.monotonic()
             await self._quiet()
         except TimeoutError as error:
@@ -167,7 +168,6 @@ class Player:
         await self.settling.book_foreign_acts()
         while (await self.world.fetch(_OPEN))[0]["open"] and time.monotonic() < end:
             await asyncio.sleep(0.1)
-        await self.settling.book_foreign_acts()
         await self.settling.until_clean(end)
 
     async def _judged(self, end: float) -> tuple[History, list[Violation]]:

@@ -43,6 +43,8 @@ class Settling:
 
     async def book_foreign_acts(self) -> None:
         """Books every foreign fill that is not booked yet."""
+        if not self._world.hand.traded:
+            return
         side = await self._world.hand.exchange_side()
         foreign = {order.order_id for order in side.orders if order.client_order_id in side.foreign}
         known = {act.fill_id for act in self.booked}
@@ -57,6 +59,7 @@ class Settling:
             if amount
         }
         self.booked += _acts(new, taken)
+        self._world.hand.traded = False
 
     async def until_clean(self, end: float) -> None:
         """Returns when a reconciliation that began after now is clean, or at `end` (monotonic seconds)."""

@@ -43,18 +43,19 @@ from tests.drill.hand import HandTrader, new_key
 from tests.drill.operator import Operator
 from tests.drill.plan import DATABASE, PRODUCTS
 from tests.drill.proxy import FaultProxy, Patience
+from tradekit import services
 from tradekit.services import SERVICES
 from tradekit.states import Profile, Venue
 
 MARKET_START = datetime(2025, 3, 1, 0, 5, tzinfo=UTC)
 OPENING_USD = "1000000"
-# One request, one token, and the age of a send after which "not listed" speaks: the last is the sum of the two.
-REQUEST_SECONDS, TOKEN_SECONDS = 1.0, 3
-ABSENCE_SECONDS = REQUEST_SECONDS * 2 + TOKEN_SECONDS
+# The longest request and the shortest life of a token; how long a send may be in doubt follows from the two.
+REQUEST_SECONDS, TOKEN_SECONDS = 1.0, 10
 HISTORY_BARS = 72
 # The first proof, on a machine that has other work to do.
 START_SECONDS = 240.0
 BACK_SECONDS = 120.0
+_ON_THE_WAY = (services.BRIDGE, services.ORCHESTRATOR, services.VALIDATOR, services.RISK, services.EXECUTOR)
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 _QUICK = {
     "DRAIN_SECONDS": "0.5",
@@ -63,7 +64,6 @@ _QUICK = {
     "EXCHANGE_READ_SECONDS": str(REQUEST_SECONDS * 0.8),
     "EXCHANGE_TOTAL_SECONDS": str(REQUEST_SECONDS),
     "EXCHANGE_TOKEN_SECONDS": str(TOKEN_SECONDS),
-    "ABSENCE_SECONDS": str(ABSENCE_SECONDS),
     "RECONCILE_SECONDS": "0.5",
     "LEASE_SECONDS": "3",
     "RECOMMENDATION_TTL_SECONDS": "15",
@@ -115,12 +115,19 @@ class World:
         return True
 
     async def until_back(self) -> None:
-        """Returns when every process proves itself and the exchange answers. TimeoutError names who does not."""
-        await self.mesh.until_health(lambda service: "", SERVING, BACK_SECONDS)
+        """Returns when everybody an order needs proves itself. TimeoutError names who does not.
+
+        Those it does not need (MARKET, SIGNAL, MONITOR) come back beside the next runs.
+        """
+        left = set(_ON_THE_WAY)
         end = time.monotonic() + BACK_SECONDS
-        while not await self.hand.answers():
+        while True:
+            left -= {service for service in left if await self.operator.serves(service)}
+            exchange = await self.hand.answers()
+            if not left and exchange:
+                return
             if time.monotonic() > end:
-                raise TimeoutError(f"{SIMULATOR} does not answer")
+                raise TimeoutError(f"not back: {sorted(one.name for one in left) or SIMULATOR}")
             await asyncio.sleep(0.1)
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:
