@@ -25,6 +25,7 @@ OTHERS = {
     "private",
     "public",
     "_request",
+    "_call",
     "__init__",
     "_broken",
     "Field",
