@@ -154,7 +154,8 @@ async def _switch(instance: Instance, state: TradingState, note: str, receipt: R
         receipt.say("bad", f"{silent.message}: the halt file says {state.value}, and it looks there before every send")
         await _tell_database(instance, request, receipt)
         return False
-    receipt.say("good", f"trading is {_state(answer.state)} (was {_state(answer.previous_state)})")
+    # Not what it was before: the file, written a moment ago, is in force already.
+    receipt.say("good", f"trading is {_state(answer.state)}")
     if not answer.stored:
         receipt.say("note", "the database does not answer: the state holds at the executor and is written there later")
     for order_id in answer.unresolved_order_ids:
