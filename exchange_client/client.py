@@ -44,6 +44,7 @@ _READ_ATTEMPTS = 4
 _BACKOFF_LOW, _BACKOFF_HIGH = 0.1, 2.0
 _ACCOUNTS_PAGE, _ORDERS_PAGE, _FILLS_PAGE = "250", "250", "250"
 _MOST_PAGES, _MOST_EMPTY_PAGES = 1000, 3
+_WITHOUT_HAS_NEXT = frozenset({"fills"})
 # Ids named in one request; more would make the address too long for some servers.
 _IDS_PER_REQUEST = 50
 
@@ -270,8 +271,9 @@ def _page(reply: Json, name: str, key: str, row: Callable[[Json], T]) -> tuple[S
     more, cursor = reply.get("has_next"), reply.get("cursor")
     if more is False:
         return found, ""
-    # Fills have no `has_next`: there an empty cursor ends the list.
-    if not isinstance(cursor, str) or (more is not None and not (more is True and cursor)):
+    # A list without `has_next` ends where its cursor is empty; one that says that it goes on must say where.
+    goes_on = more is True and bool(cursor)
+    if not isinstance(cursor, str) or not (goes_on or (more is None and name in _WITHOUT_HAS_NEXT)):
         raise BadReply("neither a cursor nor the end of the list")
     return found, cursor
 

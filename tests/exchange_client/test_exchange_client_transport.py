@@ -250,6 +250,18 @@ async def test_a_list_that_may_lack_something_is_no_list(venue: Venue, answers: 
     assert venue.requests[0].query.getall("order_ids") == ["x"]
 
 
+@pytest.mark.parametrize(
+    "page", [{}, {"cursor": ""}, {"cursor": "", "has_next": True}, {"cursor": "", "has_next": None}]
+)
+async def test_a_list_of_orders_says_itself_that_it_ends(venue: Venue, page: dict[str, Any]) -> None:
+    venue.answers = [{"orders": [], **page}]
+    async with venue.client() as client:
+        with pytest.raises(ExchangeUnavailable):
+            await client.orders(None)
+        venue.answers = [{"orders": [], "has_next": False}]
+        assert await client.orders(None) == ()
+
+
 async def test_a_row_on_two_pages_counts_once(venue: Venue) -> None:
     first = {"fills": [FILL, FILL], "cursor": "2"}
     venue.answers = [first, {"fills": [], "cursor": "3"}, {"fills": [FILL], "cursor": ""}]
