@@ -27,6 +27,8 @@ def parse_answer(content: str, *, done: bool | None, done_reason: str | None) ->
     """The verdict in a complete answer; NotAnAnswer for everything else."""
     if done is not True or done_reason != "stop":
         raise NotAnAnswer("cut" if done_reason == "length" else "not_done")
+    if not content.strip():
+        raise NotAnAnswer("empty")
     try:
         found = json.loads(content, object_pairs_hook=_no_key_twice)
     except NotAnAnswer:

@@ -108,7 +108,7 @@ FAILURES = [
     ("body:[]", ReviewOutcome.INVALID_OUTPUT, "body:BadReply"),
     ('body:{"error":"runner died"}', ReviewOutcome.INVALID_OUTPUT, "body:BadReply"),
     ("body:" + "[" * 50_000, ReviewOutcome.INVALID_OUTPUT, "body:RecursionError"),
-    ("say:", ReviewOutcome.INVALID_OUTPUT, "not_json"),
+    ("say:", ReviewOutcome.INVALID_OUTPUT, "empty"),
     ("say:APPROVE", ReviewOutcome.INVALID_OUTPUT, "not_json"),
     ('say:{"verdict":"YES","reason":"OK"}', ReviewOutcome.INVALID_OUTPUT, "schema"),
     ('say:{"verdict":"APPROVE","reason":"OK","size":500}', ReviewOutcome.INVALID_OUTPUT, "schema"),
