@@ -19,6 +19,8 @@ from tests.drill.plan import drill_plan
 from tests.drill.report import Line, line_of, summary, told
 
 KEPT = Path(__file__).resolve().parents[2] / "build" / "drill"
+# Where there is no terminal for a progress bar.
+TELL_EVERY = 10
 
 
 async def drill(first: int, runs: int, out: Console) -> list[Line]:
@@ -37,6 +39,8 @@ async def drill(first: int, runs: int, out: Console) -> list[Line]:
                         _keep(result.plan.seed, words, result.history)
                     wrong = sum(len(line.violations) for line in lines)
                     progress.update(task, advance=1, description=f"seed {result.plan.seed}, {wrong} violation(s)")
+                    if not out.is_terminal and len(lines) % TELL_EVERY == 0:
+                        out.print(f"{len(lines)} of {runs} runs, {wrong} violation(s)")
         except asyncio.CancelledError:
             at = first + len(lines)
             out.print(f"stopped; go on with: make drill DRILL_SEED={at} DRILL_RUNS={first + runs - at}")
