@@ -54,7 +54,7 @@ def test_nothing_of_the_folder_it_is_started_in_is_run(tmp_path: Path, hostile: 
             (("up", "--detach"), 2, port),
         ):
             done = subprocess.run(
-                [mesh, *words], cwd=hostile, env=environment, capture_output=True, text=True, timeout=120, check=False
+                [mesh, *words], cwd=hostile, env=environment, capture_output=True, text=True, timeout=3000, check=False
             )
             assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
             assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
@@ -65,7 +65,7 @@ def test_nothing_of_the_folder_it_is_started_in_is_run(tmp_path: Path, hostile: 
         "assert reaper._process.poll() is None\nreaper.dismiss()"
     )
     paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"}
-    subprocess.run([sys.executable, "-P", "-c", reaper], cwd=hostile, env={**kept, **paths}, timeout=60, check=True)
+    subprocess.run([sys.executable, "-P", "-c", reaper], cwd=hostile, env={**kept, **paths}, timeout=300, check=True)
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
 
 

@@ -184,7 +184,7 @@ class Running:
         order: pb.Order = response.order
         return order
 
-    async def until(self, order_id: str, *states: int, seconds: float = 10) -> pb.Order:
+    async def until(self, order_id: str, *states: int, seconds: float = 120) -> pb.Order:
         """The order once it is in one of the states."""
         async with asyncio.timeout(seconds):
             while True:

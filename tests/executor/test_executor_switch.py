@@ -56,7 +56,7 @@ class Postmaster:
 
 
 async def until(what: Any, wanted: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while await what() != wanted:
             await asyncio.sleep(0.05)
 

@@ -115,7 +115,7 @@ async def test_a_halt_while_a_counted_send_waits_for_its_connection_stops_it(
             stall()
             call = asyncio.ensure_future(executor.execute(request))
             order_id = str(ids.order_id(next(reversed(desk.known))))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not await counted(database, order_id):
                     await asyncio.sleep(0.02)
             assert (await executor.stub.SetTradingState(turn("HALTED"))).stored

@@ -92,7 +92,7 @@ def counts(answer: pb.ImportCandlesResponse) -> tuple[int, int, int, int, int]:
 
 
 async def until_products(market: Any) -> list[pb.Product]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             found: list[pb.Product] = []
             token = "first"

@@ -30,7 +30,7 @@ def follow(database, exchange: FakeExchange, **changes):
 
 
 async def until_mark(database, as_of: datetime) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while await mark_of(database) != as_of:
             await asyncio.sleep(0.02)
 
@@ -44,7 +44,7 @@ async def test_after_an_outage_the_bars_missed_are_fetched_and_entries_open_agai
             assert (await call.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
             exchange.down = False
             await until_mark(database, NOW)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 assert (await call.read()).status == health_pb2.HealthCheckResponse.SERVING
             call.cancel()
         exchange.down = True
@@ -139,7 +139,7 @@ async def test_a_market_that_was_started_over_changes_nothing(database):
 
 
 async def until_stored(database, rows: int) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while len(await table(database, "crypto_prices")) < rows:
             await asyncio.sleep(0.02)
 

@@ -89,7 +89,7 @@ async def test_the_state_holds_what_the_services_said_exactly(database):
 
 
 async def next_event(response: aiohttp.ClientResponse) -> dict[str, Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             line = await response.content.readline()
             if line.startswith(b"data: "):

@@ -129,7 +129,7 @@ async def test_decisions_are_watched_from_any_position(world: World) -> None:
         for after in range(4):
             call = stub.WatchDecisions(pb.WatchDecisionsRequest(after_sequence=after))
             seen: list[int] = []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while len(seen) < 4 - after:
                     frame = await call.read()
                     seen += [event.sequence for event in frame.batch.decisions]

@@ -15,7 +15,7 @@ from mesh_runs import ROOT, environment, run_mesh
 from cli.replay.orphans import orphans
 from cli.supervise.state import Status, read_state
 
-LIMIT_SECONDS = 120
+LIMIT_SECONDS = 600
 
 
 def until_market_is_ready(home: Path) -> Path:
@@ -36,7 +36,9 @@ def of_folder(folder: Path) -> list[str]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         try:
-            if str(folder) in " ".join([*(process.info["cmdline"] or ()), *process.environ().values()]):
+            # The database is started inside its folder, so its command line does not name it.
+            words = [*(process.info["cmdline"] or ()), *process.environ().values(), process.cwd()]
+            if str(folder) in " ".join(words):
                 found.append(" ".join(process.info["cmdline"] or ()))
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
@@ -45,7 +47,7 @@ def of_folder(folder: Path) -> list[str]:
 
 def gone(folder: Path) -> bool:
     """Whether nothing of a folder lives. Its reaper, which works beside the command, may take a moment longer."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while of_folder(folder) and time.monotonic() < end:
         time.sleep(0.1)
     return of_folder(folder) == []

@@ -258,7 +258,7 @@ async def test_lists_page_and_watches_resume(world: World, model_dir: Path, keys
         for after in (0, 2, 6):
             call = stub.WatchSignals(pb.WatchSignalsRequest(after_sequence=after))
             found: list[Any] = []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while True:
                     frame = await call.read()
                     found += list(frame.batch.signals)

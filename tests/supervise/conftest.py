@@ -24,7 +24,7 @@ DRIVER = Path(__file__).with_name("supervise_driver.py")
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 
 
-def wait_until(true: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 120.0) -> None:
     """Waits for an outcome; the limit only bounds a failing run."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -89,12 +89,12 @@ def test_a_database_on_a_full_disk_says_so_and_is_back_when_there_is_room(mesh_o
     fill(rest)
     os.kill(server, 9)
     # Its recovery needs room: each start fails, more often than parks a process with a defect.
-    wait_until(lambda: mesh.service("postgres").restarts >= 5, 120)
+    wait_until(lambda: mesh.service("postgres").restarts >= 5, 600)
     told = mesh.service("postgres")
     assert told.status in (Status.BACKOFF, Status.STARTING)
     assert "No space left on device" in (told.last_exit + told.detail), told
     rest.unlink()
-    wait_until(lambda: mesh.ready_pid("postgres") not in (None, server), 60)
+    wait_until(lambda: mesh.ready_pid("postgres") not in (None, server), 300)
     assert mesh.service("worker").status is Status.READY
 
 

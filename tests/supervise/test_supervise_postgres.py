@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 async def ask(server: EmbeddedPostgres, query: str) -> object:
     address = server.address
     connection = await asyncpg.connect(
-        host=address.host, port=address.port, user=address.user, database=address.dbname, timeout=10
+        host=address.host, port=address.port, user=address.user, database=address.dbname, timeout=60
     )
     try:
-        return await connection.fetchval(query, timeout=10)
+        return await connection.fetchval(query, timeout=60)
     finally:
-        await connection.close(timeout=10)
+        await connection.close(timeout=60)
 
 
 def same_folder(mesh: Mesh) -> EmbeddedPostgres:
@@ -109,7 +109,7 @@ async def test_a_killed_server_is_started_again_by_the_supervisor_and_stopped_la
     assert await ask(mesh.postgres, "SELECT 1") == 1
     assert mesh.pid_of("worker") == worker
     supervisor.terminate()
-    assert supervisor.wait(timeout=20) == 0
+    assert supervisor.wait(timeout=120) == 0
     assert mesh.text().index("stopped worker") < mesh.text().index("stopped postgres")
     assert find_postmaster(mesh.home.postgres) is None
 
@@ -118,7 +118,7 @@ async def test_a_session_left_by_a_killed_server_does_not_stop_the_next(mesh_wit
     mesh = mesh_with_books
     first = mesh.postgres.start()
     address = mesh.postgres.address
-    holder = await asyncpg.connect(host=address.host, user=address.user, database=address.dbname, timeout=10)
+    holder = await asyncpg.connect(host=address.host, user=address.user, database=address.dbname, timeout=60)
     os.kill(first.pid, signal.SIGKILL)
     mesh.wait_until(lambda: not mesh.postgres.alive())
     second = mesh.postgres.start()

@@ -81,11 +81,11 @@ class LiveMesh:
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Any]:
         """A driver connection to the books."""
-        connection = await asyncpg.connect(**connection_arguments(self.plan.database), timeout=5)
+        connection = await asyncpg.connect(**connection_arguments(self.plan.database), timeout=30)
         try:
             yield connection
         finally:
-            await connection.close(timeout=2)
+            await connection.close(timeout=20)
 
     async def health(self, service: ServiceName, name: str = "") -> int | None:
         """The status under a name; None while nobody answers."""
@@ -108,7 +108,9 @@ class LiveMesh:
 async def check(channel: grpc.aio.Channel, name: str) -> int | None:
     """One question to the standard health service."""
     try:
-        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name), timeout=2)
+        answer = await health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(service=name), timeout=20
+        )
     except grpc.aio.AioRpcError as error:
         if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             return None

@@ -22,7 +22,7 @@ class RunningMesh:
     ports: dict[str, int]
     page: int
 
-    def mesh(self, *words: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    def mesh(self, *words: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
         """Runs a `mesh` command against it."""
         return run_mesh(self.env, *words, seconds=seconds)
 

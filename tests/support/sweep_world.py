@@ -62,24 +62,24 @@ async def make_world(mesh: LiveMesh) -> World:
             idea = bridge.CreateRecommendationRequest(
                 request_id=new_id(), product_id=product, side="SIDE_BUY", note="sweep"
             )
-            made = await stub.CreateRecommendation(idea, timeout=5)
+            made = await stub.CreateRecommendation(idea, timeout=30)
             records.append(made.record.recommendation.recommendation_id)
         done = [await ended(stub, one) for one in records]
     states = [recommendation_pb2.RecommendationState.Name(one.state) for one in done]
     assert states == ["RECOMMENDATION_STATE_EXECUTED"] * len(done), [str(one.reasons) for one in done]
     async with mesh.channel(services.SIGNAL) as channel:
-        signals = await signal_grpc.SignalServiceStub(channel).ListSignals(signal.ListSignalsRequest(), timeout=5)
+        signals = await signal_grpc.SignalServiceStub(channel).ListSignals(signal.ListSignalsRequest(), timeout=30)
     async with mesh.channel(services.MONITOR) as channel:
-        alerts = await monitor_grpc.MonitorServiceStub(channel).ListAlerts(monitor.ListAlertsRequest(), timeout=5)
+        alerts = await monitor_grpc.MonitorServiceStub(channel).ListAlerts(monitor.ListAlertsRequest(), timeout=30)
     alert_id = alerts.alerts[0].alert_id if alerts.alerts else new_id()
     return World(mesh, done[0], signals.signals[0].signal_id, alert_id, bool(alerts.alerts))
 
 
 async def ended(stub: Any, recommendation_id: str) -> recommendation_pb2.RecommendationRecord:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while True:
             request = bridge.GetRecommendationRequest(recommendation_id=recommendation_id)
-            record = (await stub.GetRecommendation(request, timeout=5)).record
+            record = (await stub.GetRecommendation(request, timeout=30)).record
             if recommendation_pb2.RecommendationState.Name(record.state).endswith(_DONE):
                 return record
             await asyncio.sleep(0.2)

@@ -92,7 +92,7 @@ async def hold(channel: grpc.aio.Channel, world: World) -> list[Any]:
     for upload in uploads:
         await upload.write(GOOD["MarketService.ImportCandles"](world)[0])
     method = market_pb.DESCRIPTOR.services_by_name["MarketService"].methods_by_name["ImportCandles"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(300):
         while (await ask(channel, method, [])).reason != "TOO_MANY_IN_FLIGHT":
             await asyncio.sleep(0.05)
     return uploads
@@ -109,7 +109,7 @@ async def test_a_second_signal_ends_the_patience(world: World):
     """A caller who never ends its upload holds a drain of five minutes, until somebody asks a second time."""
     with lonely_market(world.mesh, 300) as (process, address):
         async with grpc.aio.insecure_channel(address) as channel:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(300):
                 while await check(channel, "") != SERVING:
                     await asyncio.sleep(0.1)
             uploads = await hold(channel, world)

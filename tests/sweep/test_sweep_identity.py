@@ -27,7 +27,7 @@ from tradekit.services import SERVICES, ServiceName
 ROOT = Path(__file__).resolve().parents[2]
 DENIED, UNKNOWN = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED
 SERVICE_OF = {service.full_name: service for service in SERVICES}
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1200)
 
 
 def path_of(method: MethodDescriptor) -> str:
@@ -125,7 +125,7 @@ def test_another_user_of_the_machine_finds_every_door_shut(world: World) -> None
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}:{ROOT / 'tests' / 'support'}"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -26,7 +26,7 @@ DEADLINE_EXCEEDED, INVALID_ARGUMENT, UNAVAILABLE, UNAUTHENTICATED = 64 + 4, 64 +
 SERVICE_OF_PORT = {service.port: service for service in SERVICES}
 READY_SECONDS = 60.0
 # The first test that asks for it waits for a whole mesh to come up, a model to be trained included.
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(1200)
 
 
 class RunningMesh(Protocol):
@@ -87,7 +87,7 @@ def run(step: Step, mesh: RunningMesh) -> subprocess.CompletedProcess[str]:
     assert step.words[0] in ("grpcurl", "call")
     env = {"PATH": f"{Path(grpcurl()).parent}:/usr/bin:/bin", "MESH_HOME": str(mesh.home)}
     argv = ["sh", "-c", f"{SETUP}\n{command}"]
-    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step.ending}-{step.symbol.rpartition('.')[2]}")
