@@ -74,6 +74,8 @@ class OrderDriver:
         self._log = log
         self._random = random.Random()
         self._watches = Watches(monotonic)
+        # Of orders whose earlier send is in doubt, what the exchange said to a later one. Lost in a restart, asked for once more.
+        self._refusals: dict[UUID, Reason] = {}
         self.busy = KeyedLocks()
 
     async def drive(self, order_id: UUID) -> OrderRow:
@@ -86,6 +88,7 @@ class OrderDriver:
                 order, _ = await self._read(order_id)
             if order.terminal:
                 self._watches.forget(order_id)
+                self._refusals.pop(order_id, None)
             return order
 
     async def _drive(self, order_id: UUID) -> OrderRow:
@@ -96,14 +99,17 @@ class OrderDriver:
         while True:
             order, trading = await self._read(order_id)
             waited = self._waited(order)
-            around = Around(trading, self._permit.allows(order.side), absent is not None, absent or timedelta(0))
+            refusal = self._refusals.get(order_id)
+            permitted = self._permit.allows(order.side)
+            around = Around(trading, permitted, absent is not None, absent or timedelta(0), refusal is not None)
             match next_step(order.facts, around, self._absence):
                 case Step.DONE | Step.WAIT:
                     return order
                 case Step.REFRESH:
                     return await self._refresh(order)
                 case Step.GIVE_UP:
-                    return await self._end(order, OrderState.REJECTED, Reason("NOT_SENT", scope="request"))
+                    why = refusal or Reason("NOT_SENT", scope="request")
+                    return await self._end(order, OrderState.REJECTED, why)
                 case Step.CANCEL:
                     return await self._end(
                         order, OrderState.CANCELLED, Reason("CANCELLED_BY_OPERATOR", scope="request")
@@ -180,6 +186,7 @@ class OrderDriver:
         if never_made(order.facts, around, self._absence):
             return await self._end(counted, OrderState.REJECTED, reason)
         self._log.warning("refused_after_doubt", order_id=str(order.order_id), reason=reason.code)
+        self._refusals[order.order_id] = reason
         return await self._forget_send(order, counted)
 
     async def _forget_send(self, order: OrderRow, counted: OrderRow) -> OrderRow:

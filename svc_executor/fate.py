@@ -76,12 +76,14 @@ class OrderFacts:
 class Around:
     """What is known beside the row. `trading` is the stored trading state, `permitted` whether this process knows of none
     that is stricter. `absent`: the exchange's complete list was just searched and lacks the order. `waited`: how long the
-    newest send of open fate has been watched, by a clock that nobody sets."""
+    newest send of open fate has been watched, by a clock that nobody sets. `refused`: a later send was refused by the
+    exchange's own word, so another would be too."""
 
     trading: TradingState
     permitted: bool
     absent: bool
     waited: timedelta
+    refused: bool = False
 
 
 def never_made(order: OrderFacts, around: Around, absence: timedelta) -> bool:
@@ -103,7 +105,7 @@ def next_step(order: OrderFacts, around: Around, absence: timedelta) -> Step:
         return Step.CANCEL if over else Step.WAIT
     if not around.trading.allows(order.side) and not order.doubtful:
         return Step.HALT
-    if not order.alive:
+    if not order.alive or around.refused:
         return Step.GIVE_UP if over else Step.WAIT
     return Step.SEND if around.permitted and around.trading.allows(order.side) else Step.WAIT
 

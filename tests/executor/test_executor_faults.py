@@ -96,6 +96,7 @@ async def test_a_refusal_after_a_doubt_ends_the_order_only_when_its_absence_is_p
         order = await executor.until(order.order_id, *TERMINAL, seconds=60)
         assert order.state == pb.ORDER_STATE_REJECTED
         assert order.reasons[0].code == "INSUFFICIENT_FUND"
+        assert order.send_count == 2, "refused once, it is searched for and not sent again and again"
         await clean(executor)
     assert await at_exchange(simulator, order.order_id) == []
 
