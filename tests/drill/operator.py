@@ -32,7 +32,7 @@ _CALL_SECONDS = 5.0
 _ENTER_SECONDS = 20.0
 # Turning the switch must succeed whatever else is dead; the bound only ends a drill that cannot go on.
 SWITCH_SECONDS = 90.0
-ADJUST_SECONDS = 60.0
+ADJUST_SECONDS = CLOSE_SECONDS = 60.0
 _OPTIONS = (("grpc.max_reconnect_backoff_ms", 300), ("grpc.initial_reconnect_backoff_ms", 100))
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN)
 
@@ -78,6 +78,18 @@ class Operator:
         if size is not None:
             request.base_size.value = f"{size:f}"
         return await self._enter(request)
+
+    async def close_position(self, product: str) -> str:
+        """Sells a position as `mesh close` does; the receipt in words."""
+        stub = executor_grpc.ExecutorServiceStub(self._channel(services.EXECUTOR))
+        request = executor.ClosePositionsRequest(request_id=_new_id(), product_ids=[product], note="drill")
+        try:
+            receipt = await self._answered(stub.ClosePositions, request, CLOSE_SECONDS, CLOSE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return f"refused: {error.details()}"
+        outcome = receipt.outcomes[0]
+        codes = ",".join(reason.code for reason in outcome.reasons)
+        return f"order {outcome.order.order_id or 'none'}, {outcome.remaining_size.value or 0} remain {codes}".strip()
 
     async def _enter(self, request: bridge.CreateRecommendationRequest) -> str:
         stub = bridge_grpc.BridgeServiceStub(self._channel(services.BRIDGE))

@@ -54,6 +54,14 @@ class Sell:
 
 
 @dataclass(frozen=True, slots=True)
+class Close:
+    """The operator closes a position at the executor, past everybody else."""
+
+    at: float
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
 class Switch:
     """The operator stops trading for a while: HALTED or REDUCING; by `mesh halt` itself, or by the same calls."""
 
@@ -92,7 +100,7 @@ class ForeignHold:
     seconds: float
 
 
-Step = Buy | Sell | Switch | Kill | HandTrade | ForeignHold
+Step = Buy | Sell | Close | Switch | Kill | HandTrade | ForeignHold
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,7 @@ class RunPlan:
         """What disturbs it, for the report."""
         found = [f"kill {step.victim}" for step in self.steps if isinstance(step, Kill)]
         found += [step.state for step in self.steps if isinstance(step, Switch)]
+        found += ["close" for step in self.steps if isinstance(step, Close)]
         found += ["hand trade" for step in self.steps if isinstance(step, HandTrade)]
         found += ["foreign hold" for step in self.steps if isinstance(step, ForeignHold)]
         return tuple(found)
@@ -128,6 +137,8 @@ def plan_of(seed: int, *, long: bool = False) -> RunPlan:
         if beside_death:
             # Stopping must not need whoever is dead.
             steps.append(Kill(at - 0.2, HALT_VICTIMS[turn // 3 % len(HALT_VICTIMS)]))
+    if seed % 6 == 5:
+        steps.append(Close(source.uniform(0.2, SECONDS), source.choice(PRODUCTS)))
     outside = seed % 5
     if outside == 2:
         steps.append(_hand_trade(source))

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from tests.drill.history import History, Send, SwitchPeriod, Violation, violations
-from tests.drill.plan import Buy, ForeignHold, HandTrade, Kill, RunPlan, Sell, Step, Switch
+from tests.drill.plan import Buy, Close, ForeignHold, HandTrade, Kill, RunPlan, Sell, Step, Switch
 from tests.drill.proxy import ORDERS
 from tests.drill.reading import database_side
 from tests.drill.settling import Settling
@@ -50,7 +50,6 @@ class Player:
     settling: Settling = field(init=False)
     switches: list[SwitchPeriod] = field(default_factory=list)
     told: set[tuple[str, str]] = field(default_factory=set)
-    history: History | None = None
     _seen: set[str] = field(default_factory=set)
     _failed: list[Violation] = field(default_factory=list)
 
@@ -78,7 +77,7 @@ class Player:
         history, found = await self._judged(quiet + QUIET_SECONDS)
         with (self.world.folder / "logs" / "passages.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(f"{passage.as_json()}\n" for passage in self.world.proxy.passages)
-        self.history, found = history, [*self._failed, *found]
+        found = [*self._failed, *found]
         self.told |= {one.key for one in found}
         new = [row for row in history.database.recommendations if row.recommendation_id not in self._seen]
         self._seen |= {row.recommendation_id for row in new}
@@ -110,6 +109,8 @@ class Player:
                 answers.append(f"{step}: {await self.world.operator.buy(product, quote)}")
             case Sell(_, product, share):
                 answers.append(f"{step}: {await self._sell(product, share)}")
+            case Close(_, product):
+                answers.append(f"{step}: {await self.world.operator.close_position(product)}")
             case Switch():
                 answers.append(f"{step}: {await self._switch(step)}")
             case Kill(_, victim):

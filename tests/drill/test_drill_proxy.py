@@ -151,7 +151,7 @@ def test_the_sample_has_everything():
     plans = [plan_of(seed) for seed in SAMPLE]
     assert {plan.faults.theme for plan in plans} == set(THEMES)
     kinds = {kind for plan in plans for kind in plan.kinds}
-    assert kinds == {*(f"kill {name}" for name in VICTIMS), "HALTED", "REDUCING", "hand trade", "foreign hold"}
+    assert kinds == {*(f"kill {name}" for name in VICTIMS), "HALTED", "REDUCING", "close", "hand trade", "foreign hold"}
     met = {plan.faults.of_send(number).name for plan in plans for number in range(1, 6)}
     assert met >= {fault.name for fault in SENDS}
     assert sum(drill_plan(seed) != plan_of(seed) for seed in range(1, 301)) >= 5, "a long drill has long holds"
