@@ -137,7 +137,7 @@ def plan_of(seed: int, *, long: bool = False) -> RunPlan:
         if beside_death:
             # Stopping must not need whoever is dead.
             steps.append(Kill(at - 0.2, HALT_VICTIMS[turn // 3 % len(HALT_VICTIMS)]))
-    if seed % 6 == 5:
+    if seed % 7 == 5:
         steps.append(Close(source.uniform(0.2, SECONDS), source.choice(PRODUCTS)))
     outside = seed % 5
     if outside == 2:

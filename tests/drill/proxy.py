@@ -114,7 +114,10 @@ class FaultProxy:
         self.passages.append(passage)
         status, reply = await self._delivered(request, body, fault, passage)
         passage.reply = f"{status} {reply[:600].decode('utf-8', 'replace')}"
-        return await self._answer(request, fault, status, reply)
+        try:
+            return await self._answer(request, fault, status, reply)
+        except ConnectionError:
+            return _closed(request)  # the client has gone meanwhile
 
     def _fault_of(self, request: web.Request) -> Fault:
         if request.path.startswith(_PUBLIC):
