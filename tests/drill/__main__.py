@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import sys
 from contextlib import aclosing
 from pathlib import Path
@@ -26,6 +27,7 @@ TELL_EVERY = 10
 async def drill(first: int, runs: int, out: Console) -> list[Line]:
     """Every run's line; violations are printed as they come and kept in a folder of their seed."""
     lines: list[Line] = []
+    _stop_on_signals()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out) as progress:
         task = progress.add_task("drill", total=runs)
@@ -45,6 +47,16 @@ async def drill(first: int, runs: int, out: Console) -> list[Line]:
             at = first + len(lines)
             out.print(f"stopped; go on with: make drill DRILL_SEED={at} DRILL_RUNS={first + runs - at}")
     return lines
+
+
+def _stop_on_signals() -> None:
+    """Ctrl-C and SIGTERM end the run in progress, and everything that was started, in order; a drill that is killed
+    would leave its database behind.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 def _keep(seed: int, words: str, history: Path) -> None:
