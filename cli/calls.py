@@ -12,6 +12,7 @@ from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import Instance, mesh_home, read_instance
 from cli.supervise.home import MeshHome
 from cli.supervise.identities import IdentityFiles
+from cli.supervise.instance import lock_owner
 from meshkit.identity import bearer, read_token
 from meshkit.interceptors import outgoing
 from meshkit.interceptors.outgoing import Presenting
@@ -61,6 +62,9 @@ def ask(instance: Instance, service: ServiceName, call: Callable[[grpc.aio.Chann
         return asyncio.run(talk())
     except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.UNAVAILABLE and "failed to connect" in (error.details() or ""):
+            home = mesh_home()
+            if lock_owner(home) is None:
+                raise CommandFailed(f"nothing runs in {home.root}", "`mesh up` starts it", ExitCode.RUNNING) from None
             message = f"svc_{service.name} does not answer on {instance.ports.address(service)}"
             raise CommandFailed(
                 message,

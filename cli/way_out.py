@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import grpc
 
 from cli.calls import channel_to, require_instance
-from cli.exits import CommandFailed
+from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import Instance, mesh_home
-from meshkit.errors import from_rpc_error
+from cli.supervise.instance import lock_owner
+from meshkit.errors import from_rpc_error, is_told
 from tradekit import halt_file, ids, services
 from tradekit.services import ServiceName
 from tradekit.states import TradingState
@@ -65,29 +66,49 @@ class Halt:
 
 
 def run_halt(wanted: Halt) -> Receipt:
-    """Halts; everything else follows."""
+    """Halts; everything else follows. Whatever fails or is interrupted on the way, it ends with what was asked for."""
     instance, receipt = require_instance(mesh_home()), Receipt()
-    _write_file(wanted.first_state, wanted.note, receipt)
+    note = halt_file.clean_note(wanted.note)
+    _write_file(wanted.first_state, note, receipt)
 
     async def work() -> None:
-        reached = await _switch(instance, wanted.first_state, wanted.note, receipt)
-        if reached and (wanted.cancel or wanted.flatten):
-            await _cancel(instance, wanted.note, receipt)
+        try:
+            if await _switch(instance, wanted.first_state, note, receipt, loosen=wanted.flatten):
+                await _way_out(instance, wanted, note, receipt)
+            elif wanted.cancel or wanted.flatten:
+                receipt.say("bad", "nothing was cancelled or sold: that needs the executor; mesh restart executor")
+        finally:
+            if wanted.flatten:
+                _write_file(TradingState.HALTED, note, receipt)
         if wanted.flatten:
-            if reached:
-                await _close(instance, (), wanted.note, receipt)
-            _write_file(TradingState.HALTED, wanted.note, receipt)
-            await _switch(instance, TradingState.HALTED, wanted.note, receipt)
-        if not reached and (wanted.cancel or wanted.flatten):
-            receipt.say("bad", "nothing was cancelled or sold: that needs the executor; mesh restart executor")
+            await _switch(instance, TradingState.HALTED, note, receipt)
 
     asyncio.run(work())
     return receipt
 
 
+async def _way_out(instance: Instance, wanted: Halt, note: str, receipt: Receipt) -> None:
+    """Cancels and sells as far as it goes; what breaks off is told, and does not keep the halt from following."""
+    for asked, step in ((wanted.cancel or wanted.flatten, _cancel), (wanted.flatten, _close_all)):
+        if not asked:
+            continue
+        try:
+            await step(instance, note, receipt)
+        except CommandFailed as silent:
+            receipt.say("bad", f"{silent.message}; what it had begun goes on: mesh status, then this command again")
+        except grpc.aio.AioRpcError as error:
+            found = from_rpc_error(error)
+            receipt.say("bad", f"{found.reason}: {found.message}; what it had begun goes on: mesh status")
+
+
+async def _close_all(instance: Instance, note: str, receipt: Receipt) -> None:
+    await _close(instance, (), note, receipt)
+
+
 def run_resume(note: str, release_locks: bool) -> Receipt:
     """Lets trading go on; the database must answer."""
-    instance, receipt = require_instance(mesh_home()), Receipt()
+    instance, receipt = _running(), Receipt()
+    note = halt_file.clean_note(note)
 
     async def work() -> None:
         request = pb.SetTradingStateRequest(
@@ -104,9 +125,24 @@ def run_resume(note: str, release_locks: bool) -> Receipt:
 
 def run_close(product_ids: Sequence[str], note: str) -> Receipt:
     """Sells positions; no product means all."""
-    instance, receipt = require_instance(mesh_home()), Receipt()
-    asyncio.run(_close(instance, product_ids, note, receipt))
+    instance, receipt = _running(), Receipt()
+    try:
+        asyncio.run(_close(instance, product_ids, halt_file.clean_note(note), receipt))
+    except grpc.aio.AioRpcError as error:
+        found = from_rpc_error(error)
+        if found.reason != "TRADING_HALTED":
+            raise
+        advice = "mesh halt --flatten sells everything and stays halted; mesh halt --reducing, after mesh resume, lets exits out"
+        raise CommandFailed(f"{found.message}: nothing was sold", advice) from None
     return receipt
+
+
+def _running() -> Instance:
+    """The instance, where something runs; without its supervisor no restart of a service can help."""
+    instance = require_instance(mesh_home())
+    if lock_owner(mesh_home()) is None:
+        raise CommandFailed(f"nothing runs in {mesh_home().root}", "`mesh up` starts it", ExitCode.RUNNING)
+    return instance
 
 
 def _write_file(state: TradingState, note: str, receipt: Receipt) -> None:
@@ -130,31 +166,41 @@ async def _ask_executor(instance: Instance, call: Callable[[Any], Awaitable[T]])
 
 
 def _is_silent(error: grpc.aio.AioRpcError) -> bool:
-    """Nobody is there, or somebody who does not answer; an error of the mesh's own carries its reason."""
+    """Nobody is there, or somebody who does not answer. What the service itself says carries its details."""
     codes = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-    return error.code() in codes and from_rpc_error(error).reason in (
-        "",
-        "DEPENDENCY_UNAVAILABLE",
-        "DEADLINE_TOO_SHORT",
-    )
+    return error.code() in codes and not is_told(error)
 
 
 def _silent(instance: Instance, service: ServiceName) -> str:
     return f"svc_{service.name} does not answer on {instance.ports.address(service)}"
 
 
-async def _switch(instance: Instance, state: TradingState, note: str, receipt: Receipt) -> bool:
-    """Turns the executor's switch and tells what is in force; False where it does not answer."""
+async def _switch(
+    instance: Instance, state: TradingState, note: str, receipt: Receipt, *, loosen: bool = False
+) -> bool:
+    """Turns the executor's switch and tells what is in force; False where it does not answer. A halt never loosens, but for
+    the selling of a flatten."""
     request = pb.SetTradingStateRequest(
         request_id=str(ids.new_request_id()), state=f"TRADING_STATE_{state.value}", note=note
     )
     try:
+        now = await _ask_executor(
+            instance, lambda stub: stub.GetTradingState(pb.GetTradingStateRequest(), timeout=SWITCH_SECONDS)
+        )
+        if now.state and TradingState(_state(now.state)).rank > state.rank:
+            if not loosen:
+                receipt.say("good", f"trading stays {_state(now.state)}, which is stricter; mesh resume lets it go on")
+                return True
+            receipt.say("note", f"trading was {_state(now.state)}; exits are let out for the selling")
         answer = await _ask_executor(instance, lambda stub: stub.SetTradingState(request, timeout=SWITCH_SECONDS))
-    except CommandFailed as silent:
-        receipt.say("bad", f"{silent.message}: the halt file says {state.value}, and it looks there before every send")
+    except (CommandFailed, grpc.aio.AioRpcError) as failed:
+        why = failed.message if isinstance(failed, CommandFailed) else from_rpc_error(failed).message
+        receipt.say("bad", f"{why}; the halt file says {state.value}, and the executor looks there before every send")
         await _tell_database(instance, request, receipt)
         return False
-    # Not what it was before: the file, written a moment ago, is in force already.
+    if TradingState(_state(answer.state)).rank < state.rank:
+        receipt.say("bad", f"trading is {_state(answer.state)}: somebody let it go on at the same moment; halt again")
+        return True
     receipt.say("good", f"trading is {_state(answer.state)}")
     if not answer.stored:
         receipt.say("note", "the database does not answer: the state holds at the executor and is written there later")

@@ -321,6 +321,14 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> MeshError:
     return from_status(status)
 
 
+def is_told(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a service said this itself: its errors carry details, those of a transport do not."""
+    try:
+        return rpc_status.from_call(cast("grpc.Call", error)) is not None
+    except ValueError:
+        return False
+
+
 def from_status(status: status_pb2.Status) -> MeshError:
     """The error that `to_status` wrote."""
     code = _STATUS_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from meshkit.errors import MeshError
+from meshkit.errors import InvalidRequest, MeshError
 from svc_executor import books_store, store
 from svc_executor.availability import Availability
 from svc_executor.follow import Follower
@@ -84,7 +84,8 @@ class Closing:
             order_id = await self._order(wanted, product_id)
         except MeshError as error:
             # One position that cannot be sold must not keep the others from it.
-            why = Reason(error.reason, observed=error.message[:200], scope=f"product:{product_id}")
+            code = "UNKNOWN_PRODUCT" if isinstance(error, InvalidRequest) else error.reason
+            why = Reason(code, observed=error.message[:200], scope=f"product:{product_id}")
             return Closed(product_id, held, None, (why,))
         await self._follower.follow(order_id, _FOLLOW_SECONDS)
         return Closed(product_id, held, order_id)

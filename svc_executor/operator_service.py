@@ -14,7 +14,7 @@ from schema.streams import find_request, store_request
 from svc_executor import operator_wire, store, wire
 from svc_executor.cancelling import Cancelled, Cancelling
 from svc_executor.closing import Closed, Closing
-from svc_executor.trading_switch import TradingSwitch
+from svc_executor.trading_switch import Known, TradingSwitch
 from tradekit.decimals import ZERO
 from tradekit.reasons import Reason
 from tradekit.states import OrderState, TradingState
@@ -42,33 +42,35 @@ class OperatorCalls:
     async def set_trading_state(self, request: pb.SetTradingStateRequest) -> pb.SetTradingStateResponse:
         """Tightens at once and everywhere; loosens through the database only."""
         call = operator_wire.parse_state(request)
-        before = self._switch.in_force().state
+        known = self._switch.known()
+        before = known.state
         if call.state.rank < before.rank:
-            return await self._loosen(call)
-        stored = await self._switch.tighten(call.state, call.note) if call.state is not TradingState.ACTIVE else None
-        if stored is None:
-            # ACTIVE where this process knows of nothing stricter: only the database can say that it is so.
-            return await self._loosen(call)
-        orders = await self._open_orders() if stored else OpenOrders()
-        return pb.SetTradingStateResponse(
-            state=operator_wire.state_number(self._switch.in_force().state),
-            previous_state=operator_wire.state_number(before),
-            stored=stored,
-            set_time=timestamp_message(self._kit.clock.now()),
-            unresolved_order_ids=orders.unresolved,
-            open_order_ids=orders.resting,
-        )
+            return await self._loosen(call, known)
+        if call.state is TradingState.ACTIVE:
+            # Where this process knows of nothing stricter: only the database can say that it is so.
+            return await self._loosen(call, known)
+        with self._switch.answering():
+            stored = await self._switch.tighten(call.state, call.note)
+            orders = await self._open_orders() if stored else OpenOrders()
+            return pb.SetTradingStateResponse(
+                state=operator_wire.state_number(self._switch.in_force().state),
+                previous_state=operator_wire.state_number(before),
+                stored=stored,
+                set_time=timestamp_message(self._kit.clock.now()),
+                unresolved_order_ids=orders.unresolved,
+                open_order_ids=orders.resting,
+            )
 
-    async def _loosen(self, call: operator_wire.StateCall) -> pb.SetTradingStateResponse:
+    async def _loosen(self, call: operator_wire.StateCall, known: Known) -> pb.SetTradingStateResponse:
         name, caller = self._kit.settings.service_name, current_caller().name
         body = f"{call.state.value}|{call.note}"
         async with self._kit.engine.connect() as connection:
-            known = await find_request(connection, name, caller, call.request_id)
-        if known is not None:
+            earlier = await find_request(connection, name, caller, call.request_id)
+        if earlier is not None:
             # Asked again: trading may have been halted since, and an old answer must not undo that.
-            if known.body_sha256 != body:
+            if earlier.body_sha256 != body:
                 raise RequestIdReused(call.request_id)
-            return pb.SetTradingStateResponse.FromString(known.response)
+            return pb.SetTradingStateResponse.FromString(earlier.response)
 
         async def remember(connection: AsyncConnection, before: TradingState) -> pb.SetTradingStateResponse:
             response = pb.SetTradingStateResponse(
@@ -82,7 +84,7 @@ class OperatorCalls:
             )
             return response
 
-        return await self._switch.loosen(call.state, call.note, remember)
+        return await self._switch.loosen(call.state, call.note, known, remember)
 
     async def _open_orders(self) -> OpenOrders:
         try:
@@ -100,8 +102,10 @@ class OperatorCalls:
     def get_trading_state(self) -> pb.GetTradingStateResponse:
         """What is in force here and where it comes from."""
         found = self._switch.in_force()
+        # Before the database's first answer nobody knows, unless a halt of this executor's own holds.
+        known = found.local is not None or found.stored is not None
         return pb.GetTradingStateResponse(
-            state=operator_wire.state_number(found.state),
+            state=operator_wire.state_number(found.state if known else None),
             local_state=operator_wire.state_number(found.local.state if found.local else None),
             stored_state=operator_wire.state_number(found.stored),
             note=found.note,

@@ -6,7 +6,9 @@ under the account lock. Loosening goes through the database only.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit import database
-from meshkit.errors import Misconfigured
+from meshkit.errors import FailedPrecondition, Misconfigured
 from meshkit.kit import Kit
 from svc_executor import store
 from tradekit import halt_file
@@ -51,6 +52,16 @@ class InForce:
         return self.local.note if self.local and self.local.state is self.state else self.stored_note
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What held when a call came in: the orders that the database may not have had, how many it had got from here, and the
+    strictest state."""
+
+    orders: frozenset[str]
+    merged: int
+    state: TradingState
+
+
 class TradingSwitch:
     """One per process. `file` None keeps an order in memory only until the database has it (tests, one-shot tools)."""
 
@@ -59,7 +70,6 @@ class TradingSwitch:
     ) -> None:
         self._kit = kit
         self._file = file
-        self._aside = file.with_name(f"{file.name}.merging") if file else None
         self._memory: Halt | None = None
         self._stored: TradingState | None = None
         self._stored_note = ""
@@ -67,6 +77,11 @@ class TradingSwitch:
         self._turn = asyncio.Lock()
         self._look = asyncio.Event()
         self._looked = asyncio.Event()
+        self._fault = ""
+        # Orders that went from here into the database, the newest last; a call waits for seconds, not for a thousand halts.
+        self._merged: deque[str] = deque(maxlen=1000)
+        self._merged_count = 0
+        self._answering = 0
         if file is not None and not file.parent.is_dir():
             raise Misconfigured(f"HALT_FILE {file}: there is no folder {file.parent}; make it")
 
@@ -78,26 +93,27 @@ class TradingSwitch:
         """What holds now."""
         return InForce(self._local(), self._stored, self._stored_note)
 
+    def _pending(self) -> list[Halt]:
+        """Orders that the database may not have yet."""
+        found = list(halt_file.pending(self._file).values()) if self._file is not None else []
+        return [*found, self._memory] if self._memory is not None else found
+
     def _local(self) -> Halt | None:
-        found = [self._memory]
-        if self._file is not None and self._aside is not None:
-            found += [halt_file.read(self._file), halt_file.read(self._aside)]
-        orders = [halt for halt in found if halt is not None and halt.state is not TradingState.ACTIVE]
-        return max(orders, key=lambda halt: halt.state.rank, default=None)
+        return max(self._pending(), key=lambda halt: halt.state.rank, default=None)
 
     async def tighten(self, state: TradingState, note: str) -> bool:
         """In force when this returns, whatever the database does; True if the database has it too."""
-        halt = Halt(state, note, halt_file.now_text(self._now()))
-        if self._file is not None:
+        halt = Halt(state, halt_file.clean_note(note), halt_file.now_text(self._now()))
+        if self._file is None:
+            self._memory = halt
+        else:
             try:
                 halt_file.write(self._file, halt)
             except OSError as error:
                 # Better halted in memory than not at all; the database is the second place that keeps it.
                 self._kit.log.error("halt_file_not_written", file=str(self._file), error=str(error))
                 self._memory = halt
-        else:
-            self._memory = halt
-        self._kit.log.warning("trading_state_tightened", state=state.value, note=note)
+        self._kit.log.warning("trading_state_tightened", state=state.value, note=halt.note)
         self._looked.clear()
         self._look.set()
         try:
@@ -109,23 +125,60 @@ class TradingSwitch:
             return False
         return True
 
+    def known(self) -> Known:
+        """What holds now, for a loosening that may have to wait: to be asked before anything is waited for."""
+        orders = frozenset(halt.order for halt in self._pending())
+        return Known(orders, self._merged_count, self.in_force().state)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """While a halt is being answered nothing loosens: its answer would not be so."""
+        self._answering += 1
+        try:
+            yield
+        finally:
+            self._answering -= 1
+
     async def loosen(
-        self, state: TradingState, note: str, remember: Callable[[AsyncConnection, TradingState], Awaitable[T]]
+        self,
+        state: TradingState,
+        note: str,
+        known: Known,
+        remember: Callable[[AsyncConnection, TradingState], Awaitable[T]],
     ) -> T:
-        """Sets exactly this state; `remember` is given the one before, within the same transaction. Needs the database."""
+        """Sets exactly this state; `remember` is given the one before, within the same transaction. Needs the database.
+
+        It ends what was in force when it was asked for (`known`), and nothing that was ordered since: however long it waited
+        for the database, a newer halt stays, and this is refused.
+        """
         async with self._turn:
+            answer: T | None = None
             async with self._kit.engine.begin() as connection:
-                merged = await self._tell_database(connection)
+                taken = await self._tell_database(connection)
                 before = await store.read_trading_state(connection)
-                await store.set_trading_state(connection, state, note, only_tighten=False)
-                answer = await remember(connection, before.state)
-            self._forget(merged)
+                since = list(self._merged)[len(self._merged) - (self._merged_count - known.merged) :]
+                newer = {*since, *(halt.order for halt in taken)} - known.orders
+                stricter = self._stored is not None and before.state.rank > known.state.rank
+                overtaken = bool(newer) or stricter or self._answering > 0
+                if not overtaken:
+                    await store.set_trading_state(connection, state, note, only_tighten=False)
+                    answer = await remember(connection, before.state)
+            stuck = self._forget(taken)
             await self._read()
+        if overtaken or answer is None:
+            raise FailedPrecondition(
+                "TRADING_HALTED", "trading was halted again after this was asked for; ask again if it shall go on"
+            )
+        if stuck:
+            raise FailedPrecondition(
+                "MISCONFIGURED", f"{stuck[0]} still halts this executor and cannot be taken away; delete it by hand"
+            )
         self._kit.log.warning("trading_state_loosened", state=state.value, note=note)
         return answer
 
     async def run(self) -> None:
-        """Follows the database's state and merges the file into it, for ever; an outage changes nothing."""
+        """Follows the database's state and merges the file into it, for ever. Whatever fails in it changes nothing of what
+        is in force: a switch that cannot be read must not take the exits down with it."""
         async with self._kit.notifications.subscribe(CHANNEL) as wakeup:
             while True:
                 await self._either(wakeup)
@@ -133,10 +186,16 @@ class TradingSwitch:
                     async with asyncio.timeout(self._kit.settings.db_timeout_seconds):
                         await self._merge()
                         await self._read()
+                    self._fault = ""
                 except Exception as error:
-                    if database.as_unavailable(error) is None and not isinstance(error, TimeoutError):
-                        raise
+                    self._tell(error)
                 self._looked.set()
+
+    def _tell(self, error: Exception) -> None:
+        fault = f"{type(error).__name__}: {error}"[:200]
+        if fault != self._fault:
+            self._kit.log.error("trading_state_not_followed", error=fault)
+        self._fault = fault
 
     async def _either(self, wakeup: Any) -> None:
         """Until the database notifies, an order is given here, or a second is over."""
@@ -160,26 +219,26 @@ class TradingSwitch:
             return
         async with self._turn:
             async with self._kit.engine.begin() as connection:
-                merged = await self._tell_database(connection)
+                taken = await self._tell_database(connection)
             # The database has it, and is known to have it, before the file goes: no moment lies between them.
             await self._read()
-            self._forget(merged)
+            self._forget(taken)
 
-    async def _tell_database(self, connection: AsyncConnection) -> Halt | None:
-        """Writes what only this process knows into the database; gives it, None if there is nothing."""
-        found = [self._memory]
-        if self._file is not None and self._aside is not None:
-            found.append(halt_file.take(self._file, self._aside))
-        halt = max((one for one in found if one is not None), key=lambda one: one.state.rank, default=None)
+    async def _tell_database(self, connection: AsyncConnection) -> dict[Halt, Path | None]:
+        """Writes what only this process knows into the database; gives it, with where it lies (None: in memory)."""
+        found: dict[Halt, Path | None] = {self._memory: None} if self._memory is not None else {}
+        if self._file is not None:
+            found |= {halt: path for path, halt in halt_file.take(self._file).items()}
+        halt = max(found, key=lambda one: one.state.rank, default=None)
         if halt is not None:
             await store.set_trading_state(connection, halt.state, halt.note, only_tighten=True)
-        return halt
+        return found
 
-    def _forget(self, merged: Halt | None) -> None:
-        """What the database has now; an order given meanwhile is another one and stays."""
-        if merged is None:
-            return
-        if self._memory is not None and self._memory.state.rank <= merged.state.rank:
+    def _forget(self, taken: Mapping[Halt, Path | None]) -> list[Path]:
+        """What the database has now; an order given meanwhile is another one and stays. Gives what cannot be taken away."""
+        for halt in taken:
+            self._merged.append(halt.order)
+            self._merged_count += 1
+        if self._memory in taken:
             self._memory = None
-        if self._aside is not None:
-            self._aside.unlink(missing_ok=True)
+        return [path for path in taken.values() if path is not None and not halt_file.discard(path)]

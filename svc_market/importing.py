@@ -20,7 +20,10 @@ _BATCH = 4000
 async def store_upload(feed: Feed, upload: Upload, now: datetime) -> pb.ImportCandlesResponse:
     """Checks and stores all rows; the watermark stays, because history says nothing about the present."""
     account = Account()
-    rows = upload.rows()
+    try:
+        rows = upload.rows()
+    except UnusableFile as error:
+        raise unusable(error) from error
     while batch := await asyncio.to_thread(_take, rows):
         await _store(feed, upload, batch, now, account)
     return _message(account, upload.format)

@@ -1,6 +1,6 @@
 """The story of one recommendation, or of a signal that never became one, told from the rows of every stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -40,7 +40,14 @@ async def explain_signal(connection: AsyncConnection, signal_id: UUID) -> pb.Exp
 async def explain_order(connection: AsyncConnection, order_id: UUID) -> pb.ExplainRecommendationResponse | None:
     """The story of an order's recommendation; None if there is no such order."""
     row = await _one(connection, orders, "order_id", order_id)
-    return await explain_recommendation(connection, row["recommendation_id"]) if row else None
+    if row is None:
+        return None
+    if row["recommendation_id"] is not None:
+        return await explain_recommendation(connection, row["recommendation_id"])
+    response = pb.ExplainRecommendationResponse()
+    await _tell_orders(connection, response, [row])
+    response.verdict = f"{row['side']} {row['product_id']}: {row['state']}, closed by the operator ({row['note']})."
+    return response
 
 
 async def explain_recommendation(
@@ -151,7 +158,13 @@ def _tell_assessment(response: pb.ExplainRecommendationResponse, row: RowMapping
 async def _tell_order(
     connection: AsyncConnection, response: pb.ExplainRecommendationResponse, recommendation_id: UUID
 ) -> None:
-    for row in await _all(connection, orders, recommendation_id, "created_at"):
+    await _tell_orders(connection, response, await _all(connection, orders, recommendation_id, "created_at"))
+
+
+async def _tell_orders(
+    connection: AsyncConnection, response: pb.ExplainRecommendationResponse, rows: Sequence[RowMapping]
+) -> None:
+    for row in rows:
         summary = (
             f"{row['venue']} order {row['state']}: {plain(row['filled_size'])} filled for "
             f"{plain(row['filled_value'])}, fees {plain(row['total_fees'])}, sent {row['send_count']} time(s)."

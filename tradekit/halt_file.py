@@ -1,56 +1,88 @@
 """The halt file of one machine: a trading state that holds before any process or database knows of it.
 
-Whoever halts writes it, the executor looks at it before every send, and it goes once the database has the state. A state
-in the file only ever tightens; a file that cannot be read counts as HALTED.
+Whoever halts writes it, the executor looks at it before every send, and it goes once the database has the state. An order in
+the file only ever tightens. Whatever lies there and cannot be read as one (garbage, a folder, a pipe) counts as HALTED, and
+reading it never waits. Each order has an id of its own, so that an older resume does not take a newer halt for the one that
+it was asked to end.
 """
 
 import json
 import os
 import secrets
-from dataclasses import dataclass
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from meshkit.text import harmless
 from tradekit.states import TradingState
 
+LONGEST_NOTE = 200
 UNREADABLE = "the halt file cannot be read"
-_LARGEST = 4096
+_LARGEST = 16_384
+
+
+def clean_note(note: str) -> str:
+    """A note that nothing on its way can stumble over: printable, at most 200 characters. A note never breaks a halt."""
+    return harmless(note.encode("utf-8", "replace").decode())[:LONGEST_NOTE].strip() or "no note"
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """What was ordered, why, and when (wall time, ISO 8601; for people only)."""
+    """What was ordered, why, when (wall time, ISO 8601; for people only), and which order it is."""
 
     state: TradingState
     note: str
     set_at: str = ""
+    order: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 def read(path: Path) -> Halt | None:
-    """The order in the file, None if there is no file."""
+    """The order in the file, None if there is nothing."""
     try:
-        raw = path.read_bytes()[: _LARGEST + 1]
-        stored = json.loads(raw)
-        return Halt(TradingState(stored["state"]), str(stored["note"]), str(stored["set_at"]))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+    except OSError:
+        return _unreadable(path)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return _unreadable(path)
+        stored = json.loads(os.read(descriptor, _LARGEST))
+        return Halt(
+            TradingState(stored["state"]), clean_note(str(stored["note"])), str(stored["set_at"]), str(stored["order"])
+        )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return Halt(TradingState.HALTED, UNREADABLE)
+        return _unreadable(path)
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(path: Path) -> Halt:
+    """The same thing is the same order, however often it is looked at."""
+    try:
+        found = path.lstat()
+        order = f"unreadable-{found.st_ino}-{found.st_mtime_ns}"
+    except OSError:
+        order = "unreadable"
+    return Halt(TradingState.HALTED, UNREADABLE, order=order)
 
 
 def write(path: Path, halt: Halt) -> Halt:
-    """Puts an order into the file, kept through a crash of the machine; gives what holds now: the stricter of old and new.
+    """Puts an order into the file, kept through a crash of the machine; gives what holds now: a stricter one stays.
 
     Raises OSError where the folder cannot be written.
     """
     before = read(path)
-    if before is not None and before.state.rank >= halt.state.rank:
+    if before is not None and before.state.rank > halt.state.rank:
         return before
+    halt = Halt(halt.state, clean_note(halt.note), halt.set_at, halt.order)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"state": halt.state.value, "note": halt.note, "set_at": halt.set_at}, file)
+            json.dump({"state": halt.state.value, "note": halt.note, "set_at": halt.set_at, "order": halt.order}, file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -61,15 +93,37 @@ def write(path: Path, halt: Halt) -> Halt:
     return halt
 
 
-def take(path: Path, aside: Path) -> Halt | None:
-    """Moves the file aside, so that an order given meanwhile makes a new one; gives the order, None if there is none."""
-    if not aside.exists():
-        try:
-            path.replace(aside)
-        except FileNotFoundError:
-            return None
+def pending(path: Path) -> dict[Path, Halt]:
+    """Every order that the database may not have yet: the file, and what was moved aside while it is being written there."""
+    found: dict[Path, Halt] = {}
+    for one in (path, *path.parent.glob(f"{path.name}.merging-*")):
+        halt = read(one)
+        if halt is not None and halt.state is not TradingState.ACTIVE:
+            found[one] = halt
+    return found
+
+
+def take(path: Path) -> dict[Path, Halt]:
+    """Moves the file aside, so that an order given meanwhile makes a new one, and gives all that is aside. What cannot be
+    moved is given where it lies."""
+    with suppress(OSError):
+        path.replace(path.with_name(f"{path.name}.merging-{secrets.token_hex(8)}"))
         _sync_folder(path.parent)
-    return read(aside)
+    return pending(path)
+
+
+def discard(path: Path) -> bool:
+    """Takes away an order that the database has; what cannot be deleted is renamed. False if it lies there still."""
+    try:
+        path.unlink(missing_ok=True)
+        return True
+    except OSError:
+        pass
+    try:
+        path.replace(path.with_name(f"{path.name}.unreadable-{secrets.token_hex(4)}".replace(".merging-", ".was-")))
+        return True
+    except OSError:
+        return False
 
 
 def now_text(now: datetime) -> str:
@@ -78,8 +132,9 @@ def now_text(now: datetime) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -70,12 +70,14 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] =
         bring_down(home, embedded_postgres(home))
         remove_orphans(home.root)
     names = ("postgres", "postgres.new", "exchange_sim", "exchange_sim_keys.json", "model", "keys", "logs", "replays")
-    for name in (*names, "run", "instance.json", "halt.json", "halt.json.merging"):
+    for name in (*names, "run", "instance.json", "halt.json", "identity"):
         path = home.root / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    for path in home.root.glob("halt.json.*"):
+        path.unlink(missing_ok=True)
     out.print(f"[green]reset[/]: books, model, keys and logs of {home.root} are gone; mesh up begins anew")
     if own_database:
         out.print("[yellow]the database at DB_HOST is yours and was left as it is: drop it before the next mesh up[/]")

@@ -45,6 +45,9 @@ def import_file(
     _print(file, answer)
     if loss := lost({one.code: one.count for one in answer.refusals}, answer.stored + answer.unchanged):
         raise CommandFailed(loss, "look at the reasons above: is this the file, and the market, that you mean?")
+    if not answer.stored + answer.unchanged:
+        what = f"all {answer.skipped:,} rows were left out by --only" if answer.skipped else "it has no rows"
+        raise CommandFailed(f"nothing of {file.name} was used: {what}", "look into the file, or leave --only out")
 
 
 def _size(file: Path) -> int:

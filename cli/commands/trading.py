@@ -56,7 +56,9 @@ def close(
     from tradekit.products import is_product_id
 
     named = [name.upper() for name in products or []]
-    if bool(named) == everything:
+    if named and everything:
+        raise CommandFailed("name products or say --all, not both", "leave one of them out", ExitCode.USAGE)
+    if not named and not everything:
         raise CommandFailed("say which positions to close", "mesh close BTC-USD, or mesh close --all", ExitCode.USAGE)
     bad = [name for name in named if not is_product_id(name)]
     if bad:

@@ -96,11 +96,15 @@ async def test_a_halt_needs_no_database_survives_a_restart_and_reaches_the_datab
     async with running(halting) as executor:
         await until(lambda: stored_state(database), "HALTED")
         assert await in_force(executor) == "HALTED"
-    assert not exists(halting)
+        await until(lambda: is_there(halting), False)
+
+
+async def is_there(environ: dict[str, str]) -> bool:
+    return exists(environ)
 
 
 def exists(environ: dict[str, str]) -> bool:
-    return Path(environ["HALT_FILE"]).exists()
+    return bool(halt_file.pending(Path(environ["HALT_FILE"])))
 
 
 async def test_a_file_of_another_process_halts_at_once_and_garbage_in_it_too(
@@ -145,16 +149,16 @@ orders_given = st.lists(st.sampled_from([TradingState.REDUCING, TradingState.HAL
 @given(given_orders=orders_given)
 def test_orders_in_a_file_only_tighten(given_orders: list[TradingState]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        file, aside = Path(folder) / "halt.json", Path(folder) / "halt.json.merging"
+        file = Path(folder) / "halt.json"
         for state in given_orders:
             held = halt_file.write(file, Halt(state, state.value))
             assert held == halt_file.read(file)
-        strictest = max(given_orders, key=lambda state: state.rank)
-        assert held.state is strictest
-        assert halt_file.take(file, aside) == held
+        assert held.state is max(given_orders, key=lambda state: state.rank)
+        taken = halt_file.take(file)
+        assert list(taken.values()) == [held]
         assert halt_file.read(file) is None
-        # Given between taking and forgetting: a new file, which waits for its own turn.
-        halt_file.write(file, Halt(TradingState.REDUCING, "later"))
-        assert halt_file.take(file, aside) == held
-        aside.unlink()
-        assert halt_file.take(file, aside) == Halt(TradingState.REDUCING, "later")
+        # Given between taking and forgetting: a new file, which waits for its own turn and is another order.
+        later = halt_file.write(file, Halt(TradingState.REDUCING, "later"))
+        assert all(halt_file.discard(path) for path in taken)
+        assert list(halt_file.pending(file).values()) == [later]
+        assert later.order != held.order

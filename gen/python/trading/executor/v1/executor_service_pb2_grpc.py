@@ -158,7 +158,8 @@ class ExecutorServiceServicer:
     def SetTradingState(self, request, context):
         """SetTradingState stops trading at this executor before it answers, whatever the other services and the database do: the
         state is kept in a file of the executor and is merged with the database's when that answers; the stricter wins.
-        ACTIVE needs the database, and is refused without it.
+        Loosening needs the database, and ends only what was in force when it was asked for: TRADING_HALTED if trading was
+        halted again since. Many calls may wait for the database; one that tightens is never kept out by them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
