@@ -145,6 +145,11 @@ async def ask_ledger(instance: Instance) -> LedgerWords | None:
     return await _asked(instance, services.EXECUTOR, call)
 
 
+async def switch_in_force(instance: Instance) -> tuple[str, str] | None:
+    """Trading state and note at the executor; None where it does not answer."""
+    return await _asked(instance, services.EXECUTOR, _switch)
+
+
 async def _asked(
     instance: Instance, service: ServiceName, call: Callable[[grpc.aio.Channel], Awaitable[T]]
 ) -> T | None:

@@ -40,6 +40,7 @@ def up(
 
     from cli.effective import refuse_faulty
     from cli.instance_file import mesh_home, read_instance
+    from cli.status_facts import switch_in_force
     from cli.supervise.detach import Announcer
     from cli.supervise.keys import key_files
     from cli.up import detached
@@ -71,7 +72,8 @@ def up(
             return
         found = detached.start(home, terminal)
     instance = read_instance(home) or instance
-    out.print(summary(instance, home, found.pid, detached=True))
+    switch = asyncio.run(switch_in_force(instance))
+    out.print(summary(instance, home, found.pid, detached=True, switch=switch))
     asyncio.run(settle(instance, adoption, terminal.say))
 
 

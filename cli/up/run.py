@@ -9,6 +9,7 @@ from cli.faults import in_words
 from cli.instance_file import Instance, read_instance, write_instance
 from cli.plan import MeshPlan
 from cli.stack import DATABASE, make_identities, units_of
+from cli.status_facts import switch_in_force
 from cli.supervise.detach import Announcer
 from cli.supervise.home import MeshHome
 from cli.supervise.instance import clear_leftovers, hold_instance, lock_owner
@@ -106,7 +107,8 @@ class _Run:
         self._view.say("everything is up")
         self._view.settled()
         self._announcer.ready("up")
-        out.print(summary(self._instance, self._plan.home, os.getpid(), detached=False))
+        switch = await switch_in_force(self._instance)
+        out.print(summary(self._instance, self._plan.home, os.getpid(), detached=False, switch=switch))
         if self._adoption is not None:
             # A question waits for its answer as long as it takes; the processes are watched meanwhile.
             self._tasks.append(asyncio.create_task(self._adopt(self._adoption)))

@@ -4,6 +4,7 @@ from rich.console import RenderableType
 from rich.panel import Panel
 from rich.table import Table
 
+from cli.console import escape
 from cli.instance_file import Instance
 from cli.supervise.home import MeshHome
 from tradekit.states import Profile, Venue
@@ -24,8 +25,10 @@ def what_is_simulated(instance: Instance) -> str:
     return f"everything is SIMULATED: market (seed {instance.seed}), orders, and money to play with"
 
 
-def summary(instance: Instance, home: MeshHome, pid: int, detached: bool) -> RenderableType:
-    """What the operator needs to know once everything is up."""
+def summary(
+    instance: Instance, home: MeshHome, pid: int, detached: bool, switch: tuple[str, str] | None
+) -> RenderableType:
+    """What the operator needs to know once everything is up; `switch` is the trading state in force and its note."""
     table = Table.grid(padding=(0, 2))
     live = instance.venue is Venue.LIVE
     stop = "mesh down" if detached else "Ctrl-C here, or mesh down from any shell"
@@ -39,6 +42,8 @@ def summary(instance: Instance, home: MeshHome, pid: int, detached: bool) -> Ren
         ("look", "mesh status · mesh explain ID · mesh halt stops trading at once"),
         ("stop", f"{stop} (pid {pid}); mesh reset clears the books"),
     ]
+    if switch is not None and switch[0] in ("HALTED", "REDUCING"):
+        rows.insert(1, ("trading", f"[bold red]{switch[0]}[/] ({escape(switch[1])}): mesh resume lets it go on"))
     for name, text in rows:
         table.add_row(f"[dim]{name}[/]", text)
     title = "the mesh is up, with REAL MONEY" if live else "the mesh is up"

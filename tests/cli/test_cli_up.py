@@ -130,7 +130,7 @@ def test_a_whole_life(instance: Instance) -> None:
     halted = a_halt_stops_everything(instance)
     nothing_survives_kill_and_down(instance)
     code, said = instance.mesh("up", "--detach")
-    assert code == 0 and "kept" in said, said
+    assert code == 0 and "kept" in said and "HALTED" in said, said
     assert instance.holdings() == halted, "a second start resumes the books"
     assert instance.status()["trading"]["state"] == "HALTED", "a halt outlives a restart"
     assert instance.mesh("resume")[0] == 0
