@@ -26,7 +26,10 @@ class ReplayBars:
     label = "REPLAY"
 
     def __init__(self, path: Path, product_ids: Sequence[str]) -> None:
-        found = load(path, product_ids)
+        try:
+            found = load(path, product_ids)
+        except OSError as error:
+            raise UnusableFile("file_name", "READABLE", f"{path} cannot be read: {error.strerror}") from error
         self.step = found.granularity
         for product_id in product_ids:
             if product_id not in found.series:

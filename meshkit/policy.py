@@ -68,9 +68,9 @@ class Policy:
         return max(self.max_in_flight // 4, 1) if self.max_in_flight > 1 else 0
 
     def quota(self, caller: str) -> int:
-        """Calls that one caller may have in flight; a service may use all that no other service can need."""
+        """Calls that one caller may have in flight; who is the only one that may call, or the only service, may use all."""
         services = self.callers - {OPERATOR}
-        alone = services == {caller} and ANYONE not in services
+        alone = {caller} in (services, self.callers) and ANYONE not in self.callers
         return self.max_in_flight if alone else self.max_in_flight - self.reserve
 
 

@@ -25,7 +25,7 @@ _NEVER = frozenset({"INVALID_REQUEST", "NOT_HELD"})
 # What a person or a newer version mends. Before an order may exist it closes an entry; an exit waits for it.
 _NOT_NOW = frozenset({"CALLER_NOT_ALLOWED", "UNKNOWN_METHOD", "REQUEST_ID_REUSED"})
 # Reasons of an order that ended before it was sent, because somebody wanted it so.
-_BY_OPERATOR = frozenset({"KILL_SWITCH", "CANCEL_REQUESTED"})
+_BY_OPERATOR = frozenset({"KILL_SWITCH", "CANCELLED_BY_OPERATOR"})
 # All that the risk engine may end an exit for. Whatever else it finds, the executor knows what is held and sells it.
 EXIT_OBSTACLES = frozenset({"KILL_SWITCH", "UNKNOWN_PRODUCT", "TRADING_DISABLED", "SELL_NOT_HELD", "MIN_NOTIONAL"})
 

@@ -32,7 +32,7 @@ async def test_an_order_of_open_fate_is_searched_for_and_never_sent_again(
         proxy.hide_orders, proxy.reads_fail = False, 0
         ended = await executor.until(order.order_id, pb.ORDER_STATE_CANCELLED, pb.ORDER_STATE_FILLED, seconds=60)
         assert (ended.state, ended.send_count) == (pb.ORDER_STATE_CANCELLED, 1)
-        assert [reason.code for reason in ended.reasons] == ["CANCEL_REQUESTED"]
+        assert [reason.code for reason in ended.reasons] == ["CANCELLED_BY_OPERATOR"]
         assert not (await executor.stub.CancelOrders(everything())).outcomes
     assert await at_exchange(simulator, order.order_id) == []
     await assert_books_hold(database)

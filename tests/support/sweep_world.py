@@ -25,7 +25,7 @@ from trading.validator.v1 import validator_service_pb2 as validator
 
 _DONE = ("EXECUTED", "REJECTED", "EXPIRED", "FAILED")
 # Tables whose rows move by themselves: the monitor writes down what it sees, the executor reconciles on a schedule.
-_ALIVE = frozenset({"health_events", "alerts", "reconciliations"})
+_ALIVE = frozenset({"health_events", "alerts", "reconciliations", "ledger_opening"})
 
 
 @dataclass(frozen=True)
@@ -261,6 +261,20 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
     "ExecutorService.WatchOrders": lambda world: [executor.WatchOrdersRequest(after_sequence=0)],
     "ExecutorService.ListPositions": lambda world: [executor.ListPositionsRequest()],
     "ExecutorService.Reconcile": lambda world: [executor.ReconcileRequest(request_id=new_id())],
+    "ExecutorService.GetLedger": lambda world: [executor.GetLedgerRequest()],
+    "ExecutorService.AdjustLedger": lambda world: [
+        executor.AdjustLedgerRequest(
+            request_id=new_id(),
+            currency="USD",
+            amount=decimal("1"),
+            kind="ADJUSTMENT_KIND_DEPOSIT",
+            note="sweep",
+            preview=True,
+        )
+    ],
+    "ExecutorService.AdoptHoldings": lambda world: [
+        executor.AdoptHoldingsRequest(request_id=new_id(), currencies=["BTC"], note="sweep")
+    ],
     "ExecutorService.GetTradingState": lambda world: [executor.GetTradingStateRequest()],
     "ExecutorService.SetTradingState": lambda world: [
         executor.SetTradingStateRequest(request_id=new_id(), state="TRADING_STATE_ACTIVE", note="sweep")
