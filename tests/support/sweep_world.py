@@ -14,6 +14,7 @@ from trading.bridge.v1 import bridge_service_pb2 as bridge
 from trading.bridge.v1 import bridge_service_pb2_grpc as bridge_grpc
 from trading.common.v1 import decimal_pb2, recommendation_pb2, trade_pb2
 from trading.executor.v1 import executor_service_pb2 as executor
+from trading.executor.v1 import ledger_pb2 as ledger
 from trading.market.v1 import market_service_pb2 as market
 from trading.monitor.v1 import monitor_service_pb2 as monitor
 from trading.monitor.v1 import monitor_service_pb2_grpc as monitor_grpc
@@ -261,9 +262,9 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
     "ExecutorService.WatchOrders": lambda world: [executor.WatchOrdersRequest(after_sequence=0)],
     "ExecutorService.ListPositions": lambda world: [executor.ListPositionsRequest()],
     "ExecutorService.Reconcile": lambda world: [executor.ReconcileRequest(request_id=new_id())],
-    "ExecutorService.GetLedger": lambda world: [executor.GetLedgerRequest()],
+    "ExecutorService.GetLedger": lambda world: [ledger.GetLedgerRequest()],
     "ExecutorService.AdjustLedger": lambda world: [
-        executor.AdjustLedgerRequest(
+        ledger.AdjustLedgerRequest(
             request_id=new_id(),
             currency="USD",
             amount=decimal("1"),
@@ -272,9 +273,7 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
             preview=True,
         )
     ],
-    "ExecutorService.AdoptHoldings": lambda world: [
-        executor.AdoptHoldingsRequest(request_id=new_id(), currencies=["BTC"], note="sweep")
-    ],
+    "ExecutorService.AdoptHoldings": lambda world: [ledger.AdoptHoldingsRequest(request_id=new_id(), note="sweep")],
     "ExecutorService.GetTradingState": lambda world: [executor.GetTradingStateRequest()],
     "ExecutorService.SetTradingState": lambda world: [
         executor.SetTradingStateRequest(request_id=new_id(), state="TRADING_STATE_ACTIVE", note="sweep")
