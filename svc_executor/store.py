@@ -24,7 +24,6 @@ from tradekit.decimals import divide, to_stored_scale
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
 from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState, Venue
 
-_SET_TRADING_STATE = text("SELECT set_trading_state(:state, :note, :tighten)")
 _RISK_COMMIT = text("SELECT risk_commit(:reservation, :new_order)")
 _OPEN = [state.value for state in OrderState if state not in ORDER_TERMINAL]
 
@@ -141,11 +140,6 @@ async def read_trading_state(connection: AsyncConnection) -> StoredTradingState:
     query = select(accounts.c.trading_state, accounts.c.trading_state_note).where(accounts.c.account_id == "main")
     row = (await connection.execute(query)).one()
     return StoredTradingState(TradingState(row.trading_state), row.trading_state_note)
-
-
-async def set_trading_state(connection: AsyncConnection, state: TradingState, note: str, *, only_tighten: bool) -> None:
-    """Turns the switch by the risk engine's own function; `only_tighten` never makes it looser."""
-    await connection.execute(_SET_TRADING_STATE, {"state": state.value, "note": note, "tighten": only_tighten})
 
 
 async def get_order(connection: AsyncConnection, order_id: UUID, *, lock: bool = False) -> OrderRow | None:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.errors import FailedPrecondition, Misconfigured
 from meshkit.kit import Kit
+from schema.trading_state import set_trading_state
 from svc_executor import store
 from tradekit import halt_file
 from tradekit.halt_file import Halt
@@ -161,7 +162,7 @@ class TradingSwitch:
                 stricter = self._stored is not None and before.state.rank > known.state.rank
                 overtaken = bool(newer) or stricter or self._answering > 0
                 if not overtaken:
-                    await store.set_trading_state(connection, state, note, only_tighten=False)
+                    await set_trading_state(connection, state, note, only_tighten=False)
                     answer = await remember(connection, before.state)
             stuck = self._forget(taken)
             await self._read()
@@ -231,7 +232,7 @@ class TradingSwitch:
             found |= {halt: path for path, halt in halt_file.take(self._file).items()}
         halt = max(found, key=lambda one: one.state.rank, default=None)
         if halt is not None:
-            await store.set_trading_state(connection, halt.state, halt.note, only_tighten=True)
+            await set_trading_state(connection, halt.state, halt.note, only_tighten=True)
         return found
 
     def _forget(self, taken: Mapping[Halt, Path | None]) -> list[Path]:

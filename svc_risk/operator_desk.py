@@ -14,6 +14,7 @@ from meshkit.errors import RequestIdReused
 from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from schema.streams import find_request, store_request
+from schema.trading_state import set_trading_state
 from svc_risk import store
 from svc_risk.books import VolatilityMemory, read_books
 from svc_risk.locks import cooldown_lock, lock_id
@@ -98,7 +99,7 @@ class OperatorDesk:
                 return pb.SetTradingStateResponse.FromString(stored.response)
             moment = await store.read_moment(connection)
             released = await self._release(connection, account, moment) if call.release_locks else 0
-            await store.set_trading_state(connection, call.state, call.note)
+            await set_trading_state(connection, call.state, call.note)
             response = pb.SetTradingStateResponse(
                 state=trading_state_number(call.state),
                 previous_state=trading_state_number(account.trading_state),

@@ -72,8 +72,6 @@ _RECENT_LOSSES = text("""
     WHERE realized_pnl < 0 AND as_of > :since GROUP BY product_id
 """)
 
-_SET_TRADING_STATE = text("SELECT set_trading_state(:state, :note, false)")
-
 
 @dataclass(frozen=True, slots=True)
 class AccountRow:
@@ -262,11 +260,6 @@ async def release_operator_locks(connection: AsyncConnection, machine_time: date
         .returning(c.lock_id)
     )
     return len(result.all())
-
-
-async def set_trading_state(connection: AsyncConnection, state: TradingState, note: str) -> None:
-    """Turns the operator's switch."""
-    await connection.execute(_SET_TRADING_STATE, {"state": state.value, "note": note})
 
 
 async def set_high_water_mark(connection: AsyncConnection, value: Decimal | None) -> None:
