@@ -23,7 +23,6 @@ from tradekit.reasons import Reason, reasons_to_json
 from tradekit.states import ORDER_TERMINAL
 
 _LATEST = table("latest_candles", column("product_id"), column("granularity"), column("start"), column("close"))
-_CASH = table("account_cash", column("currency"), column("amount"))
 _ADOPTED = Reason("ORDER_ADOPTED", scope="exchange")
 
 
@@ -189,12 +188,6 @@ async def open_books(
 
 
 # ---- balances --------------------------------------------------------------------------------------------------------
-
-
-async def ledger_balances(connection: AsyncConnection) -> dict[str, Decimal]:
-    """What is the mesh's own by the ledger, by currency; nothing that was never adopted."""
-    rows = await connection.execute(select(_CASH.c.currency, _CASH.c.amount))
-    return {row.currency: row.amount for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

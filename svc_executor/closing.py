@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from meshkit.errors import InvalidRequest, MeshError
-from svc_executor import books_store, store
+from svc_executor import store
 from svc_executor.availability import Availability
 from svc_executor.follow import Follower
 from svc_executor.intake import Intake
@@ -69,7 +69,7 @@ class Closing:
         """One result for each product, in the order asked for. TRADING_HALTED for all of them while that is so."""
         async with self._engine.connect() as connection:
             self._intake.require_open((await store.read_trading_state(connection)).state, Side.SELL)
-            held = {row.product_id: row.base_size for row in await books_store.list_positions(connection)}
+            held = await store.held(connection)
         products = wanted.product_ids or tuple(name for name, size in held.items() if size > 0)
         turns = asyncio.Semaphore(_AT_ONCE)
 

@@ -55,10 +55,12 @@ class Watches:
 
 
 class QuietGate:
-    """Many may work at once; `quiet` waits until none does and holds newcomers back."""
+    """Many may work at once. Whoever compares needs a time without work: `idle` and `unless_worked` look for one without
+    keeping anybody from working; `quiet` makes one, and holds newcomers back for it."""
 
     def __init__(self) -> None:
         self._working = 0
+        self._begun = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._door = asyncio.Lock()
@@ -67,6 +69,7 @@ class QuietGate:
     async def working(self) -> AsyncIterator[None]:
         async with self._door:
             self._working += 1
+            self._begun += 1
             self._idle.clear()
         try:
             yield
@@ -75,9 +78,22 @@ class QuietGate:
             if self._working == 0:
                 self._idle.set()
 
+    async def idle(self, patience_seconds: float) -> int:
+        """Waits until nobody works, and gives that moment; TimeoutError if work does not pause in time."""
+        async with asyncio.timeout(patience_seconds):
+            await self._idle.wait()
+        return self._begun
+
+    @asynccontextmanager
+    async def unless_worked(self, since: int) -> AsyncIterator[bool]:
+        """True, and nobody begins to work meanwhile, if nobody has worked since a moment that `idle` gave."""
+        async with self._door:
+            yield self._begun == since
+
     @asynccontextmanager
     async def quiet(self, patience_seconds: float) -> AsyncIterator[None]:
-        """TimeoutError if work does not pause within `patience_seconds`."""
+        """TimeoutError if work does not pause within `patience_seconds`. Whatever is waited for inside holds up exits too,
+        so it has a bound of its own."""
         async with self._door:
             async with asyncio.timeout(patience_seconds):
                 await self._idle.wait()

@@ -26,6 +26,8 @@ from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
 from tradekit.states import OrderState
 
 _PATIENCE_SECONDS = 2.0
+# Comparisons tried beside the work before it is held back, and how long it is held back for the exchange's answer.
+_TRIES, _HOLD_SECONDS = 2, 1.0
 _PASS_SECONDS = 50.0
 _SOON_SECONDS = 0.5
 # A result older than this many pauses no longer speaks for the present.
@@ -164,9 +166,18 @@ class Reconciler:
     # ---- comparing ---------------------------------------------------------------------------------------------------
 
     async def _compare(self, before: list[OrderRow]) -> Comparison:
+        """Compares at a moment without work. The exchange is asked while everybody may go on; only where work never pauses
+        is it held back, and not for long: an exchange that is slow to tell its wallets must not delay an exit."""
         try:
-            async with self._gate.quiet(_PATIENCE_SECONDS):
+            for _ in range(_TRIES):
+                moment = await self._gate.idle(_PATIENCE_SECONDS)
                 totals = _totals(await self._exchange.accounts())
+                async with self._gate.unless_worked(moment) as still:
+                    if still:
+                        return await self._store(before, totals)
+            async with self._gate.quiet(_PATIENCE_SECONDS):
+                async with asyncio.timeout(_HOLD_SECONDS):
+                    totals = _totals(await self._exchange.accounts())
                 return await self._store(before, totals)
         except TimeoutError:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", "orders are being sent without a pause; asked again") from None

@@ -148,7 +148,6 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
             positions = await books_store.list_positions(connection)
             names = [row.product_id for row in positions]
             marks = await books_store.marks(connection, names, self._settings.granularity_seconds)
-            balances = await books_store.ledger_balances(connection)
             parts = await ledger_store.balances(connection)
             opening = await books_store.account_sum(connection, books.OPENING, currency)
             transfers = await books_store.account_sum(connection, books.ADJUSTMENTS, currency)
@@ -157,7 +156,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         account = wire.AccountView(
             positions=positions,
             marks=marks,
-            cash={name: amount for name, amount in balances.items() if name not in coins},
+            cash={name: one.own for name, one in parts.items() if name not in coins and one.own},
             currency=currency,
             unadopted={name: one.unadopted for name, one in parts.items() if one.unadopted},
             opening_balance=-opening,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from decimal import Decimal
 from typing import Any
@@ -16,7 +17,7 @@ from svc_executor.reduce import reduce_only
 from svc_executor.store import Holding
 from tests.executor.desk import Desk, Running, assert_books_hold, at_exchange, recommend, running
 from tests.executor.test_executor_orders import refusal
-from tests.executor.venue import Simulator
+from tests.executor.venue import FaultProxy, Simulator
 from tradekit.exits import exit_size
 from tradekit.products import floor_to
 from tradekit.states import Side
@@ -109,6 +110,26 @@ async def test_coins_on_hold_elsewhere_delay_an_exit_and_size_it(
         assert await other.cancel_orders([resting]) == {}
         rest = await executor.execute(await without_ticket(desk, recommend(Side.SELL, str(held))))
         assert Decimal(rest.filled_size.value) == held - part
+
+
+async def test_an_exit_does_not_wait_for_wallets_that_nobody_tells(
+    environ: dict[str, str], desk: Desk, proxy: FaultProxy, database: Any
+) -> None:
+    """Neither the exit's own look at what is free nor a comparison that hangs at the exchange holds it up."""
+    patient = {**environ, "EXCHANGE_READ_SECONDS": "60", "EXCHANGE_TOTAL_SECONDS": "60", "ABSENCE_SECONDS": "200"}
+    async with running(patient) as executor:
+        held = (await bought(executor, desk)).filled_size.value
+        proxy.wallets = asyncio.Event()
+        try:
+            comparison = asyncio.ensure_future(executor.reconcile())
+            await asyncio.sleep(0.5)
+            sold = await executor.execute(await without_ticket(desk, recommend(Side.SELL, held)))
+            assert sold.state == pb.ORDER_STATE_FILLED
+            assert not comparison.done()
+        finally:
+            proxy.wallets.set()
+        assert (await comparison).clean
+    await assert_books_hold(database)
 
 
 async def rest_sell(client: ExchangeClient, product_id: str, size: Decimal, limit: str) -> str:

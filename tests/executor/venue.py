@@ -153,6 +153,8 @@ class FaultProxy:
     reads_fail: int = 0
     hide_orders: bool = False
     time_fails: bool = False
+    # Wallets are asked for and never told, as long as this is not set.
+    wallets: asyncio.Event | None = None
     # Changes every order that a read shows.
     shown: Callable[[dict[str, Any]], Any] | None = None
     # How long "late" keeps a request back from the exchange.
@@ -194,6 +196,8 @@ class FaultProxy:
             return web.Response(status=503, text="<html>busy</html>")
         if self.time_fails and request.path.endswith("/time"):
             return web.Response(status=503, text="<html>busy</html>")
+        if self.wallets is not None and request.path.endswith("/accounts"):
+            await self.wallets.wait()
         if self.hide_orders and request.path.endswith("/orders/historical/batch"):
             return web.json_response({"orders": [], "has_next": False, "cursor": ""})
         status, answer = await self._forward(request, body)
