@@ -8,8 +8,8 @@ from svc_monitor.seen import Found, Seen
 _WORDS = {
     "ORDER_ADOPTED": (
         Severity.CRITICAL,
-        "Order {0} of {1} had ended, and the exchange has it after all: {2}. Order, position and ledger follow the exchange; "
-        "its recommendation may say that nothing was done.",
+        "Order {0} of {1} had ended, and the exchange has it after all: {2}. Order, position, ledger "
+        "and recommendation follow the exchange.",
     ),
     "ORDER_NOT_SETTLED": (
         Severity.WARNING,

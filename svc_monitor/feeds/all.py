@@ -35,9 +35,9 @@ class Feeds:
     model: Feed[Model]
     reviewer: Feed[Reviewer]
     course: Course
+    trading: Feed[Trading]
     # Only the alerts look at these.
     exits: Feed[Exits]
-    trading: Feed[Trading]
     ledger: Feed[LedgerWords]
 
     def every(self) -> Sequence[Feed[Any]]:
@@ -47,6 +47,7 @@ class Feeds:
             self.recommendations,
             self.orders,
             self.account,
+            self.trading,
             self.risk,
             self.model,
             self.reviewer,
@@ -79,8 +80,8 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
         model_feed,
         reviewer_feed,
         course,
-        exits_feed,
         trading_feed,
+        exits_feed,
         ledger_feed,
     )
     tasks = [pipeline_task, ideas_task, orders_task, account_task, risk_task, model_task, reviewer_task]

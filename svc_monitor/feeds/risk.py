@@ -40,8 +40,6 @@ class ProductRisk:
 class PortfolioRisk:
     """The whole; heat, drawdown and daily loss are shares of equity."""
 
-    trading_state: str
-    trading_state_note: str
     equity: str | None
     cash: str | None
     exposure: str | None
@@ -58,8 +56,6 @@ class PortfolioRisk:
 def read(message: pb.GetPortfolioRiskResponse) -> PortfolioRisk:
     """The portfolio of an answer."""
     return PortfolioRisk(
-        trading_state=reading.word(pb.TradingState, "TRADING_STATE", message.trading_state),
-        trading_state_note=message.trading_state_note,
         equity=reading.number(message, "equity"),
         cash=reading.number(message, "cash"),
         exposure=reading.number(message, "exposure"),

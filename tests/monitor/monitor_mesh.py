@@ -219,7 +219,7 @@ class Executor(executor_grpc.ExecutorServiceServicer):
 class Risk(risk_grpc.RiskServiceServicer):
     def __init__(self) -> None:
         self.portfolio = risk_pb.GetPortfolioRiskResponse(
-            trading_state=risk_pb.TRADING_STATE_ACTIVE, equity=number("10012.34"), cash=number("9912.00"),
+            equity=number("10012.34"), cash=number("9912.00"),
             exposure=number("199.08"), heat=0.0012, drawdown=0.003, daily_loss=0.0, high_water_mark=number("10042.50"),
             held_reservations=1,
         )  # fmt: skip

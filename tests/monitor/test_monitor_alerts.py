@@ -136,7 +136,7 @@ def seen(**given) -> Seen:
         database_up=True,
         bar_seconds=3600,
         pipeline=Pipeline((Stage("signals", 1, (), NOW, 10800.0),), 0, 0, 0, 0, NOW),
-        risk=PortfolioRisk("ACTIVE", "", None, None, None, 0.0, 0.0, 0.0, None, 0, (), (), None),
+        risk=PortfolioRisk(None, None, None, 0.0, 0.0, 0.0, None, 0, (), (), None),
         trading=Trading("ACTIVE"),
         exits=Exits(),
         model=Model("m", True, "", "", "EVIDENCE", 0.1, 0.1, False, None, None, "FLAT_ARRAYS", "", "", False, drift()),

@@ -82,6 +82,10 @@ async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.M
 
             await mesh.of["risk"].stop()
             await page.locator("[data-service=risk]", has_text="unreachable").wait_for()
+            # The switch is the executor's: it is known as long as that one answers, and old when it does not.
+            assert await page.locator(".facts .stale", has_text="Trading").count() == 0
+            await mesh.of["executor"].stop()
+            await page.locator("[data-service=executor]", has_text="unreachable").wait_for()
             await page.locator(".facts .stale", has_text="Trading").get_by_text("ACTIVE").wait_for()
             assert await page.evaluate("document.documentElement.scrollWidth") <= 1280
             assert faults == []

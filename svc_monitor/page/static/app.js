@@ -42,6 +42,7 @@ const DRAW = {
     panels.course(state.course, state.account?.opening_balance);
   },
   course: () => panels.course(state.course, state.account?.opening_balance),
+  trading: () => panels.trading(state.trading),
   risk: () => panels.risk(state.risk),
   model: () => model(state.model),
   reviewer: () => panels.reviewer(state.reviewer),
@@ -50,7 +51,7 @@ const DRAW = {
 
 // Who answers for a part of the page: what a service said before it stopped to serve is not live, however new.
 const SOURCE = {
-  pipeline: "orchestrator", recommendations: "bridge", orders: "executor", account: "executor",
+  pipeline: "orchestrator", recommendations: "bridge", orders: "executor", account: "executor", trading: "executor",
   risk: "risk", model: "signal", reviewer: "validator",
 };
 

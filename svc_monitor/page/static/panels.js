@@ -165,12 +165,17 @@ export function ageTiles(clock, seen) {
   }
 }
 
-export function risk(value) {
+export function trading(value) {
   if (!value) return;
   const state = byId("trading-state");
-  put(state, value.trading_state);
-  state.className = { ACTIVE: "good", REDUCING: "warn", HALTED: "bad" }[value.trading_state] ?? "";
-  state.dataset.tip = value.trading_state_note || "The operator's switch: ACTIVE, REDUCING (exits only) or HALTED.";
+  put(state, value.state);
+  state.className = { ACTIVE: "good", REDUCING: "warn", HALTED: "bad" }[value.state] ?? "";
+  const note = value.note || "The operator's switch at the executor: ACTIVE, REDUCING (exits only) or HALTED.";
+  state.dataset.tip = value.stored ? note : `${note}\nThe executor holds to it; the database does not have it yet.`;
+}
+
+export function risk(value) {
+  if (!value) return;
   const meters = [
     ["Exposure", money(value.exposure), "Positions, open buys and reservations"],
     ["Cash", money(value.cash), ""],
