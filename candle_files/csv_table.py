@@ -47,6 +47,10 @@ class CsvTable:
         """UnusableFile if the first lines are no candles."""
         first = first_lines(path, _LOOKED_AT)
         found = understand(first)
+        if found is None and first and "\N{REPLACEMENT CHARACTER}" in first[0]:
+            raise UnusableFile(
+                "file_chunk", "ENCODING", "the file is no UTF-8 text; it is damaged or has another format"
+            )
         if found is None:
             shown = "".join(filter(str.isprintable, first[0] if first else ""))[:60]
             raise UnusableFile("file_chunk", "LAYOUT", f"the file begins with {shown!r}; it needs {self.looks}")

@@ -48,9 +48,13 @@ def detect(path: Path, file_name: str) -> Format:
     if not head:
         raise UnusableFile("file_chunk", "EMPTY", "the file is empty")
     ending = PurePath(file_name).suffix.lower()
-    for candidate in FORMATS:
-        if ending in candidate.endings and candidate.matches(head):
+    called = [known for known in FORMATS if ending in known.endings]
+    for candidate in called:
+        if candidate.matches(head):
             return candidate
+    if called:
+        words = f"the file is called {ending} and does not begin as one; it is damaged or has another format"
+        raise UnusableFile("file_name", "CONTENT", words)
     supported = [f"supported: {', '.join(known.endings)} with {known.looks}"[:250] for known in FORMATS]
     packed = "each of them also packed by itself as .gz or .zip"
     raise UnusableFile(

@@ -48,6 +48,9 @@ def unpacked(path: Path, file_name: str) -> Iterator[tuple[Path, str]]:
     elif head in _ZIP:
         with _copy_of_zip(path) as (copy, name):
             yield copy, name
+    elif (ending := PurePosixPath(file_name).suffix.lower()) in (".gz", ".zip"):
+        words = f"the file is called {ending} and does not begin as one; it is damaged or not packed"
+        raise UnusableFile("file_name", "CONTENT", words)
     else:
         yield path, file_name
 

@@ -74,6 +74,17 @@ def show(failed: CommandFailed) -> ExitCode:
     return failed.code
 
 
+def require_yes(question: str, unchanged: str, yes: bool) -> None:
+    """Goes on with `yes`, or once it is typed. Raises CommandFailed, which says what is `unchanged`, for everything else."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        message = f"{unchanged}: there is no terminal to ask at: {question}"
+        raise CommandFailed(message, "say --yes if you mean it", ExitCode.USAGE)
+    if not typer.confirm(question):
+        raise CommandFailed(unchanged, code=ExitCode.USAGE)
+
+
 def write_error(text: str) -> None:
     """A plain line on standard error, even when that is gone."""
     with suppress(OSError):

@@ -68,11 +68,11 @@ class InvalidRequest(MeshError):
     def __init__(self, violations: Iterable[Violation]) -> None:
         found = tuple(violations)
         positions = bool(found) and all(violation.rule == "INVALID_POSITION" for violation in found)
-        shown_fields = ", ".join(violation.field for violation in found[:8])
+        fields = list(dict.fromkeys(violation.field for violation in found))[:8]
         super().__init__(
             grpc.StatusCode.INVALID_ARGUMENT,
             "INVALID_POSITION" if positions else "INVALID_REQUEST",
-            f"{len(found)} field rule(s) broken: {shown_fields}",
+            f"{len(found)} field rule(s) broken: {', '.join(fields)}",
             violations=found,
         )
 

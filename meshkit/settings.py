@@ -7,6 +7,7 @@ frozen: what a process was started with is what it runs with.
 from __future__ import annotations
 
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -174,6 +175,17 @@ def variable_of(name: str, field: FieldInfo | None) -> str:
     return alias if isinstance(alias, str) else name.upper()
 
 
+def as_set(value: Any) -> str:
+    """A value as a person would set it; empty for none."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(map(as_set, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value.value if isinstance(value, Enum) else value)
+
+
 def _field_of(cls: type[KitSettings], place: str) -> tuple[str, FieldInfo | None]:
     """A fault's location is the field's name or its alias."""
     for name, field in cls.model_fields.items():
@@ -186,7 +198,5 @@ def _masked(name: str, field: FieldInfo | None, value: Any) -> str:
     # A file that holds a secret is named, its content never read.
     secret = not name.lower().endswith("_file") and any(word in name.lower() for word in _SECRET_WORDS)
     secret = secret or (field is not None and "Secret" in str(field.annotation))
-    if value is None:
-        return ""
-    text = without_passwords(printable(str(value)))
+    text = without_passwords(printable(as_set(value)))
     return MASK if secret else text if len(text) <= 128 else text[:127] + "…"

@@ -4,7 +4,6 @@ The classes are the truth; a test fails when the page is not what they say.
 """
 
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from pydantic_settings import BaseSettings  # noqa: E402
 
 from exchange_client import ExchangeSettings  # noqa: E402
 from exchange_sim.settings import Settings as SimulatorSettings  # noqa: E402
-from meshkit.settings import KitSettings  # noqa: E402
+from meshkit.settings import KitSettings, as_set  # noqa: E402
 from svc_bridge.settings import BridgeSettings  # noqa: E402
 from svc_executor.settings import ExecutorSettings  # noqa: E402
 from svc_market.settings import MarketSettings  # noqa: E402
@@ -128,13 +127,7 @@ def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value: Any = field.get_default(call_default_factory=True)
-    if value is None or value == "" or isinstance(value, SecretStr):
-        return "unset"
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value.value if isinstance(value, Enum) else value)
+    return "unset" if isinstance(value, SecretStr) else as_set(value) or "unset"
 
 
 def meaning(name: str, field: FieldInfo, own: str) -> str:

@@ -34,7 +34,7 @@ def cancel(
     try:
         wanted = str(UUID(id))
     except ValueError:
-        raise CommandFailed(f"{id} is no UUID", "ids are on the page and in `mesh status`", ExitCode.USAGE) from None
+        raise CommandFailed(f"{id} is no UUID", "the page shows ids", ExitCode.USAGE) from None
     request = pb.CancelRecommendationRequest(request_id=str(ids.new_request_id()), recommendation_id=wanted, note=note)
 
     async def send(channel: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import guarded, out
+from cli.console import guarded, out, require_yes
 from cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def delete(
     _show(request.product_id, found)
     if found.count == 0:
         return
-    if not (yes or typer.confirm(f"delete {found.count:,} candles?")):
-        raise CommandFailed("nothing was deleted", code=ExitCode.USAGE)
+    require_yes(f"Delete {found.count:,} candles?", "nothing was deleted", yes)
     request.expected_count = found.count
     gone = ask(instance, services.MARKET, lambda channel: _send(channel, request))
     out.print(f"[green]deleted[/] {gone.count:,} candles; the record is candle_deletions {request.request_id}")

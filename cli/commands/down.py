@@ -1,12 +1,11 @@
 """`mesh down` and `mesh reset`: the end of an instance from any shell, and the end of its books."""
 
 import shutil
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import err, guarded, out
+from cli.console import guarded, out, require_yes
 from cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
@@ -58,14 +57,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] =
         message = f"{home.root} does not look like a folder of the mesh; nothing was deleted"
         raise CommandFailed(message, "check MESH_HOME", ExitCode.USAGE)
     own_database = _has_own_database(home)
-    if not yes and not sys.stdin.isatty():
-        message = (
-            f"this deletes all books, models, keys and logs in {home.root}, and there is no terminal to confirm it at"
-        )
-        raise CommandFailed(message, "say `mesh reset --yes` if you mean it; nothing was deleted", ExitCode.USAGE)
-    if not yes and not typer.confirm(f"Delete all books, models, keys and logs in {home.root}?"):
-        err.print("nothing was deleted")
-        raise typer.Exit(ExitCode.FAILED)
+    require_yes(f"Delete all books, models, keys and logs in {home.root}?", "nothing was deleted", yes)
     with out.status("draining"):
         bring_down(home, embedded_postgres(home))
         remove_orphans(home.root)

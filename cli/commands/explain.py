@@ -43,7 +43,7 @@ def explain(
     try:
         wanted = str(UUID(id))
     except ValueError:
-        raise CommandFailed(f"{id} is no UUID", "ids are on the page and in `mesh status`", ExitCode.USAGE) from None
+        raise CommandFailed(f"{id} is no UUID", "the page shows ids", ExitCode.USAGE) from None
 
     async def find(channel: "grpc.aio.Channel") -> Any:
         import grpc

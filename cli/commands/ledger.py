@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import guarded, out
+from cli.console import guarded, out, require_yes
 from cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
@@ -102,8 +102,7 @@ def adjust(
     previewed = _ask("AdjustLedger", request)
     for line in _preview(previewed):
         out.print(escape(line))
-    if not yes and not typer.confirm("Book it?"):
-        raise CommandFailed("nothing was booked", code=ExitCode.USAGE)
+    require_yes("Book it?", "nothing was booked", yes)
     request.preview = False
     request.expected_difference.CopyFrom(previewed.before.difference)
     done = _ask("AdjustLedger", request)

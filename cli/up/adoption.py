@@ -50,6 +50,11 @@ async def settle(instance: Instance, adoption: AdoptionChoice, say: Callable[[st
     choice = adoption.choice
     there = await _unadopted(instance)
     if not there:
+        if choice not in (None, NONE):
+            why = (
+                "the executor does not say what is there yet" if there is None else "all coins there are the mesh's own"
+            )
+            say(f"--adopt {choice}: nothing was adopted, as {why}; `mesh ledger adopt` does it later")
         return
     held = ", ".join(f"{amount} {currency}" for currency, amount in there.items())
     say(f"in the account and not the mesh's own: {held}. It is shown and never sold.")
@@ -62,8 +67,8 @@ async def settle(instance: Instance, adoption: AdoptionChoice, say: Callable[[st
     await _adopt(instance, check_choice(choice or NONE), say)
 
 
-async def _unadopted(instance: Instance) -> dict[str, str]:
-    """By currency; waits until the ledger is opened. Empty where the executor does not say it in time."""
+async def _unadopted(instance: Instance) -> dict[str, str] | None:
+    """By currency; waits until the ledger is opened. None where the executor does not say it in time."""
     try:
         async with asyncio.timeout(_OPENED_SECONDS), channel_to(instance, services.EXECUTOR) as channel:
             stub = rpc.ExecutorServiceStub(channel)
@@ -74,7 +79,7 @@ async def _unadopted(instance: Instance) -> dict[str, str]:
             answer = await stub.ListPositions(pb.ListPositionsRequest(), timeout=5)
             return {money.currency: money.amount.value for money in answer.unadopted}
     except (grpc.aio.AioRpcError, TimeoutError):
-        return {}
+        return None
 
 
 async def _adopt(instance: Instance, choice: str, say: Callable[[str], None]) -> None:

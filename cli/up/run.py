@@ -40,7 +40,8 @@ def refuse_second_start(home: MeshHome, request: UpRequest) -> None:
         message += f"; it runs with {', '.join(others)}"
         advice = "what runs was not changed: `mesh down` first, then `mesh up` with the new choices"
         raise CommandFailed(message, advice, ExitCode.RUNNING)
-    raise CommandFailed(message, "`mesh status` looks at it, `mesh down` stops it", ExitCode.RUNNING)
+    advice = "`mesh status` looks at it, `mesh ledger adopt` takes coins over, `mesh down` stops it"
+    raise CommandFailed(message, advice, ExitCode.RUNNING)
 
 
 def run_up(
