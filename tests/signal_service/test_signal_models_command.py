@@ -96,4 +96,4 @@ async def test_list_promote_and_rollback(
         assert f"{challenger} lies in copy as well; the one in second is used" in said
         assert "2 more folders hold a model and were not looked at" in said
     code, said = await mesh("list")
-    assert code == 3 and "does not answer" in said
+    assert code == 3 and "nothing runs in" in said and "mesh up" in said

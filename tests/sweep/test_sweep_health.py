@@ -20,6 +20,7 @@ from live_mesh import DRAIN_SECONDS, LIVE, NOT_SERVING, SERVING, LiveMesh, check
 from stranger import ask, outcome_of
 from sweep_world import GOOD, World
 
+from cli.calls import operator_channel
 from cli.stack import ROOT
 from cli.supervise.ports import free_ports
 from tradekit import services
@@ -93,7 +94,8 @@ async def hold(channel: grpc.aio.Channel, world: World) -> list[Any]:
         await upload.write(GOOD["MarketService.ImportCandles"](world)[0])
     method = market_pb.DESCRIPTOR.services_by_name["MarketService"].methods_by_name["ImportCandles"]
     async with asyncio.timeout(300):
-        while (await ask(channel, method, [])).reason != "TOO_MANY_IN_FLIGHT":
+        while (outcome := await ask(channel, method, [])).reason != "TOO_MANY_IN_FLIGHT":
+            assert outcome.code not in ("PERMISSION_DENIED", "UNAUTHENTICATED"), outcome
             await asyncio.sleep(0.05)
     return uploads
 
@@ -108,7 +110,7 @@ async def gone(process: subprocess.Popen[bytes]) -> int:
 async def test_a_second_signal_ends_the_patience(world: World):
     """A caller who never ends its upload holds a drain of five minutes, until somebody asks a second time."""
     with lonely_market(world.mesh, 300) as (process, address):
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with operator_channel(world.mesh.plan.home, address) as channel:
             async with asyncio.timeout(300):
                 while await check(channel, "") != SERVING:
                     await asyncio.sleep(0.1)
