@@ -46,7 +46,9 @@ class Cancelling:
             await store.lock_account(connection)
             wanted = await store.request_cancel(connection, product_id)
         words = await self._ask_exchange([order for order in wanted if order.exchange_order_id])
-        return list(await asyncio.gather(*(self._outcome(order, words.get(order.order_id, "")) for order in wanted)))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._outcome(order, words.get(order.order_id, ""))) for order in wanted]
+        return [task.result() for task in tasks]
 
     async def _ask_exchange(self, resting: Sequence[OrderRow]) -> dict[UUID, str]:
         """Asks for all at once; the exchange's refusals by order. A cancel only begins there: the order itself tells."""
@@ -61,21 +63,25 @@ class Cancelling:
 
     async def _outcome(self, before: OrderRow, words: str) -> Cancelled:
         order = await self._driver.drive(before.order_id)
+        if order.state is OrderState.OPEN and not before.exchange_order_id:
+            # It was in doubt when the others were asked for, and is known to rest by now.
+            words = (await self._ask_exchange([order])).get(order.order_id, "")
         for _ in range(_LOOKS):
             if order.state is not OrderState.OPEN:
                 break
             await asyncio.sleep(_LOOK_SECONDS)
             order = await self._driver.drive(before.order_id)
-        result = _result(before, order)
+        result = _result(order)
         self._log.info("cancel", order_id=str(order.order_id), result=result, state=order.state.value, words=words)
         return Cancelled(order, result, words)
 
 
-def _result(before: OrderRow, after: OrderRow) -> str:
+def _result(after: OrderRow) -> str:
     if after.state is OrderState.OPEN:
         return "STILL_OPEN"
     if not after.terminal:
         return "UNKNOWN"
-    if after.state is OrderState.CANCELLED:
-        return "CANCELLED" if after.exchange_order_id else "ENDED_UNSENT"
-    return "ALREADY_DONE" if before.exchange_order_id or after.exchange_order_id else "ENDED_UNSENT"
+    if after.state is OrderState.CANCELLED and after.exchange_order_id:
+        return "CANCELLED"
+    # What was sent and made no order, by the exchange's word or its complete list, was over before anybody cancelled it.
+    return "ENDED_UNSENT" if not after.send_count else "ALREADY_DONE"

@@ -1,13 +1,15 @@
 """An operator's way out that needs no other service: sells what is held, one order for each product."""
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from meshkit.errors import InvalidRequest, MeshError
+from meshkit.errors import InvalidRequest, MeshError, Unavailable
 from svc_executor import store
 from svc_executor.availability import Availability
 from svc_executor.follow import Follower
@@ -70,14 +72,24 @@ class Closing:
         async with self._engine.connect() as connection:
             self._intake.require_open((await store.read_trading_state(connection)).state, Side.SELL)
             held = await store.held(connection)
-        products = wanted.product_ids or tuple(name for name, size in held.items() if size > 0)
+            products = wanted.product_ids or await self._everything(connection, wanted.request_id, held)
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def one(product_id: str) -> Closed:
             async with turns:
                 return await self._close(wanted, product_id, held.get(product_id, ZERO))
 
-        return list(await asyncio.gather(*(one(product_id) for product_id in products)))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(product_id)) for product_id in products]
+        return [task.result() for task in tasks]
+
+    async def _everything(
+        self, connection: AsyncConnection, request_id: UUID, held: Mapping[str, Decimal]
+    ) -> tuple[str, ...]:
+        """What is held, and what this request has sold already if it is asked again."""
+        order_of = {name: ids.close_order_id(request_id, name) for name in held}
+        made = {order.order_id for order in await store.orders_by_id(connection, list(order_of.values()))}
+        return tuple(name for name, size in held.items() if size > 0 or order_of[name] in made)
 
     async def _close(self, wanted: Close, product_id: str, held: Decimal) -> Closed:
         try:
@@ -87,12 +99,14 @@ class Closing:
             code = "UNKNOWN_PRODUCT" if isinstance(error, InvalidRequest) else error.reason
             why = Reason(code, observed=error.message[:200], scope=f"product:{product_id}")
             return Closed(product_id, held, None, (why,))
-        await self._follower.follow(order_id, _FOLLOW_SECONDS)
+        # The order is written down: an outage from here on changes only what can be told of it now.
+        with suppress(Unavailable):
+            await self._follower.follow(order_id, _FOLLOW_SECONDS)
         return Closed(product_id, held, order_id)
 
     async def _order(self, wanted: Close, product_id: str) -> UUID:
         order_id = ids.close_order_id(wanted.request_id, product_id)
-        product = await self._rules.of(product_id)
+        product = await self._rules.of(product_id, Side.SELL)
         available = await self._available.of(base_currency(product_id))
         async with self._engine.begin() as connection:
             self._intake.require_open(await store.lock_account(connection), Side.SELL)

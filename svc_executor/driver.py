@@ -150,6 +150,10 @@ class OrderDriver:
         born = self._exchange.wall_seconds()
         async with self._engine.begin() as connection:
             counted = await store.count_send(connection, order.order_id, past)
+            if counted is not None and counted.send_count != order.send_count + 1:
+                # Another process sends it as well: what was read about its sends does not hold any more.
+                await connection.rollback()
+                counted = None
         if counted is None:
             return None
         outcome = await self._exchange.create_order(

@@ -28,15 +28,21 @@ class ExchangeClock:
         self._monotonic = monotonic
         self._known: datetime | None = None
         self._next_read = float("-inf")
+        self._turn = asyncio.Lock()
 
     async def past(self) -> datetime | None:
-        """The newest time known, None if the exchange has never told one: a send does not wait for it."""
-        if self._monotonic() >= self._next_read:
-            self._next_read = self._monotonic() + _RETRY_SECONDS
-            try:
-                async with asyncio.timeout(_TIMEOUT_SECONDS):
-                    self._known = await self._exchange.market_time()
-                self._next_read = self._monotonic() + _OLD_SECONDS
-            except (MeshError, TimeoutError) as error:
-                self._log.warning("exchange_time_unknown", why=type(error).__name__)
-        return self._known
+        """The newest time known, None if the exchange has never told one: a send waits for it seldom, and not for long."""
+        # Several first sends at one moment all need the one answer.
+        async with self._turn:
+            if self._monotonic() >= self._next_read:
+                await self._read()
+            return self._known
+
+    async def _read(self) -> None:
+        self._next_read = self._monotonic() + _RETRY_SECONDS
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                self._known = await self._exchange.market_time()
+            self._next_read = self._monotonic() + _OLD_SECONDS
+        except (MeshError, TimeoutError) as error:
+            self._log.warning("exchange_time_unknown", why=type(error).__name__)

@@ -17,6 +17,7 @@ from exchange_client import ExchangeFill, ExchangeOrder
 from svc_executor.intent import VARIANT, size_field
 from tradekit.decimals import divide, to_stored_scale
 from tradekit.reasons import Reason
+from tradekit.recommendation import EXIT_RETRIES
 from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState
 
 # Where a fill is told in quote units its base size is a quotient; below this it is the same size.
@@ -49,9 +50,9 @@ class OrderFacts:
     product_id: str
     side: Side
     size: Decimal
-    body: str
     state: OrderState
     exchange_order_id: str | None
+    created_at: datetime
     expire_at: datetime
     sent_at: datetime | None
     cancel_requested: bool
@@ -68,8 +69,8 @@ class OrderFacts:
 
     @property
     def alive(self) -> bool:
-        """Entries only within their life; exits always."""
-        return self.side is Side.SELL or self.now < self.expire_at
+        """Entries within their life; exits, which no market makes wrong, for as long as they are tried."""
+        return self.now < (self.created_at + EXIT_RETRIES if self.side is Side.SELL else self.expire_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from exchange_client import ExchangeClient, ExchangeFill, ExchangeOrder, ExchangeRefused, ExchangeUnavailable
+from meshkit.errors import Unavailable
 from svc_executor import foreign_store
 from svc_executor.books import book_fill
 from svc_executor.foreign import ForeignOrder, Opening, foreign_order
@@ -32,6 +33,11 @@ class ForeignWatch:
             await self._look()
         except (ExchangeUnavailable, ExchangeRefused) as error:
             self._log.warning("foreign_orders_not_listed", why=error.message)
+        except Unavailable:
+            raise
+        except Exception as error:
+            # Whatever others do in the account, the mesh's own orders go on being settled and compared.
+            self._log.error("foreign_orders_not_looked_at", exc_info=error)
 
     async def _look(self) -> None:
         async with self._engine.connect() as connection:
@@ -40,7 +46,7 @@ class ForeignWatch:
             return
         resting = {order.order_id: order for order in await self._exchange.resting_orders()}
         listed = await self._exchange.fills_since(max(opening.fills_seen_to - _LOOK_BACK, opening.opened_at))
-        fills = [fill for fill in listed if opening.is_later(fill)]
+        fills = [fill for fill in listed if opening.is_later(fill) and self._readable(fill)]
         async with self._engine.connect() as connection:
             known = await foreign_store.known_orders(connection, {*resting, *(fill.order_id for fill in fills)})
         found = await self._others(resting, fills, known, opening)
@@ -64,8 +70,21 @@ class ForeignWatch:
             if order is None or await self._is_own(order):
                 continue
             all_fills = await self._exchange.fills([order_id]) if order.filled_size > 0 else ()
-            found.append(foreign_order(order, all_fills, opening, order_id in resting))
+            try:
+                found.append(foreign_order(order, all_fills, opening, order_id in resting))
+            except (ValueError, ArithmeticError) as error:
+                # It stays out of the list; what it moved shows in the balances.
+                self._log.error("foreign_order_unreadable", exchange_order_id=order_id, why=str(error)[:200])
         return found
+
+    def _readable(self, fill: ExchangeFill) -> bool:
+        """Whether a fill has a side and amounts that a ledger could hold; what it moved shows in the balances if not."""
+        try:
+            book_fill(fill)
+        except (ValueError, ArithmeticError) as error:
+            self._log.error("fill_unreadable", fill_id=fill.entry_id, why=str(error)[:200])
+            return False
+        return True
 
     async def _is_own(self, order: ExchangeOrder) -> bool:
         """An own order whose exchange id is not written down yet is known by its client id."""

@@ -66,7 +66,7 @@ class Intake:
             if known is not None:
                 return known
             now = await store.machine_time(connection)
-        product = await self._rules.of(request.recommendation.product_id)
+        product = await self._rules.of(request.recommendation.product_id, request.recommendation.side)
         if request.recommendation.side is Side.SELL:
             return await self._exit(request, ticket if ticket and now < ticket.expires_at else None, product)
         return await self._entry(request, ticket, product, now)

@@ -6,8 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit import database
-from meshkit.errors import RequestIdReused
+from meshkit.errors import OutcomeUnknown, RequestIdReused, Unavailable
 from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from schema.streams import find_request, store_request
@@ -26,8 +25,8 @@ from trading.executor.v1 import executor_service_pb2 as pb
 class OpenOrders:
     """Ids of orders that are not done: of open fate, and known to rest at the exchange."""
 
-    unresolved: tuple[str, ...] = ()
-    resting: tuple[str, ...] = ()
+    unresolved: tuple[str, ...]
+    resting: tuple[str, ...]
 
 
 class OperatorCalls:
@@ -51,28 +50,40 @@ class OperatorCalls:
             return await self._loosen(call, known)
         with self._switch.answering():
             stored = await self._switch.tighten(call.state, call.note)
-            orders = await self._open_orders() if stored else OpenOrders()
+            orders = await self._open_orders() if stored else None
             return pb.SetTradingStateResponse(
                 state=operator_wire.state_number(self._switch.in_force().state),
                 previous_state=operator_wire.state_number(before),
-                stored=stored,
+                # Where the database went away meanwhile, nobody may read "no order is unresolved" out of empty lists.
+                stored=orders is not None,
                 set_time=timestamp_message(self._kit.clock.now()),
-                unresolved_order_ids=orders.unresolved,
-                open_order_ids=orders.resting,
+                unresolved_order_ids=orders.unresolved if orders else (),
+                open_order_ids=orders.resting if orders else (),
             )
 
     async def _loosen(self, call: operator_wire.StateCall, known: Known) -> pb.SetTradingStateResponse:
         name, caller = self._kit.settings.service_name, current_caller().name
         body = f"{call.state.value}|{call.note}"
-        async with self._kit.engine.connect() as connection:
+
+        async def answered(connection: AsyncConnection) -> pb.SetTradingStateResponse | None:
             earlier = await find_request(connection, name, caller, call.request_id)
-        if earlier is not None:
-            # Asked again: trading may have been halted since, and an old answer must not undo that.
+            if earlier is None:
+                return None
             if earlier.body_sha256 != body:
                 raise RequestIdReused(call.request_id)
             return pb.SetTradingStateResponse.FromString(earlier.response)
 
+        async with self._kit.engine.connect() as connection:
+            again = await answered(connection)
+        if again is not None:
+            # Trading may have been halted since: an old request must not undo that, nor its answer hide it.
+            again.state = operator_wire.state_number(self._switch.in_force().state)
+            return again
+
         async def remember(connection: AsyncConnection, before: TradingState) -> pb.SetTradingStateResponse:
+            # One loosening at a time; the same request may have waited for itself.
+            if (told := await answered(connection)) is not None:
+                return told
             response = pb.SetTradingStateResponse(
                 state=operator_wire.state_number(call.state),
                 previous_state=operator_wire.state_number(before),
@@ -86,14 +97,13 @@ class OperatorCalls:
 
         return await self._switch.loosen(call.state, call.note, known, remember)
 
-    async def _open_orders(self) -> OpenOrders:
+    async def _open_orders(self) -> OpenOrders | None:
+        """None if the database does not answer."""
         try:
             async with self._kit.engine.connect() as connection:
                 rows = await store.open_orders(connection)
-        except Exception as error:
-            if database.as_unavailable(error) is None:
-                raise
-            return OpenOrders()
+        except Unavailable:
+            return None
         return OpenOrders(
             unresolved=tuple(str(row.order_id) for row in rows if row.facts.doubtful),
             resting=tuple(str(row.order_id) for row in rows if row.state is OrderState.OPEN),
@@ -125,10 +135,20 @@ class OperatorCalls:
         self._kit.log.warning("close_positions", products=list(call.product_ids) or "all", note=call.note)
         closed = await self._closing.close(call)
         ids = [one.order_id for one in closed if one.order_id is not None]
-        async with self._kit.engine.connect() as connection:
-            rows = {row.order_id: row for row in await store.orders_by_id(connection, ids)}
-            held = await store.held(connection)
-        fills = await self._fills(ids)
+        try:
+            async with self._kit.engine.connect() as connection:
+                rows = {row.order_id: row for row in await store.orders_by_id(connection, ids)}
+                held = await store.held(connection)
+            fills = await self._fills(ids)
+        except Unavailable as error:
+            if not ids:
+                raise
+            names = ", ".join(map(str, ids))
+            # They are committed, so "did not happen" would not be true.
+            raise OutcomeUnknown(
+                f"orders {names} are written down and their state cannot be told now: {error.message}",
+                metadata={"order_ids": names},
+            ) from error
         return pb.ClosePositionsResponse(
             outcomes=[
                 _close_message(

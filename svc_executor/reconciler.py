@@ -4,7 +4,8 @@ At start, after every doubt, and on a schedule. A difference is never repaired h
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from decimal import Decimal, localcontext
 
@@ -16,19 +17,19 @@ from svc_executor.books import opening_entries
 from svc_executor.books_store import Balance, Comparison
 from svc_executor.driver import OrderDriver
 from svc_executor.fees import FeeKeeper
-from svc_executor.foreign import ForeignOrder
 from svc_executor.foreign_watch import ForeignWatch
 from svc_executor.gate import QuietGate
 from svc_executor.ledger_store import Parts
 from svc_executor.settings import ExecutorSettings
 from svc_executor.store import OrderRow
 from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
-from tradekit.states import OrderState
+from tradekit.states import OrderState, Side
 
 _PATIENCE_SECONDS = 2.0
 # Comparisons tried beside the work before it is held back, and how long it is held back for the exchange's answer.
 _TRIES, _HOLD_SECONDS = 2, 1.0
 _PASS_SECONDS = 50.0
+_AT_ONCE = 4
 _SOON_SECONDS = 0.5
 # A result older than this many pauses no longer speaks for the present.
 _FRESH_PAUSES = 3
@@ -68,6 +69,10 @@ class Reconciler:
                 await self.reconcile()
             except MeshError as error:
                 self._kit.log.warning("reconciliation_failed", reason=error.reason, why=error.message)
+            except Exception as error:
+                # Something nobody thought of, in an answer perhaps that comes again and again: it closes entries, and must not
+                # take the exits down with this process.
+                self._kit.log.error("reconciliation_failed", exc_info=error)
             pause = self._settings.reconcile_seconds
             try:
                 async with asyncio.timeout(pause):
@@ -80,7 +85,8 @@ class Reconciler:
     async def reconcile(self) -> Comparison:
         """One pass: opening, orders, balances. Raises Unavailable if exchange or database do not answer."""
         try:
-            async with asyncio.timeout(_PASS_SECONDS), self._turn:
+            # The wait for another's pass is not a part of this one.
+            async with self._turn, asyncio.timeout(_PASS_SECONDS):
                 comparison = await self._pass()
         except TimeoutError:
             self._failing = "the reconciliation took too long"
@@ -112,21 +118,36 @@ class Reconciler:
     async def _pass(self) -> Comparison:
         await self.open_books()
         before = await self._open_orders()
-        for order in before:
-            await self._settle(order)
+        await self._settle_all(before)
         await self._driver.adopt_late()
         await self._foreign.look()
         await self._fees.refresh_if_due()
         return await self._compare(before)
 
-    async def _settle(self, order: OrderRow) -> None:
-        """One order that cannot be worked on must not keep the others from being settled, nor exits from being sent."""
+    async def _settle_all(self, orders: Iterable[OrderRow]) -> None:
+        """Exits first, several at a time: one whose search takes long must not keep another from being sent."""
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(order: OrderRow) -> Unavailable | None:
+            async with turns:
+                return await self._settle(order)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(one(order)) for order in sorted(orders, key=lambda each: each.side is not Side.SELL)
+            ]
+        for outage in filter(None, (task.result() for task in tasks)):
+            raise outage
+
+    async def _settle(self, order: OrderRow) -> Unavailable | None:
+        """One order that cannot be worked on must not keep the others from being settled; an outage is given back."""
         try:
             await self._driver.drive(order.order_id)
-        except Unavailable:
-            raise
+        except Unavailable as outage:
+            return outage
         except Exception as error:
             self._kit.log.error("order_not_settled", order_id=str(order.order_id), exc_info=error)
+        return None
 
     async def _open_orders(self) -> list[OrderRow]:
         async with self._kit.engine.connect() as connection:
@@ -167,38 +188,64 @@ class Reconciler:
 
     async def _compare(self, before: list[OrderRow]) -> Comparison:
         """Compares at a moment without work. The exchange is asked while everybody may go on; only where work never pauses
-        is it held back, and not for long: an exchange that is slow to tell its wallets must not delay an exit."""
-        try:
-            for _ in range(_TRIES):
-                moment = await self._gate.idle(_PATIENCE_SECONDS)
-                totals = _totals(await self._exchange.accounts())
-                async with self._gate.unless_worked(moment) as still:
-                    if still:
-                        return await self._store(before, totals)
-            async with self._gate.quiet(_PATIENCE_SECONDS):
-                async with asyncio.timeout(_HOLD_SECONDS):
-                    totals = _totals(await self._exchange.accounts())
-                return await self._store(before, totals)
-        except TimeoutError:
-            raise Unavailable("DEPENDENCY_UNAVAILABLE", "orders are being sent without a pause; asked again") from None
-
-    async def _store(self, before: list[OrderRow], totals: dict[str, Decimal]) -> Comparison:
+        is it held back, and not for long: an exchange that is slow to tell its wallets, or a database that is slow, must not
+        delay an exit."""
+        comparison = await self._beside_work(before) or await self._without_work(before)
         async with self._kit.engine.begin() as connection:
+            await books_store.store_comparison(connection, comparison)
+            await foreign_store.mark_booked(connection, _booked(comparison))
+        return comparison
+
+    async def _beside_work(self, before: list[OrderRow]) -> Comparison | None:
+        """None if somebody worked meanwhile, or work does not pause by itself."""
+        for _ in range(_TRIES):
+            try:
+                moment = await self._gate.idle(_PATIENCE_SECONDS)
+            except TimeoutError:
+                return None
+            totals = _totals(await self._exchange.accounts())
+            async with self._gate.unless_worked(moment) as still:
+                if still:
+                    async with _held_back():
+                        return await self._compare_with(totals, before)
+        return None
+
+    async def _without_work(self, before: list[OrderRow]) -> Comparison:
+        try:
+            async with self._gate.quiet(_PATIENCE_SECONDS), _held_back():
+                totals = _totals(await self._exchange.accounts())
+                return await self._compare_with(totals, before)
+        except TimeoutError:
+            why = f"an order was being worked on for longer than {_PATIENCE_SECONDS:.0f} s; compared again later"
+            raise Unavailable("DEPENDENCY_UNAVAILABLE", why) from None
+
+    async def _compare_with(self, totals: dict[str, Decimal], before: list[OrderRow]) -> Comparison:
+        """Reads the books as they are now and compares them."""
+        async with self._kit.engine.connect() as connection:
             ledger = await ledger_store.balances(connection)
             foreign = await foreign_store.live_foreign_orders(connection)
             still = await store.open_orders(connection)
-            left = {order.order_id for order in still}
-            comparison = Comparison(
-                orders_checked=len(before),
-                orders_settled=sum(order.order_id not in left for order in before),
-                orders_unknown=sum(order.state is OrderState.UNKNOWN for order in still),
-                balances=_balances(ledger, totals, self._settings.ledger_tolerance),
-                at=await store.machine_time(connection),
-                foreign=tuple(foreign),
-            )
-            await books_store.store_comparison(connection, comparison)
-            await foreign_store.mark_booked(connection, _booked(foreign, comparison))
-        return comparison
+            at = await store.machine_time(connection)
+        left = {order.order_id for order in still}
+        return Comparison(
+            orders_checked=len(before),
+            orders_settled=sum(order.order_id not in left for order in before),
+            orders_unknown=sum(order.state is OrderState.UNKNOWN for order in still),
+            balances=_balances(ledger, totals, self._settings.ledger_tolerance),
+            at=at,
+            foreign=tuple(foreign),
+        )
+
+
+@asynccontextmanager
+async def _held_back() -> AsyncIterator[None]:
+    """A bound on what orders wait for. Raises Unavailable."""
+    try:
+        async with asyncio.timeout(_HOLD_SECONDS):
+            yield
+    except TimeoutError:
+        why = f"wallets and ledger took longer than {_HOLD_SECONDS:.0f} s, and orders waited for them; compared again later"
+        raise Unavailable("DEPENDENCY_UNAVAILABLE", why) from None
 
 
 def _totals(accounts: tuple[Account, ...]) -> dict[str, Decimal]:
@@ -224,7 +271,7 @@ def _balances(
     return tuple(found)
 
 
-def _booked(foreign: Iterable[ForeignOrder], comparison: Comparison) -> list[str]:
+def _booked(comparison: Comparison) -> list[str]:
     """Foreign orders whose fills are in the ledger by now: it agrees with the exchange in both currencies they trade."""
     differing = {balance.currency for balance in comparison.balances if not balance.agrees}
-    return [one.exchange_order_id for one in foreign if one.unbooked and not differing & set(one.currencies)]
+    return [one.exchange_order_id for one in comparison.foreign if one.unbooked and not differing & set(one.currencies)]

@@ -180,10 +180,11 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         response = wire.reconcile_message(await self._reconciler.reconcile())
         async with self._kit.engine.begin() as connection:
             await connection.execute(select(streams.request_lock(caller, request_id)))
-            if await streams.find_request(connection, name, caller, request_id) is None:
+            stored = await streams.find_request(connection, name, caller, request_id)
+            if stored is None:
                 answer = response.SerializeToString()
                 await streams.store_request(connection, name, caller, request_id, "Reconcile", body, answer)
-        return response
+        return response if stored is None else pb.ReconcileResponse.FromString(stored.response)
 
     async def SetTradingState(self, request: pb.SetTradingStateRequest, context: Any) -> pb.SetTradingStateResponse:
         """Stops at once; lets go through the database."""
@@ -233,7 +234,7 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     gate = QuietGate()
     driver = OrderDriver(kit.engine, exchange, gate, switch, settings.absence, kit.log)
     reconciler = Reconciler(settings, kit, exchange, driver, gate)
-    rules, available = ProductRules(exchange), Availability(exchange, kit.log)
+    rules, available = ProductRules(exchange, kit.log), Availability(exchange, kit.log)
     intake = Intake(settings, kit.engine, key, rules, available, switch, driver.busy)
     follower = Follower(kit, driver, reconciler)
     operator = OperatorCalls(

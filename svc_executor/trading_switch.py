@@ -164,8 +164,7 @@ class TradingSwitch:
                 if not overtaken:
                     await set_trading_state(connection, state, note, only_tighten=False)
                     answer = await remember(connection, before.state)
-            stuck = self._forget(taken)
-            await self._read()
+            stuck = await self._settled(taken)
         if overtaken or answer is None:
             raise FailedPrecondition(
                 "TRADING_HALTED", "trading was halted again after this was asked for; ask again if it shall go on"
@@ -184,9 +183,8 @@ class TradingSwitch:
             while True:
                 await self._either(wakeup)
                 try:
-                    async with asyncio.timeout(self._kit.settings.db_timeout_seconds):
+                    async with asyncio.timeout(self._kit.settings.db_timeout_seconds), self._turn:
                         await self._merge()
-                        await self._read()
                     self._fault = ""
                 except Exception as error:
                     self._tell(error)
@@ -216,14 +214,17 @@ class TradingSwitch:
         self._stored, self._stored_note = found.state, found.note
 
     async def _merge(self) -> None:
-        if self._local() is None:
-            return
-        async with self._turn:
+        """Tells the database what only this process knows, and hears what it has."""
+        taken: dict[Halt, Path | None] = {}
+        if self._local() is not None:
             async with self._kit.engine.begin() as connection:
                 taken = await self._tell_database(connection)
-            # The database has it, and is known to have it, before the file goes: no moment lies between them.
-            await self._read()
-            self._forget(taken)
+        await self._settled(taken)
+
+    async def _settled(self, taken: Mapping[Halt, Path | None]) -> list[Path]:
+        """The database has it, and is known to have it, before the file goes: no moment lies between them."""
+        await self._read()
+        return self._forget(taken)
 
     async def _tell_database(self, connection: AsyncConnection) -> dict[Halt, Path | None]:
         """Writes what only this process knows into the database; gives it, with where it lies (None: in memory)."""
@@ -242,4 +243,4 @@ class TradingSwitch:
             self._merged_count += 1
         if self._memory in taken:
             self._memory = None
-        return [path for path in taken.values() if path is not None and not halt_file.discard(path)]
+        return [path for halt, path in taken.items() if path is not None and not halt_file.discard(path, halt)]

@@ -5,12 +5,13 @@ entry is asked for until its life is over, an exit until a day of tries has fail
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from meshkit.errors import MeshError
 from tradekit.reasons import Reason
+from tradekit.recommendation import EXIT_RETRIES
 from tradekit.states import OrderState, RecommendationState, ReviewVerdict, RiskDecision, Side
 
 # Wait before a stage is asked again, where the stage gave none. Doubles per delay up to the longest.
@@ -18,8 +19,6 @@ FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 5.0
 # No stage may have an item wait longer than this, whatever it asks for; an exit backs off up to it.
 LONGEST_WAIT_SECONDS = 30.0
-# An exit that has failed for so long is given up; the alert of it stays.
-EXIT_RETRIES = timedelta(days=1)
 # The request itself is wrong, or there is nothing to sell: asking again cannot help on either side.
 _NEVER = frozenset({"INVALID_REQUEST", "NOT_HELD"})
 # What a person or a newer version mends. Before an order may exist it closes an entry; an exit waits for it.

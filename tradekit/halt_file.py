@@ -74,9 +74,6 @@ def write(path: Path, halt: Halt) -> Halt:
 
     Raises OSError where the folder cannot be written.
     """
-    before = read(path)
-    if before is not None and before.state.rank > halt.state.rank:
-        return before
     halt = Halt(halt.state, clean_note(halt.note), halt.set_at, halt.order)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -85,12 +82,36 @@ def write(path: Path, halt: Halt) -> Halt:
             json.dump({"state": halt.state.value, "note": halt.note, "set_at": halt.set_at, "order": halt.order}, file)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        held = _place(draft, path, halt)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+    return held
+
+
+def _place(draft: Path, path: Path, halt: Halt) -> Halt:
+    """Nothing is stricter than HALTED, so it may replace whatever lies there. Anything else only takes a free place: what
+    another process writes in the same moment must not be lost."""
+    if halt.state is TradingState.HALTED:
+        draft.replace(path)
+        return halt
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        before = read(path)
+        if before is not None and before.state.rank > halt.state.rank:
+            draft.unlink()
+            return before
+        draft.replace(_aside(path))
+        return halt
+    draft.unlink()
     return halt
+
+
+def _aside(path: Path) -> Path:
+    """A place of its own beside the file, which counts as much."""
+    return path.with_name(f"{path.name}.merging-{secrets.token_hex(8)}")
 
 
 def pending(path: Path) -> dict[Path, Halt]:
@@ -107,13 +128,17 @@ def take(path: Path) -> dict[Path, Halt]:
     """Moves the file aside, so that an order given meanwhile makes a new one, and gives all that is aside. What cannot be
     moved is given where it lies."""
     with suppress(OSError):
-        path.replace(path.with_name(f"{path.name}.merging-{secrets.token_hex(8)}"))
+        path.replace(_aside(path))
         _sync_folder(path.parent)
     return pending(path)
 
 
-def discard(path: Path) -> bool:
-    """Takes away an order that the database has; what cannot be deleted is renamed. False if it lies there still."""
+def discard(path: Path, halt: Halt) -> bool:
+    """Takes away an order that the database has; what cannot be deleted is renamed. False if it lies there still. Another
+    order that lies there by now stays."""
+    there = read(path)
+    if there is not None and there.order != halt.order:
+        return True
     try:
         path.unlink(missing_ok=True)
         return True

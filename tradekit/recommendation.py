@@ -3,13 +3,16 @@
 import hashlib
 import json
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from tradekit.decimals import plain
 from tradekit.states import LifeClock, Origin, Profile, Side
+
+# An exit that has failed for so long is given up, whichever stage it waits at; the alert of it stays.
+EXIT_RETRIES = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,9 @@ async def intake_alone(environ: dict[str, str], desk: Desk, exchange: ExchangeCl
     kit = Kit(settings)
     available, switch = Availability(exchange, kit.log), TradingSwitch(kit, None)
     try:
-        yield Intake(settings, kit.engine, desk.key.public_key(), ProductRules(exchange), available, switch, set())
+        yield Intake(
+            settings, kit.engine, desk.key.public_key(), ProductRules(exchange, kit.log), available, switch, set()
+        )
     finally:
         await kit.close()
 

@@ -10,13 +10,13 @@ from uuid import uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refused
 
-from exchange_client import ExchangeClient, ExchangeConfig, ExchangeProduct
+from exchange_client import Accepted, ExchangeClient, ExchangeConfig, ExchangeProduct
 from meshkit.errors import FailedPrecondition
 from svc_executor.reduce import reduce_only
 from svc_executor.store import Holding
 from tests.executor.desk import Desk, Running, assert_books_hold, at_exchange, recommend, running
-from tests.executor.test_executor_orders import refusal
 from tests.executor.venue import FaultProxy, Simulator
 from tradekit.exits import exit_size
 from tradekit.products import floor_to
@@ -64,9 +64,9 @@ async def test_an_exit_needs_nobodys_word_and_sells_no_more_than_is_held(
         # Asked again, with a word that came meanwhile and speaks of another size: the same order.
         again = await desk.request(item, held, max_size=held)
         assert await executor.execute(again) == first
-        nothing = await refusal(executor.execute(await without_ticket(desk, recommend(Side.SELL, "0.1"))))
+        nothing = await refused(executor.execute(await without_ticket(desk, recommend(Side.SELL, "0.1"))))
         assert nothing.reason == "NOT_HELD"
-        entry = await refusal(executor.execute(await without_ticket(desk, recommend(Side.BUY, "10.00"))))
+        entry = await refused(executor.execute(await without_ticket(desk, recommend(Side.BUY, "10.00"))))
         assert [(v.field, v.rule) for v in entry.violations] == [("ticket", "REQUIRED")]
         assert (await executor.reconcile()).clean
     assert len(await at_exchange(simulator, first.order_id)) == 1
@@ -84,9 +84,9 @@ async def test_what_was_sent_must_be_what_is_stored(environ: dict[str, str], des
     async with running(environ) as executor:
         request = await without_ticket(desk, recommend(Side.SELL, "0.1"))
         request.recommendation.note = "another one"
-        assert (await refusal(executor.execute(request))).reason == "TERMS_DIFFER"
+        assert (await refused(executor.execute(request))).reason == "TERMS_DIFFER"
         request.recommendation.recommendation_id = str(uuid4())
-        assert (await refusal(executor.execute(request))).reason == "NOT_FOUND"
+        assert (await refused(executor.execute(request))).reason == "NOT_FOUND"
 
 
 async def test_coins_on_hold_elsewhere_delay_an_exit_and_size_it(
@@ -104,7 +104,7 @@ async def test_coins_on_hold_elsewhere_delay_an_exit_and_size_it(
         item = recommend(Side.SELL, str(held))
         sold = await executor.execute(await without_ticket(desk, item))
         assert Decimal(sold.filled_size.value) == part
-        waiting = await refusal(executor.execute(await without_ticket(desk, recommend(Side.SELL, str(held)))))
+        waiting = await refused(executor.execute(await without_ticket(desk, recommend(Side.SELL, str(held)))))
         assert waiting.reason == "NOTHING_AVAILABLE"
         assert waiting.metadata["available"] == "0"
         assert await other.cancel_orders([resting]) == {}
@@ -142,7 +142,8 @@ async def rest_sell(client: ExchangeClient, product_id: str, size: Decimal, limi
         "order_configuration": {"limit_limit_gtc": terms},
     }
     outcome = await client.create_order(json.dumps(body).encode())
-    return str(outcome.exchange_order_id)  # type: ignore[union-attr]
+    assert isinstance(outcome, Accepted), outcome
+    return outcome.exchange_order_id
 
 
 async def test_a_close_sells_everything_once_and_says_what_remains(
@@ -160,7 +161,7 @@ async def test_a_close_sells_everything_once_and_says_what_remains(
             assert one.remaining_size.value == "0"
             assert not one.reasons
         again = await executor.stub.ClosePositions(request)
-        assert not again.outcomes
+        assert [one.order for one in again.outcomes] == [one.order for one in receipt.outcomes]
         named = pb.ClosePositionsRequest(request_id=request.request_id, note="enough", product_ids=["BTC-USD"])
         same = (await executor.stub.ClosePositions(named)).outcomes[0].order
         assert same in [one.order for one in receipt.outcomes]
@@ -184,7 +185,7 @@ async def test_halted_nothing_is_closed_and_reducing_everything_is(environ: dict
             if closes:
                 assert (await call).outcomes[0].order.state == pb.ORDER_STATE_FILLED
             else:
-                assert (await refusal(call)).reason == "TRADING_HALTED"
+                assert (await refused(call)).reason == "TRADING_HALTED"
         state = await executor.stub.GetTradingState(pb.GetTradingStateRequest())
         assert state.state == risk_pb.TRADING_STATE_REDUCING
 

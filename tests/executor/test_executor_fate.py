@@ -21,6 +21,7 @@ from svc_executor.intent import exact_body
 from svc_executor.settings import ExecutorSettings
 from svc_executor.venue_guard import check_live
 from tests.executor.test_executor_books import fill
+from tradekit.recommendation import EXIT_RETRIES
 from tradekit.states import OrderState, Side, TradingState
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -36,9 +37,9 @@ def facts(**changes: Any) -> OrderFacts:
         "product_id": "BTC-USD",
         "side": side,
         "size": Decimal("100.00"),
-        "body": exact_body(ORDER, "BTC-USD", side, Decimal("100.00")),
         "state": OrderState.PENDING,
         "exchange_order_id": None,
+        "created_at": NOW - timedelta(seconds=1),
         "expire_at": NOW + timedelta(seconds=60),
         "sent_at": None,
         "cancel_requested": False,
@@ -72,6 +73,7 @@ FACTS = st.builds(
     state=st.sampled_from(OrderState),
     side=st.sampled_from(Side),
     sent_at=st.none() | SECONDS,
+    created_at=st.sampled_from([NOW, NOW - timedelta(hours=23), NOW - EXIT_RETRIES]),
     expire_at=SECONDS,
     exchange_order_id=st.none() | st.just("x"),
     cancel_requested=st.booleans(),
@@ -98,8 +100,8 @@ def test_no_step_risks_a_second_order_or_forgets_a_first(order: OrderFacts, arou
     if step in (Step.GIVE_UP, Step.CANCEL):
         # It ends without the exchange's word only where no send can arrive any more.
         assert not order.doubtful or (around.absent and around.waited >= ABSENCE)
-    if step is Step.GIVE_UP:
-        assert order.side is Side.BUY
+    if step is Step.GIVE_UP and order.side is Side.SELL:
+        assert NOW - order.created_at >= EXIT_RETRIES
 
 
 @given(order=FACTS, around=AROUND)

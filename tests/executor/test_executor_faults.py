@@ -15,7 +15,7 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text, update
 
 from exchange_client import Accepted, ExchangeClient, ExchangeConfig
 from meshkit.errors import from_rpc_error
@@ -259,11 +259,13 @@ async def test_dead_between_commit_and_send_the_intent_is_sent_once_after_the_re
 ) -> None:
     """The intake alone leaves what a process leaves that died right after its commit."""
     config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
-    entry, late = recommend(Side.BUY, "20.00"), recommend(Side.BUY, "20.00", life_seconds=6)
+    entry, late = recommend(Side.BUY, "20.00"), recommend(Side.BUY, "20.00")
     async with ExchangeClient(config) as client, intake_alone(environ, desk, client) as intake:
         for item in (entry, late):
             await intake.order_for(wire.parse_execute(await desk.request(item)))
-    await asyncio.sleep(6)
+    over = update(orders).where(orders.c.order_id == ids.order_id(late.recommendation_id))
+    async with database.engine.begin() as connection:
+        await connection.execute(over.values(expire_at=func.clock_timestamp()))
     async with running(environ) as executor:
         order = await executor.until(str(ids.order_id(entry.recommendation_id)), *TERMINAL)
         assert (order.state, order.send_count) == (pb.ORDER_STATE_FILLED, 1)

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import grpc
 import pytest
+from refusals import refused
 from sqlalchemy import func, select, text
 
 from exchange_client import Accepted, ExchangeClient, ExchangeConfig, ExchangeOrder
-from meshkit.errors import from_rpc_error
 from schema.books import ledger_entries
 from tests.executor.desk import Desk, Running, assert_books_hold, environment, public_key_file, recommend, running
 from tests.executor.venue import Simulator, start_simulator
@@ -88,12 +87,6 @@ async def adjust(service: Running, currency: str, amount: str, kind: str, **more
     again = await service.stub.AdjustLedger(wanted, timeout=10)
     assert again == booked
     return booked
-
-
-async def refused(call: Any) -> Any:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
 
 
 async def positions(service: Running) -> pb.ListPositionsResponse:

@@ -10,9 +10,9 @@ from uuid import uuid4
 import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from refusals import refused
 from sqlalchemy import select, text
 
-from meshkit.errors import from_rpc_error
 from schema.books import orders
 from schema.risk import risk_reservations
 from tests.executor.desk import Desk, assert_books_hold, at_exchange, recommend, running
@@ -20,13 +20,6 @@ from tests.executor.venue import FaultProxy, Simulator
 from tradekit import ids
 from tradekit.states import Side
 from trading.executor.v1 import executor_service_pb2 as pb
-
-
-async def refusal(call: Any) -> Any:
-    """What a call is refused with."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
 
 
 async def test_a_buy_and_its_sale_end_in_equal_books(
@@ -68,7 +61,7 @@ async def test_the_same_request_gives_the_same_order_and_another_size_is_refused
         first = await executor.execute(await desk.request(item))
         again = await executor.execute(await desk.request(item))
         assert again == first
-        assert (await refusal(executor.execute(await desk.request(item, size="49.00")))).reason == "REQUEST_ID_REUSED"
+        assert (await refused(executor.execute(await desk.request(item, size="49.00")))).reason == "REQUEST_ID_REUSED"
     assert len(proxy.sends) == 1
     assert len(await at_exchange(simulator, first.order_id)) == 1
 
@@ -84,7 +77,7 @@ async def test_an_order_is_told_only_to_who_has_its_ticket_however_old(
         nobodys = await desk.request(item)
         nobodys.ticket = "no.ticket.atall"
         for stranger in (nobodys, await forger.request(item), await desk.request(item, sub=str(uuid4()))):
-            assert (await refusal(executor.execute(stranger))).reason == "TICKET_REFUSED"
+            assert (await refused(executor.execute(stranger))).reason == "TICKET_REFUSED"
     assert len(proxy.sends) == 1
 
 
@@ -119,11 +112,11 @@ async def test_a_ticket_that_does_not_fit_is_refused_and_nothing_is_stored(
     forger = Desk(database, Ed25519PrivateKey.generate())
     async with running(environ) as executor:
         for claims, word in BAD_TICKETS:
-            error = await refusal(executor.execute(await desk.request(recommend(Side.BUY, "10.00"), **claims)))
+            error = await refused(executor.execute(await desk.request(recommend(Side.BUY, "10.00"), **claims)))
             assert error.reason == "TICKET_REFUSED"
             assert word in error.message
         forged = await forger.request(recommend(Side.BUY, "10.00"))
-        assert (await refusal(executor.execute(forged))).reason == "TICKET_REFUSED"
+        assert (await refused(executor.execute(forged))).reason == "TICKET_REFUSED"
     assert proxy.sends == []
     async with database.engine.connect() as connection:
         assert (await connection.execute(select(orders))).first() is None
@@ -133,7 +126,7 @@ async def test_refusals_before_an_order_exists(environ: dict[str, str], desk: De
     async with running(environ) as executor:
 
         async def reason(item: Any, **claims: Any) -> str:
-            return str((await refusal(executor.execute(await desk.request(item, **claims)))).reason)
+            return str((await refused(executor.execute(await desk.request(item, **claims)))).reason)
 
         assert await reason(recommend(Side.BUY, "10.00", life_seconds=-1)) == "EXPIRED"
         assert await reason(recommend(Side.BUY, "10.001")) == "INVALID_REQUEST"
@@ -181,7 +174,7 @@ async def test_what_the_exchange_refuses_is_rejected_with_its_reason(environ: di
 )
 async def test_malformed_requests_tell_every_violation(environ: dict[str, str], request_: Any) -> None:
     async with running(environ) as executor:
-        error = await refusal(executor.execute(request_))
+        error = await refused(executor.execute(request_))
         assert error.reason == "INVALID_REQUEST"
         assert {"request_id", "size", "recommendation"} <= {v.field for v in error.violations}
         assert ("ticket" in {v.field for v in error.violations}) == bool(request_.ticket)
@@ -191,9 +184,9 @@ async def test_malformed_requests_tell_every_violation(environ: dict[str, str], 
             executor.stub.ListOrders(pb.ListOrdersRequest(page_size=-1, product_id="btc", state=99)),
             executor.stub.Reconcile(pb.ReconcileRequest(request_id="")),
         ):
-            assert (await refusal(call)).code is grpc.StatusCode.INVALID_ARGUMENT
+            assert (await refused(call)).code is grpc.StatusCode.INVALID_ARGUMENT
         missing = executor.stub.GetOrder(pb.GetOrderRequest(order_id=str(uuid4())))
-        assert (await refusal(missing)).reason == "NOT_FOUND"
+        assert (await refused(missing)).reason == "NOT_FOUND"
 
 
 async def test_pages_and_watches_show_every_order_once(environ: dict[str, str], desk: Desk) -> None:
@@ -223,7 +216,7 @@ async def test_pages_and_watches_show_every_order_once(environ: dict[str, str], 
         assert frame.batch.orders[-1].order_id == new.order_id
         watch.cancel()
         future = executor.stub.WatchOrders(pb.WatchOrdersRequest(after_sequence=10**9))
-        assert (await refusal(future.read())).reason == "INVALID_POSITION"
+        assert (await refused(future.read())).reason == "INVALID_POSITION"
 
 
 async def test_reconcile_answers_a_repeated_request_from_store(environ: dict[str, str], desk: Desk) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forwarder import forwarding
 from sqlalchemy import select, text
 
 from exchange_client import ExchangeClient, ExchangeConfig
@@ -105,21 +105,26 @@ async def test_a_halt_while_a_counted_send_waits_for_its_connection_stops_it(
     environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any, tmp_path: Path
 ) -> None:
     slow = {"EXCHANGE_TOTAL_SECONDS": "5", "EXCHANGE_READ_SECONDS": "5", "ABSENCE_SECONDS": "15"}
-    async with stalling(proxy) as (port, stall, go):
-        halting = {**environ, **slow, "EXCHANGE_HOST": f"127.0.0.1:{port}", "HALT_FILE": str(tmp_path / "halt.json")}
+    async with forwarding(proxy.port) as front:
+        halting = {
+            **environ,
+            **slow,
+            "EXCHANGE_HOST": f"127.0.0.1:{front.port}",
+            "HALT_FILE": str(tmp_path / "halt.json"),
+        }
         halting["RECONCILE_SECONDS"] = "60"
         async with running(halting) as executor:
             await executor.reconcile()
             assert (await executor.execute(await desk.request(recommend(Side.BUY, "5.00")))).fills
             request = await desk.request(recommend(Side.BUY, "20.00"))
-            stall()
+            front.stall()
             call = asyncio.ensure_future(executor.execute(request))
             order_id = str(ids.order_id(next(reversed(desk.known))))
             async with asyncio.timeout(60):
                 while not await counted(database, order_id):
                     await asyncio.sleep(0.02)
             assert (await executor.stub.SetTradingState(turn("HALTED"))).stored
-            go()
+            front.go()
             await call
             order = await executor.until(order_id, *TERMINAL)
             assert (order.state, order.send_count) == (pb.ORDER_STATE_REJECTED, 1)
@@ -134,46 +139,15 @@ async def counted(database: Any, order_id: str) -> bool:
         return bool((await connection.execute(query)).scalar_one_or_none())
 
 
-@asynccontextmanager
-async def stalling(proxy: FaultProxy) -> AsyncIterator[tuple[int, Callable[[], None], Callable[[], None]]]:
-    """A port before the proxy. `stall` ends its connections and lets new ones wait until `go`."""
-    open_ = asyncio.Event()
-    open_.set()
-    writers: list[asyncio.StreamWriter] = []
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await open_.wait()
-        there, out = await asyncio.open_connection("127.0.0.1", proxy.port)
-        writers.extend((writer, out))
-
-        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            while data := await source.read(65536):
-                sink.write(data)
-            sink.close()
-
-        await asyncio.gather(copy(reader, out), copy(there, writer), return_exceptions=True)
-
-    def stall() -> None:
-        open_.clear()
-        for writer in writers:
-            writer.close()
-
-    server = await asyncio.start_server(forward, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1], stall, open_.set
-    finally:
-        open_.set()
-        server.close()
-
-
 # ---- absence and lateness --------------------------------------------------------------------------------------------
 
 
 async def test_a_request_that_arrives_while_its_token_lives_is_waited_for(
     environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
-    """The wire keeps it back for most of the token's life, long after the entry's own life is over."""
-    proxy.late_seconds = 8
+    """The wire keeps it back for most of the token's life, until the entry's own life is over."""
+    # A token's end is reckoned in whole seconds, so it lives for 9 to 10 s from the decision to send.
+    proxy.late_seconds = 7
     proxy.plan.append("late")
     proxy.plan.extend(["refuse_429"] * 100)
     async with running(environ) as executor:

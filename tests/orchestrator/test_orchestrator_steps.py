@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from meshkit.errors import rebuild
 from svc_orchestrator.steps import (
     EXIT_OBSTACLES,
-    EXIT_RETRIES,
     FIRST_DELAY_SECONDS,
     LONGEST_DELAY_SECONDS,
     LONGEST_WAIT_SECONDS,
@@ -31,6 +30,7 @@ from svc_orchestrator.steps import (
     out_of_retries,
 )
 from tradekit.reasons import Reason
+from tradekit.recommendation import EXIT_RETRIES
 from tradekit.states import (
     ORDER_TERMINAL,
     OrderState,
