@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TypeVar
 
 import grpc
@@ -13,6 +14,7 @@ from cli.instance_file import Instance, mesh_home, read_instance
 from cli.supervise.home import MeshHome
 from cli.supervise.identities import IdentityFiles
 from cli.supervise.instance import lock_owner
+from meshkit.errors import is_told
 from meshkit.identity import bearer, read_token
 from meshkit.interceptors import outgoing
 from meshkit.interceptors.outgoing import Presenting
@@ -31,11 +33,49 @@ def require_instance(home: MeshHome) -> Instance:
     return instance
 
 
+def require_running(home: MeshHome) -> Instance:
+    """The instance, where a supervisor holds it. Raises CommandFailed: without one no restart of a service can help."""
+    instance = require_instance(home)
+    if lock_owner(home) is None:
+        raise _nothing_runs(home)
+    return instance
+
+
+def is_silent(error: grpc.aio.AioRpcError) -> bool:
+    """Nobody is there, or somebody who does not answer. What the service itself says carries its details."""
+    codes = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    return error.code() in codes and not is_told(error)
+
+
+def no_answer(instance: Instance, service: ServiceName) -> CommandFailed:
+    """A silent service in words: nothing runs at all, or it alone does not answer."""
+    home = mesh_home()
+    if lock_owner(home) is None:
+        return _nothing_runs(home)
+    return CommandFailed(
+        f"svc_{service.name} does not answer on {instance.ports.address(service)}",
+        f"`mesh status` shows what is up, `mesh restart {service.name}` starts it anew",
+        ExitCode.RUNNING,
+    )
+
+
+def _nothing_runs(home: MeshHome) -> CommandFailed:
+    return CommandFailed(f"nothing runs in {home.root}", "`mesh up` starts it", ExitCode.RUNNING)
+
+
+@cache
+def _hold_engine() -> None:
+    """Held once more than it is used, so that no garbage collection ends it and waits there for its thread for ever
+    (https://github.com/grpc/grpc/issues/22365): a command has one event loop for each conversation."""
+    grpc.aio.init_grpc_aio()
+
+
 def operator_channel(home: MeshHome, address: str, *options: tuple[str, int]) -> grpc.aio.Channel:
     """A channel of its own to a service of the instance in `home`, on which every call shows that the operator calls.
 
     Raises Misconfigured for a token that others could have read.
     """
+    _hold_engine()
     file = IdentityFiles(home.identity).token(OPERATOR)
     # There is none where the instance runs with authentication off; a service that wants one says so.
     presented = bearer(read_token(file)) if os.path.lexists(file) else ()
@@ -61,14 +101,6 @@ def ask(instance: Instance, service: ServiceName, call: Callable[[grpc.aio.Chann
     try:
         return asyncio.run(talk())
     except grpc.aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.UNAVAILABLE and "failed to connect" in (error.details() or ""):
-            home = mesh_home()
-            if lock_owner(home) is None:
-                raise CommandFailed(f"nothing runs in {home.root}", "`mesh up` starts it", ExitCode.RUNNING) from None
-            message = f"svc_{service.name} does not answer on {instance.ports.address(service)}"
-            raise CommandFailed(
-                message,
-                f"`mesh status` shows what is up, `mesh restart {service.name}` starts it anew",
-                ExitCode.RUNNING,
-            ) from None
+        if is_silent(error):
+            raise no_answer(instance, service) from None
         raise

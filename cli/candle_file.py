@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from candle_files.account import Account
+from candle_files.names import parse_length, unsupported
 from candle_files.rows import UnusableFile
 from candle_files.series import Candles, load
 from cli.exits import CommandFailed, ExitCode
@@ -37,6 +38,14 @@ class CandleFileFacts:
     def start_after(self, history_bars: int) -> datetime:
         """Where the replay begins, so that there are this many bars to learn from before it."""
         return utc(int(self.first.timestamp()) + history_bars * self.granularity_seconds)
+
+
+def granularity_option(text: str) -> str:
+    """`--granularity` by its name in the contract, UNSPECIFIED if it is empty. Raises CommandFailed for what is none."""
+    seconds = parse_length(text)
+    if text and seconds not in GRANULARITY_NAMES:
+        raise CommandFailed(unsupported(f"--granularity is {text}"), code=ExitCode.USAGE)
+    return f"GRANULARITY_{GRANULARITY_NAMES[seconds] if seconds else 'UNSPECIFIED'}"
 
 
 def read_facts(path: Path, products: Sequence[str] = ()) -> CandleFileFacts:

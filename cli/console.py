@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -83,9 +82,3 @@ def require_yes(question: str, unchanged: str, yes: bool) -> None:
         raise CommandFailed(message, "say --yes if you mean it", ExitCode.USAGE)
     if not typer.confirm(question):
         raise CommandFailed(unchanged, code=ExitCode.USAGE)
-
-
-def write_error(text: str) -> None:
-    """A plain line on standard error, even when that is gone."""
-    with suppress(OSError):
-        err.print(escape_lines(text))

@@ -20,7 +20,6 @@ import asyncpg
 from cli.effective import read_configuration
 from cli.instance_file import Instance
 from cli.plan import REAL_EXCHANGE, MeshPlan
-from cli.replay.lockstep import connection_arguments
 from cli.status_facts import ask_ledger
 from cli.supervise.instance import lock_owner
 from cli.supervise.keys import UnsafeKey, require_private
@@ -29,7 +28,8 @@ from cli.supervise.postmaster import find_postmaster
 from cli.supervise.state import Status, observe_state
 from cli.up.model import examine_model, recorded_champion, why_retrain
 from cli.up.plan import port_uses
-from meshkit.database_link import PROMISES, DatabaseAddress, broken_promises, why_not_secure
+from meshkit.database_link import PROMISES, broken_promises, why_not_secure
+from meshkit.errors import Misconfigured
 from meshkit.hosts import parse_host, session_proxy
 from tradekit.ledger_words import joined
 from tradekit.states import Venue
@@ -160,11 +160,15 @@ async def _database(patient: Patient) -> list[Finding]:
     if not patient.instance.own_database and find_postmaster(home.postgres) is None:
         made = "stopped; mesh up starts it" if home.postgres.exists() else "none yet; mesh up makes it"
         return [Finding(Mark.OK, "database", f"embedded, {made}")]
-    where = patient.plan.database["DB_HOST"]
     try:
-        connection = await asyncpg.connect(**connection_arguments(patient.plan.database), timeout=_SECONDS)
+        address = patient.plan.database_address
+    except Misconfigured as wrong:
+        return [Finding(Mark.FAIL, "database", wrong.message, "mend the variable named above")]
+    where = address.host
+    try:
+        connection = await asyncpg.connect(**address.arguments("mesh"), timeout=_SECONDS)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        secure = why_not_secure(error, DatabaseAddress.of_variables(patient.plan.database))
+        secure = why_not_secure(error, address)
         seen = secure or f"no connection to {where}: {error or type(error).__name__}"
         return [
             Finding(
@@ -256,18 +260,20 @@ async def _reviewer(patient: Patient) -> list[Finding]:
     if not host:
         return [Finding(Mark.OK, "reviewer", "rules; set OLLAMA_HOST for a language model")]
     wanted = patient.plan.inherited.get("OLLAMA_MODEL") or _default_model()
-    from svc_validator.reviewers.ollama import SERVER_FAULTS, OllamaServer
+    from svc_validator.reviewers.ollama import SERVER_FAULTS, ModelMissing, OllamaServer
 
+    meanwhile = "the rules decide meanwhile"
     try:
         server = OllamaServer(host, wanted)
-        names = await server.models(_SECONDS)
-        await server.close()
+        try:
+            await server.identify(_SECONDS)
+        finally:
+            await server.close()
+    except ModelMissing as missing:
+        return [Finding(Mark.WARN, "reviewer", f"Ollama at {host}: {missing}", meanwhile)]
     except SERVER_FAULTS as error:
-        seen = f"Ollama at {host} does not answer: {error or type(error).__name__}"
-        return [Finding(Mark.WARN, "reviewer", seen, "start it, or unset OLLAMA_HOST; the rules decide meanwhile")]
-    if wanted not in names:
-        seen = f"Ollama at {host} has no {wanted}; it has {', '.join(names) or 'no model'}"
-        return [Finding(Mark.WARN, "reviewer", seen, f"ollama pull {wanted}, or set OLLAMA_MODEL")]
+        seen = f"Ollama at {host} does not answer: {str(error) or type(error).__name__}"
+        return [Finding(Mark.WARN, "reviewer", seen, f"start it, or unset OLLAMA_HOST; {meanwhile}")]
     return [Finding(Mark.OK, "reviewer", f"{wanted} at {host}")]
 
 

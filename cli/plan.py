@@ -11,6 +11,7 @@ from pathlib import Path
 from cli.supervise.home import MeshHome
 from cli.supervise.identities import IdentityFiles
 from cli.supervise.keys import KeyFiles
+from meshkit.database_link import DatabaseAddress
 from tradekit import services
 from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.products import market_factor
@@ -79,6 +80,11 @@ class MeshPlan:
     services: tuple[ServiceName, ...] = SERVICES
     inherited: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def database_address(self) -> DatabaseAddress:
+        """Where the database is and how it is entered. Misconfigured if a variable cannot be."""
+        return DatabaseAddress.of_variables(self.database)
 
     @property
     def simulator_folder(self) -> Path:

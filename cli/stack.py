@@ -16,7 +16,7 @@ from cli.supervise.identities import ensure_identities
 from cli.supervise.probes import grpc_health, http_ok
 from cli.supervise.processes import InstanceMark
 from cli.supervise.unit import ProcessSpec, ProcessUnit, Unit
-from meshkit.database_link import PROMISES, DatabaseAddress, broken_promises, why_not_secure
+from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.policy import OPERATOR
 from schema.migrate import migrate
 from tradekit import services
@@ -62,7 +62,7 @@ def make_identities(plan: MeshPlan) -> None:
 
 def database_engine(plan: MeshPlan) -> AsyncEngine:
     """An engine on the plan's database for the supervisor's own steps; each use has a connection of its own."""
-    address = DatabaseAddress.of_variables(plan.database)
+    address = plan.database_address
 
     async def connect() -> asyncpg.Connection:
         return await asyncpg.connect(**address.arguments("mesh"), timeout=_CONNECT_SECONDS)
@@ -82,7 +82,7 @@ def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
                 raise StepFailed(broken)
             await migrate(engine)
         except OSError as error:
-            if why := why_not_secure(error, DatabaseAddress.of_variables(plan.database)):
+            if why := why_not_secure(error, plan.database_address):
                 raise StepFailed(why) from error
             raise
         finally:

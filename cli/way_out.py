@@ -12,13 +12,11 @@ from typing import Any, TypeVar
 
 import grpc
 
-from cli.calls import channel_to, require_instance
-from cli.exits import CommandFailed, ExitCode
+from cli.calls import channel_to, is_silent, no_answer, require_instance, require_running
+from cli.exits import CommandFailed
 from cli.instance_file import Instance, mesh_home
-from cli.supervise.instance import lock_owner
-from meshkit.errors import from_rpc_error, is_told
+from meshkit.errors import from_rpc_error
 from tradekit import halt_file, ids, services
-from tradekit.services import ServiceName
 from tradekit.states import TradingState
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as rpc
@@ -69,19 +67,21 @@ def run_halt(wanted: Halt) -> Receipt:
     """Halts; everything else follows. Whatever fails or is interrupted on the way, it ends with what was asked for."""
     instance, receipt = require_instance(mesh_home()), Receipt()
     note = halt_file.clean_note(wanted.note)
-    _write_file(wanted.first_state, note, receipt)
+    held = _write_file(wanted.first_state, note, receipt)
 
     async def work() -> None:
+        last = held
         try:
-            if await _switch(instance, wanted.first_state, note, receipt, loosen=wanted.flatten):
+            if await _switch(instance, wanted.first_state, note, receipt, held, loosen=wanted.flatten):
                 await _way_out(instance, wanted, note, receipt)
             elif wanted.cancel or wanted.flatten:
-                receipt.say("bad", "nothing was cancelled or sold: that needs the executor; mesh restart executor")
+                advice = no_answer(instance, services.EXECUTOR).advice
+                receipt.say("bad", f"nothing was cancelled or sold: that needs the executor; {advice}")
         finally:
             if wanted.flatten:
-                _write_file(TradingState.HALTED, note, receipt)
+                last = _write_file(TradingState.HALTED, note, receipt)
         if wanted.flatten:
-            await _switch(instance, TradingState.HALTED, note, receipt)
+            await _switch(instance, TradingState.HALTED, note, receipt, last)
 
     asyncio.run(work())
     return receipt
@@ -107,7 +107,7 @@ async def _close_all(instance: Instance, note: str, receipt: Receipt) -> None:
 
 def run_resume(note: str, release_locks: bool) -> Receipt:
     """Lets trading go on; the database must answer."""
-    instance, receipt = _running(), Receipt()
+    instance, receipt = require_running(mesh_home()), Receipt()
     note = halt_file.clean_note(note)
 
     async def work() -> None:
@@ -125,7 +125,7 @@ def run_resume(note: str, release_locks: bool) -> Receipt:
 
 def run_close(product_ids: Sequence[str], note: str) -> Receipt:
     """Sells positions; no product means all."""
-    instance, receipt = _running(), Receipt()
+    instance, receipt = require_running(mesh_home()), Receipt()
     try:
         asyncio.run(_close(instance, product_ids, halt_file.clean_note(note), receipt))
     except grpc.aio.AioRpcError as error:
@@ -137,20 +137,14 @@ def run_close(product_ids: Sequence[str], note: str) -> Receipt:
     return receipt
 
 
-def _running() -> Instance:
-    """The instance, where something runs; without its supervisor no restart of a service can help."""
-    instance = require_instance(mesh_home())
-    if lock_owner(mesh_home()) is None:
-        raise CommandFailed(f"nothing runs in {mesh_home().root}", "`mesh up` starts it", ExitCode.RUNNING)
-    return instance
-
-
-def _write_file(state: TradingState, note: str, receipt: Receipt) -> None:
+def _write_file(state: TradingState, note: str, receipt: Receipt) -> halt_file.Halt | None:
+    """The order that holds in the halt file now, an earlier one where that is stricter; None where it cannot be written."""
     halt = halt_file.Halt(state, note, halt_file.now_text(datetime.now(UTC)))
     try:
-        halt_file.write(mesh_home().halt_file, halt)
+        return halt_file.write(mesh_home().halt_file, halt)
     except OSError as error:
         receipt.say("note", f"the halt file {mesh_home().halt_file} cannot be written ({error.strerror})")
+        return None
 
 
 async def _ask_executor(instance: Instance, call: Callable[[Any], Awaitable[T]]) -> T:
@@ -159,27 +153,22 @@ async def _ask_executor(instance: Instance, call: Callable[[Any], Awaitable[T]])
         async with channel_to(instance, services.EXECUTOR) as channel:
             return await call(rpc.ExecutorServiceStub(channel))
     except grpc.aio.AioRpcError as error:
-        if _is_silent(error):
-            advice = "mesh restart executor; `mesh status` shows what is up"
-            raise CommandFailed(_silent(instance, services.EXECUTOR), advice) from None
+        if is_silent(error):
+            raise no_answer(instance, services.EXECUTOR) from None
         raise
 
 
-def _is_silent(error: grpc.aio.AioRpcError) -> bool:
-    """Nobody is there, or somebody who does not answer. What the service itself says carries its details."""
-    codes = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-    return error.code() in codes and not is_told(error)
-
-
-def _silent(instance: Instance, service: ServiceName) -> str:
-    return f"svc_{service.name} does not answer on {instance.ports.address(service)}"
-
-
 async def _switch(
-    instance: Instance, state: TradingState, note: str, receipt: Receipt, *, loosen: bool = False
+    instance: Instance,
+    state: TradingState,
+    note: str,
+    receipt: Receipt,
+    held: halt_file.Halt | None,
+    *,
+    loosen: bool = False,
 ) -> bool:
     """Turns the executor's switch and tells what is in force; False where it does not answer. A halt never loosens, but for
-    the selling of a flatten."""
+    the selling of a flatten. `held` is what the halt file holds."""
     request = pb.SetTradingStateRequest(
         request_id=str(ids.new_request_id()), state=f"TRADING_STATE_{state.value}", note=note
     )
@@ -195,8 +184,9 @@ async def _switch(
         answer = await _ask_executor(instance, lambda stub: stub.SetTradingState(request, timeout=SWITCH_SECONDS))
     except (CommandFailed, grpc.aio.AioRpcError) as failed:
         why = failed.message if isinstance(failed, CommandFailed) else from_rpc_error(failed).message
-        receipt.say("bad", f"{why}; the halt file says {state.value}, and the executor looks there before every send")
-        await _tell_database(instance, request, receipt)
+        stored = await _tell_database(instance, request, state)
+        for kind, text in _without_executor(why, state, held, stored):
+            receipt.say(kind, text)
         return False
     if TradingState(_state(answer.state)).rank < state.rank:
         receipt.say("bad", f"trading is {_state(answer.state)}: somebody let it go on at the same moment; halt again")
@@ -211,15 +201,43 @@ async def _switch(
     return True
 
 
-async def _tell_database(instance: Instance, request: pb.SetTradingStateRequest, receipt: Receipt) -> None:
-    """The second way to the same row, for whoever reads it while the executor is away."""
+def _without_executor(
+    why: str, state: TradingState, held: halt_file.Halt | None, stored: TradingState | None
+) -> Sequence[tuple[str, str]]:
+    """Where a halt holds that the executor was not told: in the halt file, in the database, in both or nowhere."""
+    if held is None and stored is None:
+        return (("bad", f"{why}; this halt is NOT in force: neither the halt file nor the database has it"),)
+    if held is None:
+        return (("bad", f"{why}; only the database has the halt, and the executor follows it once it is back"),)
+    stricter = ", which is stricter and stays" if held.state.rank > state.rank else ""
+    told = f"{why}; the halt file says {held.state.value}{stricter}, and the executor looks there before every send"
+    if stored is None:
+        then = ("note", "the database does not have it yet; the executor writes it there when it is back")
+    elif stored.rank > state.rank:
+        then = ("plain", f"the database says {stored.value}, which is stricter and stays")
+    else:
+        then = ("plain", "the database has it too")
+    return (("bad", told), then)
+
+
+async def _tell_database(
+    instance: Instance, request: pb.SetTradingStateRequest, state: TradingState
+) -> TradingState | None:
+    """The second way to the same row, for whoever reads it while the executor is away. What is stored now; None where
+    nobody says it. The risk engine does as it is told, so a stricter state is looked for first."""
     same = risk_pb.SetTradingStateRequest(request_id=request.request_id, state=request.state, note=request.note)
     try:
         async with channel_to(instance, services.RISK) as channel:
-            await risk_rpc.RiskServiceStub(channel).SetTradingState(same, timeout=SWITCH_SECONDS)
-        receipt.say("plain", "the database has it too")
-    except grpc.aio.AioRpcError:
-        receipt.say("note", "the database does not have it yet; the executor writes it there when it is back")
+            stub = risk_rpc.RiskServiceStub(channel)
+            if state is not TradingState.HALTED:
+                account = await stub.GetPortfolioRisk(risk_pb.GetPortfolioRiskRequest(), timeout=SWITCH_SECONDS)
+                stored = TradingState(_state(account.trading_state))
+                if stored.rank > state.rank:
+                    return stored
+            answer = await stub.SetTradingState(same, timeout=SWITCH_SECONDS)
+            return TradingState(_state(answer.state))
+    except (grpc.aio.AioRpcError, ValueError):
+        return None
 
 
 async def _release_locks(instance: Instance, note: str, receipt: Receipt) -> None:
@@ -230,9 +248,10 @@ async def _release_locks(instance: Instance, note: str, receipt: Receipt) -> Non
         async with channel_to(instance, services.RISK) as channel:
             answer = await risk_rpc.RiskServiceStub(channel).SetTradingState(request, timeout=SWITCH_SECONDS)
     except grpc.aio.AioRpcError as error:
-        if not _is_silent(error):
+        if not is_silent(error):
             raise
-        receipt.say("bad", f"{_silent(instance, services.RISK)}: no lock was released; mesh restart risk")
+        silent = no_answer(instance, services.RISK)
+        receipt.say("bad", f"{silent.message}: no lock was released; {silent.advice}")
         return
     receipt.say("plain", f"{answer.released_locks} lock(s) released")
 

@@ -12,8 +12,10 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from aiohttp import web
+if TYPE_CHECKING:
+    from aiohttp import web
 
 # More than any mesh has callers; a lower limit of the system leaves half of it for files, peers and the database.
 MOST = 4096

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from meshkit.errors import Misconfigured, shown
 from meshkit.hosts import is_loopback
 
 # One look at what the server promises; it is the sign of life of a health check as well.
@@ -44,15 +45,15 @@ class DatabaseAddress:
 
     @classmethod
     def of_variables(cls, variables: Mapping[str, str]) -> DatabaseAddress:
-        """From the DB_* variables of a plan. ValueError if a value cannot be."""
-        mode, ca_file = variables.get("DB_SSLMODE"), variables.get("DB_CA_FILE")
+        """From the DB_* variables of a plan. Misconfigured if a value cannot be."""
+        ca_file = variables.get("DB_CA_FILE")
         return cls(
             host=variables["DB_HOST"],
-            port=int(variables.get("DB_PORT") or 5432),
+            port=_port(variables.get("DB_PORT") or "5432"),
             name=variables["DB_NAME"],
             user=variables["DB_USER"],
             password=variables.get("DB_PASSWORD"),
-            ssl_mode=SslMode(mode.lower()) if mode else None,
+            ssl_mode=_ssl_mode(variables.get("DB_SSLMODE")),
             ca_file=Path(ca_file) if ca_file else None,
         )
 
@@ -78,6 +79,19 @@ class DatabaseAddress:
                 "synchronous_commit": "on" if durable else "off",
             },
         }
+
+
+def _port(text: str) -> int:
+    if not (text.strip().isdecimal() and 1 <= int(text) <= 65535):
+        raise Misconfigured(f"DB_PORT is {shown(text)}: must be a number of 1 to 65535")
+    return int(text)
+
+
+def _ssl_mode(text: str | None) -> SslMode | None:
+    try:
+        return SslMode(text.lower()) if text else None
+    except ValueError:
+        raise Misconfigured(f"DB_SSLMODE is {shown(text)}: must be {', '.join(SslMode)}, or unset") from None
 
 
 def stays_here(host: str) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import TypedDict
-from urllib import request
+from typing import TYPE_CHECKING, TypedDict
 
-from yarl import URL
+if TYPE_CHECKING:
+    from yarl import URL
 
 HTTPS_PORT = 443
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -72,6 +72,11 @@ def session_proxy(host: Host) -> SessionProxy:
 
     Read here because a session that trusts the environment would take passwords of ~/.netrc along.
     """
+    # Imported here: most processes have no session, and these two would be most of the start of this module.
+    from urllib import request
+
+    from yarl import URL
+
     proxies = request.getproxies_environment()
     proxy = proxies.get("https") or proxies.get("all")
     if not proxy or host.is_loopback or _bypassed(host, proxies):
@@ -80,6 +85,8 @@ def session_proxy(host: Host) -> SessionProxy:
 
 
 def _bypassed(host: Host, proxies: dict[str, str]) -> bool:
+    from urllib import request
+
     return bool(request.proxy_bypass_environment(f"{host.name}:{host.port}", proxies))  # type: ignore[attr-defined]
 
 

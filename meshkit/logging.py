@@ -16,9 +16,9 @@ from structlog.typing import EventDict, Processor
 
 from meshkit.text import harmless, printable, without_passwords
 
-# Texts of many lines, and what structlog and logging keep for themselves in an event.
+# Texts of many lines, and the fault that the console's renderer draws by itself.
 _OF_LINES = ("exception", "stack")
-_NOT_TEXT = ("exc_info", "_record", "_from_structlog")
+_NOT_TEXT = ("exc_info",)
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -36,12 +36,11 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_trace,
         structlog.processors.StackInfoRenderer(),
-        _harmless,
     ]
     last: list[Processor] = (
         [structlog.processors.format_exc_info, _harmless, structlog.processors.JSONRenderer(default=str)]
         if form == "json"
-        else [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=_traceback)]
+        else [_harmless, structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=_traceback)]
     )
     structlog.configure(
         processors=[*shared, *last],

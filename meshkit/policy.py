@@ -57,21 +57,15 @@ class Policy:
     def allows(self, caller: str) -> bool:
         return ANYONE in self.callers or caller in self.callers
 
-    @property
-    def reserve(self) -> int:
-        """Of `max_in_flight`, what one caller leaves to the others, and the operator's calls to those of services.
-
-        0 where nobody else may call, and where a single call is all there is.
-        """
-        if len(self.callers) == 1 and ANYONE not in self.callers:
-            return 0
-        return max(self.max_in_flight // 4, 1) if self.max_in_flight > 1 else 0
-
     def quota(self, caller: str) -> int:
-        """Calls that one caller may have in flight; who is the only one that may call, or the only service, may use all."""
+        """Calls that one caller may have in flight. Each leaves some to the others, and the operator's to those of services;
+        who is the only one that may call, or the only service, may use all, and a single call is not divided.
+        """
         services = self.callers - {OPERATOR}
-        alone = {caller} in (services, self.callers) and ANYONE not in self.callers
-        return self.max_in_flight if alone else self.max_in_flight - self.reserve
+        alone = ANYONE not in self.callers and {caller} in (services, self.callers)
+        if alone or self.max_in_flight <= 1:
+            return self.max_in_flight
+        return self.max_in_flight - max(self.max_in_flight // 4, 1)
 
 
 def policies(full_name: str) -> dict[str, Policy]:

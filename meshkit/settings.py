@@ -19,6 +19,8 @@ from meshkit.database_link import DatabaseAddress, SslMode, stays_here
 from meshkit.hosts import is_loopback
 from meshkit.text import MASK, printable, without_passwords
 
+# Key of a field's `json_schema_extra`: what an unset variable means, in words.
+UNSET = "unset"
 _SECRET_WORDS = ("password", "secret", "token", "private", "api_key")
 
 
@@ -162,9 +164,16 @@ def report(cls: type[KitSettings], error: ValidationError) -> str:
 def effective(settings: KitSettings) -> dict[str, str]:
     """Every setting by its variable name, secrets masked; what `mesh config` prints."""
     return {
-        variable_of(name, field): _masked(name, field, getattr(settings, name))
+        variable_of(name, field): ("" if name in settings.model_fields_set else default_in_words(field))
+        or _masked(name, field, getattr(settings, name))
         for name, field in type(settings).model_fields.items()
     }
+
+
+def default_in_words(field: FieldInfo) -> str:
+    """What holds where nobody sets a variable, for the few whose default is no value of their own; empty for others."""
+    extra = field.json_schema_extra
+    return str(extra.get(UNSET, "")) if isinstance(extra, dict) else ""
 
 
 def variable_of(name: str, field: FieldInfo | None) -> str:

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 
 from meshkit import database
+from meshkit.errors import Misconfigured
 from meshkit.kit import Kit
 from svc_monitor import store
 from svc_monitor.alerts import Alert
@@ -61,7 +62,8 @@ class Journal:
                 # Another monitor raised the same alert first, as while one replaces the other: take over its alerts.
                 self._loaded = False
             except Exception as error:
-                outage = database.as_unavailable(error)
+                # A database that may lose what it stored is no reason to watch nothing: an operator has to mend it meanwhile.
+                outage = error if isinstance(error, Misconfigured) else database.as_unavailable(error)
                 if outage is None:
                     raise
                 if self.database_up:
@@ -74,13 +76,14 @@ class Journal:
             await asyncio.sleep(_INTERVAL_SECONDS)
 
     async def write(self) -> None:
-        """Writes everything that waits, in one transaction; Unavailable if the database does not answer."""
+        """Writes everything that waits, in one transaction; Unavailable if the database does not answer, Misconfigured
+        while it may lose what it stored: then nothing is written, or each write would look like the end of an outage."""
         async with self._lock:
+            await self._kit.check_database()
             if not self._loaded:
                 await self._load()
             changes, alerts = list(self._changes), list(self._alerts.values())
             if not changes and not alerts:
-                await self._kit.check_database()
                 return
             async with self._kit.engine.begin() as connection:
                 await store.insert_changes(connection, changes)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
 from tradekit.decimals import plain
+from tradekit.fees import DEFAULT_TAKER_FEE
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Parameters:
     cash_reserve_ratio: Decimal = Decimal("0.05")
     heat_cap_ratio: Decimal = Decimal("0.06")
     max_open_positions: int = 8
-    taker_fee: Decimal = Decimal("0.009")
+    taker_fee: Decimal = DEFAULT_TAKER_FEE
     # Locks.
     daily_loss_ratio: Decimal = Decimal("0.03")
     drawdown_ratio: Decimal = Decimal("0.10")

@@ -7,7 +7,6 @@ The executor verifies it with the public key alone, so nobody who merely reaches
 import base64
 import hashlib
 import json
-import stat
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from meshkit.errors import Misconfigured
+from meshkit.private_file import read_private
 from tradekit.decimals import plain
 from tradekit.states import Side
 
@@ -82,17 +82,9 @@ class TicketSigner:
 def load_signer(file: Path) -> TicketSigner:
     """The signer of a key file. Misconfigured if it is missing, open to others, or not an Ed25519 private key."""
     try:
-        found = file.lstat()
-        if not stat.S_ISREG(found.st_mode):
-            raise Misconfigured(f"TICKET_SIGNING_KEY_FILE {file} is not a regular file")
-        if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            mode = f"{stat.S_IMODE(found.st_mode):04o}"
-            raise Misconfigured(
-                f"TICKET_SIGNING_KEY_FILE {file} is open to others (mode {mode}); run: chmod 600 {file}"
-            )
-        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
-    except OSError as error:
-        raise Misconfigured(f"TICKET_SIGNING_KEY_FILE {file} cannot be read: {error.strerror}") from error
+        key = serialization.load_pem_private_key(read_private(file).encode(), password=None)
+    except Misconfigured as error:
+        raise Misconfigured(f"TICKET_SIGNING_KEY_FILE {error.message}") from error
     except (ValueError, TypeError) as error:
         raise Misconfigured(f"TICKET_SIGNING_KEY_FILE {file} holds no unencrypted private key") from error
     if not isinstance(key, Ed25519PrivateKey):

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings  # noqa: E402
 
 from exchange_client import ExchangeSettings  # noqa: E402
 from exchange_sim.settings import Settings as SimulatorSettings  # noqa: E402
-from meshkit.settings import KitSettings, as_set  # noqa: E402
+from meshkit.settings import KitSettings, as_set, default_in_words  # noqa: E402
 from svc_bridge.settings import BridgeSettings  # noqa: E402
 from svc_executor.settings import ExecutorSettings  # noqa: E402
 from svc_market.settings import MarketSettings  # noqa: E402
@@ -127,7 +127,7 @@ def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value: Any = field.get_default(call_default_factory=True)
-    return "unset" if isinstance(value, SecretStr) else as_set(value) or "unset"
+    return default_in_words(field) or ("unset" if isinstance(value, SecretStr) else as_set(value) or "unset")
 
 
 def meaning(name: str, field: FieldInfo, own: str) -> str:

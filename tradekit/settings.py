@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from meshkit.settings import KitSettings
+from meshkit.settings import UNSET, KitSettings
 from tradekit import services
 from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.fees import DEFAULT_TAKER_FEE, reckoned_taker_fee
@@ -41,7 +41,9 @@ class TradingSettings(KitSettings):
         DEFAULT_TAKER_FEE,
         ge=0,
         lt=Decimal("0.1"),
-        description="taker fee per side, share; unset follows the exchange's tier, set is the least that is reckoned with",
+        description="taker fee per side, share; set, it is the least that is reckoned with; unset follows the exchange's "
+        f"tier, and is {DEFAULT_TAKER_FEE} until that is read and in a replay",
+        json_schema_extra={UNSET: "the exchange's"},
     )
 
     market_address: str = f"127.0.0.1:{services.MARKET.port}"

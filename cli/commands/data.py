@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.console import guarded, out, require_yes
-from cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
     import grpc
@@ -52,22 +51,18 @@ def delete(
 def _request(product: str, begin: str, end: str, note: str, granularity: str, source: str) -> Any:
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from candle_files.names import parse_length, unsupported
+    from cli.candle_file import granularity_option
     from cli.replay.options import parse_day
     from tradekit import ids
-    from tradekit.bars import GRANULARITY_NAMES
     from trading.market.v1 import market_service_pb2 as pb
 
-    seconds = parse_length(granularity) if granularity else 0
-    if granularity and seconds not in GRANULARITY_NAMES:
-        raise CommandFailed(unsupported(f"--granularity is {granularity}"), code=ExitCode.USAGE)
     first, last = Timestamp(), Timestamp()
     first.FromDatetime(parse_day(begin, "--from"))
     last.FromDatetime(parse_day(end, "--to"))
     return pb.DeleteCandlesRequest(
         request_id=str(ids.new_request_id()),
         product_id=product.strip().upper(),
-        granularity=f"GRANULARITY_{GRANULARITY_NAMES[seconds] if seconds else 'UNSPECIFIED'}",
+        granularity=granularity_option(granularity),
         start_time=first,
         end_time=last,
         source=source,

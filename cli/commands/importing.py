@@ -62,19 +62,15 @@ def _size(file: Path) -> int:
 
 
 def _opening(file: Path, product: str, granularity: str, only: str, into_simulated: bool) -> Any:
-    from candle_files.names import parse_length, unsupported
+    from cli.candle_file import granularity_option
     from tradekit import ids
-    from tradekit.bars import GRANULARITY_NAMES
     from trading.market.v1 import market_service_pb2 as pb
 
-    seconds = parse_length(granularity) if granularity else None
-    if granularity and seconds not in GRANULARITY_NAMES:
-        raise CommandFailed(unsupported(f"--granularity is {granularity}"), code=ExitCode.USAGE)
     return pb.ImportOpen(
         request_id=str(ids.new_request_id()),
         file_name=file.name,
         product_id=product.upper(),
-        granularity=f"GRANULARITY_{GRANULARITY_NAMES[seconds] if seconds else 'UNSPECIFIED'}",
+        granularity=granularity_option(granularity),
         only_product_ids=[part.strip().upper() for part in only.split(",") if part.strip()],
         into_simulated=into_simulated,
     )

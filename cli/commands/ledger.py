@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import guarded, out, require_yes
+from cli.console import escape, guarded, out, require_yes
 from cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ CostOption = Annotated[
 @guarded
 def show() -> None:
     """Show every balance beside the exchange's, orders of others, adjustments and fees. Exit code 1 if they differ."""
-    from rich.markup import escape
     from rich.table import Table
 
     from tradekit.ledger_words import commands, words_of
@@ -50,7 +49,9 @@ def show() -> None:
         table.add_column(name, justify="right" if name not in ("currency", "") else "left")
     for one in answer.balances:
         mark = "[green]ok[/]" if one.agrees else "[bold red]differs[/]"
-        table.add_row(one.currency, one.own.value, one.unadopted.value, one.exchange.value, one.difference.value, mark)
+        table.add_row(
+            escape(one.currency), one.own.value, one.unadopted.value, one.exchange.value, one.difference.value, mark
+        )
     out.print(table)
     words = words_of(answer)
     for line in words.foreign:
@@ -64,7 +65,7 @@ def show() -> None:
         out.print(f"[dim]{row.create_time.ToDatetime():%Y-%m-%d %H:%M}[/] {escape(_booked(row))}")
     if words.unadopted:
         out.print(
-            f"not the mesh's own and never sold: {', '.join(words.unadopted)}; `mesh ledger adopt COIN` takes it over"
+            f"not the mesh's own and never sold: {escape(', '.join(words.unadopted))}; `mesh ledger adopt COIN` takes it over"
         )
     for line in commands(answer):
         out.print(f"[yellow]→[/] {escape(line)}")
@@ -86,8 +87,6 @@ def adjust(
     Coins that came in are not adopted unless --cost is given; coins that went out are taken from what was never adopted,
     then out of the position at its average cost.
     """
-    from rich.markup import escape
-
     pb = _messages()
     request = pb.AdjustLedgerRequest(
         request_id=_new_id(),
@@ -118,8 +117,6 @@ def adopt(
     note: NoteOption = "adopted by hand",
 ) -> None:
     """Make positions of coins that were in the account before the mesh; it may sell them from then on."""
-    from rich.markup import escape
-
     names = [] if [coin.lower() for coin in coins] == ["all"] else [coin.upper() for coin in coins]
     request = _messages().AdoptHoldingsRequest(request_id=_new_id(), currencies=names, note=note)
     if cost is not None:
@@ -131,7 +128,7 @@ def adopt(
         out.print("nothing was there to adopt")
     if answer.unadopted:
         left = ", ".join(f"{money.amount.value} {money.currency}" for money in answer.unadopted)
-        out.print(f"still not adopted, never sold: {left}")
+        out.print(f"still not adopted, never sold: {escape(left)}")
 
 
 def _preview(answer: "pb.AdjustLedgerResponse") -> list[str]:

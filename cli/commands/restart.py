@@ -16,8 +16,8 @@ def restart(service: Annotated[str, typer.Argument(help="a unit of `mesh status`
     """Start one service anew; the others go on."""
     import time
 
+    from cli.calls import require_running
     from cli.instance_file import mesh_home
-    from cli.supervise.instance import lock_owner
     from cli.supervise.restart_request import ask_restart
     from cli.supervise.state import ServiceState, Status, read_state
 
@@ -27,8 +27,7 @@ def restart(service: Annotated[str, typer.Argument(help="a unit of `mesh status`
         state = read_state(home.state_file)
         return next((one for one in state.services if one.name == service), None) if state is not None else None
 
-    if lock_owner(home) is None:
-        raise CommandFailed(f"nothing runs in {home.root}", "`mesh up` starts it", ExitCode.RUNNING)
+    require_running(home)
     before = unit()
     if before is None or before.status is Status.DONE:
         state = read_state(home.state_file)
@@ -41,12 +40,13 @@ def restart(service: Annotated[str, typer.Argument(help="a unit of `mesh status`
     with out.status(f"restarting {service}"):
         while time.monotonic() < deadline:
             now = unit()
-            if now is not None and not request.exists() and now.process != before.process:
+            if now is not None and not request.exists() and now.since != before.since:
                 if now.status is Status.READY and now.process is not None:
                     out.print(f"[green]{service} is ready[/], pid {now.process.pid}")
                     return
                 if now.status is Status.PARKED:
-                    raise CommandFailed(f"{service} is parked again: {now.detail}", f"read {home.log_file(service)}")
+                    again = " again" if before.status is Status.PARKED else ""
+                    raise CommandFailed(f"{service} is parked{again}: {now.detail}", f"read {home.log_file(service)}")
             time.sleep(_PAUSE_SECONDS)
     request.unlink(missing_ok=True)
     now = unit()

@@ -64,15 +64,21 @@ def _print_units(facts: "StatusFacts") -> None:
     from cli.status_facts import detail_of
 
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for name in ("unit", "state", "pid", "ports", "restarts", "up", "detail"):
-        justify = "right" if name in ("pid", "restarts") else "left"
-        table.add_column(name, justify=justify, no_wrap=name != "detail")  # type: ignore[arg-type]
+    rows = []
     for unit in facts.units:
         style = _STYLES.get(unit.status.value, "bold red")
         pid = str(unit.process.pid) if unit.process is not None and unit.status.value != "done" else ""
         ports = ", ".join(str(port) for port in unit.ports.values())
         row = (unit.name, f"[{style}]{unit.status.value}[/]", pid, ports, str(unit.restarts or ""))
-        table.add_row(*row, _uptime(unit), escape(detail_of(unit).partition("\n")[0]))
+        rows.append((*row, _uptime(unit), escape(detail_of(unit).partition("\n")[0])))
+    names = ("unit", "state", "pid", "ports", "restarts", "up", "detail")
+    # While all is well these two say nothing, and a narrow terminal needs their room for the others.
+    shown = [n for n, name in enumerate(names) if name not in ("restarts", "detail") or any(row[n] for row in rows)]
+    for n in shown:
+        justify = "right" if names[n] in ("pid", "restarts") else "left"
+        table.add_column(names[n], justify=justify, no_wrap=names[n] != "detail")  # type: ignore[arg-type]
+    for cells in rows:
+        table.add_row(*(cells[n] for n in shown))
     out.print(table)
 
 
@@ -104,8 +110,7 @@ def _print_trading(facts: "StatusFacts") -> None:
 
 
 def _print_ledger(words: "LedgerWords") -> None:
-    from rich.markup import escape
-
+    from cli.console import escape
     from tradekit.ledger_words import joined
 
     for line in words.differences:

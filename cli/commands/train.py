@@ -8,6 +8,7 @@ import typer
 
 from cli.console import guarded, out
 from cli.exits import CommandFailed, ExitCode
+from tradekit.fees import DEFAULT_TAKER_FEE
 
 if TYPE_CHECKING:
     from cli.model_step import Thorough
@@ -52,7 +53,7 @@ def train(
         beside = plan is not None and asyncio.run(champion_serves(plan))
         folder = plan.model_folder if plan else thorough.report / "model"
         key = plan.keys.model_private if plan else None
-        fee = f"{0.009 if taker_fee is None else taker_fee:.6f}"
+        fee = f"{DEFAULT_TAKER_FEE if taker_fee is None else taker_fee:.6f}"
         training = FileTraining(file.absolute(), ",".join(options.product_list), fee, key)
         with training_progress(out, folder_of_report) as show:
             made = asyncio.run(train_from_file(training, folder, thorough, show, beside))

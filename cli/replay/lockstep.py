@@ -5,7 +5,7 @@ meanwhile is started again by the supervisor, and the bar goes on.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +18,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from cli.calls import operator_channel
 from cli.plan import MeshPlan
 from cli.replay.clock import SimulatorClock
-from meshkit.database_link import DatabaseAddress
 from tradekit import ids, services
 from trading.market.v1 import market_service_pb2 as market_pb
 from trading.market.v1 import market_service_pb2_grpc as market_grpc
@@ -148,7 +147,7 @@ class LockStep:
         """One connection that listens to everything that can end a wait."""
         while True:
             try:
-                self._database = await asyncpg.connect(**connection_arguments(self._plan.database), timeout=5)
+                self._database = await asyncpg.connect(**self._plan.database_address.arguments("mesh"), timeout=5)
                 for channel in _CHANNELS:
                     await self._database.add_listener(channel, self._on_news)
                 return
@@ -157,11 +156,6 @@ class LockStep:
 
     def _on_news(self, *_: object) -> None:
         self._news.set()
-
-
-def connection_arguments(database: Mapping[str, str]) -> dict[str, Any]:
-    """asyncpg's arguments from DB_* variables."""
-    return DatabaseAddress.of_variables(database).arguments("mesh")
 
 
 def _backfill(products: tuple[str, ...], start: datetime, end: datetime) -> market_pb.BackfillCandlesRequest:

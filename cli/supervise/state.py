@@ -74,36 +74,52 @@ def write_state(path: Path, state: MeshState) -> None:
     """Replaces the file: a reader sees the old state or the new one, also on a disk that has become full.
 
     Two files of one size take turns, so that after the first two states no new block is needed: the one that is not read
-    is written over, then the names are changed.
+    is written over, then it takes the name in one step. The one that had it has a second name until then.
     """
     spare, aside = path.with_name(f".{path.name}.spare"), path.with_name(f".{path.name}.aside")
     text = json.dumps(asdict(state), indent=1).encode()
     size = -(-len(text) // _BLOCK_BYTES) * _BLOCK_BYTES
+    _keep_one_spare(spare, aside)
     descriptor = os.open(spare, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        os.pwrite(descriptor, text.ljust(size), 0)
+        _write_whole(descriptor, text.ljust(size))
         os.ftruncate(descriptor, size)
     finally:
         os.close(descriptor)
-    with suppress(FileNotFoundError):
-        path.replace(aside)
+    # No file yet, or a file system without second names: the old blocks are given back, and the next state takes new ones.
+    with suppress(OSError):
+        os.link(path, aside)
     spare.replace(path)
     with suppress(FileNotFoundError):
         aside.replace(spare)
+
+
+def _keep_one_spare(spare: Path, aside: Path) -> None:
+    """A writer that was killed may have left a second name: of the spare file, or of the one that is read."""
+    if spare.exists():
+        aside.unlink(missing_ok=True)
+    else:
+        with suppress(FileNotFoundError):
+            aside.replace(spare)
+
+
+def _write_whole(descriptor: int, content: bytes) -> None:
+    """A disk that becomes full takes a part first; half a state must not take the name."""
+    written = 0
+    while written < len(content):
+        written += os.pwrite(descriptor, content[written:], written)
 
 
 def read_state(path: Path) -> MeshState | None:
     """The last published state, or None when there is none or it is not readable as one."""
     for _ in range(_READS):
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            # Between the two renames of a change there is no such name, for a moment.
-            time.sleep(_READ_PAUSE_SECONDS)
-            continue
-        except (OSError, ValueError):
+            return _parsed(json.loads(path.read_text(encoding="utf-8")))
+        except OSError:
             return None
-        return _parsed(raw)
+        except ValueError:
+            # Two states later the file that is being read here is written over.
+            time.sleep(_READ_PAUSE_SECONDS)
     return None
 
 

@@ -5,6 +5,7 @@ without one.
 """
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -100,16 +101,25 @@ async def _typed() -> str | None:
     """A line of the terminal, None if none comes; no thread waits for it, so it never delays a stop."""
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str] = loop.create_future()
+    terminal = sys.stdin.fileno()
 
     def read() -> None:
         if not line.done():
-            line.set_result(sys.stdin.readline())
+            line.set_result("" if _in_background(terminal) else sys.stdin.readline())
 
-    loop.add_reader(sys.stdin.fileno(), read)
+    loop.add_reader(terminal, read)
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             return (await line).strip() or None
     except TimeoutError:
         return None
     finally:
-        loop.remove_reader(sys.stdin.fileno())
+        loop.remove_reader(terminal)
+
+
+def _in_background(terminal: int) -> bool:
+    """Whether what is typed there is meant for another process; reading it would stop this one, and with it the mesh."""
+    try:
+        return os.tcgetpgrp(terminal) != os.getpgrp()
+    except OSError:  # no terminal of this session: nothing stops its readers
+        return False

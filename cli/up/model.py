@@ -15,8 +15,8 @@ import asyncpg
 from cli.model_step import train_model
 from cli.plan import MeshPlan
 from cli.python_process import ROOT, python_environment, run_module
-from cli.replay.lockstep import connection_arguments
 from cli.steps import StepFailed
+from meshkit.errors import Misconfigured
 from tradekit.products import market_factor
 
 # Stage, share done (0..1), and what is being done in it.
@@ -121,7 +121,7 @@ async def wait_for_history(plan: MeshPlan, history_bars: int, progress: Progress
         while True:
             with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 if connection is None or connection.is_closed():
-                    connection = await asyncpg.connect(**connection_arguments(plan.database), timeout=5)
+                    connection = await asyncpg.connect(**plan.database_address.arguments("mesh"), timeout=5)
                 mark, candles = await _look(connection)
                 if mark is not None:
                     progress(HISTORY, 1.0, "")
@@ -141,8 +141,8 @@ async def wait_for_history(plan: MeshPlan, history_bars: int, progress: Progress
 
 async def recorded_champion(plan: MeshPlan) -> str:
     """The version that decides, as recorded; empty before the first, and where the database cannot be asked."""
-    with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        connection = await asyncpg.connect(**connection_arguments(plan.database), timeout=5)
+    with suppress(OSError, TimeoutError, Misconfigured, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection = await asyncpg.connect(**plan.database_address.arguments("mesh"), timeout=5)
         try:
             return await connection.fetchval("SELECT champion FROM model_roles", timeout=5) or ""
         finally:

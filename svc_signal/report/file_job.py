@@ -21,6 +21,7 @@ from svc_signal.train_job import REFUSED, facts, tell
 from svc_signal.training import TrainingRefused
 from svc_signal.walkforward_parallel import BACKENDS, BackendMissing, Workers, require_backend
 from svc_signal.walkforward_study import StudySettings
+from tradekit.fees import DEFAULT_TAKER_FEE
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model-out", type=Path, required=True, help="folder that the model is written to")
     parser.add_argument("--by-version", action="store_true", help="into a folder of its version inside it")
     parser.add_argument("--signing-key", type=Path, help="Ed25519 private key (PEM); without one it is not signed")
-    parser.add_argument("--taker-fee", type=Decimal, default=Decimal("0.009"), help="per side, share of notional")
+    parser.add_argument("--taker-fee", type=Decimal, default=DEFAULT_TAKER_FEE, help="per side, share of notional")
     parser.add_argument("--seed", type=int, default=51)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0])

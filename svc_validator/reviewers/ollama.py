@@ -44,6 +44,7 @@ class BadReply(ValueError):
 SERVER_FAULTS = (
     OSError,
     httpx.HTTPError,
+    httpx.InvalidURL,
     ValueError,
     TypeError,
     AttributeError,
@@ -119,11 +120,6 @@ class OllamaServer:
         if isinstance(capabilities, list) and capabilities and "completion" not in capabilities:
             raise ModelMissing(f"{self.model} cannot chat; set OLLAMA_MODEL to a model that can")
         return Identity(_kept(digest), _kept(version[:64]))
-
-    async def models(self, seconds: float) -> list[str]:
-        """Names of the models that the server has; raises what `ask` would map."""
-        async with asyncio.timeout(seconds):
-            return [name for name, _ in await self._models()]
 
     async def _models(self) -> list[tuple[str, str]]:
         """Name and digest of each model."""

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from exchange_sim.tls import TlsFiles, ensure_tls, server_context
 from meshkit import database
 from meshkit.database_link import DatabaseAddress, SslMode
-from meshkit.errors import Unavailable
+from meshkit.errors import Misconfigured, Unavailable
 from meshkit.notify import Notifications
 from tests.meshkit.toys import settings
 
@@ -120,6 +120,20 @@ def test_variables_of_a_plan_and_settings_give_the_same_address(tls: TlsFiles) -
     }
     chosen = settings(**{name.lower(): value for name, value in variables.items()})
     assert chosen.database_address == DatabaseAddress.of_variables(variables)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"DB_SSLMODE": "verify_full"}, "DB_SSLMODE is verify_full: must be disable, prefer, require, verify-ca,"),
+        ({"DB_PORT": "5432x"}, "DB_PORT is 5432x: must be a number of 1 to 65535"),
+        ({"DB_PORT": "-1"}, "DB_PORT is -1: must be"),
+        ({"DB_PORT": "70000"}, "DB_PORT is 70000: must be"),
+    ],
+)
+def test_a_mistyped_variable_is_told_with_its_rule(wrong: dict[str, str], words: str) -> None:
+    with pytest.raises(Misconfigured, match=words):
+        DatabaseAddress.of_variables({"DB_HOST": "h", "DB_NAME": "n", "DB_USER": "u", **wrong})
 
 
 @pytest.mark.parametrize("wrong", [{"db_sslmode": "prefer"}, {"db_sslmode": "yes"}, {"db_ca_file": "/nowhere.pem"}])

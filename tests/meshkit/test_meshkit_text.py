@@ -80,6 +80,21 @@ def test_a_log_has_one_line_for_an_event_whatever_it_was_given(form: str, restor
     assert all(is_harmless(line) for line in out.getvalue().split("\n"))
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_a_log_is_given_is_looked_at_once(form: str, restored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[object] = []
+
+    def counting(value: object, kept: str = "") -> object:
+        looked.append(value)
+        return harmless(value, kept)
+
+    monkeypatch.setattr(logging, "harmless", counting)
+    logging.configure("info", form, io.StringIO())
+    logging.logger("toy").info("halted", note="lunch")
+    std.getLogger("else").warning("dinner")
+    assert (looked.count("lunch"), looked.count("dinner")) == (1, 1)
+
+
 def test_terminal_page_and_messages_of_errors() -> None:
     out = io.StringIO()
     Console(file=out, force_terminal=True, no_color=True, highlight=False, width=500).print(

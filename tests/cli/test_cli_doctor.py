@@ -1,0 +1,81 @@
+"""What `mesh doctor` says of a mistyped database and of a language model that cannot serve."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from cli.supervise.home import MeshHome
+from tests.cli.conftest import Mesh
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"DB_SSLMODE": "verify_full"}, "DB_SSLMODE is verify_full: must be disable, prefer, require, verify-ca"),
+        ({"DB_PORT": "5432x"}, "DB_PORT is 5432x: must be a number of 1 to 65535"),
+        ({"DB_PORT": "99999"}, "DB_PORT is 99999: must be a number of 1 to 65535"),
+    ],
+)
+def test_a_mistyped_database_is_told_with_variable_value_and_rule(
+    mesh: Mesh, tmp_path: Any, wrong: dict[str, str], words: str
+) -> None:
+    home = MeshHome.at(tmp_path / "mesh")
+    home.prepare()
+    (home.root / "model").mkdir()  # examined with the champion that the database would name
+    ran = mesh("doctor", DB_HOST="127.0.0.1", **wrong)
+    assert ran.code == 1 and f"fail database {words}" in ran.said and "Traceback" not in ran.said
+
+
+@contextmanager
+def ollama(capabilities: list[str]) -> Iterator[str]:
+    """A server that has one model."""
+    answers = {
+        "/api/version": {"version": "0.9.0"},
+        "/api/tags": {"models": [{"model": "toy:1b", "digest": "abc"}]},
+        "/api/show": {"capabilities": capabilities},
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(answers[self.path]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("model", "capabilities", "words"),
+    [
+        ("toy:1b", ["completion"], "ok reviewer toy:1b at http"),
+        ("toy:1b", ["embedding"], "toy:1b cannot chat; set OLLAMA_MODEL"),
+        ("other", ["completion"], "the server has no model other; run: ollama pull other"),
+    ],
+)
+def test_doctor_asks_what_the_service_would_ask(mesh: Mesh, model: str, capabilities: list[str], words: str) -> None:
+    with ollama(capabilities) as host:
+        assert words in mesh("doctor", OLLAMA_HOST=host, OLLAMA_MODEL=model).said
+
+
+def test_an_address_that_is_none_ends_in_words(mesh: Mesh) -> None:
+    ran = mesh("doctor", OLLAMA_HOST="http://host:x")
+    assert "Ollama at http://host:x does not answer" in ran.said and "OLLAMA_HOST = http://host:x" in ran.said

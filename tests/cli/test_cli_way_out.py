@@ -1,0 +1,182 @@
+"""Halting, resuming and restarting where services are silent or nothing runs: every line says what is so, in the same words."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from cli.instance_file import write_instance
+from cli.supervise.home import MeshHome
+from cli.supervise.instance import hold_instance
+from cli.supervise.processes import ProcessIdentity
+from cli.supervise.restart_request import take_requests
+from cli.supervise.state import MeshState, ServiceState, Status, write_state
+from cli.up.options import UpRequest, resolve
+from tests.cli.conftest import Mesh
+from tradekit import halt_file
+from tradekit.services import SERVICES
+from tradekit.states import TradingState
+from trading.risk.v1 import risk_service_pb2 as pb
+from trading.risk.v1 import risk_service_pb2_grpc as rpc
+
+NO_ID = "11111111-1111-4111-8111-111111111111"
+Started = Callable[..., MeshHome]
+
+
+class Risk(rpc.RiskServiceServicer):
+    """A risk engine that has a trading state, and does as it is told."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+    def GetPortfolioRisk(self, request: Any, context: Any) -> Any:
+        return pb.GetPortfolioRiskResponse(trading_state=f"TRADING_STATE_{self.state}")
+
+    def SetTradingState(self, request: Any, context: Any) -> Any:
+        self.state = pb.TradingState.Name(request.state).removeprefix("TRADING_STATE_")
+        return pb.SetTradingStateResponse(state=request.state)
+
+
+@contextmanager
+def serving(risk: Risk) -> Iterator[int]:
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    rpc.add_RiskServiceServicer_to_server(risk, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield port
+    finally:
+        server.stop(None).wait()
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Started:
+    """A folder as a start leaves it; nobody listens on its ports but what is given."""
+
+    def make(**ports: int) -> MeshHome:
+        home = MeshHome.at(tmp_path / "mesh")
+        home.prepare()
+        of_service = {service.name: 1 for service in SERVICES} | ports
+        write_instance(home, replace(resolve(UpRequest(), None, {}), services=of_service))
+        return home
+
+    return make
+
+
+def test_a_halt_without_an_executor_says_where_it_holds(mesh: Mesh, started: Started) -> None:
+    home = started()
+    with hold_instance(home):
+        ran = mesh("halt", "--reducing")
+    assert ran.code == 1 and "svc_executor does not answer on 127.0.0.1:1" in ran.said
+    assert "the halt file says REDUCING, and the executor looks there" in ran.said
+    assert "the database does not have it yet" in ran.said
+    ran = mesh("halt")
+    assert "nothing runs in" in ran.said and "the halt file says HALTED, and" in ran.said
+    ran = mesh("halt", "--reducing", "--cancel")
+    assert "the halt file says HALTED, which is stricter and stays, and" in ran.said
+    assert "nothing was cancelled or sold: that needs the executor; `mesh up` starts it" in ran.said
+    held = halt_file.read(home.halt_file)
+    assert held is not None and held.state is TradingState.HALTED
+
+
+def test_a_halt_that_is_nowhere_says_so(mesh: Mesh, started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, halt: halt_file.Halt) -> halt_file.Halt:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(halt_file, "write", full)
+    started()
+    ran = mesh("halt")
+    assert ran.code == 1 and "this halt is NOT in force: neither the halt file nor the database" in ran.said
+    assert "the halt file says" not in ran.said and "writes it there when it is back" not in ran.said
+    with serving(Risk("ACTIVE")) as port:
+        started(risk=port)
+        ran = mesh("halt")
+    assert ran.code == 1 and "only the database has the halt, and the executor follows it" in ran.said
+
+
+@pytest.mark.parametrize(
+    ("command", "stored", "then", "words"),
+    [
+        (("halt", "--reducing"), "HALTED", "HALTED", "the database says HALTED, which is stricter and stays"),
+        (("halt", "--reducing"), "ACTIVE", "REDUCING", "the database has it too"),
+        (("halt",), "REDUCING", "HALTED", "the database has it too"),
+    ],
+)
+def test_a_halt_never_loosens_what_the_database_has(
+    mesh: Mesh, started: Started, command: tuple[str, ...], stored: str, then: str, words: str
+) -> None:
+    risk = Risk(stored)
+    with serving(risk) as port:
+        started(risk=port)
+        ran = mesh(*command)
+    assert (risk.state, ran.code) == (then, 1) and words in ran.said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("resume",),
+        ("close", "--all"),
+        ("restart", "risk"),
+        ("model", "list"),
+        ("ledger", "show"),
+        ("explain", NO_ID),
+        ("cancel", NO_ID),
+    ],
+)
+def test_where_nothing_runs_every_command_says_it_in_the_same_words(
+    mesh: Mesh, started: Started, command: tuple[str, ...]
+) -> None:
+    home = started()
+    ran = mesh(*command)
+    assert ran.code == 3 and ran.said.strip() == f"✗ nothing runs in {home.root} → `mesh up` starts it"
+
+
+@pytest.mark.parametrize(
+    ("command", "service"),
+    [
+        (("resume",), "executor"),
+        (("close", "--all"), "executor"),
+        (("model", "list"), "signal"),
+        (("ledger", "show"), "executor"),
+    ],
+)
+def test_a_silent_service_is_told_in_the_same_words_by_every_command(
+    mesh: Mesh, started: Started, command: tuple[str, ...], service: str
+) -> None:
+    with hold_instance(started()):
+        ran = mesh(*command)
+    assert ran.code == 3
+    assert f"✗ svc_{service} does not answer on 127.0.0.1:1" in ran.said
+    assert f"→ `mesh status` shows what is up, `mesh restart {service}` starts it anew" in ran.said
+
+
+def test_a_unit_that_parks_again_is_told_at_once(mesh: Mesh, started: Started) -> None:
+    home = started()
+    parked = ServiceState("risk", Status.PARKED, "2026-01-01T00:00:00+00:00", detail="five deaths")
+    state = MeshState("run", ProcessIdentity(1, 1.0), "now", {}, (parked,))
+
+    def supervise() -> None:
+        while not take_requests(home.run):
+            time.sleep(0.01)
+        again = replace(parked, since="2026-01-01T00:00:09+00:00", detail="five more")
+        write_state(home.state_file, replace(state, services=(again,)))
+
+    with hold_instance(home):
+        write_state(home.state_file, state)
+        supervisor = threading.Thread(target=supervise)
+        supervisor.start()
+        begun = time.monotonic()
+        ran = mesh("restart", "risk")
+        supervisor.join()
+    assert ran.code == 1 and "risk is parked again: five more" in ran.said
+    assert time.monotonic() - begun < 60
