@@ -13,6 +13,7 @@ from pathlib import Path
 # The tests start processes beside open gRPC channels; with its fork handlers a child may die before it begins.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
+import grpc
 import pytest
 from hypothesis import settings as hypothesis_settings
 from mesh_runs import DOWN_SECONDS, RunningMesh, start_mesh
@@ -21,6 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from schema.migrate import migrate
+
+# Held once more than it is used; see cli.calls.
+grpc.aio.init_grpc_aio()
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 _numbers = itertools.count(1)
@@ -54,6 +58,7 @@ LONGEST = (
     "tests/sweep/test_sweep_well_formed.py",
     "tests/sweep/test_sweep_database_down.py",
     "tests/sweep/test_sweep_identity.py",
+    "tests/sweep/test_sweep_exits.py",
     "tests/sweep/test_sweep_health.py",
 )
 

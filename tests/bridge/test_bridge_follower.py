@@ -7,13 +7,14 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from waiting import eventually
 
 from meshkit.kit import Kit
 from svc_bridge import store
 from svc_bridge.follower import SignalFollower
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.wire import signal_of
-from tests.bridge.bridge_world import AS_OF, HOUR, StandInSignals, World, eventually, signal, signal_server
+from tests.bridge.bridge_world import AS_OF, HOUR, StandInSignals, World, signal, signal_server
 from tradekit import ids
 from trading.bridge.v1 import bridge_service_pb2 as pb
 

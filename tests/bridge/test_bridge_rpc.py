@@ -7,11 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 import grpc
-import pytest
+from refusals import refused
 from sqlalchemy import select, text
 
 from meshkit import paging
-from meshkit.errors import MeshError, from_rpc_error
 from schema.operations import stored_requests
 from schema.recommendations import trade_recommendations
 from tests.bridge.bridge_world import AS_OF, HOUR, World, signal
@@ -30,12 +29,6 @@ def idea(side: int = SELL, product: str = "ETH-USD", **given: Any) -> pb.CreateR
             given[name] = decimal_pb2.Decimal(value=given[name])
     given.setdefault("request_id", str(ids.new_request_id()))
     return pb.CreateRecommendationRequest(product_id=product, side=side, **given)  # type: ignore[arg-type]
-
-
-async def refused(call: Any) -> MeshError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
 
 
 async def stored(world: World) -> tuple[int, int]:

@@ -225,7 +225,8 @@ class FaultPlan:
     theme: str
     send_share: float
     read_share: float
-    # Whether requests are held back beyond the life of their token, which takes as long; otherwise not so long.
+    # Whether requests are held back beyond the life of their token, or for most of it, which takes as long; otherwise for
+    # little longer than their client waits.
     stale: bool = True
 
     def of_send(self, number: int) -> Fault:

@@ -182,7 +182,10 @@ class Violation:
 
 
 def one_order_per_intent(history: History) -> Iterator[Violation]:
-    """At most one exchange order for an intent, and for a recommendation; every send of an order is the same bytes."""
+    """At most one exchange order for an intent, and for a recommendation; every send of an order is the same bytes.
+
+    No order without a send: what did not pass the proxy met no fault, and was not looked at while trading was stopped.
+    """
     made = defaultdict(list)
     for order in history.exchange.of_mesh():
         made[order.client_order_id].append(order)
@@ -201,6 +204,10 @@ def one_order_per_intent(history: History) -> Iterator[Violation]:
     bodies = defaultdict(set)
     for send in history.sends:
         bodies[send.client_order_id].add(send.body)
+    for client_order_id, orders in made.items():
+        if client_order_id not in bodies:
+            what = "the exchange has its order, and the proxy saw no send of it"
+            yield Violation("one order per intent", client_order_id, what, _lines(orders))
     for client_order_id, found in bodies.items():
         if len(found) > 1:
             yield Violation("one order per intent", client_order_id, "its sends differ", tuple(sorted(found)))

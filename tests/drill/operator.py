@@ -137,7 +137,7 @@ class Operator:
         await self._answered(stub.SetTradingState, request, SWITCH_SECONDS)
 
     async def adjust(self, currency: str, amount: Decimal) -> Decimal:
-        """Books what strangers moved, previewed first; gives what was taken of the position. NotAnswered."""
+        """Books what strangers moved, previewed first; what the executor says it took of the position. NotAnswered."""
         end = time.monotonic() + ADJUST_SECONDS
         while True:
             try:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from tests.drill.faults import THEMES, FaultPlan
 
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD")
+QUOTE = "USD"
 DATABASE = "postgres"
 VICTIMS = (
     "executor",

@@ -140,11 +140,16 @@ class FaultProxy:
         return await self._forward(request, body, passage)
 
     def _delay(self, delivery: Delivery) -> float:
-        """Seconds: a late request comes after its client has gone, while its token lives; a stale one after that."""
+        """Seconds: a late request comes after its client has gone, while its token lives; a stale one after that.
+
+        Where the plan has time for stale requests, a late one takes most of the token's life; otherwise it hurries.
+        """
         patience = self._patience
-        if delivery is Delivery.LATE:
-            return min(patience.answer * 1.8, (patience.answer + patience.token) / 2)
-        return patience.token + 0.3
+        if delivery is Delivery.STALE:
+            return patience.token + 0.3
+        if self._plan.stale:
+            return patience.token * 0.75
+        return min(patience.answer * 1.8, (patience.answer + patience.token) / 2)
 
     def _hold_back(self, request: web.Request, body: bytes, passage: Passage, delay: float) -> None:
         async def deliver() -> None:

@@ -13,7 +13,7 @@ from tests.drill.history import History, Send, SwitchPeriod, Violation, violatio
 from tests.drill.plan import Buy, Close, ForeignHold, HandTrade, Kill, RunPlan, Sell, Step, Switch
 from tests.drill.proxy import ORDERS
 from tests.drill.reading import database_side
-from tests.drill.settling import Settling
+from tests.drill.settling import Settling, WronglyTaken
 from tests.drill.world import World
 
 # Nothing may be unknown 60 s after the last fault; a busy machine gets half as much again.
@@ -74,6 +74,8 @@ class Player:
             await self._quiet()
         except TimeoutError as error:
             self._failed.append(Violation("not back", f"seed {plan.seed}", str(error)))
+        except WronglyTaken as error:
+            self._failed.append(Violation("taken of a position", f"seed {plan.seed}", str(error)))
         history, found = await self._judged(quiet + QUIET_SECONDS)
         with (self.world.folder / "logs" / "passages.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(f"{passage.as_json()}\n" for passage in self.world.proxy.passages)

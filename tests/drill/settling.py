@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from tests.drill.history import BookedAct, ExchangeFill, moved
+from tests.drill.plan import QUOTE
 
 if TYPE_CHECKING:
     from tests.drill.world import World
@@ -23,11 +24,17 @@ _RELEASE_SECONDS = 60.0
 _CLEAN = """SELECT clean FROM reconciliations WHERE reconciliation_id > $1 ORDER BY reconciliation_id DESC LIMIT 1"""
 
 
+class WronglyTaken(Exception):
+    """The executor says it took another amount out of a position than the strangers' acts explain."""
+
+
 class Settling:
-    """One per world."""
+    """One per world. What strangers' acts take of a position is reckoned here, and not believed of the executor."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+        # Strangers' own coins by currency, as booked: they were bought after the opening, which had cash alone.
+        self._unadopted: dict[str, Decimal] = defaultdict(Decimal)
         self.booked: list[BookedAct] = []
 
     async def release(self, order_id: str) -> None:
@@ -42,7 +49,7 @@ class Settling:
             await asyncio.sleep(0.1)
 
     async def book_foreign_acts(self) -> None:
-        """Books every foreign fill that is not booked yet."""
+        """Books every foreign fill that is not booked yet. WronglyTaken."""
         if not self._world.hand.traded:
             return
         side = await self._world.hand.exchange_side()
@@ -53,13 +60,27 @@ class Settling:
         for fill in new:
             for currency, amount in moved(fill).items():
                 changes[currency] += amount
-        taken = {
-            currency: await self._world.operator.adjust(currency, amount)
-            for currency, amount in sorted(changes.items())
-            if amount
-        }
+        taken: dict[str, Decimal] = {}
+        wrong = []
+        for currency, amount in sorted(changes.items()):
+            if not amount:
+                continue
+            answered = await self._world.operator.adjust(currency, amount)
+            taken[currency] = self._taken(currency, amount)
+            if answered != taken[currency]:
+                wrong.append(f"{currency} by {amount}: took {answered} of the position, not {taken[currency]}")
         self.booked += _acts(new, taken)
         self._world.hand.traded = False
+        if wrong:
+            raise WronglyTaken("; ".join(wrong))
+
+    def _taken(self, currency: str, change: Decimal) -> Decimal:
+        """What a change takes of the position: strangers' own coins go first. Cash has no position."""
+        if currency == QUOTE:
+            return Decimal(0)
+        left = self._unadopted[currency] + change
+        self._unadopted[currency] = max(Decimal(0), left)
+        return max(Decimal(0), -left)
 
     async def until_clean(self, end: float) -> None:
         """Returns when a reconciliation that began after now is clean, or at `end` (monotonic seconds)."""

@@ -184,6 +184,15 @@ def test_sends_that_differ_are_found(case: tuple[History, int]):
     assert checks(replace(history, sends=sends)) == {"one order per intent"}
 
 
+@given(sound_with_orders())
+def test_an_order_that_did_not_pass_the_proxy_is_found(case: tuple[History, int]):
+    history, index = case
+    name = history.database.orders[index].order_id
+    sends = tuple(send for send in history.sends if send.client_order_id != name)
+    found = [(one.check, one.subject) for one in violations(replace(history, sends=sends))]
+    assert found == [("one order per intent", name)]
+
+
 @given(sound_with_orders(), st.sampled_from(("HALTED", "REDUCING")), st.floats(-3, 6))
 def test_a_send_while_stopped_is_found(case: tuple[History, int], state: str, late: float):
     history, index = case

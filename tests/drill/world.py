@@ -9,27 +9,23 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-from live_mesh import SERVING, LiveMesh, supervised
+from live_mesh import MARKET_START, SERVING, LiveMesh, plan_of, supervised
 
 from cli.instance_file import Instance, write_instance
-from cli.plan import SIMULATOR, MeshPlan, Ports, SimulatorPlan
-from cli.replay.lockstep import connection_arguments
+from cli.plan import SIMULATOR, MeshPlan, SimulatorPlan
 from cli.stack import MIGRATIONS, make_identities, migration_step, service_unit, simulator_unit, write_simulator_keys
 from cli.supervise.embedded_postgres import EmbeddedPostgres
 from cli.supervise.home import MeshHome
 from cli.supervise.instance import hold_instance
-from cli.supervise.keys import ensure_keys
 from cli.supervise.ports import free_ports
 from cli.supervise.postgres_unit import PostgresUnit
 from cli.supervise.postmaster import find_postmaster
@@ -44,10 +40,8 @@ from tests.drill.operator import Operator
 from tests.drill.plan import DATABASE, PRODUCTS
 from tests.drill.proxy import FaultProxy, Patience
 from tradekit import services
-from tradekit.services import SERVICES
-from tradekit.states import Profile, Venue
+from tradekit.services import SERVICES, ServiceName
 
-MARKET_START = datetime(2025, 3, 1, 0, 5, tzinfo=UTC)
 OPENING_USD = "1000000"
 # The longest request and the shortest life of a token; how long a send may be in doubt follows from the two.
 REQUEST_SECONDS, TOKEN_SECONDS = 1.0, 10
@@ -56,7 +50,6 @@ HISTORY_BARS = 72
 START_SECONDS = 240.0
 BACK_SECONDS = 120.0
 _ON_THE_WAY = (services.BRIDGE, services.ORCHESTRATOR, services.VALIDATOR, services.RISK, services.EXECUTOR)
-_KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 _QUICK = {
     "DRAIN_SECONDS": "0.5",
     "OPENBLAS_NUM_THREADS": "1",
@@ -117,9 +110,16 @@ class World:
     async def until_back(self) -> None:
         """Returns when everybody an order needs proves itself. TimeoutError names who does not.
 
-        Those it does not need (MARKET, SIGNAL, MONITOR) come back beside the next runs.
+        Those it does not need (MARKET, SIGNAL, MONITOR) come back beside the next runs; see `until_all_back`.
         """
-        left = set(_ON_THE_WAY)
+        await self._until_back(_ON_THE_WAY)
+
+    async def until_all_back(self) -> None:
+        """Returns when everybody proves itself, also those that no order needs. TimeoutError names who does not."""
+        await self._until_back(SERVICES)
+
+    async def _until_back(self, wanted: Iterable[ServiceName]) -> None:
+        left = set(wanted)
         end = time.monotonic() + BACK_SECONDS
         while True:
             left -= {service for service in left if await self.operator.serves(service)}
@@ -137,7 +137,7 @@ class World:
             try:
                 async with self._reading, asyncio.timeout(10):
                     if self._connection is None or self._connection.is_closed():
-                        self._connection = await asyncpg.connect(**connection_arguments(self.mesh.plan.database))
+                        self._connection = await asyncpg.connect(**self.mesh.plan.database_address.arguments("mesh"))
                     return list(await self._connection.fetch(query, *arguments))
             except Exception:
                 await self.disconnect()
@@ -152,21 +152,12 @@ class World:
             connection.terminate()
 
 
-def _plan(root: Path, postgres: EmbeddedPostgres, home: MeshHome, proxy_port: int, ca: Path) -> MeshPlan:
-    numbers = free_ports(len(SERVICES) + 2)
-    return MeshPlan(
-        home=home,
-        venue=Venue.SIMULATED,
-        profile=Profile.EXERCISE,
+def _plan(postgres: EmbeddedPostgres, home: MeshHome, proxy_port: int, ca: Path) -> MeshPlan:
+    return replace(
+        plan_of(postgres, home),
         products=PRODUCTS,
-        granularity="ONE_HOUR",
         run_id="drill",
-        ports=Ports({one.name: numbers[i] for i, one in enumerate(SERVICES)}, numbers[-2], numbers[-1]),
-        keys=ensure_keys(home.keys),
-        database=postgres.address.environment(),
-        control_token=secrets.token_urlsafe(24),
         simulator=SimulatorPlan("simulated", 1.0, 7, MARKET_START, history_days=HISTORY_BARS // 24 + 4),
-        inherited={name: os.environ[name] for name in _KEPT if name in os.environ},
         extra={
             **_QUICK,
             **_WIDE_LIMITS,
@@ -224,7 +215,7 @@ async def drill_world(root: Path) -> AsyncIterator[World]:
         postgres = EmbeddedPostgres(home.postgres, home.log_file(DATABASE), "trading")
         tls = ensure_tls(home.root / "proxy")
         proxy_port = free_ports(1)[0]
-        plan = _plan(root, postgres, home, proxy_port, tls.ca)
+        plan = _plan(postgres, home, proxy_port, tls.ca)
         make_identities(plan)
         write_simulator_keys(plan)
         write_instance(home, _instance(plan))

@@ -19,6 +19,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from forwarder import forwarding
 
 from exchange_client import (
     Accepted,
@@ -306,29 +307,14 @@ async def test_the_permit_is_asked_when_the_connection_stands_and_again_after_a_
 async def test_nothing_of_a_request_without_a_permit_reaches_a_listener(venue: Venue) -> None:
     """By the bytes on the wire below TLS: a handshake, and no request."""
     venue.answers = [ACCEPTED]
-    passed = bytearray()
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, out = await asyncio.open_connection("127.0.0.1", venue.port)
-
-        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, note: bool) -> None:
-            while data := await source.read(65536):
-                if note:
-                    passed.extend(data)
-                sink.write(data)
-            sink.close()
-
-        await asyncio.gather(copy(reader, out, True), copy(there, writer, False), return_exceptions=True)
-
-    server = await asyncio.start_server(forward, "127.0.0.1", 0)
-    port, body = server.sockets[0].getsockname()[1], b"{" + b" " * 20_000 + b"}"
-    config = ExchangeConfig(f"127.0.0.1:{port}", venue.ca_file, venue.key_file)
-    async with ExchangeClient(config) as client:
-        assert isinstance(await client.create_order(body, permit=lambda: False), Unsent)
-        without = len(passed)
-        assert await client.create_order(body) == Accepted("x-1", "c-1")
-    server.close()
-    assert 0 < without < 10_000 < len(passed)
+    body = b"{" + b" " * 20_000 + b"}"
+    async with forwarding(venue.port) as wire:
+        config = ExchangeConfig(f"127.0.0.1:{wire.port}", venue.ca_file, venue.key_file)
+        async with ExchangeClient(config) as client:
+            assert isinstance(await client.create_order(body, permit=lambda: False), Unsent)
+            without = wire.carried
+            assert await client.create_order(body) == Accepted("x-1", "c-1")
+    assert 0 < without < 10_000 < wire.carried
     assert len(venue.requests) == 1
 
 

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from waiting import eventually
 
 from exchange_sim.app import Parts, build_app
 from exchange_sim.books import Books
@@ -123,14 +124,6 @@ async def test_orders_fill_at_the_mirrored_book(mirror: MirrorMarket, source: So
     exchange.books.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("did not come true")
-
-
 FAULTS: list[Callable[[web.Request], web.StreamResponse | None]] = [
     lambda request: web.Response(status=502, text="<html>"),
     lambda request: web.Response(text="<html>"),
@@ -151,13 +144,13 @@ async def test_no_order_on_a_stale_price(
     assert isinstance(exchange.create(parse_create(buy(1))), Order), "a price of nine seconds still counts"
     source.wall_seconds += 2
     asked = len(source.asked)
-    await until(lambda: len(source.asked) >= asked + 6)
+    await eventually(lambda: len(source.asked) >= asked + 6)
     assert mirror.quote("BTC-USD", 0) is None
     assert exchange.create(parse_create(buy(2))) == NO_PRICE
     with pytest.raises(MarketUnavailable):
         await mirror.candles("BTC-USD", 3600, START - 3600, START, 0)
     source.fault = lambda request: None
-    await until(lambda: mirror.quote("BTC-USD", 0) is not None)
+    await eventually(lambda: mirror.quote("BTC-USD", 0) is not None)
     assert isinstance(exchange.create(parse_create(buy(2))), Order), "the refused id is free to try again"
     poll.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -6,11 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import grpc
-import pytest
 from sqlalchemy import text
 
-from meshkit.errors import MeshError, from_rpc_error
 from tests.market.conftest import FakeExchange, running
 from tests.market.test_market_follow import stamp
 from trading.common.v1 import decimal_pb2
@@ -70,16 +67,6 @@ async def listed(market: Any, product_id: str, **query: Any) -> list[pb.Candle]:
         token = page.next_page_token
         if not token:
             return found
-
-
-async def refused(call: Any) -> MeshError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        if hasattr(call, "__aiter__"):
-            async for _ in call:
-                pass
-        else:
-            await call
-    return from_rpc_error(caught.value)
 
 
 async def table(database: Any, name: str) -> list[Any]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from refusals import refused
 from typer.testing import CliRunner
 
 from cli.instance_file import write_instance
@@ -24,7 +25,6 @@ from tests.market.market_calls import (
     exchange,
     opened,
     quiet,
-    refused,
     send,
     table,
     until_products,

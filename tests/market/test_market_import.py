@@ -8,6 +8,7 @@ from decimal import Decimal
 import grpc
 import pyarrow.parquet as pq
 import pytest
+from refusals import refused
 from typer.testing import CliRunner
 
 from cli.instance_file import write_instance
@@ -25,7 +26,6 @@ from tests.market.market_calls import (
     listed,
     opened,
     quiet,
-    refused,
     send,
     send_file,
     table,

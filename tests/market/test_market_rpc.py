@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import grpc
+from refusals import refused
 
 from tests.market.market_calls import (
     HOUR,
@@ -18,7 +19,6 @@ from tests.market.market_calls import (
     mark_of,
     opened,
     quiet,
-    refused,
     send,
     table,
     until_products,

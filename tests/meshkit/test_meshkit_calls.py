@@ -10,6 +10,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from refusals import refused
+from waiting import eventually
 
 from meshkit import deadline, errors
 from meshkit.identity import Caller, current_caller
@@ -20,8 +22,6 @@ from tests.meshkit.toys import (
     Behaviour,
     all_four,
     bare,
-    caught,
-    eventually,
     kit_channel,
     running,
     servicer,
@@ -93,7 +93,7 @@ async def test_error_details_round_trip(toy: Any) -> None:
         stub = toy.rpc.ToyServiceStub(channel)
         for error in thrown:
             now.append(error)
-            back = await caught(stub.Once(toy.pb.Ask()))
+            back = await refused(stub.Once(toy.pb.Ask()))
             assert type(back) is type(error)
             assert (back.code, back.reason, back.message) == (error.code, error.reason, error.message)
             assert (back.metadata, back.violations) == (error.metadata, error.violations)
@@ -105,7 +105,7 @@ async def test_a_flood_of_violations_still_fits_the_trailer(toy: Any) -> None:
         raise errors.InvalidRequest(errors.Violation(f"field[{n}]", "LENGTH", "ü" * 400) for n in range(1000))
 
     async with toy_running(toy, Behaviour(read=raises)) as service, bare(service.port) as channel:
-        back = await caught(toy.rpc.ToyServiceStub(channel).Read(toy.pb.Ask()))
+        back = await refused(toy.rpc.ToyServiceStub(channel).Read(toy.pb.Ask()))
         assert isinstance(back, errors.InvalidRequest)
         assert back.violations[-1].rule == "MORE_VIOLATIONS"
 
@@ -128,7 +128,7 @@ async def test_an_inner_cancellation_gives_a_status_at_once(toy: Any) -> None:
 
     async with toy_running(toy, Behaviour(read=cancelled_inside)) as service, bare(service.port) as channel:
         stub = toy.rpc.ToyServiceStub(channel)
-        error = await asyncio.wait_for(caught(stub.Read(toy.pb.Ask())), 3)  # no deadline: it would hang for ever
+        error = await asyncio.wait_for(refused(stub.Read(toy.pb.Ask())), 3)  # no deadline: it would hang for ever
         assert error.reason == "INTERNAL"
 
 
@@ -153,7 +153,7 @@ async def test_cancelling_a_call_cancels_its_handler(toy: Any) -> None:
 async def test_unknown_method_is_refused_with_a_reason(toy: Any) -> None:
     async with toy_running(toy) as service, bare(service.port) as channel:
         call = channel.unary_unary(f"/{TOY_NAME}/Steal", toy.pb.Ask.SerializeToString, toy.pb.Answer.FromString)
-        error = await caught(call(toy.pb.Ask()))
+        error = await refused(call(toy.pb.Ask()))
         assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNKNOWN_METHOD")
 
 
@@ -162,10 +162,10 @@ async def test_permissions_follow_the_method_policy(toy: Any) -> None:
         stub = toy.rpc.ToyServiceStub(channel)
         assert (await stub.Once(toy.pb.Ask(key="k"), metadata=[("x-name", "friend")])).key == "k"
         assert (await stub.Read(toy.pb.Ask(key="k"), metadata=[("x-name", "anyone")])).key == "k"
-        denied = await caught(stub.Once(toy.pb.Ask(), metadata=[("x-name", "stranger")]))
+        denied = await refused(stub.Once(toy.pb.Ask(), metadata=[("x-name", "stranger")]))
         assert isinstance(denied, errors.PermissionDenied)
         assert denied.metadata == {"caller": "stranger", "method": f"/{TOY_NAME}/Once"}
-        unknown = await caught(stub.Read(toy.pb.Ask()))
+        unknown = await refused(stub.Read(toy.pb.Ask()))
         assert (unknown.code, unknown.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CALLER_UNKNOWN")
         for error in await all_four(stub, toy):
             assert error.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -191,7 +191,7 @@ async def test_server_caps_a_long_or_missing_deadline(toy: Any) -> None:
     async with toy_running(toy, Behaviour(read=slow)) as service, bare(service.port) as channel:
         stub = toy.rpc.ToyServiceStub(channel)
         for timeout in (None, 60):
-            error = await caught(stub.Capped(toy.pb.Ask(), timeout=timeout))
+            error = await refused(stub.Capped(toy.pb.Ask(), timeout=timeout))
             assert isinstance(error, errors.DeadlineTooShort)
     assert all(left is not None and left <= 0.3 for left in seen)
     assert len(seen) == 2
@@ -202,7 +202,7 @@ async def test_a_deadline_too_short_to_begin_is_refused_before_the_handler(toy: 
     async with toy_running(toy, behaviour) as service, bare(service.port) as channel:
         stub = toy.rpc.ToyServiceStub(channel)
         await stub.Read(toy.pb.Ask())
-        error = await caught(stub.Read(toy.pb.Ask(), timeout=0.015))
+        error = await refused(stub.Read(toy.pb.Ask(), timeout=0.015))
         assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert behaviour.calls == ["Read"]
 
@@ -240,7 +240,7 @@ async def test_deadlines_are_propagated_with_a_margin(toy: Any) -> None:
             await stub.Relay(toy.pb.Ask(), timeout=2.0)
             # On the wire a deadline is rounded up to the next hundredth of a second.
             assert 2.0 - (time.monotonic() - began) - 0.1 < seen[0] <= had[0] - deadline.MARGIN_SECONDS + 0.0105
-            error = await caught(stub.Relay(toy.pb.Ask(count=1), timeout=1.0))
+            error = await refused(stub.Relay(toy.pb.Ask(count=1), timeout=1.0))
             assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
             assert len(seen) == 1  # nothing useful was left, so the second call was never sent
 
@@ -258,9 +258,9 @@ async def test_a_full_method_neither_starves_others_nor_health(toy: Any) -> None
         stub = toy.rpc.ToyServiceStub(channel)
         calls = [stub.Once(toy.pb.Ask(key="wait")) for _ in range(2)]
         await eventually(lambda: behaviour.calls == ["Once", "Once"])
-        refused = await caught(stub.Once(toy.pb.Ask()))
-        assert isinstance(refused, errors.TooManyInFlight)
-        assert refused.retry_after
+        error = await refused(stub.Once(toy.pb.Ask()))
+        assert isinstance(error, errors.TooManyInFlight)
+        assert error.retry_after
         await stub.Read(toy.pb.Ask())
         await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="live"))
         gate.set()
@@ -276,11 +276,11 @@ async def test_over_size_messages_are_refused(toy: Any) -> None:
     unlimited = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
     async with toy_running(toy, behaviour) as service, bare(service.port, *unlimited) as channel:
         stub = toy.rpc.ToyServiceStub(channel)
-        refused = await caught(stub.Read(toy.pb.Ask(bulk=b"x" * 5_000_000)))
-        assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        error = await refused(stub.Read(toy.pb.Ask(bulk=b"x" * 5_000_000)))
+        assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         behaviour.read = large
-        refused = await caught(stub.Read(toy.pb.Ask()))
-        assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        error = await refused(stub.Read(toy.pb.Ask()))
+        assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         behaviour.read = None
         await stub.Read(toy.pb.Ask())
 
@@ -294,8 +294,8 @@ async def test_once_is_never_sent_again_by_the_transport_but_a_read_is(toy: Any)
     behaviour = Behaviour(read=down)
     async with toy_running(toy, behaviour) as service, kit_channel(service) as channel:
         stub = toy.rpc.ToyServiceStub(channel)
-        assert isinstance(await caught(stub.Once(toy.pb.Ask())), errors.Unavailable)
-        assert isinstance(await caught(stub.Read(toy.pb.Ask())), errors.Unavailable)
+        assert isinstance(await refused(stub.Once(toy.pb.Ask())), errors.Unavailable)
+        assert isinstance(await refused(stub.Read(toy.pb.Ask())), errors.Unavailable)
         assert behaviour.calls.count("Once") == 1
         assert behaviour.calls.count("Read") == 4
 

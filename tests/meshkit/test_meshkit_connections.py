@@ -16,9 +16,10 @@ import grpc
 import pytest
 from aiohttp import ClientSession, ClientTimeout
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from waiting import eventually
 
 from meshkit import connections
-from tests.meshkit.toys import ROOT, eventually
+from tests.meshkit.toys import ROOT
 
 SOFT = 1024
 IDLE = 1500

@@ -11,15 +11,17 @@ from typing import Any
 import grpc
 import psutil
 import pytest
+from refusals import refused
 from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from waiting import eventually
 
 from meshkit import database, errors
 from meshkit.background import outlive_outages
 from meshkit.kit import Kit
 from meshkit.notify import Notifications
 from meshkit.serve import Check
-from tests.meshkit.toys import Behaviour, bare, caught, eventually, settings, toy_running
+from tests.meshkit.toys import Behaviour, bare, settings, toy_running
 
 
 def db(postgres: Any, **changes: Any) -> dict[str, Any]:
@@ -177,12 +179,12 @@ async def test_a_database_that_hangs_is_unavailable_when_the_callers_time_is_ove
             assert (await stub.Read(toy.pb.Ask(), timeout=5)).key == "read"
         with hanging(postgres):
             for call in (stub.Capped(toy.pb.Ask(), timeout=30), stub.Read(toy.pb.Ask(), timeout=2.5)):
-                error = await caught(call)
+                error = await refused(call)
                 assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")
-            error = await caught(stub.Once(toy.pb.Ask(), timeout=1.0))
+            error = await refused(stub.Once(toy.pb.Ask(), timeout=1.0))
             assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED, "its effect is in doubt"
             handlers.read = sleeps
-            error = await caught(stub.Capped(toy.pb.Ask(), timeout=30))
+            error = await refused(stub.Capped(toy.pb.Ask(), timeout=30))
             assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED, "nobody waited for the database"
             handlers.read = asks
         assert (await stub.Read(toy.pb.Ask(), timeout=5)).key == "read"

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from identities import identities, presented, token_settings
 from pydantic import ValidationError
+from refusals import refused
 
 from cli.supervise.identities import IdentityFiles, ensure_identities
 from cli.supervise.keys import UnsafeKey
@@ -24,7 +25,7 @@ from meshkit.kit import Kit
 from meshkit.policy import Effect, Policy
 from meshkit.private_file import read_private
 from meshkit.settings import effective
-from tests.meshkit.toys import Behaviour, all_four, bare, caught, settings, toy_running
+from tests.meshkit.toys import Behaviour, all_four, bare, settings, toy_running
 from tradekit.settings import TradingSettings
 
 KNOWN = ("friend", "operator", "stranger")
@@ -45,8 +46,8 @@ async def test_a_kit_proves_itself_on_every_kind_of_call_and_the_policy_decides(
                 stub = toy.rpc.ToyServiceStub(kit.channel(f"127.0.0.1:{service.port}", "toykit.v1.ToyService"))
                 assert not [one for one in await all_four(stub, toy, timeout=5) if isinstance(one, Exception)], name
                 if name == "stranger":
-                    refused = await caught(stub.Once(toy.pb.Ask(), timeout=5))
-                    assert isinstance(refused, errors.PermissionDenied) and "stranger may not call" in refused.message
+                    error = await refused(stub.Once(toy.pb.Ask(), timeout=5))
+                    assert isinstance(error, errors.PermissionDenied) and "stranger may not call" in error.message
                 else:
                     await stub.Once(toy.pb.Ask(), timeout=5)
             finally:
@@ -72,9 +73,9 @@ async def test_who_is_not_known_is_refused_on_every_kind_of_call_and_told_what_t
     ):
         stub = toy.rpc.ToyServiceStub(channel)
         for words, metadata in wrong.items():
-            for refused in await all_four(stub, toy, timeout=5, metadata=metadata):
-                assert isinstance(refused, grpc.aio.AioRpcError), words
-                found = errors.from_rpc_error(refused)
+            for error in await all_four(stub, toy, timeout=5, metadata=metadata):
+                assert isinstance(error, grpc.aio.AioRpcError), words
+                found = errors.from_rpc_error(error)
                 assert (found.code, found.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CALLER_UNKNOWN")
                 assert " ".join(words.split()) in found.message
                 assert "authorization: Bearer TOKEN" in found.message and "operator.token" in found.message

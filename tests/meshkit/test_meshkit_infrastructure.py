@@ -13,10 +13,11 @@ import pytest
 from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
+from waiting import eventually
 
 from meshkit.identity import Caller, UnknownCaller
 from meshkit.interceptors import places
-from tests.meshkit.toys import TOY_NAME, bare, eventually, toy_running
+from tests.meshkit.toys import TOY_NAME, bare, toy_running
 
 GRPCURL = Path(sys.executable).with_name("grpcurl")
 VERSIONS = ("v1", "v1alpha")

@@ -14,10 +14,11 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from waiting import eventually
 
 from meshkit import channel, errors, health, server
 from meshkit.serve import Check, Task
-from tests.meshkit.toys import ROOT, TOY_NAME, Behaviour, bare, eventually, kit_channel, toy_running
+from tests.meshkit.toys import ROOT, TOY_NAME, Behaviour, bare, kit_channel, toy_running
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

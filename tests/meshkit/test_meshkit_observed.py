@@ -16,6 +16,8 @@ import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from refusals import refused
+from waiting import eventually
 
 from meshkit import errors, logging
 from meshkit.calls import keep_reading, reading
@@ -26,8 +28,6 @@ from tests.meshkit.toys import (
     Behaviour,
     all_four,
     bare,
-    caught,
-    eventually,
     kit_channel,
     settings,
     toy_running,
@@ -174,7 +174,7 @@ async def test_one_log_record_per_call_with_its_trace(toy: Any) -> None:
         async with toy_running(toy, Behaviour(read=fails)) as service, kit_channel(service) as channel:
             stub = toy.rpc.ToyServiceStub(channel)
             await stub.Read(toy.pb.Ask())
-            failed = await caught(stub.Once(toy.pb.Ask(key="fail")))
+            failed = await refused(stub.Once(toy.pb.Ask(key="fail")))
             await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="live"))
     finally:
         structlog.configure(**before)

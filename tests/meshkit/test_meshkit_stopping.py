@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from waiting import eventually
 
-from tests.meshkit.toys import Behaviour, bare, eventually, toy_running
+from tests.meshkit.toys import Behaviour, bare, toy_running
 
 
 @pytest.mark.parametrize("second_after_seconds", [0.0, 0.001, 0.02])

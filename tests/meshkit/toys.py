@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 
-from meshkit import errors, lifecycle
+from meshkit import lifecycle
 from meshkit.kit import Kit
 from meshkit.lifecycle import Service
 from meshkit.settings import KitSettings
@@ -183,19 +182,6 @@ async def kit_channel(service: Service, full_name: str = TOY_NAME) -> AsyncItera
         yield kit.channel(f"127.0.0.1:{service.port}", full_name)
     finally:
         await kit.close()
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Waits until a condition holds; fails if it never does."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-async def caught(call: Any) -> errors.MeshError:
-    with pytest.raises(grpc.aio.AioRpcError) as found:
-        await call
-    return errors.from_rpc_error(found.value)
 
 
 async def all_four(stub: Any, toy: Any, **kwargs: Any) -> list[Any]:

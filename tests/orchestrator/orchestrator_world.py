@@ -1,9 +1,8 @@
 """Orchestrators on real ports and a real database, and the books they share with the stages beside them."""
 
-import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,31 +10,22 @@ from uuid import UUID, uuid4
 
 import grpc
 from sqlalchemy import func, insert, select, text, update
+from waiting import eventually
 
 from meshkit import lifecycle
 from meshkit.serve import ServiceSpec
 from schema import streams
-from schema.books import orders
 from schema.recommendations import recommendation_events, trade_recommendations
 from svc_orchestrator.service import build
 from svc_orchestrator.settings import OrchestratorSettings
 from tests.orchestrator.stand_ins import AS_OF, D, StandIns, served
+from tests.support.stored import store_order
 from tradekit import ids
 from tradekit.states import RECOMMENDATION_TERMINAL
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as rpc
 
 HOUR = timedelta(hours=1)
-LIMIT = 20.0
 TERMINAL = {state.value for state in RECOMMENDATION_TERMINAL}
-
-
-async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
-    """Waits until a check gives true."""
-    async with asyncio.timeout(LIMIT):
-        while True:
-            if await check():
-                return
-            await asyncio.sleep(0.03)
 
 
 @dataclass
@@ -103,27 +93,9 @@ class World:
     async def write_order(self, item: str, state: str, filled: str = "0") -> None:
         """An order as the executor writes it down."""
         row = (await self.rows())[item]
-        await self.run(
-            insert(orders).values(
-                order_id=ids.order_id(UUID(item)),
-                recommendation_id=UUID(item),
-                reservation_id=uuid4(),
-                request_hash="x",
-                product_id=row["product_id"],
-                side=row["side"],
-                quote_size=row["size"] if row["side"] == "BUY" else None,
-                base_size=row["size"] if row["side"] == "SELL" else None,
-                body="{}",
-                state=state,
-                filled_size=D(filled),
-                venue="SIMULATED",
-                ticket_id="t",
-                as_of=AS_OF,
-                reference_price=1,
-                expire_at=AS_OF,
-                sequence=int(uuid4()) % 10**12,
-            )
-        )
+        size = {"quote_size" if row["side"] == "BUY" else "base_size": row["size"]}
+        about = {"order_id": ids.order_id(UUID(item)), "recommendation_id": UUID(item), "filled_size": D(filled)}
+        await store_order(self.database.engine, row["product_id"], row["side"], state, AS_OF, **about, **size)
 
     async def mark(self, stage: str, as_of: datetime) -> None:
         async with self.database.engine.begin() as connection:

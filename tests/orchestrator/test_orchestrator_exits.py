@@ -8,12 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from refusals import refused
 from sqlalchemy import func, text
+from waiting import eventually
 
 from meshkit.errors import FailedPrecondition, MeshError
-from tests.orchestrator.orchestrator_world import World, eventually
+from tests.orchestrator.orchestrator_world import World
 from tests.orchestrator.stand_ins import unavailable
-from tests.orchestrator.test_orchestrator_rpc import refused
 from tradekit.states import RECOMMENDATION_TERMINAL
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 

@@ -8,9 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
+from waiting import eventually
 
 from meshkit.errors import Internal
-from tests.orchestrator.orchestrator_world import HOUR, World, eventually
+from tests.orchestrator.orchestrator_world import HOUR, World
 from tests.orchestrator.stand_ins import AS_OF, unavailable
 
 D = Decimal

@@ -5,43 +5,17 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import grpc
-import pytest
+from refusals import refused
 from sqlalchemy import insert
+from waiting import eventually
 
-from meshkit.errors import MeshError, from_rpc_error
-from schema.books import orders
+from schema.market import crypto_prices
 from schema.recommendations import llm_validation, signal_outcomes
 from schema.signals import trading_signals
-from tests.orchestrator.orchestrator_world import HOUR, World, eventually
+from tests.orchestrator.orchestrator_world import HOUR, World
 from tests.orchestrator.stand_ins import AS_OF
 from tradekit import ids, wire
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
-
-
-async def refused(call: Any) -> MeshError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
-
-
-def order_row(item: str, state: str) -> dict[str, Any]:
-    return {
-        "order_id": ids.order_id(UUID(item)),
-        "recommendation_id": UUID(item),
-        "reservation_id": uuid4(),
-        "request_hash": "x",
-        "product_id": "C000-USD",
-        "side": "BUY",
-        "quote_size": 100,
-        "body": "{}",
-        "state": state,
-        "venue": "SIMULATED",
-        "ticket_id": "t",
-        "as_of": AS_OF,
-        "reference_price": 1,
-        "expire_at": AS_OF,
-        "sequence": int(uuid4()) % 10**12,
-    }
 
 
 def review_row(item: str, reviewer: str, enforced: str | None) -> dict[str, Any]:
@@ -60,6 +34,19 @@ def review_row(item: str, reviewer: str, enforced: str | None) -> dict[str, Any]
         "latency_ms": 1.0,
         "timings": {},
     }
+
+
+def candle_row(source: str, number: int) -> dict[str, Any]:
+    """The one before AS_OF, at it, and so on."""
+    prices = dict.fromkeys(("open", "high", "low", "close", "volume"), 1)
+    start = AS_OF + (number - 1) * HOUR
+    return {
+        "product_id": "C000-USD",
+        "granularity": 3600,
+        "start": start,
+        "source": source,
+        "sequence": number + 1,
+    } | prices
 
 
 def signal_row(product: str, sequence: int) -> dict[str, Any]:
@@ -91,13 +78,15 @@ def signal_row(product: str, sequence: int) -> dict[str, Any]:
 async def test_the_funnel_counts_the_rows(world: World) -> None:
     items = await world.propose(3, as_of=AS_OF, wait_for_market=AS_OF + HOUR)
     await world.propose(1, as_of=AS_OF - HOUR, side="SELL", wait_for_market=AS_OF + HOUR)
+    await world.write_order(items[0], "UNKNOWN")
+    await world.write_order(items[1], "FILLED")
     for statement in (
-        insert(orders).values(order_row(items[0], "UNKNOWN")),
-        insert(orders).values(order_row(items[1], "FILLED")),
         insert(llm_validation).values(review_row(items[0], "rules", "APPROVE")),
         insert(llm_validation).values(review_row(items[0], "ollama", None)),
     ):
         await world.run(statement)
+    for number, source in enumerate(("file:history", "file:history", "exchange:SIMULATED")):
+        await world.run(insert(crypto_prices).values(candle_row(source, number)))
     await world.mark("market", AS_OF)
     await world.mark("signal", AS_OF - HOUR)
     async with world.orchestrator() as stub:
@@ -117,8 +106,11 @@ async def test_the_funnel_counts_the_rows(world: World) -> None:
         assert stage.total == sum(one.count for one in stage.outcomes)
     assert (funnel.open_recommendations, funnel.waiting_recommendations) == (4, 4)
     assert (funnel.open_orders, funnel.unknown_orders) == (1, 1)
+    candles = [(one.outcome, one.reason, one.count) for one in stages["candles"].outcomes]
+    assert candles == [("exchange:SIMULATED", "", 1), ("file:history", "", 2)]
     assert stages["signals"].lag.ToTimedelta() == HOUR
-    assert {stage.stage: stage.total for stage in later.stages}["recommendations"] == 3
+    totals = {stage.stage: stage.total for stage in later.stages}
+    assert (totals["recommendations"], totals["candles"]) == (3, 2)
 
 
 async def test_decisions_are_watched_from_any_position(world: World) -> None:
@@ -166,14 +158,13 @@ async def test_stories_of_recommendations_signals_and_orders(world: World) -> No
     (item,) = await world.propose()
     async with world.orchestrator() as stub:
         await world.until_ended(item)
-        order = order_row(item, "FILLED")
-        await world.run(insert(orders).values(order))
+        await world.write_order(item, "FILLED")
         ask = stub.ExplainRecommendation
         story = await ask(pb.ExplainRecommendationRequest(recommendation_id=item))
         assert [step.stage for step in story.steps] == ["bridge", "order", *["orchestrator"] * 4]
         assert story.record.state == 4
         assert "EXECUTED by exchange" in story.verdict
-        assert await ask(pb.ExplainRecommendationRequest(order_id=str(order["order_id"]))) == story
+        assert await ask(pb.ExplainRecommendationRequest(order_id=str(ids.order_id(UUID(item))))) == story
         none = await ask(pb.ExplainRecommendationRequest(signal_id=str(skipped["signal_id"])))
         assert not none.HasField("record")
         assert "skipped (COOLDOWN)" in none.verdict

@@ -19,14 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from meshkit.errors import MeshError, from_rpc_error
 from meshkit.lifecycle import create
-from schema.books import fills, ledger_entries, orders, positions, reconciliations
+from schema.books import fills, ledger_entries, positions, reconciliations
 from schema.market import crypto_prices, products
 from schema.recommendations import llm_validation, trade_recommendations
 from schema.risk import accounts, risk_assessments, risk_reservations
 from schema.streams import advance_watermark
 from svc_risk.service import build
 from svc_risk.settings import RiskSettings
-from tests.support.stored import store_recommendation
+from tests.support.stored import store_order, store_recommendation
 from tradekit import wire
 from tradekit.ids import new_request_id
 from tradekit.recommendation import Evidence, Recommendation, terms_hash
@@ -217,30 +217,19 @@ class World:
         filled: str = "0",
     ) -> UUID:
         self.sequence += 1
-        order_id = uuid4()
-        await self.run(
-            insert(orders).values(
-                order_id=order_id,
-                recommendation_id=uuid4(),
-                reservation_id=uuid4(),
-                request_hash="",
-                product_id=product,
-                side=side,
-                quote_size=None if quote is None else D(quote),
-                base_size=None if base is None else D(base),
-                filled_size=D(filled),
-                filled_value=D(quote) if state == "FILLED" and quote else 0,
-                body="{}",
-                state=state,
-                venue="SIMULATED",
-                ticket_id="",
-                as_of=as_of,
-                reference_price=1,
-                expire_at=FAR,
-                sequence=self.sequence,
-            )
+        return await store_order(
+            self.engine,
+            product,
+            side,
+            state,
+            as_of,
+            quote_size=None if quote is None else D(quote),
+            base_size=None if base is None else D(base),
+            filled_size=D(filled),
+            filled_value=D(quote) if state == "FILLED" and quote else 0,
+            expire_at=FAR,
+            sequence=self.sequence,
         )
-        return order_id
 
     async def candles(self, product: str, first: datetime, closes: list[float]) -> None:
         """Hourly bars; the first one closes at `first`."""

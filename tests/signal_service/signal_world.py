@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 from sqlalchemy import insert, select
+from waiting import eventually
 
 from meshkit import lifecycle
 from schema import streams
@@ -36,15 +37,6 @@ LIMIT = 30.0
 def close_of(bar: int) -> datetime:
     """as_of of the bar with this number in the series."""
     return utc((FIRST_BAR + bar + 1) * 3600)
-
-
-async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
-    """Waits until a check gives true."""
-    async with asyncio.timeout(LIMIT):
-        while True:
-            if await check():
-                return
-            await asyncio.sleep(0.03)
 
 
 class StandInMarket(market_rpc.MarketServiceServicer):

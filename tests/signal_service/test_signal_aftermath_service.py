@@ -6,11 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import select
+from waiting import eventually
 
 from schema.signals import matured_labels, model_drift
 from svc_signal.aftermath import LOOK_BARS
 from tests.signal.signal_series import FIRST_BAR
-from tests.signal_service.signal_world import BARS, PRODUCTS, World, close_of, eventually
+from tests.signal_service.signal_world import BARS, PRODUCTS, World, close_of
 from tradekit import wire
 from trading.signal.v1 import signal_service_pb2 as pb
 

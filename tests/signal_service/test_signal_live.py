@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import select, text, update
+from waiting import eventually
 
 from schema.market import crypto_prices
 from schema.signals import feature_states
@@ -22,7 +23,7 @@ from svc_signal.loading import LoadedModel, load_model
 from svc_signal.serving import latest_rows
 from svc_signal.signing import Trust, public_key_from_pem
 from tests.signal.signal_series import FIRST_BAR
-from tests.signal_service.signal_world import BARS, HOUR, PRODUCTS, World, close_of, eventually
+from tests.signal_service.signal_world import BARS, HOUR, PRODUCTS, World, close_of
 from tradekit.bars import utc
 from tradekit.states import Profile
 

@@ -12,9 +12,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from refusals import refused
 from sqlalchemy import insert, select, text
+from waiting import eventually
 
-from meshkit.errors import MeshError, from_rpc_error
 from schema.signals import matured_labels, model_changes, model_roles, shadow_signals, trading_signals
 from svc_signal.artifact import model_version, write_model
 from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME
@@ -23,7 +24,7 @@ from svc_signal.training import TrainedModel, train
 from tests.signal.conftest import SMALL
 from tests.signal.signal_series import FIRST_BAR, synthetic
 from tests.signal_service.conftest import KEY, WHEN
-from tests.signal_service.signal_world import BARS, PRODUCTS, World, close_of, eventually
+from tests.signal_service.signal_world import BARS, PRODUCTS, World, close_of
 from tradekit import ids
 from tradekit.bars import utc
 from trading.signal.v1 import signal_service_pb2 as pb
@@ -68,12 +69,6 @@ def promotion(version: str, request_id: str = "") -> pb.PromoteModelRequest:
 
 def rollback(note: str = "", request_id: str = "") -> pb.RollbackModelRequest:
     return pb.RollbackModelRequest(request_id=request_id or str(ids.new_request_id()), note=note)
-
-
-async def refused(call: Any) -> MeshError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
 
 
 async def told(stub: Any) -> pb.GetModelResponse:

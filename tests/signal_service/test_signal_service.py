@@ -9,24 +9,19 @@ from uuid import uuid4
 import grpc
 import pytest
 from pydantic import ValidationError
+from refusals import refused
 from sqlalchemy import text
+from waiting import eventually
 
 from meshkit import paging
-from meshkit.errors import MeshError, from_rpc_error
 from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME
 from svc_signal.train_job import TrainJobSettings, run
 from svc_signal.training import TrainingRefused
-from tests.signal_service.signal_world import BARS, PRODUCTS, TRAIN_BARS, World, close_of, eventually
+from tests.signal_service.signal_world import BARS, PRODUCTS, TRAIN_BARS, World, close_of
 from tradekit import ids, wire
 from trading.signal.v1 import signal_service_pb2 as pb
 
 LAST = BARS - 1
-
-
-async def refused(call: Any) -> MeshError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return from_rpc_error(caught.value)
 
 
 def generate(**given: Any) -> pb.GenerateSignalsRequest:

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 
 from cli.supervise.processes import ProcessIdentity
-from cli.supervise.restart_policy import DeathRecord, Restart, RestartPolicy, after_death
-from cli.supervise.restart_request import ask_restart
 from cli.supervise.state import MeshState, ServiceState, Status, read_state, write_state
 from tests.supervise.conftest import Mesh, new_mesh, wait_until
 
@@ -72,16 +70,6 @@ def test_the_state_is_told_on_a_disk_that_has_become_full(small_disk: Path) -> N
         assert read_state(path) == told
 
 
-def test_what_never_parks_is_tried_for_ever_at_the_longest_pause() -> None:
-    policy, record = RestartPolicy(deaths_to_park=None), DeathRecord()
-    pauses = []
-    for now in range(30):
-        record, decision = after_death(policy, record, float(now), 0.1)
-        assert isinstance(decision, Restart)
-        pauses.append(decision.pause_seconds)
-    assert pauses[-1] == max(pauses) == policy.longest_pause_seconds
-
-
 def test_a_database_on_a_full_disk_says_so_and_is_back_when_there_is_room(mesh_on_a_small_disk: Mesh) -> None:
     mesh = mesh_on_a_small_disk
     mesh.up_and_ready([{"name": "postgres", "postgres": True}, {"name": "worker", "argv": mesh.SLEEPER}])
@@ -96,21 +84,3 @@ def test_a_database_on_a_full_disk_says_so_and_is_back_when_there_is_room(mesh_o
     rest.unlink()
     wait_until(lambda: mesh.ready_pid("postgres") not in (None, server), 300)
     assert mesh.service("worker").status is Status.READY
-
-
-def test_a_unit_is_started_anew_on_request_also_a_parked_one(mesh: Mesh) -> None:
-    mesh.up_and_ready([{"name": "worker", "argv": mesh.SLEEPER}, {"name": "steady", "argv": mesh.SLEEPER}])
-    first, steady = mesh.pid_of("worker"), mesh.pid_of("steady")
-    request = ask_restart(mesh.home.run, "worker")
-    mesh.wait_until(lambda: mesh.ready_pid("worker") not in (None, first))
-    assert not request.exists()
-    killed: set[int | None] = {None, first}
-    for _ in range(5):
-        mesh.wait_until(lambda: mesh.ready_pid("worker") not in killed)
-        killed.add(mesh.pid_of("worker"))
-        os.kill(mesh.pid_of("worker"), 9)
-    mesh.wait_until(lambda: mesh.service("worker").status is Status.PARKED)
-    ask_restart(mesh.home.run, "worker")
-    mesh.wait_until(lambda: mesh.ready_pid("worker") not in killed)
-    ask_restart(mesh.home.run, "no-such-unit")
-    assert mesh.pid_of("steady") == steady

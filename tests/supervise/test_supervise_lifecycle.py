@@ -15,6 +15,7 @@ import pytest
 
 from cli.supervise.detach import start_detached
 from cli.supervise.instance import bring_down
+from cli.supervise.restart_request import ask_restart
 from cli.supervise.state import Status, observe_state
 from cli.supervise.unit import StartFailed
 
@@ -51,6 +52,24 @@ def test_five_deaths_park_a_unit_and_leave_the_others_alone(mesh: Mesh) -> None:
     mesh.wait_until(lambda: "parked worker killed by SIGKILL; 5 deaths within 60 s" in mesh.text())
     assert mesh.pid_of("steady") == steady
     assert mesh.service("steady").status is Status.READY
+
+
+def test_a_unit_is_started_anew_on_request_also_a_parked_one(mesh: Mesh) -> None:
+    mesh.up_and_ready([{"name": "worker", "argv": mesh.SLEEPER}, {"name": "steady", "argv": mesh.SLEEPER}])
+    first, steady = mesh.pid_of("worker"), mesh.pid_of("steady")
+    request = ask_restart(mesh.home.run, "worker")
+    mesh.wait_until(lambda: mesh.ready_pid("worker") not in (None, first))
+    assert not request.exists()
+    killed: set[int | None] = {None, first}
+    for _ in range(5):
+        mesh.wait_until(lambda: mesh.ready_pid("worker") not in killed)
+        killed.add(mesh.pid_of("worker"))
+        os.kill(mesh.pid_of("worker"), signal.SIGKILL)
+    mesh.wait_until(lambda: mesh.service("worker").status is Status.PARKED)
+    ask_restart(mesh.home.run, "worker")
+    mesh.wait_until(lambda: mesh.ready_pid("worker") not in killed)
+    ask_restart(mesh.home.run, "no-such-unit")
+    assert mesh.pid_of("steady") == steady
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")

@@ -71,6 +71,16 @@ def test_pauses_double_to_ten_seconds() -> None:
     assert pauses == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 10])
 
 
+def test_what_never_parks_is_tried_for_ever_at_the_longest_pause() -> None:
+    policy, record = RestartPolicy(deaths_to_park=None), DeathRecord()
+    pauses = []
+    for now in range(30):
+        record, decision = after_death(policy, record, float(now), 0.1)
+        assert isinstance(decision, Restart)
+        pauses.append(decision.pause_seconds)
+    assert pauses[-1] == max(pauses) == policy.longest_pause_seconds
+
+
 # --- order ------------------------------------------------------------------------------------------------
 
 

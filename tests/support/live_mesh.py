@@ -22,7 +22,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cli.calls import operator_channel
 from cli.plan import MeshPlan, Ports, SimulatorPlan
-from cli.replay.lockstep import connection_arguments
 from cli.stack import make_identities, migration_step, service_unit, simulator_unit, write_simulator_keys
 from cli.supervise.embedded_postgres import EmbeddedPostgres
 from cli.supervise.home import MeshHome
@@ -81,7 +80,7 @@ class LiveMesh:
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Any]:
         """A driver connection to the books."""
-        connection = await asyncpg.connect(**connection_arguments(self.plan.database), timeout=30)
+        connection = await asyncpg.connect(**self.plan.database_address.arguments("mesh"), timeout=30)
         try:
             yield connection
         finally:
@@ -118,7 +117,7 @@ async def check(channel: grpc.aio.Channel, name: str) -> int | None:
     return int(answer.status)
 
 
-def plan_of(root: Path, postgres: EmbeddedPostgres, home: MeshHome) -> MeshPlan:
+def plan_of(postgres: EmbeddedPostgres, home: MeshHome) -> MeshPlan:
     """Every service on free ports, on the simulated market, with nothing of the developer's own environment."""
     numbers = free_ports(len(SERVICES) + 2)
     kept = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -149,7 +148,7 @@ def live_mesh(root: Path) -> Iterator[LiveMesh]:
     home = MeshHome.at(root)
     postgres = EmbeddedPostgres(home.postgres, home.log_file("postgres"), "trading")
     with hold_instance(home) as run_id:
-        plan = plan_of(root, postgres, home)
+        plan = plan_of(postgres, home)
         mark = InstanceMark(str(home.root), run_id)
         make_identities(plan)
         write_simulator_keys(plan)

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forwarder import copied
+
 SSL_REQUEST = 80877103
 _ASK_IN_CLEAR = b"R" + struct.pack("!ii", 8, 3)
 
@@ -49,15 +51,7 @@ class PostgresFront:
     async def _tunnel(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs, ours = await asyncio.open_unix_connection(str(self.behind))
         ours.write(first)
-        await asyncio.gather(_copy(reader, ours), _copy(theirs, writer))
-
-
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while part := await source.read(1 << 16):
-            target.write(part)
-            await target.drain()
-        target.close()
+        await asyncio.gather(copied(reader, ours), copied(theirs, writer))
 
 
 @contextlib.asynccontextmanager

@@ -1,11 +1,13 @@
-"""Stores a recommendation as the bridge does, for tests of the stages after it."""
+"""Stores a recommendation as the bridge does and an order as the executor does, for tests of those who read them."""
 
+from datetime import datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from schema.books import orders
 from schema.recommendation_rows import evidence_to_json
 from schema.recommendations import trade_recommendations
 from schema.streams import RECOMMENDATIONS, take_sequences
@@ -41,3 +43,31 @@ async def store_recommendation(engine: AsyncEngine, item: Recommendation, **chan
         }
         await connection.execute(insert(trade_recommendations).values(values).on_conflict_do_nothing())
     return item
+
+
+async def store_order(
+    engine: AsyncEngine, product_id: str, side: str, state: str, as_of: datetime, **changes: Any
+) -> UUID:
+    """Writes an order's row; its id. An amount that is not named is 1, of quote for a BUY and of base for a SELL."""
+    sized = changes.keys() & {"quote_size", "base_size"}
+    values = {
+        "order_id": uuid4(),
+        "recommendation_id": uuid4(),
+        "reservation_id": uuid4(),
+        "request_hash": "x",
+        "product_id": product_id,
+        "side": side,
+        **({} if sized else {"quote_size" if side == "BUY" else "base_size": 1}),
+        "body": "{}",
+        "state": state,
+        "venue": "SIMULATED",
+        "ticket_id": "t",
+        "as_of": as_of,
+        "reference_price": 1,
+        "expire_at": as_of,
+        "sequence": uuid4().int % 10**12,
+        **changes,
+    }
+    async with engine.begin() as connection:
+        await connection.execute(insert(orders).values(values))
+    return UUID(str(values["order_id"]))
