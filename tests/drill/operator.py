@@ -143,8 +143,10 @@ class Operator:
             try:
                 return await self._adjusted(currency, amount)
             except grpc.aio.AioRpcError as error:
-                # LEDGER_MOVED: something was booked since the preview.
-                if error.code() is not grpc.StatusCode.FAILED_PRECONDITION or time.monotonic() > end:
+                # LEDGER_MOVED: something was booked since the preview. Out of range: coins of a fill went that the mesh has yet
+                # to hear of.
+                passing = error.code() in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT)
+                if not passing or time.monotonic() > end:
                     raise
             await asyncio.sleep(0.2)
 
