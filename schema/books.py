@@ -70,6 +70,9 @@ orders = Table(
     Index("ix_orders_open", "product_id", postgresql_where=text("state IN ('PENDING', 'UNKNOWN', 'OPEN')")),
     Index("ix_orders_product_as_of", "product_id", "as_of"),
     Index("ix_orders_watched", "watch_until", postgresql_where=text("watch_until IS NOT NULL")),
+    Index("ix_orders_closes", "product_id", "created_at", postgresql_where=text("recommendation_id IS NULL")),
+    Index("ix_orders_adopted", "adopted_at", postgresql_where=text("adopted_at IS NOT NULL")),
+    Index("ix_orders_updated_at", "updated_at"),
 )
 
 fills = Table(
@@ -87,7 +90,7 @@ fills = Table(
     Column("realized_pnl", Amount, nullable=False, comment="SELL: proceeds less fee and average cost; BUY: 0"),
     Column("trade_time", Time, nullable=False, comment="exchange time"),
     Column("as_of", Time, nullable=False, comment="market time of the order's decision"),
-    Column("created_at", Time, nullable=False, server_default=func.now()),
+    Column("created_at", Time, nullable=False, server_default=func.now(), index=True),
 )
 
 positions = Table(
@@ -125,7 +128,7 @@ reconciliations = Table(
     Column("orders_settled", Integer, nullable=False),
     Column("orders_unknown", Integer, nullable=False),
     Column("balances", Json, nullable=False),
-    Column("created_at", Time, nullable=False, server_default=func.now()),
+    Column("created_at", Time, nullable=False, server_default=func.now(), index=True),
 )
 
 ledger_opening = Table(

@@ -1,4 +1,4 @@
-"""Tables of svc_market: closed candles, products, and refused rows."""
+"""Tables of svc_market: closed candles and how many there are, products, and refused rows."""
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, ForeignKey, Index, Integer, Table, Text, func
 
@@ -24,6 +24,18 @@ crypto_prices = Table(
     CheckConstraint("high <> 'NaN' AND close <> 'NaN' AND volume <> 'NaN'", name="numbers"),
     CheckConstraint("start >= '1970-01-01Z' AND start < '2200-01-01Z'", name="start"),
     Index("ix_crypto_prices_granularity_start", "granularity", "start"),
+)
+
+candle_counts = Table(
+    "candle_counts",
+    metadata,
+    Column("source", Text, primary_key=True, comment="as in crypto_prices"),
+    Column(
+        "candles",
+        BigInteger,
+        nullable=False,
+        comment="rows of crypto_prices with this source; kept by their triggers",
+    ),
 )
 
 products = Table(

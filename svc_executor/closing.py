@@ -68,7 +68,7 @@ class Closing:
         self._follower = follower
 
     async def close(self, wanted: Close) -> list[Closed]:
-        """One result for each product, in the order asked for. TRADING_HALTED for all of them while that is so."""
+        """One result for each product, in the order asked for, or by name. TRADING_HALTED for all of them while that is so."""
         async with self._engine.connect() as connection:
             self._intake.require_open((await store.read_trading_state(connection)).state, Side.SELL)
             held = await store.held(connection)
@@ -89,7 +89,7 @@ class Closing:
         """What is held, and what this request has sold already if it is asked again."""
         order_of = {name: ids.close_order_id(request_id, name) for name in held}
         made = {order.order_id for order in await store.orders_by_id(connection, list(order_of.values()))}
-        return tuple(name for name, size in held.items() if size > 0 or order_of[name] in made)
+        return tuple(name for name in sorted(held) if held[name] > 0 or order_of[name] in made)
 
     async def _close(self, wanted: Close, product_id: str, held: Decimal) -> Closed:
         try:

@@ -1,7 +1,7 @@
 """The alerts of exits, and the one sentence on whether anything can be sold now, for every alert that speaks of it."""
 
 from svc_monitor.alerts import Finding, Severity
-from svc_monitor.feeds.exits import FailedExit, OpenExit
+from svc_monitor.feeds.exits import FailedClose, FailedExit, OpenClose, OpenExit
 from svc_monitor.health import ServiceState
 from svc_monitor.seen import Found, Seen
 from tradekit import services
@@ -24,15 +24,23 @@ _WAITS_FOR = {
 
 def exits_now(seen: Seen) -> str:
     """What is true of exits in the state that is seen, as a sentence."""
+    if stopped := _all_stopped(seen):
+        return stopped
+    if not _serves(seen, services.ORCHESTRATOR):
+        return "Exits wait for the orchestrator; `mesh close` sells without it."
+    return "Exits go on."
+
+
+def _all_stopped(seen: Seen, *, at_exchange: bool = False) -> str:
+    """What keeps every way out shut, an operator's close as well; empty if nothing does. A halt does not call back an order
+    that may be at the exchange."""
     if not seen.database_up:
         return "Exits wait for the database."
     if not _serves(seen, services.EXECUTOR):
         return "Exits wait for the executor."
-    if seen.trading is not None and seen.trading.state == "HALTED":
+    if not at_exchange and seen.trading is not None and seen.trading.state == "HALTED":
         return "Trading is HALTED, so exits are stopped as well."
-    if not _serves(seen, services.ORCHESTRATOR):
-        return "Exits wait for the orchestrator; `mesh close` sells without it."
-    return "Exits go on."
+    return ""
 
 
 def _serves(seen: Seen, service: ServiceName) -> bool:
@@ -40,18 +48,15 @@ def _serves(seen: Seen, service: ServiceName) -> bool:
 
 
 def exit_waiting(seen: Seen) -> Found:
-    """An exit that is not done after half a minute."""
+    """An exit that is not done after half a minute: the oldest recommendation of each product, and every close."""
     if seen.exits is None:
         return None
+    ideas = [(f"product:{one.product_id}", one.age_seconds, _waiting(one, seen)) for one in seen.exits.open]
+    closes = [(f"order:{one.order_id}", one.age_seconds, _close_waits(one, seen)) for one in seen.exits.open_closes]
     return tuple(
-        Finding(
-            "EXIT_WAITING",
-            f"product:{found.product_id}",
-            Severity.CRITICAL if found.age_seconds >= WAITING_LONG_SECONDS else Severity.WARNING,
-            _waiting(found, seen),
-        )
-        for found in seen.exits.open
-        if found.age_seconds >= WAITING_SECONDS
+        Finding("EXIT_WAITING", scope, Severity.CRITICAL if age >= WAITING_LONG_SECONDS else Severity.WARNING, words)
+        for scope, age, words in (*ideas, *closes)
+        if age >= WAITING_SECONDS
     )
 
 
@@ -68,14 +73,39 @@ def _waiting(found: OpenExit, seen: Seen) -> str:
     return f"An exit of {found.product_id} is not done after {WAITING_SECONDS:.0f} s. {why}{advice}"
 
 
+def _close_waits(found: OpenClose, seen: Seen) -> str:
+    stopped = _all_stopped(seen, at_exchange=found.state != "PENDING")
+    reason = f" ({_cause(found)})" if found.reason else ""
+    why = stopped or f"ORDER_{found.state}: {_WAITS_FOR[f'ORDER_{found.state}']}{reason}."
+    if found.cancelled:
+        advice = "It was cancelled by an operator and ends when it is known that the exchange does not sell it."
+    elif found.state != "PENDING":
+        advice = "Look it up at the exchange by this id."
+    elif stopped:
+        advice = f"Once that is over, `mesh close {found.product_id}` sells what this one has not sold."
+    else:
+        advice = "The executor sends it by itself; its log says what keeps it."
+    return (
+        f"The close of {found.product_id} is {found.state} and not done after {WAITING_SECONDS:.0f} s: order "
+        f"{found.order_id} sells {found.size}, sold so far: {found.filled}. {why} {advice}"
+    )
+
+
+def _cause(found: OpenClose | FailedClose) -> str:
+    return f"{found.reason}: {found.observed}" if found.observed else found.reason or "no reason given"
+
+
 def exit_failed(seen: Seen) -> Found:
-    """The newest exit of what is still held came to nothing. Stays until it is acknowledged, or the position is gone."""
+    """The newest exit of what is still held came to nothing, or the newest close did not sell all it was to. Stays until it
+    is acknowledged, something is sold, or the position is gone."""
     if seen.exits is None:
         return None
+    ideas = [(f"recommendation:{one.recommendation_id}", one.reason, _failed(one)) for one in seen.exits.failed]
+    closes = [(f"order:{one.order_id}", one.reason, _close_failed(one)) for one in seen.exits.failed_closes]
     return tuple(
-        Finding("EXIT_FAILED", f"recommendation:{found.recommendation_id}", Severity.CRITICAL, _failed(found))
-        for found in seen.exits.failed
-        if found.reason not in WANTED_ENDS
+        Finding("EXIT_FAILED", scope, Severity.CRITICAL, words)
+        for scope, reason, words in (*ideas, *closes)
+        if reason not in WANTED_ENDS
     )
 
 
@@ -84,6 +114,14 @@ def _failed(found: FailedExit) -> str:
     return (
         f"An exit of {found.product_id} ended {found.state} by {found.decided_by} ({reasons}), and {found.held} is still "
         f"held. `mesh close {found.product_id}` sells it; acknowledging ends this alert."
+    )
+
+
+def _close_failed(found: FailedClose) -> str:
+    return (
+        f"The close of {found.product_id} ended {found.state} ({_cause(found)}): order {found.order_id} was to sell "
+        f"{found.size} and sold {found.filled}; {found.held} is still held. `mesh close {found.product_id}` sells it; "
+        "acknowledging ends this alert."
     )
 
 

@@ -22,7 +22,8 @@ LAG_BARS = 3
 LAG_SECONDS = 5.0
 # The self-test and the first load of a model take their time.
 SETTLE_SECONDS = 30.0
-WORST_FEATURES = 4
+# Of several things of one kind, as many are named.
+NAMED = 4
 
 
 def _held(known: Known, seconds: float, seen: Seen) -> float:
@@ -83,10 +84,14 @@ def ledger_mismatch(seen: Seen) -> Found:
 
 
 def order_unknown(seen: Seen) -> Found:
-    """Orders whose fate nobody knows."""
-    if seen.pipeline is None:
+    """Orders whose fate nobody knows: by the rows, and by the orchestrator's count while only the monitor cannot read them."""
+    if seen.exits is not None:
+        orders = seen.exits.unknown
+        count, named = len(orders), f" ({_some([f'{one.side} {one.product_id} {one.order_id}' for one in orders])})"
+    elif seen.pipeline is not None:
+        count, named = seen.pipeline.unknown_orders, ""
+    else:
         return None
-    count = seen.pipeline.unknown_orders
     if not count:
         return ()
     executor = next(health for health in seen.services if health.service is services.EXECUTOR)
@@ -96,9 +101,7 @@ def order_unknown(seen: Seen) -> Found:
         if asks
         else "The exchange is asked when executor and database are back."
     )
-    message = (
-        f"The fate of {count} order(s) is unknown: counted as exposure, and their products take no entry. {search}"
-    )
+    message = f"The fate of {count} order(s) is unknown{named}: counted as exposure, and their products take no entry. {search}"
     return (Finding("ORDER_UNKNOWN", "account", Severity.CRITICAL, message),)
 
 
@@ -208,8 +211,11 @@ def model_drift(seen: Seen) -> Found:
 
 
 def _worst(moved: Sequence[FeatureDrift]) -> str:
-    named = ", ".join(f"{feature.name} {feature.psi:.2f}" for feature in moved[:WORST_FEATURES])
-    return named + (", …" if len(moved) > WORST_FEATURES else "")
+    return _some([f"{feature.name} {feature.psi:.2f}" for feature in moved])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
 
 
 def reviewer_unfit(seen: Seen) -> Found:

@@ -42,12 +42,14 @@ class PrivateKey:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """What one service has beyond the others. `startup_seconds` is the time it may take to prove itself."""
+    """What one service has beyond the others. `startup_seconds` is the time it may take to prove itself. `alone`: its old pod
+    has ended before a new one begins."""
 
     env: tuple[tuple[str, str], ...] = ()
     mounts: tuple[Mount, ...] = ()
     private_key: PrivateKey | None = None
     page: bool = False
+    alone: bool = False
     cpu: str = "100m"
     memory: str = "192Mi"
     memory_limit: str = "384Mi"
@@ -72,6 +74,7 @@ EXTRAS = {
             secret("coinbase-api", "/etc/trading/exchange"),
             secret("ticket-public-key", "/etc/trading/ticket"),
         ),
+        alone=True,
     ),
     RISK: Extra(
         env=(("TICKET_SIGNING_KEY_FILE", "/etc/trading/ticket/private.pem"),),
@@ -120,7 +123,7 @@ spec:
   replicas: 1
   minReadySeconds: 5
   strategy:
-    rollingUpdate: {{maxUnavailable: 0, maxSurge: 1}}
+{strategy}\
   selector:
     matchLabels: {{app: {name}}}
   template:
@@ -186,6 +189,17 @@ spec:
 """
 
 
+ROLLING = """\
+    rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
+"""
+RECREATE = """\
+    # The old pod ends before the new one begins: which order is being worked on, a halt that the database does not have yet and
+    # how long a send has been watched are kept in the process. Meanwhile orders wait as rows. After the loss of a node two may
+    # overlap all the same; then the intent in the database and the id at the exchange keep an order single.
+    type: Recreate
+"""
+
+
 INIT_TEMPLATE = """\
       initContainers:
         # The key must be a file of its reader alone; a mounted Secret is a link to a file of root.
@@ -228,6 +242,7 @@ def render(service: ServiceName, checksum: str) -> str:
         service_ports=page_service if extra.page else "",
         container_ports=page_container if extra.page else "",
         env="".join(f"            - {{name: {name}, value: {value}}}\n" for name, value in extra.env),
+        strategy=RECREATE if extra.alone else ROLLING,
         startup_failures=extra.startup_seconds // 2,
         cpu=extra.cpu,
         memory=extra.memory,

@@ -35,6 +35,27 @@ _FAILED = text("""
     )
     ORDER BY f.product_id
 """)
+_CLOSE = """
+    SELECT product_id, order_id::text AS order_id, state, trim_scale(base_size)::text AS size,
+           trim_scale(filled_size)::text AS filled, coalesce(reasons -> 0 ->> 'code', '') AS reason,
+           coalesce(reasons -> 0 ->> 'observed', '') AS observed
+"""
+# Each for itself: none is hidden behind an older exit of its product.
+_OPEN_CLOSES = text(f"""{_CLOSE}, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
+           cancel_requested_at IS NOT NULL AS cancelled
+    FROM open_closes ORDER BY created_at, order_id LIMIT 100
+""")
+_FAILED_CLOSES = text(f"""{_CLOSE}, trim_scale(held)::text AS held
+    FROM failed_closes f
+    WHERE NOT EXISTS (
+      SELECT 1 FROM alerts a WHERE a.code = 'EXIT_FAILED' AND a.acknowledged_at IS NOT NULL
+        AND a.scope = 'order:' || f.order_id
+    )
+    ORDER BY f.product_id
+""")
+_UNKNOWN = text(
+    "SELECT order_id::text, product_id, side FROM open_orders WHERE state = 'UNKNOWN' ORDER BY as_of, order_id"
+)
 _VIOLATIONS = text("""
     SELECT DISTINCT ON (scope) scope, observed FROM contract_violations
     WHERE created_at > clock_timestamp() - interval '1 hour' ORDER BY scope, created_at DESC
@@ -71,6 +92,44 @@ class FailedExit:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenClose:
+    """An operator's close that is not done; sizes in base units. `cancelled`: an operator does not want it any more."""
+
+    product_id: str
+    order_id: str
+    state: str
+    size: str
+    filled: str
+    reason: str
+    observed: str
+    age_seconds: float
+    cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FailedClose:
+    """The newest close of a product that is still held, where that one sold less than it was to."""
+
+    product_id: str
+    order_id: str
+    state: str
+    size: str
+    filled: str
+    reason: str
+    observed: str
+    held: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownOrder:
+    """An order of which nobody knows whether the exchange has it."""
+
+    order_id: str
+    product_id: str
+    side: str
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """A stage, as `service:risk`, and what was wrong with its newest answer outside the contract."""
 
@@ -94,6 +153,9 @@ class Exits:
 
     open: tuple[OpenExit, ...] = ()
     failed: tuple[FailedExit, ...] = ()
+    open_closes: tuple[OpenClose, ...] = ()
+    failed_closes: tuple[FailedClose, ...] = ()
+    unknown: tuple[UnknownOrder, ...] = ()
     violations: tuple[Violation, ...] = ()
     alarms: tuple[OrderAlarm, ...] = ()
 
@@ -105,6 +167,9 @@ async def read(kit: Kit[Any]) -> Exits:
         return Exits(
             tuple(OpenExit(*row) for row in await connection.execute(_OPEN)),
             tuple(FailedExit(*row) for row in await connection.execute(_FAILED)),
+            tuple(OpenClose(*row) for row in await connection.execute(_OPEN_CLOSES)),
+            tuple(FailedClose(*row) for row in await connection.execute(_FAILED_CLOSES)),
+            tuple(UnknownOrder(*row) for row in await connection.execute(_UNKNOWN)),
             tuple(Violation(*row) for row in await connection.execute(_VIOLATIONS)),
             tuple(OrderAlarm(*row) for row in await connection.execute(_ALARMS)),
         )

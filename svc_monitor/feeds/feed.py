@@ -29,7 +29,7 @@ class Feed(Generic[T]):
         self.value: T | None = None
         self.received_at: datetime | None = None
         self.fault = ""
-        self._clock = kit.clock
+        self.clock = kit.clock
         self._log = kit.log
         self._steady = 0.0
 
@@ -40,8 +40,8 @@ class Feed(Generic[T]):
 
     def confirm(self) -> None:
         """The source lives, and the value stands."""
-        self.received_at = self._clock.now()
-        self._steady = self._clock.monotonic()
+        self.received_at = self.clock.now()
+        self._steady = self.clock.monotonic()
         if self.fault:
             self._log.info("feed_back", feed=self.name)
             self.fault = ""
@@ -55,7 +55,7 @@ class Feed(Generic[T]):
     @property
     def fresh(self) -> T | None:
         """The value if it is not stale, for decisions; the page shows stale values with their age."""
-        if self.received_at is None or self._clock.monotonic() - self._steady > self.stale_seconds:
+        if self.received_at is None or self.clock.monotonic() - self._steady > self.stale_seconds:
             return None
         return self.value
 
@@ -79,12 +79,13 @@ def keep(feed: Feed[Any], body: Callable[[], Awaitable[None]]) -> Task:
     return Task(f"feed-{feed.name}", run)
 
 
-def polled(feed: Feed[T], interval_seconds: float, ask: Callable[[], Awaitable[T]]) -> Task:
-    """A task that asks a source at an interval."""
+def polled(feed: Feed[T], interval_seconds: float, ask: Callable[[], Awaitable[T]], rest: float = 0.0) -> Task:
+    """A task that asks a source at an interval, and leaves it alone for at least `rest` times as long as it took to answer."""
 
     async def body() -> None:
         while True:
+            began = feed.clock.monotonic()
             feed.put(await ask())
-            await asyncio.sleep(interval_seconds)
+            await asyncio.sleep(max(interval_seconds, rest * (feed.clock.monotonic() - began)))
 
     return keep(feed, body)

@@ -12,7 +12,10 @@ from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as pb_grpc
 
 INTERVAL_SECONDS = 1.0
-STALE_SECONDS = 5.0
+# Counting is work for the database that grows with its tables: it has no more than a quarter of one connection for it. The
+# slowest answer that is waited for is still fresh when the next one comes.
+REST = 3.0
+STALE_SECONDS = CALL_TIMEOUT_SECONDS * (1 + REST) + 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +80,4 @@ def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Pipeline], Task]:
     async def ask() -> Pipeline:
         return read(await stub.GetPipeline(pb.GetPipelineRequest(), timeout=CALL_TIMEOUT_SECONDS))
 
-    return kept, polled(kept, INTERVAL_SECONDS, ask)
+    return kept, polled(kept, INTERVAL_SECONDS, ask, REST)

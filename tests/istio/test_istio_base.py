@@ -230,6 +230,15 @@ def test_only_the_executor_holds_the_exchange_key_and_only_risk_the_signing_key(
     }
 
 
+def test_a_rollout_runs_no_two_executors_and_no_other_service_goes_away(deployments: dict[str, Document]) -> None:
+    """Locks, a halt and how long a send was watched are in the executor's process; the others lose nothing by an overlap."""
+    strategies = {name: deployment["spec"]["strategy"] for name, deployment in deployments.items()}
+    assert strategies.pop("executor") == {"type": "Recreate"}
+    assert deployments["executor"]["spec"]["replicas"] == 1
+    for name, strategy in strategies.items():
+        assert strategy == {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}, name
+
+
 def test_the_signing_key_becomes_a_file_of_the_service_alone(deployments: dict[str, Document]) -> None:
     pod, container = pod_of(deployments["risk"]), container_of(deployments["risk"])
     (init,) = pod["initContainers"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svc_monitor.alerts import Alert, AlertBook, Finding, Severity, acknowledged, adopt, advance
-from svc_monitor.feeds.exits import Exits
+from svc_monitor.feeds.exits import Exits, UnknownOrder
 from svc_monitor.feeds.model import Drift, FeatureDrift, Model
 from svc_monitor.feeds.pipeline import Pipeline, Stage
 from svc_monitor.feeds.reviewer import Reviewer
@@ -230,11 +230,11 @@ def test_closed_entries_of_the_executor_mean_that_its_books_are_in_doubt():
 
 def test_orders_lag_halt_locks_model_reviewer_and_database():
     calm = seen()
-    unknown = replace(calm.pipeline, unknown_orders=2)
     late = replace(calm.pipeline, stages=(replace(calm.pipeline.stages[0], lag_seconds=10801.0),))
     locks = (Lock("DAILY_LOSS", "account", NOW, "", ""), Lock("DRAWDOWN", "account", None, "", ""))
     unfit = Reviewer("rules", "VETO", "qwen3:8b", False, "2 of 5", 5, 2)
-    assert found(replace(calm, pipeline=unknown)) == {"ORDER_UNKNOWN": ["account"]}
+    unknown = Exits(unknown=(UnknownOrder("o-1", "BTC-USD", "BUY"),))
+    assert found(replace(calm, exits=unknown)) == {"ORDER_UNKNOWN": ["account"]}
     assert found(replace(calm, pipeline=late)) == {"STAGE_LAGGING": ["stage:signals"]}
     assert found(replace(calm, trading=Trading("HALTED"))) == {"TRADING_HALTED": ["account"]}
     assert found(replace(calm, risk=replace(calm.risk, locks=locks))) == {

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.monitor.monitor_mesh import funnel, order, record, running_mesh, running_monitor, trade_pb2
+from tests.monitor.monitor_mesh import MARKET_TIME, funnel, order, record, running_mesh, running_monitor, trade_pb2
+from tests.support.stored import store_order
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
@@ -33,7 +34,7 @@ async def browser() -> AsyncIterator[Any]:
 async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("svc_monitor.feeds.model.INTERVAL_SECONDS", 0.5)
     async with running_mesh() as mesh:
-        mesh.orchestrator.funnel.unknown_orders = 1
+        await store_order(database.engine, "BTC-USD", "BUY", "UNKNOWN", MARKET_TIME)
         reason = trade_pb2.Reason(code="PORTFOLIO_HEAT", limit="0.06", observed=HOSTILE, unit="ratio", scope="account")
         mesh.bridge.put(record("a", 1, state="REJECTED", decided_by="risk", reasons=[reason], note=HOSTILE))
         mesh.executor.put(order("b", 1))
@@ -51,7 +52,6 @@ async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.M
             total = page.locator("[data-stage=signals] .total")
             await total.get_by_text("6", exact=True).wait_for()
             mesh.orchestrator.funnel = funnel(signals=1234)
-            mesh.orchestrator.funnel.unknown_orders = 1
             await total.get_by_text("1,234", exact=True).wait_for()
 
             await page.locator("#ideas .chip", has_text="PORTFOLIO_HEAT").hover()

@@ -30,6 +30,7 @@ from tests.monitor.monitor_mesh import (
     running_monitor,
     trade_pb2,
 )
+from tests.support.stored import store_order
 
 HOSTILE = "<script>alert('no')</script>"
 
@@ -187,8 +188,8 @@ async def test_metrics_are_prometheus_text_and_leave_out_what_is_not_known():
 
 
 async def test_an_alert_is_acknowledged_from_the_page_itself_only(database):
-    async with page(database) as (mesh, _, http):
-        mesh.orchestrator.funnel.unknown_orders = 1
+    await store_order(database.engine, "BTC-USD", "BUY", "UNKNOWN", MARKET_TIME)
+    async with page(database) as (_, _service, http):
         found = await sections(http, lambda s: s["alerts"])
         path = f"/api/alerts/{found['alerts'][0]['alert_id']}/acknowledge"
         own = str(http._base_url).rstrip("/")

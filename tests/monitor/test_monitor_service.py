@@ -17,7 +17,8 @@ from meshkit.errors import InvalidRequest, NotFound, RequestIdReused, Unavailabl
 from schema.operations import alerts
 from svc_monitor import store
 from svc_monitor.alerts import Alert, Severity
-from tests.monitor.monitor_mesh import running_mesh, running_monitor
+from tests.monitor.monitor_mesh import MARKET_TIME, running_mesh, running_monitor
+from tests.support.stored import store_order
 from trading.monitor.v1 import monitor_service_pb2 as pb
 from trading.monitor.v1 import monitor_service_pb2_grpc as pb_grpc
 
@@ -53,8 +54,8 @@ async def raised(stub: Any, code: str) -> Any:
 
 
 async def test_an_acknowledgement_is_stored_once_with_who_gave_it(database):
-    async with monitor(database) as (mesh, stub):
-        mesh.orchestrator.funnel.unknown_orders = 1
+    async with monitor(database) as (_, stub):
+        await store_order(database.engine, "BTC-USD", "BUY", "UNKNOWN", MARKET_TIME)
         alert = await raised(stub, "ORDER_UNKNOWN")
         request = pb.AcknowledgeAlertRequest(request_id=str(uuid4()), alert_id=alert.alert_id, note="on it")
         first = await answer(stub.AcknowledgeAlert(request))

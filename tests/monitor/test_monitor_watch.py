@@ -14,6 +14,7 @@ import grpc
 import pytest
 import structlog
 from sqlalchemy import select, text
+from waiting import eventually
 
 from meshkit import lifecycle
 from meshkit.errors import Misconfigured
@@ -23,13 +24,13 @@ from svc_monitor.settings import MonitorSettings
 from tests.monitor.monitor_mesh import (
     MARKET_TIME,
     free_port,
-    funnel,
     id_of,
     order,
     record,
     running_mesh,
     running_monitor,
 )
+from tests.support.stored import store_order
 from trading.monitor.v1 import monitor_service_pb2 as pb
 from trading.monitor.v1 import monitor_service_pb2_grpc as pb_grpc
 
@@ -50,14 +51,6 @@ async def until(stub: Any, service: str, state: int, entries: int) -> Any:
             return found
         await asyncio.sleep(0.02)
     raise AssertionError(f"{service} is {found}, wanted {state} {entries}")
-
-
-async def eventually(check: Any) -> Any:
-    for _ in range(400):
-        if found := await check():
-            return found
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{check} never became true")
 
 
 async def test_every_change_is_seen_kept_and_told(database):
@@ -108,7 +101,9 @@ async def test_changes_wait_for_the_database_and_are_written_in_order(database, 
         running_monitor(mesh, db_host=str(folder), db_name=database.name) as monitor,
         asking(monitor) as stub,
     ):
+        # Told by the orchestrator while the monitor's own look at the rows is shut, and by the rows afterwards.
         mesh.orchestrator.funnel.unknown_orders = 1
+        await store_order(database.engine, "BTC-USD", "BUY", "UNKNOWN", MARKET_TIME)
         await until(stub, "market", pb.SERVICE_STATE_SERVING, pb.SERVICE_STATE_SERVING)
         await mesh.of["market"].stop()
         await until(stub, "market", pb.SERVICE_STATE_UNREACHABLE, pb.SERVICE_STATE_UNREACHABLE)
@@ -151,9 +146,39 @@ async def test_changes_wait_for_the_database_and_are_written_in_order(database, 
     assert [row.created_at for row in events] == sorted(row.created_at for row in events)
 
 
+async def test_a_database_that_may_lose_what_it_stored_is_an_outage_and_no_end(database, monkeypatch):
+    """The monitor goes on watching, and writes once an operator has mended the database."""
+    broken = ["the database runs with fsync=off"]
+    monkeypatch.setattr("meshkit.database.broken_promises", lambda row: "".join(broken))
+    async with (
+        running_mesh() as mesh,
+        running_monitor(mesh, db_host=database.host, db_name=database.name) as monitor,
+        asking(monitor) as stub,
+    ):
+
+        async def told() -> set[str]:
+            return {alert.code for alert in (await stub.GetStatus(pb.GetStatusRequest())).alerts}
+
+        async def down() -> bool:
+            return "DATABASE_DOWN" in await told()
+
+        await eventually(down)
+        await until(stub, "risk", pb.SERVICE_STATE_SERVING, pb.SERVICE_STATE_SERVING)
+        async with database.engine.connect() as connection:
+            assert not list(await connection.execute(select(health_events)))
+        broken.clear()
+
+        async def written() -> bool:
+            async with database.engine.connect() as connection:
+                events = list(await connection.execute(select(health_events)))
+            return bool(events) and not await down()
+
+        await eventually(written)
+
+
 async def test_an_alert_of_an_earlier_process_goes_on_under_its_id(database):
+    await store_order(database.engine, "BTC-USD", "BUY", "UNKNOWN", MARKET_TIME)
     async with running_mesh() as mesh:
-        mesh.orchestrator.funnel.unknown_orders = 1
         given = {"db_host": database.host, "db_name": database.name}
 
         async def only_alert() -> Any:
@@ -169,7 +194,8 @@ async def test_an_alert_of_an_earlier_process_goes_on_under_its_id(database):
                 return [alert.alert_id for alert in status.alerts] == [str(first.alert_id)]
 
             await eventually(adopted)
-            mesh.orchestrator.funnel = funnel()
+            async with database.engine.begin() as connection:
+                await connection.execute(text("UPDATE orders SET state = 'REJECTED'"))
 
             async def resolved() -> Any:
                 row = await only_alert()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import structlog
+from waiting import eventually
 
 from meshkit.clock import FixedClock, SystemClock
 from svc_validator.model_reviewer import ModelReviewer
@@ -41,16 +42,10 @@ async def reviewer(ollama: StandIn, clock: Any = None, waiting: int = 4, seconds
         await model.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 @contextlib.asynccontextmanager
 async def kept_fit(model: ModelReviewer, every: float = 60.0) -> AsyncIterator[None]:
     keeping = asyncio.ensure_future(model.keep_fit(every))
-    await until(lambda: "not finished" not in model.result.detail)
+    await eventually(lambda: "not finished" not in model.result.detail)
     try:
         yield
     finally:
@@ -147,7 +142,7 @@ async def test_output_is_kept_as_a_table_can_hold_it():
 async def test_cancelling_a_review_is_not_an_answer():
     async with stand_in(how="silent") as ollama, reviewer(ollama) as model:
         asking = asyncio.ensure_future(model.review(CALM, 5.0))
-        await until(lambda: bool(ollama.questions))
+        await eventually(lambda: bool(ollama.questions))
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -186,10 +181,10 @@ async def test_an_unfit_model_is_tested_again_and_a_moved_tag_too():
     async with stand_in(how="status:500") as ollama, reviewer(ollama) as model, kept_fit(model, every=0.03):
         assert not model.fit
         ollama.how = "judge"
-        await until(lambda: model.fit)
+        await eventually(lambda: model.fit)
         asked = len(ollama.questions)
         ollama.digest = "sha256:bbbb"
-        await until(lambda: model.digest == "sha256:bbbb")
+        await eventually(lambda: model.digest == "sha256:bbbb")
         assert len(ollama.questions) >= asked + 5
 
 
