@@ -69,7 +69,7 @@ def interpreters() -> list[Interpreter]:
 def _version(path: Path) -> str | None:
     try:
         asked = subprocess.run([path, "-I", "-c", _ASK], capture_output=True, text=True, timeout=30, check=False)
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return asked.stdout.strip() if asked.returncode == 0 else None
 
