@@ -1,20 +1,19 @@
 """BridgeService: parse, decide, store, answer."""
 
-import hashlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.background import outlive_outages
-from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, RequestIdReused, Unavailable, Violation
-from meshkit.identity import current_caller
+from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
 from schema.recommendation_rows import record_of_row
+from schema.requests import once, request_key
 from svc_bridge import store
 from svc_bridge.follower import SignalFollower
 from svc_bridge.proposal import sellable
@@ -42,28 +41,16 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     ) -> pb.CreateRecommendationResponse:
         """Enters an operator's idea; the same request_id gives the stored answer."""
         idea = parse_create(request)
-        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        name, caller = self._settings.service_name, current_caller().name
+        key = request_key(self._settings.service_name, "CreateRecommendation", idea.request_id, request)
         async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.request_lock(caller, idea.request_id)))
-            stored = await streams.find_request(connection, name, caller, idea.request_id)
-            if stored is not None:
-                if stored.body_sha256 != body:
-                    raise RequestIdReused(idea.request_id)
-                return pb.CreateRecommendationResponse.FromString(stored.response)
-            row = await self._idea_row(connection, idea)
-            records = await store.insert_recommendations(connection, [row])
-            response = pb.CreateRecommendationResponse(record=record_of_row(records[0]))
-            await streams.store_request(
-                connection,
-                name,
-                caller,
-                idea.request_id,
-                "CreateRecommendation",
-                body,
-                response.SerializeToString(),
-            )
-        return response
+
+            async def create() -> pb.CreateRecommendationResponse:
+                row = await self._idea_row(connection, idea)
+                records = await store.insert_recommendations(connection, [row])
+                return pb.CreateRecommendationResponse(record=record_of_row(records[0]))
+
+            answer, _ = await once(connection, key, pb.CreateRecommendationResponse, create)
+        return answer
 
     async def _idea_row(self, connection: AsyncConnection, idea: OperatorIdea) -> dict[str, Any]:
         """The row of an operator's idea. A SELL needs the books only; a BUY needs a price and a market time."""

@@ -6,10 +6,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.errors import OutcomeUnknown, RequestIdReused, Unavailable
-from meshkit.identity import current_caller
+from meshkit.errors import OutcomeUnknown, Unavailable
 from meshkit.kit import Kit
-from schema.streams import find_request, store_request
+from schema.requests import once, request_key, stored_answer
 from svc_executor import operator_wire, store, wire
 from svc_executor.cancelling import Cancelled, Cancelling
 from svc_executor.closing import Closed, Closing
@@ -62,38 +61,26 @@ class OperatorCalls:
             )
 
     async def _loosen(self, call: operator_wire.StateCall, known: Known) -> pb.SetTradingStateResponse:
-        name, caller = self._kit.settings.service_name, current_caller().name
         body = f"{call.state.value}|{call.note}"
-
-        async def answered(connection: AsyncConnection) -> pb.SetTradingStateResponse | None:
-            earlier = await find_request(connection, name, caller, call.request_id)
-            if earlier is None:
-                return None
-            if earlier.body_sha256 != body:
-                raise RequestIdReused(call.request_id)
-            return pb.SetTradingStateResponse.FromString(earlier.response)
-
+        key = request_key(self._kit.settings.service_name, "SetTradingState", call.request_id, body)
         async with self._kit.engine.connect() as connection:
-            again = await answered(connection)
+            again = await stored_answer(connection, key, pb.SetTradingStateResponse)
         if again is not None:
             # Trading may have been halted since: an old request must not undo that, nor its answer hide it.
             again.state = operator_wire.state_number(self._switch.in_force().state)
             return again
 
         async def remember(connection: AsyncConnection, before: TradingState) -> pb.SetTradingStateResponse:
-            # One loosening at a time; the same request may have waited for itself.
-            if (told := await answered(connection)) is not None:
-                return told
-            response = pb.SetTradingStateResponse(
-                state=operator_wire.state_number(call.state),
-                previous_state=operator_wire.state_number(before),
-                stored=True,
-                set_time=timestamp_message(await store.machine_time(connection)),
-            )
-            await store_request(
-                connection, name, caller, call.request_id, "SetTradingState", body, response.SerializeToString()
-            )
-            return response
+            async def loosened() -> pb.SetTradingStateResponse:
+                return pb.SetTradingStateResponse(
+                    state=operator_wire.state_number(call.state),
+                    previous_state=operator_wire.state_number(before),
+                    stored=True,
+                    set_time=timestamp_message(await store.machine_time(connection)),
+                )
+
+            answer, _ = await once(connection, key, pb.SetTradingStateResponse, loosened)
+            return answer
 
         return await self._switch.loosen(call.state, call.note, known, remember)
 

@@ -1,19 +1,16 @@
 """ExecutorService: parse, decide, store, answer."""
 
-import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-
 from exchange_client import ExchangeClient
 from meshkit import watch
-from meshkit.errors import NotFound, OutcomeUnknown, RequestIdReused, Unavailable
-from meshkit.identity import current_caller
+from meshkit.errors import NotFound, OutcomeUnknown, Unavailable
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
+from schema.requests import once, request_key, stored_answer
 from svc_executor import books, books_store, ledger_store, store, wire
 from svc_executor.availability import Availability
 from svc_executor.cancelling import Cancelling
@@ -169,22 +166,20 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     async def Reconcile(self, request: pb.ReconcileRequest, context: Any) -> pb.ReconcileResponse:
         """One reconciliation now; the same request_id gives the stored answer."""
         request_id = wire.parse_reconcile(request)
-        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        name, caller = self._settings.service_name, current_caller().name
+        key = request_key(self._settings.service_name, "Reconcile", request_id, request)
         async with self._kit.engine.connect() as connection:
-            stored = await streams.find_request(connection, name, caller, request_id)
+            stored = await stored_answer(connection, key, pb.ReconcileResponse)
         if stored is not None:
-            if stored.body_sha256 != body:
-                raise RequestIdReused(request_id)
-            return pb.ReconcileResponse.FromString(stored.response)
+            return stored
+        # Comparing twice does no harm; only the answer is kept.
         response = wire.reconcile_message(await self._reconciler.reconcile())
+
+        async def compared() -> pb.ReconcileResponse:
+            return response
+
         async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.request_lock(caller, request_id)))
-            stored = await streams.find_request(connection, name, caller, request_id)
-            if stored is None:
-                answer = response.SerializeToString()
-                await streams.store_request(connection, name, caller, request_id, "Reconcile", body, answer)
-        return response if stored is None else pb.ReconcileResponse.FromString(stored.response)
+            answer, _ = await once(connection, key, pb.ReconcileResponse, compared)
+        return answer
 
     async def SetTradingState(self, request: pb.SetTradingStateRequest, context: Any) -> pb.SetTradingStateResponse:
         """Stops at once; lets go through the database."""

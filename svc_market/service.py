@@ -1,6 +1,5 @@
 """The gRPC servicer of MarketService: parse, ask the store or the feed, answer."""
 
-import hashlib
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,11 +9,11 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from exchange_client import ExchangeUnavailable
-from meshkit import identity, paging
-from meshkit.errors import AlreadyInProgress, FailedPrecondition, InvalidRequest, RequestIdReused, Violation
+from meshkit import paging
+from meshkit.errors import AlreadyInProgress, FailedPrecondition, InvalidRequest, Violation
 from meshkit.identity import current_caller
 from meshkit.kit import Kit
-from schema.streams import find_request, store_request
+from schema.requests import M, RequestKey, request_key, store_answer, stored_answer
 from svc_market import store, wire
 from svc_market.deletion import delete_candles, find
 from svc_market.feed import Feed, Fetch, Progress
@@ -84,12 +83,13 @@ class MarketServicer(rpc.MarketServiceServicer):
         async with receive(aiter(requests), self._admit) as upload:
             request_id = upload.query.request_id
             with self._alone(request_id):
-                stored = await self._answered(request_id, upload.digest)
+                key = request_key(services.MARKET.name, "ImportCandles", request_id, upload.digest)
+                stored = await self._answered(key, pb.ImportCandlesResponse)
                 if stored is not None:
-                    return pb.ImportCandlesResponse.FromString(stored)
+                    return stored
                 answer = await store_upload(self._feed, upload, await self._import_time())
                 async with self._kit.engine.begin() as connection:
-                    await _remember(connection, request_id, "ImportCandles", upload.digest, answer)
+                    await store_answer(connection, key, answer)
         self._kit.log.info("imported", source=upload.query.source, stored=answer.stored, refused=answer.refused)
         return answer
 
@@ -98,17 +98,17 @@ class MarketServicer(rpc.MarketServiceServicer):
     ) -> AsyncIterator[pb.BackfillCandlesResponse]:
         begun = self._kit.clock.monotonic()
         query = wire.read_backfill(request, self._kit.settings.granularity_seconds)
-        digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        key = request_key(services.MARKET.name, "BackfillCandles", query.request_id, request)
         with self._alone(query.request_id):
-            stored = await self._answered(query.request_id, digest)
+            stored = await self._answered(key, pb.BackfillCandlesResponse)
             if stored is not None:
-                yield pb.BackfillCandlesResponse.FromString(stored)
+                yield stored
                 return
             final: list[pb.BackfillCandlesResponse] = []
 
             async def at_end(connection: AsyncConnection, progress: Progress) -> None:
                 message = wire.progress_message(progress, self._kit.clock.monotonic() - begun, done=True)
-                await _remember(connection, query.request_id, "BackfillCandles", digest, message)
+                await store_answer(connection, key, message)
                 final.append(message)
 
             async for progress in self._feed.fetch_and_store(await self._fetch(query), at_end):
@@ -123,16 +123,16 @@ class MarketServicer(rpc.MarketServiceServicer):
                 await _require_known(connection, "product_id", [query.product_id])
                 found = await find(connection, query)
             return wire.deletion_message(found.count, found.first, found.last, found.sources, deleted=False)
-        digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        key = request_key(services.MARKET.name, "DeleteCandles", query.request_id, request)
         with self._alone(query.request_id):
-            stored = await self._answered(query.request_id, digest)
+            stored = await self._answered(key, pb.DeleteCandlesResponse)
             if stored is not None:
-                return pb.DeleteCandlesResponse.FromString(stored)
+                return stored
             async with self._kit.engine.begin() as connection:
                 await _require_known(connection, "product_id", [query.product_id])
-                found = await delete_candles(connection, query, identity.current_caller().name)
+                found = await delete_candles(connection, query, key.caller)
                 answer = wire.deletion_message(found.count, found.first, found.last, found.sources, deleted=True)
-                await _remember(connection, query.request_id, "DeleteCandles", digest, answer)
+                await store_answer(connection, key, answer)
         self._feed.deleted_from.add(query.product_id)
         self._kit.log.warning("candles_deleted", product=query.product_id, count=found.count, note=query.note)
         return answer
@@ -188,18 +188,10 @@ class MarketServicer(rpc.MarketServiceServicer):
         finally:
             self._running.discard(key)
 
-    async def _answered(self, request_id: UUID, digest: str) -> bytes | None:
+    async def _answered(self, key: RequestKey, kind: type[M]) -> M | None:
         """The stored answer of a request that was made before."""
         async with self._kit.engine.connect() as connection:
-            stored = await find_request(connection, services.MARKET.name, current_caller().name, request_id)
-        if stored is not None and stored.body_sha256 != digest:
-            raise RequestIdReused(request_id)
-        return stored.response if stored is not None else None
-
-
-async def _remember(connection: AsyncConnection, request_id: UUID, method: str, digest: str, answer: Any) -> None:
-    name, caller = services.MARKET.name, current_caller().name
-    await store_request(connection, name, caller, request_id, method, digest, answer.SerializeToString())
+            return await stored_answer(connection, key, kind)
 
 
 async def _require_known(connection: AsyncConnection, field: str, product_ids: Collection[str]) -> None:

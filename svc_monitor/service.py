@@ -1,17 +1,12 @@
 """MonitorService: parse, decide, store, answer. The status comes from memory, so it is told without a database too."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sqlalchemy import select
-
 from meshkit import paging
-from meshkit.errors import RequestIdReused
-from meshkit.identity import current_caller
 from meshkit.kit import Kit
-from schema import streams
+from schema.requests import once, request_key
 from svc_monitor import store, wire
 from svc_monitor.alerts import Alert
 from svc_monitor.board import Board, Pulse
@@ -74,20 +69,16 @@ class MonitorServicer(pb_grpc.MonitorServiceServicer):
     async def AcknowledgeAlert(self, request: pb.AcknowledgeAlertRequest, context: Any) -> pb.AcknowledgeAlertResponse:
         """Notes who has seen an alert; the same request_id gives the stored answer."""
         wanted = wire.parse_acknowledge(request)
-        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        key = request_key(self._settings.service_name, "AcknowledgeAlert", wanted.request_id, request)
         await self._desk.write_pending()
-        service, caller = self._settings.service_name, current_caller().name
+        noted: list[Alert] = []
         async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.request_lock(caller, wanted.request_id)))
-            stored = await streams.find_request(connection, service, caller, wanted.request_id)
-            if stored is not None:
-                if stored.body_sha256 != body:
-                    raise RequestIdReused(wanted.request_id)
-                return pb.AcknowledgeAlertResponse.FromString(stored.response)
-            alert: Alert = await self._desk.acknowledge(connection, wanted.alert_id, caller, wanted.note)
-            response = pb.AcknowledgeAlertResponse(alert=wire.alert_message(alert))
-            await streams.store_request(
-                connection, service, caller, wanted.request_id, "AcknowledgeAlert", body, response.SerializeToString()
-            )
-        self._desk.noted(alert)
-        return response
+
+            async def acknowledge() -> pb.AcknowledgeAlertResponse:
+                noted.append(await self._desk.acknowledge(connection, wanted.alert_id, key.caller, wanted.note))
+                return pb.AcknowledgeAlertResponse(alert=wire.alert_message(noted[0]))
+
+            answer, _ = await once(connection, key, pb.AcknowledgeAlertResponse, acknowledge)
+        for alert in noted:
+            self._desk.noted(alert)
+        return answer

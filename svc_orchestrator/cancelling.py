@@ -12,12 +12,12 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.errors import NotFound, RequestIdReused
+from meshkit.errors import NotFound
 from meshkit.fields import Fields
-from meshkit.identity import current_caller
 from schema import streams
 from schema.recommendation_rows import record_of_row
 from schema.recommendations import trade_recommendations
+from schema.requests import once, request_key
 from svc_orchestrator.orders import order_of
 from tradekit.states import RECOMMENDATION_TERMINAL, RecommendationState
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
@@ -56,17 +56,9 @@ async def cancel_recommendation(
     connection: AsyncConnection, service: str, cancel: Cancel
 ) -> pb.CancelRecommendationResponse:
     """The stored answer of a repeated request, or what this one finds and does."""
-    caller = current_caller().name
-    await connection.execute(select(streams.request_lock(caller, cancel.request_id)))
-    stored = await streams.find_request(connection, service, caller, cancel.request_id)
-    if stored is not None:
-        if stored.body_sha256 != cancel.body_hash:
-            raise RequestIdReused(cancel.request_id)
-        return pb.CancelRecommendationResponse.FromString(stored.response)
-    response = await _cancel(connection, cancel)
-    answer = response.SerializeToString()
-    await streams.store_request(connection, service, caller, cancel.request_id, METHOD, cancel.body_hash, answer)
-    return response
+    key = request_key(service, METHOD, cancel.request_id, cancel.body_hash)
+    answer, _ = await once(connection, key, pb.CancelRecommendationResponse, lambda: _cancel(connection, cancel))
+    return answer
 
 
 async def _cancel(connection: AsyncConnection, cancel: Cancel) -> pb.CancelRecommendationResponse:

@@ -13,11 +13,10 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.database import Turn
-from meshkit.errors import DeadlineTooShort, FailedPrecondition, RequestIdReused, Unavailable
-from meshkit.identity import current_caller
+from meshkit.errors import DeadlineTooShort, FailedPrecondition, Unavailable
 from meshkit.kit import Kit
 from schema.recommendation_rows import StoredTerms, require_terms
-from schema.streams import find_request, store_request
+from schema.requests import claim, request_key
 from svc_risk import store
 from svc_risk.assess import Assessment, assess, must_wait
 from svc_risk.books import VolatilityMemory, read_books
@@ -99,12 +98,7 @@ class AssessmentDesk:
 
     async def _refuse_reuse(self, connection: AsyncConnection, request_id: UUID, terms: str) -> None:
         """A request_id stands for one recommendation; the answer itself is kept with the assessment."""
-        name, caller = self._settings.service_name, current_caller().name
-        stored = await find_request(connection, name, caller, request_id)
-        if stored is None:
-            await store_request(connection, name, caller, request_id, METHOD, terms, b"")
-        elif stored.body_sha256 != terms:
-            raise RequestIdReused(request_id)
+        await claim(connection, request_key(self._settings.service_name, METHOD, request_id, terms))
 
     async def _decide(
         self,

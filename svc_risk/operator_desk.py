@@ -10,10 +10,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.errors import RequestIdReused
-from meshkit.identity import current_caller
 from meshkit.kit import Kit
-from schema.streams import find_request, store_request
+from schema.requests import once, request_key
 from schema.trading_state import set_trading_state
 from svc_risk import store
 from svc_risk.books import VolatilityMemory, read_books
@@ -89,26 +87,23 @@ class OperatorDesk:
 
     async def turn_switch(self, call: StateCall) -> pb.SetTradingStateResponse:
         """Sets the trading state; the same request_id gives the stored answer."""
-        name, caller, body = self._settings.service_name, current_caller().name, state_hash(call)
+        key = request_key(self._settings.service_name, METHOD, call.request_id, state_hash(call))
         async with self._kit.engine.begin() as connection:
             account = await store.lock_account(connection)
-            stored = await find_request(connection, name, caller, call.request_id)
-            if stored is not None:
-                if stored.body_sha256 != body:
-                    raise RequestIdReused(call.request_id)
-                return pb.SetTradingStateResponse.FromString(stored.response)
-            moment = await store.read_moment(connection)
-            released = await self._release(connection, account, moment) if call.release_locks else 0
-            await set_trading_state(connection, call.state, call.note)
-            response = pb.SetTradingStateResponse(
-                state=trading_state_number(call.state),
-                previous_state=trading_state_number(account.trading_state),
-                released_locks=released,
-                set_time=wire.timestamp_message(moment.machine_time),
-            )
-            answer = response.SerializeToString()
-            await store_request(connection, name, caller, call.request_id, METHOD, body, answer)
-        return response
+
+            async def turn() -> pb.SetTradingStateResponse:
+                moment = await store.read_moment(connection)
+                released = await self._release(connection, account, moment) if call.release_locks else 0
+                await set_trading_state(connection, call.state, call.note)
+                return pb.SetTradingStateResponse(
+                    state=trading_state_number(call.state),
+                    previous_state=trading_state_number(account.trading_state),
+                    released_locks=released,
+                    set_time=wire.timestamp_message(moment.machine_time),
+                )
+
+            answer, _ = await once(connection, key, pb.SetTradingStateResponse, turn)
+        return answer
 
     async def _release(self, connection: AsyncConnection, account: AccountRow, moment: Moment) -> int:
         """Ends locks that wait for an operator; the high-water mark starts again at the equity of now."""

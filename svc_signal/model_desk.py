@@ -11,14 +11,13 @@ from typing import TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit import identity
-from meshkit.errors import FailedPrecondition, NotFound, RequestIdReused
-from meshkit.identity import current_caller
+from meshkit.errors import FailedPrecondition, NotFound
 from meshkit.kit import Kit
-from schema import streams
+from schema.requests import once, request_key
 from svc_signal import registry
 from svc_signal.aftermath import Aftermath
 from svc_signal.drift_wire import drift_message
@@ -152,18 +151,11 @@ class ModelDesk:
     ) -> R:
         """The stored answer of a request_id, or the change, its record and its answer in one transaction."""
         body = hashlib.sha256(method.encode() + request.SerializeToString(deterministic=True)).hexdigest()
-        service, caller = self._settings.service_name, current_caller().name
+        key = request_key(self._settings.service_name, method, request_id, body)
         async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.request_lock(caller, request_id)))
-            stored = await streams.find_request(connection, service, caller, request_id)
-            if stored is not None and stored.body_sha256 != body:
-                raise RequestIdReused(request_id)
-            if stored is not None:
-                return kind.FromString(stored.response)
-            answer = await change(connection)
-            response = answer.SerializeToString()
-            await streams.store_request(connection, service, caller, request_id, method, body, response)
-        self._kit.log.warning("model_changed", method=method, change=str(answer.change).replace("\n", " ").strip())
+            answer, new = await once(connection, key, kind, lambda: change(connection))
+        if new:
+            self._kit.log.warning("model_changed", method=method, change=str(answer.change).replace("\n", " ").strip())
         return answer
 
     async def _challenger(

@@ -2,22 +2,19 @@
 
 import asyncio
 import gc
-import hashlib
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, TypeAlias
-from uuid import UUID
 
-from sqlalchemy import RowMapping, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import RowMapping
 
 from meshkit import watch
 from meshkit.background import outlive_outages
-from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, RequestIdReused, Unavailable, Violation
-from meshkit.identity import current_caller
+from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
+from schema.requests import once, request_key, stored_answer
 from svc_signal import store
 from svc_signal.decider import Decider
 from svc_signal.features.translate import translate
@@ -59,33 +56,20 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
     async def GenerateSignals(self, request: pb.GenerateSignalsRequest, context: Any) -> pb.GenerateSignalsResponse:
         """Decides a complete bar now, or gives what was decided; the same request_id gives the stored answer."""
         order = parse_generate(request, self._settings.products, self._settings.granularity_seconds)
-        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        key = request_key(self._settings.service_name, "GenerateSignals", order.request_id, request)
         async with self._kit.engine.connect() as connection:
-            stored = await self._answered(connection, order.request_id, body)
+            stored = await stored_answer(connection, key, pb.GenerateSignalsResponse)
         if stored is not None:
             return stored
+        # A bar is decided once by its own rows; only the answer is kept here.
         response = await self._generate(order)
-        caller = current_caller().name
-        async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.request_lock(caller, order.request_id)))
-            stored = await self._answered(connection, order.request_id, body)
-            if stored is None:
-                answer = response.SerializeToString()
-                await streams.store_request(
-                    connection, self._settings.service_name, caller, order.request_id, "GenerateSignals", body, answer
-                )
-        return stored or response
 
-    async def _answered(
-        self, connection: AsyncConnection, request_id: UUID, body: str
-    ) -> pb.GenerateSignalsResponse | None:
-        """The stored answer of a request_id; RequestIdReused if it was given to another body."""
-        stored = await streams.find_request(connection, self._settings.service_name, current_caller().name, request_id)
-        if stored is None:
-            return None
-        if stored.body_sha256 != body:
-            raise RequestIdReused(request_id)
-        return pb.GenerateSignalsResponse.FromString(stored.response)
+        async def decided() -> pb.GenerateSignalsResponse:
+            return response
+
+        async with self._kit.engine.begin() as connection:
+            answer, _ = await once(connection, key, pb.GenerateSignalsResponse, decided)
+        return answer
 
     async def _generate(self, order: GenerateOrder) -> pb.GenerateSignalsResponse:
         """The bar's signals, decided now if nobody has."""

@@ -11,12 +11,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit import deadline
-from meshkit.errors import RequestIdReused, Unavailable
-from meshkit.identity import current_caller
+from meshkit.errors import Unavailable
 from meshkit.kit import Kit
 from meshkit.telemetry import trace_id
 from schema import streams
 from schema.recommendation_rows import require_terms
+from schema.requests import RequestKey, claim, is_known, request_key
 from svc_validator import store
 from svc_validator.decision import Plan, decide, plan
 from svc_validator.model_reviewer import ModelReviewer
@@ -112,12 +112,11 @@ class Desk:
 
     async def _stored(self, connection: AsyncConnection, request: ReviewRequest) -> Validation | None:
         """The review there is; RequestIdReused if request_id stands for another body."""
-        asked = await streams.find_request(
-            connection, self._settings.service_name, current_caller().name, request.request_id
-        )
-        if asked is not None and asked.body_sha256 != request.terms:
-            raise RequestIdReused(request.request_id)
+        await is_known(connection, self._key(request))
         return await store.find_validation(connection, request.recommendation.recommendation_id)
+
+    def _key(self, request: ReviewRequest) -> RequestKey:
+        return request_key(self._settings.service_name, _METHOD, request.request_id, request.terms)
 
     def _rules(self, recommendation: Recommendation, life: Life) -> Review:
         began = self._kit.clock.monotonic()
@@ -163,10 +162,9 @@ class Desk:
         model = None if asked is None else reviews[asked]
         verdict, by = decide(reviews[0], model, self._settings.llm_on_failure)
         marked = [replace(review, enforced=verdict if review.reviewer is by else None) for review in reviews]
-        caller = current_caller().name
         async with self._kit.engine.begin() as connection:
             await connection.execute(select(streams.record_lock(request.recommendation.recommendation_id)))
-            await connection.execute(select(streams.request_lock(caller, request.request_id)))
+            await claim(connection, self._key(request))
             earlier = await self._stored(connection, request)
             if earlier is not None:
                 return earlier
@@ -177,9 +175,6 @@ class Desk:
                 self._settings.llm_mode,
                 marked,
                 trace_id() or "",
-            )
-            await streams.store_request(
-                connection, self._settings.service_name, caller, request.request_id, _METHOD, request.terms, b""
             )
             stored = await self._stored(connection, request)
         if stored is None:
