@@ -203,3 +203,11 @@ def imported_by(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             found.add(node.module.partition(".")[0])
     return found
+
+
+def test_what_tests_share_lies_in_no_file_of_tests() -> None:
+    """Or a test that is moved takes the helpers of others with it."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        modules = [node.module for node in imports if node.module and node.module.startswith(("tests.", "test_"))]
+        assert not [one for one in modules if one.rpartition(".")[2].startswith("test_")], path

@@ -48,3 +48,9 @@ def environ(
 ) -> dict[str, str]:
     """An executor's environment; its exchange is the fault proxy."""
     return environment(database, simulator, proxy.host, public_key_file(ticket_key, tmp_path))
+
+
+@pytest.fixture
+def halting(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """An executor's environment with a halt file."""
+    return {**environ, "HALT_FILE": str(tmp_path / "halt.json")}

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from decimal import Decimal, localcontext
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_client import ExchangeFill
 from svc_executor.books import EXCHANGE, Position, apply_fill, book_fill, ledger_of, opening_entries
+from tests.executor.exchange_fills import fill
 from tradekit.decimals import CONTEXT
 
-AT = datetime(2025, 1, 1, tzinfo=UTC)
 PRICE = st.decimals("0.01", "99999", places=2, allow_nan=False)
 SIZE = st.decimals("0.00000001", "500", places=8, allow_nan=False)
 RATE = st.sampled_from([Decimal("0"), Decimal("0.005"), Decimal("0.009"), Decimal("0.0123")])
 TRADES = st.lists(st.tuples(st.booleans(), PRICE, SIZE, RATE), min_size=1, max_size=25)
-
-
-def fill(side: str, price: Decimal, size: Decimal, rate: Decimal, **changes: Any) -> ExchangeFill:
-    with localcontext(CONTEXT):
-        values = {"commission": price * size * rate, **changes}
-    return ExchangeFill(
-        **{
-            "entry_id": "e",
-            "trade_id": "t",
-            "order_id": "o",
-            "product_id": "BTC-USD",
-            "side": side,
-            "trade_type": "FILL",
-            "price": price,
-            "size": size,
-            "size_in_quote": False,
-            "liquidity": "TAKER",
-            "trade_time": AT,
-            **values,
-        }
-    )
 
 
 @given(trades=TRADES, mark=PRICE)

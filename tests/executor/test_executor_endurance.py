@@ -25,7 +25,7 @@ from svc_executor.product_rules import ProductRules
 from svc_executor.reconciler import Reconciler
 from svc_executor.trading_switch import TradingSwitch
 from tests.executor.desk import Desk, recommend, running, settings_of
-from tests.executor.test_executor_exits import bought, rest_sell, without_ticket
+from tests.executor.selling import bought, rest_sell, without_ticket
 from tests.executor.venue import FaultProxy
 from tradekit import halt_file
 from tradekit.halt_file import Halt

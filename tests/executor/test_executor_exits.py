@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -12,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refused
 
-from exchange_client import Accepted, ExchangeClient, ExchangeConfig, ExchangeProduct
+from exchange_client import ExchangeClient, ExchangeConfig, ExchangeProduct
 from meshkit.errors import FailedPrecondition
 from svc_executor.reduce import reduce_only
 from svc_executor.store import Holding
-from tests.executor.desk import Desk, Running, assert_books_hold, at_exchange, recommend, running
+from tests.executor.desk import Desk, assert_books_hold, at_exchange, recommend, running
+from tests.executor.selling import bought, rest_sell, without_ticket
 from tests.executor.venue import FaultProxy, Simulator
 from tradekit.exits import exit_size
 from tradekit.products import floor_to
@@ -25,18 +25,6 @@ from trading.executor.v1 import executor_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2 as risk_pb
 
 amounts = st.decimals(0, 1000, places=10, allow_nan=False)
-
-
-async def bought(executor: Running, desk: Desk, quote: str = "100.00", product: str = "BTC-USD") -> pb.Order:
-    order = await executor.execute(await desk.request(recommend(Side.BUY, quote, product)))
-    assert order.state == pb.ORDER_STATE_FILLED
-    return order
-
-
-async def without_ticket(desk: Desk, item: Any, size: str | None = None) -> pb.ExecuteRecommendationRequest:
-    request = await desk.request(item, size)
-    request.ticket = ""
-    return request
 
 
 @given(amounts, amounts, st.sampled_from(["0.00000001", "0.001", "1"]), amounts | st.none(), amounts)
@@ -130,20 +118,6 @@ async def test_an_exit_does_not_wait_for_wallets_that_nobody_tells(
             proxy.wallets.set()
         assert (await comparison).clean
     await assert_books_hold(database)
-
-
-async def rest_sell(client: ExchangeClient, product_id: str, size: Decimal, limit: str) -> str:
-    """A limit order above the market, made past the executor; its exchange id."""
-    terms = {"base_size": format(size, "f"), "limit_price": limit, "post_only": True}
-    body = {
-        "client_order_id": str(uuid4()),
-        "product_id": product_id,
-        "side": "SELL",
-        "order_configuration": {"limit_limit_gtc": terms},
-    }
-    outcome = await client.create_order(json.dumps(body).encode())
-    assert isinstance(outcome, Accepted), outcome
-    return outcome.exchange_order_id
 
 
 async def test_a_close_sells_everything_once_and_says_what_remains(

@@ -20,7 +20,7 @@ from svc_executor.fate import SETTLING, Around, OrderFacts, Step, Terms, conclud
 from svc_executor.intent import exact_body
 from svc_executor.settings import ExecutorSettings
 from svc_executor.venue_guard import check_live
-from tests.executor.test_executor_books import fill
+from tests.executor.exchange_fills import fill
 from tradekit.recommendation import EXIT_RETRIES
 from tradekit.states import OrderState, Side, TradingState
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -21,20 +17,12 @@ from exchange_client import Accepted, ExchangeClient, ExchangeConfig
 from meshkit.errors import from_rpc_error
 from schema.books import orders
 from svc_executor import wire
-from tests.executor.desk import Desk, Running, assert_books_hold, at_exchange, intake_alone, recommend, running
-from tests.executor.venue import BEFORE, FAULTS, ROOT, FaultProxy, Simulator, free_port
+from tests.executor.desk import Desk, assert_books_hold, at_exchange, intake_alone, recommend, running
+from tests.executor.processes import TERMINAL, clean, process
+from tests.executor.venue import BEFORE, FAULTS, FaultProxy, Simulator
 from tradekit import ids
 from tradekit.states import Side
 from trading.executor.v1 import executor_service_pb2 as pb
-from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
-
-TERMINAL = (pb.ORDER_STATE_FILLED, pb.ORDER_STATE_CANCELLED, pb.ORDER_STATE_REJECTED)
-
-
-async def clean(executor: Running) -> None:
-    """A reconciliation that finds everything equal, as soon as orders are settled."""
-    found = await executor.reconcile()
-    assert found.clean, found
 
 
 async def test_one_fault_each_ends_in_one_filled_order(
@@ -205,29 +193,6 @@ async def _refuse_connections(database: Any, refused: bool) -> None:
 
 
 # ---- kill -9 ---------------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def process(environ: dict[str, str]) -> AsyncIterator[tuple[Running, asyncio.subprocess.Process]]:
-    """An executor as a process of its own."""
-    port = free_port()
-    path = f"{ROOT}:{ROOT / 'gen/python'}"
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "svc_executor",
-        env={**os.environ, **environ, "EXECUTOR_PORT": str(port), "PYTHONPATH": path},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            await asyncio.wait_for(channel.channel_ready(), 60)
-            yield Running(pb_grpc.ExecutorServiceStub(channel), port), child
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.wait()
 
 
 @pytest.mark.parametrize("fault", ["hang_before", "accept_hang"])

@@ -2,63 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refused
 from sqlalchemy import text
 
-from tests.executor.desk import Desk, Running, recommend, running
+from tests.executor.desk import Desk, recommend, running
+from tests.executor.switching import Postmaster, exists, in_force, is_there, stored_state, turn, until
 from tests.executor.venue import FaultProxy
-from tests.meshkit.test_meshkit_database import hanging
+from tests.meshkit.hanging import hanging
 from tradekit import halt_file
 from tradekit.halt_file import Halt
 from tradekit.states import Side, TradingState
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2 as risk_pb
-
-
-@pytest.fixture
-def halting(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """An executor's environment with a halt file."""
-    return {**environ, "HALT_FILE": str(tmp_path / "halt.json")}
-
-
-def turn(state: str, note: str = "by the test") -> pb.SetTradingStateRequest:
-    return pb.SetTradingStateRequest(request_id=str(uuid4()), state=f"TRADING_STATE_{state}", note=note)
-
-
-async def stored_state(database: Any) -> str:
-    async with database.engine.connect() as connection:
-        return str((await connection.execute(text("SELECT trading_state FROM accounts"))).scalar_one())
-
-
-async def in_force(executor: Running) -> str:
-    found = await executor.stub.GetTradingState(pb.GetTradingStateRequest(), timeout=5)
-    return risk_pb.TradingState.Name(found.state).removeprefix("TRADING_STATE_")
-
-
-class Postmaster:
-    """The server behind a socket directory, as `hanging` wants to be given it."""
-
-    def __init__(self, folder: str) -> None:
-        self._file = Path(folder) / "postmaster.pid"
-
-    def get_pid(self) -> int:
-        return int(self._file.read_text().splitlines()[0])
-
-
-async def until(what: Any, wanted: Any) -> None:
-    async with asyncio.timeout(120):
-        while await what() != wanted:
-            await asyncio.sleep(0.05)
 
 
 async def test_a_halt_is_in_force_when_it_is_answered_and_in_the_database(
@@ -97,14 +59,6 @@ async def test_a_halt_needs_no_database_survives_a_restart_and_reaches_the_datab
         await until(lambda: stored_state(database), "HALTED")
         assert await in_force(executor) == "HALTED"
         await until(lambda: is_there(halting), False)
-
-
-async def is_there(environ: dict[str, str]) -> bool:
-    return exists(environ)
-
-
-def exists(environ: dict[str, str]) -> bool:
-    return bool(halt_file.pending(Path(environ["HALT_FILE"])))
 
 
 async def test_a_file_of_another_process_halts_at_once_and_garbage_in_it_too(

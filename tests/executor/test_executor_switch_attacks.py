@@ -10,15 +10,13 @@ from typing import Any
 import pytest
 
 from tests.executor.desk import Desk, Running, recommend, running
-from tests.executor.test_executor_switch import Postmaster, halting, in_force, is_there, stored_state, turn, until
-from tests.meshkit.test_meshkit_database import hanging
+from tests.executor.switching import Postmaster, in_force, is_there, stored_state, turn, until
+from tests.meshkit.hanging import hanging
 from tradekit import halt_file
 from tradekit.halt_file import Halt
 from tradekit.states import Side, TradingState
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2 as risk_pb
-
-__all__ = ["halting"]
 
 
 async def test_a_halt_stays_whatever_resume_was_asked_for_before_it(halting: dict[str, str], database: Any) -> None:

@@ -16,8 +16,8 @@ from exchange_client import ExchangeClient, ExchangeConfig
 from schema.books import orders
 from svc_executor import wire
 from tests.executor.desk import Desk, assert_books_hold, at_exchange, intake_alone, recommend, running
-from tests.executor.test_executor_faults import TERMINAL, clean, process
-from tests.executor.test_executor_switch import turn
+from tests.executor.processes import TERMINAL, clean, process
+from tests.executor.switching import turn
 from tests.executor.venue import FaultProxy, Simulator
 from tradekit import ids
 from tradekit.states import Side

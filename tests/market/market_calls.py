@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 
 from tests.market.conftest import FakeExchange, running
-from tests.market.test_market_follow import stamp
+from tests.market.watching import stamp
 from trading.common.v1 import decimal_pb2
 from trading.market.v1 import market_service_pb2 as pb
 

@@ -17,6 +17,7 @@ from cli.up.options import UpRequest, resolve
 from svc_market.history import plan_pages
 from svc_market.paging import Span
 from tests.market.conftest import FakeExchange
+from tests.market.following import follow, until_mark, until_stored
 from tests.market.market_calls import (
     HOUR,
     NOW,
@@ -29,8 +30,7 @@ from tests.market.market_calls import (
     table,
     until_products,
 )
-from tests.market.test_market_follow import stamp
-from tests.market.test_market_follower import follow, until_mark, until_stored
+from tests.market.watching import stamp
 from trading.market.v1 import market_service_pb2 as pb
 
 

@@ -1,39 +1,15 @@
 """The service against a real simulated exchange: history, one batch per bar, watermarks, backfills."""
 
-import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.market.conftest import running
+from tests.market.watching import candles_of, stamp, until_watermark
 from trading.market.v1 import market_service_pb2 as pb
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD")
-
-
-def stamp(moment: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
-
-
-async def until_watermark(call: Any, as_of: datetime) -> list[pb.WatchCandlesResponse]:
-    """Frames of a watch up to the watermark at `as_of`."""
-    frames = []
-    async with asyncio.timeout(20):
-        while True:
-            frame = await call.read()
-            frames.append(frame)
-            if frame.WhichOneof("frame") == "watermark" and frame.watermark.as_of.ToDatetime(UTC) >= as_of:
-                return frames
-
-
-def candles_of(frames: list[pb.WatchCandlesResponse]) -> list[pb.Candle]:
-    return [candle for frame in frames for candle in frame.batch.candles]
 
 
 async def test_history_first_then_each_bar_as_one_batch(database, simulator):

@@ -8,9 +8,10 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from exchange_client import RawCandle
-from tests.market.conftest import FakeExchange, running
+from tests.market.conftest import FakeExchange
+from tests.market.following import follow, until_mark, until_stored
 from tests.market.market_calls import batch, candle, counts, mark_of, opened, send, table
-from tests.market.test_market_follow import candles_of, until_watermark
+from tests.market.watching import candles_of, until_watermark
 from trading.market.v1 import market_service_pb2 as pb
 
 NOW = datetime(2025, 5, 1, tzinfo=UTC)
@@ -22,17 +23,6 @@ def fake() -> FakeExchange:
     exchange = FakeExchange(NOW, ["BTC-USD", "ETH-USD"])
     exchange.fill(NOW - 30 * HOUR, NOW + 30 * HOUR)
     return exchange
-
-
-def follow(database, exchange: FakeExchange, **changes):
-    given = {"products": "ETH-USD", "market_history_bars": 20, **changes}
-    return running(database, exchange.builder(), **given)
-
-
-async def until_mark(database, as_of: datetime) -> None:
-    async with asyncio.timeout(60):
-        while await mark_of(database) != as_of:
-            await asyncio.sleep(0.02)
 
 
 async def test_after_an_outage_the_bars_missed_are_fetched_and_entries_open_again(database):
@@ -136,12 +126,6 @@ async def test_a_market_that_was_started_over_changes_nothing(database):
         await asyncio.sleep(0.3)
         assert await mark_of(database) == NOW
         assert len(await table(database, "crypto_prices")) == before
-
-
-async def until_stored(database, rows: int) -> None:
-    async with asyncio.timeout(60):
-        while len(await table(database, "crypto_prices")) < rows:
-            await asyncio.sleep(0.02)
 
 
 async def test_more_history_wanted_later_is_fetched_backwards_and_once(database):

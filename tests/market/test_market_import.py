@@ -31,7 +31,7 @@ from tests.market.market_calls import (
     table,
     until_products,
 )
-from tests.market.test_market_follow import stamp
+from tests.market.watching import stamp
 from tradekit.decimals import plain
 from trading.common.v1 import decimal_pb2
 from trading.market.v1 import market_service_pb2 as pb

@@ -23,7 +23,7 @@ from tests.market.market_calls import (
     table,
     until_products,
 )
-from tests.market.test_market_follow import candles_of, stamp, until_watermark
+from tests.market.watching import candles_of, stamp, until_watermark
 from trading.common.v1 import trade_pb2
 from trading.market.v1 import market_service_pb2 as pb
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
-import psutil
 import pytest
 from refusals import refused
 from sqlalchemy import exc, text
@@ -21,18 +19,8 @@ from meshkit.background import outlive_outages
 from meshkit.kit import Kit
 from meshkit.notify import Notifications
 from meshkit.serve import Check
+from tests.meshkit.hanging import db, hanging
 from tests.meshkit.toys import Behaviour, bare, settings, toy_running
-
-
-def db(postgres: Any, **changes: Any) -> dict[str, Any]:
-    """Settings that point at the embedded database by its socket directory."""
-    return {
-        "db_host": str(postgres.get_postmaster_info().socket_dir),
-        "db_name": "postgres",
-        "db_timeout_seconds": 1.0,
-        "db_pool_size": 2,
-        **changes,
-    }
 
 
 def engine_of(postgres: Any, **changes: Any) -> AsyncEngine:
@@ -141,23 +129,6 @@ async def test_database_down_is_unavailable_within_the_deadline_and_recovers_wit
         assert (await stub.Read(toy.pb.Ask(), timeout=3)).key == "read"
         assert await wakeup.wait(5), "LISTEN came back too"
         assert not service.stopped
-
-
-@contextlib.contextmanager
-def hanging(postgres: Any) -> Iterator[None]:
-    """Postmaster and backends stand still with their sockets open, as on a machine that swaps or a disk that hangs."""
-    postmaster = psutil.Process(postgres.get_pid())
-    postmaster.suspend()
-    processes = [postmaster, *postmaster.children(recursive=True)]
-    try:
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):  # a backend that was just about to end
-                process.suspend()
-        yield
-    finally:
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.resume()
 
 
 @pytest.mark.parametrize("warm", [True, False], ids=["open-connection", "no-connection"])

@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from meshkit import database, errors
 from meshkit.patience import ended_after
-from tests.meshkit.test_meshkit_database import db, hanging
-from tests.meshkit.test_meshkit_streams import Worker, streaming, worker_running
+from tests.meshkit.hanging import db, hanging
 from tests.meshkit.toys import bare
+from tests.meshkit.workers import Worker, streaming, worker_running
 
 UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")
 TOO_SHORT = (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_TOO_SHORT")

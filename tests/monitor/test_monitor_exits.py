@@ -32,7 +32,7 @@ from svc_monitor.feeds.trading import Trading
 from svc_monitor.health import Known, ServiceState, health_names
 from svc_monitor.order_rules import ORDER_RULES
 from svc_monitor.rules import judge
-from tests.monitor.test_monitor_alerts import NOW, found, seen
+from tests.monitor.views import NOW, found, seen
 from tests.support.stored import store_order, store_recommendation
 from tradekit import services
 from tradekit.recommendation import Recommendation

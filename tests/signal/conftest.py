@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from svc_signal.artifact import write_model
 from svc_signal.labels import LabelRule
 from svc_signal.training import EstimatorSettings, TrainedModel, TrainingSettings, train
+from tests.signal.artifacts import KEY, WHEN
 from tests.signal.signal_series import synthetic
 
 SMALL = TrainingSettings(
@@ -24,3 +28,9 @@ def small_settings() -> TrainingSettings:
 @pytest.fixture(scope="session")
 def small_model() -> TrainedModel:
     return train(synthetic(3, 1500), SMALL, lambda step, share: None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, small_model: TrainedModel) -> Path:
+    write_model(tmp_path / "model", small_model, WHEN, "abc123", KEY)
+    return tmp_path / "model"

@@ -12,9 +12,9 @@ from svc_signal.features.definition import INDEX, READY_BARS
 from svc_signal.features.incremental import FeatureEngine
 from svc_signal.features.laststage import LastStage
 from svc_signal.serving import grid_stage
+from tests.signal.flat_market import flat
+from tests.signal.oracle import READY, oracle
 from tests.signal.signal_series import FIRST_BAR, HOUR, real, synthetic
-from tests.signal.test_signal_features import flat
-from tests.signal.test_signal_oracle import READY, oracle
 
 BTC = "BTC-USD"
 REAL = (

@@ -13,6 +13,7 @@ from svc_signal.features.definition import FEATURES, INDEX, NAMES, feature_set_h
 from svc_signal.features.history import history
 from svc_signal.features.windows import window_moment, window_sum
 from svc_signal.serving import anchor, first_needed_bar, grid_stage, latest_rows
+from tests.signal.flat_market import flat
 from tests.signal.signal_series import FIRST_BAR, HOUR, joined, real, synthetic
 
 READY = 349
@@ -134,12 +135,6 @@ def test_live_rows_are_the_bits_of_training_rows_on_real_candles_with_gaps(
             assert np.array_equal(live.values[live.ready], whole.values[:, :, t].T[live.ready])
             compared += int(live.ready.sum())
     assert compared > 30
-
-
-def flat(price: float, volume: float, bars: int = 420) -> CandleArrays:
-    level = np.full(bars, price)
-    start = (FIRST_BAR + np.arange(bars, dtype=np.int64)) * HOUR
-    return CandleArrays(start, level, level, level, level, np.full(bars, volume))
 
 
 NEUTRAL = {

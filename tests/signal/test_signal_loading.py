@@ -6,9 +6,7 @@ import copy
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,51 +20,11 @@ from sklearn.linear_model import LogisticRegression
 
 from svc_signal import loading
 from svc_signal.artifact import write_model
-from svc_signal.loading import LoadedModel, ModelRefused, RefusedBecause, load_model
+from svc_signal.loading import LoadedModel, RefusedBecause, load_model
 from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, canonical
 from svc_signal.signing import Trust, private_key_from_pem, public_key_from_pem, sign
 from svc_signal.training import TrainedModel
-
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-TRUST = Trust(public_key=KEY.public_key())
-WHEN = datetime(2025, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, small_model: TrainedModel) -> Path:
-    write_model(tmp_path / "model", small_model, WHEN, "abc123", KEY)
-    return tmp_path / "model"
-
-
-def refused(folder: Path, trust: Trust = TRUST, granularity: int = 3600) -> RefusedBecause:
-    with pytest.raises(ModelRefused) as caught:
-        load_model(folder, trust, granularity)
-    crossed = pickle.loads(pickle.dumps(caught.value))  # as it would where a worker process refuses
-    assert (crossed.reason, crossed.detail, str(crossed)) == (*caught.value.args, str(caught.value))
-    assert str(crossed) == f"{crossed.reason}: {crossed.detail}"
-    return crossed.reason
-
-
-def resign(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Changes the manifest and signs it with the trusted key: only the checks after the signature can refuse."""
-    document = json.loads((folder / MANIFEST_NAME).read_bytes())
-    change(document)
-    manifest = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-    (folder / MANIFEST_NAME).write_bytes(manifest)
-    (folder / SIGNATURE_NAME).write_bytes(sign(manifest, KEY))
-
-
-def replace_artifact(folder: Path, content: Any, also: Callable[[dict[str, Any]], None] | None = None) -> None:
-    """Puts another object into the artifact, with a manifest that names its hash and is signed."""
-    joblib.dump(content, folder / ARTIFACT_NAME)
-    data = (folder / ARTIFACT_NAME).read_bytes()
-
-    def change(document: dict[str, Any]) -> None:
-        document["artifact"] |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        if also is not None:
-            also(document)
-
-    resign(folder, change)
+from tests.signal.artifacts import KEY, TRUST, WHEN, refused, replace_artifact, resign
 
 
 class Bomb:

@@ -16,7 +16,7 @@ from cli.up.check_model import verdict
 from svc_signal.artifact import model_version, write_model
 from svc_signal.manifest import ARTIFACT_NAME
 from svc_signal.training import TrainedModel
-from tests.signal.test_signal_loading import KEY, WHEN
+from tests.signal.artifacts import KEY, WHEN
 
 ROOT = Path(__file__).parents[2]
 

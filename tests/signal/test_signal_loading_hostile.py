@@ -22,9 +22,7 @@ from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, ca
 from svc_signal.model_folders import MOST_FOLDERS, model_folders
 from svc_signal.signing import sign
 from svc_signal.training import TrainedModel
-from tests.signal.test_signal_loading import KEY, TRUST, folder, refused, replace_artifact, resign
-
-__all__ = ["folder"]  # the fixture
+from tests.signal.artifacts import KEY, TRUST, refused, replace_artifact, resign
 
 
 def sign_as_it_is(folder: Path, manifest: bytes) -> None:

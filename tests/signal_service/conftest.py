@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from svc_signal.artifact import write_model
+from svc_signal.loading import LoadedModel, load_model
+from svc_signal.signing import Trust, public_key_from_pem
 from svc_signal.training import train
 from tests.signal.conftest import SMALL
 from tests.signal.signal_series import synthetic
@@ -53,3 +55,14 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 WHEN = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def model(model_dir: Path, keys: Path) -> LoadedModel:
+    trust = Trust(public_key_from_pem((keys / "public.pem").read_bytes()), None)
+    return load_model(model_dir, trust, 3600)
+
+
+@pytest.fixture
+def given(model_dir: Path, keys: Path) -> dict[str, Any]:
+    return {"model_dir": model_dir, "model_public_key_file": keys / "public.pem"}

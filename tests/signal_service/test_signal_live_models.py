@@ -23,13 +23,11 @@ from svc_signal.loading import LoadedModel
 from svc_signal.manifest import Manifest
 from svc_signal.serving import FeatureRows, latest_rows
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
+from tests.signal_service.live_bars import next_bar, same, truth
 from tests.signal_service.signal_world import BARS, LIMIT, PRODUCTS, World, close_of
-from tests.signal_service.test_signal_live import given, model, next_bar, same, truth
 from tradekit import wire
 from tradekit.states import Profile, SignalSide
 from trading.signal.v1 import signal_service_pb2 as pb
-
-__all__ = ["given", "model"]
 
 LAST = BARS - 40
 RISING = (0.1, 0.2, 0.7)

@@ -18,8 +18,8 @@ from svc_signal.training import train
 from tests.signal.conftest import SMALL
 from tests.signal.signal_series import synthetic
 from tests.signal_service.conftest import KEY, WHEN
+from tests.signal_service.model_calls import store_evidence, until
 from tests.signal_service.signal_world import PRODUCTS, World, eventually
-from tests.signal_service.test_signal_models import store_evidence, until
 from tradekit.states import Profile, Venue
 
 
