@@ -89,7 +89,9 @@ def forget_others() -> None:
 
 def _writable(folder: Path) -> bool:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Each by itself: a mode counts for the last of several folders only, and the others may be open to a group.
+        for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return True
     except OSError:
@@ -101,7 +103,8 @@ def _take_along(source: Path, target: Path) -> None:
     with suppress(OSError):
         for file in source.glob("*.nb[ic]"):
             if not (target / file.name).exists():
-                shutil.copy(file, target)
+                shutil.copyfile(file, target / file.name)
+                (target / file.name).chmod(0o600)
 
 
 STAMP = sources_stamp()
@@ -142,10 +145,14 @@ class LoopCache(caching.FunctionCache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        # Where people share their files with a group, nobody else may write these all the same, or they would not be loaded.
+        before = os.umask(0o022)
         try:
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except Exception as error:
             self._forget("cannot be kept", error)
+        finally:
+            os.umask(before)
 
     def _forget(self, what: str, error: Exception) -> None:
         """An index that cannot be read would keep the next process from keeping anything, too."""

@@ -228,4 +228,4 @@ class World:
         finally:
             service.stop()
             service.stop()
-            await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 10)
+            await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 60)

@@ -236,7 +236,7 @@ async def running(environ: dict[str, str]) -> AsyncIterator[Running]:
     finally:
         service.stop()
         service.stop()
-        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 20)
+        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 60)
 
 
 async def at_exchange(simulator: Simulator, order_id: str) -> list[ExchangeOrder]:

@@ -131,7 +131,7 @@ async def running(database: Any, builder: Any = build, **changes: Any) -> AsyncI
     finally:
         service.stop()
         service.stop()
-        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 15)
+        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 60)
 
 
 class FakeExchange:

@@ -142,7 +142,7 @@ async def running(
     finally:
         service.stop()
         service.stop()
-        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 10)
+        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 60)
 
 
 @contextlib.asynccontextmanager

@@ -288,4 +288,4 @@ async def served(service: lifecycle.Service) -> AsyncIterator[lifecycle.Service]
     finally:
         service.stop()
         service.stop()
-        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 10)
+        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 60)

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,15 @@ def in_a_new_process(cache: Path, first: str = "") -> str:
     return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=True).stderr
 
 
+@pytest.fixture(params=[0o022, 0o002], ids=["one's own", "shared with a group"])
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How new files are born: many systems let a user's group write them."""
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
 @pytest.mark.parametrize("content", [b"", b"damaged"])
 def test_a_damaged_file_is_translated_anew_told_once_and_replaced(tmp_path: Path, ending: str, content: bytes):
@@ -92,12 +101,15 @@ def test_on_a_full_disk_a_loop_is_translated_and_not_kept(tmp_path: Path):
     assert in_a_new_process(tmp_path) == ""
 
 
+@pytest.mark.usefixtures("umask")
 def test_where_sources_cannot_be_written_a_private_folder_takes_what_lies_beside_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     beside, name = tmp_path / "tree", "loops-0123456789abcdef"
     (beside / name).mkdir(parents=True)
+    (beside / name).chmod(0o755)
     (beside / name / "a.nbi").write_bytes(b"made before")
+    (beside / name / "a.nbi").chmod(0o644)
     writable = loop_cache._writable
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setattr(loop_cache, "_IN_TREE", beside)
@@ -138,6 +150,7 @@ def spoiled_owner_above(folder: Path) -> None:
     spoiled_owner(folder.parent)
 
 
+@pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize(
     "spoil", [spoiled_mode, spoiled_parent, spoiled_file, spoiled_link, spoiled_owner, spoiled_owner_above]
 )

@@ -138,7 +138,7 @@ class World:
         finally:
             service.stop()
             service.stop()
-            await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 10)
+            await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 60)
 
 
 def _candle(product: str, series: CandleArrays, bar: int, sequence: int) -> dict[str, Any]:

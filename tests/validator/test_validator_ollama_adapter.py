@@ -102,7 +102,8 @@ FAILURES = [
     ("body:{}", ReviewOutcome.INVALID_OUTPUT, "body:BadReply"),
     ("body:[]", ReviewOutcome.INVALID_OUTPUT, "body:BadReply"),
     ('body:{"error":"runner died"}', ReviewOutcome.INVALID_OUTPUT, "body:BadReply"),
-    ("body:" + "[" * 50_000, ReviewOutcome.INVALID_OUTPUT, "body:RecursionError"),
+    # Too deep for a parser, or too short for its brackets: that is the Python's to say.
+    ("body:" + "[" * 50_000, ReviewOutcome.INVALID_OUTPUT, ("body:RecursionError", "body:JSONDecodeError")),
     ("say:", ReviewOutcome.INVALID_OUTPUT, "empty"),
     ("say:APPROVE", ReviewOutcome.INVALID_OUTPUT, "not_json"),
     ('say:{"verdict":"YES","reason":"OK"}', ReviewOutcome.INVALID_OUTPUT, "schema"),
@@ -114,7 +115,8 @@ FAILURES = [
 async def test_every_failure_is_its_outcome_and_never_an_approval(how, outcome, error):
     async with stand_in(how=how) as ollama:
         found = await ask(ollama.url, seconds=0.4 if outcome is ReviewOutcome.TIMEOUT else 5.0)
-    assert (found.outcome, found.error, found.verdict) == (outcome, error, None)
+    assert (found.outcome, found.verdict) == (outcome, None)
+    assert found.error in ((error,) if isinstance(error, str) else error)
 
 
 async def test_a_refused_connection_is_unavailable():
