@@ -7,14 +7,16 @@ same assessment, which is what a stored decision is checked against.
 from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 
-from svc_risk.exits import exchange_minimum, exit_size, sell_not_held
+from svc_risk.case import Case
+from svc_risk.catalogue import HARD_RULES
+from svc_risk.exits import exit_obstacles, exit_size
 from svc_risk.exposure import account_of, ratio_of, stop_distance
-from svc_risk.limits import HARD_RULES, Case, OnSell
 from svc_risk.parameters import Parameters
+from svc_risk.rule import Effect, Verdict
 from svc_risk.score import ScoreParts, score_of, score_parts
-from svc_risk.sizing import Sizing, min_notional, size_of, volatility_factor
+from svc_risk.sizing import MIN_NOTIONAL, size_of, volatility_factor
 from svc_risk.snapshot import Request, Snapshot
-from svc_risk.verdict import Kind, Verdict
+from svc_risk.validity import HOLDING_WITHOUT_PRICE, STALE_ACCOUNT
 from tradekit.decimals import CONTEXT, ZERO
 from tradekit.reasons import Reason
 from tradekit.states import RiskDecision, Side
@@ -58,16 +60,16 @@ def must_wait(request: Request, snapshot: Snapshot, p: Parameters) -> Reason | N
         return None
     with localcontext(CONTEXT):
         case, _ = _case(request, snapshot, p)
-        if any(rule.final and not rule.check(case).passed for rule in HARD_RULES):
+        if any(rule.final and not rule.verdict(case).passed for rule in HARD_RULES):
             return None
-    unmarked = [h.product_id for h in snapshot.holdings if h.occupied and h.mark is None]
-    if snapshot.market.last_close is None:
-        unmarked.append(request.product_id)
-    if unmarked:
-        return Reason("STALE_DATA", observed="no price that can be read", scope=f"product:{unmarked[0]}")
-    if not snapshot.account_fresh:
-        return Reason("STALE_ACCOUNT", str(p.account_stale_seconds), "older or not reconciled", "seconds", "account")
-    return None
+        unmarked = [h.product_id for h in snapshot.holdings if h.occupied and h.mark is None]
+        if snapshot.market.last_close is None:
+            unmarked.append(request.product_id)
+        if unmarked:
+            why = HOLDING_WITHOUT_PRICE.verdict(case).reason
+            return replace(why, observed="no price that can be read", scope=f"product:{unmarked[0]}")
+        account = STALE_ACCOUNT.verdict(case)
+        return None if account.passed else replace(account.reason, observed="older or not reconciled")
 
 
 def _case(request: Request, snapshot: Snapshot, p: Parameters) -> tuple[Case, ScoreParts]:
@@ -76,19 +78,19 @@ def _case(request: Request, snapshot: Snapshot, p: Parameters) -> tuple[Case, Sc
     finite = known is not None and 0 <= known < float("inf")
     sigma = max(known, p.sigma_floor) if known is not None and finite else p.sigma_ref
     account, stop = account_of(snapshot, p), stop_distance(sigma, p)
-    added = request.size * volatility_factor(sigma, p) if request.side is Side.BUY else ZERO
+    added = request.size * volatility_factor(sigma, p.sigma_target) if request.side is Side.BUY else ZERO
     parts = score_parts(account, added, stop, sigma, request.confidence, p)
     holding = snapshot.holding(request.product_id)
-    return Case(request, snapshot, p, account, holding, sigma, stop, score_of(parts, p)), parts
+    return Case(request, snapshot, p, account, holding, sigma, stop, score_of(parts, p), request.size), parts
 
 
 def _entry(case: Case, parts: ScoreParts) -> Assessment:
-    failed = [verdict for rule in HARD_RULES if not (verdict := rule.check(case)).passed]
+    failed = [verdict for rule in HARD_RULES if not (verdict := rule.verdict(case)).passed]
     sizing = size_of(case)
     product = case.snapshot.product
     size = product.floor_quote(sizing.size) if product else ZERO
     whole = product.floor_quote(case.request.size) if product else ZERO
-    enough = min_notional(case, size)
+    enough = MIN_NOTIONAL.verdict(replace(case, size=size))
     if not enough.passed:
         failed.append(enough)
     if failed:
@@ -101,33 +103,17 @@ def _exit(case: Case, parts: ScoreParts) -> Assessment:
     failed: list[Verdict] = []
     flags: list[Verdict] = []
     for rule in HARD_RULES:
-        verdict = rule.check(case) if rule.on_sell is not OnSell.SKIP else None
-        if verdict is None or verdict.passed:
-            continue
-        if rule.on_sell is OnSell.REJECT:
-            failed.append(verdict)
-        else:
-            flags.append(replace(verdict, kind=Kind.FLAG))
+        verdict = rule.verdict(case) if rule.on_sell is not Effect.NONE else None
+        if verdict is not None and not verdict.passed:
+            (failed if rule.on_sell is Effect.REJECT else flags).append(verdict)
     sizing = exit_size(case)
-    failed += _exit_obstacles(case, sizing)
+    failed += exit_obstacles(replace(case, size=sizing.size))
     if failed:
         return _result(case, parts, RiskDecision.REJECT, ZERO, [*failed, *flags])
     product = case.snapshot.product
     wanted = product.floor_base(case.request.size) if product else case.request.size
     decision = RiskDecision.APPROVE if sizing.size >= wanted else RiskDecision.REDUCE
     return _result(case, parts, decision, sizing.size, [*sizing.binding, *flags])
-
-
-def _exit_obstacles(case: Case, sizing: Sizing) -> list[Verdict]:
-    """Nothing held, or too little for the exchange; the second is not told where the first explains it."""
-    held = sell_not_held(case)
-    if not held.passed:
-        return [held]
-    product = case.snapshot.product
-    if product is None:
-        return []
-    enough = exchange_minimum(case, sizing.size, product)
-    return [] if enough.passed else [enough]
 
 
 def _result(

@@ -1,65 +1,59 @@
-"""The table of limits as it is told to whoever asks: each rule's code, limit, unit and effect, in evaluation order."""
+"""Every risk rule, in the order of evaluation, and its limit as it is told to whoever asks.
 
-from collections.abc import Callable
+A rule that stands here is checked, told by GetLimits and described in docs/reasons.md; there is no other list of them.
+"""
+
 from dataclasses import dataclass
-from decimal import Decimal
+from typing import Any
 
+from svc_risk.exits import EXIT_RULES
+from svc_risk.limits import LIMIT_RULES
 from svc_risk.parameters import Parameters
-from svc_risk.verdict import Kind
-from tradekit.reasons import shown
+from svc_risk.rule import Effect, Rule, Scope
+from svc_risk.sizing import CAPS, MIN_NOTIONAL, SCALES
+from svc_risk.validity import VALIDITY_RULES
+
+HARD_RULES: tuple[Rule[Any], ...] = (*VALIDITY_RULES, *LIMIT_RULES)
+RULES: tuple[Rule[Any], ...] = (*HARD_RULES, *SCALES, *CAPS, MIN_NOTIONAL, *EXIT_RULES)
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """One rule. `value` is empty where the rule has no number."""
+class ToldLimit:
+    """One rule as it is told. A code may have several: of the account and of a product, of entries and of exits.
+
+    `value` is the limit that a reason tells, a formula in recorded figures where it follows the state, or empty.
+    """
 
     code: str
     value: str
     unit: str
-    kind: Kind
-    buy_only: bool
+    scope: Scope
+    on_buy: Effect
+    on_sell: Effect
+    words: str
+
+    @property
+    def kind(self) -> Effect:
+        """What it does: to a BUY, or to a SELL where it looks at nothing else."""
+        return self.on_sell if self.on_buy is Effect.NONE else self.on_buy
+
+    @property
+    def buy_only(self) -> bool:
+        """Whether it stops and shrinks a BUY only; a SELL may still bear its flag."""
+        return self.on_buy is not Effect.NONE and self.on_sell in (Effect.NONE, Effect.FLAG)
 
 
-_Value = Callable[[Parameters], Decimal | float]
-# Code, the number it goes by, unit, kind, BUY only.
-_TABLE: tuple[tuple[str, _Value | None, str, Kind, bool], ...] = (
-    ("KILL_SWITCH", None, "", Kind.REJECT, False),
-    ("INTERNAL", None, "", Kind.REJECT, True),
-    ("UNKNOWN_PRODUCT", None, "", Kind.REJECT, False),
-    ("TRADING_DISABLED", None, "", Kind.REJECT, False),
-    ("EXPIRED_REQUEST", None, "", Kind.REJECT, True),
-    ("STALE_DATA", lambda p: p.stale_bars, "bars", Kind.REJECT, True),
-    ("INSUFFICIENT_HISTORY", lambda p: p.min_real_bars, "bars", Kind.REJECT, True),
-    ("STALE_ACCOUNT", lambda p: p.account_stale_seconds, "seconds", Kind.REJECT, True),
-    ("ORDER_UNKNOWN", None, "", Kind.REJECT, True),
-    ("PRICE_COLLAR", lambda p: p.price_collar_ratio, "ratio", Kind.REJECT, True),
-    ("LOW_CONFIDENCE", lambda p: p.min_confidence, "ratio", Kind.REJECT, True),
-    ("DAILY_LOSS", lambda p: p.daily_loss_ratio, "ratio", Kind.REJECT, True),
-    ("DRAWDOWN", lambda p: p.drawdown_ratio, "ratio", Kind.REJECT, True),
-    ("COOLDOWN_LOSS", lambda p: p.cooldown_loss_minutes * 60, "seconds", Kind.REJECT, True),
-    ("COOLDOWN_ENTRY", lambda p: p.cooldown_entry_minutes * 60, "seconds", Kind.REJECT, True),
-    ("ORDER_RATE", lambda p: p.orders_per_minute, "count", Kind.REJECT, True),
-    ("VOL_LIMIT", lambda p: p.vol_limit, "ratio", Kind.REJECT, True),
-    ("RISK_SCORE", lambda p: p.score_hard, "ratio", Kind.REJECT, True),
-    ("MAX_OPEN_POSITIONS", lambda p: p.max_open_positions, "count", Kind.REJECT, True),
-    ("VOL_TARGET", lambda p: p.sigma_target, "ratio", Kind.SCALE, True),
-    ("VOL_SHOCK", lambda p: p.shock_ratio, "ratio", Kind.SCALE, True),
-    ("SCORE_SCALED", lambda p: p.score_soft, "ratio", Kind.SCALE, True),
-    ("MAX_ORDER_NOTIONAL", lambda p: p.max_order_notional, "usd", Kind.CAP, True),
-    ("MAX_POSITION", lambda p: p.max_position_ratio, "ratio", Kind.CAP, True),
-    ("GROSS_EXPOSURE", lambda p: p.gross_exposure_ratio, "ratio", Kind.CAP, True),
-    ("CASH_RESERVE", lambda p: p.cash_reserve_ratio, "ratio", Kind.CAP, True),
-    ("PORTFOLIO_HEAT", lambda p: p.heat_cap_ratio, "ratio", Kind.CAP, True),
-    ("LIQUIDITY", lambda p: p.liquidity_ratio, "ratio", Kind.CAP, True),
-    ("MIN_NOTIONAL", lambda p: p.min_notional, "usd", Kind.REJECT, False),
-    ("SELL_NOT_HELD", None, "", Kind.REJECT, False),
-    ("DUST_CLOSED", lambda p: p.min_notional, "usd", Kind.FLAG, False),
-)
-
-
-def limits_of(p: Parameters) -> tuple[Limit, ...]:
-    """Every rule with the limit in force."""
+def limits_of(p: Parameters, granularity_seconds: int) -> tuple[ToldLimit, ...]:
+    """Every rule with the limit in force, on bars of this length."""
     return tuple(
-        Limit(code, "" if value is None else shown(value(p)), unit, kind, buy_only)
-        for code, value, unit, kind, buy_only in _TABLE
+        ToldLimit(
+            code=rule.code,
+            value=rule.limit.told(p, granularity_seconds),
+            unit=rule.unit,
+            scope=rule.scope,
+            on_buy=rule.on_buy,
+            on_sell=rule.on_sell,
+            words=rule.words,
+        )
+        for rule in RULES
     )

@@ -159,7 +159,7 @@ class AssessmentDesk:
             cash=books.cash if books.cash is not None else ZERO,
             holdings=books.holdings,
             market=market,
-            stale_seconds=self._p.stale_bars * self._settings.granularity_seconds,
+            stale_seconds=self._p.stale_seconds(self._settings.granularity_seconds),
             high_water_mark=account.high_water_mark,
             day_open=await store.day_open(connection, as_of),
             locks=tuple(lock for _, lock in await store.locks_in_force(connection, as_of)),

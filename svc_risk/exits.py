@@ -4,17 +4,21 @@ No volatility, heat, drawdown or cooldown: getting out must stay possible. Only 
 """
 
 from decimal import Decimal
+from typing import Any
 
-from svc_risk.limits import Case
-from svc_risk.sizing import Sizing, least_notional
-from svc_risk.verdict import Kind, Verdict
+from svc_risk.case import Case
+from svc_risk.rule import Effect, Finding, Limit, Rule, Verdict
+from svc_risk.sizing import LEAST_NOTIONAL, Sizing
 from tradekit import exits
 from tradekit.decimals import ZERO
-from tradekit.products import Product
+from tradekit.exits import ExitSize
 from tradekit.reasons import shown
 
+REJECT, CAP, FLAG, NONE = Effect.REJECT, Effect.CAP, Effect.FLAG, Effect.NONE
+_CENTS = Decimal("0.01")
 
-def free_base(case: Case) -> Decimal:
+
+def _free_base(case: Case) -> Decimal:
     """Base units held that no open or UNKNOWN order is about to sell.
 
     What other exits reserved is not taken off: a reservation may never become an order, and then nothing could be sold
@@ -24,43 +28,96 @@ def free_base(case: Case) -> Decimal:
     return max(holding.base_size - holding.open_sell_base, ZERO)
 
 
+SELL_NOT_HELD = Rule(
+    "SELL_NOT_HELD",
+    "less than asked is held and free; where nothing is, the exit is refused",
+    Limit(_free_base, lambda p, _: "max(0, base_size - open_sell_base)"),
+    unit="base",
+    scope="product",
+    on_buy=NONE,
+    on_sell=CAP,
+    check=lambda case, limit: Finding(case.request.size <= limit, shown(case.request.size), limit),
+)
+
+
+def _least_value(case: Case) -> Decimal:
+    product = case.snapshot.product
+    return product.quote_min_size if product else ZERO
+
+
+def _least_size(case: Case) -> Decimal:
+    product = case.snapshot.product
+    return product.base_min_size if product else ZERO
+
+
+def _worth(case: Case, limit: Decimal) -> Finding:
+    worth = case.size * (case.holding.mark or ZERO)
+    return Finding(worth >= limit, shown(worth.quantize(_CENTS)))
+
+
+EXIT_MIN_VALUE = Rule(
+    "MIN_NOTIONAL",
+    "what is to be sold is worth less than the exchange's smallest order",
+    Limit(_least_value, lambda p, _: "quote_min_size"),
+    unit="usd",
+    scope="request",
+    on_buy=NONE,
+    on_sell=REJECT,
+    check=_worth,
+)
+EXIT_MIN_SIZE = Rule(
+    "MIN_NOTIONAL",
+    "what is to be sold is smaller than the exchange's smallest size",
+    Limit(_least_size, lambda p, _: "base_min_size"),
+    unit="base",
+    scope="request",
+    on_buy=NONE,
+    on_sell=REJECT,
+    check=lambda case, limit: Finding(0 < case.size >= limit, shown(case.size)),
+)
+
+
+def _planned(case: Case, least_notional: Decimal) -> ExitSize:
+    product, free = case.snapshot.product, _free_base(case)
+    if product is None:
+        return ExitSize(ZERO)
+    return exits.exit_size(case.request.size, free, product.base_increment, case.holding.mark, least_notional)
+
+
+def _nothing_left(case: Case, limit: Decimal) -> Finding:
+    rest = _planned(case, limit).dust_value
+    return Finding(not rest, shown(rest.quantize(_CENTS)))
+
+
+DUST_CLOSED = Rule(
+    "DUST_CLOSED",
+    "the exit was enlarged, so that no unsellable rest worth less than this stays",
+    LEAST_NOTIONAL,
+    unit="usd",
+    scope="product",
+    on_buy=NONE,
+    on_sell=FLAG,
+    check=_nothing_left,
+)
+
+EXIT_RULES: tuple[Rule[Any], ...] = (SELL_NOT_HELD, EXIT_MIN_VALUE, EXIT_MIN_SIZE, DUST_CLOSED)
+
+
 def exit_size(case: Case) -> Sizing:
     """The size, floored to the product's grid, with what shaped it."""
-    product, free = case.snapshot.product, free_base(case)
+    dust, held = DUST_CLOSED.verdict(case), SELL_NOT_HELD.verdict(case)
+    shaped = [held] if dust.passed else [dust]
+    size = _planned(case, LEAST_NOTIONAL.of(case)).size
+    return Sizing(size, tuple(verdict for verdict in shaped if not verdict.passed))
+
+
+def exit_obstacles(case: Case) -> list[Verdict]:
+    """Nothing held, or `case.size` too little for the exchange; the second is not told where the first explains it."""
+    held, product = SELL_NOT_HELD.verdict(case), case.snapshot.product
+    if not held.allows:
+        return [held]
     if product is None:
-        return Sizing(ZERO)
-    held = _cap_at_held(case, free)
-    found = exits.exit_size(case.request.size, free, product.base_increment, case.holding.mark, least_notional(case))
-    if found.dust_value:
-        return Sizing(found.size, (_dust_closed(case, found.dust_value),))
-    return Sizing(found.size, () if held.passed else (held,))
-
-
-def sell_not_held(case: Case) -> Verdict:
-    """Something is held and not already reserved."""
-    free = free_base(case)
-    return Verdict(
-        "SELL_NOT_HELD", Kind.REJECT, free > 0, shown(case.request.size), shown(free), "base", case.product_scope
-    )
-
-
-def exchange_minimum(case: Case, size: Decimal, product: Product) -> Verdict:
-    """The exchange takes an order this small."""
-    mark = case.holding.mark
-    if mark is not None and size >= product.base_min_size:
-        worth, limit = size * mark, product.quote_min_size
-        figure = shown(worth.quantize(Decimal("0.01")))
-        return Verdict("MIN_NOTIONAL", Kind.REJECT, worth >= limit, shown(limit), figure, "usd", "request")
-    limit = product.base_min_size
-    return Verdict("MIN_NOTIONAL", Kind.REJECT, 0 < size >= limit, shown(limit), shown(size), "base", "request")
-
-
-def _cap_at_held(case: Case, free: Decimal) -> Verdict:
-    scope = case.product_scope
-    wanted = case.request.size
-    return Verdict("SELL_NOT_HELD", Kind.CAP, wanted <= free, shown(free), shown(wanted), "base", scope, free)
-
-
-def _dust_closed(case: Case, rest: Decimal) -> Verdict:
-    limit, figure = shown(least_notional(case)), shown(rest.quantize(Decimal("0.01")))
-    return Verdict("DUST_CLOSED", Kind.FLAG, False, limit, figure, "usd", case.product_scope)
+        return []
+    priced = case.holding.mark is not None and case.size >= product.base_min_size
+    enough = (EXIT_MIN_VALUE if priced else EXIT_MIN_SIZE).verdict(case)
+    return [] if enough.passed else [enough]

@@ -1,244 +1,174 @@
-"""The hard rules, one function each, in the order in which failures are told. None stops the others.
+"""The hard limits of entries: confidence, breakers, cooldowns, order rates, volatility, score and slots.
 
-Equal to a cap is allowed, equal to a breaker trips it. What a rule does to an exit stands beside it: getting out must
-stay possible, so most rules do not look at a SELL at all and freshness and rate only leave a flag.
+Each is a check and its declaration, in the order in which failures are told; none stops the others. Getting out must stay
+possible, so none of them looks at a SELL but the order rates, which leave a flag.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
+from typing import Any
 
+from svc_risk.case import Case
 from svc_risk.exposure import Account
-from svc_risk.locks import cooldown_end, tokens_left
-from svc_risk.parameters import Parameters
-from svc_risk.snapshot import Holding, Request, Snapshot
-from svc_risk.verdict import Kind, Verdict
-from svc_risk.volatility import HOURS_PER_YEAR
-from tradekit.decimals import divide
+from svc_risk.pacing import cooldown_end, tokens_left
+from svc_risk.rule import Effect, Finding, Limit, Rule, fixed
+from svc_risk.snapshot import PastOrder
 from tradekit.reasons import shown
 
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A request with everything the rules look at; `sigma` is the floored 14-day volatility, sigma_ref if unknown."""
-
-    request: Request
-    snapshot: Snapshot
-    p: Parameters
-    account: Account
-    holding: Holding
-    sigma: float
-    stop: Decimal
-    score: float
-
-    @property
-    def product_scope(self) -> str:
-        return f"product:{self.request.product_id}"
+REJECT, FLAG, NONE = Effect.REJECT, Effect.FLAG, Effect.NONE
 
 
-def kill_switch(case: Case) -> Verdict:
-    """The operator's switch: REDUCING lets only exits through, HALTED nothing."""
-    state = case.snapshot.trading_state
-    return Verdict("KILL_SWITCH", Kind.REJECT, state.allows(case.request.side), "ACTIVE", state.value)
+def _confident(case: Case, limit: float) -> Finding:
+    """An operator's idea has no confidence and is not measured by one."""
+    confidence = case.request.confidence
+    return Finding(confidence is None or confidence >= limit, "" if confidence is None else shown(confidence))
 
 
-def unknown_product(case: Case) -> Verdict:
-    """The exchange's list has the product."""
-    known = case.snapshot.product is not None
-    return Verdict("UNKNOWN_PRODUCT", Kind.REJECT, known, scope=case.product_scope)
+LOW_CONFIDENCE = Rule(
+    "LOW_CONFIDENCE",
+    "the model's confidence is below its limit",
+    fixed(lambda p: p.min_confidence),
+    unit="ratio",
+    scope="model",
+    on_buy=REJECT,
+    on_sell=NONE,
+    check=_confident,
+)
 
 
-def trading_disabled(case: Case) -> Verdict:
-    """The exchange trades the product."""
-    product = case.snapshot.product
-    good = product is None or product.tradable
-    status = "" if product is None else product.status
-    return Verdict("TRADING_DISABLED", Kind.REJECT, good, "tradable", status, scope=case.product_scope)
+def _breaker(code: str, words: str, limit: Limit[Decimal], fell: Callable[[Account], Decimal]) -> Rule[Decimal]:
+    """A breaker holds while its lock is in force, however kind the account looks by then."""
+
+    def check(case: Case, limit: Decimal) -> Finding:
+        observed = fell(case.account)
+        locked = any(lock.code == code for lock in case.snapshot.locks)
+        return Finding(not locked and observed < limit, shown(observed.quantize(Decimal("1e-6"))))
+
+    return Rule(code, words, limit, unit="ratio", scope="account", on_buy=REJECT, on_sell=NONE, check=check)
 
 
-def expired_request(case: Case) -> Verdict:
-    """The recommendation's life, by its own clock, is not over."""
-    return Verdict("EXPIRED_REQUEST", Kind.REJECT, not case.snapshot.expired, scope="request")
+DAILY_LOSS = _breaker(
+    "DAILY_LOSS",
+    "the day's loss reached the breaker; locked until the next day",
+    fixed(lambda p: p.daily_loss_ratio),
+    lambda account: account.daily_loss,
+)
+DRAWDOWN = _breaker(
+    "DRAWDOWN",
+    "the fall from the high-water mark reached the breaker; an operator releases it",
+    fixed(lambda p: p.drawdown_ratio),
+    lambda account: account.drawdown,
+)
 
 
-def stale_data(case: Case) -> Verdict:
-    """The product's newest candle is fresh at the request's as_of."""
-    limit, newest = case.snapshot.stale_seconds, case.snapshot.market.last_close_time
-    age = None if newest is None else int((case.request.as_of - newest).total_seconds())
-    good = age is not None and age <= limit
-    return Verdict(
-        "STALE_DATA", Kind.REJECT, good, str(limit), "" if age is None else str(age), "seconds", case.product_scope
-    )
+def _cooled_down(case: Case, last: datetime | None, seconds: int) -> Finding:
+    end, now = cooldown_end(last, seconds), case.request.as_of
+    since = "" if last is None else shown(int((now - last).total_seconds()))
+    return Finding(end is None or now >= end, since)
 
 
-def unmarked_holdings(case: Case) -> Verdict:
-    """Everything that is held has a price; without it equity is not known."""
-    missing = [h.product_id for h in case.snapshot.holdings if h.occupied and h.mark is None]
-    scope = f"product:{missing[0]}" if missing else "account"
-    return Verdict("STALE_DATA", Kind.REJECT, not missing, "0", str(len(missing)), "count", scope)
+COOLDOWN_LOSS = Rule(
+    "COOLDOWN_LOSS",
+    "too soon after a losing exit of the product",
+    fixed(lambda p: p.cooldown_loss_seconds),
+    unit="seconds",
+    scope="product",
+    on_buy=REJECT,
+    on_sell=NONE,
+    check=lambda case, limit: _cooled_down(case, case.snapshot.last_losing_exit, limit),
+)
+COOLDOWN_ENTRY = Rule(
+    "COOLDOWN_ENTRY",
+    "too soon after the last entry of the product",
+    fixed(lambda p: p.cooldown_entry_seconds),
+    unit="seconds",
+    scope="product",
+    on_buy=REJECT,
+    on_sell=NONE,
+    check=lambda case, limit: _cooled_down(case, case.snapshot.last_entry, limit),
+)
 
 
-def stale_account(case: Case) -> Verdict:
-    """The books were reconciled a short time ago and agreed."""
-    limit = str(case.p.account_stale_seconds)
-    return Verdict("STALE_ACCOUNT", Kind.REJECT, case.snapshot.account_fresh, limit, unit="seconds")
+def _token_left(case: Case, orders: Iterable[PastOrder], limit: int) -> Finding:
+    left = tokens_left(orders, case.request.as_of, limit)
+    return Finding(left >= 1, shown(left))
 
 
-def insufficient_history(case: Case) -> Verdict:
-    """Enough real candles to speak of a volatility."""
-    market, limit = case.snapshot.market, case.p.min_real_bars
-    good = market.real_bars >= limit and market.sigma_14d is not None
-    return Verdict(
-        "INSUFFICIENT_HISTORY", Kind.REJECT, good, str(limit), str(market.real_bars), "bars", case.product_scope
-    )
+def _product_token_left(case: Case, limit: int) -> Finding:
+    product_id = case.request.product_id
+    return _token_left(case, [order for order in case.snapshot.past_orders if order.product_id == product_id], limit)
 
 
-def order_unknown(case: Case) -> Verdict:
-    """No earlier order of the product has an unknown fate."""
-    return Verdict("ORDER_UNKNOWN", Kind.REJECT, not case.holding.order_unknown, scope=case.product_scope)
+ORDER_RATE = Rule(
+    "ORDER_RATE",
+    "too many orders of the account in a minute",
+    fixed(lambda p: p.orders_per_minute),
+    unit="count",
+    scope="account",
+    on_buy=REJECT,
+    on_sell=FLAG,
+    check=lambda case, limit: _token_left(case, case.snapshot.past_orders, limit),
+)
+PRODUCT_ORDER_RATE = Rule(
+    "ORDER_RATE",
+    "too many orders of the product in a minute",
+    fixed(lambda p: p.product_orders_per_minute),
+    unit="count",
+    scope="product",
+    on_buy=REJECT,
+    on_sell=FLAG,
+    check=_product_token_left,
+)
+VOL_LIMIT = Rule(
+    "VOL_LIMIT",
+    "the product is too wild to touch",
+    fixed(lambda p: p.vol_limit),
+    unit="ratio",
+    scope="product",
+    on_buy=REJECT,
+    on_sell=NONE,
+    check=lambda case, limit: Finding(case.sigma <= limit, shown(case.sigma)),
+)
+RISK_SCORE = Rule(
+    "RISK_SCORE",
+    "the score is at or above the hard line",
+    fixed(lambda p: p.score_hard),
+    unit="ratio",
+    scope="account",
+    on_buy=REJECT,
+    on_sell=NONE,
+    check=lambda case, limit: Finding(case.score < limit, shown(case.score)),
+)
 
 
-def price_collar(case: Case) -> Verdict:
-    """The price that the idea was made at is near the newest close."""
-    close = case.snapshot.market.last_close
-    limit = max(case.p.price_collar_ratio, case.p.collar_sigmas * case.sigma / math.sqrt(HOURS_PER_YEAR))
-    if close is None:
-        return Verdict("PRICE_COLLAR", Kind.REJECT, False, shown(limit), "", "ratio", case.product_scope)
-    away = abs(float(divide(case.request.reference_price, close)) - 1)
-    return Verdict("PRICE_COLLAR", Kind.REJECT, away <= limit, shown(limit), shown(away), "ratio", case.product_scope)
-
-
-def low_confidence(case: Case) -> Verdict:
-    """The model believes in its own idea; an operator's idea has no confidence and is not measured by one."""
-    confidence, limit = case.request.confidence, case.p.min_confidence
-    good = confidence is None or confidence >= limit
-    observed = "" if confidence is None else shown(confidence)
-    return Verdict("LOW_CONFIDENCE", Kind.REJECT, good, shown(limit), observed, "ratio", "model")
-
-
-def _breaker(case: Case, code: str, observed: Decimal, limit: Decimal) -> Verdict:
-    locked = any(lock.code == code for lock in case.snapshot.locks)
-    figure = shown(observed.quantize(Decimal("1e-6")))
-    return Verdict(code, Kind.REJECT, not locked and observed < limit, shown(limit), figure, "ratio")
-
-
-def daily_loss(case: Case) -> Verdict:
-    """The day's loss is below the breaker, and no lock of today is in force."""
-    return _breaker(case, "DAILY_LOSS", case.account.daily_loss, case.p.daily_loss_ratio)
-
-
-def drawdown(case: Case) -> Verdict:
-    """The fall from the high-water mark is below the breaker, and no lock waits for an operator."""
-    return _breaker(case, "DRAWDOWN", case.account.drawdown, case.p.drawdown_ratio)
-
-
-def _cooldown(case: Case, code: str, last: datetime | None, minutes: int) -> Verdict:
-    end, now = cooldown_end(last, minutes), case.request.as_of
-    since = "" if last is None else str(int((now - last).total_seconds()))
-    good = end is None or now >= end
-    return Verdict(code, Kind.REJECT, good, str(minutes * 60), since, "seconds", case.product_scope)
-
-
-def cooldown_loss(case: Case) -> Verdict:
-    """The product's last losing exit is long enough ago."""
-    return _cooldown(case, "COOLDOWN_LOSS", case.snapshot.last_losing_exit, case.p.cooldown_loss_minutes)
-
-
-def cooldown_entry(case: Case) -> Verdict:
-    """The product's last entry is long enough ago."""
-    return _cooldown(case, "COOLDOWN_ENTRY", case.snapshot.last_entry, case.p.cooldown_entry_minutes)
-
-
-def order_rate(case: Case) -> Verdict:
-    """The account's bucket has a token."""
-    left = tokens_left(case.snapshot.past_orders, case.request.as_of, case.p.orders_per_minute)
-    return Verdict("ORDER_RATE", Kind.REJECT, left >= 1, str(case.p.orders_per_minute), shown(left), "count")
-
-
-def product_order_rate(case: Case) -> Verdict:
-    """The product's bucket has a token."""
-    own = [order for order in case.snapshot.past_orders if order.product_id == case.request.product_id]
-    left = tokens_left(own, case.request.as_of, case.p.product_orders_per_minute)
-    limit = str(case.p.product_orders_per_minute)
-    return Verdict("ORDER_RATE", Kind.REJECT, left >= 1, limit, shown(left), "count", case.product_scope)
-
-
-def vol_limit(case: Case) -> Verdict:
-    """The product is not too wild to touch."""
-    limit = case.p.vol_limit
-    return Verdict(
-        "VOL_LIMIT", Kind.REJECT, case.sigma <= limit, shown(limit), shown(case.sigma), "ratio", case.product_scope
-    )
-
-
-def risk_score(case: Case) -> Verdict:
-    """The score is below the hard line."""
-    limit = case.p.score_hard
-    return Verdict("RISK_SCORE", Kind.REJECT, case.score < limit, shown(limit), shown(case.score), "ratio")
-
-
-def max_open_positions(case: Case) -> Verdict:
-    """A slot is free, or the product has one already."""
+def _slot_free(case: Case, limit: int) -> Finding:
+    """A product that has a slot already takes no other."""
     taken = {h.product_id for h in case.snapshot.holdings if h.occupied}
-    after, limit = len(taken | {case.request.product_id}), case.p.max_open_positions
-    good = after <= limit or case.request.product_id in taken
-    return Verdict("MAX_OPEN_POSITIONS", Kind.REJECT, good, str(limit), str(after), "count")
+    after = len(taken | {case.request.product_id})
+    return Finding(after <= limit or case.request.product_id in taken, shown(after))
 
 
-def finite_inputs(case: Case) -> Verdict:
-    """No statistic is NaN or infinite: a broken number never counts as a passed check."""
-    market, confidence = case.snapshot.market, case.request.confidence
-    numbers = [
-        market.sigma_14d,
-        market.sigma_24h,
-        confidence,
-        case.score,
-        *(h.sigma_14d for h in case.snapshot.holdings),
-    ]
-    good = all(number is None or math.isfinite(number) for number in numbers)
-    return Verdict("INTERNAL", Kind.REJECT, good, scope="request")
+MAX_OPEN_POSITIONS = Rule(
+    "MAX_OPEN_POSITIONS",
+    "every slot for positions is taken",
+    fixed(lambda p: p.max_open_positions),
+    unit="count",
+    scope="account",
+    on_buy=REJECT,
+    on_sell=NONE,
+    check=_slot_free,
+)
 
-
-class OnSell(StrEnum):
-    """What a failed rule does to an exit."""
-
-    REJECT = "REJECT"
-    FLAG = "FLAG"
-    SKIP = "SKIP"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule, what it does to an exit, and whether its finding holds however fresh the data is."""
-
-    check: Callable[[Case], Verdict]
-    on_sell: OnSell
-    final: bool = False
-
-
-HARD_RULES = (
-    Rule(kill_switch, OnSell.REJECT, final=True),
-    Rule(finite_inputs, OnSell.SKIP),
-    Rule(unknown_product, OnSell.REJECT, final=True),
-    Rule(trading_disabled, OnSell.REJECT, final=True),
-    Rule(expired_request, OnSell.FLAG, final=True),
-    Rule(stale_data, OnSell.FLAG),
-    Rule(unmarked_holdings, OnSell.FLAG),
-    Rule(insufficient_history, OnSell.SKIP),
-    Rule(stale_account, OnSell.FLAG),
-    Rule(order_unknown, OnSell.SKIP, final=True),
-    Rule(price_collar, OnSell.FLAG),
-    Rule(low_confidence, OnSell.SKIP),
-    Rule(daily_loss, OnSell.SKIP),
-    Rule(drawdown, OnSell.SKIP),
-    Rule(cooldown_loss, OnSell.SKIP),
-    Rule(cooldown_entry, OnSell.SKIP),
-    Rule(order_rate, OnSell.FLAG),
-    Rule(product_order_rate, OnSell.FLAG),
-    Rule(vol_limit, OnSell.SKIP),
-    Rule(risk_score, OnSell.SKIP),
-    Rule(max_open_positions, OnSell.SKIP),
+LIMIT_RULES: tuple[Rule[Any], ...] = (
+    LOW_CONFIDENCE,
+    DAILY_LOSS,
+    DRAWDOWN,
+    COOLDOWN_LOSS,
+    COOLDOWN_ENTRY,
+    ORDER_RATE,
+    PRODUCT_ORDER_RATE,
+    VOL_LIMIT,
+    RISK_SCORE,
+    MAX_OPEN_POSITIONS,
 )

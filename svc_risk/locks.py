@@ -1,4 +1,4 @@
-"""Locks on entries: when a loss or a fall trips one, how long it lasts, and how many orders the rate still allows.
+"""Locks on entries: when a loss or a fall trips one, and how long it lasts. What a lock tells is its rule's.
 
 All in market time and from stored rows alone, so a replay trips the same locks at the same bars.
 """
@@ -9,15 +9,13 @@ from decimal import Decimal
 from uuid import UUID, uuid5
 
 from svc_risk.exposure import fall
+from svc_risk.limits import DAILY_LOSS, DRAWDOWN
 from svc_risk.parameters import Parameters
-from svc_risk.snapshot import Lock, PastOrder
-from tradekit.decimals import plain
+from svc_risk.rule import Rule
+from svc_risk.snapshot import Lock
+from tradekit.reasons import shown
 
 _NAMESPACE = UUID("1d0c5a52-7f5c-5c0e-9b1a-71a3c0ffee51")
-ACCOUNT = "account"
-# The bucket is taken to have been full this long ago: an account that trades at its very limit for longer gets one
-# burst more than a bucket with an endless memory would give.
-RATE_LOOKBACK = timedelta(hours=1)
 
 
 def lock_id(lock: Lock) -> UUID:
@@ -38,15 +36,17 @@ def tripped(
     loss, drawdown = fall(day_open, equity), fall(high_water_mark, equity)
     if loss >= p.daily_loss_ratio:
         until = day_start(as_of) + timedelta(days=1)
-        found.append(_account_lock("DAILY_LOSS", as_of, until, p.daily_loss_ratio, loss))
+        found.append(_breaker_lock(DAILY_LOSS, as_of, until, p.daily_loss_ratio, loss))
     if drawdown >= p.drawdown_ratio:
-        found.append(_account_lock("DRAWDOWN", as_of, None, p.drawdown_ratio, drawdown))
+        found.append(_breaker_lock(DRAWDOWN, as_of, None, p.drawdown_ratio, drawdown))
     return tuple(found)
 
 
-def _account_lock(code: str, start: datetime, until: datetime | None, limit: Decimal, observed: Decimal) -> Lock:
-    shown = plain(observed.quantize(Decimal("1e-6")))
-    return Lock(code, ACCOUNT, start, until, limit=plain(limit), observed=shown, unit="ratio")
+def _breaker_lock(
+    rule: Rule[Decimal], start: datetime, until: datetime | None, limit: Decimal, observed: Decimal
+) -> Lock:
+    figure = shown(observed.quantize(Decimal("1e-6")))
+    return Lock(rule.code, rule.scope, start, until, limit=shown(limit), observed=figure, unit=rule.unit)
 
 
 def new_locks(found: Iterable[Lock], in_force: Iterable[Lock]) -> list[Lock]:
@@ -55,26 +55,7 @@ def new_locks(found: Iterable[Lock], in_force: Iterable[Lock]) -> list[Lock]:
     return [lock for lock in found if (lock.code, lock.scope) not in have]
 
 
-def cooldown_end(last: datetime | None, minutes: int) -> datetime | None:
-    """End of the cooldown after `last`, None if there was nothing to cool down from."""
-    return None if last is None else last + timedelta(minutes=minutes)
-
-
-def cooldown_lock(code: str, product_id: str, last: datetime, minutes: int) -> Lock:
+def cooldown_lock(rule: Rule[int], product_id: str, last: datetime, seconds: int) -> Lock:
     """A cooldown as a lock, for those who list what is in force."""
-    scope, end = f"product:{product_id}", last + timedelta(minutes=minutes)
-    return Lock(code, scope, last, end, limit=str(minutes * 60), observed="", unit="seconds")
-
-
-def tokens_left(orders: Iterable[PastOrder], now: datetime, per_minute: int) -> float:
-    """Order tokens in a bucket of `per_minute` that refills evenly; before the first order it was full.
-
-    An order with a later as_of than `now` is counted at `now`: it was spent, whatever order the requests come in.
-    """
-    level, last = float(per_minute), now - RATE_LOOKBACK
-    for moment in sorted(min(order.as_of, now) for order in orders):
-        if moment <= now - RATE_LOOKBACK:
-            continue
-        level = min(per_minute, level + (moment - last).total_seconds() * per_minute / 60) - 1
-        last = moment
-    return min(float(per_minute), level + (now - last).total_seconds() * per_minute / 60)
+    scope, end = f"{rule.scope}:{product_id}", last + timedelta(seconds=seconds)
+    return Lock(rule.code, scope, last, end, limit=shown(seconds), observed="", unit=rule.unit)

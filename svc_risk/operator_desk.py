@@ -15,6 +15,7 @@ from schema.requests import once, request_key
 from schema.trading_state import set_trading_state
 from svc_risk import store
 from svc_risk.books import VolatilityMemory, read_books
+from svc_risk.limits import COOLDOWN_ENTRY, COOLDOWN_LOSS
 from svc_risk.locks import cooldown_lock, lock_id
 from svc_risk.portfolio import Portfolio, portfolio_of
 from svc_risk.settings import RiskSettings
@@ -78,11 +79,11 @@ class OperatorDesk:
 
     async def _cooldowns(self, connection: AsyncConnection, as_of: datetime) -> list[tuple[UUID, Lock]]:
         """Cooldowns are not stored: they follow from orders. Told as locks, because that is what they do."""
-        after_loss, after_entry = self._p.cooldown_loss_minutes, self._p.cooldown_entry_minutes
-        losses = await store.recent_losing_exits(connection, as_of - timedelta(minutes=after_loss))
-        entries = await store.recent_entries(connection, as_of - timedelta(minutes=after_entry))
-        found = [cooldown_lock("COOLDOWN_LOSS", product, at, after_loss) for product, at in sorted(losses.items())]
-        found += [cooldown_lock("COOLDOWN_ENTRY", product, at, after_entry) for product, at in sorted(entries.items())]
+        after_loss, after_entry = self._p.cooldown_loss_seconds, self._p.cooldown_entry_seconds
+        losses = await store.recent_losing_exits(connection, as_of - timedelta(seconds=after_loss))
+        entries = await store.recent_entries(connection, as_of - timedelta(seconds=after_entry))
+        found = [cooldown_lock(COOLDOWN_LOSS, product, at, after_loss) for product, at in sorted(losses.items())]
+        found += [cooldown_lock(COOLDOWN_ENTRY, product, at, after_entry) for product, at in sorted(entries.items())]
         return [(lock_id(lock), lock) for lock in found]
 
     async def turn_switch(self, call: StateCall) -> pb.SetTradingStateResponse:

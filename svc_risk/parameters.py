@@ -1,17 +1,23 @@
 """Every number the risk engine decides by, validated as a whole and named by one hash.
 
 A decision stores the hash (`limits_version`), so it can always be told by which limits it was made. Shares of money are
-decimals because they are multiplied with money; statistics are float64.
+decimals because they are multiplied with money; statistics are float64. The settings are made from this class: each field
+is a variable such as RISK_MIN_NOTIONAL.
 """
 
 import hashlib
 import json
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 
 from tradekit.decimals import plain
 from tradekit.fees import DEFAULT_TAKER_FEE
+
+
+def _means(words: str, *, zero: bool = False, share: bool = False) -> dict[str, str | bool]:
+    """What a parameter means, whether it may be 0 (else it is above), and whether it is at most 1."""
+    return {"words": words, "zero": zero, "share": share}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,54 +25,100 @@ class Parameters:
     """Model parameters and limits. Volatilities are annualised; a `_ratio` is a share of equity unless it says else."""
 
     # Volatility, stop distance and score.
-    sigma_ref: float = 1.50
-    sigma_target: float = 0.60
-    sigma_floor: float = 0.05
-    vol_bars: int = 336
-    min_real_bars: int = 300
-    stop_z: float = 2.0
-    stop_horizon_days: float = 1.0
-    weight_volatility: float = 0.40
-    weight_heat: float = 0.25
-    weight_exposure: float = 0.20
-    weight_drawdown: float = 0.10
-    weight_uncertainty: float = 0.05
+    sigma_ref: float = field(default=1.50, metadata=_means("annualised volatility that scores 1"))
+    sigma_target: float = field(default=0.60, metadata=_means("annualised volatility above which entries shrink"))
+    sigma_floor: float = field(default=0.05, metadata=_means("least annualised volatility that is believed"))
+    vol_bars: int = field(default=336, metadata=_means("hourly bars of the volatility, 14 days"))
+    min_real_bars: int = field(default=300, metadata=_means("real candles needed among them"))
+    stop_z: float = field(default=2.0, metadata=_means("stop distance in standard deviations"))
+    stop_horizon_days: float = field(default=1.0, metadata=_means("days of the stop distance"))
+    weight_volatility: float = field(default=0.40, metadata=_means("weight of volatility in the score", zero=True))
+    weight_heat: float = field(default=0.25, metadata=_means("weight of portfolio heat in the score", zero=True))
+    weight_exposure: float = field(default=0.20, metadata=_means("weight of exposure in the score", zero=True))
+    weight_drawdown: float = field(default=0.10, metadata=_means("weight of drawdown in the score", zero=True))
+    weight_uncertainty: float = field(
+        default=0.05, metadata=_means("weight of the model's uncertainty in the score", zero=True)
+    )
     # Confidence an idea without a model behind it is scored at.
-    neutral_confidence: float = 0.5
-    score_soft: float = 0.50
-    score_hard: float = 0.80
-    shock_ratio: float = 2.5
-    shock_factor: float = 0.5
+    neutral_confidence: float = field(
+        default=0.5, metadata=_means("confidence that an idea without a model is scored at", zero=True, share=True)
+    )
+    score_soft: float = field(default=0.50, metadata=_means("score above which entries shrink", zero=True, share=True))
+    score_hard: float = field(default=0.80, metadata=_means("score at which entries are refused", share=True))
+    shock_ratio: float = field(
+        default=2.5, metadata=_means("volatility of a day over that of its fortnight that counts as a shock")
+    )
+    shock_factor: float = field(default=0.5, metadata=_means("what a shock leaves of an entry, share", share=True))
     # Freshness.
-    stale_bars: int = 2
-    account_stale_seconds: int = 30
-    reservation_ttl_seconds: int = 60
+    stale_bars: int = field(default=2, metadata=_means("bars after which candles are stale"))
+    account_stale_seconds: int = field(default=30, metadata=_means("seconds after which a reconciliation is stale"))
+    reservation_ttl_seconds: int = field(default=60, metadata=_means("life of a reservation and its ticket"))
     # Limits of one order.
-    price_collar_ratio: float = 0.02
-    collar_sigmas: float = 4.0
-    min_confidence: float = 0.40
-    vol_limit: float = 2.50
-    min_notional: Decimal = Decimal("10.00")
-    max_order_notional: Decimal = Decimal("250.00")
-    liquidity_ratio: Decimal = Decimal("0.01")
+    price_collar_ratio: float = field(
+        default=0.02, metadata=_means("distance of the idea's price from the newest close, share")
+    )
+    collar_sigmas: float = field(
+        default=4.0, metadata=_means("the same in hourly standard deviations; the larger counts")
+    )
+    min_confidence: float = field(default=0.40, metadata=_means("least confidence of the model", zero=True, share=True))
+    vol_limit: float = field(
+        default=2.50, metadata=_means("annualised volatility above which a product is not entered")
+    )
+    min_notional: Decimal = field(default=Decimal("10.00"), metadata=_means("smallest order, quote currency"))
+    max_order_notional: Decimal = field(default=Decimal("250.00"), metadata=_means("largest order, quote currency"))
+    liquidity_ratio: Decimal = field(
+        default=Decimal("0.01"), metadata=_means("largest order as a share of an hour's turnover", share=True)
+    )
     # Limits of the account.
-    max_position_ratio: Decimal = Decimal("0.20")
-    gross_exposure_ratio: Decimal = Decimal("0.80")
-    cash_reserve_ratio: Decimal = Decimal("0.05")
-    heat_cap_ratio: Decimal = Decimal("0.06")
-    max_open_positions: int = 8
-    taker_fee: Decimal = DEFAULT_TAKER_FEE
+    max_position_ratio: Decimal = field(
+        default=Decimal("0.20"), metadata=_means("largest position, share of equity", share=True)
+    )
+    gross_exposure_ratio: Decimal = field(
+        default=Decimal("0.80"), metadata=_means("all positions, share of equity", share=True)
+    )
+    cash_reserve_ratio: Decimal = field(
+        default=Decimal("0.05"), metadata=_means("cash that stays free, share of equity", zero=True, share=True)
+    )
+    heat_cap_ratio: Decimal = field(
+        default=Decimal("0.06"), metadata=_means("loss if everything hits its stop, share of equity", share=True)
+    )
+    max_open_positions: int = field(default=8, metadata=_means("positions at once"))
+    taker_fee: Decimal = field(
+        default=DEFAULT_TAKER_FEE, metadata=_means("taker fee per side, share", zero=True, share=True)
+    )
     # Locks.
-    daily_loss_ratio: Decimal = Decimal("0.03")
-    drawdown_ratio: Decimal = Decimal("0.10")
-    cooldown_loss_minutes: int = 240
-    cooldown_entry_minutes: int = 30
-    orders_per_minute: int = 10
-    product_orders_per_minute: int = 2
+    daily_loss_ratio: Decimal = field(
+        default=Decimal("0.03"), metadata=_means("loss of a day that locks entries, share of equity", share=True)
+    )
+    drawdown_ratio: Decimal = field(
+        default=Decimal("0.10"), metadata=_means("fall from the high-water mark that locks entries, share", share=True)
+    )
+    cooldown_loss_minutes: int = field(
+        default=240, metadata=_means("market minutes without entry after a losing exit of a product", zero=True)
+    )
+    cooldown_entry_minutes: int = field(
+        default=30, metadata=_means("market minutes between two entries of a product", zero=True)
+    )
+    orders_per_minute: int = field(default=10, metadata=_means("orders of the account in a market minute"))
+    product_orders_per_minute: int = field(default=2, metadata=_means("orders of a product in a market minute"))
 
     def as_text(self) -> dict[str, str]:
         """Every parameter as plain text, by name."""
-        return {field.name: _text(getattr(self, field.name)) for field in fields(self)}
+        return {f.name: _text(getattr(self, f.name)) for f in fields(self)}
+
+    @property
+    def cooldown_loss_seconds(self) -> int:
+        """The cooldown after a losing exit."""
+        return self.cooldown_loss_minutes * 60
+
+    @property
+    def cooldown_entry_seconds(self) -> int:
+        """The cooldown between two entries."""
+        return self.cooldown_entry_minutes * 60
+
+    def stale_seconds(self, granularity_seconds: int) -> int:
+        """Greatest age of a product's newest candle."""
+        return self.stale_bars * granularity_seconds
 
     def charging(self, taker_fee: Decimal | None) -> "Parameters":
         """The same parameters at the taker fee that a decision was made by; None keeps the setting's."""
@@ -78,51 +130,18 @@ class Parameters:
         return hashlib.sha256(json.dumps(self.as_text(), sort_keys=True).encode()).hexdigest()
 
 
-# Everything else must be above 0.
-_MAY_BE_ZERO = (
-    "weight_volatility",
-    "weight_heat",
-    "weight_exposure",
-    "weight_drawdown",
-    "weight_uncertainty",
-    "neutral_confidence",
-    "score_soft",
-    "min_confidence",
-    "cash_reserve_ratio",
-    "taker_fee",
-    "cooldown_loss_minutes",
-    "cooldown_entry_minutes",
-)
-_SHARES = (
-    "shock_factor",
-    "neutral_confidence",
-    "score_soft",
-    "score_hard",
-    "min_confidence",
-    "liquidity_ratio",
-    "max_position_ratio",
-    "gross_exposure_ratio",
-    "cash_reserve_ratio",
-    "heat_cap_ratio",
-    "taker_fee",
-    "daily_loss_ratio",
-    "drawdown_ratio",
-)
-
-
 def faults(p: Parameters) -> list[str]:
     """Everything that is wrong with a set of parameters; empty if it may be used."""
-    values = {field.name: getattr(p, field.name) for field in fields(p)}
+    values = {f.name: getattr(p, f.name) for f in fields(p)}
     found = [f"{name} is not a finite number" for name, value in values.items() if not math.isfinite(value)]
     if found:
         return found
-    found += [
-        f"{name} is {value}; must be above 0"
-        for name, value in values.items()
-        if value <= 0 and name not in _MAY_BE_ZERO
-    ]
-    found += [f"{name} is {values[name]}; must be 0 or more" for name in _MAY_BE_ZERO if values[name] < 0]
-    found += [f"{name} is {values[name]}; must be at most 1" for name in _SHARES if values[name] > 1]
+    for f in fields(p):
+        value, may_be_zero = values[f.name], f.metadata["zero"]
+        if value < 0 or (value == 0 and not may_be_zero):
+            found.append(f"{f.name} is {value}; must be {'0 or more' if may_be_zero else 'above 0'}")
+        if f.metadata["share"] and value > 1:
+            found.append(f"{f.name} is {value}; must be at most 1")
     weights = [value for name, value in values.items() if name.startswith("weight_")]
     rules = (
         (abs(sum(weights) - 1) <= 1e-9, "the five weights must sum to 1"),

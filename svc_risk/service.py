@@ -88,8 +88,8 @@ class RiskServicer(pb_grpc.RiskServiceServicer):
 
     async def GetLimits(self, request: pb.GetLimitsRequest, context: Any) -> pb.GetLimitsResponse:
         """Every parameter and limit in force."""
-        p = self._settings.parameters
-        return limits_message(p.limits_version, limits_of(p), p.as_text())
+        p, granularity = self._settings.parameters, self._settings.granularity_seconds
+        return limits_message(p.limits_version, limits_of(p, granularity), p.as_text())
 
     async def SetTradingState(self, request: pb.SetTradingStateRequest, context: Any) -> pb.SetTradingStateResponse:
         """Turns the operator's switch."""

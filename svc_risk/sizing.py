@@ -5,113 +5,199 @@ Risk management never enlarges a request: factors are at most 1 and the smallest
 
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
+from typing import Any
 
+from svc_risk.case import Case
 from svc_risk.exposure import decimal_of, exposure_of
-from svc_risk.limits import Case
-from svc_risk.parameters import Parameters
-from svc_risk.verdict import Kind, Verdict
+from svc_risk.rule import Effect, Finding, Limit, Rule, Verdict, fixed
 from tradekit.decimals import ONE, ZERO, divide
 from tradekit.reasons import shown
 
+REJECT, SCALE, CAP, NONE = Effect.REJECT, Effect.SCALE, Effect.CAP, Effect.NONE
+_SHARE_STEP = Decimal("1e-6")
 _CENTS = Decimal("0.01")
 
 
-def volatility_factor(sigma: float, p: Parameters) -> Decimal:
-    """min(1, sigma_target / sigma)."""
-    return decimal_of(min(1.0, p.sigma_target / sigma))
+# ---- scaling ---------------------------------------------------------------------------------------------------------
 
 
-def score_factor(score: float, p: Parameters) -> Decimal:
+def volatility_factor(sigma: float, target: float) -> Decimal:
+    """min(1, target / sigma)."""
+    return decimal_of(min(1.0, target / sigma))
+
+
+def score_factor(score: float, soft: float, hard: float) -> Decimal:
     """1 up to the soft line, then linear down to 0 at the hard line."""
-    if score <= p.score_soft:
+    if score <= soft:
         return ONE
-    return decimal_of(max(0.0, (p.score_hard - score) / (p.score_hard - p.score_soft)))
+    return decimal_of(max(0.0, (hard - score) / (hard - soft)))
 
 
-def _scale(code: str, case: Case, factor: Decimal, limit: float, observed: float, scope: str) -> Verdict:
-    allows = case.request.size * factor
-    return Verdict(code, Kind.SCALE, factor == ONE, shown(limit), shown(observed), "ratio", scope, allows)
+def _scaled(case: Case, factor: Decimal, observed: float) -> Finding:
+    return Finding(factor == ONE, shown(observed), case.request.size * factor)
 
 
-def vol_target(case: Case) -> Verdict:
-    """Wilder products get smaller positions."""
-    factor = volatility_factor(case.sigma, case.p)
-    return _scale("VOL_TARGET", case, factor, case.p.sigma_target, case.sigma, case.product_scope)
+VOL_TARGET = Rule(
+    "VOL_TARGET",
+    "wilder products get smaller positions",
+    fixed(lambda p: p.sigma_target),
+    unit="ratio",
+    scope="product",
+    on_buy=SCALE,
+    on_sell=NONE,
+    check=lambda case, limit: _scaled(case, volatility_factor(case.sigma, limit), case.sigma),
+)
 
 
-def vol_shock(case: Case) -> Verdict:
-    """A day far wilder than its fortnight halves the size."""
-    day = case.snapshot.market.sigma_24h or 0.0
-    ratio = day / case.sigma
-    factor = ONE if ratio <= case.p.shock_ratio else decimal_of(case.p.shock_factor)
-    return _scale("VOL_SHOCK", case, factor, case.p.shock_ratio, ratio, case.product_scope)
+def _shocked(case: Case, limit: float) -> Finding:
+    ratio = (case.snapshot.market.sigma_24h or 0.0) / case.sigma
+    return _scaled(case, ONE if ratio <= limit else decimal_of(case.p.shock_factor), ratio)
 
 
-def score_scaled(case: Case) -> Verdict:
-    """A high score shrinks the size before it refuses it."""
-    return _scale("SCORE_SCALED", case, score_factor(case.score, case.p), case.p.score_soft, case.score, "account")
+VOL_SHOCK = Rule(
+    "VOL_SHOCK",
+    "the last day is far wilder than its fortnight",
+    fixed(lambda p: p.shock_ratio),
+    unit="ratio",
+    scope="product",
+    on_buy=SCALE,
+    on_sell=NONE,
+    check=_shocked,
+)
+SCORE_SCALED = Rule(
+    "SCORE_SCALED",
+    "the score is above the soft line: it shrinks the size before it refuses it",
+    fixed(lambda p: p.score_soft),
+    unit="ratio",
+    scope="account",
+    on_buy=SCALE,
+    on_sell=NONE,
+    check=lambda case, limit: _scaled(case, score_factor(case.score, limit, case.p.score_hard), case.score),
+)
+
+SCALES: tuple[Rule[Any], ...] = (VOL_TARGET, VOL_SHOCK, SCORE_SCALED)
 
 
-def _cap(code: str, headroom: Decimal, case: Case, limit: Decimal, observed: Decimal, unit: str, scope: str) -> Verdict:
+# ---- caps ------------------------------------------------------------------------------------------------------------
+
+
+def _capped(case: Case, headroom: Decimal, observed: Decimal) -> Finding:
     allows = max(headroom, ZERO)
-    figures = limit if unit == "ratio" else limit.quantize(_CENTS), observed
-    return Verdict(
-        code, Kind.CAP, case.request.size <= allows, shown(figures[0]), shown(figures[1]), unit, scope, allows
-    )
+    return Finding(case.request.size <= allows, shown(observed), allows)
 
 
-def _share(part: Decimal, case: Case) -> Decimal:
-    """part / equity, for a reason: six decimals, 1 where nothing is left to divide by."""
-    if case.account.equity <= 0:
-        return ONE
-    return divide(part, case.account.equity).quantize(Decimal("1e-6"))
+def _share(part: Decimal, whole: Decimal) -> Decimal:
+    """part / whole, for a reason: six decimals, 1 where nothing is left to divide by."""
+    return divide(part, whole).quantize(_SHARE_STEP) if whole > 0 else ONE
 
 
-def max_order_notional(case: Case) -> Verdict:
-    """One order."""
-    limit = case.p.max_order_notional
-    return _cap("MAX_ORDER_NOTIONAL", limit, case, limit, case.request.size, "usd", "request")
+MAX_ORDER_NOTIONAL = Rule(
+    "MAX_ORDER_NOTIONAL",
+    "the order is larger than one may be",
+    fixed(lambda p: p.max_order_notional),
+    unit="usd",
+    scope="request",
+    on_buy=CAP,
+    on_sell=NONE,
+    check=lambda case, limit: _capped(case, limit, case.request.size),
+)
 
 
-def max_position(case: Case) -> Verdict:
-    """One product, orders and reservations included."""
-    limit, have = case.p.max_position_ratio, exposure_of(case.holding)
-    headroom = limit * case.account.equity - have
-    observed = _share(have + case.request.size, case)
-    return _cap("MAX_POSITION", headroom, case, limit, observed, "ratio", case.product_scope)
+def _position(case: Case, limit: Decimal) -> Finding:
+    have, equity = exposure_of(case.holding), case.account.equity
+    return _capped(case, limit * equity - have, _share(have + case.request.size, equity))
 
 
-def gross_exposure(case: Case) -> Verdict:
-    """The whole account."""
-    limit, have = case.p.gross_exposure_ratio, case.account.exposure
-    headroom = limit * case.account.equity - have
-    return _cap("GROSS_EXPOSURE", headroom, case, limit, _share(have + case.request.size, case), "ratio", "account")
+MAX_POSITION = Rule(
+    "MAX_POSITION",
+    "the product's share of equity, orders and reservations included",
+    fixed(lambda p: p.max_position_ratio),
+    unit="ratio",
+    scope="product",
+    on_buy=CAP,
+    on_sell=NONE,
+    check=_position,
+)
 
 
-def cash_reserve(case: Case) -> Verdict:
-    """Cash that stays free after the order and its fee."""
-    limit, with_fee = case.p.cash_reserve_ratio, ONE + case.p.taker_fee
-    headroom = divide(case.account.free_cash - limit * case.account.equity, with_fee)
-    observed = _share(case.account.free_cash - case.request.size * with_fee, case)
-    return _cap("CASH_RESERVE", headroom, case, limit, observed, "ratio", "account")
+def _exposed(case: Case, limit: Decimal) -> Finding:
+    have, equity = case.account.exposure, case.account.equity
+    return _capped(case, limit * equity - have, _share(have + case.request.size, equity))
 
 
-def portfolio_heat(case: Case) -> Verdict:
-    """What is lost if everything hits its stop."""
-    limit, have = case.p.heat_cap_ratio, case.account.at_risk
-    headroom = divide(limit * case.account.equity - have, case.stop)
-    observed = _share(have + case.request.size * case.stop, case)
-    return _cap("PORTFOLIO_HEAT", headroom, case, limit, observed, "ratio", "account")
+GROSS_EXPOSURE = Rule(
+    "GROSS_EXPOSURE",
+    "the account's share in positions, orders and reservations",
+    fixed(lambda p: p.gross_exposure_ratio),
+    unit="ratio",
+    scope="account",
+    on_buy=CAP,
+    on_sell=NONE,
+    check=_exposed,
+)
 
 
-def liquidity(case: Case) -> Verdict:
-    """A small part of what the market turns over in an hour."""
-    limit = case.p.liquidity_ratio * case.snapshot.market.median_quote_volume
-    return _cap("LIQUIDITY", limit, case, limit, case.request.size, "usd", case.product_scope)
+def _cash_left(case: Case, limit: Decimal) -> Finding:
+    free, equity, with_fee = case.account.free_cash, case.account.equity, ONE + case.p.taker_fee
+    return _capped(case, divide(free - limit * equity, with_fee), _share(free - case.request.size * with_fee, equity))
 
 
-SCALES = (vol_target, vol_shock, score_scaled)
-CAPS = (max_order_notional, max_position, gross_exposure, cash_reserve, portfolio_heat, liquidity)
+CASH_RESERVE = Rule(
+    "CASH_RESERVE",
+    "the share of equity that stays free as cash after the order and its fee; less is not allowed",
+    fixed(lambda p: p.cash_reserve_ratio),
+    unit="ratio",
+    scope="account",
+    on_buy=CAP,
+    on_sell=NONE,
+    check=_cash_left,
+)
+
+
+def _heated(case: Case, limit: Decimal) -> Finding:
+    have, equity = case.account.at_risk, case.account.equity
+    return _capped(case, divide(limit * equity - have, case.stop), _share(have + case.request.size * case.stop, equity))
+
+
+PORTFOLIO_HEAT = Rule(
+    "PORTFOLIO_HEAT",
+    "the share of equity that is lost if everything hits its stop",
+    fixed(lambda p: p.heat_cap_ratio),
+    unit="ratio",
+    scope="account",
+    on_buy=CAP,
+    on_sell=NONE,
+    check=_heated,
+)
+
+
+def _traded(case: Case, limit: Decimal) -> Finding:
+    hour = case.snapshot.market.median_quote_volume
+    return _capped(case, limit * hour, _share(case.request.size, hour))
+
+
+LIQUIDITY = Rule(
+    "LIQUIDITY",
+    "the order's share of what the market turns over in an hour",
+    fixed(lambda p: p.liquidity_ratio),
+    unit="ratio",
+    scope="product",
+    on_buy=CAP,
+    on_sell=NONE,
+    check=_traded,
+)
+
+CAPS: tuple[Rule[Any], ...] = (
+    MAX_ORDER_NOTIONAL,
+    MAX_POSITION,
+    GROSS_EXPOSURE,
+    CASH_RESERVE,
+    PORTFOLIO_HEAT,
+    LIQUIDITY,
+)
+
+
+# ---- the size --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +214,11 @@ class Sizing:
 
 def size_of(case: Case) -> Sizing:
     """Scales the request, then takes the smallest headroom."""
-    scales = [rule(case) for rule in SCALES]
+    scales = [rule.verdict(case) for rule in SCALES]
     raw = case.request.size
     for scale in scales:
         raw = raw * divide(scale.allows or ZERO, case.request.size)
-    caps = [rule(case) for rule in CAPS]
+    caps = [rule.verdict(case) for rule in CAPS]
     biting = sorted((cap for cap in caps if _room(cap) < raw), key=_room)
     shrinking = sorted((scale for scale in scales if not scale.passed), key=_room)
     return Sizing(
@@ -146,14 +232,20 @@ def _room(verdict: Verdict) -> Decimal:
     return verdict.allows if verdict.allows is not None else ZERO
 
 
-def least_notional(case: Case) -> Decimal:
-    """The larger of the exchange's minimum and our own."""
+def _least(case: Case) -> Decimal:
     product = case.snapshot.product
     return max(case.p.min_notional, product.quote_min_size if product else ZERO)
 
 
-def min_notional(case: Case, size: Decimal) -> Verdict:
-    """What is left is worth an order."""
-    limit = least_notional(case)
-    shown_size = shown(size.quantize(_CENTS, ROUND_FLOOR))
-    return Verdict("MIN_NOTIONAL", Kind.REJECT, size >= limit, shown(limit), shown_size, "usd", "request")
+# The larger of our own minimum and the exchange's; of a product that is not listed nothing but our own is known.
+LEAST_NOTIONAL = Limit(_least, lambda p, _: f"max({shown(p.min_notional)}, quote_min_size)")
+MIN_NOTIONAL = Rule(
+    "MIN_NOTIONAL",
+    "what is left is below the smallest order",
+    LEAST_NOTIONAL,
+    unit="usd",
+    scope="request",
+    on_buy=REJECT,
+    on_sell=NONE,
+    check=lambda case, limit: Finding(case.size >= limit, shown(case.size.quantize(_CENTS, ROUND_FLOOR))),
+)

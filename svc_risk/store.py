@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.market import products
 from schema.risk import accounts, equity_snapshots, risk_assessments, risk_locks, risk_reservations
-from svc_risk.locks import RATE_LOOKBACK, day_start, lock_id
+from svc_risk.locks import day_start, lock_id
+from svc_risk.pacing import RATE_LOOKBACK
 from svc_risk.snapshot import Lock, PastOrder
 from tradekit.decimals import plain
 from tradekit.products import Product

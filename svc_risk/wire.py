@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from meshkit.fields import Fields
-from svc_risk.catalogue import Limit
+from svc_risk.catalogue import ToldLimit
 from svc_risk.desk import Decided
 from svc_risk.portfolio import Portfolio, PositionRisk
 from svc_risk.score import score_shown
@@ -178,12 +178,21 @@ def _lock_message(lock_id: UUID, lock: Lock) -> pb.RiskLock:
     return message
 
 
-def limits_message(version: str, limits: tuple[Limit, ...], parameters: Mapping[str, str]) -> pb.GetLimitsResponse:
+def limits_message(version: str, limits: tuple[ToldLimit, ...], parameters: Mapping[str, str]) -> pb.GetLimitsResponse:
     """The limits in force."""
     return pb.GetLimitsResponse(
         limits_version=version,
         limits=[
-            pb.Limit(code=row.code, value=row.value, unit=row.unit, kind=row.kind.value, buy_only=row.buy_only)
+            pb.Limit(
+                code=row.code,
+                value=row.value,
+                unit=row.unit,
+                kind=row.kind.value,
+                buy_only=row.buy_only,
+                scope=row.scope,
+                on_sell=row.on_sell.value,
+                words=row.words,
+            )
             for row in limits
         ],
         parameters=parameters,

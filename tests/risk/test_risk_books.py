@@ -9,6 +9,7 @@ from svc_risk.books import read_hours
 from svc_risk.parameters import Parameters
 from svc_risk.volatility import measure
 from tests.risk.risk_calls import codes
+from tests.risk.risk_limits import explained
 from tests.risk.risk_world import AS_OF, HOUR, D, World, running
 from tradekit.states import Side
 from trading.risk.v1 import risk_service_pb2 as pb
@@ -149,6 +150,29 @@ async def test_the_limits_in_force_are_told(database, tmp_path):
         answer = await world.ask(world.idea())
         assert (answer.adjusted_size.value, answer.limits_version) == ("55.5", found.limits_version)
         assert set(codes(answer)) <= set(limits)
+
+
+async def test_what_refusals_and_locks_tell_is_what_is_listed(database, tmp_path):
+    async with running(database, tmp_path, risk_product_orders_per_minute=1) as world:
+        await world.order("BTC-USD", "BUY", "OPEN", AS_OF, quote="50")
+        await world.ask(world.idea())
+        answers = [
+            await world.ask(world.idea(reference_price=D(2700))),
+            await world.ask(world.idea(product="SOL-USD", size="400")),
+        ]
+        rows = (await world.stub.GetLimits(pb.GetLimitsRequest(), timeout=5)).limits
+        locks = (await world.stub.GetPortfolioRisk(pb.GetPortfolioRiskRequest(), timeout=5)).locks
+    told = [(reason, answer.sigma_14d) for answer in answers for reason in answer.reasons]
+    told += [(lock.reason, 0.0) for lock in locks]
+    assert locks
+    assert {"PRICE_COLLAR", "COOLDOWN_ENTRY", "ORDER_RATE", "MAX_ORDER_NOTIONAL"} <= {reason.code for reason, _ in told}
+    for reason, sigma in told:
+        assert len(explained(reason, rows, {"sigma_14d": sigma})) == 1, reason
+    # A code has a row for each of its rules.
+    rates = [(row.value, row.scope, row.kind, row.on_sell) for row in rows if row.code == "ORDER_RATE"]
+    assert rates == [("10", "account", "reject", "flag"), ("1", "product", "reject", "flag")]
+    assert all(row.words for row in rows)
+    assert [(row.value, row.unit) for row in rows if row.code == "STALE_DATA"] == [("7200", "seconds"), ("0", "count")]
 
 
 async def test_health_tells_entries_apart(world: World):

@@ -229,18 +229,24 @@ class GetLimitsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Limit(_message.Message):
-    __slots__ = ("code", "value", "unit", "kind", "buy_only")
+    __slots__ = ("code", "value", "unit", "kind", "buy_only", "scope", "on_sell", "words")
     CODE_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     BUY_ONLY_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    ON_SELL_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
     code: str
     value: str
     unit: str
     kind: str
     buy_only: bool
-    def __init__(self, code: _Optional[str] = ..., value: _Optional[str] = ..., unit: _Optional[str] = ..., kind: _Optional[str] = ..., buy_only: _Optional[bool] = ...) -> None: ...
+    scope: str
+    on_sell: str
+    words: str
+    def __init__(self, code: _Optional[str] = ..., value: _Optional[str] = ..., unit: _Optional[str] = ..., kind: _Optional[str] = ..., buy_only: _Optional[bool] = ..., scope: _Optional[str] = ..., on_sell: _Optional[str] = ..., words: _Optional[str] = ...) -> None: ...
 
 class GetLimitsResponse(_message.Message):
     __slots__ = ("limits_version", "limits", "parameters")
