@@ -11,14 +11,14 @@ import grpc
 
 from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import Instance, mesh_home, read_instance
-from cli.supervise.home import MeshHome
-from cli.supervise.identities import IdentityFiles
-from cli.supervise.instance import lock_owner
 from meshkit.errors import is_told
 from meshkit.identity import bearer, read_token
 from meshkit.interceptors import outgoing
 from meshkit.interceptors.outgoing import Presenting
 from meshkit.policy import OPERATOR
+from supervisor.home import MeshHome
+from supervisor.identities import IdentityFiles
+from supervisor.instance import lock_owner
 from tradekit.services import ServiceName
 
 T = TypeVar("T")

@@ -21,16 +21,16 @@ from cli.effective import read_configuration
 from cli.instance_file import Instance
 from cli.plan import REAL_EXCHANGE, MeshPlan
 from cli.status_facts import ask_ledger
-from cli.supervise.instance import lock_owner
-from cli.supervise.keys import UnsafeKey, require_private
-from cli.supervise.ports import why_not_free
-from cli.supervise.postmaster import find_postmaster
-from cli.supervise.state import Status, observe_state
 from cli.up.model import examine_model, recorded_champion, why_retrain
 from cli.up.plan import port_uses
 from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.errors import Misconfigured
 from meshkit.hosts import parse_host, session_proxy
+from supervisor.instance import lock_owner
+from supervisor.keys import UnsafeKey, require_private
+from supervisor.ports import why_not_free
+from supervisor.postmaster import find_postmaster
+from supervisor.state import Status, observe_state
 from tradekit.ledger_words import joined
 from tradekit.states import Venue
 

@@ -7,13 +7,13 @@ from cli.exits import CommandFailed, ExitCode
 from cli.replay.lockstep import ReplayStalled
 from cli.replay.options import ReplayRefused
 from cli.steps import StepFailed
-from cli.supervise.home import HomeUnwritable
-from cli.supervise.instance import AlreadyRunning
-from cli.supervise.keys import UnsafeKey
-from cli.supervise.ports import PortConflict
-from cli.supervise.postgres_programs import PostgresFailed
-from cli.supervise.unit import StartFailed
 from meshkit.errors import InvalidRequest, MeshError, NotFound, OutcomeUnknown, Unavailable, from_rpc_error
+from supervisor.home import HomeUnwritable
+from supervisor.instance import AlreadyRunning
+from supervisor.keys import UnsafeKey
+from supervisor.ports import PortConflict
+from supervisor.postgres_programs import PostgresFailed
+from supervisor.unit import StartFailed
 
 _CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (AlreadyRunning, ExitCode.RUNNING),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cli.exits import CommandFailed, ExitCode
 from cli.plan import Ports
-from cli.supervise.home import MeshHome
+from supervisor.home import MeshHome
 from tradekit.states import Profile, Venue
 
 HOME_VARIABLE = "MESH_HOME"

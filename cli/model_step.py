@@ -18,7 +18,7 @@ Progress = Callable[[str, float], None]
 TRAIN_SECONDS = 900.0
 THOROUGH_SECONDS = 6 * 3600.0
 _REFUSED = "refused"
-_MODULE, _FILE_MODULE = "svc_signal.train_job", "svc_signal.report.file_job"
+_MODULE, _FILE_MODULE = "training.train_job", "training.report.file_job"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from cli.supervise.home import MeshHome
-from cli.supervise.identities import IdentityFiles
-from cli.supervise.keys import KeyFiles
 from meshkit.database_link import DatabaseAddress
+from supervisor.home import MeshHome
+from supervisor.identities import IdentityFiles
+from supervisor.keys import KeyFiles
 from tradekit import services
 from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.products import market_factor

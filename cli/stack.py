@@ -12,13 +12,13 @@ from cli.instance_file import write_whole
 from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
 from cli.python_process import ROOT, python_environment, run_module
 from cli.steps import StepFailed, StepUnit
-from cli.supervise.identities import ensure_identities
-from cli.supervise.probes import grpc_health, http_ok
-from cli.supervise.processes import InstanceMark
-from cli.supervise.unit import ProcessSpec, ProcessUnit, Unit
 from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.policy import OPERATOR
 from schema.migrate import migrate
+from supervisor.identities import ensure_identities
+from supervisor.probes import grpc_health, http_ok
+from supervisor.processes import InstanceMark
+from supervisor.unit import ProcessSpec, ProcessUnit, Unit
 from tradekit import services
 from tradekit.services import SERVICES, ServiceName
 

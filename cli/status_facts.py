@@ -14,9 +14,9 @@ from grpc_health.v1 import health_pb2
 
 from cli.calls import channel_to
 from cli.instance_file import Instance
-from cli.supervise.home import MeshHome
-from cli.supervise.instance import lock_owner
-from cli.supervise.state import MeshState, ServiceState, Status, observe_state
+from supervisor.home import MeshHome
+from supervisor.instance import lock_owner
+from supervisor.state import MeshState, ServiceState, Status, observe_state
 from tradekit import services
 from tradekit.ledger_words import LedgerWords, joined, words_of
 from tradekit.services import SERVICES, ServiceName

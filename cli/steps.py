@@ -6,8 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from cli.supervise.processes import ProcessIdentity, identity_of
-from cli.supervise.unit import Exit, UnitSpec
+from supervisor.processes import ProcessIdentity, identity_of
+from supervisor.unit import Exit, UnitSpec
 
 
 class StepFailed(Exception):

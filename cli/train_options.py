@@ -67,7 +67,7 @@ def _unusable(options: TrainOptions) -> list[str]:
 
 
 def _no_backend(name: str) -> list[str]:
-    from svc_signal.walkforward_parallel import BackendMissing, require_backend
+    from training.walkforward_parallel import BackendMissing, require_backend
 
     try:
         require_backend(name)

@@ -13,19 +13,19 @@ from meshkit.background import outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec
+from modelkit.features.translate import translate
+from modelkit.loading import limit_native_threads
 from schema import streams
 from schema.requests import once, request_key, stored_answer
 from svc_signal import store
-from svc_signal.decider import Decider
-from svc_signal.features.translate import translate
-from svc_signal.loading import limit_native_threads
-from svc_signal.model_desk import ModelDesk
-from svc_signal.modelkeeper import ModelKeeper
+from svc_signal.bars.decider import Decider
+from svc_signal.models.admin import ModelDesk
+from svc_signal.models.keeper import ModelKeeper
+from svc_signal.models.wire import parse_promote, parse_rollback
 from svc_signal.ready_frames import add_to_server
 from svc_signal.settings import SignalSettings
 from svc_signal.signal_watch import SignalReader, SignalTap
 from svc_signal.wire import GenerateOrder, page_token, parse_generate, parse_get, parse_list
-from svc_signal.wire_models import parse_promote, parse_rollback
 from svc_signal.wire_signals import signal_message, signal_messages
 from tradekit import services, wire
 from tradekit.bars import utc

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from tradekit import services
-from tradekit.products import quote_currency
+from tradekit.products import factor_product
 from tradekit.settings import TradingSettings, port_field
 
 
@@ -32,5 +32,5 @@ class SignalSettings(TradingSettings):
 
     @property
     def factor_product(self) -> str:
-        """The market factor: BTC in the quote currency of the traded products."""
-        return f"BTC-{quote_currency(self.products[0])}"
+        """The market factor's product."""
+        return factor_product(self.products)

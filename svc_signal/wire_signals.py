@@ -13,8 +13,8 @@ import numpy as np
 from google.protobuf.message import Message
 from sqlalchemy import RowMapping
 
-from svc_signal.candles import FloatArray
-from svc_signal.features.definition import NAMES
+from modelkit.candles import FloatArray
+from modelkit.features.definition import NAMES
 from tradekit import wire
 from tradekit.reasons import reasons_from_json
 from tradekit.states import Profile, SignalSide

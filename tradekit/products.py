@@ -4,6 +4,7 @@ Off-grid sizes are rejected by the exchange, never rounded by it, so sizes are f
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 
@@ -64,3 +65,8 @@ def ceil_to(value: Decimal, increment: Decimal) -> Decimal:
     """Smallest whole multiple of `increment` that is not below `value`."""
     with localcontext(CONTEXT):
         return (value / increment).to_integral_value(ROUND_CEILING) * increment
+
+
+def factor_product(products: Sequence[str]) -> str:
+    """The market factor: BTC in the quote currency of the traded products."""
+    return f"BTC-{quote_currency(products[0])}"

@@ -20,10 +20,10 @@ from rich.table import Table
 
 from bench.features.talib_rows import COMPARABLE, WINDOW, newest_row
 from bench.features.ten import by_history, by_talib
-from svc_signal.candles import FloatArray
-from svc_signal.features.history import history
-from svc_signal.features.incremental import FeatureEngine
-from svc_signal.features.live import LiveFeatures
+from modelkit.candles import FloatArray
+from modelkit.features.history import history
+from modelkit.features.incremental import FeatureEngine
+from modelkit.features.live import LiveFeatures
 
 FIRST_BAR, HOUR = 470_000, 3600
 FREQTRADE_MS = 12.6

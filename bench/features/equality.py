@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow.parquet as parquet
 from rich.console import Console
 
-from svc_signal.candles import CandleArrays, FloatArray
-from svc_signal.features.cleaning import clean
-from svc_signal.features.incremental import FeatureEngine
-from svc_signal.serving import grid_stage
+from modelkit.candles import CandleArrays, FloatArray
+from modelkit.features.cleaning import clean
+from modelkit.features.incremental import FeatureEngine
+from modelkit.serving import grid_stage
 
 HOUR, FACTOR = 3600, "BTC-USD"
 _CHUNK, _TAIL = 10_000, 600

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import talib
 
-from svc_signal.candles import FloatArray
+from modelkit.candles import FloatArray
 
 COMPARABLE = 39
 WINDOW = 350

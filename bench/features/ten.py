@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import talib
 
-from svc_signal.candles import FloatArray
-from svc_signal.features.recursions import directional_indices, ema, wilder, wilder_sum
-from svc_signal.features.windows import lagged, stochastics, window_ages, window_max, window_moment, window_sum
+from modelkit.candles import FloatArray
+from modelkit.features.recursions import directional_indices, ema, wilder, wilder_sum
+from modelkit.features.windows import lagged, stochastics, window_ages, window_max, window_moment, window_sum
 
 TEN = ("SMA20", "EMA12", "MACD", "RSI14", "ATR14", "ADX14", "BBANDS20", "STOCHF14", "AROONOSC25", "MFI14")
 Fields = tuple[FloatArray, FloatArray, FloatArray, FloatArray]

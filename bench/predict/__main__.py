@@ -19,9 +19,9 @@ from rich.table import Table
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from svc_signal.features.definition import FEATURE_COUNT
-from svc_signal.flat_trees import MOST_ROWS, flatten
-from svc_signal.training import EstimatorSettings, trees
+from modelkit.features.definition import FEATURE_COUNT
+from modelkit.flat_trees import MOST_ROWS, flatten
+from training.fit import EstimatorSettings, trees
 
 ROWS = (1, 10, 32, 100, 1000, 3000)
 LEARNED_ROWS = 25_000

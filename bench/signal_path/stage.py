@@ -19,15 +19,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from modelkit.candles import CandleArrays, FloatArray
+from modelkit.labels import LabelRule
 from schema.migrate import migrate
-from svc_signal.artifact import write_model
-from svc_signal.candles import CandleArrays, FloatArray
-from svc_signal.labels import LabelRule
-from svc_signal.training import TrainingSettings, train
 from tradekit import wire
 from tradekit.bars import utc
 from trading.market.v1 import market_service_pb2 as market_pb
 from trading.market.v1 import market_service_pb2_grpc as market_grpc
+from training.artifact import write_model
+from training.fit import TrainingSettings, train
 
 HOUR = 3600
 FIRST_BAR = 473_005

@@ -12,7 +12,7 @@ from cli.exits import CommandFailed, ExitCode
 if TYPE_CHECKING:
     from cli.effective import ServiceConfig, Setting
     from cli.instance_file import Instance
-    from cli.supervise.home import MeshHome
+    from supervisor.home import MeshHome
 
 
 @guarded
@@ -24,8 +24,8 @@ def config(
     """Show the effective configuration. Exit code 2 if a service would refuse it."""
     from cli.effective import read_configuration
     from cli.instance_file import mesh_home
-    from cli.supervise.keys import key_files
     from cli.up.plan import plan_of
+    from supervisor.keys import key_files
     from tradekit.services import SERVICES
 
     names = [one.name for one in SERVICES]

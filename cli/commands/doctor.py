@@ -24,8 +24,8 @@ def doctor() -> None:
     from cli.doctor import Mark, Patient, examine, worst
     from cli.instance_file import mesh_home
     from cli.replay.orphans import remove_orphans
-    from cli.supervise.keys import key_files
     from cli.up.plan import plan_of
+    from supervisor.keys import key_files
 
     home = mesh_home()
     tidied = remove_orphans(home.root)

@@ -9,7 +9,7 @@ from cli.console import guarded, out, require_yes
 from cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
-    from cli.supervise.home import MeshHome
+    from supervisor.home import MeshHome
 
 
 @guarded
@@ -18,8 +18,8 @@ def down() -> None:
     from cli.console import escape
     from cli.instance_file import mesh_home
     from cli.replay.orphans import remove_orphans
-    from cli.supervise.instance import bring_down
     from cli.up.plan import embedded_postgres
+    from supervisor.instance import bring_down
 
     home = mesh_home()
     with out.status("draining"):
@@ -46,8 +46,8 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] =
     """Stop the mesh and delete everything in its folder: books, simulated exchange, model, keys, logs."""
     from cli.instance_file import instance_path, mesh_home
     from cli.replay.orphans import remove_orphans
-    from cli.supervise.instance import bring_down
     from cli.up.plan import embedded_postgres
+    from supervisor.instance import bring_down
 
     home = mesh_home()
     if not home.root.exists():

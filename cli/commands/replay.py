@@ -76,8 +76,8 @@ def _run(options: "ReplayOptions", keep: bool) -> "ReplayReport":
     from cli.replay.options import examine
     from cli.replay.run import Watching
     from cli.replay.run import replay as run_replay
-    from cli.supervise.keeper import Event, EventKind
     from cli.up.view import line_of
+    from supervisor.keeper import Event, EventKind
 
     found = examine(options)
     for line in told(options.file.name, found.account):

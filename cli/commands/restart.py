@@ -18,8 +18,8 @@ def restart(service: Annotated[str, typer.Argument(help="a unit of `mesh status`
 
     from cli.calls import require_running
     from cli.instance_file import mesh_home
-    from cli.supervise.restart_request import ask_restart
-    from cli.supervise.state import ServiceState, Status, read_state
+    from supervisor.restart_request import ask_restart
+    from supervisor.state import ServiceState, Status, read_state
 
     home = mesh_home()
 

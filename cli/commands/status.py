@@ -10,7 +10,7 @@ from cli.exits import ExitCode
 
 if TYPE_CHECKING:
     from cli.status_facts import StatusFacts
-    from cli.supervise.state import ServiceState
+    from supervisor.state import ServiceState
     from tradekit.ledger_words import LedgerWords
 
 _STYLES = {"ready": "green", "done": "green", "waiting": "dim", "starting": "yellow", "backoff": "yellow"}

@@ -70,9 +70,9 @@ def _plan() -> "MeshPlan":
     """The instance whose candles or whose service is meant."""
     from cli.calls import require_instance
     from cli.instance_file import mesh_home
-    from cli.supervise.instance import lock_owner
-    from cli.supervise.keys import ensure_keys
     from cli.up.plan import plan_of
+    from supervisor.instance import lock_owner
+    from supervisor.keys import ensure_keys
 
     home = mesh_home()
     instance = require_instance(home)

@@ -41,8 +41,6 @@ def up(
     from cli.effective import refuse_faulty
     from cli.instance_file import mesh_home, read_instance
     from cli.status_facts import switch_in_force
-    from cli.supervise.detach import Announcer
-    from cli.supervise.keys import key_files
     from cli.up import detached
     from cli.up.adoption import AdoptionChoice, check_choice, settle
     from cli.up.options import UpRequest, resolve
@@ -50,6 +48,8 @@ def up(
     from cli.up.run import refuse_second_start, run_up
     from cli.up.summary import summary
     from cli.up.view import LogView, TerminalView, Views
+    from supervisor.detach import Announcer
+    from supervisor.keys import key_files
 
     home = mesh_home()
     request = UpRequest(market, speed, profile, products, seed, live)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cli.plan import MeshPlan
 from cli.replay.options import ReplayOptions, ReplayRefused
-from cli.supervise.keys import key_files
-from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, Manifest, ManifestMalformed, parse
+from modelkit.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, Manifest, ManifestMalformed, parse
+from supervisor.keys import key_files
 from tradekit.bars import unix, utc
 
 

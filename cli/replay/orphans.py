@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 
 from cli.stack import DATABASE
-from cli.supervise.embedded_postgres import EmbeddedPostgres
-from cli.supervise.home import MeshHome
-from cli.supervise.instance import bring_down, died_holding
+from supervisor.embedded_postgres import EmbeddedPostgres
+from supervisor.home import MeshHome
+from supervisor.instance import bring_down, died_holding
 
 # A folder of its own for each replay, inside the state folder.
 FOLDER = "replays"

@@ -23,16 +23,16 @@ from cli.replay.options import ReplayOptions, ReplayRefused, examine
 from cli.replay.orphans import FOLDER, postgres_of
 from cli.replay.result import ReplayResult, read_result
 from cli.stack import database_engine, make_identities, units_of
-from cli.supervise.embedded_postgres import EmbeddedPostgres
-from cli.supervise.home import MeshHome
-from cli.supervise.instance import bring_down, hold_instance
-from cli.supervise.keeper import Event
-from cli.supervise.keys import ensure_keys, key_files
-from cli.supervise.ports import free_ports
-from cli.supervise.postgres_unit import PostgresUnit
-from cli.supervise.processes import InstanceMark
-from cli.supervise.supervisor import Supervisor, stop_on_signals
-from svc_signal.labels import LabelRule
+from modelkit.labels import LabelRule
+from supervisor.embedded_postgres import EmbeddedPostgres
+from supervisor.home import MeshHome
+from supervisor.instance import bring_down, hold_instance
+from supervisor.keeper import Event
+from supervisor.keys import ensure_keys, key_files
+from supervisor.ports import free_ports
+from supervisor.postgres_unit import PostgresUnit
+from supervisor.processes import InstanceMark
+from supervisor.supervisor import Supervisor, stop_on_signals
 from tradekit.products import quote_currency
 from tradekit.services import MONITOR, SERVICES
 from tradekit.states import Venue

@@ -8,9 +8,9 @@ import json
 import sys
 from pathlib import Path
 
-from svc_signal.loading import LoadedModel, ModelRefused, load_folder
-from svc_signal.model_folders import TOP, model_folders
-from svc_signal.signing import Trust, public_key_from_pem
+from modelkit.loading import LoadedModel, ModelRefused, load_folder
+from modelkit.model_folders import TOP, model_folders
+from modelkit.signing import Trust, public_key_from_pem
 from tradekit.bars import utc
 
 

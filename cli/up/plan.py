@@ -7,11 +7,11 @@ from datetime import datetime
 
 from cli.instance_file import Instance
 from cli.plan import MeshPlan, SimulatorPlan
-from cli.supervise.embedded_postgres import EmbeddedPostgres
-from cli.supervise.home import MeshHome
-from cli.supervise.keys import KeyFiles
-from cli.supervise.ports import PortUse
 from cli.up.options import COINBASE
+from supervisor.embedded_postgres import EmbeddedPostgres
+from supervisor.home import MeshHome
+from supervisor.keys import KeyFiles
+from supervisor.ports import PortUse
 from tradekit.services import MONITOR, SERVICES, ServiceName
 from tradekit.states import Venue
 

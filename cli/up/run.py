@@ -10,20 +10,20 @@ from cli.instance_file import Instance, read_instance, write_instance
 from cli.plan import MeshPlan
 from cli.stack import DATABASE, make_identities, units_of
 from cli.status_facts import switch_in_force
-from cli.supervise.detach import Announcer
-from cli.supervise.home import MeshHome
-from cli.supervise.instance import clear_leftovers, hold_instance, lock_owner
-from cli.supervise.keys import ensure_keys, require_private
-from cli.supervise.ports import require_free
-from cli.supervise.postgres_unit import PostgresUnit
-from cli.supervise.processes import InstanceMark
-from cli.supervise.supervisor import Supervisor, stop_on_signals
 from cli.up.adoption import AdoptionChoice, settle
 from cli.up.model import ensure_model
 from cli.up.options import UpRequest, differences, resolve
 from cli.up.plan import embedded_postgres, plan_of, port_uses
 from cli.up.summary import summary
 from cli.up.view import View
+from supervisor.detach import Announcer
+from supervisor.home import MeshHome
+from supervisor.instance import clear_leftovers, hold_instance, lock_owner
+from supervisor.keys import ensure_keys, require_private
+from supervisor.ports import require_free
+from supervisor.postgres_unit import PostgresUnit
+from supervisor.processes import InstanceMark
+from supervisor.supervisor import Supervisor, stop_on_signals
 from tradekit.states import Venue
 
 

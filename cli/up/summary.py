@@ -6,7 +6,7 @@ from rich.table import Table
 
 from cli.console import escape
 from cli.instance_file import Instance
-from cli.supervise.home import MeshHome
+from supervisor.home import MeshHome
 from tradekit.states import Profile, Venue
 
 _TRUTH = {

@@ -15,9 +15,9 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 
 from cli.console import escape, escape_lines, out
-from cli.supervise.detach import Announcer
-from cli.supervise.keeper import Event, EventKind
-from cli.supervise.logfile import LogFile
+from supervisor.detach import Announcer
+from supervisor.keeper import Event, EventKind
+from supervisor.logfile import LogFile
 
 _STYLES = {
     "waiting": "dim",

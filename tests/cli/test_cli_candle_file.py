@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from cli.plan import MeshPlan
-from cli.supervise.home import MeshHome
-from cli.supervise.keys import ensure_keys
 from cli.up.options import UpRequest, resolve
 from cli.up.plan import plan_of
+from supervisor.home import MeshHome
+from supervisor.keys import ensure_keys
 from tests.cli.conftest import Mesh
 
 START = 1_704_067_200

@@ -12,10 +12,10 @@ import pytest
 
 from cli.instance_file import write_instance
 from cli.status_facts import detail_of
-from cli.supervise.home import MeshHome
-from cli.supervise.instance import hold_instance
-from cli.supervise.state import ServiceState, Status
 from cli.up.options import UpRequest, resolve
+from supervisor.home import MeshHome
+from supervisor.instance import hold_instance
+from supervisor.state import ServiceState, Status
 from tests.cli.conftest import Mesh
 
 NO_ID = "11111111-1111-4111-8111-111111111111"

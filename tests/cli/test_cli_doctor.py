@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cli.supervise.home import MeshHome
+from supervisor.home import MeshHome
 from tests.cli.conftest import Mesh
 
 

@@ -59,8 +59,8 @@ def test_nothing_of_the_folder_it_is_started_in_is_run(tmp_path: Path, hostile: 
             assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
             assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
     reaper = (
-        "import time; from pathlib import Path; from cli.supervise.reaper import Reaper; "
-        "from cli.supervise.home import MeshHome\n"
+        "import time; from pathlib import Path; from supervisor.reaper import Reaper; "
+        "from supervisor.home import MeshHome\n"
         f"reaper = Reaper(MeshHome.at({str(tmp_path / 'home')!r}), 'x')\ntime.sleep(0.5)\n"
         "assert reaper._process.poll() is None\nreaper.dismiss()"
     )

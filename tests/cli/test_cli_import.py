@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from cli.instance_file import write_instance
-from cli.supervise.home import MeshHome
 from cli.up.options import UpRequest, resolve
+from supervisor.home import MeshHome
 from tests.cli.conftest import Mesh
 from trading.market.v1 import market_service_pb2 as pb
 from trading.market.v1 import market_service_pb2_grpc as rpc

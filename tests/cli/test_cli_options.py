@@ -8,11 +8,11 @@ import pytest
 
 from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import read_instance, write_instance
-from cli.supervise.home import MeshHome
-from cli.supervise.keys import ensure_keys
 from cli.up.options import HISTORY_BARS, UpRequest, resolve
 from cli.up.plan import plan_of, port_uses
 from meshkit.database_link import DatabaseAddress, SslMode
+from supervisor.home import MeshHome
+from supervisor.keys import ensure_keys
 from tradekit import services
 from tradekit.services import SERVICES
 from tradekit.states import Profile, Venue

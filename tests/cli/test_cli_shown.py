@@ -14,7 +14,7 @@ import pytest
 from cli import console
 from cli.commands import ledger, status
 from cli.status_facts import StatusFacts
-from cli.supervise.state import ServiceState, Status
+from supervisor.state import ServiceState, Status
 from tests.cli.conftest import Mesh
 from trading.executor.v1 import ledger_pb2
 

@@ -17,10 +17,10 @@ import grpc
 import psutil
 import pytest
 
-from cli.supervise.home import MeshHome
-from cli.supervise.ports import free_ports
-from cli.supervise.postmaster import find_postmaster
-from cli.supervise.processes import marked_processes
+from supervisor.home import MeshHome
+from supervisor.ports import free_ports
+from supervisor.postmaster import find_postmaster
+from supervisor.processes import marked_processes
 from tradekit import ids
 from tradekit.services import SERVICES
 from trading.bridge.v1 import bridge_service_pb2 as bridge_pb

@@ -15,12 +15,12 @@ import grpc
 import pytest
 
 from cli.instance_file import write_instance
-from cli.supervise.home import MeshHome
-from cli.supervise.instance import hold_instance
-from cli.supervise.processes import ProcessIdentity
-from cli.supervise.restart_request import take_requests
-from cli.supervise.state import MeshState, ServiceState, Status, write_state
 from cli.up.options import UpRequest, resolve
+from supervisor.home import MeshHome
+from supervisor.instance import hold_instance
+from supervisor.processes import ProcessIdentity
+from supervisor.restart_request import take_requests
+from supervisor.state import MeshState, ServiceState, Status, write_state
 from tests.cli.conftest import Mesh
 from tradekit import halt_file
 from tradekit.services import SERVICES

@@ -172,9 +172,18 @@ def test_services_do_not_import_each_other() -> None:
             assert imported_by(path) & packages <= {f"svc_{service.name}"}, path
 
 
-def test_kit_knows_nothing_about_trading_and_the_simulator_stays_an_independent_check() -> None:
+def test_what_a_model_is_made_of_knows_no_service_and_training_no_live_one() -> None:
+    services_of_ours = {f"svc_{name}" for name in NAMES}
+    outer = services_of_ours | {"cli", "exchange_client", "exchange_sim"}
+    for folder, forbidden in (("modelkit", outer | {"training", "meshkit", "schema", "trading"}), ("training", outer)):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            assert not imported_by(path) & forbidden, path
+
+
+def test_kit_and_supervisor_know_nothing_about_trading_and_the_simulator_stays_an_independent_check() -> None:
     trading = {"tradekit", "schema", "exchange_client", "cli", *(f"svc_{name}" for name in NAMES)}
-    for folder, forbidden in (("meshkit", trading), ("exchange_sim", trading | {"trading"})):
+    rooms = (("meshkit", trading), ("supervisor", trading), ("exchange_sim", trading | {"trading"}))
+    for folder, forbidden in rooms:
         for path in sorted((ROOT / folder).rglob("*.py")):
             assert not imported_by(path) & forbidden, path
 

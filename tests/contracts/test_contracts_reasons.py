@@ -45,6 +45,8 @@ def sources() -> list[Path]:
         *ROOT.glob("svc_*"),
         ROOT / "exchange_client",
         ROOT / "meshkit",
+        ROOT / "modelkit",
+        ROOT / "training",
         ROOT / "tradekit",
         ROOT / "candle_files",
     ]
@@ -122,7 +124,9 @@ def test_what_the_database_answers_is_a_reason_of_the_contract() -> None:
 
 def test_every_reason_of_a_decision_is_in_the_docs() -> None:
     stages = [
-        (path, tree) for path, tree in trees() if path.parts[len(ROOT.parts)].startswith(("svc_", "exchange", "candle"))
+        (path, tree)
+        for path, tree in trees()
+        if path.parts[len(ROOT.parts)].startswith(("svc_", "exchange", "candle", "modelkit", "training"))
     ]
     given = {code for path, tree in stages for code in decision_codes_in(path, tree)}
     assert len(given) > 80

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 
-from cli.supervise.home import MeshHome
+from supervisor.home import MeshHome
 from tests.drill.faults import NO_FAULTS
 from tests.drill.history import Violation
 from tests.drill.plan import PRODUCTS, Buy, RunPlan

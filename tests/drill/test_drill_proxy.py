@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from cli.supervise.ports import free_ports
 from exchange_sim.tls import ensure_tls, server_context
+from supervisor.ports import free_ports
 from tests.drill.faults import BY_NAME, PASS, READS, SENDS, THEMES, Answer, Delivery, Fault
 from tests.drill.plan import DATABASE, SAMPLE, VICTIMS, drill_plan, plan_of
 from tests.drill.proxy import ORDERS, FaultProxy, Patience

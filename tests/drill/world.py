@@ -23,18 +23,18 @@ from live_mesh import MARKET_START, SERVING, LiveMesh, plan_of, supervised
 from cli.instance_file import Instance, write_instance
 from cli.plan import SIMULATOR, MeshPlan, SimulatorPlan
 from cli.stack import MIGRATIONS, make_identities, migration_step, service_unit, simulator_unit, write_simulator_keys
-from cli.supervise.embedded_postgres import EmbeddedPostgres
-from cli.supervise.home import MeshHome
-from cli.supervise.instance import hold_instance
-from cli.supervise.ports import free_ports
-from cli.supervise.postgres_unit import PostgresUnit
-from cli.supervise.postmaster import find_postmaster
-from cli.supervise.processes import InstanceMark
-from cli.supervise.readiness import always_ready
-from cli.supervise.restart_policy import RestartPolicy
-from cli.supervise.supervisor import Supervisor
-from cli.supervise.unit import ProcessUnit, Unit
 from exchange_sim.tls import ensure_tls
+from supervisor.embedded_postgres import EmbeddedPostgres
+from supervisor.home import MeshHome
+from supervisor.instance import hold_instance
+from supervisor.ports import free_ports
+from supervisor.postgres_unit import PostgresUnit
+from supervisor.postmaster import find_postmaster
+from supervisor.processes import InstanceMark
+from supervisor.readiness import always_ready
+from supervisor.restart_policy import RestartPolicy
+from supervisor.supervisor import Supervisor
+from supervisor.unit import ProcessUnit, Unit
 from tests.drill.hand import HandTrader, new_key
 from tests.drill.operator import Operator
 from tests.drill.plan import DATABASE, PRODUCTS

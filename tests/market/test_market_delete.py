@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from cli.instance_file import write_instance
 from cli.main import app
-from cli.supervise.home import MeshHome
 from cli.up.options import UpRequest, resolve
+from supervisor.home import MeshHome
 from svc_market.history import plan_pages
 from svc_market.paging import Span
 from tests.market.conftest import FakeExchange

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from cli.instance_file import write_instance
 from cli.main import app
-from cli.supervise.home import MeshHome
 from cli.up.options import UpRequest, resolve
+from supervisor.home import MeshHome
 from tests.market.market_calls import (
     HOUR,
     NOW,

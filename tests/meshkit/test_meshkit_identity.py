@@ -15,8 +15,6 @@ from identities import identities, presented, token_settings
 from pydantic import ValidationError
 from refusals import refused
 
-from cli.supervise.identities import IdentityFiles, ensure_identities
-from cli.supervise.keys import UnsafeKey
 from meshkit import errors
 from meshkit.channel import stays_here
 from meshkit.errors import Misconfigured
@@ -25,6 +23,8 @@ from meshkit.kit import Kit
 from meshkit.policy import Effect, Policy
 from meshkit.private_file import read_private
 from meshkit.settings import effective
+from supervisor.identities import IdentityFiles, ensure_identities
+from supervisor.keys import UnsafeKey
 from tests.meshkit.toys import Behaviour, all_four, bare, settings, toy_running
 from tradekit.settings import TradingSettings
 

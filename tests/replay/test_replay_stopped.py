@@ -13,7 +13,7 @@ import psutil
 from mesh_runs import ROOT, environment, run_mesh
 
 from cli.replay.orphans import orphans
-from cli.supervise.state import Status, read_state
+from supervisor.state import Status, read_state
 
 LIMIT_SECONDS = 600
 

@@ -14,9 +14,9 @@ import joblib
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from svc_signal.loading import ModelRefused, RefusedBecause, load_model
-from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME
-from svc_signal.signing import Trust, sign
+from modelkit.loading import ModelRefused, RefusedBecause, load_model
+from modelkit.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME
+from modelkit.signing import Trust, sign
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 

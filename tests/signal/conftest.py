@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from svc_signal.artifact import write_model
-from svc_signal.labels import LabelRule
-from svc_signal.training import EstimatorSettings, TrainedModel, TrainingSettings, train
+from modelkit.labels import LabelRule
 from tests.signal.artifacts import KEY, WHEN
 from tests.signal.signal_series import synthetic
+from training.artifact import write_model
+from training.fit import EstimatorSettings, TrainedModel, TrainingSettings, train
 
 SMALL = TrainingSettings(
     label=LabelRule(fee_ratio=0.0005),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from svc_signal.candles import CandleArrays
+from modelkit.candles import CandleArrays
 from tests.signal.signal_series import FIRST_BAR, HOUR
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import talib
 
-from svc_signal.candles import FloatArray
+from modelkit.candles import FloatArray
 
 READY = 349
 

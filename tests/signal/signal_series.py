@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 from real_candles import hourly_file
 
-from svc_signal.candles import CandleArrays, FloatArray
+from modelkit.candles import CandleArrays, FloatArray
 
 HOUR = 3600
 FIRST_BAR = 473_005

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from svc_signal.candles import CandleArrays
-from svc_signal.features.cleaning import Grid, Refusal, clean
-from svc_signal.serving import Unready, grid_stage, latest_rows
+from modelkit.candles import CandleArrays
+from modelkit.features.cleaning import Grid, Refusal, clean
+from modelkit.serving import Unready, grid_stage, latest_rows
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
 
 FIELDS = ("start", "open", "high", "low", "close", "volume")

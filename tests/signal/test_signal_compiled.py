@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from svc_signal.features import compiled as module
-from svc_signal.features import loop_cache
-from svc_signal.features.compiled import compiled
-from svc_signal.features.definition import READY_BARS
-from svc_signal.features.history import history_stage
-from svc_signal.features.incremental import FeatureEngine
-from svc_signal.features.loop_cache import sources_stamp
+from modelkit.features import compiled as module
+from modelkit.features import loop_cache
+from modelkit.features.compiled import compiled
+from modelkit.features.definition import READY_BARS
+from modelkit.features.history import history_stage
+from modelkit.features.incremental import FeatureEngine
+from modelkit.features.loop_cache import sources_stamp
 from tests.signal.signal_series import FIRST_BAR, HOUR, joined, synthetic
 
 BARS = READY_BARS + 50
@@ -68,7 +68,7 @@ def test_what_is_kept_counts_only_while_no_module_has_changed(tmp_path: Path):
 
 def in_a_new_process(cache: Path, first: str = "") -> str:
     """What a process says that calls a loop; the answer has to be right."""
-    told = f"{first}; from svc_signal.features.compiled import larger; assert larger(1.0, 2.0) == 2.0"
+    told = f"{first}; from modelkit.features.compiled import larger; assert larger(1.0, 2.0) == 2.0"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)}
     argv = [sys.executable, "-c", told.removeprefix("; ")]
     return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=True).stderr

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc_signal.decision import (
+from modelkit.decision import (
     EXERCISE_THRESHOLDS,
     Decisions,
     RowsAsked,
@@ -18,8 +18,8 @@ from svc_signal.decision import (
     Thresholds,
     decide,
 )
-from svc_signal.evidence import ALWAYS_HOLD, THETA_GRID, HeldOut, choose_thresholds
 from tradekit.states import Profile, SignalSide
+from training.evidence import ALWAYS_HOLD, THETA_GRID, HeldOut, choose_thresholds
 
 LIMITS = Thresholds(0.25, 0.10)
 COST = 0.019

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svc_signal.drift import (
+from modelkit.features.cleaning import clean
+from modelkit.features.definition import FEATURE_COUNT, FEATURES, INDEX, NAMES
+from modelkit.serving import grid_stage
+from svc_signal.drift.measures import (
     MIN_BARS,
     MIN_LABELS,
     DriftReport,
@@ -27,10 +30,7 @@ from svc_signal.drift import (
     stability_index,
     total,
 )
-from svc_signal.drift_wire import drift_message
-from svc_signal.features.cleaning import clean
-from svc_signal.features.definition import FEATURE_COUNT, FEATURES, INDEX, NAMES
-from svc_signal.serving import grid_stage
+from svc_signal.drift.wire import drift_message
 from tests.signal.signal_series import real, synthetic
 from trading.signal.v1 import signal_service_pb2 as pb
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from svc_signal.candles import CandleArrays
-from svc_signal.features.anchors import anchor
-from svc_signal.features.cleaning import Grid, clean
-from svc_signal.features.definition import INDEX, READY_BARS
-from svc_signal.features.incremental import FeatureEngine
-from svc_signal.features.laststage import LastStage
-from svc_signal.serving import grid_stage
+from modelkit.candles import CandleArrays
+from modelkit.features.anchors import anchor
+from modelkit.features.cleaning import Grid, clean
+from modelkit.features.definition import INDEX, READY_BARS
+from modelkit.features.incremental import FeatureEngine
+from modelkit.features.laststage import LastStage
+from modelkit.serving import grid_stage
 from tests.signal.flat_market import flat
 from tests.signal.oracle import READY, oracle
 from tests.signal.signal_series import FIRST_BAR, HOUR, real, synthetic

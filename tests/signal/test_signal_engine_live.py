@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from svc_signal.candles import CandleArrays
-from svc_signal.features.anchors import first_needed_bar
-from svc_signal.features.cleaning import Refusal
-from svc_signal.features.live import LiveFeatures, StateFault, StateRefused
-from svc_signal.serving import FeatureRows, latest_rows
+from modelkit.candles import CandleArrays
+from modelkit.features.anchors import first_needed_bar
+from modelkit.features.cleaning import Refusal
+from modelkit.features.live import LiveFeatures, StateFault, StateRefused
+from modelkit.serving import FeatureRows, latest_rows
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
 
 BTC = "BTC-USD"

@@ -12,21 +12,21 @@ from scipy.stats import norm
 from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from svc_signal.backtest import Market, long_or_flat, market_of, simulate, statistics
-from svc_signal.baselines import buy_and_hold, moving_averages, random_entries
-from svc_signal.candles import FloatArray
-from svc_signal.decision import Thresholds
-from svc_signal.evidence import ALWAYS_HOLD
-from svc_signal.features.cleaning import clean
-from svc_signal.labels import LabelRule
-from svc_signal.metrics import brier, calibration_error, log_loss, measure, precision_at, reliability
-from svc_signal.metrics_bootstrap import block_totals, interval_90
-from svc_signal.metrics_drift import DRIFT_FEATURES, drift, stability_index
-from svc_signal.metrics_sharpe import deflated_sharpe, expected_best, sharpe_ratio
-from svc_signal.sampling import average_uniqueness, time_decay
-from svc_signal.serving import grid_stage
-from svc_signal.training import learning_table
+from modelkit.candles import FloatArray
+from modelkit.decision import Thresholds
+from modelkit.features.cleaning import clean
+from modelkit.labels import LabelRule
+from modelkit.metrics import brier, calibration_error, log_loss, measure, precision_at, reliability
+from modelkit.sampling import average_uniqueness, time_decay
+from modelkit.serving import grid_stage
 from tests.signal.signal_series import synthetic
+from training.backtest import Market, long_or_flat, market_of, simulate, statistics
+from training.baselines import buy_and_hold, moving_averages, random_entries
+from training.evidence import ALWAYS_HOLD
+from training.fit import learning_table
+from training.metrics_bootstrap import block_totals, interval_90
+from training.metrics_drift import DRIFT_FEATURES, drift, stability_index
+from training.metrics_sharpe import deflated_sharpe, expected_best, sharpe_ratio
 
 YEAR = 8760.0
 

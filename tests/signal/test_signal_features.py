@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from svc_signal.candles import CandleArrays, FloatArray
-from svc_signal.features.cleaning import clean
-from svc_signal.features.definition import FEATURES, INDEX, NAMES, feature_set_hash
-from svc_signal.features.history import history
-from svc_signal.features.windows import window_moment, window_sum
-from svc_signal.serving import anchor, first_needed_bar, grid_stage, latest_rows
+from modelkit.candles import CandleArrays, FloatArray
+from modelkit.features.cleaning import clean
+from modelkit.features.definition import FEATURES, INDEX, NAMES, feature_set_hash
+from modelkit.features.history import history
+from modelkit.features.windows import window_moment, window_sum
+from modelkit.serving import anchor, first_needed_bar, grid_stage, latest_rows
 from tests.signal.flat_market import flat
 from tests.signal.signal_series import FIRST_BAR, HOUR, joined, real, synthetic
 

@@ -11,7 +11,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from svc_signal.flat_trees import FlatTrees, TreesMalformed, flatten
+from modelkit.flat_trees import FlatTrees, TreesMalformed, flatten
 
 COLUMNS = 51
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from svc_signal.candles import CandleArrays
-from svc_signal.features.cleaning import Grid, clean
-from svc_signal.labels import NO_LABEL, LabelRule, Outcome, barrier_sigma, label
-from svc_signal.sampling import balanced_weights, class_shares, correct_for_prior, thinned
+from modelkit.candles import CandleArrays
+from modelkit.features.cleaning import Grid, clean
+from modelkit.labels import NO_LABEL, LabelRule, Outcome, barrier_sigma, label
+from modelkit.sampling import balanced_weights, class_shares, correct_for_prior, thinned
 from tests.signal.signal_series import FIRST_BAR, HOUR
 
 RULE = LabelRule(horizon_bars=4, fee_ratio=0.0, slippage_ratio=0.0, margin_ratio=0.0)

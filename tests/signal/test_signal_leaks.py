@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from svc_signal.backtest import market_of
-from svc_signal.candles import CandleArrays, IntArray
-from svc_signal.decision import Thresholds
-from svc_signal.labels import NO_LABEL, LabelRule, Outcome
-from svc_signal.metrics import auc_up_down
-from svc_signal.report.decisions import Span
-from svc_signal.training import EstimatorSettings, LearningTable, learning_table
-from svc_signal.walkforward import Run, answers_of, assemble
-from svc_signal.walkforward_candidates import Candidate, Rule
-from svc_signal.walkforward_parallel import Workers
-from svc_signal.walkforward_plan import Fold
+from modelkit.candles import CandleArrays, IntArray
+from modelkit.decision import Thresholds
+from modelkit.labels import NO_LABEL, LabelRule, Outcome
+from modelkit.metrics import auc_up_down
 from tests.signal.signal_series import walk
+from training.backtest import market_of
+from training.fit import EstimatorSettings, LearningTable, learning_table
+from training.report.decisions import Span
+from training.walkforward import Run, answers_of, assemble
+from training.walkforward_candidates import Candidate, Rule
+from training.walkforward_parallel import Workers
+from training.walkforward_plan import Fold
 
 CHEAP = LabelRule(fee_ratio=0.0, slippage_ratio=0.0, margin_ratio=0.0)
 SMALL = Candidate(

@@ -18,13 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from svc_signal import loading
-from svc_signal.artifact import write_model
-from svc_signal.loading import LoadedModel, RefusedBecause, load_model
-from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, canonical
-from svc_signal.signing import Trust, private_key_from_pem, public_key_from_pem, sign
-from svc_signal.training import TrainedModel
+from modelkit import loading
+from modelkit.loading import LoadedModel, RefusedBecause, load_model
+from modelkit.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, canonical
+from modelkit.signing import Trust, private_key_from_pem, public_key_from_pem, sign
 from tests.signal.artifacts import KEY, TRUST, WHEN, refused, replace_artifact, resign
+from training.artifact import write_model
+from training.fit import TrainedModel
 
 
 class Bomb:

@@ -13,10 +13,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from cli.up.check_model import verdict
-from svc_signal.artifact import model_version, write_model
-from svc_signal.manifest import ARTIFACT_NAME
-from svc_signal.training import TrainedModel
+from modelkit.manifest import ARTIFACT_NAME
 from tests.signal.artifacts import KEY, WHEN
+from training.artifact import model_version, write_model
+from training.fit import TrainedModel
 
 ROOT = Path(__file__).parents[2]
 

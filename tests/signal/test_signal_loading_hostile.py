@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from svc_signal import loading
-from svc_signal.flat_trees import MOST_ROWS, FlatTrees
-from svc_signal.loading import LoadedModel, ModelRefused, RefusedBecause, ServingEngine, load_folder, load_model
-from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, canonical
-from svc_signal.model_folders import MOST_FOLDERS, model_folders
-from svc_signal.signing import sign
-from svc_signal.training import TrainedModel
+from modelkit import loading
+from modelkit.flat_trees import MOST_ROWS, FlatTrees
+from modelkit.loading import LoadedModel, ModelRefused, RefusedBecause, ServingEngine, load_folder, load_model
+from modelkit.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, canonical
+from modelkit.model_folders import MOST_FOLDERS, model_folders
+from modelkit.signing import sign
 from tests.signal.artifacts import KEY, TRUST, refused, replace_artifact, resign
+from training.fit import TrainedModel
 
 
 def sign_as_it_is(folder: Path, manifest: bytes) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from svc_signal.candles import CandleArrays, FloatArray
-from svc_signal.features.cleaning import clean
-from svc_signal.features.definition import INDEX
-from svc_signal.features.history import history
-from svc_signal.serving import grid_stage
+from modelkit.candles import CandleArrays, FloatArray
+from modelkit.features.cleaning import clean
+from modelkit.features.definition import INDEX
+from modelkit.features.history import history
+from modelkit.serving import grid_stage
 from tests.signal.oracle import READY, oracle
 from tests.signal.signal_series import joined, real, synthetic
 

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svc_signal.features.cleaning import clean
-from svc_signal.labels import NO_LABEL, LabelRule, label
-from svc_signal.outcomes import AwaitedSignal, bars_to_wait, mature
+from modelkit.features.cleaning import clean
+from modelkit.labels import NO_LABEL, LabelRule, label
+from svc_signal.drift.outcomes import AwaitedSignal, bars_to_wait, mature
 from tests.signal.signal_series import FIRST_BAR, synthetic
 
 BARS = 160

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc_signal.candles import FloatArray, IntArray
-from svc_signal.promotion import BUY, HOLD, SELL, Evidence, JudgedRows, in_words, missing, weigh
-from svc_signal.roles import ChangeKind, Roles, Standing, settle
+from modelkit.candles import FloatArray, IntArray
+from svc_signal.models.promotion import BUY, HOLD, SELL, Evidence, JudgedRows, in_words, missing, weigh
+from svc_signal.models.roles import ChangeKind, Roles, Standing, settle
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 COST = 0.02

@@ -17,21 +17,21 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from svc_signal.artifact import write_model
-from svc_signal.candles import CandleArrays
-from svc_signal.labels import LabelRule
-from svc_signal.manifest import MANIFEST_NAME, parse
-from svc_signal.report import file_job
-from svc_signal.report.candle_file import FileUnusable, read_candle_file
-from svc_signal.report.document import Origin, account_step, document, summary
-from svc_signal.report.files import write_report
-from svc_signal.report.page import page
-from svc_signal.report.verdict import LEAST_TRADES, verdict
-from svc_signal.training import EstimatorSettings
-from svc_signal.walkforward_candidates import CANDIDATES, CHOSEN_RULE, LOGISTIC, RULES, Candidate
-from svc_signal.walkforward_parallel import Workers
-from svc_signal.walkforward_study import COST_LADDER, Study, StudySettings, study
+from modelkit.candles import CandleArrays
+from modelkit.labels import LabelRule
+from modelkit.manifest import MANIFEST_NAME, parse
 from tests.signal.signal_series import synthetic
+from training.artifact import write_model
+from training.fit import EstimatorSettings
+from training.report import file_job
+from training.report.candle_file import FileUnusable, read_candle_file
+from training.report.document import Origin, account_step, document, summary
+from training.report.files import write_report
+from training.report.page import page
+from training.report.verdict import LEAST_TRADES, verdict
+from training.walkforward_candidates import CANDIDATES, CHOSEN_RULE, LOGISTIC, RULES, Candidate
+from training.walkforward_parallel import Workers
+from training.walkforward_study import COST_LADDER, Study, StudySettings, study
 
 TINY = EstimatorSettings(iterations=4, leaves=6, rows_per_leaf=40, bins=6)
 SETTINGS = StudySettings(

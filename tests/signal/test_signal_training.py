@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from svc_signal import training
-from svc_signal.artifact import model_version
-from svc_signal.candles import FloatArray, IntArray
-from svc_signal.labels import LabelRule
-from svc_signal.sampling import correct_for_prior
-from svc_signal.training import TrainedModel, TrainingRefused, TrainingSettings, train
+from modelkit.candles import FloatArray, IntArray
+from modelkit.labels import LabelRule
+from modelkit.sampling import correct_for_prior
 from tests.signal.conftest import SMALL
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
+from training import fit as training
+from training.artifact import model_version
+from training.fit import TrainedModel, TrainingRefused, TrainingSettings, train
 
 
 def quiet(step: str, share: float) -> None:

@@ -9,23 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from svc_signal.artifact import write_model
-from svc_signal.calibration import NO_TEMPERATURE, corrected, proven_temperature, with_temperature
-from svc_signal.candles import CandleArrays, FloatArray
-from svc_signal.evidence import ALWAYS_HOLD
-from svc_signal.labels import NO_LABEL, LabelRule
-from svc_signal.loading import load_model
-from svc_signal.manifest import MANIFEST_NAME, parse
-from svc_signal.metrics import log_loss
-from svc_signal.signing import Trust
-from svc_signal.training import EstimatorSettings, LearningTable, TrainingRefused, learning_table
-from svc_signal.walkforward import Run, answers_of, assemble
-from svc_signal.walkforward_candidates import CANDIDATES, LOGISTIC, MOST_TRIALS, RULES, Candidate
-from svc_signal.walkforward_fit import training_rows
-from svc_signal.walkforward_parallel import BackendMissing, Workers, require_backend
-from svc_signal.walkforward_plan import plan_walk_forward
-from svc_signal.walkforward_study import Study, StudySettings, study, study_table
+from modelkit.candles import CandleArrays, FloatArray
+from modelkit.labels import NO_LABEL, LabelRule
+from modelkit.loading import load_model
+from modelkit.manifest import MANIFEST_NAME, parse
+from modelkit.metrics import log_loss
+from modelkit.signing import Trust
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
+from training.artifact import write_model
+from training.calibration import NO_TEMPERATURE, corrected, proven_temperature, with_temperature
+from training.evidence import ALWAYS_HOLD
+from training.fit import EstimatorSettings, LearningTable, TrainingRefused, learning_table
+from training.walkforward import Run, answers_of, assemble
+from training.walkforward_candidates import CANDIDATES, LOGISTIC, MOST_TRIALS, RULES, Candidate
+from training.walkforward_fit import training_rows
+from training.walkforward_parallel import BackendMissing, Workers, require_backend
+from training.walkforward_plan import plan_walk_forward
+from training.walkforward_study import Study, StudySettings, study, study_table
 
 CHEAP = LabelRule(fee_ratio=0.0005)
 TINY = EstimatorSettings(iterations=5, leaves=6, rows_per_leaf=40, bins=6)

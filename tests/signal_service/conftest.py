@@ -10,14 +10,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from svc_signal.artifact import write_model
-from svc_signal.loading import LoadedModel, load_model
-from svc_signal.signing import Trust, public_key_from_pem
-from svc_signal.training import train
+from modelkit.loading import LoadedModel, load_model
+from modelkit.signing import Trust, public_key_from_pem
 from tests.signal.conftest import SMALL
 from tests.signal.signal_series import synthetic
 from tests.signal_service.signal_world import StandInMarket, World
 from trading.market.v1 import market_service_pb2_grpc as market_rpc
+from training.artifact import write_model
+from training.fit import train
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
+from modelkit.candles import CandleArrays
+from modelkit.loading import LoadedModel
+from modelkit.serving import latest_rows
 from schema.market import crypto_prices
-from svc_signal.bar import BarDecisions, BarTerms, decide_bar
-from svc_signal.candles import CandleArrays
-from svc_signal.loading import LoadedModel
-from svc_signal.serving import latest_rows
+from svc_signal.bars.bar import BarDecisions, BarTerms, decide_bar
 from tests.signal.signal_series import FIRST_BAR
 from tests.signal_service.signal_world import PRODUCTS, World, close_of
 from tradekit.states import Profile

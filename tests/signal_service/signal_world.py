@@ -13,10 +13,10 @@ from sqlalchemy import insert, select
 from waiting import eventually
 
 from meshkit import lifecycle
+from modelkit.candles import CandleArrays
 from schema import streams
 from schema.market import crypto_prices
 from schema.signals import trading_signals
-from svc_signal.candles import CandleArrays
 from svc_signal.service import build
 from svc_signal.settings import SignalSettings
 from tests.signal.signal_series import FIRST_BAR, synthetic

@@ -12,14 +12,14 @@ import pytest
 from sqlalchemy import delete, insert, select
 
 from meshkit.kit import Kit
+from modelkit.features.cleaning import clean
+from modelkit.features.definition import FEATURES, NAMES
+from modelkit.labels import NO_LABEL, LabelRule, label
 from schema.market import crypto_prices
 from schema.signals import matured_labels, model_drift, models, trading_signals
-from svc_signal.aftermath import Aftermath
-from svc_signal.aftermath_store import insert_report
-from svc_signal.drift import DriftReport, Grade, Tally
-from svc_signal.features.cleaning import clean
-from svc_signal.features.definition import FEATURES, NAMES
-from svc_signal.labels import NO_LABEL, LabelRule, label
+from svc_signal.drift.measures import DriftReport, Grade, Tally
+from svc_signal.drift.monitor import Aftermath
+from svc_signal.drift.store import insert_report
 from svc_signal.settings import SignalSettings
 from tests.signal.signal_series import FIRST_BAR, synthetic
 from tradekit import ids

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from waiting import eventually
 
 from schema.signals import matured_labels, model_drift
-from svc_signal.aftermath import LOOK_BARS
+from svc_signal.drift.monitor import LOOK_BARS
 from tests.signal.signal_series import FIRST_BAR
 from tests.signal_service.signal_world import BARS, PRODUCTS, World, close_of
 from tradekit import wire

@@ -12,10 +12,10 @@ import numpy as np
 from sqlalchemy import select, text, update
 from waiting import eventually
 
+from modelkit.features.live import LiveFeatures
+from modelkit.loading import LoadedModel
 from schema.market import crypto_prices
 from schema.signals import feature_states
-from svc_signal.features.live import LiveFeatures
-from svc_signal.loading import LoadedModel
 from tests.signal.signal_series import FIRST_BAR
 from tests.signal_service.live_bars import FACTOR, next_bar, of_bar, same, truth
 from tests.signal_service.signal_world import BARS, HOUR, PRODUCTS, World, close_of

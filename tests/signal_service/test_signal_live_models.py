@@ -10,18 +10,18 @@ import pytest
 from sqlalchemy import select
 
 from meshkit.errors import Unavailable
+from modelkit.candles import FloatArray
+from modelkit.decision import SignalReason
+from modelkit.loading import LoadedModel
+from modelkit.manifest import Manifest
+from modelkit.serving import FeatureRows, latest_rows
 from schema import streams
 from schema.signals import model_drift, shadow_signals
 from svc_signal import store
-from svc_signal.aftermath import LOOK_BARS, Aftermath
-from svc_signal.aftermath_store import insert_report
-from svc_signal.bar import BarTerms, decide_bar
-from svc_signal.candles import FloatArray
-from svc_signal.decision import SignalReason
-from svc_signal.drift import DriftReport, Tally
-from svc_signal.loading import LoadedModel
-from svc_signal.manifest import Manifest
-from svc_signal.serving import FeatureRows, latest_rows
+from svc_signal.bars.bar import BarTerms, decide_bar
+from svc_signal.drift.measures import DriftReport, Tally
+from svc_signal.drift.monitor import LOOK_BARS, Aftermath
+from svc_signal.drift.store import insert_report
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
 from tests.signal_service.live_bars import next_bar, same, truth
 from tests.signal_service.signal_world import BARS, LIMIT, PRODUCTS, World, close_of
@@ -217,7 +217,7 @@ async def test_who_is_overtaken_stores_nothing_and_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     rows_in_one_statement: int,
 ) -> None:
-    monkeypatch.setattr("svc_signal.bar_writer.ROWS_IN_ONE_STATEMENT", rows_in_one_statement)
+    monkeypatch.setattr("svc_signal.bars.writer.ROWS_IN_ONE_STATEMENT", rows_in_one_statement)
     await world.store(0, LAST)
     await world.complete(LAST)
     async with world.service(**given) as stub:
@@ -260,7 +260,7 @@ async def test_watchers_get_a_bar_as_the_table_has_it_however_it_was_written(
     monkeypatch: pytest.MonkeyPatch,
     rows_in_one_statement: int,
 ) -> None:
-    monkeypatch.setattr("svc_signal.bar_writer.ROWS_IN_ONE_STATEMENT", rows_in_one_statement)
+    monkeypatch.setattr("svc_signal.bars.writer.ROWS_IN_ONE_STATEMENT", rows_in_one_statement)
     await world.store(0, LAST)
     await world.complete(LAST)
     async with world.service(**given) as decides, world.service(**given) as other:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from svc_signal import bar_store
-from svc_signal import binary_copy as copy
-from svc_signal.features.definition import FEATURE_COUNT, NAMES
+from modelkit.features.definition import FEATURE_COUNT, NAMES
+from svc_signal.bars import binary_copy as copy
+from svc_signal.bars import store as bar_store
 from svc_signal.wire_signals import frame, signal_message, signal_messages, stored_frame
 from tradekit import wire
 from tradekit.bars import utc

@@ -14,11 +14,9 @@ from refusals import refused
 from sqlalchemy import select, text
 from waiting import eventually
 
+from modelkit.manifest import ARTIFACT_NAME, MANIFEST_NAME
+from modelkit.model_folders import MOST_FOLDERS
 from schema.signals import model_changes, model_roles
-from svc_signal.artifact import model_version, write_model
-from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME
-from svc_signal.model_folders import MOST_FOLDERS
-from svc_signal.training import TrainedModel, train
 from tests.signal.conftest import SMALL
 from tests.signal.signal_series import FIRST_BAR, synthetic
 from tests.signal_service.conftest import KEY, WHEN
@@ -26,6 +24,8 @@ from tests.signal_service.model_calls import HOUR, store_evidence, told, until
 from tests.signal_service.signal_world import BARS, PRODUCTS, World, close_of
 from tradekit import ids
 from trading.signal.v1 import signal_service_pb2 as pb
+from training.artifact import model_version, write_model
+from training.fit import TrainedModel, train
 
 LAST = BARS - 1
 Write = Callable[..., str]

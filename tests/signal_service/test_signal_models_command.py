@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 from cli import console
 from cli.instance_file import Instance, write_instance
 from cli.main import app
-from cli.supervise.home import MeshHome
-from svc_signal.artifact import model_version, write_model
-from svc_signal.training import train
+from supervisor.home import MeshHome
 from tests.signal.conftest import SMALL
 from tests.signal.signal_series import synthetic
 from tests.signal_service.conftest import KEY, WHEN
 from tests.signal_service.model_calls import store_evidence, until
 from tests.signal_service.signal_world import PRODUCTS, World, eventually
 from tradekit.states import Profile, Venue
+from training.artifact import model_version, write_model
+from training.fit import train
 
 
 async def mesh(*arguments: str) -> tuple[int, str]:

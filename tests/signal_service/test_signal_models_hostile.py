@@ -13,8 +13,8 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from waiting import eventually
 
-from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, canonical
-from svc_signal.signing import sign
+from modelkit.manifest import ARTIFACT_NAME, MANIFEST_NAME, SIGNATURE_NAME, canonical
+from modelkit.signing import sign
 from tests.signal_service.conftest import KEY
 from tests.signal_service.signal_world import BARS, World
 from trading.signal.v1 import signal_service_pb2 as pb

@@ -14,12 +14,12 @@ from sqlalchemy import text
 from waiting import eventually
 
 from meshkit import paging
-from svc_signal.manifest import ARTIFACT_NAME, MANIFEST_NAME
-from svc_signal.train_job import TrainJobSettings, run
-from svc_signal.training import TrainingRefused
+from modelkit.manifest import ARTIFACT_NAME, MANIFEST_NAME
 from tests.signal_service.signal_world import BARS, PRODUCTS, TRAIN_BARS, World, close_of
 from tradekit import ids, wire
 from trading.signal.v1 import signal_service_pb2 as pb
+from training.fit import TrainingRefused
+from training.train_job import TrainJobSettings, run
 
 LAST = BARS - 1
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.supervise.embedded_postgres import EmbeddedPostgres
-from cli.supervise.home import MeshHome
-from cli.supervise.instance import bring_down
-from cli.supervise.processes import identity_of
-from cli.supervise.state import ServiceState, Status, read_state
+from supervisor.embedded_postgres import EmbeddedPostgres
+from supervisor.home import MeshHome
+from supervisor.instance import bring_down
+from supervisor.processes import identity_of
+from supervisor.state import ServiceState, Status, read_state
 
 DRIVER = Path(__file__).with_name("supervise_driver.py")
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")

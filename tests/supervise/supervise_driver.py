@@ -11,15 +11,15 @@ import os
 import sys
 from pathlib import Path
 
-from cli.supervise.detach import Announcer
-from cli.supervise.embedded_postgres import EmbeddedPostgres
-from cli.supervise.home import MeshHome
-from cli.supervise.instance import AlreadyRunning, clear_leftovers, hold_instance
-from cli.supervise.keeper import Event
-from cli.supervise.postgres_unit import PostgresUnit
-from cli.supervise.processes import InstanceMark
-from cli.supervise.supervisor import Supervisor, stop_on_signals
-from cli.supervise.unit import ProcessSpec, ProcessUnit, StartFailed, Unit
+from supervisor.detach import Announcer
+from supervisor.embedded_postgres import EmbeddedPostgres
+from supervisor.home import MeshHome
+from supervisor.instance import AlreadyRunning, clear_leftovers, hold_instance
+from supervisor.keeper import Event
+from supervisor.postgres_unit import PostgresUnit
+from supervisor.processes import InstanceMark
+from supervisor.supervisor import Supervisor, stop_on_signals
+from supervisor.unit import ProcessSpec, ProcessUnit, StartFailed, Unit
 
 
 def say(text: str) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.supervise.processes import ProcessIdentity
-from cli.supervise.state import MeshState, ServiceState, Status, read_state, write_state
+from supervisor.processes import ProcessIdentity
+from supervisor.state import MeshState, ServiceState, Status, read_state, write_state
 from tests.supervise.conftest import Mesh, new_mesh, wait_until
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from cli.supervise.detach import start_detached
-from cli.supervise.instance import bring_down
-from cli.supervise.restart_request import ask_restart
-from cli.supervise.state import Status, observe_state
-from cli.supervise.unit import StartFailed
+from supervisor.detach import start_detached
+from supervisor.instance import bring_down
+from supervisor.restart_request import ask_restart
+from supervisor.state import Status, observe_state
+from supervisor.unit import StartFailed
 
 if TYPE_CHECKING:
     from tests.supervise.conftest import Mesh
@@ -77,7 +77,7 @@ def test_children_die_with_a_killed_supervisor_even_without_the_reaper(mesh: Mes
     supervisor = mesh.up_and_ready([{"name": "worker", "argv": mesh.SLEEPER}])
     worker = mesh.pid_of("worker")
     for child in psutil.Process(supervisor.pid).children():
-        if "cli.supervise.reaper" in child.cmdline():
+        if "supervisor.reaper" in child.cmdline():
             child.kill()
     supervisor.kill()
     supervisor.wait()

@@ -14,11 +14,11 @@ import asyncpg
 import psutil
 import pytest
 
-from cli.supervise.embedded_postgres import EmbeddedPostgres, socket_folder_for
-from cli.supervise.home import MeshHome
-from cli.supervise.instance import bring_down
-from cli.supervise.postgres_programs import PostgresFailed
-from cli.supervise.postmaster import find_postmaster, remove_stale_pid_file
+from supervisor.embedded_postgres import EmbeddedPostgres, socket_folder_for
+from supervisor.home import MeshHome
+from supervisor.instance import bring_down
+from supervisor.postgres_programs import PostgresFailed
+from supervisor.postmaster import find_postmaster, remove_stale_pid_file
 
 if TYPE_CHECKING:
     from tests.supervise.conftest import Mesh
@@ -219,8 +219,8 @@ async def test_as_root_no_folder_is_opened_for_the_databases_account(
     home = MeshHome.at(private / "home")
     home.prepare()
     copies = mesh.home.root.with_name(f"{mesh.home.root.name}-programs")
-    monkeypatch.setattr("cli.supervise.postgres_programs.COPIES", copies)
-    monkeypatch.setattr("cli.supervise.postgres_programs.may_be_read_by_others", lambda tree: False)
+    monkeypatch.setattr("supervisor.postgres_programs.COPIES", copies)
+    monkeypatch.setattr("supervisor.postgres_programs.may_be_read_by_others", lambda tree: False)
     before = modes(home.root)
     server = EmbeddedPostgres(home.postgres, home.log_file("postgres"), "mesh")
     try:

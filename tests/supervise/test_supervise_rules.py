@@ -29,16 +29,16 @@ from grpc_health.v1.health import aio as health
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.supervise.keys import UnsafeKey, ensure_keys, require_private
-from cli.supervise.logfile import LogFile, rotate, tail
-from cli.supervise.ports import PortConflict, PortUse, free_ports, require_free
-from cli.supervise.probes import grpc_health, http_ok
-from cli.supervise.processes import InstanceMark, ProcessIdentity, identity_of, is_alive
-from cli.supervise.readiness import NotReady
-from cli.supervise.restart_policy import DeathRecord, Park, Restart, RestartPolicy, after_death
-from cli.supervise.state import MeshState, ServiceState, Status, observe_state, read_state, write_state
-from cli.supervise.supervisor import dependency_depths, stop_batches
-from cli.supervise.unit import ProcessSpec, ProcessUnit
+from supervisor.keys import UnsafeKey, ensure_keys, require_private
+from supervisor.logfile import LogFile, rotate, tail
+from supervisor.ports import PortConflict, PortUse, free_ports, require_free
+from supervisor.probes import grpc_health, http_ok
+from supervisor.processes import InstanceMark, ProcessIdentity, identity_of, is_alive
+from supervisor.readiness import NotReady
+from supervisor.restart_policy import DeathRecord, Park, Restart, RestartPolicy, after_death
+from supervisor.state import MeshState, ServiceState, Status, observe_state, read_state, write_state
+from supervisor.supervisor import dependency_depths, stop_batches
+from supervisor.unit import ProcessSpec, ProcessUnit
 
 POLICY = RestartPolicy()
 

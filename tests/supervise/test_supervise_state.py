@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.supervise.processes import ProcessIdentity
-from cli.supervise.state import MeshState, ServiceState, read_state, write_state
+from supervisor.processes import ProcessIdentity
+from supervisor.state import MeshState, ServiceState, read_state, write_state
 
 STATE = MeshState("run", ProcessIdentity(1, 1.0), "now", {}, (ServiceState("postgres"),))
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from cli.supervise.identities import IdentityFiles, ensure_identities
 from meshkit.identity import read_token
 from meshkit.policy import OPERATOR
+from supervisor.identities import IdentityFiles, ensure_identities
 from tradekit.services import SERVICES
 
 IDENTITIES = (*(service.name for service in SERVICES), OPERATOR)

@@ -23,16 +23,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from cli.calls import operator_channel
 from cli.plan import MeshPlan, Ports, SimulatorPlan
 from cli.stack import make_identities, migration_step, service_unit, simulator_unit, write_simulator_keys
-from cli.supervise.embedded_postgres import EmbeddedPostgres
-from cli.supervise.home import MeshHome
-from cli.supervise.instance import hold_instance
-from cli.supervise.keys import ensure_keys
-from cli.supervise.ports import free_ports
-from cli.supervise.processes import InstanceMark
-from cli.supervise.readiness import always_ready
-from cli.supervise.restart_policy import RestartPolicy
-from cli.supervise.supervisor import Supervisor
-from cli.supervise.unit import ProcessUnit
+from supervisor.embedded_postgres import EmbeddedPostgres
+from supervisor.home import MeshHome
+from supervisor.instance import hold_instance
+from supervisor.keys import ensure_keys
+from supervisor.ports import free_ports
+from supervisor.processes import InstanceMark
+from supervisor.readiness import always_ready
+from supervisor.restart_policy import RestartPolicy
+from supervisor.supervisor import Supervisor
+from supervisor.unit import ProcessUnit
 from tradekit.services import SERVICES, ServiceName
 from tradekit.states import Profile, Venue
 

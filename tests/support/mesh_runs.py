@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.supervise.ports import free_ports
+from supervisor.ports import free_ports
 from tradekit.services import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,7 +22,7 @@ from sweep_world import GOOD, World
 
 from cli.calls import operator_channel
 from cli.stack import ROOT
-from cli.supervise.ports import free_ports
+from supervisor.ports import free_ports
 from tradekit import services
 from tradekit.services import SERVICES, ServiceName
 from trading.market.v1 import market_service_pb2 as market_pb

@@ -1,0 +1,154 @@
+"""One instance per state folder, and its end from any shell, however it was left.
+
+The lock is the kernel's (flock): it cannot outlive its owner. What the owner left running is found by
+recorded identities and by the mark its children carry, never by a bare pid.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from supervisor.embedded_postgres import EmbeddedPostgres
+from supervisor.home import MeshHome
+from supervisor.processes import ProcessIdentity, identity_of, is_alive, sweep
+from supervisor.state import read_state
+from supervisor.supervisor import DRAIN_SECONDS
+
+_POLL_SECONDS = 0.05
+STOP_SECONDS = DRAIN_SECONDS + 45.0  # the drain, then the database's own patience
+
+
+class AlreadyRunning(Exception):
+    """Another process holds the state folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class DownReport:
+    """What `down` found and did."""
+
+    supervisor_pid: int | None = None
+    supervisor_killed: bool = False
+    swept_pids: tuple[int, ...] = ()
+    postgres_stopped: bool = False
+
+    @property
+    def nothing_ran(self) -> bool:
+        return self.supervisor_pid is None and not self.swept_pids and not self.postgres_stopped
+
+
+@contextmanager
+def hold_instance(home: MeshHome) -> Iterator[str]:
+    """Owns the folder while the body runs and yields a fresh run id. Raises `AlreadyRunning`."""
+    home.prepare()
+    descriptor = _try_lock(home)
+    if descriptor is None:
+        owner = lock_owner(home)
+        who = f"pid {owner.pid}" if owner is not None else "another process"
+        raise AlreadyRunning(
+            f"{home.root} is in use by {who}. Stop it with `mesh down`, or choose another folder with MESH_HOME."
+        )
+    try:
+        yield uuid.uuid4().hex
+    finally:
+        os.ftruncate(descriptor, 0)
+        os.close(descriptor)
+
+
+def lock_owner(home: MeshHome) -> ProcessIdentity | None:
+    """The living process that holds the folder, as it wrote itself down; None when nobody does."""
+    identity = _written_owner(home)
+    return identity if identity is not None and is_alive(identity) else None
+
+
+def died_holding(home: MeshHome) -> bool:
+    """Whether the folder's last owner was killed: who ends in order takes its name out of the lock file."""
+    identity = _written_owner(home)
+    return identity is not None and not is_alive(identity)
+
+
+def _written_owner(home: MeshHome) -> ProcessIdentity | None:
+    try:
+        return ProcessIdentity(**json.loads(home.lock_file.read_text(encoding="ascii")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def clear_leftovers(home: MeshHome) -> tuple[int, ...]:
+    """Kills children of a run whose supervisor is gone. The caller holds the folder. The database stays."""
+    state = read_state(home.state_file)
+    return tuple(sweep(str(home.root), state.children if state is not None else ()))
+
+
+def bring_down(home: MeshHome, postgres: EmbeddedPostgres, patience_seconds: float = STOP_SECONDS) -> DownReport:
+    """Stops whatever runs in the folder and returns when it has ended. Nothing running is fine."""
+    if not home.root.exists():
+        return DownReport()
+    home.prepare()
+    owner: ProcessIdentity | None = None
+    killed = False
+    descriptor = _try_lock(home)
+    if descriptor is None:
+        owner = _owner_for_sure(home)
+        _signal(owner, signal.SIGTERM)
+        descriptor = _wait_for_lock(home, patience_seconds)
+    if descriptor is None and owner is not None:
+        killed = True
+        _signal(owner, signal.SIGKILL)
+        descriptor = _wait_for_lock(home, 10.0)
+    if descriptor is None:
+        raise AlreadyRunning(f"{home.root} is still in use by pid {owner.pid if owner else '?'}")
+    try:
+        swept = clear_leftovers(home)
+        stopped = postgres.stop()
+    finally:
+        os.ftruncate(descriptor, 0)
+        os.close(descriptor)
+    return DownReport(owner.pid if owner else None, killed, swept, stopped)
+
+
+def _try_lock(home: MeshHome) -> int | None:
+    """The locked descriptor with ourselves written into the file, or None when somebody else has it."""
+    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    me = identity_of(os.getpid()) or ProcessIdentity(os.getpid(), time.time())
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(asdict(me)).encode("ascii"), 0)
+    return descriptor
+
+
+def _wait_for_lock(home: MeshHome, seconds: float) -> int | None:
+    deadline = time.monotonic() + seconds
+    while (descriptor := _try_lock(home)) is None and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return descriptor
+
+
+def _owner_for_sure(home: MeshHome) -> ProcessIdentity:
+    """Between taking the lock and writing itself down an owner is anonymous for a moment."""
+    deadline = time.monotonic() + 2.0
+    while (owner := lock_owner(home)) is None:
+        if time.monotonic() > deadline:
+            raise AlreadyRunning(f"{home.lock_file} is locked by a process that did not say who it is")
+        time.sleep(_POLL_SECONDS)
+    return owner
+
+
+def _signal(identity: ProcessIdentity | None, number: signal.Signals) -> None:
+    if identity is None or not is_alive(identity):
+        return
+    try:
+        os.kill(identity.pid, number)
+    except ProcessLookupError:
+        return

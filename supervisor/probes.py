@@ -1,0 +1,57 @@
+"""Probes over the network: the standard gRPC health service, and HTTP(S)."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import aiohttp
+import grpc
+from grpc_health.v1 import health_pb2
+
+from supervisor.readiness import NotReady, Probe
+
+
+def grpc_health(target: str, service: str = "", timeout_seconds: float = 2.0) -> Probe:
+    """Ready when the standard health service at `host:port` answers SERVING for `service`."""
+    # A subchannel pool of its own: the shared one would hand a fresh attempt the backoff of the last.
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+
+    async def check() -> None:
+        async with grpc.aio.insecure_channel(target, options=options) as channel:
+            call = channel.unary_unary(
+                "/grpc.health.v1.Health/Check",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
+            try:
+                answer = await call(health_pb2.HealthCheckRequest(service=service), timeout=timeout_seconds)
+            except grpc.aio.AioRpcError as error:
+                raise NotReady(f"{target}: {error.code().name}") from error
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+            raise NotReady(f"{target}: health is {name}")
+
+    return check
+
+
+def http_ok(url: str, ca_file: Path | None = None, timeout_seconds: float = 2.0) -> Probe:
+    """Ready when a GET answers 2xx. For HTTPS the server must prove itself against `ca_file` (or the
+    system's CAs).
+    """
+
+    async def check() -> None:
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        try:
+            context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(url, ssl=context, allow_redirects=False) as answer,
+            ):
+                status = answer.status
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise NotReady(f"{url}: {type(error).__name__}: {error}") from error
+        if not 200 <= status < 300:
+            raise NotReady(f"{url}: HTTP {status}")
+
+    return check

@@ -1,0 +1,1 @@
+"""A bar, live: its candles, features and decisions, and how they are stored."""

@@ -1,0 +1,190 @@
+"""The rows a bar stores: a signal for every product, and what a challenger would have said."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from modelkit.candles import FloatArray
+from modelkit.decision import SignalReason
+from svc_signal.bars import binary_copy as copy
+from svc_signal.bars.bar import BarDecisions
+from svc_signal.bars.store import Close
+from svc_signal.wire_signals import NUMBERS, SignalColumns, entries, name_part, shared_part
+from tradekit import ids
+from tradekit.reasons import Reason, reasons_to_json
+from tradekit.states import Profile, SignalSide
+
+SIGNAL_COLUMNS = (
+    *("signal_id", "product_id", "sequence", *NUMBERS),
+    *("reference_price", "features", "side", "reasons"),
+    *("run_id", "granularity", "bar_start", "as_of", "model_version", "feature_set_hash", "profile"),
+)
+SHADOW_COLUMNS = (
+    *("product_id", "side", "p_down", "p_neutral", "p_up"),
+    *("run_id", "model_version", "granularity", "bar_start"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BarHead:
+    """What all rows of a bar share."""
+
+    run_id: str
+    granularity: int
+    bar_start: datetime
+    as_of: datetime
+    model_version: str
+    feature_set_hash: str
+    profile: Profile
+
+
+def _numbers(found: BarDecisions) -> FloatArray:
+    """(n, 7) numbers of signals as they are told: where there were no probabilities, NEUTRAL and no edge."""
+    said = found.decisions
+    known = np.isfinite(said.edge)
+    told = np.empty((len(known), 7))
+    told[:, 0], told[:, 6] = said.confidence, found.sigma
+    told[:, 1:4] = np.where(known[:, None], said.probabilities, (0.0, 1.0, 0.0))
+    told[:, 4], told[:, 5] = np.where(known, said.edge, 0.0), np.where(known, said.expected_net, 0.0)
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class SignalName:
+    """The id of a signal, and what it and the product are in a row of COPY and in a message."""
+
+    id: UUID
+    product: str
+    copied: bytes
+    told: bytes
+
+
+def signal_names(head: BarHead, products: Iterable[str]) -> dict[str, SignalName]:
+    """The names of the bar's signals, by product. They hold nothing of its candles, so they can be made before it."""
+    return {product: _name(head, product) for product in products}
+
+
+def _name(head: BarHead, product: str) -> SignalName:
+    found = ids.signal_id(head.run_id, product, head.granularity, head.bar_start, head.model_version)
+    copied = copy.raw(found.bytes) + copy.text(product)
+    return SignalName(found, product, copied, name_part(str(found), product))
+
+
+def signal_rows(
+    head: BarHead, found: BarDecisions, names: Sequence[SignalName], closes: Mapping[str, Close], first_sequence: int
+) -> Iterator[bytes]:
+    """The bar's signals as COPY input for SIGNAL_COLUMNS; the price is the close as the table gave it."""
+    said = found.decisions
+    numbers = copy.doubles(_numbers(found))
+    sequences = copy.int8s(range(first_sequence, first_sequence + len(names)))
+    features = copy.double_arrays(found.features, found.ready.tolist())
+    kinds = list(zip(said.side, said.reasons, strict=True))
+    shared = _shared_fields(head)
+    parts = {(side, reasons): _kind_fields(side, reasons) + shared for side, reasons in set(kinds)}
+    rows = (
+        (name.copied, sequence, values, copy.raw(closes[name.product].exact), row, parts[kind])
+        for name, sequence, values, row, kind in zip(names, sequences, numbers, features, kinds, strict=True)
+    )
+    return copy.content(len(SIGNAL_COLUMNS), rows)
+
+
+def _shared_fields(head: BarHead) -> bytes:
+    return b"".join(
+        (
+            copy.text(head.run_id),
+            copy.int4(head.granularity),
+            copy.time(head.bar_start),
+            copy.time(head.as_of),
+            copy.text(head.model_version),
+            copy.text(head.feature_set_hash),
+            copy.text(head.profile.value),
+        )
+    )
+
+
+def _kind_fields(side: SignalSide, reasons: tuple[SignalReason, ...]) -> bytes:
+    return copy.text(side.value) + copy.json(_reasons_text(reasons))
+
+
+def signal_columns(
+    head: BarHead, found: BarDecisions, names: Sequence[SignalName], closes: Mapping[str, Close]
+) -> tuple[Any, ...]:
+    """The bar's signals as the columns that `bar_store.finish_bar_with` takes, in its order."""
+    said = found.decisions
+    return (
+        *([name.id for name in names], list(found.products), [side.value for side in said.side]),
+        *_numbers(found).T.tolist(),
+        [Decimal(closes[product].text) for product in found.products],
+        [_reasons_text(reasons) for reasons in said.reasons],
+        found.ready.tolist(),
+        np.where(found.ready[:, None], found.features, 0.0).ravel().tolist(),
+        found.features.shape[1],
+        *(head.run_id, head.granularity, head.bar_start, head.model_version),
+        *(head.feature_set_hash, head.profile.value),
+    )
+
+
+def watched_entries(
+    head: BarHead, found: BarDecisions, names: Sequence[SignalName], closes: Mapping[str, Close], first_sequence: int
+) -> Iterator[bytes]:
+    """The bar's signals as watchers get them from the table: BUY and SELL with their features, HOLD without."""
+    said = found.decisions
+    shared = {
+        "granularity": head.granularity,
+        "bar_start": head.bar_start,
+        "as_of": head.as_of,
+        "model_version": head.model_version,
+        "feature_set_hash": head.feature_set_hash,
+        "profile": head.profile.value,
+    }
+    kinds = list(zip(said.side, said.reasons, strict=True))
+    parts = {
+        (side, reasons): shared_part({**shared, "side": side.value, "reasons": _reasons_text(reasons)})
+        for side, reasons in set(kinds)
+    }
+    shown = found.ready & np.asarray([side is not SignalSide.HOLD for side in said.side], dtype=np.bool_)
+    return entries(
+        SignalColumns(
+            shared=[parts[kind] for kind in kinds],
+            names=[name.told for name in names],
+            numbers=_numbers(found),
+            prices=[closes[product].text for product in found.products],
+            sequences=range(first_sequence, first_sequence + len(names)),
+            shown=shown.tolist(),
+            features=found.features[shown],
+        )
+    )
+
+
+def shadow_rows(head: BarHead, found: BarDecisions, challenger_version: str) -> Iterator[bytes]:
+    """The challenger's answers as COPY input for SHADOW_COLUMNS; a row without probabilities is left out."""
+    if found.shadow is None:
+        raise ValueError("no challenger has been asked")
+    said = found.shadow
+    numbers = copy.doubles(said.probabilities)
+    shared = b"".join(
+        (
+            copy.text(head.run_id),
+            copy.text(challenger_version),
+            copy.int4(head.granularity),
+            copy.time(head.bar_start),
+        )
+    )
+    rows = (
+        (copy.text(found.products[row]), copy.text(said.side[row].value), numbers[row], shared)
+        for row in np.flatnonzero(np.isfinite(said.edge)).tolist()
+    )
+    return copy.content(len(SHADOW_COLUMNS), rows)
+
+
+@cache
+def _reasons_text(told: tuple[SignalReason, ...]) -> str:
+    """One of the few that there are, as the table holds it."""
+    return json.dumps(reasons_to_json(Reason(reason.value, scope="model") for reason in told))

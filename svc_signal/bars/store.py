@@ -1,0 +1,244 @@
+"""The SQL of deciding a bar: one statement reads everything it needs, one or two write everything it says.
+
+Round trips are what a bar of few products costs, and rows handed over one by one what a bar of many costs. So candles
+arrive as packed columns of a single row, signals leave as one statement or one binary COPY, and the statements go
+straight to the driver. Nothing is locked while a bar is thought about: what is written counts only if the watermark is
+still the one that was read.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from meshkit import database
+from modelkit.candle_reader import COLUMNS, PACKED, PackedCandles, unpack
+from tradekit.bars import unix, utc
+
+_LOCK = "SELECT pg_advisory_xact_lock(7406025)"
+
+# Every part is read by one index whatever its parameters are, as a plan that is made once serves all bars: `own` by the
+# time, `late` by a range of sequences with both its ends, which the planner takes for a small one.
+_OPEN = f"""
+  WITH head AS MATERIALIZED (SELECT coalesce(max(sequence), 0) AS sequence FROM crypto_prices),
+  own AS MATERIALIZED (
+    SELECT * FROM crypto_prices WHERE granularity = $1 AND start > $3 AND start <= $4
+  ),
+  late AS MATERIALIZED (
+    SELECT * FROM crypto_prices WHERE sequence > $5 AND sequence <= (SELECT sequence FROM head)
+  ),
+  wanted AS MATERIALIZED (
+    SELECT product_id, place FROM unnest($2::text[]) WITH ORDINALITY AS given(product_id, place)
+  ),
+  candles AS (
+    SELECT {COLUMNS}, CASE WHEN c.start = $4 THEN c.close END AS exact FROM wanted JOIN own AS c USING (product_id)
+    UNION ALL
+    SELECT {COLUMNS}, NULL FROM wanted JOIN late AS c USING (product_id)
+    WHERE c.granularity = $1 AND c.start > $6 AND c.start <= $7
+  )
+  SELECT
+    (SELECT as_of FROM watermarks WHERE stage = 'signal') AS mark,
+    (SELECT sequence FROM head) AS head,
+    EXISTS (SELECT FROM trading_signals WHERE as_of = $8 AND run_id = $9 AND granularity = $1) AS decided,
+    coalesce((SELECT head FROM stream_heads WHERE stream = 'signals'), 0) AS signals,
+    array_agg(numeric_send(exact)) AS exact,
+    array_agg(trim_scale(exact)::text) AS shown,
+    {PACKED}
+  FROM candles
+"""
+
+# Holds the watermark that was read, $1, until the commit; no row if another process has moved it. Without a watermark
+# there is nothing to hold: `transaction` is for that case.
+_HELD = """
+  locked AS MATERIALIZED (SELECT FROM watermarks WHERE stage = 'signal' AND as_of = $1 FOR UPDATE),
+  held AS MATERIALIZED (
+    SELECT FROM locked UNION ALL
+    SELECT WHERE $1 IS NULL AND NOT EXISTS (SELECT FROM watermarks WHERE stage = 'signal')
+  )
+"""
+
+_FINISH = f"""
+  WITH {_HELD},
+  taken AS MATERIALIZED (
+    SELECT CASE WHEN $3::bigint > 0 THEN take_sequences('signals', $3) END AS first FROM held
+  )
+  SELECT coalesce(first, 0) AS first, pg_notify('signals', ''), advance_watermark('signal', $2, coalesce(
+    first + $3 - 1, (SELECT head FROM stream_heads WHERE stream = 'signals'), 0
+  ))
+  FROM taken
+"""
+
+# A bar of few products is written in one round trip: as `_FINISH`, with the rows.
+_FINISH_WITH = f"""
+  WITH {_HELD},
+  given AS (
+    SELECT * FROM unnest(
+      $3::uuid[], $4::text[], $5::text[], $6::float8[], $7::float8[], $8::float8[], $9::float8[], $10::float8[],
+      $11::float8[], $12::float8[], $13::numeric[], $14::jsonb[], $15::boolean[]
+    ) WITH ORDINALITY AS row(
+      signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
+      reference_price, reasons, ready, place
+    )
+  ),
+  taken AS MATERIALIZED (SELECT take_sequences('signals', cardinality($3)) AS first FROM held),
+  stored AS (
+    INSERT INTO trading_signals (
+      signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
+      reference_price, reasons, features, sequence, run_id, granularity, bar_start, as_of, model_version,
+      feature_set_hash, profile
+    )
+    SELECT signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
+      reference_price, reasons,
+      CASE WHEN ready THEN ($16::float8[])[(place - 1) * $17 + 1 : place * $17] ELSE '{{}}' END,
+      first + place - 1, $18, $19, $20, $2, $21, $22, $23
+    FROM given, taken
+  )
+  SELECT first, pg_notify('signals', ''), advance_watermark('signal', $2, first + cardinality($3) - 1) FROM taken
+"""
+
+# Signals of the bar, and no look that was taken at it.
+_OWED = """
+  SELECT EXISTS (
+    SELECT FROM trading_signals WHERE as_of = $1 AND run_id = $2 AND granularity = $3 AND model_version = $4
+  ) AND NOT EXISTS (SELECT FROM model_drift WHERE as_of = $1 AND run_id = $2 AND model_version = $4)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a bar asks for: candles that open after `before` up to `until`, its own; and late or corrected ones, which
+    open after `first` up to `last` but were stored after `sequence`."""
+
+    first: datetime
+    last: datetime
+    sequence: int
+    before: datetime
+    until: datetime
+
+
+class Close(NamedTuple):
+    """The exact close of a candle: in the binary form of the database's numeric, and as plain text."""
+
+    exact: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BarRead:
+    """Everything a bar needs. `mark` is the stage's watermark; `decided`: its signals are stored already; `signals` is
+    the newest sequence of the stream of signals.
+
+    `fresh` and `late` are the candles of the window; `sequence`: none stored up to it is missing.
+    """
+
+    mark: datetime | None
+    decided: bool
+    signals: int
+    sequence: int
+    fresh: PackedCandles
+    late: PackedCandles
+    closes: dict[str, Close]
+
+
+async def prepare(connection: AsyncConnection) -> None:
+    """Makes a connection ready for these statements, all of which look rows up by an index.
+
+    Their plans are made once, maybe while a table is empty and reading all of it costs nothing; by such a plan each bar
+    would cost more than the one before.
+    """
+    with database.answering():
+        await _driver(connection).execute("SET enable_seqscan = off")
+
+
+@asynccontextmanager
+async def transaction(connection: AsyncConnection) -> AsyncIterator[None]:
+    """One transaction on a connection whose statements otherwise commit themselves."""
+    opened = _driver(connection).transaction()
+    with database.answering():
+        await opened.start()
+    try:
+        yield
+    except BaseException:
+        with database.answering():
+            await opened.rollback()
+        raise
+    with database.answering():
+        await opened.commit()
+
+
+async def lock_first_bar(connection: AsyncConnection) -> None:
+    """Until the transaction ends no other process decides the first bar of all, when there is no watermark to hold."""
+    with database.answering():
+        await _driver(connection).execute(_LOCK)
+
+
+async def read_bar(
+    connection: AsyncConnection, run_id: str, granularity: int, products: Sequence[str], window: Window
+) -> BarRead:
+    """The candles a window asks for, and what is decided already."""
+    late = (window.sequence, window.first, window.last)
+    as_of = utc(unix(window.until) + granularity)
+    given = (granularity, list(products), window.before, window.until, *late, as_of, run_id)
+    row = await _row(connection, _OPEN, *given)
+    assert row is not None
+    candles = unpack(row)
+    fresh = candles.start > unix(window.before)
+    told = zip(candles.place.tolist(), row["exact"] or (), row["shown"] or (), strict=True)
+    return BarRead(
+        row["mark"],
+        row["decided"],
+        row["signals"],
+        row["head"],
+        candles.where(fresh),
+        candles.where(~fresh),
+        {products[place]: Close(exact, shown) for place, exact, shown in told if exact is not None},
+    )
+
+
+async def finish_bar(connection: AsyncConnection, mark: datetime | None, as_of: datetime, count: int) -> int | None:
+    """Takes the bar's sequences, moves the watermark from `mark` past it and wakes watchers; gives the first sequence.
+
+    None, and nothing done, if the watermark is not `mark` any more.
+    """
+    row = await _row(connection, _FINISH, mark, as_of, count)
+    return None if row is None else int(row["first"])
+
+
+async def finish_bar_with(
+    connection: AsyncConnection, mark: datetime | None, as_of: datetime, columns: Sequence[Any]
+) -> int | None:
+    """As `finish_bar`, with the signals themselves, given as `bar_rows.signal_columns`; for few of them."""
+    row = await _row(connection, _FINISH_WITH, mark, as_of, *columns)
+    return None if row is None else int(row["first"])
+
+
+async def look_is_owed(
+    connection: AsyncConnection, run_id: str, granularity: int, as_of: datetime, model_version: str
+) -> bool:
+    """Whether a model spoke at a bar at which no look was stored, as the process ended in between."""
+    row = await _row(connection, _OWED, as_of, run_id, granularity, model_version)
+    return row is not None and bool(row[0])
+
+
+async def copy_in(
+    connection: AsyncConnection, table: str, columns: Sequence[str], content: AsyncIterable[bytes]
+) -> None:
+    """Rows into a table, as binary COPY, which may be given piece by piece."""
+    with database.answering():
+        await _driver(connection).copy_to_table(table, source=content, columns=columns, format="binary")
+
+
+async def _row(connection: AsyncConnection, statement: str, *given: Any) -> Any:
+    with database.answering():
+        return await _driver(connection).fetchrow(statement, *given)
+
+
+def _driver(connection: AsyncConnection) -> Any:
+    """The driver's own connection. To be given it the way that may also connect costs a small bar some of its time."""
+    opened = connection.sync_connection
+    driver = opened.connection.driver_connection if opened is not None else None
+    assert driver is not None
+    return driver

@@ -1,0 +1,1 @@
+"""Whether the live model still meets what it was trained on."""

@@ -1,0 +1,1 @@
+"""From candles to a signed model with its evidence."""
