@@ -28,4 +28,4 @@ printf 'Installing %s packages of %s, a minute or two: ' "$count" "$lock"
 }
 .venv/bin/python tools/link_project.py
 echo "Translating the loops of the features to machine code, a quarter of a minute."
-.venv/bin/python -m svc_signal.features.translate
+.venv/bin/python -m modelkit.features.translate
