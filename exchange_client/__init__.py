@@ -10,15 +10,15 @@ from exchange_client.models import (
     Accepted,
     Account,
     CreateOutcome,
-    Doubt,
     ExchangeFill,
     ExchangeOrder,
     ExchangeProduct,
     FeeRates,
     KeyPermissions,
+    NotSent,
     RawCandle,
     Refused,
-    Unsent,
+    Unknown,
 )
 from exchange_client.settings import ExchangeConfig, ExchangeSettings
 
@@ -26,7 +26,7 @@ __all__ = [
     "Accepted",
     "Account",
     "CreateOutcome",
-    "Doubt",
+    "Unknown",
     "ExchangeClient",
     "ExchangeConfig",
     "ExchangeFill",
@@ -39,5 +39,5 @@ __all__ = [
     "KeyPermissions",
     "RawCandle",
     "Refused",
-    "Unsent",
+    "NotSent",
 ]

@@ -21,18 +21,18 @@ from exchange_client.errors import BadReply, ExchangeRefused, ExchangeUnavailabl
 from exchange_client.models import (
     Account,
     CreateOutcome,
-    Doubt,
     ExchangeFill,
     ExchangeOrder,
     ExchangeProduct,
     FeeRates,
     KeyPermissions,
+    NotSent,
     RawCandle,
-    Unsent,
+    Unknown,
 )
 from exchange_client.replies import Json
 from exchange_client.settings import ExchangeConfig
-from exchange_client.transport import NoAnswer, NotSent, Query, Reply, Send, Transport
+from exchange_client.transport import NoAnswer, Query, Reply, RequestNotSent, Send, Transport
 from meshkit.backoff import Backoff
 from tradekit.bars import GRANULARITY_NAMES, unix
 
@@ -191,10 +191,10 @@ class ExchangeClient:
         send = Send(body, permit, self._wall_seconds() if born is None else born)
         try:
             reply = await self._transport.private("POST", f"{PREFIX}/orders", send=send)
-        except NotSent as error:
-            return Unsent(str(error))
+        except RequestNotSent as error:
+            return NotSent(str(error))
         except NoAnswer as error:
-            return Doubt(str(error))
+            return Unknown(str(error))
         return create_outcome(reply)
 
     async def cancel_orders(self, exchange_order_ids: Iterable[str]) -> dict[str, str]:
@@ -211,7 +211,7 @@ class ExchangeClient:
                 if reply.status == 200:
                     refused |= replies.cancel_refusals(replies.read_reply(reply))
                     continue
-            except (NotSent, NoAnswer, BadReply) as error:
+            except (RequestNotSent, NoAnswer, BadReply) as error:
                 raise ExchangeUnavailable(path, str(error)) from error
             if 400 <= reply.status < 500 and reply.status not in (408, 429):
                 raise ExchangeRefused(path, reply.status, reply.body[:200].decode("utf-8", "replace"))
@@ -251,7 +251,7 @@ class ExchangeClient:
                 reply = await self._get(path, query, public)
                 if reply.status == 200:
                     return parse(replies.read_reply(reply))
-            except (NotSent, NoAnswer, BadReply) as error:
+            except (RequestNotSent, NoAnswer, BadReply) as error:
                 why = str(error)
                 continue
             if 400 <= reply.status < 500 and reply.status not in (408, 429):

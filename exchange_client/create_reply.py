@@ -1,7 +1,7 @@
 """What an answer to a new order proves. The one table where a status code and a body become an outcome.
 
 Only the exchange's own complete and well-formed word decides an order's fate: JSON of a documented form, said to be JSON.
-A page of a middlebox proves nothing with any status, and whatever leaves room for "it may exist" is Doubt.
+A page of a middlebox proves nothing with any status, and whatever leaves room for "it may exist" is Unknown.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exchange_client.errors import BadReply
-from exchange_client.models import Accepted, CreateOutcome, Doubt, Refused, Unsent
+from exchange_client.models import Accepted, CreateOutcome, NotSent, Refused, Unknown
 from exchange_client.replies import Json, read_reply, text
 from exchange_client.transport import Reply
 
@@ -54,40 +54,40 @@ def create_outcome(answer: Reply) -> CreateOutcome:
     """The outcome that a complete HTTP answer to POST /orders proves."""
     turned_away = _TURNED_AWAY.get(answer.status)
     if answer.status != 200 and turned_away is None:
-        return Doubt(f"HTTP {answer.status}")
+        return Unknown(f"HTTP {answer.status}")
     try:
         reply = read_reply(answer)
     except BadReply as error:
-        return Doubt(f"HTTP {answer.status} with a body that is {error}")
+        return Unknown(f"HTTP {answer.status} with a body that is {error}")
     if turned_away is not None:
         if not any(form(reply) for form in turned_away.forms):
-            return Doubt(f"HTTP {answer.status} with a body of no documented form")
-        return Unsent(f"HTTP {answer.status}: {_excerpt(answer.body)}", permanent=turned_away.permanent)
+            return Unknown(f"HTTP {answer.status} with a body of no documented form")
+        return NotSent(f"HTTP {answer.status}: {_excerpt(answer.body)}", permanent=turned_away.permanent)
     if reply.get("success") is True:
         return _accepted(reply)
     if reply.get("success") is False:
         return _refused(reply)
-    return Doubt("HTTP 200 that says neither success nor failure")
+    return Unknown("HTTP 200 that says neither success nor failure")
 
 
 def _accepted(reply: Json) -> CreateOutcome:
     response = _object(reply, "success_response")
     order_id, client_order_id = text(response, "order_id"), text(response, "client_order_id")
     if not order_id or not client_order_id:
-        return Doubt("success without the order's ids")
+        return Unknown("success without the order's ids")
     return Accepted(order_id, client_order_id)
 
 
 def _refused(reply: Json) -> CreateOutcome:
     if text(_object(reply, "success_response"), "order_id") or text(reply, "order_id"):
-        return Doubt("failure that names an order")
+        return Unknown("failure that names an order")
     response = _object(reply, "error_response")
     named = [text(response, field) for field in _REASON_FIELDS]
     if DUPLICATE in named:
-        return Doubt("the client_order_id is taken; the order exists")
+        return Unknown("the client_order_id is taken; the order exists")
     reason = next((name for name in named if name), "")
     if not reason:
-        return Doubt("failure without a reason")
+        return Unknown("failure without a reason")
     return Refused(reason[:100], text(response, "message") or text(response, "error_details"))
 
 

@@ -159,7 +159,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsent:
+class NotSent:
     """This request created nothing. `permanent` if the same bytes would fare the same tomorrow."""
 
     why: str
@@ -167,10 +167,10 @@ class Unsent:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class Unknown:
     """Bytes may have reached the exchange and no usable answer came back: nobody knows."""
 
     why: str
 
 
-CreateOutcome = Accepted | Refused | Unsent | Doubt
+CreateOutcome = Accepted | Refused | NotSent | Unknown

@@ -1,6 +1,6 @@
 """HTTPS to one host: certificates verified, every wait bounded, no redirect followed, requests spaced.
 
-Tells apart what matters for an order: `NotSent` (nothing of the request's body left) and `NoAnswer` (it may have left).
+Tells apart what matters for an order: `RequestNotSent` (nothing of the request's body left) and `NoAnswer` (it may have left).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONNECTIONS = 16
 _KEEPALIVE_SECONDS = 10.0
 
 
-class NotSent(Exception):
+class RequestNotSent(Exception):
     """No connection could be made in time, or the permit was gone: the exchange cannot have got the request."""
 
 
@@ -131,7 +131,7 @@ class Transport:
             return reply
         try:
             return await self._signed(method, path, query, send)
-        except NotSent:
+        except RequestNotSent:
             return reply
 
     async def _signed(self, method: str, path: str, query: Query, send: Send | None) -> Reply:
@@ -141,7 +141,7 @@ class Transport:
         try:
             token = self._signer.token(method, path, send.born if send else None)
         except TokenExpired:
-            raise NotSent("it waited longer than its token may live") from None
+            raise RequestNotSent("it waited longer than its token may live") from None
         body = _PermittedBody(send) if send is not None else None
         return await self._request(method, path, query, body, {"Authorization": f"Bearer {token}"})
 
@@ -157,10 +157,10 @@ class Transport:
             ) as response:
                 return Reply(response.status, await _bounded(response), response.content_type)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise NotSent(_words(error)) from error
+            raise RequestNotSent(_words(error)) from error
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
             if body is not None and not body.left:
-                raise NotSent(_words(error)) from error
+                raise RequestNotSent(_words(error)) from error
             raise NoAnswer(_words(error)) from error
 
 

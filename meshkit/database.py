@@ -91,7 +91,7 @@ def _note_cut() -> None:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Around every wait for the database: its cancellation is noted in the work that it belongs to."""
+    """BaseInterceptor every wait for the database: its cancellation is noted in the work that it belongs to."""
     try:
         yield
     except asyncio.CancelledError:
@@ -101,7 +101,7 @@ def waiting() -> Iterator[None]:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Around calls of the driver itself: what it raises when the database does not answer becomes Unavailable."""
+    """BaseInterceptor calls of the driver itself: what it raises when the database does not answer becomes Unavailable."""
     try:
         with waiting():
             yield

@@ -45,18 +45,18 @@ async def advance_watermark(connection: AsyncConnection, stage: str, as_of: date
 
 
 @dataclass(frozen=True, slots=True)
-class StageMark:
+class Watermark:
     """A stage's watermark: newest market time fully dealt with, and the head of its stream then."""
 
     as_of: datetime
     sequence: int
 
 
-async def read_watermark(connection: AsyncConnection, stage: str) -> StageMark | None:
+async def read_watermark(connection: AsyncConnection, stage: str) -> Watermark | None:
     """A stage's watermark, None before the first."""
     query = select(watermarks.c.as_of, watermarks.c.sequence).where(watermarks.c.stage == stage)
     row = (await connection.execute(query)).one_or_none()
-    return StageMark(row.as_of, row.sequence) if row else None
+    return Watermark(row.as_of, row.sequence) if row else None
 
 
 def record_lock(record_id: UUID) -> Any:

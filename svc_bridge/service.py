@@ -135,7 +135,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         async with self._kit.engine.connect() as connection:
             return await store.head_sequence(connection)
 
-    async def _mark(self) -> streams.StageMark | None:
+    async def _mark(self) -> streams.Watermark | None:
         async with self._kit.engine.connect() as connection:
             return await streams.read_watermark(connection, "bridge")
 

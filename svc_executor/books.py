@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal, localcontext
 
 from exchange_client import ExchangeFill
-from svc_executor.fate import base_size
+from svc_executor.order_resolution import base_size
 from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
 from tradekit.products import base_currency, quote_currency
 from tradekit.states import Side

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema.books import fills, ledger_entries, positions, reconciliations
 from svc_executor import books, foreign_store, store
 from svc_executor.books import BookFill, Entry, Position
-from svc_executor.fate import WATCH, Conclusion
 from svc_executor.foreign import ForeignOrder
+from svc_executor.order_resolution import WATCH, Conclusion
 from svc_executor.store import OrderRow
 from tradekit.decimals import CONTEXT, ZERO, plain
 from tradekit.products import quote_currency

@@ -17,22 +17,31 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from exchange_client import (
     Accepted,
     CreateOutcome,
-    Doubt,
     ExchangeClient,
     ExchangeFill,
     ExchangeOrder,
     ExchangeRefused,
     ExchangeUnavailable,
+    NotSent,
     Refused,
-    Unsent,
+    Unknown,
 )
 from meshkit.backoff import Backoff
 from meshkit.errors import Unavailable
 from svc_executor import books_store, store
 from svc_executor.books import book_fill
 from svc_executor.exchange_clock import ExchangeClock
-from svc_executor.fate import Around, Conclusion, Step, Terms, conclude, never_made, next_step, terms_of
 from svc_executor.gate import KeyedLocks, QuietGate, Watches
+from svc_executor.order_resolution import (
+    Circumstances,
+    Conclusion,
+    Step,
+    Terms,
+    conclude,
+    never_made,
+    next_step,
+    terms_of,
+)
 from svc_executor.store import OrderRow
 from tradekit.decimals import plain
 from tradekit.reasons import Reason
@@ -53,7 +62,7 @@ class Permit(Protocol):
 
 
 class OrderDriver:
-    """Works on orders, each by one task at a time. `absence`: see `svc_executor.fate`."""
+    """Works on orders, each by one task at a time. `absence`: see `svc_executor.order_resolution`."""
 
     def __init__(
         self,
@@ -101,8 +110,10 @@ class OrderDriver:
             waited = self._waited(order)
             refusal = self._refusals.get(order_id)
             permitted = self._permit.allows(order.side)
-            around = Around(trading, permitted, absent is not None, absent or timedelta(0), refusal is not None)
-            match next_step(order.facts, around, self._absence):
+            circumstances = Circumstances(
+                trading, permitted, absent is not None, absent or timedelta(0), refusal is not None
+            )
+            match next_step(order.facts, circumstances, self._absence):
                 case Step.DONE | Step.WAIT:
                     return order
                 case Step.REFRESH:
@@ -128,7 +139,7 @@ class OrderDriver:
                     if sends:
                         await asyncio.sleep(backoff.next_seconds())
                     sends += 1
-                    settled = await self._send(order, around)
+                    settled = await self._send(order, circumstances)
                     if settled is not None:
                         return settled
                     absent = None
@@ -143,7 +154,7 @@ class OrderDriver:
 
     # ---- sending -----------------------------------------------------------------------------------------------------
 
-    async def _send(self, order: OrderRow, around: Around) -> OrderRow | None:
+    async def _send(self, order: OrderRow, circumstances: Circumstances) -> OrderRow | None:
         """One send. The order where that settled the question of sending, None where the next step must be found."""
         past = await self._clock.past()
         # Before the send is counted: no token of it lives longer after the count than a token's life.
@@ -162,32 +173,34 @@ class OrderDriver:
         self._log.info(
             "order_sent", order_id=str(order.order_id), count=counted.send_count, outcome=type(outcome).__name__
         )
-        return await self._after_send(order, counted, outcome, around)
+        return await self._after_send(order, counted, outcome, circumstances)
 
     async def _after_send(
-        self, order: OrderRow, counted: OrderRow, outcome: CreateOutcome, around: Around
+        self, order: OrderRow, counted: OrderRow, outcome: CreateOutcome, circumstances: Circumstances
     ) -> OrderRow | None:
         match outcome:
             case Accepted(exchange_order_id, client_order_id) if client_order_id == str(order.order_id):
                 return await self._accepted(counted, exchange_order_id)
-            case Accepted() | Doubt():
+            case Accepted() | Unknown():
                 self._log.warning("order_in_doubt", order_id=str(order.order_id), outcome=str(outcome)[:200])
                 await self._in_doubt(counted)
                 return None
             case Refused(reason, message):
                 refusal = Reason(reason, observed=message[:100], scope="exchange")
-                return await self._not_made(order, counted, around, refusal)
-            case Unsent(why, permanent=True):
+                return await self._not_made(order, counted, circumstances, refusal)
+            case NotSent(why, permanent=True):
                 refusal = Reason("BAD_REQUEST", observed=why[:100], scope="exchange")
-                return await self._not_made(order, counted, around, refusal)
-            case Unsent(why):
+                return await self._not_made(order, counted, circumstances, refusal)
+            case NotSent(why):
                 self._log.warning("order_not_sent", order_id=str(order.order_id), why=why)
                 await self._forget_send(order, counted)
                 return None
 
-    async def _not_made(self, order: OrderRow, counted: OrderRow, around: Around, reason: Reason) -> OrderRow:
+    async def _not_made(
+        self, order: OrderRow, counted: OrderRow, circumstances: Circumstances, reason: Reason
+    ) -> OrderRow:
         """This send made no order. That settles it unless an earlier send may have."""
-        if never_made(order.facts, around, self._absence):
+        if never_made(order.facts, circumstances, self._absence):
             return await self._end(counted, OrderState.REJECTED, reason)
         self._log.warning("refused_after_doubt", order_id=str(order.order_id), reason=reason.code)
         self._refusals[order.order_id] = reason

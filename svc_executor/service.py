@@ -20,6 +20,7 @@ from svc_executor.follow import Follower
 from svc_executor.gate import QuietGate
 from svc_executor.intake import Intake
 from svc_executor.ledger_service import Ledger
+from svc_executor.live_key_check import check_live
 from svc_executor.operator_service import OperatorCalls
 from svc_executor.product_rules import ProductRules
 from svc_executor.reconciler import Reconciler
@@ -27,7 +28,6 @@ from svc_executor.settings import ExecutorSettings
 from svc_executor.store import OrderRow
 from svc_executor.ticket import load_public_key
 from svc_executor.trading_switch import TradingSwitch
-from svc_executor.venue_guard import check_live
 from tradekit import services
 from tradekit.products import base_currency
 from tradekit.states import Venue

@@ -18,8 +18,8 @@ from schema.base import Time
 from schema.books import fills, orders, positions
 from schema.operations import stream_heads, watermarks
 from schema.risk import accounts
-from svc_executor.fate import WATCH, OrderFacts
 from svc_executor.intent import Intent
+from svc_executor.order_resolution import WATCH, OrderFacts
 from tradekit.decimals import divide, to_stored_scale
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
 from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState, Venue

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from meshkit.kit import Kit
 from meshkit.watch import Drain, Idle, Mark, Rows, follow
-from schema.streams import CANDLES, StageMark, read_watermark
+from schema.streams import CANDLES, Watermark, read_watermark
 from svc_market import store, wire
 from svc_market.feed import STAGE
 from svc_market.settings import MarketSettings
@@ -27,7 +27,7 @@ async def watch(kit: Kit[MarketSettings], query: WatchQuery, position: int) -> A
         async with kit.engine.connect() as connection:
             return await store.candles_after(connection, after, query.granularity, query.product_ids, limit)
 
-    async def mark() -> StageMark | None:
+    async def mark() -> Watermark | None:
         """The watermark speaks of the service's own granularity only."""
         if query.granularity != kit.settings.granularity_seconds:
             return None
@@ -36,7 +36,7 @@ async def watch(kit: Kit[MarketSettings], query: WatchQuery, position: int) -> A
 
     # The watermark moves with a wake-up of the candles' channel, also when no candle came.
     async with kit.notifications.subscribe(CANDLES) as wakeup:
-        events: AsyncIterator[Rows[StoredCandle] | Mark[StageMark] | Idle | Drain] = follow(
+        events: AsyncIterator[Rows[StoredCandle] | Mark[Watermark] | Idle | Drain] = follow(
             fetch, _sequence, wakeup, position, HEARTBEAT_SECONDS, kit.draining, BATCH, mark
         )
         async for event in events:

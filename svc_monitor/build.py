@@ -2,8 +2,8 @@
 
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
+from svc_monitor.alert_manager import AlertManager
 from svc_monitor.board import Board, Pulse
-from svc_monitor.desk import AlertDesk
 from svc_monitor.feeds.all import open_feeds
 from svc_monitor.journal import Journal
 from svc_monitor.page.server import PageServer
@@ -21,16 +21,16 @@ def build(settings: MonitorSettings, kit: Kit[MonitorSettings]) -> ServiceSpec:
     journal = Journal(kit)
     board = Board(settings, kit, pulse, journal.note)
     feeds, feed_tasks = open_feeds(settings, kit)
-    desk = AlertDesk(settings, kit, board, feeds, journal, pulse)
-    page = PageServer(settings, kit, Snapshots(settings, kit, board, desk, feeds, journal), desk)
-    servicer = MonitorServicer(settings, kit, board, desk, pulse)
+    alert_manager = AlertManager(settings, kit, board, feeds, journal, pulse)
+    page = PageServer(settings, kit, Snapshots(settings, kit, board, alert_manager, feeds, journal), alert_manager)
+    servicer = MonitorServicer(settings, kit, board, alert_manager, pulse)
     return ServiceSpec(
         servicers=[Registration(pb_grpc.add_MonitorServiceServicer_to_server, servicer, services.MONITOR.full_name)],
         background=[
             *Watcher(settings, kit, board).tasks(),
             *feed_tasks,
             Task("journal", journal.run),
-            Task("alerts", desk.run),
+            Task("alerts", alert_manager.run),
             Task("page", page.run),
         ],
         ready=[Check("page", page.check)],

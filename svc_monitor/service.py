@@ -8,9 +8,9 @@ from meshkit import paging
 from meshkit.kit import Kit
 from schema.requests import once, request_key
 from svc_monitor import store, wire
+from svc_monitor.alert_manager import AlertManager
 from svc_monitor.alerts import Alert
 from svc_monitor.board import Board, Pulse
-from svc_monitor.desk import AlertDesk
 from svc_monitor.settings import MonitorSettings
 from tradekit.wire import draining_message, heartbeat_message
 from trading.monitor.v1 import monitor_service_pb2 as pb
@@ -25,16 +25,21 @@ class MonitorServicer(pb_grpc.MonitorServiceServicer):
     """The RPCs of the monitor."""
 
     def __init__(
-        self, settings: MonitorSettings, kit: Kit[MonitorSettings], board: Board, desk: AlertDesk, pulse: Pulse
+        self,
+        settings: MonitorSettings,
+        kit: Kit[MonitorSettings],
+        board: Board,
+        alert_manager: AlertManager,
+        pulse: Pulse,
     ) -> None:
         self._settings = settings
         self._kit = kit
         self._board = board
-        self._desk = desk
+        self._alert_manager = alert_manager
         self._pulse = pulse
 
     def _status(self) -> pb.GetStatusResponse:
-        return wire.status_message(self._board.services(), self._desk.raised())
+        return wire.status_message(self._board.services(), self._alert_manager.raised())
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Any) -> pb.GetStatusResponse:
         """Everything as it stands."""
@@ -70,15 +75,17 @@ class MonitorServicer(pb_grpc.MonitorServiceServicer):
         """Notes who has seen an alert; the same request_id gives the stored answer."""
         wanted = wire.parse_acknowledge(request)
         key = request_key(self._settings.service_name, "AcknowledgeAlert", wanted.request_id, request)
-        await self._desk.write_pending()
+        await self._alert_manager.write_pending()
         noted: list[Alert] = []
         async with self._kit.engine.begin() as connection:
 
             async def acknowledge() -> pb.AcknowledgeAlertResponse:
-                noted.append(await self._desk.acknowledge(connection, wanted.alert_id, key.caller, wanted.note))
+                noted.append(
+                    await self._alert_manager.acknowledge(connection, wanted.alert_id, key.caller, wanted.note)
+                )
                 return pb.AcknowledgeAlertResponse(alert=wire.alert_message(noted[0]))
 
             answer, _ = await once(connection, key, pb.AcknowledgeAlertResponse, acknowledge)
         for alert in noted:
-            self._desk.noted(alert)
+            self._alert_manager.noted(alert)
         return answer

@@ -1,1 +1,1 @@
-"""The orchestrator: leads each recommendation through review, risk and execution to one terminal state."""
+"""The orchestrator: takes each recommendation through review, risk and execution to one terminal state."""

@@ -1,6 +1,6 @@
 """An operator's word that a recommendation should not be carried out.
 
-It is stored in the row, and whoever leads the row ends it at its next step. From the commit on no order is made for it:
+It is stored in the row, and whoever processes the row ends it at its next step. From the commit on no order is made for it:
 the executor looks at the row in the transaction that would write one.
 """
 

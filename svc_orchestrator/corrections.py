@@ -17,9 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.kit import Kit
 from schema.recommendations import trade_recommendations
-from svc_orchestrator import store
 from svc_orchestrator.orders import ORDERS, order_of
-from svc_orchestrator.steps import End, after_order
+from svc_orchestrator.steps import Terminal, after_order
+from svc_orchestrator.transitions import Transition, write_transition
 from tradekit.reasons import Reason
 from tradekit.states import ORDER_TERMINAL, RecommendationState
 
@@ -47,26 +47,21 @@ async def contradicted(connection: AsyncConnection) -> list[UUID]:
     return list((await connection.execute(query)).scalars())
 
 
-async def correct(connection: AsyncConnection, recommendation_id: UUID) -> End | None:
+async def correct(connection: AsyncConnection, recommendation_id: UUID) -> Terminal | None:
     """Sets one to what its order says; None if another has done so."""
     query = select(_T.c.state, _T.c.as_of).where(_T.c.recommendation_id == recommendation_id).with_for_update()
     row = (await connection.execute(query)).one()
     order = await order_of(connection, recommendation_id)
     found = after_order(order, 0) if order else None
-    if order is None or not isinstance(found, End) or row.state not in _ENDED_EMPTY:
+    if order is None or not isinstance(found, Terminal) or row.state not in _ENDED_EMPTY:
         return None
     adopted = Reason("ORDER_ADOPTED", observed=f"was {row.state}", scope=f"order:{order.order_id}")
     end = replace(found, reasons=(adopted, *found.reasons))
-    await store.write_state(
-        connection,
-        recommendation_id,
-        RecommendationState(row.state),
-        end.state,
-        end.decided_by,
-        end.reasons,
-        row.as_of,
-        order_id=order.order_id,
+    was = RecommendationState(row.state)
+    change = Transition(
+        recommendation_id, was, end.state, end.decided_by, end.reasons, row.as_of, order_id=order.order_id
     )
+    await write_transition(connection, change)
     return end
 
 

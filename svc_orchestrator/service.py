@@ -1,4 +1,4 @@
-"""OrchestratorService: the funnel, the decisions, and the story of each item; and the tasks that lead them."""
+"""OrchestratorService: the funnel, the decisions, and the story of each item; and the tasks that process them."""
 
 import os
 import secrets
@@ -20,7 +20,7 @@ from svc_orchestrator import corrections, store
 from svc_orchestrator.cancelling import cancel_recommendation, parse_cancel
 from svc_orchestrator.explain import explain_order, explain_recommendation, explain_signal
 from svc_orchestrator.funnel import read_funnel
-from svc_orchestrator.leader import Leader
+from svc_orchestrator.processor import RecommendationProcessor
 from svc_orchestrator.settings import OrchestratorSettings
 from svc_orchestrator.stages import open_stages
 from svc_orchestrator.workers import Workers
@@ -107,7 +107,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         async with self._kit.engine.connect() as connection:
             return await store.head_sequence(connection)
 
-    async def _mark(self) -> streams.StageMark | None:
+    async def _mark(self) -> streams.Watermark | None:
         async with self._kit.engine.connect() as connection:
             return await streams.read_watermark(connection, "orchestrator")
 
@@ -135,7 +135,7 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
     """The orchestrator as meshkit runs it."""
     owner = f"orchestrator-{os.getpid()}-{secrets.token_hex(4)}"
     stages = open_stages(settings, kit)
-    workers = Workers(settings, kit, Leader(settings, kit, stages, owner), owner)
+    workers = Workers(settings, kit, RecommendationProcessor(settings, kit, stages, owner), owner)
 
     channel = kit.channel(settings.executor_address, services.EXECUTOR.full_name)
     executor_health: Any = health_pb2_grpc.HealthStub(channel)
@@ -157,7 +157,7 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
         background=[
             Task("validations", stages.validations.run),
             Task("assessments", stages.assessments.run),
-            *(Task(f"lead-{pool.name}", partial(workers.run_pool, pool)) for pool in workers.pools),
+            *(Task(f"process-{pool.name}", partial(workers.run_pool, pool)) for pool in workers.pools),
             *(
                 Task(f"listen-{channel}", partial(workers.listen, channel))
                 for channel in (streams.RECOMMENDATIONS, streams.WATERMARKS, streams.ORDERS)

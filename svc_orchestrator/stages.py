@@ -18,9 +18,9 @@ from meshkit.stream import AskFrames, ItemStream
 from svc_orchestrator.settings import OrchestratorSettings
 from svc_orchestrator.steps import (
     Approved,
-    End,
     OrderSeen,
     Proceed,
+    Terminal,
     after_assessment,
     after_validation,
     violation,
@@ -68,7 +68,7 @@ class Stages:
     executor: Any
     deadline: float
 
-    async def validate(self, recommendation: Recommendation) -> Proceed | End:
+    async def validate(self, recommendation: Recommendation) -> Proceed | Terminal:
         """The review of an entry. Raises MeshError or ContractViolation."""
         request_id = str(ids.stage_request_id("validator", recommendation.recommendation_id))
         item = validator_pb.ValidateRecommendationRequest(
@@ -77,7 +77,7 @@ class Stages:
         frame = await self.validations.ask(request_id, validator_pb.StreamValidationsRequest(item=item), self.deadline)
         return _understood("validator", lambda: _review(frame.answer.validation, recommendation))
 
-    async def assess(self, recommendation: Recommendation, seconds: float | None = None) -> Approved | End:
+    async def assess(self, recommendation: Recommendation, seconds: float | None = None) -> Approved | Terminal:
         """The risk engine's decision within `seconds`, None for a stage's usual time. Raises MeshError, ContractViolation.
 
         Whoever names a time does not wait for the stream to come up either.
@@ -194,7 +194,7 @@ def _about(answered: str, asked: UUID) -> None:
         raise ValueError(f"it is about {answered or 'nothing'}, asked was {asked}")
 
 
-def _review(validation: validator_pb.Validation, recommendation: Recommendation) -> Proceed | End:
+def _review(validation: validator_pb.Validation, recommendation: Recommendation) -> Proceed | Terminal:
     _about(validation.recommendation_id, recommendation.recommendation_id)
     verdict = ReviewVerdict(validator_pb.Verdict.Name(validation.verdict).removeprefix("VERDICT_"))
     enforced: Sequence[validator_pb.Review] = [review for review in validation.reviews if review.enforced]
@@ -203,7 +203,7 @@ def _review(validation: validator_pb.Validation, recommendation: Recommendation)
     return after_validation(verdict, validation.decided_by, ReviewOutcome.EXPIRED.value in names, reasons)
 
 
-def _assessment(assessment: risk_pb.Assessment, recommendation: Recommendation) -> Approved | End:
+def _assessment(assessment: risk_pb.Assessment, recommendation: Recommendation) -> Approved | Terminal:
     _about(assessment.recommendation_id, recommendation.recommendation_id)
     decision = RiskDecision(risk_pb.Decision.Name(assessment.decision).removeprefix("DECISION_"))
     size = Decimal(assessment.adjusted_size.value or "0")

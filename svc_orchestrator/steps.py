@@ -30,7 +30,7 @@ EXIT_OBSTACLES = frozenset({"KILL_SWITCH", "UNKNOWN_PRODUCT", "TRADING_DISABLED"
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class Terminal:
     """The recommendation is done."""
 
     state: RecommendationState
@@ -39,7 +39,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Delay:
+class RetryLater:
     """Ask again later; what was found so far is kept by the stages."""
 
     seconds: float
@@ -47,7 +47,7 @@ class Delay:
 
 
 @dataclass(frozen=True, slots=True)
-class AssessAgain:
+class Reassess:
     """The reservation was lost before the order was committed: a new attempt is assessed."""
 
     why: Reason
@@ -83,18 +83,18 @@ class OrderSeen:
 
 def after_validation(
     verdict: ReviewVerdict, decided_by: str, expired: bool, reasons: tuple[Reason, ...]
-) -> Proceed | End:
+) -> Proceed | Terminal:
     """Only an approval goes on."""
     if verdict is ReviewVerdict.APPROVE:
         return Proceed()
     if expired:
-        return End(RecommendationState.EXPIRED, f"validator:{decided_by}", reasons)
-    return End(RecommendationState.REJECTED, f"validator:{decided_by}", reasons)
+        return Terminal(RecommendationState.EXPIRED, f"validator:{decided_by}", reasons)
+    return Terminal(RecommendationState.REJECTED, f"validator:{decided_by}", reasons)
 
 
 def after_assessment(
     decision: RiskDecision, asked: Decimal, size: Decimal, ticket: str, side: Side, reasons: tuple[Reason, ...]
-) -> Approved | End:
+) -> Approved | Terminal:
     """APPROVE and REDUCE carry a ticket. REJECT ends an entry, and an exit only where nothing can be sold at all.
 
     ValueError for an answer outside the contract: an approval without a ticket, of nothing, or of more than an entry asked
@@ -106,7 +106,7 @@ def after_assessment(
             return Approved(asked, "", reasons)
         expired = bool(reasons) and reasons[0].code == "EXPIRED_REQUEST"
         state = RecommendationState.EXPIRED if expired else RecommendationState.REJECTED
-        return End(state, "risk", reasons)
+        return Terminal(state, "risk", reasons)
     if not ticket or size <= 0 or (side is Side.BUY and size > asked):
         raise ValueError(f"{decision.value} of {size} where {asked} was asked, with {'a' if ticket else 'no'} ticket")
     return Approved(size, ticket, reasons)
@@ -117,22 +117,22 @@ def without_risk(size: Decimal, why: Reason) -> Approved:
     return Approved(size, "", (Reason("RISK_UNANSWERED", observed=why.code, scope=why.scope), why), "orchestrator")
 
 
-def after_order(order: OrderSeen, delays: int) -> End | Delay:
+def after_order(order: OrderSeen, delays: int) -> Terminal | RetryLater:
     """Only a terminal order ends it; what was filled decides how."""
     if order.state in (OrderState.PENDING, OrderState.OPEN, OrderState.UNKNOWN):
         why = Reason(f"ORDER_{order.state.value}", scope=f"order:{order.order_id}")
-        return Delay(backoff_seconds(delays), why)
+        return RetryLater(backoff_seconds(delays), why)
     if order.filled_size > 0:
-        return End(RecommendationState.EXECUTED, "exchange", order.reasons)
+        return Terminal(RecommendationState.EXECUTED, "exchange", order.reasons)
     reasons = order.reasons or (Reason("NOTHING_FILLED", scope=f"order:{order.order_id}"),)
     if reasons[0].code in _BY_OPERATOR:
-        return End(RecommendationState.REJECTED, "operator", reasons)
-    return End(RecommendationState.FAILED, "executor" if reasons[0].code == "NOT_SENT" else "exchange", reasons)
+        return Terminal(RecommendationState.REJECTED, "operator", reasons)
+    return Terminal(RecommendationState.FAILED, "executor" if reasons[0].code == "NOT_SENT" else "exchange", reasons)
 
 
 def after_error(
     error: MeshError, stage: str, side: Side, delays: int, ticket: bool = True
-) -> End | Delay | AssessAgain:
+) -> Terminal | RetryLater | Reassess:
     """An error of a stage. Entries fail closed, exits stay open: only what can never succeed ends an exit.
 
     What the risk engine says to an exit never ends it, and a refusal that may be due to its ticket is no last word.
@@ -140,20 +140,20 @@ def after_error(
     reason = Reason(error.reason, observed=error.message[:200], scope=f"service:{stage}")
     leaves = side is Side.SELL
     if stage == "executor" and _blames_ticket(error, side) and (ticket or not leaves):
-        return AssessAgain(reason)
+        return Reassess(reason)
     if leaves and stage == "risk":
         return _later(error, side, delays, reason)
     if error.reason in _NEVER:
-        return End(RecommendationState.REJECTED, stage, (reason,))
+        return Terminal(RecommendationState.REJECTED, stage, (reason,))
     if error.reason == "TRADING_HALTED":
-        return End(RecommendationState.REJECTED, stage, (Reason("KILL_SWITCH", scope="account"),))
+        return Terminal(RecommendationState.REJECTED, stage, (Reason("KILL_SWITCH", scope="account"),))
     if leaves:
         return _later(error, side, delays, reason)
     if error.reason == "EXPIRED":
-        return End(RecommendationState.EXPIRED, stage, (reason,))
+        return Terminal(RecommendationState.EXPIRED, stage, (reason,))
     # At the executor an earlier call may have made the order, and REQUEST_ID_REUSED proves one.
     if error.reason == "TERMS_DIFFER" or (stage != "executor" and error.reason in _NOT_NOW):
-        return End(RecommendationState.REJECTED, stage, (reason,))
+        return Terminal(RecommendationState.REJECTED, stage, (reason,))
     return _later(error, side, delays, reason)
 
 
@@ -164,10 +164,10 @@ def _blames_ticket(error: MeshError, side: Side) -> bool:
     )
 
 
-def _later(error: MeshError, side: Side, delays: int, reason: Reason) -> Delay:
+def _later(error: MeshError, side: Side, delays: int, reason: Reason) -> RetryLater:
     asked = min(error.retry_after or 0.0, LONGEST_WAIT_SECONDS)
     longest = LONGEST_WAIT_SECONDS if side is Side.SELL else LONGEST_DELAY_SECONDS
-    return Delay(max(asked, backoff_seconds(delays, longest)), reason)
+    return RetryLater(max(asked, backoff_seconds(delays, longest)), reason)
 
 
 def violation(stage: str, what: str) -> Reason:
@@ -180,17 +180,17 @@ def out_of_retries(side: Side, delayed_since: datetime | None, now: datetime) ->
     return side is Side.SELL and delayed_since is not None and now - delayed_since >= EXIT_RETRIES
 
 
-def given_up(why: Reason) -> End:
+def given_up(why: Reason) -> Terminal:
     """The end of an exit that was tried for a day; `why` is its newest reason."""
     limit = str(int(EXIT_RETRIES.total_seconds()))
     exhausted = Reason("RETRIES_EXHAUSTED", limit, limit, "seconds", "request")
-    return End(RecommendationState.FAILED, "orchestrator", (exhausted, why))
+    return Terminal(RecommendationState.FAILED, "orchestrator", (exhausted, why))
 
 
 def agrees(state: RecommendationState, order: OrderSeen) -> bool:
     """Whether a recommendation may end so, given its order: what the order says, and nothing else."""
     end = after_order(order, 0)
-    return isinstance(end, End) and end.state is state
+    return isinstance(end, Terminal) and end.state is state
 
 
 def backoff_seconds(delays: int, longest: float = LONGEST_DELAY_SECONDS) -> float:

@@ -1,25 +1,18 @@
-"""The SQL of the orchestrator: claims under leases, and changes of state with their events.
-
-Every change names the lease owner and the state it starts from, so a lost lease changes nothing. No recommendation ends
-otherwise than its order says: the order is looked for in the transaction of the end, while the row is locked.
-"""
+"""The SQL of the orchestrator: claims under leases, and what is read beside them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
 from schema.operations import watermarks
 from schema.recommendations import recommendation_events, trade_recommendations
-from svc_orchestrator.orders import OrderStands, order_of
-from svc_orchestrator.steps import agrees
-from tradekit.reasons import Reason, reasons_to_json
+from tradekit.reasons import Reason
 from tradekit.states import RECOMMENDATION_TERMINAL, LifeClock, RecommendationState, Side
 
 _T = trade_recommendations
@@ -27,10 +20,6 @@ _TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
 _OPEN = [state.value for state in RecommendationState if state not in RECOMMENDATION_TERMINAL]
 _REVIEWS_LOCK = 7_406_023
 _EXIT_FIRST = case((_T.c.side == Side.SELL.value, 0), else_=1)
-
-
-class Cancelled(Exception):
-    """An operator cancelled it: it can only end now. The text is the operator's note."""
 
 
 def _seconds(seconds: float) -> ColumnElement[Any]:
@@ -64,18 +53,18 @@ async def claim(
     side: Side | None,
     market_time: datetime | None,
     lockstep: bool,
-    led: Sequence[UUID],
+    in_progress: Sequence[UUID],
 ) -> list[RowMapping]:
     """Claims up to `limit` open rows nobody holds, in working order. `side` None claims both, exits first.
 
-    `led` is what the claimer still works on: after an outage longer than a lease those look free, and are not.
+    `in_progress` is what the claimer still works on: after an outage longer than a lease those look free, and are not.
     """
     order = (
         (_T.c.as_of, _EXIT_FIRST, _T.c.priority.desc(), _T.c.product_id)
         if lockstep
         else (_EXIT_FIRST, _T.c.priority.desc(), _T.c.as_of, _T.c.product_id)
     )
-    conditions = [_claimable(market_time), _T.c.recommendation_id.not_in(led)]
+    conditions = [_claimable(market_time), _T.c.recommendation_id.not_in(in_progress)]
     if lockstep:
         # A delayed item keeps its place: no other overtakes it, so the order of decisions is the same in every run.
         head = select(_T.c.recommendation_id).where(_T.c.state.in_(_OPEN), _market_reached(market_time))
@@ -109,83 +98,7 @@ async def renew(connection: AsyncConnection, owner: str, held: Sequence[UUID], l
     return set(kept.scalars())
 
 
-async def change_state(
-    connection: AsyncConnection,
-    owner: str,
-    recommendation_id: UUID,
-    from_state: RecommendationState,
-    to_state: RecommendationState,
-    decided_by: str,
-    reasons: Sequence[Reason],
-    as_of: datetime,
-    adjusted_size: Decimal | None = None,
-    order_id: UUID | None = None,
-) -> bool:
-    """One change of state with its event, both or neither. False if the lease was lost: somebody else decides now.
-
-    OrderStands if it would end otherwise than its order says; Cancelled if it would go on and an operator said no.
-    """
-    terminal = to_state in RECOMMENDATION_TERMINAL
-    mine = and_(_T.c.recommendation_id == recommendation_id, _T.c.lease_owner == owner, _T.c.state == from_state.value)
-    locked = select(_T.c.cancel_requested_at, _T.c.cancel_note).where(mine).with_for_update()
-    row = (await connection.execute(locked)).one_or_none()
-    if row is None:
-        return False
-    if not terminal and row.cancel_requested_at is not None:
-        raise Cancelled(row.cancel_note)
-    if terminal and (order := await order_of(connection, recommendation_id)) and not agrees(to_state, order):
-        raise OrderStands(order)
-    await write_state(
-        connection, recommendation_id, from_state, to_state, decided_by, reasons, as_of, adjusted_size, order_id
-    )
-    return True
-
-
-async def write_state(
-    connection: AsyncConnection,
-    recommendation_id: UUID,
-    from_state: RecommendationState,
-    to_state: RecommendationState,
-    decided_by: str,
-    reasons: Sequence[Reason],
-    as_of: datetime,
-    adjusted_size: Decimal | None = None,
-    order_id: UUID | None = None,
-) -> None:
-    """Writes a locked row's new state and the event of it, and wakes whoever watches."""
-    values: dict[str, Any] = {
-        "state": to_state.value,
-        "decided_by": decided_by,
-        "reasons": reasons_to_json(reasons),
-        "updated_at": func.now(),
-    }
-    if adjusted_size is not None:
-        values["adjusted_size"] = adjusted_size
-    if order_id is not None:
-        values["order_id"] = order_id
-    if to_state in RECOMMENDATION_TERMINAL:
-        values |= {"lease_owner": None, "lease_expires_at": None, "not_before": None, "wait_for_market": None}
-    change = (await streams.take_sequences(connection, streams.RECOMMENDATIONS, 1))[0]
-    decision = (await streams.take_sequences(connection, streams.DECISIONS, 1))[0]
-    await connection.execute(
-        update(_T).where(_T.c.recommendation_id == recommendation_id).values(**values, sequence=change)
-    )
-    await connection.execute(
-        insert(recommendation_events).values(
-            sequence=decision,
-            recommendation_id=recommendation_id,
-            from_state=from_state.value,
-            to_state=to_state.value,
-            decided_by=decided_by,
-            reasons=reasons_to_json(reasons),
-            as_of=as_of,
-        )
-    )
-    await streams.notify(connection, streams.RECOMMENDATIONS)
-    await streams.notify(connection, streams.DECISIONS)
-
-
-async def put_back(
+async def requeue(
     connection: AsyncConnection,
     owner: str,
     recommendation_id: UUID,

@@ -1,4 +1,4 @@
-"""Claims recommendations and leads them, entries and exits apart, within a bound and under leases.
+"""Claims recommendations and processes them, entries and exits apart, within a bound and under leases.
 
 Woken by notifications; a poll of one second is the safety net and serves delays and leases that run out.
 """
@@ -15,7 +15,7 @@ from meshkit import database
 from meshkit.kit import Kit
 from schema import streams
 from svc_orchestrator import store
-from svc_orchestrator.leader import Leader
+from svc_orchestrator.processor import RecommendationProcessor
 from svc_orchestrator.settings import OrchestratorSettings
 from tradekit.states import Side
 
@@ -24,24 +24,28 @@ POLL_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Pool:
-    """One kind of work: `side` None takes both. `free` bounds what is led at once."""
+    """One kind of work: `side` None takes both. `free` bounds how many are processed at once."""
 
     name: str
     side: Side | None
     size: int
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    led: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    in_progress: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
 
 
 class Workers:
-    """The tasks that claim, lead and renew."""
+    """The tasks that claim, process and renew."""
 
     def __init__(
-        self, settings: OrchestratorSettings, kit: Kit[OrchestratorSettings], leader: Leader, owner: str
+        self,
+        settings: OrchestratorSettings,
+        kit: Kit[OrchestratorSettings],
+        processor: RecommendationProcessor,
+        owner: str,
     ) -> None:
         self._settings = settings
         self._kit = kit
-        self._leader = leader
+        self._processor = processor
         self._owner = owner
         size = settings.orchestrator_concurrency
         self.pools = (
@@ -51,22 +55,22 @@ class Workers:
         )
 
     async def run_pool(self, pool: Pool) -> None:
-        """Claims and leads for ever; claims nothing more when the process drains."""
+        """Claims and processes for ever; claims nothing more when the process drains."""
         async with asyncio.TaskGroup() as group:
             while True:
                 pool.news.clear()
                 claimed = await self._claim(pool)
                 for row in claimed:
                     item = row["recommendation_id"]
-                    pool.led[item] = group.create_task(self._lead(pool, row))
-                if claimed and len(pool.led) < pool.size:
+                    pool.in_progress[item] = group.create_task(self._process(pool, row))
+                if claimed and len(pool.in_progress) < pool.size:
                     continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await pool.news.wait()
 
     async def _claim(self, pool: Pool) -> list[RowMapping]:
-        room = pool.size - len(pool.led)
+        room = pool.size - len(pool.in_progress)
         if room <= 0 or self._kit.draining.is_set():
             return []
         with self.outages("claim", pool=pool.name):
@@ -82,7 +86,7 @@ class Workers:
                     pool.side,
                     pulse.market,
                     self._settings.lockstep,
-                    list(pool.led),
+                    list(pool.in_progress),
                 )
         return []
 
@@ -100,38 +104,38 @@ class Workers:
                 raise
             self._kit.log.warning("outage", work=what, reason=outage.reason, **facts)
 
-    async def _lead(self, pool: Pool, row: RowMapping) -> None:
+    async def _process(self, pool: Pool, row: RowMapping) -> None:
         item = row["recommendation_id"]
         try:
             # After an outage the lease runs out, and the rows say where the item stood.
-            with self.outages("lead", recommendation_id=str(item)):
-                await self._leader.lead(row)
+            with self.outages("process", recommendation_id=str(item)):
+                await self._processor.process(row)
                 await self._mark()
         except Exception as error:
             # A defect met while leading one item must not stop the others.
             self._kit.log.error("leading_failed", recommendation_id=str(item), exc_info=error)
-            with self.outages("put_back", recommendation_id=str(item)):
-                await self._leader.after_defect(row, error)
+            with self.outages("requeue", recommendation_id=str(item)):
+                await self._processor.after_defect(row, error)
         finally:
-            del pool.led[item]
+            del pool.in_progress[item]
             pool.news.set()
 
     async def renew_leases(self) -> None:
-        """Renews the leases of everything led; an item whose lease was lost is let go."""
+        """Renews the leases of everything in progress; an item whose lease was lost is let go."""
         while True:
             await asyncio.sleep(self._settings.lease_seconds / 3)
             for pool in self.pools:
-                if pool.led:
+                if pool.in_progress:
                     with self.outages("renew", pool=pool.name):
                         await self._renew(pool)
 
     async def _renew(self, pool: Pool) -> None:
-        held = dict(pool.led)
+        held = dict(pool.in_progress)
         async with self._kit.engine.begin() as connection:
             kept = await store.renew(connection, self._owner, list(held), self._settings.lease_seconds)
         for item, task in held.items():
             # The same id may have come back meanwhile under a new lease and a new task; that one goes on.
-            if item not in kept and pool.led.get(item) is task and task.cancel():
+            if item not in kept and pool.in_progress.get(item) is task and task.cancel():
                 self._kit.log.info("lease_not_renewed", recommendation_id=str(item))
 
     async def listen(self, channel: str) -> None:

@@ -12,11 +12,11 @@ from meshkit.stream import AnswerFrames, answer_items
 from meshkit.translate import translate
 from schema import streams
 from svc_risk import store
+from svc_risk.assessor import Assessor
 from svc_risk.catalogue import limits_of
-from svc_risk.desk import AssessmentDesk
-from svc_risk.operator_desk import OperatorDesk
 from svc_risk.settings import RiskSettings
 from svc_risk.ticket import load_signer
+from svc_risk.trading_controls import TradingControls
 from svc_risk.wire import (
     assessment_message,
     limits_message,
@@ -45,11 +45,11 @@ def _item_error(frame: pb.StreamAssessmentsRequest, error: MeshError) -> pb.Stre
 class RiskServicer(pb_grpc.RiskServiceServicer):
     """The RPCs of the risk engine."""
 
-    def __init__(self, settings: RiskSettings, kit: Kit[RiskSettings], desk: AssessmentDesk) -> None:
+    def __init__(self, settings: RiskSettings, kit: Kit[RiskSettings], assessor: Assessor) -> None:
         self._settings = settings
         self._kit = kit
-        self._desk = desk
-        self._operator = OperatorDesk(settings, kit)
+        self._assessor = assessor
+        self._operator = TradingControls(settings, kit)
         self._frames: AnswerFrames[pb.StreamAssessmentsRequest, pb.StreamAssessmentsResponse] = AnswerFrames(
             is_opening=lambda frame: frame.WhichOneof("frame") == "open",
             key_of=_key,
@@ -100,7 +100,7 @@ class RiskServicer(pb_grpc.RiskServiceServicer):
 
     async def _assess(self, request: pb.AssessRecommendationRequest) -> pb.Assessment:
         call = parse_assess(request)
-        decided = await self._desk.assess(call.request_id, call.recommendation, call.terms)
+        decided = await self._assessor.assess(call.request_id, call.recommendation, call.terms)
         return assessment_message(decided)
 
     async def _item(self, frame: pb.StreamAssessmentsRequest) -> pb.StreamAssessmentsResponse:
@@ -125,9 +125,9 @@ async def _again(
 class EquityWatch:
     """Marks the equity at every new market watermark."""
 
-    def __init__(self, kit: Kit[RiskSettings], desk: AssessmentDesk) -> None:
+    def __init__(self, kit: Kit[RiskSettings], assessor: Assessor) -> None:
         self._kit = kit
-        self._desk = desk
+        self._assessor = assessor
 
     async def run(self) -> None:
         """Runs for ever; an outage of the database is waited out."""
@@ -137,7 +137,7 @@ class EquityWatch:
                 await wakeup.wait(WATCH_SECONDS)
                 try:
                     if await self._market_time() != marked:
-                        marked = await self._desk.mark_equity()
+                        marked = await self._assessor.mark_equity()
                 except Exception as error:
                     found: MeshError = translate(error, self._kit.log, task="equity")
                     self._kit.log.warning("equity_not_marked", reason=found.reason)
@@ -152,7 +152,7 @@ class EquityWatch:
 
 def build(settings: RiskSettings, kit: Kit[RiskSettings]) -> ServiceSpec:
     """The risk engine as meshkit runs it. Misconfigured without a usable signing key."""
-    desk = AssessmentDesk(settings, kit, load_signer(settings.ticket_signing_key_file))
+    assessor = Assessor(settings, kit, load_signer(settings.ticket_signing_key_file))
 
     async def database_answers() -> None:
         await kit.check_database()
@@ -167,10 +167,12 @@ def build(settings: RiskSettings, kit: Kit[RiskSettings]) -> ServiceSpec:
     return ServiceSpec(
         servicers=[
             Registration(
-                pb_grpc.add_RiskServiceServicer_to_server, RiskServicer(settings, kit, desk), services.RISK.full_name
+                pb_grpc.add_RiskServiceServicer_to_server,
+                RiskServicer(settings, kit, assessor),
+                services.RISK.full_name,
             )
         ],
-        background=[Task("mark-equity", EquityWatch(kit, desk).run)],
+        background=[Task("mark-equity", EquityWatch(kit, assessor).run)],
         ready=[Check("database", database_answers)],
         entries=[Check("market", market_is_known)],
     )

@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from meshkit.fields import Fields
+from svc_risk.assessor import Decided
 from svc_risk.catalogue import ToldLimit
-from svc_risk.desk import Decided
 from svc_risk.portfolio import Portfolio, PositionRisk
 from svc_risk.score import score_shown
 from svc_risk.snapshot import Lock

@@ -19,7 +19,7 @@ from schema import streams
 from schema.requests import once, request_key, stored_answer
 from svc_signal import store
 from svc_signal.bars.decider import Decider
-from svc_signal.models.admin import ModelDesk
+from svc_signal.models.admin import ModelAdmin
 from svc_signal.models.keeper import ModelKeeper
 from svc_signal.models.wire import parse_promote, parse_rollback
 from svc_signal.ready_frames import add_to_server
@@ -37,7 +37,7 @@ HEARTBEAT_SECONDS = 5.0
 BATCH = 1000
 # New objects of a bar of a thousand products, and room for what else goes on.
 _COLLECT_AFTER = 20_000
-Sign: TypeAlias = watch.Mark[streams.StageMark] | watch.Idle | watch.Drain
+Sign: TypeAlias = watch.Mark[streams.Watermark] | watch.Idle | watch.Drain
 
 
 class SignalServicer(pb_grpc.SignalServiceServicer):
@@ -51,7 +51,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         self._keeper = keeper
         self._decider = decider
         self._tap = tap
-        self._desk = ModelDesk(settings, kit, keeper, decider.aftermath)
+        self._admin = ModelAdmin(settings, kit, keeper, decider.drift_monitor)
 
     async def GenerateSignals(self, request: pb.GenerateSignalsRequest, context: Any) -> pb.GenerateSignalsResponse:
         """Decides a complete bar now, or gives what was decided; the same request_id gives the stored answer."""
@@ -159,19 +159,19 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
         """The serving model, or why there is none."""
-        return self._desk.describe()
+        return self._admin.describe()
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         """All models with their parts and the challenger's evidence, and the record of changes."""
-        return await self._desk.list()
+        return await self._admin.list()
 
     async def PromoteModel(self, request: pb.PromoteModelRequest, context: Any) -> pb.PromoteModelResponse:
         """Makes the challenger the champion, on evidence only; the same request_id gives the stored answer."""
-        return await self._desk.promote(parse_promote(request), request)
+        return await self._admin.promote(parse_promote(request), request)
 
     async def RollbackModel(self, request: pb.RollbackModelRequest, context: Any) -> pb.RollbackModelResponse:
         """Gives the place back to the champion before; the same request_id gives the stored answer."""
-        return await self._desk.roll_back(parse_rollback(request), request)
+        return await self._admin.roll_back(parse_rollback(request), request)
 
     async def _head(self) -> int:
         async with self._kit.engine.connect() as connection:

@@ -12,7 +12,7 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.notify import Wakeup
-from schema.streams import StageMark, read_watermark
+from schema.streams import Watermark, read_watermark
 from svc_signal import store
 from svc_signal.wire_signals import stored_frame
 
@@ -29,7 +29,7 @@ class PublishedBar:
 
     first_sequence: int
     frame: bytes
-    mark: StageMark
+    mark: Watermark
 
     @property
     def sequences(self) -> range:
@@ -101,7 +101,7 @@ class SignalReader:
         self.frame = b""
         """What `after` told last, as it is sent."""
 
-    async def mark(self) -> StageMark | None:
+    async def mark(self) -> Watermark | None:
         """The stage's watermark."""
         await self._tap.settled()
         bar, echo, self._echo, self._nothing_new = self._fresh(), self._echo, False, False

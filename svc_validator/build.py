@@ -1,18 +1,18 @@
-"""Puts the validator together: the desk, the model if one is configured, its tasks, and what must be true to serve."""
+"""Puts the validator together: the review service, the model if one is configured, its tasks, and what must be true to serve."""
 
 from functools import partial
 
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
+from svc_validator.concurrency_limiter import ConcurrencyLimiter
 from svc_validator.decision import Plan
-from svc_validator.desk import Desk, keep_opinion
 from svc_validator.model_reviewer import ModelReviewer
+from svc_validator.review_service import ReviewService, keep_opinion
 from svc_validator.reviewers.ollama import OllamaServer
 from svc_validator.rules import Limits
 from svc_validator.service import ValidatorServicer
 from svc_validator.settings import ValidatorSettings
 from svc_validator.shadow import Shadow
-from svc_validator.turnstile import Turnstile
 from tradekit import services
 from tradekit.states import ReviewMode
 from trading.validator.v1 import validator_service_pb2_grpc as pb_grpc
@@ -28,13 +28,13 @@ def build(settings: ValidatorSettings, kit: Kit[ValidatorSettings]) -> ServiceSp
     if model is not None and settings.llm_mode is ReviewMode.SHADOW:
         shadow = Shadow(model, kit.clock, kit.log, settings.llm_max_queue, partial(keep_opinion, kit))
         tasks.append(Task("shadow", shadow.run))
-    desk = Desk(kit, model, shadow, Limits())
+    review_service = ReviewService(kit, model, shadow, Limits())
 
     async def database_answers() -> None:
         await kit.check_database()
 
     async def somebody_decides() -> None:
-        if desk.plan() is Plan.REFUSE:
+        if review_service.plan() is Plan.REFUSE:
             raise RuntimeError("no fit model, and LLM_ON_FAILURE is not rules: entries are refused")
 
     async def stop() -> None:
@@ -47,7 +47,7 @@ def build(settings: ValidatorSettings, kit: Kit[ValidatorSettings]) -> ServiceSp
         servicers=[
             Registration(
                 pb_grpc.add_ValidatorServiceServicer_to_server,
-                ValidatorServicer(kit, desk, model),
+                ValidatorServicer(kit, review_service, model),
                 services.VALIDATOR.full_name,
             )
         ],
@@ -62,5 +62,5 @@ def _model(settings: ValidatorSettings, kit: Kit[ValidatorSettings]) -> ModelRev
     if settings.ollama_host is None:
         return None
     server = OllamaServer(settings.ollama_host, settings.ollama_model)
-    turnstile = Turnstile(settings.llm_max_inflight, settings.llm_max_queue)
-    return ModelReviewer(server, turnstile, kit.clock, kit.log, settings.llm_deadline_ms / 1000)
+    limiter = ConcurrencyLimiter(settings.llm_max_inflight, settings.llm_max_queue)
+    return ModelReviewer(server, limiter, kit.clock, kit.log, settings.llm_deadline_ms / 1000)

@@ -12,12 +12,12 @@ from typing import Any
 from meshkit.clock import Clock
 from svc_validator import self_test
 from svc_validator.breaker import Breaker, ValidityWatch
+from svc_validator.concurrency_limiter import ConcurrencyLimiter, Full
 from svc_validator.prompt import OPTIONS, Prompt, prompt_version, render
 from svc_validator.review import ModelTrace, Review, Reviewer
 from svc_validator.reviewers.ollama import PERMANENT, SERVER_FAULTS, Answer, Identity, ModelMissing, OllamaServer
 from svc_validator.rules import Inputs
 from svc_validator.self_test import CASES, SelfTest
-from svc_validator.turnstile import Full, Turnstile
 from tradekit.reasons import Reason
 from tradekit.states import ReviewOutcome
 
@@ -32,9 +32,11 @@ _OPINIONS = (ReviewOutcome.APPROVE, ReviewOutcome.REJECT)
 class ModelReviewer:
     """One model on one server."""
 
-    def __init__(self, server: OllamaServer, turnstile: Turnstile, clock: Clock, log: Any, seconds: float) -> None:
+    def __init__(
+        self, server: OllamaServer, limiter: ConcurrencyLimiter, clock: Clock, log: Any, seconds: float
+    ) -> None:
         self._server = server
-        self._turnstile = turnstile
+        self._limiter = limiter
         self._clock = clock
         self._log = log
         self._seconds = seconds
@@ -88,7 +90,7 @@ class ModelReviewer:
             return Answer(ReviewOutcome.UNAVAILABLE, error="breaker_open")
         asked = False
         try:
-            async with asyncio.timeout(seconds), self._turnstile.turn():
+            async with asyncio.timeout(seconds), self._limiter.turn():
                 waited = self._clock.monotonic() - began
                 asked = True
                 answer = await self._server.ask(prompt, seconds - waited)
@@ -145,7 +147,7 @@ class ModelReviewer:
         """Identity, load, five questions; every failure is told in `result`, none leaves here."""
         try:
             self._identity = await self._server.identify(IDENTIFY_SECONDS)
-            async with self._turnstile.turn():
+            async with self._limiter.turn():
                 await self._server.load(LOAD_SECONDS)
             answers = [await self._ask_case(case.inputs) for case in CASES]
         except (*SERVER_FAULTS, ModelMissing, Full) as e:
@@ -159,7 +161,7 @@ class ModelReviewer:
         self._log.info("reviewer_self_test", model=self.model, fit=self.fit, detail=self.result.detail)
 
     async def _ask_case(self, inputs: Mapping[str, float]) -> Answer:
-        async with self._turnstile.turn():
+        async with self._limiter.turn():
             return await self._server.ask(render(inputs), self._seconds)
 
     async def _check_identity(self) -> None:

@@ -1,4 +1,4 @@
-"""ValidatorService: parse, review, answer. What is decided and why stands in desk.py and the rooms it calls."""
+"""ValidatorService: parse, review, answer. What is decided and why stands in review_service.py and the rooms it calls."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,10 +7,10 @@ from meshkit.kit import Kit
 from meshkit.stream import AnswerFrames, answer_items
 from svc_validator import wire
 from svc_validator.decision import Plan
-from svc_validator.desk import Desk
 from svc_validator.model_reviewer import ModelReviewer
 from svc_validator.prompt import prompt_version
 from svc_validator.review import Reviewer
+from svc_validator.review_service import ReviewService
 from svc_validator.settings import ValidatorSettings
 from tradekit.wire import enum_number, timestamp_message
 from trading.validator.v1 import validator_service_pb2 as pb
@@ -25,9 +25,9 @@ ITEM_SECONDS = 30.0
 class ValidatorServicer(pb_grpc.ValidatorServiceServicer):
     """The RPCs of the validator."""
 
-    def __init__(self, kit: Kit[ValidatorSettings], desk: Desk, model: ModelReviewer | None) -> None:
+    def __init__(self, kit: Kit[ValidatorSettings], review_service: ReviewService, model: ModelReviewer | None) -> None:
         self._kit = kit
-        self._desk = desk
+        self._review_service = review_service
         self._model = model
         self._frames: AnswerFrames[pb.StreamValidationsRequest, pb.StreamValidationsResponse] = AnswerFrames(
             is_opening=lambda frame: frame.HasField("open"),
@@ -44,7 +44,7 @@ class ValidatorServicer(pb_grpc.ValidatorServiceServicer):
         self, request: pb.ValidateRecommendationRequest, context: Any
     ) -> pb.ValidateRecommendationResponse:
         """Reviews one recommendation, or gives the stored review."""
-        validation = await self._desk.validate(wire.read_request(request))
+        validation = await self._review_service.validate(wire.read_request(request))
         return pb.ValidateRecommendationResponse(validation=wire.validation_message(validation))
 
     async def StreamValidations(
@@ -62,7 +62,7 @@ class ValidatorServicer(pb_grpc.ValidatorServiceServicer):
     async def GetReviewer(self, request: pb.GetReviewerRequest, context: Any) -> pb.GetReviewerResponse:
         """Who reviews now, and how the model's self-test went."""
         model = self._model
-        chosen = self._desk.plan()
+        chosen = self._review_service.plan()
         reviewer = Reviewer.OLLAMA if chosen in (Plan.MODEL_MAY_VETO, Plan.REFUSE) else Reviewer.RULES
         response = pb.GetReviewerResponse(
             reviewer=reviewer.value,
@@ -79,7 +79,7 @@ class ValidatorServicer(pb_grpc.ValidatorServiceServicer):
         return response
 
     async def _item(self, frame: pb.StreamValidationsRequest) -> pb.StreamValidationsResponse:
-        validation = await self._desk.validate(wire.read_request(frame.item))
+        validation = await self._review_service.validate(wire.read_request(frame.item))
         return wire.answer_frame(frame.item.request_id, validation)
 
 

@@ -22,8 +22,8 @@ FOLDER = ROOT / "build" / "pythons"
 LOCK = ROOT / "requirements" / "dev.lock"
 MINORS = ("3.11", "3.12", "3.13", "3.14")
 # What shows most of what depends on an interpreter: timeouts, cancellation, wake-ups, a database that hangs.
-SHORT_TESTS = ("patience", "database", "units")
-SHORT_CHOICE = "patience or database or follow"
+SHORT_TESTS = ("handler_timeout", "database", "units")
+SHORT_CHOICE = "handler_timeout or database or follow"
 # Bounds a run that hangs; a machine lent out by the moment is ten times as slow as a quiet one.
 SHORT_SECONDS = 900.0
 SHORT_PACKAGES = (

@@ -17,13 +17,13 @@ from typing import Any
 
 from meshkit.errors import TooManyInFlight, Unavailable
 from meshkit.identity import current_caller
-from meshkit.interceptors.around import Around, Call, is_infrastructure
+from meshkit.interceptors.base import BaseInterceptor, Call, is_infrastructure
 from meshkit.policy import Policy
 
 _REOPEN_SECONDS = 1.0
 
 
-class AdmissionInterceptor(Around):
+class AdmissionInterceptor(BaseInterceptor):
     def __init__(self, policies: Mapping[str, Policy], draining: asyncio.Event, *, by_caller: bool) -> None:
         self._policies = policies
         self._draining = draining
@@ -35,7 +35,7 @@ class AdmissionInterceptor(Around):
         return not is_infrastructure(method)
 
     @asynccontextmanager
-    async def around(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
         if call.streaming and self._draining.is_set():
             raise Unavailable("DRAINING", "the server is going away; open the stream again", _REOPEN_SECONDS)
         caller = current_caller().name

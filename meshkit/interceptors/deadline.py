@@ -11,12 +11,12 @@ from typing import Any
 
 from meshkit import deadline
 from meshkit.errors import DeadlineTooShort
-from meshkit.interceptors.around import Around, Call, is_infrastructure
-from meshkit.patience import ended_after, with_time_to_answer
+from meshkit.handler_timeout import ended_after, with_time_to_answer
+from meshkit.interceptors.base import BaseInterceptor, Call, is_infrastructure
 from meshkit.policy import Effect, Policy
 
 
-class DeadlineInterceptor(Around):
+class DeadlineInterceptor(BaseInterceptor):
     def __init__(self, policies: Mapping[str, Policy]) -> None:
         self._policies = policies
 
@@ -24,7 +24,7 @@ class DeadlineInterceptor(Around):
         return not is_infrastructure(method)
 
     @asynccontextmanager
-    async def around(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
         given = context.time_remaining()
         policy = self._policies[call.method]
         cap = policy.deadline_seconds
@@ -33,12 +33,12 @@ class DeadlineInterceptor(Around):
         deadline.set_remaining(seconds)
         if seconds is not None and seconds < deadline.USEFUL_SECONDS:
             raise DeadlineTooShort(f"{seconds * 1000:.0f} ms are left, too little to begin")
-        patience = _patience(policy, seconds, given)
-        async with ended_after(patience, seconds, repeatable=policy.effect is not Effect.ONCE):
+        handler_timeout = _handler_timeout(policy, seconds, given)
+        async with ended_after(handler_timeout, seconds, repeatable=policy.effect is not Effect.ONCE):
             yield
 
 
-def _patience(policy: Policy, seconds: float | None, given: float | None) -> float | None:
+def _handler_timeout(policy: Policy, seconds: float | None, given: float | None) -> float | None:
     """Time until the call is ended here. A stream has its caller's whole deadline, at whose end gRPC itself cancels."""
     if seconds is None:
         return None

@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 
 from meshkit import errors
 from meshkit.errors import MeshError
-from meshkit.interceptors.around import Around, Call
+from meshkit.interceptors.base import BaseInterceptor, Call
 from meshkit.translate import translate
 
 
@@ -24,7 +24,7 @@ class _Unreadable:
 _UNREADABLE = _Unreadable()
 
 
-class ErrorInterceptor(Around):
+class ErrorInterceptor(BaseInterceptor):
     def __init__(self, domain: str, log: Any, draining: asyncio.Event) -> None:
         self._domain = domain
         self._log = log
@@ -42,7 +42,7 @@ class ErrorInterceptor(Around):
 
         return read
 
-    def taken(self, request: Any) -> Any:
+    def wrap_request(self, request: Any) -> Any:
         return _all_readable(request) if hasattr(request, "__aiter__") else _readable(request)
 
     async def intercept_service(self, continuation: Callable[..., Any], details: Any) -> Any:
@@ -50,7 +50,7 @@ class ErrorInterceptor(Around):
         return self._unknown_method(details.method) if handler is None else handler
 
     @asynccontextmanager
-    async def around(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
         try:
             yield
         except grpc.aio.AbortError:

@@ -8,11 +8,11 @@ from typing import Any
 
 from meshkit.errors import PermissionDenied, Unauthenticated
 from meshkit.identity import Caller, IdentitySource, UnknownCaller, set_caller
-from meshkit.interceptors.around import Around, Call, is_infrastructure
+from meshkit.interceptors.base import BaseInterceptor, Call, is_infrastructure
 from meshkit.policy import Policy
 
 
-class IdentityInterceptor(Around):
+class IdentityInterceptor(BaseInterceptor):
     def __init__(self, policies: Mapping[str, Policy], source: IdentitySource) -> None:
         self._policies = policies
         self._source = source
@@ -21,7 +21,7 @@ class IdentityInterceptor(Around):
         return not is_infrastructure(method)
 
     @asynccontextmanager
-    async def around(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
         admit(self._source, self._policies, call.method, call.metadata, context)
         yield
 

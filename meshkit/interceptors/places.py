@@ -14,7 +14,7 @@ from typing import Any
 
 from meshkit.errors import DeadlineTooShort, TooManyInFlight
 from meshkit.identity import IdentitySource, UnknownCaller
-from meshkit.interceptors.around import Around, Call, is_infrastructure
+from meshkit.interceptors.base import BaseInterceptor, Call, is_infrastructure
 
 # A monitor watches two names of a service; a fleet of probes and tools at one address stays far below.
 PER_CALLER = 32
@@ -23,7 +23,7 @@ IN_ALL = 512
 READ_SECONDS = 10.0
 
 
-class PlacesInterceptor(Around):
+class PlacesInterceptor(BaseInterceptor):
     """Innermost of all, as it takes over the writing of the answers."""
 
     def __init__(self, source: IdentitySource) -> None:
@@ -34,7 +34,7 @@ class PlacesInterceptor(Around):
         return is_infrastructure(method)
 
     @asynccontextmanager
-    async def around(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
         if not call.streaming:
             yield
             return

@@ -13,7 +13,7 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 
 from meshkit import identity
-from meshkit.interceptors.around import Around, Call
+from meshkit.interceptors.base import BaseInterceptor, Call
 from meshkit.telemetry import Telemetry, extract
 
 _NAMES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -21,13 +21,13 @@ _NAMES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
 _SERVER_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 
 
-class TelemetryInterceptor(Around):
+class TelemetryInterceptor(BaseInterceptor):
     def __init__(self, telemetry: Telemetry, log: Any) -> None:
         self._telemetry = telemetry
         self._log = log
 
     @asynccontextmanager
-    async def around(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
         metrics, started, method = self._telemetry.metrics, time.monotonic(), {"rpc.method": call.method}
         metrics.server_in_flight.add(1, method)
         span = self._telemetry.tracer.start_span(

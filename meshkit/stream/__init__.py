@@ -3,7 +3,7 @@
 The frames belong to each contract; adapters tell these rooms how to read and make them.
 """
 
-from meshkit.stream.answering import AnswerFrames, answer_items
-from meshkit.stream.asking import AskFrames, ItemStream
+from meshkit.stream.client import AskFrames, ItemStream
+from meshkit.stream.server import AnswerFrames, answer_items
 
 __all__ = ["AnswerFrames", "AskFrames", "ItemStream", "answer_items"]

@@ -49,7 +49,7 @@ class MeshCollector(Collector):
         yield _single("mesh_database_up", "1 if the database answers", float(self._snapshots.journal.database_up))
 
     def _alerts(self) -> Iterator[Metric]:
-        raised = Counter((alert.code, alert.severity.value) for alert in self._snapshots.desk.raised())
+        raised = Counter((alert.code, alert.severity.value) for alert in self._snapshots.alert_manager.raised())
         family = GaugeMetricFamily("mesh_alerts_raised", "Alerts in force", labels=["code", "severity"])
         for (code, severity), count in raised.items():
             family.add_metric([code, severity], count)

@@ -14,7 +14,7 @@ from meshkit import connections
 from meshkit.errors import InvalidRequest, Misconfigured, Violation
 from meshkit.fields import Fields
 from meshkit.kit import Kit
-from svc_monitor.desk import AlertDesk
+from svc_monitor.alert_manager import AlertManager
 from svc_monitor.health import ServiceState
 from svc_monitor.page import explain
 from svc_monitor.page.encode import dumps
@@ -33,11 +33,13 @@ _SHUTDOWN_SECONDS = 1.0
 class PageServer:
     """The page on a port of its own; the port is taken when this is made, so that a taken one is told at once."""
 
-    def __init__(self, settings: MonitorSettings, kit: Kit[Any], snapshots: Snapshots, desk: AlertDesk) -> None:
+    def __init__(
+        self, settings: MonitorSettings, kit: Kit[Any], snapshots: Snapshots, alert_manager: AlertManager
+    ) -> None:
         self._settings = settings
         self._kit = kit
         self._snapshots = snapshots
-        self._desk = desk
+        self._alert_manager = alert_manager
         self._broadcast = Broadcast(snapshots, kit.draining)
         self._socket = _bind(settings.mesh_bind, settings.monitor_page_port)
         self._listening = False
@@ -103,10 +105,10 @@ class PageServer:
         caller = require_caller(request, self._kit.identity.source, ACKNOWLEDGE)
         wanted = _uuid(request, "alert_id")
         note = _note(await request.text())
-        await self._desk.write_pending()
+        await self._alert_manager.write_pending()
         async with self._kit.engine.begin() as connection:
-            alert = await self._desk.acknowledge(connection, wanted, caller.name, note)
-        self._desk.noted(alert)
+            alert = await self._alert_manager.acknowledge(connection, wanted, caller.name, note)
+        self._alert_manager.noted(alert)
         return _json(alert_json(alert))
 
     async def _health(self, request: web.Request) -> web.Response:

@@ -6,9 +6,9 @@ Values and their ages are apart: an answer that changes nothing changes only its
 from typing import Any
 
 from meshkit.kit import Kit
+from svc_monitor.alert_manager import AlertManager
 from svc_monitor.alerts import Alert
 from svc_monitor.board import Board
-from svc_monitor.desk import AlertDesk
 from svc_monitor.feeds.all import Feeds
 from svc_monitor.health import ServiceHealth
 from svc_monitor.journal import Journal
@@ -25,7 +25,7 @@ class Snapshots:
         settings: MonitorSettings,
         kit: Kit[Any],
         board: Board,
-        desk: AlertDesk,
+        alert_manager: AlertManager,
         feeds: Feeds,
         journal: Journal,
     ) -> None:
@@ -40,7 +40,7 @@ class Snapshots:
             "started_at": kit.clock.now(),
         }
         self.board = board
-        self.desk = desk
+        self.alert_manager = alert_manager
         self.feeds = feeds
         self.journal = journal
         self._written: dict[str, tuple[Any, str]] = {}
@@ -55,7 +55,7 @@ class Snapshots:
         found = {
             "mesh": self._text("mesh", self._mesh),
             "health": dumps([_health(one) for one in health]),
-            "alerts": dumps(self.desk.raised()),
+            "alerts": dumps(self.alert_manager.raised()),
             "database": dumps({"up": self.journal.database_up, "dropped": self.journal.dropped}),
             "course": self._text("course", self.feeds.course.points),
             "ages": dumps({"feeds": self._feed_ages(), "services": {h.service.name: h.seen_at for h in health}}),

@@ -30,7 +30,7 @@ from svc_signal.bars.rows import BarHead, SignalName, signal_names
 from svc_signal.bars.stopwatch import Stopwatch
 from svc_signal.bars.store import BarRead
 from svc_signal.bars.writer import DecidedBar, Overtaken
-from svc_signal.drift.monitor import LOOK_BARS, Aftermath
+from svc_signal.drift.monitor import LOOK_BARS, DriftMonitor
 from svc_signal.fees import FeeMemory
 from svc_signal.models.keeper import ModelKeeper
 from svc_signal.settings import SignalSettings
@@ -76,7 +76,7 @@ class Decider:
         self._prepared = False
         self._decided_to: datetime | None = None
         self._named: tuple[BarHead, Mapping[str, SignalName]] | None = None
-        self.aftermath = Aftermath(settings, kit)
+        self.drift_monitor = DriftMonitor(settings, kit)
         channel = kit.channel(settings.market_address, services.MARKET.full_name)
         self._market = market_grpc.MarketServiceStub(channel)
         self._follower = Follower(kit, "market", self._watch, self._take)
@@ -210,12 +210,12 @@ class Decider:
 
     async def _suspended(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> bool:
         """Whether the look before the bar says that the model has to hold. The look is in memory nearly always."""
-        version, due = model.manifest.model_version, self.aftermath.missing(as_of, model)
+        version, due = model.manifest.model_version, self.drift_monitor.missing(as_of, model)
         if due is not None and await bar_store.look_is_owed(
             connection, self._settings.run_id, self._granularity, due, version
         ):
             await self._take_look(connection, due, model)
-        return await self.aftermath.holds(connection, as_of, model)
+        return await self.drift_monitor.holds(connection, as_of, model)
 
     async def _decisions(self, rows: FeatureRows, terms: BarTerms) -> BarDecisions:
         if len(rows.products) <= _ROWS_INLINE:
@@ -268,9 +268,9 @@ class Decider:
     async def _take_look(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> None:
         try:
             async with bar_store.transaction(connection):
-                await self.aftermath.settle(connection, as_of, model)
+                await self.drift_monitor.settle(connection, as_of, model)
         except BaseException:
-            self.aftermath.forget()
+            self.drift_monitor.forget()
             raise
 
     def _log(self, as_of: datetime, decided: _Decided) -> None:

@@ -12,7 +12,7 @@ from itertools import islice
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.streams import StageMark
+from schema.streams import Watermark
 from svc_signal.bars import store as bar_store
 from svc_signal.bars.bar import BarDecisions
 from svc_signal.bars.binary_copy import BLOCK
@@ -71,7 +71,7 @@ async def write(connection: AsyncConnection, bar: DecidedBar) -> PublishedBar | 
                 await bar_store.copy_in(connection, "shadow_signals", SHADOW_COLUMNS, _pieces(shadow))
     if not names or not bar.watched:
         return None
-    return PublishedBar(first, frame(watched), StageMark(bar.head.as_of, first + len(names) - 1))
+    return PublishedBar(first, frame(watched), Watermark(bar.head.as_of, first + len(names) - 1))
 
 
 async def _few(connection: AsyncConnection, bar: DecidedBar, names: Sequence[SignalName], watched: list[bytes]) -> int:

@@ -45,7 +45,7 @@ FEATURE_ROWS = 2000
 OWN_DAYS = 30
 
 
-class Aftermath:
+class DriftMonitor:
     """The newest look at the serving model; one per process."""
 
     def __init__(self, settings: SignalSettings, kit: Kit[SignalSettings]) -> None:

@@ -21,7 +21,7 @@ from modelkit.features.definition import feature_set_hash
 from modelkit.labels import LabelRule
 from modelkit.loading import LoadedModel
 from schema.requests import once, request_key
-from svc_signal.drift.monitor import Aftermath
+from svc_signal.drift.monitor import DriftMonitor
 from svc_signal.drift.wire import drift_message
 from svc_signal.fees import taker_fee
 from svc_signal.models import registry
@@ -48,16 +48,16 @@ MOST_CHANGES = 50
 R = TypeVar("R", pb.PromoteModelResponse, pb.RollbackModelResponse)
 
 
-class ModelDesk:
+class ModelAdmin:
     """GetModel, ListModels, PromoteModel and RollbackModel."""
 
     def __init__(
-        self, settings: SignalSettings, kit: Kit[SignalSettings], keeper: ModelKeeper, aftermath: Aftermath
+        self, settings: SignalSettings, kit: Kit[SignalSettings], keeper: ModelKeeper, drift_monitor: DriftMonitor
     ) -> None:
         self._settings = settings
         self._kit = kit
         self._keeper = keeper
-        self._aftermath = aftermath
+        self._drift_monitor = drift_monitor
 
     def describe(self) -> pb.GetModelResponse:
         """What this process serves with, from memory."""
@@ -77,7 +77,7 @@ class ModelDesk:
         describe_model(response, keeper.model, profile is Profile.EXERCISE)
         if keeper.loaded_at is not None:
             response.load_time.CopyFrom(wire.timestamp_message(keeper.loaded_at))
-        report = self._aftermath.newest
+        report = self._drift_monitor.newest
         if report is not None and report.model_version == keeper.model.version:
             response.suspended = report.suspended
             response.drift.CopyFrom(drift_message(report))

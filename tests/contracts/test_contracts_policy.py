@@ -216,7 +216,32 @@ def imported_by(path: Path) -> set[str]:
 
 def test_what_tests_share_lies_in_no_file_of_tests() -> None:
     """Or a test that is moved takes the helpers of others with it."""
-    for path in (ROOT / "tests").rglob("*.py"):
-        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-        modules = [node.module for node in imports if node.module and node.module.startswith(("tests.", "test_"))]
-        assert not [one for one in modules if one.rpartition(".")[2].startswith("test_")], path
+    files_of_tests = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        assert not words_imported_by(path.read_text()) & files_of_tests, path
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from tests.signal.test_signal_loading import KEY",
+        "from tests.signal import test_signal_loading",
+        "import tests.signal.test_signal_loading as loading",
+        "from test_signal_loading import KEY",
+        "from . import test_signal_loading",
+        "from .test_signal_loading import KEY",
+    ],
+)
+def test_a_file_of_tests_is_seen_however_it_is_imported(source: str) -> None:
+    assert "test_signal_loading" in words_imported_by(source)
+
+
+def words_imported_by(source: str) -> set[str]:
+    """Every part of the dotted names that a source imports, and from where."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names += [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+    return {word for name in names for word in name.split(".")}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_client import Accepted, Doubt, Refused, Unsent, replies
+from exchange_client import Accepted, NotSent, Refused, Unknown, replies
 from exchange_client.create_reply import create_outcome
 from exchange_client.errors import BadReply
 from exchange_client.transport import Reply
@@ -36,11 +36,11 @@ def refused(**response: str) -> dict[str, Any]:
     [
         (200, ACCEPTED, Accepted("x-1", "c-1")),
         (200, OLD_SHAPE, Accepted("x-1", "c-1")),
-        (200, {"success": True, "success_response": {}}, Doubt),
-        (200, {"success": True}, Doubt),
-        (200, {"success": "true"}, Doubt),
-        (200, {}, Doubt),
-        (200, [1], Doubt),
+        (200, {"success": True, "success_response": {}}, Unknown),
+        (200, {"success": True}, Unknown),
+        (200, {"success": "true"}, Unknown),
+        (200, {}, Unknown),
+        (200, [1], Unknown),
         (200, refused(new_order_failure_reason="A", error="B", message="m"), Refused("A", "m")),
         (
             200,
@@ -49,46 +49,49 @@ def refused(**response: str) -> dict[str, Any]:
         ),
         (200, refused(preview_failure_reason="P"), Refused("P", "")),
         (200, refused(message="only words"), Refused("only words", "only words")),
-        (200, {"success": False}, Doubt),
-        (200, {"success": False, "error_response": {}}, Doubt),
-        (200, {**refused(error="A"), "order_id": "x-1"}, Doubt),
-        (200, {**refused(error="A"), "success_response": {"order_id": "x-1"}}, Doubt),
+        (200, {"success": False}, Unknown),
+        (200, {"success": False, "error_response": {}}, Unknown),
+        (200, {**refused(error="A"), "order_id": "x-1"}, Unknown),
+        (200, {**refused(error="A"), "success_response": {"order_id": "x-1"}}, Unknown),
         (200, {**refused(error="A"), "order_id": "", "success_response": None}, Refused("A", "")),
-        (200, {"success": True, "success_response": {"order_id": "x-1"}}, Doubt),
+        (200, {"success": True, "success_response": {"order_id": "x-1"}}, Unknown),
         (200, refused(error="SOMETHING_NEW_IN_2027"), Refused("SOMETHING_NEW_IN_2027", "")),
         (200, refused(error="A", message="a\x00b\ud800"), Refused("A", "a?b?")),
-        (200, refused(error="DUPLICATE_CLIENT_ORDER_ID"), Doubt),
-        (200, b"<html>ok</html>", Doubt),
-        (200, json.dumps(ACCEPTED).encode()[:60], Doubt),
-        (200, json.dumps(ACCEPTED).encode() + b"}", Doubt),
-        (200, json.dumps(ACCEPTED).encode("utf-16"), Doubt),
-        (200, b'{"success": true, "success": false, "error_response": {"error": "A"}}', Doubt),
-        (200, b'{"success": false, "error_response": {"error": "A", "error": "B"}}', Doubt),
-        (200, b'{"success": false, "error_response": {"error": "A"}, "n": NaN}', Doubt),
-        (200, b"", Doubt),
-        (201, ACCEPTED, Doubt),
-        (302, b"", Doubt),
+        (200, refused(error="DUPLICATE_CLIENT_ORDER_ID"), Unknown),
+        (200, b"<html>ok</html>", Unknown),
+        (200, json.dumps(ACCEPTED).encode()[:60], Unknown),
+        (200, json.dumps(ACCEPTED).encode() + b"}", Unknown),
+        (200, json.dumps(ACCEPTED).encode("utf-16"), Unknown),
+        (200, b'{"success": true, "success": false, "error_response": {"error": "A"}}', Unknown),
+        (200, b'{"success": false, "error_response": {"error": "A", "error": "B"}}', Unknown),
+        (200, b'{"success": false, "error_response": {"error": "A"}, "n": NaN}', Unknown),
+        (200, b"", Unknown),
+        (201, ACCEPTED, Unknown),
+        (302, b"", Unknown),
         (400, {"error": "unknown", "error_details": "proto: unknown field", "message": "m"}, ("unsent", True)),
         (400, {"error": "INVALID_ARGUMENT", "code": 3, "message": "", "details": []}, ("unsent", True)),
-        (400, {"error": "unknown"}, Doubt),
-        (400, {"message": "m"}, Doubt),
+        (400, {"error": "unknown"}, Unknown),
+        (400, {"message": "m"}, Unknown),
         (401, {"error": "UNAUTHENTICATED", "message": "m"}, ("unsent", False)),
-        (401, b"Unauthorized\n", Doubt),
+        (401, b"Unauthorized\n", Unknown),
         (403, {"error": "PERMISSION_DENIED", "message": "Missing required scopes"}, ("unsent", False)),
         (429, {"errors": [{"id": "rate_limit_exceeded", "message": "Too many requests"}]}, ("unsent", False)),
-        (429, {"errors": []}, Doubt),
-        (429, {"errors": [{"message": "no"}]}, Doubt),
-        *((status, {"error": "A", "message": "m"}, Doubt) for status in (404, 408, 409, 413, 422, 425, 499, 500, 503)),
-        *((status, b"<html>no</html>", Doubt) for status in (400, 401, 403, 404, 413, 429, 500, 502, 504)),
+        (429, {"errors": []}, Unknown),
+        (429, {"errors": [{"message": "no"}]}, Unknown),
+        *(
+            (status, {"error": "A", "message": "m"}, Unknown)
+            for status in (404, 408, 409, 413, 422, 425, 499, 500, 503)
+        ),
+        *((status, b"<html>no</html>", Unknown) for status in (400, 401, 403, 404, 413, 429, 500, 502, 504)),
     ],
 )
 def test_only_an_answer_that_says_so_decides(status: int, body: Any, outcome: Any) -> None:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     found = create_outcome(answer(status, raw))
     # The same bytes without the word JSON, as a middlebox would send them, prove nothing.
-    assert isinstance(create_outcome(answer(status, raw, "text/html")), Doubt)
+    assert isinstance(create_outcome(answer(status, raw, "text/html")), Unknown)
     if isinstance(outcome, tuple):
-        assert isinstance(found, Unsent)
+        assert isinstance(found, NotSent)
         assert found.permanent is outcome[1]
     elif isinstance(outcome, type):
         assert isinstance(found, outcome)
@@ -98,7 +101,7 @@ def test_only_an_answer_that_says_so_decides(status: int, body: Any, outcome: An
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=60))
 def test_no_bytes_break_it_and_none_make_an_order_by_chance(status: int, body: bytes) -> None:
-    assert isinstance(create_outcome(answer(status, body)), Doubt)
+    assert isinstance(create_outcome(answer(status, body)), Unknown)
 
 
 @given(

@@ -23,12 +23,12 @@ from forwarder import forwarding
 
 from exchange_client import (
     Accepted,
-    Doubt,
     ExchangeClient,
     ExchangeConfig,
     ExchangeRefused,
     ExchangeUnavailable,
-    Unsent,
+    NotSent,
+    Unknown,
 )
 from exchange_client.credentials import load_key
 from exchange_client.throttle import Throttle
@@ -131,7 +131,7 @@ async def test_public_requests_are_unsigned_and_ask_for_fresh_data(venue: Venue)
 async def test_a_certificate_of_somebody_else_is_not_spoken_to(venue: Venue) -> None:
     venue.answers = [ACCEPTED]
     async with venue.client(ca_file=None) as client:
-        assert isinstance(await client.create_order(b"{}"), Unsent)
+        assert isinstance(await client.create_order(b"{}"), NotSent)
     assert venue.requests == []
 
 
@@ -147,11 +147,11 @@ async def test_reads_are_retried_and_orders_never(venue: Venue) -> None:
             await client.market_time()
         assert len(venue.requests) == 4
         for answer, kind in (
-            (500, Doubt),
-            (429, Doubt),
-            (_throttled, Unsent),
-            (lambda r: _drop(r), Doubt),
-            (_hang, Doubt),
+            (500, Unknown),
+            (429, Unknown),
+            (_throttled, NotSent),
+            (lambda r: _drop(r), Unknown),
+            (_hang, Unknown),
         ):
             venue.requests.clear()
             venue.answers = [answer]
@@ -173,16 +173,16 @@ async def test_a_401_is_answered_once_with_a_fresh_token_and_the_same_bytes(venu
         venue.requests.clear()
         venue.answers = [401]
         # Words that nobody documents: a middlebox could say them after the exchange has accepted.
-        assert isinstance(await client.create_order(b"{}"), Doubt)
+        assert isinstance(await client.create_order(b"{}"), Unknown)
         assert len(venue.requests) == 2
         venue.answers = [401, 500]
-        assert isinstance(await client.create_order(b"{}"), Doubt)
+        assert isinstance(await client.create_order(b"{}"), Unknown)
 
 
 async def test_no_redirect_is_followed_with_an_order(venue: Venue) -> None:
     venue.answers = [web.Response(status=307, headers={"Location": "/elsewhere"})]
     async with venue.client() as client:
-        assert isinstance(await client.create_order(b"{}"), Doubt)
+        assert isinstance(await client.create_order(b"{}"), Unknown)
     assert len(venue.requests) == 1
 
 
@@ -190,7 +190,7 @@ async def test_nobody_listening_means_unsent(venue: Venue) -> None:
     venue.port = 1
     async with venue.client() as client:
         outcome = await client.create_order(b"{}")
-    assert isinstance(outcome, Unsent)
+    assert isinstance(outcome, NotSent)
     assert not outcome.permanent
 
 
@@ -291,14 +291,14 @@ async def test_the_permit_is_asked_when_the_connection_stands_and_again_after_a_
             return ask
 
         outcome = await client.create_order(b"{}", permit=permit(False))
-        assert isinstance(outcome, Unsent)
+        assert isinstance(outcome, NotSent)
         assert not outcome.permanent
         assert asked == [0]
         assert await client.create_order(b"{}", permit=permit(True)) == Accepted("x-1", "c-1")
         venue.requests.clear()
         venue.answers = [401, ACCEPTED]
         # The first request left: what became of it is not known by the second not being sent.
-        assert isinstance(await client.create_order(b"{}", permit=permit(True, False)), Doubt)
+        assert isinstance(await client.create_order(b"{}", permit=permit(True, False)), Unknown)
         assert len(venue.requests) == 1
         venue.answers = [ACCEPTED]
         assert await client.create_order(b"{}", permit=permit(True)) == Accepted("x-1", "c-1")
@@ -311,7 +311,7 @@ async def test_nothing_of_a_request_without_a_permit_reaches_a_listener(venue: V
     async with forwarding(venue.port) as wire:
         config = ExchangeConfig(f"127.0.0.1:{wire.port}", venue.ca_file, venue.key_file)
         async with ExchangeClient(config) as client:
-            assert isinstance(await client.create_order(body, permit=lambda: False), Unsent)
+            assert isinstance(await client.create_order(body, permit=lambda: False), NotSent)
             without = wire.carried
             assert await client.create_order(body) == Accepted("x-1", "c-1")
     assert 0 < without < 10_000 < wire.carried
@@ -324,7 +324,7 @@ async def test_a_connection_that_is_not_made_in_time_has_carried_nothing(venue: 
     port = server.sockets[0].getsockname()[1]
     config = ExchangeConfig(f"127.0.0.1:{port}", venue.ca_file, venue.key_file, total_seconds=0.3)
     async with ExchangeClient(config) as client:
-        assert isinstance(await client.create_order(b"{}"), Unsent)
+        assert isinstance(await client.create_order(b"{}"), NotSent)
     server.close()
 
 
@@ -344,7 +344,7 @@ async def test_no_token_of_a_send_outlives_its_decision_by_more_than_a_life(venu
         assert [one["exp"] for one in claims] == [int(born) + 30] * 2
         assert claims[0]["nbf"] < claims[1]["nbf"]
         venue.requests.clear()
-        assert isinstance(await client.create_order(b"{}", born=born - 30), Unsent)
+        assert isinstance(await client.create_order(b"{}", born=born - 30), NotSent)
         # A clock that was set back since gives no longer life than one from now on.
         assert await client.create_order(b"{}", born=now[0] + 3600) == Accepted("x-1", "c-1")
         (claim,) = (unverified(request) for request in venue.requests)

@@ -19,6 +19,8 @@ from coinbase.rest import RESTClient
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from supervisor.ports import free_ports
+
 ROOT = Path(__file__).parents[2]
 CONTROL_TOKEN = "control-token-for-tests"
 PREFIX = "/api/v3/brokerage"
@@ -107,12 +109,6 @@ class Simulator:
         return answer.json()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Simulator]]:
     """Starts simulators with the given SIM_ settings; all are stopped at the end."""
@@ -136,7 +132,7 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., S
             for label, key in keys.items()
         ]
         (folder / "keys.json").write_text(json.dumps(rows))
-        port = _free_port()
+        port = free_ports(1)[0]
         env = {name: value for name, value in os.environ.items() if not name.startswith("SIM_")}
         env |= {
             "SIM_PORT": str(port),

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 
 import grpc
 
+from supervisor.ports import free_ports
 from tests.executor.desk import Running
-from tests.executor.venue import ROOT, free_port
+from tests.executor.venue import ROOT
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
 
@@ -27,7 +28,7 @@ async def clean(executor: Running) -> None:
 @asynccontextmanager
 async def process(environ: dict[str, str]) -> AsyncIterator[tuple[Running, asyncio.subprocess.Process]]:
     """An executor as a process of its own."""
-    port = free_port()
+    port = free_ports(1)[0]
     path = f"{ROOT}:{ROOT / 'gen/python'}"
     child = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -21,6 +21,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from supervisor.ports import free_ports
+
 ROOT = Path(__file__).resolve().parents[2]
 KEY_NAME = "organizations/tests/apiKeys/executor"
 OTHER_KEY_NAME = "organizations/tests/apiKeys/somebody-else"
@@ -52,12 +54,6 @@ def _changed(answer: bytes, change: Callable[[dict[str, Any]], Any]) -> bytes:
     reply = json.loads(answer)
     change(reply)
     return json.dumps(reply).encode()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write_keys(folder: Path) -> tuple[Path, Path]:
@@ -114,7 +110,7 @@ class Simulator:
 
 def start_simulator(folder: Path) -> Simulator:
     keys, key = write_keys(folder)
-    port = free_port()
+    port = free_ports(1)[0]
     settings = {
         "SIM_PORT": str(port),
         "SIM_STATE_DIR": str(folder / "state"),

@@ -21,6 +21,7 @@ import pytest
 
 from exchange_client import ExchangeProduct, ExchangeUnavailable, RawCandle
 from meshkit import lifecycle
+from supervisor.ports import free_ports
 from svc_market.build import assemble, build
 from svc_market.settings import MarketSettings
 from trading.market.v1 import market_service_pb2_grpc as rpc
@@ -59,19 +60,13 @@ class Simulator:
             assert answer.status == 200, await answer.text()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def simulator(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
     """Starts simulators with the given SIM_ settings; all are stopped at the end."""
     running: list[subprocess.Popen[bytes]] = []
 
     def start(**settings: str) -> Simulator:
-        port = _free_port()
+        port = free_ports(1)[0]
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SIM_")},
             "SIM_PORT": str(port),

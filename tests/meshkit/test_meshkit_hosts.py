@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange_client.settings import ExchangeConfig
-from exchange_client.transport import NoAnswer, NotSent, Transport
+from exchange_client.transport import NoAnswer, RequestNotSent, Transport
 from meshkit.hosts import Host, is_loopback, parse_host
 
 
@@ -103,7 +103,7 @@ async def test_a_proxy_gets_no_password_of_netrc(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("NO_PROXY", "elsewhere.example")
     monkeypatch.delenv("no_proxy", raising=False)
     async with server, Transport(ExchangeConfig("exchange.example"), None) as transport:
-        with pytest.raises((NotSent, NoAnswer)):
+        with pytest.raises((RequestNotSent, NoAnswer)):
             await transport.public("/api/v3/brokerage/time")
     (head,) = heads
     assert head.startswith("connect exchange.example:443 ")

@@ -12,7 +12,7 @@ from waiting import eventually
 
 from meshkit import errors
 from meshkit.kit import Kit
-from meshkit.stream import asking
+from meshkit.stream import client
 from tests.meshkit.toys import Behaviour, bare, settings, toy_running
 from tests.meshkit.workers import Worker, streaming, worker_running
 
@@ -207,7 +207,7 @@ async def test_time_over_tells_whether_the_item_was_sent(toy: Any) -> None:
 async def test_the_same_key_cannot_be_asked_twice_at_once_and_waiting_is_bounded(
     toy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "MAX_WAITING", 2)
+    monkeypatch.setattr(client, "MAX_WAITING", 2)
     async with streaming(toy, 9) as stream:
         waiting = [asyncio.ensure_future(stream.ask(key, ask(toy, key), 0.5)) for key in ("a", "b")]
         await asyncio.sleep(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from meshkit import lifecycle
 from meshkit.health import HealthServicer
+from supervisor.ports import free_ports
 from svc_monitor.build import build
 from svc_monitor.settings import MonitorSettings
 from tradekit import services
@@ -292,7 +292,7 @@ class StandIn:
         self.service = service
         self.servicer = servicer
         self._add = add
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self._server: Any = None
         self.health = self._fresh_health()
 
@@ -349,11 +349,6 @@ class Mesh:
             await one.stop()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 @contextlib.asynccontextmanager
 async def running_mesh() -> AsyncIterator[Mesh]:
     mesh = Mesh()
@@ -368,7 +363,7 @@ async def running_mesh() -> AsyncIterator[Mesh]:
 async def running_monitor(mesh: Mesh, **given: Any) -> AsyncIterator[Any]:
     """The monitor in this process; `port` and `page` are where it answers."""
     values = {
-        "port": 0, "monitor_page_port": free_port(), "drain_seconds": 1.0, "health_check_seconds": 0.2,
+        "port": 0, "monitor_page_port": free_ports(1)[0], "drain_seconds": 1.0, "health_check_seconds": 0.2,
         "health_silence_seconds": 1.0, "venue": "SIMULATED", "decision_profile": "EXERCISE", **mesh.addresses,
     }  # fmt: skip
     settings = MonitorSettings(**{**values, **given})

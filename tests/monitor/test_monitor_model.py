@@ -86,7 +86,7 @@ async def test_a_service_that_is_still_to_come_is_no_outage_and_one_that_never_c
         await mesh.of["risk"].stop()
         async with running_monitor(mesh, **NO_DATABASE) as monitor:
             await until(monitor, lambda codes: "ENTRIES_CLOSED" not in codes)
-            await asyncio.sleep(2.5)  # two looks of the desk
+            await asyncio.sleep(2.5)  # two looks of the alert_manager
             assert await until(monitor, lambda codes: True) == {}, "the mesh is still coming up"
             await mesh.of["executor"].stop()
             fallen = await until(monitor, lambda codes: "SERVICE_DOWN" in codes)

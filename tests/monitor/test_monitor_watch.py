@@ -19,11 +19,11 @@ from waiting import eventually
 from meshkit import lifecycle
 from meshkit.errors import Misconfigured
 from schema.operations import alerts, health_events
+from supervisor.ports import free_ports
 from svc_monitor.build import build
 from svc_monitor.settings import MonitorSettings
 from tests.monitor.monitor_mesh import (
     MARKET_TIME,
-    free_port,
     id_of,
     order,
     record,
@@ -237,7 +237,7 @@ async def test_a_watched_feed_resumes_where_it_was():
 
 
 async def test_a_taken_page_port_is_told_in_words():
-    port = free_port()
+    port = free_ports(1)[0]
     settings = MonitorSettings(port=0, monitor_page_port=port)
     with socket.create_server(("127.0.0.1", port)), pytest.raises(Misconfigured, match="MONITOR_PAGE_PORT"):
         await lifecycle.create(settings, build)

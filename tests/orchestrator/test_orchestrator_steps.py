@@ -16,11 +16,11 @@ from svc_orchestrator.steps import (
     LONGEST_DELAY_SECONDS,
     LONGEST_WAIT_SECONDS,
     Approved,
-    AssessAgain,
-    Delay,
-    End,
     OrderSeen,
     Proceed,
+    Reassess,
+    RetryLater,
+    Terminal,
     after_assessment,
     after_error,
     after_order,
@@ -78,13 +78,13 @@ def test_each_error_at_each_stage_on_each_side(reason: str, stage: str, side: Si
     error = rebuild(grpc.StatusCode.UNKNOWN, reason, "why")
     outcome = after_error(error, stage, side, 0)
     if (reason, stage, side) in ENDS:
-        assert isinstance(outcome, End)
+        assert isinstance(outcome, Terminal)
         assert (outcome.state.value, outcome.decided_by) == (ENDS[reason, stage, side], stage)
         assert outcome.reasons
     elif (reason, stage, side) in AGAIN:
-        assert isinstance(outcome, AssessAgain)
+        assert isinstance(outcome, Reassess)
     else:
-        assert isinstance(outcome, Delay)
+        assert isinstance(outcome, RetryLater)
         assert outcome.why.code == reason
 
 
@@ -93,10 +93,10 @@ def test_an_exit_without_a_ticket_ends_only_where_nothing_can_be_sold(reason: st
     outcome = after_error(rebuild(grpc.StatusCode.UNKNOWN, reason, "why"), "executor", Side.SELL, 0, ticket=False)
     ends = {"NOT_HELD": "NOT_HELD", "TRADING_HALTED": "KILL_SWITCH", "INVALID_REQUEST": "INVALID_REQUEST"}
     if reason in ends:
-        assert isinstance(outcome, End)
+        assert isinstance(outcome, Terminal)
         assert [one.code for one in outcome.reasons] == [ends[reason]]
     else:
-        assert isinstance(outcome, Delay)
+        assert isinstance(outcome, RetryLater)
 
 
 def test_no_transport_error_ends_anything() -> None:
@@ -105,14 +105,14 @@ def test_no_transport_error_ends_anything() -> None:
         for stage in STAGES:
             for side in Side:
                 outcome = after_error(rebuild(code, code.name, "x"), stage, side, 3)
-                assert isinstance(outcome, Delay), (code, stage, side)
+                assert isinstance(outcome, RetryLater), (code, stage, side)
 
 
 @given(delays=st.integers(0, 10**9), retry_after=st.none() | st.floats(0, 1e9), side=st.sampled_from(list(Side)))
 def test_waits_are_bounded_whatever_a_stage_asks_for(delays: int, retry_after: float | None, side: Side) -> None:
     error = rebuild(grpc.StatusCode.UNAVAILABLE, "STALE_DATA", "x", retry_after=retry_after)
     outcome = after_error(error, "risk", side, delays)
-    assert isinstance(outcome, Delay)
+    assert isinstance(outcome, RetryLater)
     assert FIRST_DELAY_SECONDS <= outcome.seconds <= LONGEST_WAIT_SECONDS
     assert outcome.seconds >= min(retry_after or 0, LONGEST_WAIT_SECONDS)
 
@@ -130,9 +130,9 @@ def test_only_an_approval_goes_on() -> None:
     assert after_validation(ReviewVerdict.APPROVE, "rules", False, why) == Proceed()
     assert after_validation(ReviewVerdict.APPROVE, "rules", True, why) == Proceed()
     rejected = after_validation(ReviewVerdict.REJECT, "ollama", False, why)
-    assert rejected == End(RecommendationState.REJECTED, "validator:ollama", why)
+    assert rejected == Terminal(RecommendationState.REJECTED, "validator:ollama", why)
     late = after_validation(ReviewVerdict.REJECT, "rules", True, why)
-    assert late == End(RecommendationState.EXPIRED, "validator:rules", why)
+    assert late == Terminal(RecommendationState.EXPIRED, "validator:rules", why)
 
 
 def decided(decision: RiskDecision, size: int, *codes: str, side: Side = Side.BUY, ticket: str = "ticket") -> object:
@@ -149,9 +149,9 @@ def test_what_risk_decides() -> None:
         for size, ticket, side in ((101, "ticket", Side.BUY), (0, "ticket", Side.SELL), (50, "", Side.SELL)):
             with pytest.raises(ValueError, match="was asked"):
                 decided(decision, size, side=side, ticket=ticket)
-    assert decided(RiskDecision.REJECT, 0, *codes, ticket="") == End(RecommendationState.REJECTED, "risk", why)
+    assert decided(RiskDecision.REJECT, 0, *codes, ticket="") == Terminal(RecommendationState.REJECTED, "risk", why)
     expired = decided(RiskDecision.REJECT, 0, "EXPIRED_REQUEST", ticket="")
-    assert expired == End(RecommendationState.EXPIRED, "risk", why[1:])
+    assert expired == Terminal(RecommendationState.EXPIRED, "risk", why[1:])
 
 
 @pytest.mark.parametrize("obstacle", ["", *sorted(EXIT_OBSTACLES)])
@@ -159,7 +159,7 @@ def test_risk_ends_an_exit_only_where_nothing_can_be_sold(obstacle: str) -> None
     codes = ["INTERNAL", "STALE_DATA", "EXPIRED_REQUEST", *filter(None, [obstacle])]
     outcome = decided(RiskDecision.REJECT, 0, *codes, side=Side.SELL, ticket="")
     if obstacle:
-        assert isinstance(outcome, End)
+        assert isinstance(outcome, Terminal)
     else:
         assert isinstance(outcome, Approved)
         assert (outcome.size, outcome.ticket) == (Decimal(100), "")
@@ -196,10 +196,10 @@ def test_only_a_terminal_order_ends_it_and_what_was_filled_says_how(
 ) -> None:
     outcome = after_order(OrderSeen(uuid4(), state, filled, ()), delays)
     if state not in ORDER_TERMINAL:
-        assert isinstance(outcome, Delay)
+        assert isinstance(outcome, RetryLater)
         assert outcome.seconds <= LONGEST_DELAY_SECONDS
         return
-    assert isinstance(outcome, End)
+    assert isinstance(outcome, Terminal)
     assert outcome.decided_by == "exchange"
     assert outcome.state.value == ("EXECUTED" if filled > 0 else "FAILED")
     assert outcome.reasons or filled > 0

@@ -3,7 +3,6 @@
 What a compiler may do to numbers, such as fusing a product into a sum or replacing a division, would show here.
 """
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -11,39 +10,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from modelkit.features import compiled as module
 from modelkit.features import loop_cache
 from modelkit.features.compiled import compiled
-from modelkit.features.definition import READY_BARS
-from modelkit.features.history import history_stage
-from modelkit.features.incremental import FeatureEngine
 from modelkit.features.loop_cache import sources_stamp
-from tests.signal.signal_series import FIRST_BAR, HOUR, joined, synthetic
-
-BARS = READY_BARS + 50
-
-
-def digests() -> list[str]:
-    """Of the ready rows of both engines, on two products."""
-    candles = synthetic(2, BARS)
-    start, *fields, factor = joined(candles)
-    whole = history_stage(start, *fields, factor)
-    engine, rows = FeatureEngine(tuple(candles), HOUR, "BTC-USD"), []
-    for t in range(BARS):
-        bar = (field[:, t].copy() for field in fields)
-        rows.append(engine.step(FIRST_BAR + t, *bar, float(factor[t])).values.copy())
-    made = [values[..., READY_BARS:] for values in (whole.values, whole.sd_24, whole.sd_168)]
-    made.append(np.stack(rows[READY_BARS:]))
-    assert all(np.isfinite(values).all() for values in made)
-    return [hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest() for values in made]
+from tests.signal.engine_digests import digests
 
 
 def test_machine_code_gives_the_bits_of_the_formulas_as_written():
     python = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    told = "import sys; from tests.signal.test_signal_compiled import digests; sys.stdout.write(' '.join(digests()))"
+    told = "import sys; from tests.signal.engine_digests import digests; sys.stdout.write(' '.join(digests()))"
     argv = [sys.executable, "-W", "ignore", "-c", told]
     plain = subprocess.run(argv, env=python, capture_output=True, text=True, timeout=120, check=True)
     assert plain.stdout.split() == digests()

@@ -20,7 +20,7 @@ from schema.signals import model_drift, shadow_signals
 from svc_signal import store
 from svc_signal.bars.bar import BarTerms, decide_bar
 from svc_signal.drift.measures import DriftReport, Tally
-from svc_signal.drift.monitor import LOOK_BARS, Aftermath
+from svc_signal.drift.monitor import LOOK_BARS, DriftMonitor
 from svc_signal.drift.store import insert_report
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
 from tests.signal_service.live_bars import next_bar, same, truth
@@ -196,7 +196,7 @@ async def test_a_look_that_a_process_could_not_take_is_taken_before_the_next_bar
     async with world.service(**given) as stub:
         await world.until_decided(due - 1)
         with monkeypatch.context() as broken:
-            broken.setattr(Aftermath, "settle", lost)
+            broken.setattr(DriftMonitor, "settle", lost)
             decided = await next_bar(world, due)
             async with asyncio.timeout(LIMIT):
                 await tried.wait()

@@ -6,10 +6,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from generic_client import Outcome, ask
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pool import Default
 from hostile import Fault, faults, siblings
-from stranger import Outcome, ask
 from sweep_world import GOOD, World
 
 from tradekit.services import SERVICES

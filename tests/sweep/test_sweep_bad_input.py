@@ -4,8 +4,8 @@ import asyncio
 
 import grpc
 import pytest
+from generic_client import ask, bound, outcome_of, request_class, talk
 from hostile import forged_tokens, siblings
-from stranger import ask, bound, outcome_of, request_class, talk
 from sweep_calls import (
     METHODS,
     TALKS,

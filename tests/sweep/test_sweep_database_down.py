@@ -4,8 +4,8 @@ import asyncio
 import time
 
 import grpc
+from generic_client import Outcome, ask, bound
 from live_mesh import NOT_SERVING, SERVING, LiveMesh
-from stranger import Outcome, ask, bound
 from sweep_calls import METHODS
 from sweep_world import GOOD, World
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import grpc
 import pytest
+from generic_client import ask, outcome_of
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from live_mesh import DRAIN_SECONDS, LIVE, NOT_SERVING, SERVING, LiveMesh, check, health_names
-from stranger import ask, outcome_of
 from sweep_world import GOOD, World
 
 from cli.calls import operator_channel

@@ -5,9 +5,9 @@ from typing import Any
 
 import grpc
 import pytest
+from generic_client import Outcome, ask, bound, outcome_of, talk
 from hostile import UUIDS, faults
 from live_mesh import MARKET_START
-from stranger import Outcome, ask, bound, outcome_of, talk
 from sweep_calls import METHODS, TALKS, opening, outcomes, refused, report
 from sweep_world import GOOD, World, candle, decimal, fingerprint, new_id, recommendation, timestamp
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from svc_validator.answer import ModelVerdict, NotAnAnswer, parse_answer
 from svc_validator.breaker import Breaker, ValidityWatch
+from svc_validator.concurrency_limiter import ConcurrencyLimiter, Full
 from svc_validator.decision import Plan, decide, plan
 from svc_validator.prompt import MODEL_REASONS, SCHEMA, prompt_version, render
 from svc_validator.review import Review, Reviewer
 from svc_validator.rules import RANGES
 from svc_validator.self_test import CASES, judge
 from svc_validator.settings import OnFailure, ValidatorSettings
-from svc_validator.turnstile import Full, Turnstile
 from tests.validator.validator_cases import CALM
 from tradekit.states import ReviewMode, ReviewOutcome, ReviewVerdict, Venue
 
@@ -154,11 +154,11 @@ def test_a_fifth_of_the_last_fifty_answers_makes_a_model_unfit():
 
 
 async def test_the_turnstile_bounds_who_is_inside_and_who_waits():
-    turnstile, release, inside = Turnstile(2, 1), asyncio.Event(), 0
+    limiter, release, inside = ConcurrencyLimiter(2, 1), asyncio.Event(), 0
 
     async def visit() -> None:
         nonlocal inside
-        async with turnstile.turn():
+        async with limiter.turn():
             inside += 1
             await release.wait()
 
@@ -174,7 +174,7 @@ async def test_the_turnstile_bounds_who_is_inside_and_who_waits():
     release.set()
     await asyncio.gather(*visitors, return_exceptions=True)
     assert inside == 3
-    async with turnstile.turn():
+    async with limiter.turn():
         pass
 
 

@@ -13,10 +13,10 @@ import structlog
 from waiting import eventually
 
 from meshkit.clock import FixedClock, SystemClock
+from svc_validator.concurrency_limiter import ConcurrencyLimiter
 from svc_validator.model_reviewer import ModelReviewer
 from svc_validator.prompt import OPTIONS, SCHEMA, render
 from svc_validator.reviewers.ollama import Answer, ModelMissing, OllamaServer
-from svc_validator.turnstile import Turnstile
 from tests.validator.validator_cases import CALM
 from tests.validator.validator_ollama import GOOD, MODEL, StandIn, stand_in
 from tradekit.states import ReviewOutcome
@@ -35,7 +35,7 @@ async def ask(url: str, seconds: float = 5.0) -> Answer:
 @contextlib.asynccontextmanager
 async def reviewer(ollama: StandIn, clock: Any = None, waiting: int = 4, seconds: float = 5.0) -> AsyncIterator[Any]:
     server = OllamaServer(ollama.url, MODEL)
-    model = ModelReviewer(server, Turnstile(1, waiting), clock or SystemClock(), LOG, seconds)
+    model = ModelReviewer(server, ConcurrencyLimiter(1, waiting), clock or SystemClock(), LOG, seconds)
     try:
         yield model
     finally:

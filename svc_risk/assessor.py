@@ -1,4 +1,4 @@
-"""The desk where assessments are made: one transaction each, under the account lock, from the first read to the commit.
+"""Where assessments are made: one transaction each, under the account lock, from the first read to the commit.
 
 Two requests therefore never spend the same headroom, and a decision, its reservation and its ticket exist together or
 not at all. A repeated recommendation gets its stored answer while that still holds anything.
@@ -46,7 +46,7 @@ class Decided:
     expires_at: datetime | None
 
 
-class AssessmentDesk:
+class Assessor:
     """Assesses recommendations, one after the other."""
 
     def __init__(self, settings: RiskSettings, kit: Kit[RiskSettings], signer: TicketSigner) -> None:

@@ -74,7 +74,7 @@ class OrderFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class Circumstances:
     """What is known beside the row. `trading` is the stored trading state, `permitted` whether this process knows of none
     that is stricter. `absent`: the exchange's complete list was just searched and lacks the order. `waited`: how long the
     newest send of open fate has been watched, by a clock that nobody sets. `refused`: a later send was refused by the
@@ -87,28 +87,28 @@ class Around:
     refused: bool = False
 
 
-def never_made(order: OrderFacts, around: Around, absence: timedelta) -> bool:
+def never_made(order: OrderFacts, circumstances: Circumstances, absence: timedelta) -> bool:
     """Whether it is known that no send of the order made one."""
-    return not order.doubtful or (around.absent and around.waited >= absence)
+    return not order.doubtful or (circumstances.absent and circumstances.waited >= absence)
 
 
-def next_step(order: OrderFacts, around: Around, absence: timedelta) -> Step:
+def next_step(order: OrderFacts, circumstances: Circumstances, absence: timedelta) -> Step:
     """`absence`: the life of a token and the longest request, together. The state that is stored ends an order; one that only
     this process knows holds it back until the database has it too."""
     if order.terminal:
         return Step.DONE
     if order.exchange_order_id:
         return Step.REFRESH
-    if order.doubtful and not around.absent:
+    if order.doubtful and not circumstances.absent:
         return Step.SEARCH
-    over = never_made(order, around, absence)
+    over = never_made(order, circumstances, absence)
     if order.cancel_requested:
         return Step.CANCEL if over else Step.WAIT
-    if not around.trading.allows(order.side) and not order.doubtful:
+    if not circumstances.trading.allows(order.side) and not order.doubtful:
         return Step.HALT
-    if not order.alive or around.refused:
+    if not order.alive or circumstances.refused:
         return Step.GIVE_UP if over else Step.WAIT
-    return Step.SEND if around.permitted and around.trading.allows(order.side) else Step.WAIT
+    return Step.SEND if circumstances.permitted and circumstances.trading.allows(order.side) else Step.WAIT
 
 
 class Terms(Enum):

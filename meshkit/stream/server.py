@@ -15,8 +15,8 @@ from opentelemetry import trace
 
 from meshkit import deadline
 from meshkit.errors import InvalidRequest, MeshError, TooManyInFlight, Unavailable, Violation
+from meshkit.handler_timeout import ended_after, with_time_to_answer
 from meshkit.kit import Kit
-from meshkit.patience import ended_after, with_time_to_answer
 from meshkit.telemetry import extract
 from meshkit.translate import translate
 
@@ -64,10 +64,10 @@ async def answer_items(
     if not frames.is_opening(first):
         raise InvalidRequest([Violation("frame", "INVALID_POSITION", "the first frame must open the stream")])
     yield frames.opened(max_in_flight)
-    desk = _Desk(handle, frames, kit, max_in_flight, silence_seconds)
-    pump = asyncio.ensure_future(desk.pump(request_iterator))
+    server = _ItemServer(handle, frames, kit, max_in_flight, silence_seconds)
+    pump = asyncio.ensure_future(server.pump(request_iterator))
     try:
-        async for frame in desk.answers(heartbeat_seconds):
+        async for frame in server.answers(heartbeat_seconds):
             yield frame
         await pump
     finally:
@@ -75,7 +75,7 @@ async def answer_items(
         await asyncio.gather(pump, return_exceptions=True)
 
 
-class _Desk(Generic[Q, R]):
+class _ItemServer(Generic[Q, R]):
     """The items of one stream between their arrival and their answer."""
 
     def __init__(
@@ -151,9 +151,9 @@ class _Desk(Generic[Q, R]):
             try:
                 with deadline.limit(self._seconds(frame)):
                     left = deadline.remaining()
-                    patience = None if left is None else with_time_to_answer(left)
+                    handler_timeout = None if left is None else with_time_to_answer(left)
                     # Items may be repeated: whoever asks again under the same key gets the stored answer.
-                    async with ended_after(patience, left, repeatable=True):
+                    async with ended_after(handler_timeout, left, repeatable=True):
                         answer = await self._handle(frame)
             except asyncio.CancelledError:
                 task = asyncio.current_task()

@@ -1,4 +1,4 @@
-"""The alert desk: looks at everything once a second, raises and resolves, and takes acknowledgements.
+"""The alert manager: looks at everything once a second, raises and resolves, and takes acknowledgements.
 
 It works without the database; only an acknowledgement needs it, because that is an operator's word and must not be lost.
 """
@@ -24,7 +24,7 @@ from svc_monitor.settings import MonitorSettings
 _INTERVAL_SECONDS = 1.0
 
 
-class AlertDesk:
+class AlertManager:
     """Alerts in force, and the task that keeps them true."""
 
     def __init__(

@@ -18,7 +18,7 @@ from modelkit.labels import NO_LABEL, LabelRule, label
 from schema.market import crypto_prices
 from schema.signals import matured_labels, model_drift, models, trading_signals
 from svc_signal.drift.measures import DriftReport, Grade, Tally
-from svc_signal.drift.monitor import Aftermath
+from svc_signal.drift.monitor import DriftMonitor
 from svc_signal.drift.store import insert_report
 from svc_signal.settings import SignalSettings
 from tests.signal.signal_series import FIRST_BAR, synthetic
@@ -55,9 +55,9 @@ class Books:
         )  # fmt: skip
         self.sequence = 0
 
-    def aftermath(self) -> Aftermath:
+    def drift_monitor(self) -> DriftMonitor:
         self.kit: Kit[SignalSettings] = Kit(self.settings)
-        return Aftermath(self.settings, self.kit)
+        return DriftMonitor(self.settings, self.kit)
 
     async def run(self, statement: Any, rows: Any = None) -> list[Any]:
         async with self.database.engine.begin() as connection:
@@ -112,9 +112,9 @@ class Books:
                 })  # fmt: skip
         await self.run(insert(trading_signals), rows)
 
-    async def settle(self, aftermath: Aftermath, bar: int, serving: Any) -> None:
+    async def settle(self, drift_monitor: DriftMonitor, bar: int, serving: Any) -> None:
         async with self.database.engine.begin() as connection:
-            await aftermath.settle(connection, utc((FIRST + bar + 1) * 3600), serving)
+            await drift_monitor.settle(connection, utc((FIRST + bar + 1) * 3600), serving)
 
     async def labels(self) -> list[tuple[Any, ...]]:
         rows = await self.run(select(matured_labels).order_by(matured_labels.c.bar_start, matured_labels.c.product_id))
@@ -144,9 +144,9 @@ async def test_outcomes_are_the_labels_that_training_would_give(books: Books) ->
     real = np.isfinite(grid.close) & ~grid.filled
     row_of = {product: row for row, product in enumerate(grid.products)}
     await books.signals(0, bars - 1, has=lambda bar, product: bool(real[row_of[product], bar]))
-    aftermath = books.aftermath()
+    drift_monitor = books.drift_monitor()
     for bar in range(0, bars, 24):
-        await books.settle(aftermath, bar, model())
+        await books.settle(drift_monitor, bar, model())
     rows = await books.run(select(trading_signals))
     sigma = np.full(grid.close.shape, np.nan)
     for row in rows:
@@ -173,21 +173,21 @@ async def test_a_look_is_a_function_of_rows_and_changes_nothing_when_repeated(bo
     bars = 24 * 6 + 1
     await books.candles(bars)
     await books.signals(0, bars - 1)
-    aftermath = books.aftermath()
+    drift_monitor = books.drift_monitor()
     for bar in range(0, bars, 24):
-        await books.settle(aftermath, bar, model())
+        await books.settle(drift_monitor, bar, model())
     labels, looks = await books.labels(), await books.looks()
     assert labels and len(looks) == 7
     for bar in (24, bars - 1, 72):
-        await books.settle(aftermath, bar, model())
-        await books.settle(books.aftermath(), bar, model())
+        await books.settle(drift_monitor, bar, model())
+        await books.settle(books.drift_monitor(), bar, model())
     assert (await books.labels(), await books.looks()) == (labels, looks)
     for table in (matured_labels, model_drift):
         await books.run(delete(table))
     for bar in range(0, bars, 24):
-        await books.settle(books.aftermath(), bar, model())  # each look by a process that remembers nothing
+        await books.settle(books.drift_monitor(), bar, model())  # each look by a process that remembers nothing
     assert (await books.labels(), await books.looks()) == (labels, looks)
-    started = books.aftermath()
+    started = books.drift_monitor()
     async with books.database.engine.connect() as connection:
         next_bar = utc((FIRST + bars + 1) * 3600)
         await started.holds(connection, next_bar, model())
@@ -208,11 +208,11 @@ async def test_a_bar_is_decided_by_the_look_before_it_whoever_took_that(books: B
         async with books.database.engine.begin() as connection:
             await insert_report(connection, books.settings.run_id, report)
 
-    async def holds(aftermath: Aftermath, bar: int, model: Any = serving) -> bool:
+    async def holds(drift_monitor: DriftMonitor, bar: int, model: Any = serving) -> bool:
         async with books.database.engine.connect() as connection:
-            return await aftermath.holds(connection, utc((FIRST + bar + 1) * 3600), model)
+            return await drift_monitor.holds(connection, utc((FIRST + bar + 1) * 3600), model)
 
-    mine = books.aftermath()
+    mine = books.drift_monitor()
     assert not await holds(mine, 24)
     await look(24, True)
     assert not await holds(mine, 24), "a look is in force from the next bar on"
@@ -242,9 +242,9 @@ async def test_a_signal_is_judged_by_the_rule_of_its_own_model(books: Books) -> 
     await books.run(insert(models), [manifest])
     await books.signals(0, 47, "m0")
     await books.signals(48, bars - 1, "m1")
-    aftermath = books.aftermath()
+    drift_monitor = books.drift_monitor()
     for bar in range(0, bars, 24):
-        await books.settle(aftermath, bar, model("m1"))
+        await books.settle(drift_monitor, bar, model("m1"))
     grid = whole_grid(candles, bars)
     rows = await books.run(select(trading_signals).where(trading_signals.c.model_version == "m0"))
     sigma = np.full(grid.close.shape, np.nan)
@@ -265,7 +265,7 @@ async def test_signals_without_probabilities_or_features_have_no_outcome(books: 
     await books.signals(0, 5, "none")
     await books.signals(6, 10, confidence=0.0)
     await books.signals(11, 15, features=lambda bar, product: [])
-    await books.settle(books.aftermath(), 48, model())
+    await books.settle(books.drift_monitor(), 48, model())
     assert await books.labels() == []
     report = (await books.looks())[0][3]
     assert (report["matured_labels"], report["log_loss"], report["features"]) == (0, 0.0, {})
@@ -286,13 +286,13 @@ async def test_worse_than_the_priors_suspends_until_it_is_clearly_better(books: 
         return tuple(0.6 if code == told else 0.2 for code in range(3))  # type: ignore[return-value]
 
     await books.signals(0, bars - 1, p=said)
-    aftermath, course = books.aftermath(), []
+    drift_monitor, course = books.drift_monitor(), []
     for day in range(days + 1):
-        await books.settle(aftermath, 24 * day, model(reference={}))
-        report = aftermath.newest
+        await books.settle(drift_monitor, 24 * day, model(reference={}))
+        report = drift_monitor.newest
         assert report is not None
         course.append((report.matured_labels, report.suspended, report.log_loss / (report.prior_log_loss or 1.0)))
-        assert aftermath.suspended == report.suspended
+        assert drift_monitor.suspended == report.suspended
     begun = [index for index, (_, held, _) in enumerate(course) if held]
     assert course[begun[0]][0] >= 500 > course[begun[0] - 1][0]
     assert begun == list(range(begun[0], begun[-1] + 1)), "one suspension, from its beginning to its end"
@@ -302,17 +302,17 @@ async def test_worse_than_the_priors_suspends_until_it_is_clearly_better(books: 
     # The last look by the rows themselves: the labels that matured in the 30 days before it.
     known = [bar for bar in range(bars) if 24 * (days - 30) - 24 < bar <= 24 * days - 24]
     of_them = [(bar, product, int(outcomes[row, bar])) for bar in known for row, product in enumerate(PRODUCTS)]
-    assert aftermath.newest is not None
-    assert aftermath.newest.matured_labels == len(of_them) == 2160
+    assert drift_monitor.newest is not None
+    assert drift_monitor.newest.matured_labels == len(of_them) == 2160
     loss = -np.mean([np.log(said(bar, product)[outcome]) for bar, product, outcome in of_them])
-    assert aftermath.newest.log_loss == pytest.approx(loss, rel=1e-9)
+    assert drift_monitor.newest.log_loss == pytest.approx(loss, rel=1e-9)
     prior = -np.mean([np.log(SHARES[outcome]) for _, _, outcome in of_them])
-    assert aftermath.newest.prior_log_loss == pytest.approx(prior, rel=1e-9)
-    restored = books.aftermath()
+    assert drift_monitor.newest.prior_log_loss == pytest.approx(prior, rel=1e-9)
+    restored = books.drift_monitor()
     async with books.database.engine.connect() as connection:
-        after = aftermath.newest.as_of + timedelta(seconds=3600)
+        after = drift_monitor.newest.as_of + timedelta(seconds=3600)
         await restored.holds(connection, after, model(reference={}))
-    assert restored.newest == aftermath.newest
+    assert restored.newest == drift_monitor.newest
 
 
 async def test_moved_features_alarm_and_do_not_suspend(books: Books) -> None:
@@ -321,19 +321,19 @@ async def test_moved_features_alarm_and_do_not_suspend(books: Books) -> None:
     drawn = rng.uniform(0.0, 1.0, (bars, 3, 51))
     drawn[:, :, NAMES.index("rsi_14")] *= 0.4
     await books.signals(0, bars, features=lambda bar, product: drawn[bar - 1, PRODUCTS.index(product)].tolist())
-    aftermath = books.aftermath()
+    drift_monitor = books.drift_monitor()
     early = 24 * 40
-    await books.settle(aftermath, early, model())
-    assert aftermath.newest is not None
-    assert (aftermath.newest.rows, aftermath.newest.features) == (0, ())
-    await books.settle(aftermath, 24 * 62, model())
-    report = aftermath.newest
+    await books.settle(drift_monitor, early, model())
+    assert drift_monitor.newest is not None
+    assert (drift_monitor.newest.rows, drift_monitor.newest.features) == (0, ())
+    await books.settle(drift_monitor, 24 * 62, model())
+    report = drift_monitor.newest
     assert report.rows == 131 * 3
     assert {feature.name for feature in report.features} == set(TIMELESS)
     worst, *others = report.features
     assert (worst.name, worst.grade) == ("rsi_14", Grade.ALARM)
     assert {feature.grade for feature in others} == {Grade.NONE}
-    assert not aftermath.suspended
+    assert not drift_monitor.suspended
     told = books.kit.telemetry.prometheus_text().decode()
     gauges = {
         line.split(" ")[0].split("{")[0]: float(line.split(" ")[1]) for line in told.splitlines() if line[0] != "#"
@@ -353,15 +353,15 @@ async def test_edges_are_compared_with_the_first_days_of_their_own_model(books: 
         return 0.3 - edge / 2, 0.4, 0.3 + edge / 2
 
     await books.signals(0, days * 24, p=said)
-    aftermath = books.aftermath()
+    drift_monitor = books.drift_monitor()
     psis = []
     for day in range(days + 1):
-        await books.settle(aftermath, 24 * day, model(reference={}))
-        assert aftermath.newest is not None
-        psis.append(aftermath.newest.edge_psi)
+        await books.settle(drift_monitor, 24 * day, model(reference={}))
+        assert drift_monitor.newest is not None
+        psis.append(drift_monitor.newest.edge_psi)
     assert psis[:60] == [0.0] * 60
     assert psis[61] > 0.5
-    report = aftermath.newest
+    report = drift_monitor.newest
     assert report.own_since == utc((FIRST + 1) * 3600)
     assert report.buy_share == pytest.approx(0.25, abs=0.01)
     assert report.mean_confidence == pytest.approx(0.5)

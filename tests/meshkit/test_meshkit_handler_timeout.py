@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from meshkit import database, errors
-from meshkit.patience import ended_after
+from meshkit.handler_timeout import ended_after
 from tests.meshkit.hanging import db, hanging
 from tests.meshkit.toys import bare
 from tests.meshkit.workers import Worker, streaming, worker_running

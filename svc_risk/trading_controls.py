@@ -37,7 +37,7 @@ class Look:
     portfolio: Portfolio
 
 
-class OperatorDesk:
+class TradingControls:
     """Serves the operator."""
 
     def __init__(self, settings: RiskSettings, kit: Kit[RiskSettings]) -> None:

@@ -1,6 +1,6 @@
 """The frame of every server interceptor: covers all four call kinds and both styles of streaming handlers.
 
-A subclass says in `around` what happens before and after a call; this file knows how handlers are rebuilt, and that a
+A subclass says in `wrap` what happens before and after a call; this file knows how handlers are rebuilt, and that a
 generator must be closed when its reader leaves.
 """
 
@@ -27,10 +27,10 @@ class Call:
     infrastructure: bool
 
 
-class Around(grpc.aio.ServerInterceptor):
+class BaseInterceptor(grpc.aio.ServerInterceptor):
     """Base of the kit's server interceptors."""
 
-    def around(self, call: Call, context: Any) -> AbstractAsyncContextManager[None]:
+    def wrap(self, call: Call, context: Any) -> AbstractAsyncContextManager[None]:
         """What surrounds the call."""
         raise NotImplementedError
 
@@ -38,8 +38,8 @@ class Around(grpc.aio.ServerInterceptor):
         """Whether this interceptor has anything to do with the method."""
         return True
 
-    def taken(self, request: Any) -> Any:
-        """The request, or iterator of requests, that is handed inwards; may raise inside `around`."""
+    def wrap_request(self, request: Any) -> Any:
+        """The request, or iterator of requests, that is handed inwards; may raise inside `wrap`."""
         return request
 
     def reader(self, deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
@@ -63,15 +63,15 @@ class Around(grpc.aio.ServerInterceptor):
         if handler.response_streaming and not inspect.iscoroutinefunction(inner):
 
             async def generate(request: Any, context: Any) -> AsyncIterator[Any]:
-                async with self.around(call, context), aclosing(inner(self.taken(request), context)) as responses:
+                async with self.wrap(call, context), aclosing(inner(self.wrap_request(request), context)) as responses:
                     async for response in responses:
                         yield response
 
             return generate
 
         async def answer(request: Any, context: Any) -> Any:
-            async with self.around(call, context):
-                return await inner(self.taken(request), context)
+            async with self.wrap(call, context):
+                return await inner(self.wrap_request(request), context)
 
         return answer
 

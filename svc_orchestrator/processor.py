@@ -19,10 +19,10 @@ from svc_orchestrator.settings import OrchestratorSettings
 from svc_orchestrator.stages import ContractViolation, Stages
 from svc_orchestrator.steps import (
     Approved,
-    AssessAgain,
-    Delay,
-    End,
     OrderSeen,
+    Reassess,
+    RetryLater,
+    Terminal,
     after_error,
     after_order,
     backoff_seconds,
@@ -30,6 +30,7 @@ from svc_orchestrator.steps import (
     out_of_retries,
     without_risk,
 )
+from svc_orchestrator.transitions import Cancelled, Transition, change_state
 from tradekit.reasons import Reason, reason_from_dict
 from tradekit.recommendation import Recommendation
 from tradekit.states import LifeClock, RecommendationState, Side
@@ -40,12 +41,12 @@ MOST_ATTEMPTS = 3
 
 
 class LeaseLost(Exception):
-    """Somebody else leads this item now; nothing was changed."""
+    """Somebody else processes this one now; nothing was changed."""
 
 
 @dataclass(slots=True)
-class Item:
-    """A claimed recommendation while it is led."""
+class ClaimedRecommendation:
+    """A claimed recommendation while it is processed."""
 
     recommendation: Recommendation
     state: RecommendationState
@@ -66,9 +67,9 @@ class Item:
         return self.recommendation.side is Side.BUY
 
 
-def item_of(row: RowMapping) -> Item:
+def item_of(row: RowMapping) -> ClaimedRecommendation:
     """The item of a claimed row."""
-    return Item(
+    return ClaimedRecommendation(
         recommendation_of_row(row),
         RecommendationState(row["state"]),
         row["delays"],
@@ -78,13 +79,13 @@ def item_of(row: RowMapping) -> Item:
     )
 
 
-def cancelled(note: str) -> End:
+def cancelled(note: str) -> Terminal:
     """The end of an item that an operator cancelled."""
     reason = Reason("CANCELLED_BY_OPERATOR", observed=note, scope="request")
-    return End(RecommendationState.REJECTED, "operator", (reason,))
+    return Terminal(RecommendationState.REJECTED, "operator", (reason,))
 
 
-class Leader:
+class RecommendationProcessor:
     """Leads items; holds no state of any item."""
 
     def __init__(
@@ -95,18 +96,18 @@ class Leader:
         self._stages = stages
         self._owner = owner
 
-    async def lead(self, row: RowMapping) -> None:
+    async def process(self, row: RowMapping) -> None:
         """Leads a claimed row. Never raises for what a stage does; LeaseLost ends it quietly."""
         item = item_of(row)
         try:
             try:
                 await self._settle(item, await self._outcome(item))
-            except store.Cancelled as stop:
+            except Cancelled as stop:
                 await self._settle(item, cancelled(str(stop)))
         except LeaseLost:
             self._kit.log.info("lease_lost", recommendation_id=str(item.id))
 
-    async def _settle(self, item: Item, outcome: End | Delay | None) -> None:
+    async def _settle(self, item: ClaimedRecommendation, outcome: Terminal | RetryLater | None) -> None:
         """Writes what became of the item; where its order says otherwise, what the order says."""
         try:
             await self._write_outcome(item, outcome)
@@ -114,16 +115,16 @@ class Leader:
             self._kit.log.warning("order_stands", recommendation_id=str(item.id), order=str(stands))
             await self._write_outcome(item, self._seen(item, stands.order))
 
-    async def _write_outcome(self, item: Item, outcome: End | Delay | None) -> None:
-        if isinstance(outcome, Delay) and item.order_id is None and await self._out_of_retries(item):
+    async def _write_outcome(self, item: ClaimedRecommendation, outcome: Terminal | RetryLater | None) -> None:
+        if isinstance(outcome, RetryLater) and item.order_id is None and await self._out_of_retries(item):
             outcome = given_up(outcome.why)
-        if isinstance(outcome, End):
+        if isinstance(outcome, Terminal):
             await self._change(item, outcome.state, outcome.decided_by, outcome.reasons)
-        elif isinstance(outcome, Delay):
+        elif isinstance(outcome, RetryLater):
             await self._put_back(item, outcome)
 
     async def after_defect(self, row: RowMapping, error: Exception) -> None:
-        """What becomes of a row that cannot even be led: tried again like any other, and given up like any other."""
+        """What becomes of a row that cannot even be processed: tried again like any other, and given up like any other."""
         item, side = row["recommendation_id"], Side(row["side"])
         why = Reason("INTERNAL", observed=type(error).__name__, scope="service:orchestrator")
         over = side is Side.BUY and await self._is_over(LifeClock(row["life_clock"]), row["expire_at"], EXECUTE_GRACE)
@@ -131,16 +132,15 @@ class Leader:
             async with self._kit.engine.begin() as connection:
                 if over or out_of_retries(side, row["delayed_since"], await store.machine_time(connection)):
                     end, state = given_up(why), RecommendationState(row["state"])
-                    await store.change_state(
-                        connection, self._owner, item, state, end.state, end.decided_by, end.reasons, row["as_of"]
-                    )
+                    change = Transition(item, state, end.state, end.decided_by, end.reasons, row["as_of"])
+                    await change_state(connection, self._owner, change)
                     return
         except OrderStands as stands:
             self._kit.log.warning("order_stands", recommendation_id=str(item), order=str(stands))
         async with self._kit.engine.begin() as connection:
-            await store.put_back(connection, self._owner, item, backoff_seconds(row["delays"] + 2), why)
+            await store.requeue(connection, self._owner, item, backoff_seconds(row["delays"] + 2), why)
 
-    async def _outcome(self, item: Item) -> End | Delay | None:
+    async def _outcome(self, item: ClaimedRecommendation) -> Terminal | RetryLater | None:
         """What becomes of the item now; None if it was put back to wait for market time."""
         if item.cancelled is not None:
             return cancelled(item.cancelled)
@@ -158,16 +158,16 @@ class Leader:
                 return reviewed
         return await self._assess_and_execute(item)
 
-    async def _reviewed(self, item: Item) -> End | Delay | None:
+    async def _reviewed(self, item: ClaimedRecommendation) -> Terminal | RetryLater | None:
         try:
             verdict = await self._stages.validate(item.recommendation)
         except ContractViolation as error:
-            return End(RecommendationState.REJECTED, "validator", (error.reason,))
+            return Terminal(RecommendationState.REJECTED, "validator", (error.reason,))
         except MeshError as error:
             return self._failed(error, "validator", item)
-        return verdict if isinstance(verdict, End) else None
+        return verdict if isinstance(verdict, Terminal) else None
 
-    async def _assess_and_execute(self, item: Item) -> End | Delay:
+    async def _assess_and_execute(self, item: ClaimedRecommendation) -> Terminal | RetryLater:
         why = Reason("RESERVATION_LOST", str(MOST_ATTEMPTS), str(MOST_ATTEMPTS), "count", "service:executor")
         for _ in range(MOST_ATTEMPTS):
             decided = await self._word_of_risk(item)
@@ -176,18 +176,18 @@ class Leader:
             if item.state is not RecommendationState.EXECUTING:
                 await self._change(item, RecommendationState.EXECUTING, decided.decided_by, decided.reasons, decided)
             outcome = await self._ordered(item, decided)
-            if isinstance(outcome, AssessAgain) and self._goes_alone(item):
+            if isinstance(outcome, Reassess) and self._goes_alone(item):
                 outcome = await self._ordered(item, without_risk(item.recommendation.size, outcome.why))
-            if not isinstance(outcome, AssessAgain):
+            if not isinstance(outcome, Reassess):
                 return outcome
             why = outcome.why
         return self._again(item, why)
 
-    def _goes_alone(self, item: Item) -> bool:
+    def _goes_alone(self, item: ClaimedRecommendation) -> bool:
         """An exit needs nobody's word but the executor's. A replay waits, so that it comes to the same every time."""
         return not item.is_entry and not self._settings.lockstep
 
-    async def _word_of_risk(self, item: Item) -> Approved | End | Delay:
+    async def _word_of_risk(self, item: ClaimedRecommendation) -> Approved | Terminal | RetryLater:
         """What the risk engine says; of an exit that goes alone only what it says in time."""
         alone = self._goes_alone(item)
         try:
@@ -196,52 +196,56 @@ class Leader:
             if alone:
                 return without_risk(item.recommendation.size, error.reason)
             if item.is_entry:
-                return End(RecommendationState.REJECTED, "risk", (error.reason,))
-            return Delay(backoff_seconds(item.delays), error.reason)
+                return Terminal(RecommendationState.REJECTED, "risk", (error.reason,))
+            return RetryLater(backoff_seconds(item.delays), error.reason)
         except MeshError as error:
             failed = self._failed(error, "risk", item)
-            return without_risk(item.recommendation.size, failed.why) if alone and isinstance(failed, Delay) else failed
+            return (
+                without_risk(item.recommendation.size, failed.why)
+                if alone and isinstance(failed, RetryLater)
+                else failed
+            )
 
-    async def _ordered(self, item: Item, decided: Approved) -> End | Delay | AssessAgain:
+    async def _ordered(self, item: ClaimedRecommendation, decided: Approved) -> Terminal | RetryLater | Reassess:
         try:
             order = await self._stages.execute(item.recommendation, decided)
         except ContractViolation as error:
-            return Delay(backoff_seconds(item.delays), error.reason)
+            return RetryLater(backoff_seconds(item.delays), error.reason)
         except MeshError as error:
             return after_error(error, "executor", item.recommendation.side, item.delays, bool(decided.ticket))
         return self._seen(item, order)
 
-    def _again(self, item: Item, why: Reason) -> Delay:
+    def _again(self, item: ClaimedRecommendation, why: Reason) -> RetryLater:
         """The reservation is lost each time; one that goes on being lost is asked for more and more slowly."""
-        return Delay(max(1.0, backoff_seconds(item.delays)), why)
+        return RetryLater(max(1.0, backoff_seconds(item.delays)), why)
 
-    def _seen(self, item: Item, order: OrderSeen) -> End | Delay:
+    def _seen(self, item: ClaimedRecommendation, order: OrderSeen) -> Terminal | RetryLater:
         item.order_id = order.order_id
         return after_order(order, item.delays)
 
-    async def _resume(self, item: Item) -> End | Delay | None:
+    async def _resume(self, item: ClaimedRecommendation) -> Terminal | RetryLater | None:
         """What the executor already knows; None if it has no order and one may still be asked for."""
-        waits: Delay | None = None
+        waits: RetryLater | None = None
         try:
             order = await self._stages.find_order(item.id)
             if order is not None:
                 return self._seen(item, order)
         except ContractViolation as error:
-            waits = Delay(backoff_seconds(item.delays), error.reason)
+            waits = RetryLater(backoff_seconds(item.delays), error.reason)
         except MeshError as error:
             found = self._failed(error, "executor", item)
-            if isinstance(found, End):
+            if isinstance(found, Terminal):
                 return found
             waits = found
         if item.is_entry and await self._life_is_over(item, EXECUTE_GRACE):
             return self._expired(item)
         return waits
 
-    def _failed(self, error: MeshError, stage: str, item: Item) -> End | Delay:
+    def _failed(self, error: MeshError, stage: str, item: ClaimedRecommendation) -> Terminal | RetryLater:
         outcome = after_error(error, stage, item.recommendation.side, item.delays)
-        return self._again(item, outcome.why) if isinstance(outcome, AssessAgain) else outcome
+        return self._again(item, outcome.why) if isinstance(outcome, Reassess) else outcome
 
-    async def _life_is_over(self, item: Item, grace: timedelta) -> bool:
+    async def _life_is_over(self, item: ClaimedRecommendation, grace: timedelta) -> bool:
         return await self._is_over(item.recommendation.life_clock, item.recommendation.expire_time, grace)
 
     async def _is_over(self, clock: LifeClock, expire_time: datetime, grace: timedelta) -> bool:
@@ -251,20 +255,20 @@ class Leader:
                 return now is not None and now >= expire_time
             return await store.machine_time(connection) >= expire_time + grace
 
-    async def _out_of_retries(self, item: Item) -> bool:
+    async def _out_of_retries(self, item: ClaimedRecommendation) -> bool:
         if item.is_entry or item.delayed_since is None:
             return False
         async with self._kit.engine.connect() as connection:
             return out_of_retries(item.recommendation.side, item.delayed_since, await store.machine_time(connection))
 
-    def _expired(self, item: Item) -> End:
+    def _expired(self, item: ClaimedRecommendation) -> Terminal:
         """The end of a life, with what the item waited for; how often a replay waits says nothing of its decisions."""
         unit = "market_time" if item.recommendation.life_clock is LifeClock.MARKET else "machine_time"
         over = Reason("LIFE_OVER", item.recommendation.expire_time.isoformat(), "", unit, "request")
         waited = () if item.delay_reason is None or self._settings.lockstep else (item.delay_reason,)
-        return End(RecommendationState.EXPIRED, "orchestrator", (over, *waited))
+        return Terminal(RecommendationState.EXPIRED, "orchestrator", (over, *waited))
 
-    async def _begin(self, item: Item) -> bool:
+    async def _begin(self, item: ClaimedRecommendation) -> bool:
         """Takes the item into review. False if this bar's reviews are used up: it waits for the market's next bar.
 
         Counting and beginning are one transaction under a lock, so that leaders beside each other keep to the budget.
@@ -278,7 +282,7 @@ class Leader:
                 ahead = await store.reviews_ahead(connection, idea.priority, idea.product_id, bar)
                 if await store.reviews_begun(connection, bar) + ahead >= budget:
                     next_bar = bar + timedelta(seconds=self._settings.granularity_seconds)
-                    await store.put_back(connection, self._owner, item.id, 0, wait_for_market=next_bar)
+                    await store.requeue(connection, self._owner, item.id, 0, wait_for_market=next_bar)
                     self._kit.log.info("review_budget_used", recommendation_id=str(item.id), budget=budget)
                     return False
             await self._write(connection, item, RecommendationState.IN_REVIEW, "orchestrator", ())
@@ -287,7 +291,7 @@ class Leader:
 
     async def _change(
         self,
-        item: Item,
+        item: ClaimedRecommendation,
         to_state: RecommendationState,
         decided_by: str,
         reasons: tuple[Reason, ...],
@@ -301,15 +305,13 @@ class Leader:
     async def _write(
         self,
         connection: AsyncConnection,
-        item: Item,
+        item: ClaimedRecommendation,
         to_state: RecommendationState,
         decided_by: str,
         reasons: tuple[Reason, ...],
         approved: Approved | None = None,
     ) -> None:
-        changed = await store.change_state(
-            connection,
-            self._owner,
+        change = Transition(
             item.id,
             item.state,
             to_state,
@@ -319,10 +321,13 @@ class Leader:
             approved.size if approved and approved.ticket else None,
             item.order_id,
         )
+        changed = await change_state(connection, self._owner, change)
         if not changed:
             raise LeaseLost
 
-    def _changed(self, item: Item, to_state: RecommendationState, decided_by: str, reasons: tuple[Reason, ...]) -> None:
+    def _changed(
+        self, item: ClaimedRecommendation, to_state: RecommendationState, decided_by: str, reasons: tuple[Reason, ...]
+    ) -> None:
         self._kit.log.info(
             "recommendation",
             recommendation_id=str(item.id),
@@ -335,14 +340,14 @@ class Leader:
         )
         item.state = to_state
 
-    async def _event_time(self, connection: AsyncConnection, item: Item) -> datetime:
+    async def _event_time(self, connection: AsyncConnection, item: ClaimedRecommendation) -> datetime:
         """Market time of an event: an item's own bar, or the market's where that has moved on."""
         market = await store.stage_as_of(connection, "market")
         return max(item.recommendation.as_of, market) if market else item.recommendation.as_of
 
-    async def _put_back(self, item: Item, delay: Delay) -> None:
+    async def _put_back(self, item: ClaimedRecommendation, delay: RetryLater) -> None:
         async with self._kit.engine.begin() as connection:
-            await store.put_back(connection, self._owner, item.id, delay.seconds, delay.why)
+            await store.requeue(connection, self._owner, item.id, delay.seconds, delay.why)
         self._kit.log.info(
             "recommendation_delayed",
             recommendation_id=str(item.id),

@@ -16,10 +16,19 @@ from pydantic import ValidationError
 
 from exchange_client import ExchangeOrder, KeyPermissions
 from meshkit.errors import Misconfigured
-from svc_executor.fate import SETTLING, Around, OrderFacts, Step, Terms, conclude, next_step, terms_of
 from svc_executor.intent import exact_body
+from svc_executor.live_key_check import check_live
+from svc_executor.order_resolution import (
+    SETTLING,
+    Circumstances,
+    OrderFacts,
+    Step,
+    Terms,
+    conclude,
+    next_step,
+    terms_of,
+)
 from svc_executor.settings import ExecutorSettings
-from svc_executor.venue_guard import check_live
 from tests.executor.exchange_fills import fill
 from tradekit.recommendation import EXIT_RETRIES
 from tradekit.states import OrderState, Side, TradingState
@@ -78,8 +87,8 @@ FACTS = st.builds(
     exchange_order_id=st.none() | st.just("x"),
     cancel_requested=st.booleans(),
 )
-AROUND = st.builds(
-    Around,
+CIRCUMSTANCES = st.builds(
+    Circumstances,
     trading=st.sampled_from(TradingState),
     permitted=st.booleans(),
     absent=st.booleans(),
@@ -87,46 +96,48 @@ AROUND = st.builds(
 )
 
 
-@given(order=FACTS, around=AROUND)
-def test_no_step_risks_a_second_order_or_forgets_a_first(order: OrderFacts, around: Around) -> None:
-    step = next_step(order, around, ABSENCE)
+@given(order=FACTS, circumstances=CIRCUMSTANCES)
+def test_no_step_risks_a_second_order_or_forgets_a_first(order: OrderFacts, circumstances: Circumstances) -> None:
+    step = next_step(order, circumstances, ABSENCE)
     assert (step is Step.DONE) == order.terminal
     if not order.terminal and order.exchange_order_id:
         assert step is Step.REFRESH
     if step is Step.SEND:
         assert order.exchange_order_id is None
-        assert around.absent or not order.doubtful
+        assert circumstances.absent or not order.doubtful
         assert order.side is Side.SELL or order.expire_at > NOW
     if step in (Step.GIVE_UP, Step.CANCEL):
         # It ends without the exchange's word only where no send can arrive any more.
-        assert not order.doubtful or (around.absent and around.waited >= ABSENCE)
+        assert not order.doubtful or (circumstances.absent and circumstances.waited >= ABSENCE)
     if step is Step.GIVE_UP and order.side is Side.SELL:
         assert NOW - order.created_at >= EXIT_RETRIES
 
 
-@given(order=FACTS, around=AROUND)
+@given(order=FACTS, circumstances=CIRCUMSTANCES)
 def test_nothing_is_sent_against_the_trading_state_a_cancel_or_this_processs_own_switch(
-    order: OrderFacts, around: Around
+    order: OrderFacts, circumstances: Circumstances
 ) -> None:
-    step = next_step(order, around, ABSENCE)
+    step = next_step(order, circumstances, ABSENCE)
     if step is Step.SEND:
-        assert around.trading.allows(order.side)
-        assert around.permitted
+        assert circumstances.trading.allows(order.side)
+        assert circumstances.permitted
         assert not order.cancel_requested
     if step is Step.HALT:
         assert not order.doubtful
-        assert not around.trading.allows(order.side)
-    if not around.trading.allows(order.side) and not order.terminal and not order.exchange_order_id:
+        assert not circumstances.trading.allows(order.side)
+    if not circumstances.trading.allows(order.side) and not order.terminal and not order.exchange_order_id:
         # Known not to be made: over. In doubt: searched for, and never sent.
         assert step in (
             (Step.SEARCH, Step.WAIT, Step.GIVE_UP, Step.CANCEL) if order.doubtful else (Step.HALT, Step.CANCEL)
         )
 
 
-@given(order=FACTS, around=AROUND)
-def test_resuming_lets_an_order_in_doubt_go_on_as_if_nothing_had_been(order: OrderFacts, around: Around) -> None:
-    resumed = next_step(order, replace(around, trading=TradingState.ACTIVE, permitted=True), ABSENCE)
-    halted = next_step(order, replace(around, trading=TradingState.HALTED), ABSENCE)
+@given(order=FACTS, circumstances=CIRCUMSTANCES)
+def test_resuming_lets_an_order_in_doubt_go_on_as_if_nothing_had_been(
+    order: OrderFacts, circumstances: Circumstances
+) -> None:
+    resumed = next_step(order, replace(circumstances, trading=TradingState.ACTIVE, permitted=True), ABSENCE)
+    halted = next_step(order, replace(circumstances, trading=TradingState.HALTED), ABSENCE)
     if order.doubtful:
         assert halted is resumed or (resumed is Step.SEND and halted is Step.WAIT)
 

@@ -12,7 +12,7 @@ class Full(Exception):
     """No place is left in the queue."""
 
 
-class Turnstile:
+class ConcurrencyLimiter:
     """At most `at_once` inside and `waiting` before the door, first come, first served."""
 
     def __init__(self, at_once: int, waiting: int) -> None:

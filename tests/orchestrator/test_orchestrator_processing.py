@@ -1,4 +1,4 @@
-"""Each recommendation is led to exactly one end with at most one order, whatever the stages, the streams and the
+"""Each recommendation comes to exactly one end with at most one order, whatever the stages, the streams and the
 orchestrators themselves do meanwhile."""
 
 import asyncio
@@ -287,7 +287,7 @@ async def test_two_orchestrators_lead_a_hundred_to_one_end_each(world: World) ->
 
 
 async def test_a_lease_that_ran_out_in_its_own_process_is_not_led_twice(world: World) -> None:
-    """After an outage longer than a lease the item looks free to the process that still leads it."""
+    """After an outage longer than a lease the item looks free to the process that still works on it."""
     held = asyncio.Event()
     stages = world.stages
 

@@ -61,7 +61,7 @@ async def keep_opinion(kit: Kit[ValidatorSettings], request: ReviewRequest, opin
         await store.insert_opinion(connection, request.recommendation, request.terms, opinion, trace)
 
 
-class Desk:
+class ReviewService:
     """Reviews requests. `model` and `shadow` are None where no model is configured."""
 
     def __init__(
