@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from meshkit.grpc_types import ServicerContext
 from meshkit.spec import Check
 
 INTERVAL_SECONDS = 2.0
@@ -65,13 +66,13 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def Check(self, request: Any, context: Any) -> Any:
+    async def Check(self, request: Any, context: ServicerContext) -> Any:
         status = self._statuses.get(request.service)
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such service on this server")
         return health_pb2.HealthCheckResponse(status=status)
 
-    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
+    async def Watch(self, request: Any, context: ServicerContext) -> AsyncIterator[Any]:
         last = None
         while True:
             changed = self._changed

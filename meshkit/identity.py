@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from meshkit.errors import Misconfigured
+from meshkit.grpc_types import ServicerContext
 from meshkit.policy import OPERATOR
 from meshkit.private_file import read_private
 from meshkit.settings import KitSettings
@@ -45,7 +46,7 @@ class UnknownCaller(Exception):
 class IdentitySource(Protocol):
     """Finds the caller of an RPC from its metadata and its gRPC context."""
 
-    def __call__(self, metadata: Mapping[str, str | bytes], context: Any) -> Caller | None:
+    def __call__(self, metadata: Mapping[str, str | bytes], context: ServicerContext | None) -> Caller | None:
         """The caller; None, or UnknownCaller with the reason, if it cannot be known."""
 
 
@@ -57,7 +58,7 @@ class Identity:
     presented: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
-def everyone_is_operator(metadata: Mapping[str, str | bytes], context: Any) -> Caller:
+def everyone_is_operator(metadata: Mapping[str, str | bytes], context: ServicerContext | None) -> Caller:
     """The identity source of MESH_AUTH=off."""
     return Caller(OPERATOR)
 
@@ -68,7 +69,7 @@ class TokenSource:
     def __init__(self, callers: Mapping[str, str]) -> None:
         self._callers = tuple((known, Caller(name)) for known, name in callers.items())
 
-    def __call__(self, metadata: Mapping[str, str | bytes], context: Any) -> Caller:
+    def __call__(self, metadata: Mapping[str, str | bytes], context: ServicerContext | None) -> Caller:
         given = metadata.get(AUTHORIZATION)
         if given is None:
             raise UnknownCaller(f"it presents no token: {_ADVICE}")

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.background import outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
+from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
@@ -37,7 +38,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         self._kit = kit
 
     async def CreateRecommendation(
-        self, request: pb.CreateRecommendationRequest, context: Any
+        self, request: pb.CreateRecommendationRequest, context: ServicerContext
     ) -> pb.CreateRecommendationResponse:
         """Enters an operator's idea; the same request_id gives the stored answer."""
         idea = parse_create(request)
@@ -94,7 +95,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         return min(idea.size, held) if idea.size else held
 
     async def GetRecommendation(
-        self, request: pb.GetRecommendationRequest, context: Any
+        self, request: pb.GetRecommendationRequest, context: ServicerContext
     ) -> pb.GetRecommendationResponse:
         """One recommendation."""
         wanted = parse_get(request)
@@ -105,7 +106,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         return pb.GetRecommendationResponse(record=record_of_row(row))
 
     async def ListRecommendations(
-        self, request: pb.ListRecommendationsRequest, context: Any
+        self, request: pb.ListRecommendationsRequest, context: ServicerContext
     ) -> pb.ListRecommendationsResponse:
         """A page, newest first."""
         wanted = parse_list(request)
@@ -121,7 +122,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         return pb.ListRecommendationsResponse(records=[record_of_row(row) for row in rows], next_page_token=token)
 
     def WatchRecommendations(
-        self, request: pb.WatchRecommendationsRequest, context: Any
+        self, request: pb.WatchRecommendationsRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchRecommendationsResponse]:
         """Changes after a sequence, then new ones, with the bridge's watermark."""
         watched = Watched(streams.RECOMMENDATIONS, self._head, self._changed, self._mark)

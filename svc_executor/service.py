@@ -7,6 +7,7 @@ from uuid import UUID
 from exchange_client import ExchangeClient
 from meshkit import watch
 from meshkit.errors import NotFound, OutcomeUnknown, Unavailable
+from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
@@ -62,7 +63,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         self._ledger = ledger
 
     async def ExecuteRecommendation(
-        self, request: pb.ExecuteRecommendationRequest, context: Any
+        self, request: pb.ExecuteRecommendationRequest, context: ServicerContext
     ) -> pb.ExecuteRecommendationResponse:
         """Writes the intent down, then follows its order for as long as the caller waits."""
         wanted = wire.parse_execute(request)
@@ -86,7 +87,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
             raise NotFound("order", order_id)
         return wire.order_message(order, fills[order_id])
 
-    async def GetOrder(self, request: pb.GetOrderRequest, context: Any) -> pb.GetOrderResponse:
+    async def GetOrder(self, request: pb.GetOrderRequest, context: ServicerContext) -> pb.GetOrderResponse:
         """One order by either of its ids."""
         name = wire.parse_get(request)
         async with self._kit.engine.connect() as connection:
@@ -101,7 +102,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
             fills = await store.fills_of(connection, [order.order_id])
         return pb.GetOrderResponse(order=wire.order_message(order, fills[order.order_id]))
 
-    async def ListOrders(self, request: pb.ListOrdersRequest, context: Any) -> pb.ListOrdersResponse:
+    async def ListOrders(self, request: pb.ListOrdersRequest, context: ServicerContext) -> pb.ListOrdersResponse:
         """A page, newest first."""
         wanted = wire.parse_list(request)
         size = wanted.page.size
@@ -112,7 +113,9 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         orders = [wire.order_message(row, fills[row.order_id]) for row in rows[:size]]
         return pb.ListOrdersResponse(orders=orders, next_page_token=token)
 
-    async def WatchOrders(self, request: pb.WatchOrdersRequest, context: Any) -> AsyncIterator[pb.WatchOrdersResponse]:
+    async def WatchOrders(
+        self, request: pb.WatchOrdersRequest, context: ServicerContext
+    ) -> AsyncIterator[pb.WatchOrdersResponse]:
         """Changed orders after a sequence, then new changes."""
         async with self._kit.notifications.subscribe(streams.ORDERS) as wakeup:
             async with self._kit.engine.connect() as connection:
@@ -137,7 +140,9 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         async with self._kit.engine.connect() as connection:
             return await store.changed_after(connection, after, limit)
 
-    async def ListPositions(self, request: pb.ListPositionsRequest, context: Any) -> pb.ListPositionsResponse:
+    async def ListPositions(
+        self, request: pb.ListPositionsRequest, context: ServicerContext
+    ) -> pb.ListPositionsResponse:
         """What is held, valued at the newest closed candles, and the account."""
         currency = self._settings.account_currency
         async with self._kit.engine.connect() as connection:
@@ -163,7 +168,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         )
         return wire.positions_message(account)
 
-    async def Reconcile(self, request: pb.ReconcileRequest, context: Any) -> pb.ReconcileResponse:
+    async def Reconcile(self, request: pb.ReconcileRequest, context: ServicerContext) -> pb.ReconcileResponse:
         """One reconciliation now; the same request_id gives the stored answer."""
         request_id = wire.parse_reconcile(request)
         key = request_key(self._settings.service_name, "Reconcile", request_id, request)
@@ -181,34 +186,42 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
             answer, _ = await once(connection, key, pb.ReconcileResponse, compared)
         return answer
 
-    async def SetTradingState(self, request: pb.SetTradingStateRequest, context: Any) -> pb.SetTradingStateResponse:
+    async def SetTradingState(
+        self, request: pb.SetTradingStateRequest, context: ServicerContext
+    ) -> pb.SetTradingStateResponse:
         """Stops at once; lets go through the database."""
         return await self._operator.set_trading_state(request)
 
-    async def GetTradingState(self, request: pb.GetTradingStateRequest, context: Any) -> pb.GetTradingStateResponse:
+    async def GetTradingState(
+        self, request: pb.GetTradingStateRequest, context: ServicerContext
+    ) -> pb.GetTradingStateResponse:
         """What is in force here."""
         return self._operator.get_trading_state()
 
-    async def CancelOrders(self, request: pb.CancelOrdersRequest, context: Any) -> pb.CancelOrdersResponse:
+    async def CancelOrders(self, request: pb.CancelOrdersRequest, context: ServicerContext) -> pb.CancelOrdersResponse:
         """Ends what is not sent, cancels what rests."""
         return await self._operator.cancel_orders(request)
 
-    async def ClosePositions(self, request: pb.ClosePositionsRequest, context: Any) -> pb.ClosePositionsResponse:
+    async def ClosePositions(
+        self, request: pb.ClosePositionsRequest, context: ServicerContext
+    ) -> pb.ClosePositionsResponse:
         """Sells what is held."""
         return await self._operator.close_positions(request)
 
-    async def GetLedger(self, request: ledger_pb.GetLedgerRequest, context: Any) -> ledger_pb.GetLedgerResponse:
+    async def GetLedger(
+        self, request: ledger_pb.GetLedgerRequest, context: ServicerContext
+    ) -> ledger_pb.GetLedgerResponse:
         """The ledger beside the newest reconciliation."""
         return await self._ledger.get()
 
     async def AdjustLedger(
-        self, request: ledger_pb.AdjustLedgerRequest, context: Any
+        self, request: ledger_pb.AdjustLedgerRequest, context: ServicerContext
     ) -> ledger_pb.AdjustLedgerResponse:
         """An operator's adjustment, previewed or booked."""
         return await self._ledger.adjust(request)
 
     async def AdoptHoldings(
-        self, request: ledger_pb.AdoptHoldingsRequest, context: Any
+        self, request: ledger_pb.AdoptHoldingsRequest, context: ServicerContext
     ) -> ledger_pb.AdoptHoldingsResponse:
         """Coins that were there become positions."""
         return await self._ledger.adopt(request)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from exchange_client import ExchangeUnavailable
 from meshkit import paging
 from meshkit.errors import AlreadyInProgress, FailedPrecondition, InvalidRequest, Violation
+from meshkit.grpc_types import ServicerContext
 from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from schema.requests import M, RequestKey, request_key, store_answer, stored_answer
@@ -39,7 +39,7 @@ class MarketServicer(rpc.MarketServiceServicer):
         self._feed = feed
         self._running: set[tuple[str, UUID]] = set()
 
-    async def ListProducts(self, request: pb.ListProductsRequest, context: Any) -> pb.ListProductsResponse:
+    async def ListProducts(self, request: pb.ListProductsRequest, context: ServicerContext) -> pb.ListProductsResponse:
         page = wire.read_list_products(request)
         async with self._kit.engine.connect() as connection:
             rows = await store.list_products(connection, page.after, page.size + 1)
@@ -49,7 +49,7 @@ class MarketServicer(rpc.MarketServiceServicer):
             answer.next_page_token = paging.encode(position, wire.PRODUCTS_SCOPE)
         return answer
 
-    async def ListCandles(self, request: pb.ListCandlesRequest, context: Any) -> pb.ListCandlesResponse:
+    async def ListCandles(self, request: pb.ListCandlesRequest, context: ServicerContext) -> pb.ListCandlesResponse:
         query = wire.read_list_candles(request, self._kit.settings.granularity_seconds)
         first = query.start if query.after is None else bar_close(query.after, query.granularity)
         async with self._kit.engine.connect() as connection:
@@ -64,7 +64,7 @@ class MarketServicer(rpc.MarketServiceServicer):
         return answer
 
     async def WatchCandles(
-        self, request: pb.WatchCandlesRequest, context: Any
+        self, request: pb.WatchCandlesRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchCandlesResponse]:
         query = wire.read_watch(request, self._kit.settings.granularity_seconds)
         async with self._kit.engine.connect() as connection:
@@ -78,7 +78,7 @@ class MarketServicer(rpc.MarketServiceServicer):
             yield frame
 
     async def ImportCandles(
-        self, requests: AsyncIterator[pb.ImportCandlesRequest], context: Any
+        self, requests: AsyncIterator[pb.ImportCandlesRequest], context: ServicerContext
     ) -> pb.ImportCandlesResponse:
         async with receive(aiter(requests), self._admit) as upload:
             request_id = upload.query.request_id
@@ -94,7 +94,7 @@ class MarketServicer(rpc.MarketServiceServicer):
         return answer
 
     async def BackfillCandles(
-        self, request: pb.BackfillCandlesRequest, context: Any
+        self, request: pb.BackfillCandlesRequest, context: ServicerContext
     ) -> AsyncIterator[pb.BackfillCandlesResponse]:
         begun = self._kit.clock.monotonic()
         query = wire.read_backfill(request, self._kit.settings.granularity_seconds)
@@ -116,7 +116,9 @@ class MarketServicer(rpc.MarketServiceServicer):
                     yield wire.progress_message(progress, self._kit.clock.monotonic() - begun, done=False)
             yield final[0]
 
-    async def DeleteCandles(self, request: pb.DeleteCandlesRequest, context: Any) -> pb.DeleteCandlesResponse:
+    async def DeleteCandles(
+        self, request: pb.DeleteCandlesRequest, context: ServicerContext
+    ) -> pb.DeleteCandlesResponse:
         query = wire.read_delete(request, self._kit.settings.granularity_seconds)
         if query.expected_count is None:
             async with self._kit.engine.connect() as connection:

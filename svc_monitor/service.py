@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 from meshkit import paging
+from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from schema.requests import once, request_key
 from svc_monitor import store, wire
@@ -41,11 +41,13 @@ class MonitorServicer(pb_grpc.MonitorServiceServicer):
     def _status(self) -> pb.GetStatusResponse:
         return wire.status_message(self._board.services(), self._alert_manager.raised())
 
-    async def GetStatus(self, request: pb.GetStatusRequest, context: Any) -> pb.GetStatusResponse:
+    async def GetStatus(self, request: pb.GetStatusRequest, context: ServicerContext) -> pb.GetStatusResponse:
         """Everything as it stands."""
         return self._status()
 
-    async def WatchStatus(self, request: pb.WatchStatusRequest, context: Any) -> AsyncIterator[pb.WatchStatusResponse]:
+    async def WatchStatus(
+        self, request: pb.WatchStatusRequest, context: ServicerContext
+    ) -> AsyncIterator[pb.WatchStatusResponse]:
         """The status now and at every change; changes between two frames are told together."""
         loop = asyncio.get_running_loop()
         seen, last_sign = -1, 0.0
@@ -60,7 +62,7 @@ class MonitorServicer(pb_grpc.MonitorServiceServicer):
             await self._pulse.after(seen, _DRAIN_LOOK_SECONDS)
         yield pb.WatchStatusResponse(draining=draining_message())
 
-    async def ListAlerts(self, request: pb.ListAlertsRequest, context: Any) -> pb.ListAlertsResponse:
+    async def ListAlerts(self, request: pb.ListAlertsRequest, context: ServicerContext) -> pb.ListAlertsResponse:
         """A page, newest first."""
         wanted = wire.parse_list(request)
         async with self._kit.engine.connect() as connection:
@@ -71,7 +73,9 @@ class MonitorServicer(pb_grpc.MonitorServiceServicer):
             token = paging.encode(wire.position_of(found[-1]), scope=wire.list_scope(request))
         return pb.ListAlertsResponse(alerts=[wire.alert_message(alert) for alert in found], next_page_token=token)
 
-    async def AcknowledgeAlert(self, request: pb.AcknowledgeAlertRequest, context: Any) -> pb.AcknowledgeAlertResponse:
+    async def AcknowledgeAlert(
+        self, request: pb.AcknowledgeAlertRequest, context: ServicerContext
+    ) -> pb.AcknowledgeAlertResponse:
         """Notes who has seen an alert; the same request_id gives the stored answer."""
         wanted = wire.parse_acknowledge(request)
         key = request_key(self._settings.service_name, "AcknowledgeAlert", wanted.request_id, request)

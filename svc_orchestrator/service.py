@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping, select
 
 from meshkit.errors import NotFound, Unavailable
 from meshkit.fields import Fields
+from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
@@ -44,7 +45,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     def __init__(self, kit: Kit[OrchestratorSettings]) -> None:
         self._kit = kit
 
-    async def GetPipeline(self, request: pb.GetPipelineRequest, context: Any) -> pb.GetPipelineResponse:
+    async def GetPipeline(self, request: pb.GetPipelineRequest, context: ServicerContext) -> pb.GetPipelineResponse:
         """The funnel."""
         fields = Fields()
         from_time = wire.read_time(
@@ -57,7 +58,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
             return await read_funnel(connection, from_time)
 
     async def ExplainRecommendation(
-        self, request: pb.ExplainRecommendationRequest, context: Any
+        self, request: pb.ExplainRecommendationRequest, context: ServicerContext
     ) -> pb.ExplainRecommendationResponse:
         """One item's story."""
         fields = Fields()
@@ -72,7 +73,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         return story
 
     async def CancelRecommendation(
-        self, request: pb.CancelRecommendationRequest, context: Any
+        self, request: pb.CancelRecommendationRequest, context: ServicerContext
     ) -> pb.CancelRecommendationResponse:
         """An operator's word that one should not be carried out."""
         cancel = parse_cancel(request)
@@ -85,7 +86,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         return response
 
     def WatchDecisions(
-        self, request: pb.WatchDecisionsRequest, context: Any
+        self, request: pb.WatchDecisionsRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchDecisionsResponse]:
         """Changes of state after a sequence, then new ones, with the orchestrator's watermark."""
         watched = Watched(streams.DECISIONS, self._head, self._events, self._mark)

@@ -65,7 +65,7 @@ class Stages:
 
     validations: ItemStream[Any, Any]
     assessments: ItemStream[Any, Any]
-    executor: Any
+    executor: executor_grpc.ExecutorServiceStub
     deadline: float
 
     async def validate(self, recommendation: Recommendation) -> Proceed | Terminal:

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
 
 from meshkit.errors import MeshError, Unavailable
+from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from meshkit.stream import AnswerFrames, answer_items
@@ -62,13 +62,13 @@ class RiskServicer(pb_grpc.RiskServiceServicer):
         )
 
     async def AssessRecommendation(
-        self, request: pb.AssessRecommendationRequest, context: Any
+        self, request: pb.AssessRecommendationRequest, context: ServicerContext
     ) -> pb.AssessRecommendationResponse:
         """Assesses one recommendation."""
         return pb.AssessRecommendationResponse(assessment=await self._assess(request))
 
     async def StreamAssessments(
-        self, request_iterator: AsyncIterator[pb.StreamAssessmentsRequest], context: Any
+        self, request_iterator: AsyncIterator[pb.StreamAssessmentsRequest], context: ServicerContext
     ) -> AsyncIterator[pb.StreamAssessmentsResponse]:
         """Assesses recommendations as they come."""
         first = await anext(request_iterator, None)
@@ -81,17 +81,21 @@ class RiskServicer(pb_grpc.RiskServiceServicer):
         async for frame in answers:
             yield frame
 
-    async def GetPortfolioRisk(self, request: pb.GetPortfolioRiskRequest, context: Any) -> pb.GetPortfolioRiskResponse:
+    async def GetPortfolioRisk(
+        self, request: pb.GetPortfolioRiskRequest, context: ServicerContext
+    ) -> pb.GetPortfolioRiskResponse:
         """The account's risk now."""
         look = await self._operator.look()
         return portfolio_message(look.portfolio, look.account.trading_state, look.account.note)
 
-    async def GetLimits(self, request: pb.GetLimitsRequest, context: Any) -> pb.GetLimitsResponse:
+    async def GetLimits(self, request: pb.GetLimitsRequest, context: ServicerContext) -> pb.GetLimitsResponse:
         """Every parameter and limit in force."""
         p, granularity = self._settings.parameters, self._settings.granularity_seconds
         return limits_message(p.limits_version, limits_of(p, granularity), p.as_text())
 
-    async def SetTradingState(self, request: pb.SetTradingStateRequest, context: Any) -> pb.SetTradingStateResponse:
+    async def SetTradingState(
+        self, request: pb.SetTradingStateRequest, context: ServicerContext
+    ) -> pb.SetTradingStateResponse:
         """Turns the operator's switch."""
         call = parse_state(request)
         response = await self._operator.turn_switch(call)

@@ -17,7 +17,7 @@ _METHOD = "WatchSignals"
 
 def add_to_server(servicer: pb_grpc.SignalServiceServicer, server: Any) -> None:
     """As `add_SignalServiceServicer_to_server`."""
-    pb_grpc.add_SignalServiceServicer_to_server(servicer, _Ready(server))
+    pb_grpc.add_SignalServiceServicer_to_server(servicer, _Ready(server))  # type: ignore[arg-type]
 
 
 class _Ready:

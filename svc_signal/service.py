@@ -4,13 +4,14 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from sqlalchemy import RowMapping
 
 from meshkit import watch
 from meshkit.background import outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
+from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec
 from modelkit.features.translate import translate
@@ -53,7 +54,9 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         self._tap = tap
         self._admin = ModelAdmin(settings, kit, keeper, decider.drift_monitor)
 
-    async def GenerateSignals(self, request: pb.GenerateSignalsRequest, context: Any) -> pb.GenerateSignalsResponse:
+    async def GenerateSignals(
+        self, request: pb.GenerateSignalsRequest, context: ServicerContext
+    ) -> pb.GenerateSignalsResponse:
         """Decides a complete bar now, or gives what was decided; the same request_id gives the stored answer."""
         order = parse_generate(request, self._settings.products, self._settings.granularity_seconds)
         key = request_key(self._settings.service_name, "GenerateSignals", order.request_id, request)
@@ -103,7 +106,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         async with self._kit.engine.connect() as connection:
             return await store.signals_of_bar(connection, self._settings.run_id, granularity, start)
 
-    async def GetSignal(self, request: pb.GetSignalRequest, context: Any) -> pb.GetSignalResponse:
+    async def GetSignal(self, request: pb.GetSignalRequest, context: ServicerContext) -> pb.GetSignalResponse:
         """One signal with all its features."""
         wanted = parse_get(request)
         async with self._kit.engine.connect() as connection:
@@ -112,7 +115,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
             raise NotFound("signal", wanted)
         return pb.GetSignalResponse(signal=signal_message(row))
 
-    async def ListSignals(self, request: pb.ListSignalsRequest, context: Any) -> pb.ListSignalsResponse:
+    async def ListSignals(self, request: pb.ListSignalsRequest, context: ServicerContext) -> pb.ListSignalsResponse:
         """A page, newest first."""
         wanted = parse_list(request)
         size = wanted.page_size
@@ -124,8 +127,8 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
             token = page_token(request, rows[-1])
         return pb.ListSignalsResponse(signals=signal_messages(rows), next_page_token=token)
 
-    async def WatchSignals(
-        self, request: pb.WatchSignalsRequest, context: Any
+    async def WatchSignals(  # type: ignore[override]
+        self, request: pb.WatchSignalsRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchSignalsResponse | bytes]:
         """Signals after a sequence, then new ones, with the watermark; BUY and SELL carry their features."""
         head = await self._head()
@@ -157,19 +160,21 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
             return pb.WatchSignalsResponse(heartbeat=wire.heartbeat_message(self._kit.clock.now(), event.sequence))
         return pb.WatchSignalsResponse(draining=wire.draining_message())
 
-    async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
+    async def GetModel(self, request: pb.GetModelRequest, context: ServicerContext) -> pb.GetModelResponse:
         """The serving model, or why there is none."""
         return self._admin.describe()
 
-    async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
+    async def ListModels(self, request: pb.ListModelsRequest, context: ServicerContext) -> pb.ListModelsResponse:
         """All models with their parts and the challenger's evidence, and the record of changes."""
         return await self._admin.list()
 
-    async def PromoteModel(self, request: pb.PromoteModelRequest, context: Any) -> pb.PromoteModelResponse:
+    async def PromoteModel(self, request: pb.PromoteModelRequest, context: ServicerContext) -> pb.PromoteModelResponse:
         """Makes the challenger the champion, on evidence only; the same request_id gives the stored answer."""
         return await self._admin.promote(parse_promote(request), request)
 
-    async def RollbackModel(self, request: pb.RollbackModelRequest, context: Any) -> pb.RollbackModelResponse:
+    async def RollbackModel(
+        self, request: pb.RollbackModelRequest, context: ServicerContext
+    ) -> pb.RollbackModelResponse:
         """Gives the place back to the champion before; the same request_id gives the stored answer."""
         return await self._admin.roll_back(parse_rollback(request), request)
 

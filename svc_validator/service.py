@@ -1,8 +1,8 @@
 """ValidatorService: parse, review, answer. What is decided and why stands in review_service.py and the rooms it calls."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
+from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from meshkit.stream import AnswerFrames, answer_items
 from svc_validator import wire
@@ -41,14 +41,14 @@ class ValidatorServicer(pb_grpc.ValidatorServiceServicer):
         )
 
     async def ValidateRecommendation(
-        self, request: pb.ValidateRecommendationRequest, context: Any
+        self, request: pb.ValidateRecommendationRequest, context: ServicerContext
     ) -> pb.ValidateRecommendationResponse:
         """Reviews one recommendation, or gives the stored review."""
         validation = await self._review_service.validate(wire.read_request(request))
         return pb.ValidateRecommendationResponse(validation=wire.validation_message(validation))
 
     async def StreamValidations(
-        self, request_iterator: AsyncIterator[pb.StreamValidationsRequest], context: Any
+        self, request_iterator: AsyncIterator[pb.StreamValidationsRequest], context: ServicerContext
     ) -> AsyncIterator[pb.StreamValidationsResponse]:
         """Reviews items as they come, within the credit of the opening."""
         first = await anext(request_iterator, None)
@@ -59,7 +59,7 @@ class ValidatorServicer(pb_grpc.ValidatorServiceServicer):
         async for answer in answer_items(frames, self._item, frames=self._frames, kit=self._kit, max_in_flight=credit):
             yield answer
 
-    async def GetReviewer(self, request: pb.GetReviewerRequest, context: Any) -> pb.GetReviewerResponse:
+    async def GetReviewer(self, request: pb.GetReviewerRequest, context: ServicerContext) -> pb.GetReviewerResponse:
         """Who reviews now, and how the model's self-test went."""
         model = self._model
         chosen = self._review_service.plan()

@@ -1,9 +1,11 @@
-"""A protoc plugin that writes messages, type stubs and gRPC classes in one pass.
+"""A protoc plugin that writes messages, gRPC classes and the type stubs of both in one pass.
 
 grpcio-tools keeps its gRPC generator inside its own protoc, so no stand-alone plugin program exists; this script is one.
 It reads a CodeGeneratorRequest from standard input, hands the descriptors to that protoc, and answers with the files.
+mypy-protobuf adds what protoc has no generator for: the types of the stubs and servicers.
 """
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +17,7 @@ from grpc_tools import protoc
 
 def generate(request: plugin_pb2.CodeGeneratorRequest) -> plugin_pb2.CodeGeneratorResponse:
     """Generated Python files for every file the request names; only files with a service get a gRPC module."""
-    response = plugin_pb2.CodeGeneratorResponse()
+    response = _grpc_types(request)
     response.supported_features = plugin_pb2.CodeGeneratorResponse.FEATURE_PROTO3_OPTIONAL
     with_service = {file.name for file in request.proto_file if file.service}
     with tempfile.TemporaryDirectory() as folder:
@@ -31,12 +33,26 @@ def generate(request: plugin_pb2.CodeGeneratorRequest) -> plugin_pb2.CodeGenerat
         for path in sorted(out.rglob("*")):
             if not path.is_file():
                 continue
-            name = path.relative_to(out).as_posix()
-            source = name.removesuffix("_pb2_grpc.py") + ".proto"
-            if name.endswith("_pb2_grpc.py") and source not in with_service:
-                continue
-            response.file.add(name=name, content=path.read_text())
+            response.file.add(name=path.relative_to(out).as_posix(), content=path.read_text())
+    kept = [file for file in response.file if not _without_service(file.name, with_service)]
+    del response.file[:]
+    response.file.extend(sorted(kept, key=lambda file: file.name))
     return response
+
+
+def _grpc_types(request: plugin_pb2.CodeGeneratorRequest) -> plugin_pb2.CodeGeneratorResponse:
+    """The types of stubs and servicers for asyncio; the mesh has no synchronous caller or server."""
+    program = Path(sys.executable).with_name("protoc-gen-mypy_grpc")
+    asked = plugin_pb2.CodeGeneratorRequest()
+    asked.CopyFrom(request)
+    asked.parameter = "only_async,quiet"
+    ran = subprocess.run([program], input=asked.SerializeToString(), stdout=subprocess.PIPE, check=True)
+    return plugin_pb2.CodeGeneratorResponse.FromString(ran.stdout)
+
+
+def _without_service(name: str, with_service: set[str]) -> bool:
+    stem, marked, _ = name.partition("_pb2_grpc.py")
+    return bool(marked) and f"{stem}.proto" not in with_service
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from meshkit.errors import TooManyInFlight, Unavailable
+from meshkit.grpc_types import ServicerContext
 from meshkit.identity import current_caller
 from meshkit.interceptors.base import BaseInterceptor, Call, is_infrastructure
 from meshkit.policy import Policy
@@ -35,7 +35,7 @@ class AdmissionInterceptor(BaseInterceptor):
         return not is_infrastructure(method)
 
     @asynccontextmanager
-    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: ServicerContext) -> AsyncIterator[None]:
         if call.streaming and self._draining.is_set():
             raise Unavailable("DRAINING", "the server is going away; open the stream again", _REOPEN_SECONDS)
         caller = current_caller().name

@@ -14,6 +14,8 @@ from typing import Any
 
 import grpc
 
+from meshkit.grpc_types import ServicerContext
+
 _INFRASTRUCTURE = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
 
@@ -30,7 +32,7 @@ class Call:
 class BaseInterceptor(grpc.aio.ServerInterceptor):
     """Base of the kit's server interceptors."""
 
-    def wrap(self, call: Call, context: Any) -> AbstractAsyncContextManager[None]:
+    def wrap(self, call: Call, context: ServicerContext) -> AbstractAsyncContextManager[None]:
         """What surrounds the call."""
         raise NotImplementedError
 
@@ -62,14 +64,14 @@ class BaseInterceptor(grpc.aio.ServerInterceptor):
         inner = getattr(handler, _kind(handler))
         if handler.response_streaming and not inspect.iscoroutinefunction(inner):
 
-            async def generate(request: Any, context: Any) -> AsyncIterator[Any]:
+            async def generate(request: Any, context: ServicerContext) -> AsyncIterator[Any]:
                 async with self.wrap(call, context), aclosing(inner(self.wrap_request(request), context)) as responses:
                     async for response in responses:
                         yield response
 
             return generate
 
-        async def answer(request: Any, context: Any) -> Any:
+        async def answer(request: Any, context: ServicerContext) -> Any:
             async with self.wrap(call, context):
                 return await inner(self.wrap_request(request), context)
 

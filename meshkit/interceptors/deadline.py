@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from meshkit import deadline
 from meshkit.errors import DeadlineTooShort
+from meshkit.grpc_types import ServicerContext
 from meshkit.handler_timeout import ended_after, with_time_to_answer
 from meshkit.interceptors.base import BaseInterceptor, Call, is_infrastructure
 from meshkit.policy import Effect, Policy
@@ -24,7 +24,7 @@ class DeadlineInterceptor(BaseInterceptor):
         return not is_infrastructure(method)
 
     @asynccontextmanager
-    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: ServicerContext) -> AsyncIterator[None]:
         given = context.time_remaining()
         policy = self._policies[call.method]
         cap = policy.deadline_seconds

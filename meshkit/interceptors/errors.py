@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 
 from meshkit import errors
 from meshkit.errors import MeshError
+from meshkit.grpc_types import ServicerContext
 from meshkit.interceptors.base import BaseInterceptor, Call
 from meshkit.translate import translate
 
@@ -50,7 +51,7 @@ class ErrorInterceptor(BaseInterceptor):
         return self._unknown_method(details.method) if handler is None else handler
 
     @asynccontextmanager
-    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: ServicerContext) -> AsyncIterator[None]:
         try:
             yield
         except grpc.aio.AbortError:
@@ -71,11 +72,11 @@ class ErrorInterceptor(BaseInterceptor):
             return errors.Unavailable("DRAINING", "the server is going away; retry on another connection")
         return translate(error, self._log, method=call.method)
 
-    async def _abort(self, context: Any, error: MeshError) -> None:
+    async def _abort(self, context: ServicerContext, error: MeshError) -> None:
         await context.abort_with_status(rpc_status.to_status(errors.to_status(error, self._domain)))
 
     def _unknown_method(self, method: str) -> Any:
-        async def refuse(request: Any, context: Any) -> None:
+        async def refuse(request: Any, context: ServicerContext) -> None:
             message = f"no method {errors.shown(method)} on this server; list them with reflection"
             await self._abort(context, errors.rebuild(grpc.StatusCode.UNIMPLEMENTED, "UNKNOWN_METHOD", message))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from meshkit.errors import PermissionDenied, Unauthenticated
+from meshkit.grpc_types import ServicerContext
 from meshkit.identity import Caller, IdentitySource, UnknownCaller, set_caller
 from meshkit.interceptors.base import BaseInterceptor, Call, is_infrastructure
 from meshkit.policy import Policy
@@ -21,7 +21,7 @@ class IdentityInterceptor(BaseInterceptor):
         return not is_infrastructure(method)
 
     @asynccontextmanager
-    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: ServicerContext) -> AsyncIterator[None]:
         admit(self._source, self._policies, call.method, call.metadata, context)
         yield
 
@@ -31,7 +31,7 @@ def admit(
     policies: Mapping[str, Policy],
     method: str,
     metadata: Mapping[str, str | bytes],
-    context: Any = None,
+    context: ServicerContext | None = None,
 ) -> Caller:
     """The caller, remembered for this call, if the policy lets it call the method. Unauthenticated, PermissionDenied."""
     try:

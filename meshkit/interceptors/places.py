@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from meshkit.errors import DeadlineTooShort, TooManyInFlight
+from meshkit.grpc_types import ServicerContext
 from meshkit.identity import IdentitySource, UnknownCaller
 from meshkit.interceptors.base import BaseInterceptor, Call, is_infrastructure
 
@@ -34,7 +35,7 @@ class PlacesInterceptor(BaseInterceptor):
         return is_infrastructure(method)
 
     @asynccontextmanager
-    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: ServicerContext) -> AsyncIterator[None]:
         if not call.streaming:
             yield
             return
@@ -45,7 +46,8 @@ class PlacesInterceptor(BaseInterceptor):
             raise TooManyInFlight(call.method, IN_ALL)
         self._taken[caller] += 1
         # Not when this block is left: a stream that nobody reads takes its room until it is gone.
-        context.add_done_callback(lambda _: self._left(caller))
+        # The stubs name a class of their own where grpc takes any callable.
+        context.add_done_callback(lambda _: self._left(caller))  # type: ignore[arg-type]
         yield
 
     def _wrapped(self, handler: Any, call: Call) -> Any:
@@ -53,7 +55,7 @@ class PlacesInterceptor(BaseInterceptor):
         if not handler.response_streaming:
             return inner
 
-        async def write(request: Any, context: Any) -> None:
+        async def write(request: Any, context: ServicerContext) -> None:
             async for response in inner(request, context):
                 try:
                     async with asyncio.timeout(READ_SECONDS):
@@ -66,7 +68,7 @@ class PlacesInterceptor(BaseInterceptor):
 
         return write
 
-    def _caller(self, call: Call, context: Any) -> tuple[str, str]:
+    def _caller(self, call: Call, context: ServicerContext) -> tuple[str, str]:
         """Who it is, where that is known, and the address without the port: who opens many connections is one caller."""
         try:
             known = self._source(call.metadata, context)

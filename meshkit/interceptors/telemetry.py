@@ -13,6 +13,7 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 
 from meshkit import identity
+from meshkit.grpc_types import ServicerContext
 from meshkit.interceptors.base import BaseInterceptor, Call
 from meshkit.telemetry import Telemetry, extract
 
@@ -27,7 +28,7 @@ class TelemetryInterceptor(BaseInterceptor):
         self._log = log
 
     @asynccontextmanager
-    async def wrap(self, call: Call, context: Any) -> AsyncIterator[None]:
+    async def wrap(self, call: Call, context: ServicerContext) -> AsyncIterator[None]:
         metrics, started, method = self._telemetry.metrics, time.monotonic(), {"rpc.method": call.method}
         metrics.server_in_flight.add(1, method)
         span = self._telemetry.tracer.start_span(

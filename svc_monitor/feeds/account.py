@@ -119,7 +119,7 @@ class Course:
 def feed(channel: Any, kit: Kit[Any], course: Course) -> tuple[Feed[Account], Task]:
     """The feed and its task; each answer is also a point of the course."""
     kept: Feed[Account] = Feed("account", STALE_SECONDS, kit)
-    stub: Any = pb_grpc.ExecutorServiceStub(channel)
+    stub = pb_grpc.ExecutorServiceStub(channel)
 
     async def ask() -> Account:
         account = read(await stub.ListPositions(pb.ListPositionsRequest(), timeout=CALL_TIMEOUT_SECONDS))

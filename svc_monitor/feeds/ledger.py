@@ -16,7 +16,7 @@ STALE_SECONDS = 20.0
 def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[LedgerWords], Task]:
     """The feed and its task."""
     kept: Feed[LedgerWords] = Feed("ledger", STALE_SECONDS, kit)
-    stub: Any = pb_grpc.ExecutorServiceStub(channel)
+    stub = pb_grpc.ExecutorServiceStub(channel)
 
     async def ask() -> LedgerWords:
         return words_of(await stub.GetLedger(pb.GetLedgerRequest(), timeout=CALL_TIMEOUT_SECONDS))

@@ -104,7 +104,7 @@ def _drift(message: pb.ModelDrift) -> Drift:
 def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Model], Task]:
     """The feed and its task."""
     kept: Feed[Model] = Feed("model", STALE_SECONDS, kit)
-    stub: Any = pb_grpc.SignalServiceStub(channel)
+    stub = pb_grpc.SignalServiceStub(channel)
 
     async def ask() -> Model:
         return read(await stub.GetModel(pb.GetModelRequest(), timeout=CALL_TIMEOUT_SECONDS))

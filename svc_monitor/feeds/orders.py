@@ -71,7 +71,7 @@ def read(message: pb.Order) -> OrderSeen:
 def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[dict[str, OrderSeen]], Task]:
     """The feed and its task."""
     kept: Feed[dict[str, OrderSeen]] = Feed("orders", STALE_SECONDS, kit)
-    stub: Any = pb_grpc.ExecutorServiceStub(channel)
+    stub = pb_grpc.ExecutorServiceStub(channel)
 
     async def first_page() -> list[OrderSeen]:
         page = await stub.ListOrders(pb.ListOrdersRequest(page_size=KEPT), timeout=CALL_TIMEOUT_SECONDS)

@@ -75,7 +75,7 @@ def _stage(message: pb.StageStatus) -> Stage:
 def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Pipeline], Task]:
     """The feed and its task."""
     kept: Feed[Pipeline] = Feed("pipeline", STALE_SECONDS, kit)
-    stub: Any = pb_grpc.OrchestratorServiceStub(channel)
+    stub = pb_grpc.OrchestratorServiceStub(channel)
 
     async def ask() -> Pipeline:
         return read(await stub.GetPipeline(pb.GetPipelineRequest(), timeout=CALL_TIMEOUT_SECONDS))

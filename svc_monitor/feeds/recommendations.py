@@ -73,7 +73,7 @@ def read(message: recommendation_pb2.RecommendationRecord) -> Idea:
 def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[dict[str, Idea]], Task]:
     """The feed and its task."""
     kept: Feed[dict[str, Idea]] = Feed("recommendations", STALE_SECONDS, kit)
-    stub: Any = pb_grpc.BridgeServiceStub(channel)
+    stub = pb_grpc.BridgeServiceStub(channel)
 
     async def first_page() -> list[Idea]:
         request = pb.ListRecommendationsRequest(page_size=KEPT)

@@ -43,7 +43,7 @@ def read(message: pb.GetReviewerResponse) -> Reviewer:
 def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Reviewer], Task]:
     """The feed and its task."""
     kept: Feed[Reviewer] = Feed("reviewer", STALE_SECONDS, kit)
-    stub: Any = pb_grpc.ValidatorServiceStub(channel)
+    stub = pb_grpc.ValidatorServiceStub(channel)
 
     async def ask() -> Reviewer:
         return read(await stub.GetReviewer(pb.GetReviewerRequest(), timeout=CALL_TIMEOUT_SECONDS))

@@ -81,7 +81,7 @@ def _product(message: pb.PositionRisk) -> ProductRisk:
 def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[PortfolioRisk], Task]:
     """The feed and its task."""
     kept: Feed[PortfolioRisk] = Feed("risk", STALE_SECONDS, kit)
-    stub: Any = pb_grpc.RiskServiceStub(channel)
+    stub = pb_grpc.RiskServiceStub(channel)
 
     async def ask() -> PortfolioRisk:
         return read(await stub.GetPortfolioRisk(pb.GetPortfolioRiskRequest(), timeout=CALL_TIMEOUT_SECONDS))

@@ -33,7 +33,7 @@ def read(message: pb.GetTradingStateResponse) -> Trading:
 def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Trading], Task]:
     """The feed and its task."""
     kept: Feed[Trading] = Feed("trading", STALE_SECONDS, kit)
-    stub: Any = pb_grpc.ExecutorServiceStub(channel)
+    stub = pb_grpc.ExecutorServiceStub(channel)
 
     async def ask() -> Trading:
         return read(await stub.GetTradingState(pb.GetTradingStateRequest(), timeout=CALL_TIMEOUT_SECONDS))

@@ -15,7 +15,7 @@ _TIMEOUT_SECONDS = 5.0
 
 async def story(channel: Any, recommendation_id: UUID) -> dict[str, Any]:
     """The story; MeshError if there is none, or nobody to tell it."""
-    stub: Any = pb_grpc.OrchestratorServiceStub(channel)
+    stub = pb_grpc.OrchestratorServiceStub(channel)
     request = pb.ExplainRecommendationRequest(recommendation_id=str(recommendation_id))
     try:
         answer = await stub.ExplainRecommendation(request, timeout=_TIMEOUT_SECONDS)
