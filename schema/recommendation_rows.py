@@ -4,11 +4,11 @@ What validator, risk engine and executor are asked about must be what the bridge
 or a ticket of other terms counts for nothing.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
+from pydantic import TypeAdapter
 from sqlalchemy import RowMapping, column, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -77,38 +77,17 @@ def terms_differ(stored: Recommendation, sent: Recommendation) -> FailedPrecondi
     return FailedPrecondition("TERMS_DIFFER", message)
 
 
-def evidence_to_json(evidence: Evidence) -> dict[str, Any]:
+_EVIDENCE: TypeAdapter[Evidence] = TypeAdapter(Evidence)
+
+
+def evidence_to_json(evidence: Evidence) -> Any:
     """The evidence as stored."""
-    return {
-        "signal_id": str(evidence.signal_id),
-        "confidence": evidence.confidence,
-        "p_down": evidence.p_down,
-        "p_neutral": evidence.p_neutral,
-        "p_up": evidence.p_up,
-        "edge": evidence.edge,
-        "expected_net": evidence.expected_net,
-        "sigma_horizon": evidence.sigma_horizon,
-        "model_version": evidence.model_version,
-        "feature_set_hash": evidence.feature_set_hash,
-        "features": [[name, value] for name, value in evidence.features],
-    }
+    return _EVIDENCE.dump_python(evidence, mode="json")
 
 
-def evidence_from_json(stored: Mapping[str, Any]) -> Evidence:
-    """The evidence that `evidence_to_json` stored."""
-    return Evidence(
-        signal_id=UUID(stored["signal_id"]),
-        confidence=stored["confidence"],
-        p_down=stored["p_down"],
-        p_neutral=stored["p_neutral"],
-        p_up=stored["p_up"],
-        edge=stored["edge"],
-        expected_net=stored["expected_net"],
-        sigma_horizon=stored["sigma_horizon"],
-        model_version=stored["model_version"],
-        feature_set_hash=stored["feature_set_hash"],
-        features=tuple((name, value) for name, value in stored["features"]),
-    )
+def evidence_from_json(stored: Any) -> Evidence:
+    """The evidence that `evidence_to_json` stored; anything else is a ValueError that names the field."""
+    return _EVIDENCE.validate_python(stored, extra="forbid")
 
 
 def recommendation_of_row(row: RowMapping) -> Recommendation:

@@ -31,7 +31,7 @@ from meshkit.errors import Unavailable
 from svc_executor import books_store, store
 from svc_executor.books import book_fill
 from svc_executor.exchange_clock import ExchangeClock
-from svc_executor.gate import KeyedLocks, QuietGate, Watches
+from svc_executor.locks import KeyedLocks, ReadersWriterLock, Watches
 from svc_executor.order_resolution import (
     Circumstances,
     Conclusion,
@@ -68,7 +68,7 @@ class OrderDriver:
         self,
         engine: AsyncEngine,
         exchange: ExchangeClient,
-        gate: QuietGate,
+        lock: ReadersWriterLock,
         permit: Permit,
         absence: timedelta,
         log: Any,
@@ -77,7 +77,7 @@ class OrderDriver:
         self._engine = engine
         self._exchange = exchange
         self._clock = ExchangeClock(exchange, log, monotonic)
-        self._gate = gate
+        self._lock = lock
         self._permit = permit
         self._absence = absence
         self._log = log
@@ -89,7 +89,7 @@ class OrderDriver:
 
     async def drive(self, order_id: UUID) -> OrderRow:
         """The order after everything that could be done about it now."""
-        async with self.busy.hold(order_id), self._gate.working():
+        async with self.busy.hold(order_id), self._lock.shared():
             try:
                 order = await self._drive(order_id)
             except (ExchangeUnavailable, ExchangeRefused) as error:
@@ -333,7 +333,7 @@ class OrderDriver:
     async def _adopt(self, order: OrderRow, found: ExchangeOrder) -> None:
         """One that cannot be taken over must not keep the others, nor the comparison of balances, from being worked on."""
         try:
-            async with self.busy.hold(order.order_id), self._gate.working():
+            async with self.busy.hold(order.order_id), self._lock.shared():
                 await self._take_over(order, found)
         except Unavailable:
             raise

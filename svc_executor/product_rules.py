@@ -7,7 +7,7 @@ from typing import Any
 
 from exchange_client import ExchangeClient, ExchangeProduct
 from meshkit.errors import InvalidRequest, MeshError, Violation
-from svc_executor.gate import KeyedLocks
+from svc_executor.locks import KeyedLocks
 from tradekit.states import Side
 
 _OLD_SECONDS = 300.0

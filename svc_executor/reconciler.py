@@ -18,8 +18,8 @@ from svc_executor.books_store import Balance, Comparison
 from svc_executor.driver import OrderDriver
 from svc_executor.fees import FeeKeeper
 from svc_executor.foreign_watch import ForeignWatch
-from svc_executor.gate import QuietGate
 from svc_executor.ledger_store import Parts
+from svc_executor.locks import ReadersWriterLock
 from svc_executor.settings import ExecutorSettings
 from svc_executor.store import OrderRow
 from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
@@ -44,13 +44,13 @@ class Reconciler:
         kit: Kit[ExecutorSettings],
         exchange: ExchangeClient,
         driver: OrderDriver,
-        gate: QuietGate,
+        lock: ReadersWriterLock,
     ) -> None:
         self._settings = settings
         self._kit = kit
         self._exchange = exchange
         self._driver = driver
-        self._gate = gate
+        self._lock = lock
         self._foreign = ForeignWatch(kit.engine, exchange, kit.log)
         self._fees = FeeKeeper(kit.engine, exchange, settings.taker_fee_setting, kit.clock, kit.log)
         self._turn = asyncio.Lock()
@@ -200,11 +200,11 @@ class Reconciler:
         """None if somebody worked meanwhile, or work does not pause by itself."""
         for _ in range(_TRIES):
             try:
-                moment = await self._gate.idle(_PATIENCE_SECONDS)
+                moment = await self._lock.free(_PATIENCE_SECONDS)
             except TimeoutError:
                 return None
             totals = _totals(await self._exchange.accounts())
-            async with self._gate.unless_worked(moment) as still:
+            async with self._lock.alone_if_free_since(moment) as still:
                 if still:
                     async with _held_back():
                         return await self._compare_with(totals, before)
@@ -212,7 +212,7 @@ class Reconciler:
 
     async def _without_work(self, before: list[OrderRow]) -> Comparison:
         try:
-            async with self._gate.quiet(_PATIENCE_SECONDS), _held_back():
+            async with self._lock.alone(_PATIENCE_SECONDS), _held_back():
                 totals = _totals(await self._exchange.accounts())
                 return await self._compare_with(totals, before)
         except TimeoutError:

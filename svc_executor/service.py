@@ -18,10 +18,10 @@ from svc_executor.cancelling import Cancelling
 from svc_executor.closing import Closing
 from svc_executor.driver import OrderDriver
 from svc_executor.follow import Follower
-from svc_executor.gate import QuietGate
 from svc_executor.intake import Intake
 from svc_executor.ledger_service import Ledger
 from svc_executor.live_key_check import check_live
+from svc_executor.locks import ReadersWriterLock
 from svc_executor.operator_service import OperatorCalls
 from svc_executor.product_rules import ProductRules
 from svc_executor.reconciler import Reconciler
@@ -239,9 +239,9 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
         await exchange.close()
         raise
     switch = TradingSwitch(kit, settings.halt_file)
-    gate = QuietGate()
-    driver = OrderDriver(kit.engine, exchange, gate, switch, settings.absence, kit.log)
-    reconciler = Reconciler(settings, kit, exchange, driver, gate)
+    lock = ReadersWriterLock()
+    driver = OrderDriver(kit.engine, exchange, lock, switch, settings.absence, kit.log)
+    reconciler = Reconciler(settings, kit, exchange, driver, lock)
     rules, available = ProductRules(exchange, kit.log), Availability(exchange, kit.log)
     intake = Intake(settings, kit.engine, key, rules, available, switch, driver.busy)
     follower = Follower(kit, driver, reconciler)

@@ -3,10 +3,10 @@
 A replay with the same run gives the same ids; only callers make random ones (UUIDv7 request ids).
 """
 
-import secrets
-import time
 from datetime import datetime
 from uuid import UUID, uuid5
+
+from uuid_utils.compat import uuid7
 
 _NAMESPACE = UUID("6f1f0f4e-3f5b-5d0a-9d5e-51fe51fe51fe")
 
@@ -52,9 +52,5 @@ def stage_request_id(stage: str, recommendation: UUID) -> UUID:
 
 
 def new_request_id() -> UUID:
-    """A fresh UUIDv7: the first 48 bits are the wall clock in milliseconds, the rest is random (RFC 9562)."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds << 80) | secrets.randbits(80)
-    value = value & ~(0xF << 76) | (0x7 << 76)
-    value = value & ~(0x3 << 62) | (0x2 << 62)
-    return UUID(int=value)
+    """A fresh UUIDv7 of the wall clock (RFC 9562)."""
+    return uuid7()

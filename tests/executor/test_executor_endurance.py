@@ -20,7 +20,7 @@ from meshkit.errors import FailedPrecondition, InvalidRequest
 from meshkit.kit import Kit
 from svc_executor.driver import OrderDriver
 from svc_executor.exchange_clock import ExchangeClock
-from svc_executor.gate import QuietGate
+from svc_executor.locks import ReadersWriterLock
 from svc_executor.product_rules import ProductRules
 from svc_executor.reconciler import Reconciler
 from svc_executor.trading_switch import TradingSwitch
@@ -55,25 +55,25 @@ async def test_an_order_of_somebody_else_that_nobody_understands_ends_no_pass(
 
 
 @contextlib.asynccontextmanager
-async def reconciling(environ: dict[str, str]) -> AsyncIterator[tuple[Reconciler, QuietGate]]:
-    """A reconciler without a service around it, and the gate that work goes through."""
+async def reconciling(environ: dict[str, str]) -> AsyncIterator[tuple[Reconciler, ReadersWriterLock]]:
+    """A reconciler without a service around it, and the lock that work shares."""
     settings = settings_of(environ)
     kit = Kit(settings)
-    gate = QuietGate()
+    lock = ReadersWriterLock()
     async with ExchangeClient(settings.exchange_config()) as exchange:
-        driver = OrderDriver(kit.engine, exchange, gate, TradingSwitch(kit, None), settings.absence, kit.log)
+        driver = OrderDriver(kit.engine, exchange, lock, TradingSwitch(kit, None), settings.absence, kit.log)
         try:
-            yield Reconciler(settings, kit, exchange, driver, gate), gate
+            yield Reconciler(settings, kit, exchange, driver, lock), lock
         finally:
             await kit.close()
 
 
 async def test_work_that_never_pauses_is_held_back_for_a_comparison(environ: dict[str, str]) -> None:
-    async with reconciling(environ) as (reconciler, gate):
+    async with reconciling(environ) as (reconciler, lock):
 
         async def work() -> None:
             while True:
-                async with gate.working():
+                async with lock.shared():
                     await asyncio.sleep(0.3)
 
         workers = []

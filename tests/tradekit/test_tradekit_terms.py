@@ -65,6 +65,20 @@ def test_the_wire_and_the_row_keep_the_hash(idea: Recommendation) -> None:
     assert terms_hash(received) == terms_hash(row) == terms_hash(idea)
 
 
+@given(evidence=evidences)
+def test_evidence_comes_back_from_its_row_bit_for_bit_and_nothing_else_is_evidence(evidence: Evidence) -> None:
+    stored = evidence_to_json(evidence)
+    assert evidence_from_json(json.loads(json.dumps(stored))) == evidence
+    for name, changed in (
+        ("edge", {name: value for name, value in stored.items() if name != "edge"}),
+        ("p_up", {**stored, "p_up": "much"}),
+        ("later", {**stored, "later": 1}),
+        ("features", {**stored, "features": [["a name without its value"]]}),
+    ):
+        with pytest.raises(ValueError, match=name):
+            evidence_from_json(changed)
+
+
 def _of_jsonb(text: str) -> float | int:
     number = Decimal(text)
     return int(number) if number == number.to_integral_value() else float(text)

@@ -3,48 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
-from training.report.html import number, percent, share, table
-from training.walkforward_candidates import CHOSEN_RULE
+from markupsafe import Markup
+
+from training.report.cells import Table, number, percent, percent_and_sharpe, share
 
 Document = Mapping[str, Any]
-
-
-def ladder(period: Document, account_cost: float) -> str:
-    """Return and Sharpe ratio of everything at every cost, then all figures at the account's cost."""
-    steps = period["ladder"]
-    account = next(step for step in steps if step["cost_per_side"] == account_cost)
-    names = [(kind, name) for kind in ("model", "logistic", "baselines") for name in account[kind]]
-    rows = [
-        [
-            _title(kind, name),
-            *(
-                f"{percent(step[kind][name]['total_return'])} ({number(step[kind][name]['sharpe'], 1)})"
-                for step in steps
-            ),
-        ]
-        for kind, name in names
-    ]
-    random = [step["random"] for step in steps]
-    rows.append(["random timing, median", *(percent(each["median"]) for each in random)])
-    spread = (f"{share(each['quantile_05'])} to {share(each['quantile_95'])}" for each in random)
-    rows.append(["random timing, 5 to 95 %", *spread])
-    rows.append(["random timings beaten", *(share(each["beaten_ratio"]) for each in random)])
-    head = ("net return (Sharpe)", *(share(step["cost_per_side"], 2) for step in steps))
-    detail = [[_title(kind, name), *_figures(account[kind][name])] for kind, name in names]
-    return (
-        table(head, rows, lead=0)
-        + f"<h3>All figures at {share(account_cost, 2)} per side</h3>"
-        + table(("", *_HEAD), detail, lead=0)
-    )
-
-
 _HEAD = (
     *("net return", "per year", "Sharpe", "drawdown", "exposure"),
     *("changes / year", "trades", "profit per trade"),
 )
+
+
+def by_cost(period: Document, account_cost: float) -> Table:
+    """Return and Sharpe ratio of everything at every cost."""
+    steps = period["ladder"]
+    rows = [
+        (_title(kind, name), *(_return_and_sharpe(step[kind][name]) for step in steps))
+        for kind, name in _names(_account_step(period, account_cost))
+    ]
+    random = [step["random"] for step in steps]
+    rows.append(("random timing, median", *(percent(each["median"]) for each in random)))
+    spread = (f"{share(each['quantile_05'])} to {share(each['quantile_95'])}" for each in random)
+    rows.append(("random timing, 5 to 95 %", *spread))
+    rows.append(("random timings beaten", *(share(each["beaten_ratio"]) for each in random)))
+    return Table(("net return (Sharpe)", *(share(step["cost_per_side"], 2) for step in steps)), rows, lead=0)
+
+
+def at_account_cost(period: Document, account_cost: float) -> Table:
+    """All figures of everything at the account's cost."""
+    account = _account_step(period, account_cost)
+    rows = [(_title(kind, name), *_figures(account[kind][name])) for kind, name in _names(account)]
+    return Table(("", *_HEAD), rows, lead=0)
+
+
+def _account_step(period: Document, account_cost: float) -> Document:
+    found: Document = next(step for step in period["ladder"] if step["cost_per_side"] == account_cost)
+    return found
+
+
+def _names(step: Document) -> list[tuple[str, str]]:
+    return [(kind, name) for kind in ("model", "logistic", "baselines") for name in step[kind]]
+
+
+def _title(kind: str, name: str) -> str:
+    return name if kind == "baselines" else f"{kind}, {name}"
+
+
+def _return_and_sharpe(stats: Document) -> str:
+    return percent_and_sharpe(stats["total_return"], stats["sharpe"], 1)
 
 
 def _figures(stats: Document) -> tuple[str, ...]:
@@ -60,49 +68,38 @@ def _figures(stats: Document) -> tuple[str, ...]:
     )
 
 
-def intervals(period: Document) -> str:
+def intervals(period: Document) -> Table:
     """What the compared rule made more or less than each baseline, with a 90 % interval."""
     rows = []
     for step in period["ladder"]:
         for name, gap in step["intervals"].items():
             low, high = gap["quantile_05"], gap["quantile_95"]
             cells = (f"{gap['log_return']:+.3f}", f"{low:+.3f} to {high:+.3f}", "yes" if low > 0 or high < 0 else "no")
-            rows.append((share(step["cost_per_side"], 2), escape(step["compared"]), escape(name), *cells))
+            rows.append((share(step["cost_per_side"], 2), step["compared"], name, *cells))
     head = ("cost per side", "model's edge, by the rule", "minus", "log return", "90 % interval", "apart from 0")
-    note = '<p class="note">Circular block bootstrap, blocks of a week, 1,000 draws, paired.</p>'
-    return table(head, rows) + note
+    return Table(head, rows)
 
 
-def by_fold(period: Document, compared: str) -> str:
+def by_fold(period: Document, compared: str) -> Table:
     """Net returns block by block; `compared` is the rule that the edges of model and logistic regression were traded by."""
     names = [name for name in period["by_fold"][0] if name != "number"]
     rows = [
         (str(block["number"]), *(percent(block[name]["total_return"]) for name in names)) for block in period["by_fold"]
     ]
-    ruled = {name: f"{name},<br>{escape(compared)}" for name in ("model", "logistic")}
-    return _whose(compared) + table(("block", *(ruled.get(name) or escape(name) for name in names)), rows)
+    ruled = {name: Markup("{},<br>{}").format(name, compared) for name in ("model", "logistic")}
+    return Table(("block", *(ruled.get(name, name) for name in names)), rows)
 
 
-def by_product(period: Document, compared: str) -> str:
+def by_product(period: Document) -> Table:
     """The compared rule and buy and hold, product by product."""
     rows = [
-        (escape(name), *_figures(found["model"]), percent(found["buy and hold"]["total_return"]))
+        (name, *_figures(found["model"]), percent(found["buy and hold"]["total_return"]))
         for name, found in period["by_product"].items()
     ]
-    return _whose(compared) + table(("product", *_HEAD, "buy and hold"), rows)
+    return Table(("product", *_HEAD, "buy and hold"), rows)
 
 
-def _whose(compared: str) -> str:
-    """Says whose trades are shown, and that a fixed rule is not what the model would have done."""
-    if compared == CHOSEN_RULE.name:
-        return "<p>The model's edge, traded by the thresholds chosen before each block.</p>"
-    return (
-        "<p>The thresholds chosen before each block never traded. In their place the model's edge is traded by a fixed"
-        f" rule, which nobody would have followed: <strong>{escape(compared)}</strong>.</p>"
-    )
-
-
-def thresholds(found: Document) -> str:
+def thresholds(found: Document) -> Table:
     """Every threshold that was asked of all out-of-sample bars before the last block."""
     rows = [
         (
@@ -114,10 +111,4 @@ def thresholds(found: Document) -> str:
         )
         for each in found["tried"]
     ]
-    chosen = "none: HOLD" if not found["has_evidence"] else number(found["theta_buy"], 2)
-    note = f"<p>Chosen: <strong>{chosen}</strong>. The smallest whose 5 % quantile is above zero, else none.</p>"
-    return note + table(("threshold", "net log return", "5 % quantile", "changes", "survives"), rows)
-
-
-def _title(kind: str, name: str) -> str:
-    return escape(name if kind == "baselines" else f"{kind}, {name}")
+    return Table(("threshold", "net log return", "5 % quantile", "changes", "survives"), rows)

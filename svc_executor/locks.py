@@ -1,5 +1,5 @@
-"""Two small locks: one order is worked on by one task at a time, and balances are compared only while none is. And watches,
-which tell how long something has been so.
+"""Two locks: one task at a time works on an order, and balances are compared only while nobody works. And watches, which
+tell how long something has been so.
 
 An order between its send and its record has moved the exchange's balances and not ours; compared then, the books would
 look wrong that are right.
@@ -54,47 +54,54 @@ class Watches:
         self._began.pop(key, None)
 
 
-class QuietGate:
-    """Many may work at once. Whoever compares needs a time without work: `idle` and `unless_worked` look for one without
-    keeping anybody from working; `quiet` makes one, and holds newcomers back for it."""
+class ReadersWriterLock:
+    """Many readers share it, or one writer has it alone; a waiting writer goes before new readers.
+
+    A reader works on an order, the writer compares. `free` and `alone_if_free_since` are the writer's optimistic way, which
+    keeps no reader waiting; `alone` is the way that makes readers wait.
+    """
 
     def __init__(self) -> None:
-        self._working = 0
-        self._begun = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._readers = 0
+        self._entered = 0
+        self._free = asyncio.Event()
+        self._free.set()
         self._door = asyncio.Lock()
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
+    async def shared(self) -> AsyncIterator[None]:
         async with self._door:
-            self._working += 1
-            self._begun += 1
-            self._idle.clear()
+            self._readers += 1
+            self._entered += 1
+            self._free.clear()
         try:
             yield
         finally:
-            self._working -= 1
-            if self._working == 0:
-                self._idle.set()
+            self._readers -= 1
+            if self._readers == 0:
+                self._free.set()
 
-    async def idle(self, patience_seconds: float) -> int:
-        """Waits until nobody works, and gives that moment; TimeoutError if work does not pause in time."""
+    async def free(self, patience_seconds: float) -> int:
+        """A moment without readers, for `alone_if_free_since`; TimeoutError if none comes in time."""
         async with asyncio.timeout(patience_seconds):
-            await self._idle.wait()
-        return self._begun
+            # A reader may have entered between the event and this task's turn.
+            while self._readers:
+                await self._free.wait()
+        return self._entered
 
     @asynccontextmanager
-    async def unless_worked(self, since: int) -> AsyncIterator[bool]:
-        """True, and nobody begins to work meanwhile, if nobody has worked since a moment that `idle` gave."""
+    async def alone_if_free_since(self, moment: int) -> AsyncIterator[bool]:
+        """True, and no reader enters meanwhile, if none has entered since `moment`."""
         async with self._door:
-            yield self._begun == since
+            yield self._entered == moment
 
     @asynccontextmanager
-    async def quiet(self, patience_seconds: float) -> AsyncIterator[None]:
-        """TimeoutError if work does not pause within `patience_seconds`. Whatever is waited for inside holds up exits too,
-        so it has a bound of its own."""
+    async def alone(self, patience_seconds: float) -> AsyncIterator[None]:
+        """TimeoutError if the readers do not leave within `patience_seconds`; those it held back then go on at once.
+
+        Whatever the writer waits for holds up exits too, so it has a bound of its own.
+        """
         async with self._door:
             async with asyncio.timeout(patience_seconds):
-                await self._idle.wait()
+                await self._free.wait()
             yield
