@@ -19,7 +19,7 @@ import asyncpg
 
 from cli.effective import read_configuration
 from cli.instance_file import Instance
-from cli.plan import REAL_EXCHANGE, MeshPlan
+from cli.plan import MeshPlan
 from cli.status_facts import ask_ledger
 from cli.up.model import examine_model, recorded_champion, why_retrain
 from cli.up.plan import port_uses
@@ -219,7 +219,7 @@ async def _clock(patient: Patient) -> list[Finding]:
     simulated = plan.venue is Venue.SIMULATED
     if simulated and not patient.running:
         return [Finding(Mark.OK, "clock", "the simulated exchange is not running; its time is its own")]
-    host = plan.simulator_host if simulated else REAL_EXCHANGE
+    host = plan.simulator_host if simulated else plan.real_exchange
     context = ssl.create_default_context(cafile=str(plan.simulator_ca) if simulated else None)
     try:
         timeout = aiohttp.ClientTimeout(total=_SECONDS)

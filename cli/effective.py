@@ -64,10 +64,10 @@ def refuse_faulty(plan: MeshPlan) -> None:
 
 def settings_class(service: ServiceName) -> type[KitSettings]:
     """The class a service builds its settings from."""
-    module = importlib.import_module(f"svc_{service.name}.settings")
-    found = getattr(module, f"{service.name.capitalize()}Settings")
+    module, name = service.settings_class
+    found = getattr(importlib.import_module(module), name)
     if not (isinstance(found, type) and issubclass(found, KitSettings)):
-        raise TypeError(f"svc_{service.name}.settings has no settings class")
+        raise TypeError(f"{module}.{name} is no settings class")
     return found
 
 

@@ -8,24 +8,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from exchange_client.adapters import ADAPTERS
+from exchange_client.config import DEFAULT
 from meshkit.database_link import DatabaseAddress
 from supervisor.home import MeshHome
 from supervisor.identities import IdentityFiles
 from supervisor.keys import KeyFiles
-from tradekit import services
 from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.products import market_factor
-from tradekit.services import SERVICES, ServiceName
+from tradekit.services import PAGE_PORT, SERVICES, Need, ServiceName
 from tradekit.states import Profile, Venue
 
 SIMULATOR = "exchange_sim"
 # The market that the simulated exchange makes up by itself; every other one is recorded or mirrored.
 MADE_UP = "simulated"
 SIMULATOR_PORT = 8443
-PAGE_PORT = 8031
 LOOPBACK = "127.0.0.1"
 TOKEN_AUTH = "token"
-REAL_EXCHANGE = "api.coinbase.com"
 # A simulator on the same machine needs no protection from us; the real exchange's limits are the client's default.
 SIMULATOR_RATE = "2000"
 # Variables that a plan decides; those of the caller's environment must not reach the processes beside them.
@@ -107,6 +106,13 @@ class MeshPlan:
         return self.home.root / "exchange_sim_keys.json"
 
     @property
+    def real_exchange(self) -> str:
+        """Host of the real exchange: the one that the operator names for real money, else the default, whose prices paper
+        trading mirrors. A name that no adapter has, the services' settings refuse."""
+        named = self.inherited.get("EXCHANGE_NAME", "") if self.venue is Venue.LIVE else ""
+        return str(ADAPTERS.get(named, ADAPTERS[DEFAULT]).live_host)
+
+    @property
     def live_key(self) -> Path:
         """The operator's own API key of the real exchange."""
         return Path(self.inherited.get("EXCHANGE_KEY_FILE", "")).expanduser()
@@ -152,7 +158,6 @@ class MeshPlan:
         addresses = {service.address_variable: self.ports.address(service) for service in SERVICES}
         return {
             **kept,
-            **self.database,
             **addresses,
             "RUN_ID": self.run_id,
             "VENUE": self.venue.value,
@@ -168,7 +173,7 @@ class MeshPlan:
         if self.simulator is None:
             found = {name: value for name, value in self.inherited.items() if name.startswith("EXCHANGE_")}
             key = found.pop("EXCHANGE_KEY_FILE", "")
-            found["EXCHANGE_HOST"] = REAL_EXCHANGE
+            found["EXCHANGE_HOST"] = self.real_exchange
             return {**found, "EXCHANGE_KEY_FILE": key} if with_key else found
         found = {
             "EXCHANGE_HOST": self.simulator_host,
@@ -177,33 +182,50 @@ class MeshPlan:
         }
         return {**found, "EXCHANGE_KEY_FILE": str(self.keys.exchange_api_key)} if with_key else found
 
-    def market_environment(self) -> dict[str, str]:
+    def candles_environment(self) -> dict[str, str]:
         """Candles come from the exchange that orders go to, but for paper trading: there they are the real ones."""
         if self.venue is Venue.PAPER:
-            return {"EXCHANGE_HOST": REAL_EXCHANGE, "MARKET_SIMULATED": "false"}
+            return {"EXCHANGE_HOST": self.real_exchange, "MARKET_SIMULATED": "false"}
         made_up = self.simulator is not None and self.simulator.market == MADE_UP
         return {**self.exchange_environment(with_key=False), "MARKET_SIMULATED": str(made_up).lower()}
 
+    def orders_environment(self) -> dict[str, str]:
+        """The exchange with the key, and for real money the operator's confirmation."""
+        found = self.exchange_environment(with_key=True)
+        if self.venue is Venue.LIVE:
+            found["LIVE_CONFIRM"] = self.inherited.get("LIVE_CONFIRM", "")
+        return found
+
+    def model_environment(self) -> dict[str, str]:
+        """The model's folder, and the key that proves what lies there."""
+        return {"MODEL_DIR": str(self.model_folder), "MODEL_PUBLIC_KEY_FILE": str(self.keys.model_public)}
+
     def environment_of(self, service: ServiceName) -> dict[str, str]:
-        """The whole environment of one service."""
+        """The whole environment of one service: what all get, what proves it, and what it needs."""
         own: dict[str, str] = {service.port_variable: str(self.ports.of_service[service.name])}
         own |= self.identity_environment(service)
-        if service is services.MARKET:
-            own |= self.market_environment()
-        elif service is services.EXECUTOR:
-            own |= self.exchange_environment(with_key=True)
-            own["TICKET_PUBLIC_KEY_FILE"] = str(self.keys.ticket_public)
-            own["HALT_FILE"] = str(self.home.halt_file)
-            if self.venue is Venue.LIVE:
-                own["LIVE_CONFIRM"] = self.inherited.get("LIVE_CONFIRM", "")
-        elif service is services.RISK:
-            own["TICKET_SIGNING_KEY_FILE"] = str(self.keys.ticket_private)
-        elif service is services.SIGNAL:
-            own["MODEL_DIR"] = str(self.model_folder)
-            own["MODEL_PUBLIC_KEY_FILE"] = str(self.keys.model_public)
-        elif service is services.MONITOR:
-            own["MONITOR_PAGE_PORT"] = str(self.ports.page)
+        for need in service.needs:
+            own |= self._environment_for(need, service)
         return {**self.common_environment(), **own, **self.extra}
+
+    def _environment_for(self, need: Need, service: ServiceName) -> dict[str, str]:
+        match need:
+            case Need.DATABASE:
+                return dict(self.database)
+            case Need.CANDLES:
+                return self.candles_environment()
+            case Need.ORDERS:
+                return self.orders_environment()
+            case Need.MODEL:
+                return self.model_environment()
+            case Need.TICKET_SIGNING_KEY:
+                return {"TICKET_SIGNING_KEY_FILE": str(self.keys.ticket_private)}
+            case Need.TICKET_PUBLIC_KEY:
+                return {"TICKET_PUBLIC_KEY_FILE": str(self.keys.ticket_public)}
+            case Need.HALT_FILE:
+                return {"HALT_FILE": str(self.home.halt_file)}
+            case Need.PAGE:
+                return {service.page_variable: str(self.ports.page)}
 
     @property
     def simulator_products(self) -> tuple[str, ...]:

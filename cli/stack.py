@@ -20,23 +20,14 @@ from supervisor.probes import grpc_health, http_ok
 from supervisor.processes import InstanceMark
 from supervisor.unit import ProcessSpec, ProcessUnit, Unit
 from tradekit import services
-from tradekit.services import SERVICES, ServiceName
+from tradekit.services import SERVICES, Need, ServiceName
 
 MIGRATIONS = "migrations"
 DATABASE = "postgres"
 MODEL = "model"
-# What each service needs before it can prove itself; all need the migrations.
-_NEEDS: dict[str, tuple[str, ...]] = {
-    "signal": ("market", MODEL),
-    "bridge": ("signal",),
-    "orchestrator": ("validator", "risk", "executor"),
-    "risk": ("market",),
-}
 # Eight interpreters that start at once on two cores take their time.
 _START_SECONDS = 120.0
 _CONNECT_SECONDS = 10.0
-# The pipeline drains from its front: no new work first, the books last.
-_STOP_ORDER = {"bridge": 1, "signal": 2, "orchestrator": 3, "validator": 4, "risk": 4, "executor": 5, "market": 6}
 
 
 def write_simulator_keys(plan: MeshPlan) -> None:
@@ -109,18 +100,16 @@ def simulator_unit(plan: MeshPlan, mark: InstanceMark) -> ProcessUnit:
 def service_unit(plan: MeshPlan, service: ServiceName, mark: InstanceMark, needs: tuple[str, ...]) -> ProcessUnit:
     """One service of the mesh."""
     port = plan.ports.of_service[service.name]
-    ports = {service.name: port}
-    if service is services.MONITOR:
-        ports["page"] = plan.ports.page
+    page = {"page": plan.ports.page} if Need.PAGE in service.needs else {}
     spec = ProcessSpec(
         name=service.name,
-        argv=run_module(f"svc_{service.name}"),
+        argv=run_module(service.package),
         env=python_environment(plan.environment_of(service)),
         cwd=ROOT,
         depends_on=needs,
         ready=grpc_health(f"{LOOPBACK}:{port}"),
-        stop_order=_STOP_ORDER.get(service.name, 0),
-        ports=ports,
+        stop_order=service.stop_order,
+        ports={service.name: port, **page},
         start_timeout_seconds=_START_SECONDS,
     )
     return ProcessUnit(spec, plan.home.log_file(service.name), mark)
@@ -135,11 +124,16 @@ def units_of(
     """Every unit of the instance; `make_model` sees to it that a model is there, once the market has candles."""
     found: list[Unit] = [database] if database is not None else []
     found.append(migration_step(plan, (DATABASE,) if database is not None else ()))
-    base: tuple[str, ...] = (MIGRATIONS,)
     if plan.simulator is not None:
         write_simulator_keys(plan)
         found.append(simulator_unit(plan, mark))
-        base = (*base, SIMULATOR)
     found.append(StepUnit(MODEL, (services.MARKET.name,), make_model, stop_order=5))
-    needs = {service.name: (*base, *_NEEDS.get(service.name, ())) for service in plan.services}
-    return [*found, *(service_unit(plan, service, mark, needs[service.name]) for service in plan.services)]
+    return [*found, *(service_unit(plan, service, mark, starts_after(plan, service)) for service in plan.services)]
+
+
+def starts_after(plan: MeshPlan, service: ServiceName) -> tuple[str, ...]:
+    """The units that must be up before a service can prove itself."""
+    of_need = {Need.DATABASE: MIGRATIONS, Need.MODEL: MODEL}
+    simulator = (SIMULATOR,) if plan.simulator is not None else ()
+    others = (one.name for one in service.starts_after)
+    return (*simulator, *(unit for need, unit in of_need.items() if need in service.needs), *others)

@@ -1,11 +1,13 @@
-"""The one way to the exchange: HTTPS with a fresh JWT per request, typed replies, and honest outcomes of orders.
+"""The one way to an exchange: a protocol that services know, an adapter for each exchange, typed replies, honest outcomes.
 
-The simulated and the real exchange are reached by the same code. `create_order` never raises for what the network did:
-it says whether the order was accepted, refused, provably not sent, or whether nobody knows.
+The simulated and the real exchange are reached by the same code. `Exchange.create_order` never raises for what the network
+did: it says whether the order was accepted, refused, provably not sent, or whether nobody knows.
 """
 
-from exchange_client.client import ExchangeClient
+from exchange_client.adapters import open_exchange
+from exchange_client.config import ExchangeConfig
 from exchange_client.errors import ExchangeRefused, ExchangeUnavailable
+from exchange_client.exchange import Exchange, MarketData
 from exchange_client.models import (
     Accepted,
     Account,
@@ -16,18 +18,19 @@ from exchange_client.models import (
     FeeRates,
     KeyPermissions,
     NotSent,
+    OrderTerms,
     RawCandle,
     Refused,
+    SameTerms,
     Unknown,
 )
-from exchange_client.settings import ExchangeConfig, ExchangeSettings
+from exchange_client.settings import ExchangeSettings
 
 __all__ = [
     "Accepted",
     "Account",
     "CreateOutcome",
-    "Unknown",
-    "ExchangeClient",
+    "Exchange",
     "ExchangeConfig",
     "ExchangeFill",
     "ExchangeOrder",
@@ -37,7 +40,12 @@ __all__ = [
     "ExchangeUnavailable",
     "FeeRates",
     "KeyPermissions",
+    "MarketData",
+    "NotSent",
+    "OrderTerms",
     "RawCandle",
     "Refused",
-    "NotSent",
+    "SameTerms",
+    "Unknown",
+    "open_exchange",
 ]

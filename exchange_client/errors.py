@@ -13,13 +13,9 @@ class ExchangeUnavailable(Unavailable):
 
 
 class ExchangeRefused(FailedPrecondition):
-    """The exchange answered a read with 4xx: 401 and 403 are for the operator, 404 names nothing it has."""
+    """The exchange refused a read. `missing`: it has nothing of that name; everything else is for the operator."""
 
-    def __init__(self, what: str, status: int, body: str) -> None:
-        reason = "NOT_FOUND" if status == 404 else "MISCONFIGURED"
-        super().__init__(reason, f"the exchange answered {shown(what)} with {status}: {body[:200]}")
-        self.status = status
-
-
-class BadReply(ValueError):
-    """A reply that is not what the exchange's documentation promises; the text says what is wrong with it."""
+    def __init__(self, what: str, why: str, *, missing: bool = False) -> None:
+        reason = "NOT_FOUND" if missing else "MISCONFIGURED"
+        super().__init__(reason, f"the exchange answered {shown(what)} with {why}")
+        self.missing = missing

@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
+from enum import Enum, auto
 from typing import Any
+from uuid import UUID
 
 from tradekit.decimals import CONTEXT
+from tradekit.states import Side
 
-# No later change of such an order is possible; decide what it did from its filled size, never from the word.
-TERMINAL_STATUSES = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
+# What an adapter calls an order that no later change is possible of; decide what it did from its filled size, never from
+# the word. An order that is not done keeps the exchange's own word.
+FILLED, CANCELLED, EXPIRED, FAILED = "FILLED", "CANCELLED", "EXPIRED", "FAILED"
+TERMINAL_STATUSES = frozenset({FILLED, CANCELLED, EXPIRED, FAILED})
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeProduct:
-    """One market with its increments, limits (in units of their currency) and state flags."""
+    """One market with its increments and limits, in units of their currency. `tradable`: a market order can be placed now;
+    `status` is the exchange's own word for its state."""
 
     product_id: str
     base_currency: str
@@ -29,27 +35,7 @@ class ExchangeProduct:
     quote_min_size: Decimal
     quote_max_size: Decimal
     status: str
-    trading_disabled: bool
-    is_disabled: bool
-    cancel_only: bool
-    limit_only: bool
-    post_only: bool
-    view_only: bool
-    auction_mode: bool
-
-    @property
-    def tradable(self) -> bool:
-        """True if a market order can be placed now."""
-        stopped = (
-            self.trading_disabled
-            or self.is_disabled
-            or self.cancel_only
-            or self.limit_only
-            or self.post_only
-            or self.view_only
-            or self.auction_mode
-        )
-        return self.status == "online" and not stopped
+    tradable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +65,36 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderTerms:
+    """What a market order is for: `size` is quote currency for a BUY, fee inside, and base units for a SELL. `order_id` is
+    ours, the exchange's client order id."""
+
+    order_id: UUID
+    product_id: str
+    side: Side
+    size: Decimal
+
+
+class SameTerms(Enum):
+    """Whose terms an order at the exchange has."""
+
+    OURS = auto()
+    OTHER = auto()
+    UNREADABLE = auto()
+
+
+@dataclass(frozen=True, slots=True)
 class ExchangeOrder:
     """An order as the exchange has it. `filled_size` is in base units; `settled` means that its fills are final; `hold` is
-    what it blocks: quote currency for a BUY, base units for a SELL.
+    what it blocks: quote currency for a BUY, base units for a SELL. `configuration` is what was ordered in the exchange's
+    own words, for `Exchange.same_terms` to read.
     """
 
     order_id: str
     client_order_id: str
     product_id: str
     side: str
-    configuration: Mapping[str, Mapping[str, Any]]
+    configuration: Mapping[str, Any]
     status: str
     filled_size: Decimal
     filled_value: Decimal
@@ -107,7 +113,8 @@ class ExchangeOrder:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeFill:
-    """One execution. `size` is in the unit the exchange told it in: quote currency if `size_in_quote`, else base."""
+    """One execution. `size` is in the unit the exchange told it in: quote currency if `size_in_quote`, else base.
+    `trade_type` is FILL, or the exchange's word for something that is none; `liquidity` TAKER, MAKER or another word."""
 
     entry_id: str
     trade_id: str

@@ -5,42 +5,24 @@ The host is given without scheme, because it is part of what each JWT signs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from exchange_client.credentials import LIFE_SECONDS
+from exchange_client.adapters import ADAPTERS, Adapter
+from exchange_client.config import DEFAULT, ExchangeConfig
 from meshkit.hosts import Host, parse_host
 from tradekit.settings import TradingSettings
 from tradekit.states import Venue
 
-LIVE_HOST = Host("api.coinbase.com")
-SANDBOX_HOST = Host("api-sandbox.coinbase.com")
-# Below the limits reported for the real exchange (30/s private, 10/s public): bursts of others share the same key.
-PRIVATE_PER_SECOND = 10.0
-PUBLIC_PER_SECOND = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeConfig:
-    """Everything a client needs. Seconds are wall seconds of one attempt; rates are requests per second."""
-
-    host: str
-    ca_file: Path | None = None
-    key_file: Path | None = None
-    connect_seconds: float = 3.0
-    read_seconds: float = 5.0
-    total_seconds: float = 10.0
-    token_seconds: int = LIFE_SECONDS
-    private_per_second: float = PRIVATE_PER_SECOND
-    public_per_second: float = PUBLIC_PER_SECOND
+_LONGEST_TOKEN_SECONDS = max(adapter.token_seconds for adapter in ADAPTERS.values())
 
 
 class ExchangeSettings(TradingSettings):
     """EXCHANGE_* variables."""
 
+    exchange_name: str = Field(DEFAULT, description=f"whose protocol the host speaks: {', '.join(ADAPTERS)}")
     exchange_host: str = Field("127.0.0.1:8443", description="host[:port] without scheme, such as api.coinbase.com")
     exchange_ca_file: Path | None = Field(None, description="PEM file of the CA to trust; unset trusts the system's")
     exchange_key_file: Path | None = Field(
@@ -50,11 +32,21 @@ class ExchangeSettings(TradingSettings):
     exchange_read_seconds: float = Field(5.0, gt=0, le=60, description="longest silence while an answer is awaited")
     exchange_total_seconds: float = Field(10.0, gt=0, le=60, description="longest single request")
     exchange_token_seconds: int = Field(
-        LIFE_SECONDS, ge=10, le=LIFE_SECONDS, description="life of a request's token; until then the request may arrive"
+        _LONGEST_TOKEN_SECONDS,
+        ge=10,
+        le=_LONGEST_TOKEN_SECONDS,
+        description="life of a request's token; until then the request may arrive",
     )
     exchange_rate_per_second: float | None = Field(
         None, gt=0, le=100_000, description="requests per second; unset takes 10 private and 5 public"
     )
+
+    @field_validator("exchange_name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in ADAPTERS:
+            raise ValueError(f"must be one of {', '.join(ADAPTERS)}")
+        return value
 
     @field_validator("exchange_host")
     @classmethod
@@ -72,11 +64,18 @@ class ExchangeSettings(TradingSettings):
     def _real_money_meets_the_real_exchange(self) -> Self:
         if self.venue is not Venue.LIVE:
             return self
-        if self.exchange != LIVE_HOST:
-            raise ValueError(f"VENUE=LIVE talks to EXCHANGE_HOST={LIVE_HOST} at port 443 only, not to {self.exchange}")
+        if self.exchange != self.adapter.live_host:
+            raise ValueError(
+                f"VENUE=LIVE talks to EXCHANGE_HOST={self.adapter.live_host} at port 443 only, not to {self.exchange}"
+            )
         if self.exchange_ca_file is not None:
             raise ValueError("VENUE=LIVE trusts the system's authorities only: unset EXCHANGE_CA_FILE")
         return self
+
+    @property
+    def adapter(self) -> Adapter:
+        """What is known of the exchange beforehand."""
+        return ADAPTERS[self.exchange_name]
 
     @property
     def exchange(self) -> Host:
@@ -84,8 +83,9 @@ class ExchangeSettings(TradingSettings):
         return parse_host(self.exchange_host)
 
     def exchange_config(self) -> ExchangeConfig:
-        rate = self.exchange_rate_per_second
+        """What its client is made from."""
         return ExchangeConfig(
+            name=self.exchange_name,
             host=self.exchange_host,
             ca_file=self.exchange_ca_file,
             key_file=self.exchange_key_file,
@@ -93,6 +93,6 @@ class ExchangeSettings(TradingSettings):
             read_seconds=self.exchange_read_seconds,
             total_seconds=self.exchange_total_seconds,
             token_seconds=self.exchange_token_seconds,
-            private_per_second=rate or PRIVATE_PER_SECOND,
-            public_per_second=rate or PUBLIC_PER_SECOND,
+            private_per_second=self.exchange_rate_per_second,
+            public_per_second=self.exchange_rate_per_second,
         )

@@ -35,7 +35,7 @@ class SignalFollower:
         self._settings = settings
         self._kit = kit
         self._rules = ProposalRules(settings.entry_quote_size, settings.entry_cooldown_bars, settings.stale_signal_bars)
-        channel = kit.channel(settings.signal_address, services.SIGNAL.full_name)
+        channel = kit.channel(settings.address(services.SIGNAL), services.SIGNAL.full_name)
         self._stub = signal_grpc.SignalServiceStub(channel)
         self._follower = Follower(kit, "signal", self._watch, self._take_frame)
 

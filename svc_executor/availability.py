@@ -4,7 +4,7 @@ import asyncio
 from decimal import Decimal, localcontext
 from typing import Any
 
-from exchange_client import ExchangeClient
+from exchange_client import Exchange
 from meshkit.errors import MeshError
 from tradekit.decimals import CONTEXT, ZERO
 
@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 1.5
 class Availability:
     """Free balances by the exchange's own list of wallets."""
 
-    def __init__(self, exchange: ExchangeClient, log: Any) -> None:
+    def __init__(self, exchange: Exchange, log: Any) -> None:
         self._exchange = exchange
         self._log = log
 

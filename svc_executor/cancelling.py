@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from exchange_client import ExchangeClient
+from exchange_client import Exchange
 from meshkit.errors import MeshError
 from svc_executor import store
 from svc_executor.driver import OrderDriver
@@ -34,7 +34,7 @@ class Cancelled:
 class Cancelling:
     """Cancels orders that are not done."""
 
-    def __init__(self, engine: AsyncEngine, exchange: ExchangeClient, driver: OrderDriver, log: Any) -> None:
+    def __init__(self, engine: AsyncEngine, exchange: Exchange, driver: OrderDriver, log: Any) -> None:
         self._engine = engine
         self._exchange = exchange
         self._driver = driver

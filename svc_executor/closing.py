@@ -14,7 +14,7 @@ from svc_executor import store
 from svc_executor.availability import Availability
 from svc_executor.follow import Follower
 from svc_executor.intake import Intake
-from svc_executor.intent import close_intent
+from svc_executor.intent import BodyOf, close_intent
 from svc_executor.product_rules import ProductRules
 from svc_executor.reduce import reduce_only
 from svc_executor.settings import ExecutorSettings
@@ -59,6 +59,7 @@ class Closing:
         rules: ProductRules,
         available: Availability,
         follower: Follower,
+        body_of: BodyOf,
     ) -> None:
         self._settings = settings
         self._engine = engine
@@ -66,6 +67,7 @@ class Closing:
         self._rules = rules
         self._available = available
         self._follower = follower
+        self._body_of = body_of
 
     async def close(self, wanted: Close) -> list[Closed]:
         """One result for each product, in the order asked for, or by name. TRADING_HALTED for all of them while that is so."""
@@ -115,8 +117,9 @@ class Closing:
             holding = await store.holding(connection, product_id, self._settings.granularity_seconds)
             size = reduce_only(holding.held, holding, available, product)
             now = await store.market_time(connection)
+            price = holding.price or ONE
             intent = close_intent(
-                order_id, product_id, size, self._settings.venue, now, holding.price or ONE, wanted.note
+                order_id, product_id, size, self._settings.venue, now, price, wanted.note, self._body_of
             )
             await store.insert_intent(connection, intent)
         return order_id

@@ -17,13 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from exchange_client import (
     Accepted,
     CreateOutcome,
-    ExchangeClient,
+    Exchange,
     ExchangeFill,
     ExchangeOrder,
     ExchangeRefused,
     ExchangeUnavailable,
     NotSent,
     Refused,
+    SameTerms,
     Unknown,
 )
 from meshkit.backoff import Backoff
@@ -36,11 +37,9 @@ from svc_executor.order_resolution import (
     Circumstances,
     Conclusion,
     Step,
-    Terms,
     conclude,
     never_made,
     next_step,
-    terms_of,
 )
 from svc_executor.store import OrderRow
 from tradekit.decimals import plain
@@ -67,7 +66,7 @@ class OrderDriver:
     def __init__(
         self,
         engine: AsyncEngine,
-        exchange: ExchangeClient,
+        exchange: Exchange,
         lock: ReadersWriterLock,
         permit: Permit,
         absence: timedelta,
@@ -249,25 +248,28 @@ class OrderDriver:
 
     async def _refresh(self, order: OrderRow) -> OrderRow:
         found = await self._exchange.order(order.exchange_order_id or "")
-        if found is None or terms_of(order.facts, found) is Terms.UNREADABLE:
+        if found is None or self._terms(order, found) is SameTerms.UNREADABLE:
             found = await self._search(order) or found
         return order if found is None else await self._take_over(order, found)
 
     async def _take_over(self, order: OrderRow, found: ExchangeOrder) -> OrderRow:
         """Records what the exchange has of our order."""
-        terms = terms_of(order.facts, found)
-        if terms is Terms.OTHER:
+        terms = self._terms(order, found)
+        if terms is SameTerms.OTHER:
             again = await self._exchange.order(found.order_id)
-            terms = terms_of(order.facts, again) if again is not None else Terms.UNREADABLE
+            terms = self._terms(order, again) if again is not None else SameTerms.UNREADABLE
             found = again or found
-        if terms is Terms.OTHER and order.state in _UNMADE:
+        if terms is SameTerms.OTHER and order.state in _UNMADE:
             return await self._taken(order, found)
-        if terms is not Terms.OURS:
+        if terms is not SameTerms.OURS:
             self._log.error("order_unreadable", order_id=str(order.order_id), exchange_order_id=found.order_id)
             return await self._in_doubt(order)
         fills = await self._fills(order, found) if found.filled_size > 0 else []
         done_for = order.now - order.done_at if order.done_at else timedelta(0)
         return await self._record(order, found.order_id, fills, conclude(found, fills, done_for))
+
+    def _terms(self, order: OrderRow, found: ExchangeOrder) -> SameTerms:
+        return self._exchange.same_terms(order.facts.terms, found)
 
     async def _taken(self, order: OrderRow, found: ExchangeOrder) -> OrderRow:
         """An order of other terms under our id, seen twice, means that ours was never made. Whose it is, a person must find
@@ -327,7 +329,7 @@ class OrderDriver:
         for order in watched:
             found = listed.get(str(order.order_id))
             # Another's order under our id was told when ours ended.
-            if found is not None and terms_of(order.facts, found) is Terms.OURS:
+            if found is not None and self._terms(order, found) is SameTerms.OURS:
                 await self._adopt(order, found)
 
     async def _adopt(self, order: OrderRow, found: ExchangeOrder) -> None:

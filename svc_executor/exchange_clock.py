@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from exchange_client import ExchangeClient
+from exchange_client import Exchange
 from meshkit.errors import MeshError
 
 _TIMEOUT_SECONDS = 1.5
@@ -22,7 +22,7 @@ _RETRY_SECONDS = 60.0
 class ExchangeClock:
     """Reads the exchange's time seldom; `monotonic` measures its age."""
 
-    def __init__(self, exchange: ExchangeClient, log: Any, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, exchange: Exchange, log: Any, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._exchange = exchange
         self._log = log
         self._monotonic = monotonic

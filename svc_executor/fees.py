@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from exchange_client import ExchangeClient, ExchangeRefused, ExchangeUnavailable, FeeRates
+from exchange_client import Exchange, ExchangeRefused, ExchangeUnavailable, FeeRates
 from meshkit.clock import Clock
 from schema.books import fee_tiers
 from tradekit.decimals import plain, to_stored_scale
@@ -57,7 +57,7 @@ class FeeKeeper:
     """Asked once in each reconciliation; most times there is nothing to do."""
 
     def __init__(
-        self, engine: AsyncEngine, exchange: ExchangeClient, setting: Decimal | None, clock: Clock, log: Any
+        self, engine: AsyncEngine, exchange: Exchange, setting: Decimal | None, clock: Clock, log: Any
     ) -> None:
         self._engine = engine
         self._exchange = exchange

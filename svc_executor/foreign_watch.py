@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from exchange_client import ExchangeClient, ExchangeFill, ExchangeOrder, ExchangeRefused, ExchangeUnavailable
+from exchange_client import Exchange, ExchangeFill, ExchangeOrder, ExchangeRefused, ExchangeUnavailable
 from meshkit.errors import Unavailable
 from svc_executor import foreign_store
 from svc_executor.books import book_fill
@@ -22,7 +22,7 @@ _LOOK_BACK = timedelta(hours=1)
 class ForeignWatch:
     """One look at a time."""
 
-    def __init__(self, engine: AsyncEngine, exchange: ExchangeClient, log: Any) -> None:
+    def __init__(self, engine: AsyncEngine, exchange: Exchange, log: Any) -> None:
         self._engine = engine
         self._exchange = exchange
         self._log = log

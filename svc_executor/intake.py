@@ -7,6 +7,7 @@ at most what the ledger holds and the exchange has free.
 
 from collections.abc import Container
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -23,7 +24,7 @@ from meshkit.errors import (
 from schema.recommendation_rows import require_terms
 from svc_executor import store
 from svc_executor.availability import Availability
-from svc_executor.intent import expired, grid_violation, make_intent, request_hash
+from svc_executor.intent import BodyOf, Intent, expired, grid_violation, make_intent, request_hash
 from svc_executor.product_rules import ProductRules
 from svc_executor.reduce import reduce_only
 from svc_executor.settings import ExecutorSettings
@@ -48,6 +49,7 @@ class Intake:
         available: Availability,
         switch: TradingSwitch,
         busy: Container[UUID],
+        body_of: BodyOf,
     ) -> None:
         self._settings = settings
         self._engine = engine
@@ -56,6 +58,7 @@ class Intake:
         self._available = available
         self._switch = switch
         self._busy = busy
+        self._body_of = body_of
 
     async def order_for(self, request: Execute) -> UUID:
         """Id of the recommendation's one order: the one there is, or a new intent. An entry hears nothing without a
@@ -93,7 +96,7 @@ class Intake:
         violation = grid_violation(product, Side.BUY, request.size)
         if violation is not None:
             raise InvalidRequest([violation])
-        intent = make_intent(request.recommendation, request.size, ticket.reservation_id, self._settings.venue, now)
+        intent = self._intent(request.recommendation, request.size, ticket, now)
         async with self._engine.begin() as connection:
             self.require_open(await store.lock_account(connection), Side.BUY)
             known = await self._known(connection, request)
@@ -134,12 +137,16 @@ class Intake:
             holding = await store.holding(connection, item.product_id, self._settings.granularity_seconds)
             size = reduce_only(request.size, holding, available, product)
             now = await store.machine_time(connection)
-            intent = make_intent(item, size, ticket.reservation_id if ticket else None, self._settings.venue, now)
+            intent = self._intent(item, size, ticket, now)
             if ticket and not await store.commit_reservation(connection, intent):
                 # Risk's word came to nothing meanwhile; the ledger's word is enough to get out.
-                intent = make_intent(item, size, None, self._settings.venue, now)
+                intent = self._intent(item, size, None, now)
             await store.insert_intent(connection, intent)
         return intent.order_id
+
+    def _intent(self, item: Recommendation, size: Decimal, ticket: Ticket | None, now: datetime) -> Intent:
+        reservation_id = ticket.reservation_id if ticket else None
+        return make_intent(item, size, reservation_id, self._settings.venue, now, self._body_of)
 
     def require_open(self, stored: TradingState, side: Side) -> None:
         """TRADING_HALTED unless both the database and this process let an order of this side be sent."""

@@ -1,13 +1,13 @@
 """What is written down before anything is sent: the exact bytes of the order, and the hash of what was asked for."""
 
 import hashlib
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from exchange_client import ExchangeProduct
+from exchange_client import ExchangeProduct, OrderTerms
 from meshkit.errors import Violation
 from tradekit import ids
 from tradekit.decimals import plain
@@ -15,7 +15,8 @@ from tradekit.products import floor_to
 from tradekit.recommendation import Recommendation, terms_hash
 from tradekit.states import LifeClock, Side, Venue
 
-VARIANT = "market_market_ioc"
+# Makes the exact bytes of an order: `Exchange.body_of`.
+BodyOf = Callable[[OrderTerms], str]
 # In a replay the market stands still until an order is settled; this bounds only a run that nobody waits for any more.
 _REPLAY_LIFE = timedelta(hours=1)
 
@@ -42,22 +43,6 @@ class Intent:
     note: str = ""
 
 
-def size_field(side: Side) -> str:
-    """The exchange's name of the size: a BUY spends quote with the fee inside, a SELL gives base."""
-    return "quote_size" if side is Side.BUY else "base_size"
-
-
-def exact_body(order_id: UUID, product_id: str, side: Side, size: Decimal) -> str:
-    """The request body; every send of an order is this text, byte for byte."""
-    body = {
-        "client_order_id": str(order_id),
-        "product_id": product_id,
-        "side": side.value,
-        "order_configuration": {VARIANT: {size_field(side): plain(size)}},
-    }
-    return json.dumps(body, separators=(",", ":"))
-
-
 def request_hash(recommendation: Recommendation, size: Decimal) -> str:
     """sha256 of everything that makes the order; the same request under another spelling has the same hash.
 
@@ -75,7 +60,12 @@ def close_hash(order_id: UUID) -> str:
 
 
 def make_intent(
-    recommendation: Recommendation, size: Decimal, reservation_id: UUID | None, venue: Venue, now: datetime
+    recommendation: Recommendation,
+    size: Decimal,
+    reservation_id: UUID | None,
+    venue: Venue,
+    now: datetime,
+    body_of: BodyOf,
 ) -> Intent:
     """The intent of an approved recommendation at machine time `now`."""
     order_id = ids.order_id(recommendation.recommendation_id)
@@ -88,7 +78,7 @@ def make_intent(
         product_id=recommendation.product_id,
         side=recommendation.side,
         size=size,
-        body=exact_body(order_id, recommendation.product_id, recommendation.side, size),
+        body=body_of(OrderTerms(order_id, recommendation.product_id, recommendation.side, size)),
         venue=venue,
         as_of=recommendation.as_of,
         reference_price=recommendation.reference_price,
@@ -97,7 +87,14 @@ def make_intent(
 
 
 def close_intent(
-    order_id: UUID, product_id: str, size: Decimal, venue: Venue, as_of: datetime, price: Decimal, note: str
+    order_id: UUID,
+    product_id: str,
+    size: Decimal,
+    venue: Venue,
+    as_of: datetime,
+    price: Decimal,
+    note: str,
+    body_of: BodyOf,
 ) -> Intent:
     """The intent of an operator's close of a position."""
     return Intent(
@@ -108,7 +105,7 @@ def close_intent(
         product_id=product_id,
         side=Side.SELL,
         size=size,
-        body=exact_body(order_id, product_id, Side.SELL, size),
+        body=body_of(OrderTerms(order_id, product_id, Side.SELL, size)),
         venue=venue,
         as_of=as_of,
         reference_price=price,

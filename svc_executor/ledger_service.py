@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from exchange_client import ExchangeClient
+from exchange_client import Exchange
 from meshkit.errors import FailedPrecondition, InvalidRequest, MeshError, RequestIdReused, Violation
 from meshkit.identity import caller_or_none
 from meshkit.kit import Kit
@@ -33,9 +33,7 @@ from trading.executor.v1 import ledger_pb2 as pb
 class Ledger:
     """What an operator sees of the ledger and does to it."""
 
-    def __init__(
-        self, settings: ExecutorSettings, kit: Kit[Any], exchange: ExchangeClient, reconciler: Reconciler
-    ) -> None:
+    def __init__(self, settings: ExecutorSettings, kit: Kit[Any], exchange: Exchange, reconciler: Reconciler) -> None:
         self._settings = settings
         self._kit = kit
         self._exchange = exchange

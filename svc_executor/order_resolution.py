@@ -9,12 +9,12 @@ exchange shows without saying enough about it is neither ours nor somebody else'
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import Enum, auto
 from uuid import UUID
 
-from exchange_client import ExchangeFill, ExchangeOrder
-from svc_executor.intent import VARIANT, size_field
+from exchange_client import ExchangeFill, ExchangeOrder, OrderTerms
+from exchange_client.models import FAILED, FILLED
 from tradekit.decimals import divide, to_stored_scale
 from tradekit.reasons import Reason
 from tradekit.recommendation import EXIT_RETRIES
@@ -57,6 +57,11 @@ class OrderFacts:
     sent_at: datetime | None
     cancel_requested: bool
     now: datetime
+
+    @property
+    def terms(self) -> OrderTerms:
+        """What was ordered."""
+        return OrderTerms(self.order_id, self.product_id, self.side, self.size)
 
     @property
     def terminal(self) -> bool:
@@ -111,39 +116,6 @@ def next_step(order: OrderFacts, circumstances: Circumstances, absence: timedelt
     return Step.SEND if circumstances.permitted and circumstances.trading.allows(order.side) else Step.WAIT
 
 
-class Terms(Enum):
-    """Whose terms an order at the exchange has."""
-
-    OURS = auto()
-    OTHER = auto()
-    UNREADABLE = auto()
-
-
-def terms_of(order: OrderFacts, found: ExchangeOrder) -> Terms:
-    """Whether the exchange's order is the one we wrote down; the reply to a create does not prove it.
-
-    OTHER only where a complete order under our id contradicts product, side or size. An order without our id or without a
-    readable size says nothing; fields that the exchange adds, or leaves empty, change nothing.
-    """
-    if found.client_order_id != str(order.order_id) or found.side not in tuple(Side):
-        return Terms.UNREADABLE
-    terms = found.configuration.get(VARIANT)
-    size = _size(terms.get(size_field(order.side))) if isinstance(terms, dict) else None
-    if size is None:
-        return Terms.UNREADABLE
-    same = found.product_id == order.product_id and found.side == order.side.value and size == order.size
-    return Terms.OURS if same else Terms.OTHER
-
-
-def _size(value: object) -> Decimal | None:
-    """A size above zero, None for what is none."""
-    try:
-        size = Decimal(value) if isinstance(value, str | Decimal) else Decimal(0)
-    except InvalidOperation:
-        return None
-    return size if size.is_finite() and size > 0 else None
-
-
 @dataclass(frozen=True, slots=True)
 class Conclusion:
     """What an order is now, by the exchange's word. `done`: the exchange calls it done. `final`: it also says that nothing
@@ -164,12 +136,12 @@ def conclude(found: ExchangeOrder, fills: Iterable[ExchangeFill], done_for: time
         return Conclusion(OrderState.OPEN)
     settled = found.settled or (found.filled_size == 0 and done_for >= SETTLING)
     # "Filled" with nothing filled contradicts itself: half of a change, seen too early.
-    if not settled or not _adds_up(found, known) or (found.status == "FILLED" and found.filled_size == 0):
+    if not settled or not _adds_up(found, known) or (found.status == FILLED and found.filled_size == 0):
         return Conclusion(OrderState.OPEN, done=True)
     if found.filled_size > 0:
-        state = OrderState.FILLED if found.status == "FILLED" else OrderState.CANCELLED
+        state = OrderState.FILLED if found.status == FILLED else OrderState.CANCELLED
         reasons = () if state is OrderState.FILLED else (_ended("PARTLY_FILLED", found),)
-    elif found.status == "FAILED":
+    elif found.status == FAILED:
         state, reasons = OrderState.REJECTED, (_ended(found.reject_reason or "EXCHANGE_FAILED", found),)
     else:
         state, reasons = OrderState.CANCELLED, (_ended("NOTHING_FILLED", found),)

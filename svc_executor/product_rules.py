@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from exchange_client import ExchangeClient, ExchangeProduct
+from exchange_client import Exchange, ExchangeProduct
 from meshkit.errors import InvalidRequest, MeshError, Violation
 from svc_executor.locks import KeyedLocks
 from tradekit.states import Side
@@ -18,7 +18,7 @@ _PATIENCE_SECONDS = 1.5
 class ProductRules:
     """Rules by product id; `monotonic` measures their age."""
 
-    def __init__(self, exchange: ExchangeClient, log: Any, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, exchange: Exchange, log: Any, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._exchange = exchange
         self._log = log
         self._monotonic = monotonic

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from decimal import Decimal, localcontext
 
-from exchange_client import Account, ExchangeClient, ExchangeRefused
+from exchange_client import Account, Exchange, ExchangeRefused
 from meshkit.errors import MeshError, Unavailable
 from meshkit.kit import Kit
 from svc_executor import books_store, foreign_store, ledger_store, store
@@ -42,7 +42,7 @@ class Reconciler:
         self,
         settings: ExecutorSettings,
         kit: Kit[ExecutorSettings],
-        exchange: ExchangeClient,
+        exchange: Exchange,
         driver: OrderDriver,
         lock: ReadersWriterLock,
     ) -> None:

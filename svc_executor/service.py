@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
-from exchange_client import ExchangeClient
+from exchange_client import open_exchange
 from meshkit import watch
 from meshkit.errors import NotFound, OutcomeUnknown, Unavailable
 from meshkit.grpc_types import ServicerContext
@@ -230,8 +230,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
 async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> ServiceSpec:
     """The executor as meshkit runs it; refuses to start with a key that must not spend real money."""
     key = load_public_key(settings.ticket_public_key_file)
-    exchange = ExchangeClient(settings.exchange_config())
-    await exchange.open()
+    exchange = await open_exchange(settings.exchange_config())
     try:
         if settings.venue is Venue.LIVE:
             check_live(await exchange.key_permissions(), settings.live_confirm)
@@ -243,13 +242,13 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     driver = OrderDriver(kit.engine, exchange, lock, switch, settings.absence, kit.log)
     reconciler = Reconciler(settings, kit, exchange, driver, lock)
     rules, available = ProductRules(exchange, kit.log), Availability(exchange, kit.log)
-    intake = Intake(settings, kit.engine, key, rules, available, switch, driver.busy)
+    intake = Intake(settings, kit.engine, key, rules, available, switch, driver.busy, exchange.body_of)
     follower = Follower(kit, driver, reconciler)
     operator = OperatorCalls(
         kit,
         switch,
         Cancelling(kit.engine, exchange, driver, kit.log),
-        Closing(settings, kit.engine, intake, rules, available, follower),
+        Closing(settings, kit.engine, intake, rules, available, follower, exchange.body_of),
     )
     ledger = Ledger(settings, kit, exchange, reconciler)
     servicer = ExecutorServicer(settings, kit, intake, follower, reconciler, operator, ledger)

@@ -14,7 +14,6 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from exchange_client import ExchangeSettings
-from exchange_client.settings import SANDBOX_HOST
 from tradekit import services
 from tradekit.decimals import parse_decimal
 from tradekit.products import quote_currency
@@ -77,8 +76,10 @@ class ExecutorSettings(ExchangeSettings):
 
     @model_validator(mode="after")
     def _venue_fits_host(self) -> Self:
-        if self.venue is Venue.SANDBOX and self.exchange != SANDBOX_HOST:
-            raise ValueError(f"VENUE=SANDBOX sends orders to {SANDBOX_HOST} at port 443 only, not to {self.exchange}")
+        sandbox = self.adapter.sandbox_host
+        if self.venue is Venue.SANDBOX and self.exchange != sandbox:
+            where = f"to {sandbox} at port 443 only" if sandbox else f"nowhere: {self.exchange_name} has no sandbox"
+            raise ValueError(f"VENUE=SANDBOX sends orders {where}, not to {self.exchange}")
         if self.venue not in (Venue.LIVE, Venue.SANDBOX) and not self.exchange.is_loopback:
             raise ValueError(
                 f"VENUE={self.venue} sends orders to the simulated exchange on this machine only, such as "

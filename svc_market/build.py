@@ -1,13 +1,13 @@
-"""Puts the service together: exchange client, feed, follower, servicer and health."""
+"""Puts the service together: exchange, feed, follower, servicer and health."""
 
 import random
 
-from exchange_client import ExchangeClient
+from exchange_client import MarketData, open_exchange
 from meshkit.errors import Unavailable
 from meshkit.kit import Kit
-from meshkit.spec import Action, Check, Registration, ServiceSpec, Task
+from meshkit.spec import Check, Registration, ServiceSpec, Task
 from schema.streams import read_watermark
-from svc_market.feed import STAGE, Exchange, Feed
+from svc_market.feed import STAGE, Feed
 from svc_market.follower import Follower
 from svc_market.service import MarketServicer
 from svc_market.settings import MarketSettings
@@ -18,13 +18,11 @@ ANSWER_SECONDS = 30.0
 
 
 async def build(settings: MarketSettings, kit: Kit[MarketSettings]) -> ServiceSpec:
-    exchange = ExchangeClient(settings.exchange_config())
-    await exchange.open()
-    return assemble(settings, kit, exchange, exchange.close)
+    return assemble(settings, kit, await open_exchange(settings.exchange_config()))
 
 
-def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: Exchange, close: Action) -> ServiceSpec:
-    """The service over any exchange; `close` ends the exchange's connections."""
+def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: MarketData) -> ServiceSpec:
+    """The service over any exchange; it closes it at its end."""
     feed = Feed(exchange, kit.engine, settings, kit.clock, kit.metrics)
     follower = Follower(feed, kit.log, random.Random())
 
@@ -47,5 +45,5 @@ def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: Excha
         background=[Task("follower", follower.run)],
         ready=[Check("database", database)],
         entries=[Check("exchange", exchange_answers), Check("watermark", watermark)],
-        on_stop=close,
+        on_stop=exchange.close,
     )

@@ -8,12 +8,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from candle_files.rows import Candle, Refusal
-from exchange_client import ExchangeProduct, RawCandle
+from exchange_client import ExchangeProduct, MarketData, RawCandle
 from meshkit.clock import Clock
 from meshkit.telemetry import Metrics
 from schema.streams import CANDLES, advance_watermark, notify, read_watermark
@@ -26,18 +25,6 @@ from tradekit.bars import bar_start, is_on_grid
 from tradekit.products import Product
 
 STAGE = "market"
-
-
-class Exchange(Protocol):
-    """What this service needs of the exchange; `exchange_client.ExchangeClient` is one."""
-
-    async def market_time(self) -> datetime: ...
-
-    async def products(self, product_ids: Iterable[str]) -> tuple[ExchangeProduct, ...]: ...
-
-    async def candles(
-        self, product_id: str, granularity_seconds: int, start: datetime, end: datetime
-    ) -> tuple[RawCandle, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +73,7 @@ Beside = Callable[[AsyncConnection, Progress], Awaitable[None]]
 class Feed:
     """The exchange side of the service. `followed` is what the exchange lists of the products to be followed."""
 
-    exchange: Exchange
+    exchange: MarketData
     engine: AsyncEngine
     settings: MarketSettings
     clock: Clock

@@ -1,7 +1,7 @@
 """Plans the requests for a period of candles and puts their answers together.
 
-The exchange answers at most so many buckets, newest first, leaves out bars without trades, shows the running bar as if
-it were done, and does not say whether `end` is inclusive; after this file there is one clean ascending series.
+An exchange leaves out bars without trades and shows the running bar as if it were done; after this file there is one clean
+ascending series.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from tradekit.bars import bar_close, bar_start, is_on_grid
 
-# Most buckets asked for at once; 350 are documented, 300 always worked.
+# Most bars of one window, which is fetched at once and stored in one transaction.
 MOST_BUCKETS = 300
 
 

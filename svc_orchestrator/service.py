@@ -138,7 +138,7 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
     stages = open_stages(settings, kit)
     workers = Workers(settings, kit, RecommendationProcessor(settings, kit, stages, owner), owner)
 
-    channel = kit.channel(settings.executor_address, services.EXECUTOR.full_name)
+    channel = kit.channel(settings.address(services.EXECUTOR), services.EXECUTOR.full_name)
     executor_health: Any = health_pb2_grpc.HealthStub(channel)
 
     async def executor_takes_entries() -> None:

@@ -123,10 +123,12 @@ class Stages:
 def open_stages(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Stages:
     """Stubs and streams to the three stages, none of them connected yet."""
     validator = validator_grpc.ValidatorServiceStub(
-        kit.channel(settings.validator_address, services.VALIDATOR.full_name)
+        kit.channel(settings.address(services.VALIDATOR), services.VALIDATOR.full_name)
     )
-    risk = risk_grpc.RiskServiceStub(kit.channel(settings.risk_address, services.RISK.full_name))
-    executor = executor_grpc.ExecutorServiceStub(kit.channel(settings.executor_address, services.EXECUTOR.full_name))
+    risk = risk_grpc.RiskServiceStub(kit.channel(settings.address(services.RISK), services.RISK.full_name))
+    executor = executor_grpc.ExecutorServiceStub(
+        kit.channel(settings.address(services.EXECUTOR), services.EXECUTOR.full_name)
+    )
     wanted = settings.orchestrator_concurrency * 2
     validations = _stream(
         "validator",

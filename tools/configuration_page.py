@@ -14,33 +14,30 @@ from pydantic import AliasChoices, SecretStr  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 from pydantic_settings import BaseSettings  # noqa: E402
 
+from cli.effective import settings_class  # noqa: E402
 from exchange_client import ExchangeSettings  # noqa: E402
 from exchange_sim.settings import Settings as SimulatorSettings  # noqa: E402
 from meshkit.settings import KitSettings, as_set, default_in_words  # noqa: E402
-from svc_bridge.settings import BridgeSettings  # noqa: E402
-from svc_executor.settings import ExecutorSettings  # noqa: E402
-from svc_market.settings import MarketSettings  # noqa: E402
-from svc_monitor.settings import MonitorSettings  # noqa: E402
-from svc_orchestrator.settings import OrchestratorSettings  # noqa: E402
-from svc_risk.settings import RiskSettings  # noqa: E402
-from svc_signal.settings import SignalSettings  # noqa: E402
-from svc_validator.settings import ValidatorSettings  # noqa: E402
+from tradekit.services import SERVICES, ServiceName  # noqa: E402
 from tradekit.settings import TradingSettings  # noqa: E402
 
 PAGE = ROOT / "docs" / "configuration.md"
+Section = tuple[str, type[BaseSettings], tuple[type[BaseSettings], ...]]
+
+
+def section_of(service: ServiceName) -> Section:
+    """What a service adds to the class that it builds on."""
+    own = settings_class(service)
+    base = ExchangeSettings if issubclass(own, ExchangeSettings) else TradingSettings
+    return service.name.capitalize(), own, (base,)
+
+
 # Each section lists what its class adds to the classes it builds on.
-SECTIONS: tuple[tuple[str, type[BaseSettings], tuple[type[BaseSettings], ...]], ...] = (
+SECTIONS: tuple[Section, ...] = (
     ("Every service", KitSettings, ()),
     ("Every service: what is traded, and where the others are", TradingSettings, (KitSettings,)),
     ("Market and executor: the exchange", ExchangeSettings, (TradingSettings,)),
-    ("Market", MarketSettings, (ExchangeSettings,)),
-    ("Signal", SignalSettings, (TradingSettings,)),
-    ("Bridge", BridgeSettings, (TradingSettings,)),
-    ("Validator", ValidatorSettings, (TradingSettings,)),
-    ("Risk", RiskSettings, (TradingSettings,)),
-    ("Executor", ExecutorSettings, (ExchangeSettings,)),
-    ("Orchestrator", OrchestratorSettings, (TradingSettings,)),
-    ("Monitor", MonitorSettings, (TradingSettings,)),
+    *(section_of(service) for service in SERVICES),
     ("Simulated exchange", SimulatorSettings, ()),
 )
 HEAD = """\

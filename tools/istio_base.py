@@ -1,4 +1,4 @@
-"""Renders istio/base/services/: for each of the eight services its ServiceAccount, Deployment and Service.
+"""Renders istio/base/services/: for each service its ServiceAccount, Deployment and Service, and where it is dialled.
 
 They differ in little (port, files, one more port), so one template and the table of services keep them alike; a test
 fails when the files are not what this gives. What is written by hand lies beside the folder.
@@ -12,11 +12,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "gen" / "python")]
 
-from tradekit.services import EXECUTOR, MARKET, MONITOR, RISK, SERVICES, SIGNAL, ServiceName  # noqa: E402
+from exchange_client.adapters import ADAPTERS  # noqa: E402
+from tradekit.services import PAGE_PORT, SERVICES, Need, ServiceName  # noqa: E402
 
 FOLDER = ROOT / "istio" / "base" / "services"
 CONFIG = ROOT / "istio" / "base" / "config.yaml"
-PAGE_PORT = 8031
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,11 @@ class PrivateKey:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """What one service has beyond the others. `startup_seconds` is the time it may take to prove itself. `alone`: its old pod
-    has ended before a new one begins."""
+    """What a need of a service adds to its workload."""
 
     env: tuple[tuple[str, str], ...] = ()
     mounts: tuple[Mount, ...] = ()
     private_key: PrivateKey | None = None
-    page: bool = False
-    alone: bool = False
-    cpu: str = "100m"
-    memory: str = "192Mi"
-    memory_limit: str = "384Mi"
-    startup_seconds: int = 60
 
 
 def secret(name: str, path: str) -> Mount:
@@ -61,26 +54,27 @@ def secret(name: str, path: str) -> Mount:
     return Mount(name, path, f"{{secret: {{secretName: {name}, defaultMode: 0440}}}}")
 
 
+COINBASE = ADAPTERS["coinbase"]
+# What a need that is not here adds, is no file and no fixed variable.
 EXTRAS = {
     # Candles are the real exchange's, wherever orders go.
-    MARKET: Extra(env=(("EXCHANGE_HOST", "api.coinbase.com"),), memory="256Mi", memory_limit="512Mi"),
-    EXECUTOR: Extra(
+    Need.CANDLES: Extra(env=(("EXCHANGE_HOST", str(COINBASE.live_host)),)),
+    Need.ORDERS: Extra(
         env=(
-            ("EXCHANGE_HOST", "api-sandbox.coinbase.com"),
+            ("EXCHANGE_HOST", str(COINBASE.sandbox_host)),
             ("EXCHANGE_KEY_FILE", "/etc/trading/exchange/key.json"),
-            ("TICKET_PUBLIC_KEY_FILE", "/etc/trading/ticket/public.pem"),
         ),
-        mounts=(
-            secret("coinbase-api", "/etc/trading/exchange"),
-            secret("ticket-public-key", "/etc/trading/ticket"),
-        ),
-        alone=True,
+        mounts=(secret("coinbase-api", "/etc/trading/exchange"),),
     ),
-    RISK: Extra(
+    Need.TICKET_PUBLIC_KEY: Extra(
+        env=(("TICKET_PUBLIC_KEY_FILE", "/etc/trading/ticket/public.pem"),),
+        mounts=(secret("ticket-public-key", "/etc/trading/ticket"),),
+    ),
+    Need.TICKET_SIGNING_KEY: Extra(
         env=(("TICKET_SIGNING_KEY_FILE", "/etc/trading/ticket/private.pem"),),
         private_key=PrivateKey("ticket-signing-key", "private.pem", "/etc/trading/ticket"),
     ),
-    SIGNAL: Extra(
+    Need.MODEL: Extra(
         env=(
             ("MODEL_DIR", "/var/lib/trading/model"),
             ("MODEL_PUBLIC_KEY_FILE", "/etc/trading/model/public.pem"),
@@ -89,13 +83,13 @@ EXTRAS = {
             Mount("model", "/var/lib/trading/model", "{persistentVolumeClaim: {claimName: model, readOnly: true}}"),
             secret("model-public-key", "/etc/trading/model"),
         ),
-        cpu="500m",
-        memory="512Mi",
-        memory_limit="1Gi",
-        startup_seconds=180,
     ),
-    MONITOR: Extra(page=True),
 }
+# How the password of the database comes to those who need it.
+PASSWORD = """\
+            - name: DB_PASSWORD
+              valueFrom: {secretKeyRef: {name: trading-database, key: password}}
+"""
 
 TEMPLATE = """\
 # Rendered by tools/istio_base.py; change it there.
@@ -147,7 +141,7 @@ spec:
       containers:
         - name: {name}
           image: trading-mesh
-          command: [python, -P, -m, svc_{name}]
+          command: [python, -P, -m, {package}]
           ports:
             - {{name: grpc, containerPort: {port}}}
             - {{name: http-metrics, containerPort: 9464}}
@@ -155,8 +149,6 @@ spec:
           envFrom:
             - configMapRef: {{name: crypto-trading-config}}
           env:
-            - name: DB_PASSWORD
-              valueFrom: {{secretKeyRef: {{name: trading-database, key: password}}}}
 {env}\
           startupProbe:
             grpc: {{port: {port}, service: ""}}
@@ -188,6 +180,22 @@ spec:
 {volumes}\
 """
 
+
+LIST = """\
+# Rendered by tools/istio_base.py; change it there.
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+"""
+
+ADDRESSES = """\
+# Rendered by tools/istio_base.py; change it there. ../kustomization.yaml merges it into the ConfigMap.
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: crypto-trading-config
+data:
+"""
 
 ROLLING = """\
     rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
@@ -221,32 +229,35 @@ INIT_TEMPLATE = """\
 
 def render(service: ServiceName, checksum: str) -> str:
     """The manifests of one service."""
-    extra = EXTRAS.get(service, Extra())
+    extras = [EXTRAS[need] for need in Need if need in service.needs and need in EXTRAS]
+    key = next((extra.private_key for extra in extras if extra.private_key is not None), None)
     page_service = f"    - {{name: http-page, port: {PAGE_PORT}, targetPort: http-page, appProtocol: http}}\n"
     page_container = f"            - {{name: http-page, containerPort: {PAGE_PORT}}}\n"
-    key = extra.private_key
-    mounts = [*extra.mounts]
-    volumes = [*extra.mounts]
+    page = Need.PAGE in service.needs
+    mounts = [mount for extra in extras for mount in extra.mounts]
+    volumes = [*mounts]
     init = ""
     if key is not None:
         init = INIT_TEMPLATE.format(secret_name=key.secret_name, file=key.file, folder=key.folder)
         own = Mount("own-key", key.folder, "{emptyDir: {medium: Memory, sizeLimit: 1Mi}}")
         mounts.append(own)
         volumes += [own, secret(key.secret_name, "/secret")]
+    variables = [f"            - {{name: {name}, value: {value}}}\n" for extra in extras for name, value in extra.env]
     mount_lines = [f"            - {{name: {m.name}, mountPath: {m.path}, readOnly: true}}\n" for m in mounts]
     return TEMPLATE.format(
         name=service.name,
+        package=service.package,
         port=service.port,
         variable=service.port_variable,
         checksum=checksum,
-        service_ports=page_service if extra.page else "",
-        container_ports=page_container if extra.page else "",
-        env="".join(f"            - {{name: {name}, value: {value}}}\n" for name, value in extra.env),
-        strategy=RECREATE if extra.alone else ROLLING,
-        startup_failures=extra.startup_seconds // 2,
-        cpu=extra.cpu,
-        memory=extra.memory,
-        memory_limit=extra.memory_limit,
+        service_ports=page_service if page else "",
+        container_ports=page_container if page else "",
+        env="".join([PASSWORD if Need.DATABASE in service.needs else "", *variables]),
+        strategy=RECREATE if service.pod.alone else ROLLING,
+        startup_failures=service.pod.startup_seconds // 2,
+        cpu=service.pod.cpu,
+        memory=service.pod.memory,
+        memory_limit=service.pod.memory_limit,
         init=init,
         mounts="".join(mount_lines),
         volumes="".join(f"        - {{name: {m.name}, {m.source[1:]}\n" for m in volumes),
@@ -254,10 +265,14 @@ def render(service: ServiceName, checksum: str) -> str:
 
 
 def rendered() -> dict[str, str]:
-    """File name and text of every service's manifests."""
+    """File name and text of every service's manifests, of their list, and of the addresses that the ConfigMap gets."""
+    lines = "".join(f"  {one.address_variable}: {one.name}:{one.port}\n" for one in SERVICES)
+    addresses = ADDRESSES + lines
     # A changed ConfigMap restarts nothing by itself; its checksum in the template does.
-    checksum = hashlib.sha256(CONFIG.read_bytes()).hexdigest()[:16]
-    return {f"{service.name}.yaml": render(service, checksum) for service in SERVICES}
+    checksum = hashlib.sha256(CONFIG.read_bytes() + addresses.encode()).hexdigest()[:16]
+    files = {f"{service.name}.yaml": render(service, checksum) for service in SERVICES}
+    listed = LIST + "".join(f"  - {name}\n" for name in files)
+    return {**files, "kustomization.yaml": listed, "addresses.yaml": addresses}
 
 
 def main() -> None:

@@ -1,15 +1,87 @@
-"""Names, ports and contract names of the eight services: the one place that knows them all."""
+"""What each service is and needs: the one place that knows all of them.
+
+Ports, addresses, settings, processes, start and stop order, health names, identities and manifests are made from this
+list. A further service is its folder, its contract and its entry here.
+"""
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+# Default port of the page that one service has for people.
+PAGE_PORT = 8031
+
+
+class Need(StrEnum):
+    """What a service is given beyond its port, its identity and the addresses of the others; nobody else gets it."""
+
+    # DB_*, and the schema at its newest before the service starts.
+    DATABASE = "DATABASE"
+    # The model files and the key that proves them.
+    MODEL = "MODEL"
+    # Public candles of the exchange.
+    CANDLES = "CANDLES"
+    # The exchange, with the API key that trades.
+    ORDERS = "ORDERS"
+    # The private and the public half of the key that risk's tickets are signed with.
+    TICKET_SIGNING_KEY = "TICKET_SIGNING_KEY"
+    TICKET_PUBLIC_KEY = "TICKET_PUBLIC_KEY"
+    # A file in which a halt survives by itself.
+    HALT_FILE = "HALT_FILE"
+    # A second port, for people.
+    PAGE = "PAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """What one replica takes in a cluster. `startup_seconds` is the time it may take to prove itself; `alone`: its old pod has
+    ended before a new one begins."""
+
+    cpu: str = "100m"
+    memory: str = "192Mi"
+    memory_limit: str = "384Mi"
+    startup_seconds: int = 60
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceName:
-    """One service: `name` is its identity, `port` its default, `full_name` its gRPC service."""
+    """One service. `name` is its identity and names its folder, its contract and its classes; `port` is its default.
+
+    `starts_after` are the services that must be up before it can prove itself. Stopping, lower `stop_order` goes first: the
+    pipeline drains from its front, no new work first, the ledger last.
+    """
 
     name: str
     port: int
-    full_name: str
+    needs: frozenset[Need] = frozenset({Need.DATABASE})
+    starts_after: tuple["ServiceName", ...] = ()
+    stop_order: int = 0
+    pod: Pod = Pod()
+
+    @property
+    def full_name(self) -> str:
+        """Its gRPC service, such as trading.risk.v1.RiskService."""
+        return f"trading.{self.name}.v1.{self.name.capitalize()}Service"
+
+    @property
+    def package(self) -> str:
+        """Its Python package, such as svc_risk; run as a module it is the service."""
+        return f"svc_{self.name}"
+
+    @property
+    def settings_class(self) -> tuple[str, str]:
+        """Module and class of its settings."""
+        return f"{self.package}.settings", f"{self.name.capitalize()}Settings"
+
+    @property
+    def default_address(self) -> str:
+        """Where it is dialled on one machine unless somebody says otherwise."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def address_field(self) -> str:
+        """The settings' field of the address that clients dial."""
+        return f"{self.name}_address"
 
     @property
     def port_variable(self) -> str:
@@ -19,16 +91,40 @@ class ServiceName:
     @property
     def address_variable(self) -> str:
         """Environment variable of the address that clients dial, such as RISK_ADDRESS."""
-        return f"{self.name.upper()}_ADDRESS"
+        return self.address_field.upper()
+
+    @property
+    def page_variable(self) -> str:
+        """Environment variable of the port of its page, such as MONITOR_PAGE_PORT."""
+        return f"{self.name.upper()}_PAGE_PORT"
 
 
-MARKET = ServiceName("market", 8021, "trading.market.v1.MarketService")
-BRIDGE = ServiceName("bridge", 8022, "trading.bridge.v1.BridgeService")
-ORCHESTRATOR = ServiceName("orchestrator", 8023, "trading.orchestrator.v1.OrchestratorService")
-EXECUTOR = ServiceName("executor", 8024, "trading.executor.v1.ExecutorService")
-SIGNAL = ServiceName("signal", 8025, "trading.signal.v1.SignalService")
-VALIDATOR = ServiceName("validator", 8026, "trading.validator.v1.ValidatorService")
-RISK = ServiceName("risk", 8027, "trading.risk.v1.RiskService")
-MONITOR = ServiceName("monitor", 8030, "trading.monitor.v1.MonitorService")
+def _needs(*more: Need) -> frozenset[Need]:
+    return frozenset({Need.DATABASE, *more})
+
+
+MARKET = ServiceName("market", 8021, _needs(Need.CANDLES), stop_order=6, pod=Pod(memory="256Mi", memory_limit="512Mi"))
+SIGNAL = ServiceName(
+    "signal",
+    8025,
+    _needs(Need.MODEL),
+    starts_after=(MARKET,),
+    stop_order=2,
+    pod=Pod(cpu="500m", memory="512Mi", memory_limit="1Gi", startup_seconds=180),
+)
+BRIDGE = ServiceName("bridge", 8022, starts_after=(SIGNAL,), stop_order=1)
+VALIDATOR = ServiceName("validator", 8026, stop_order=4)
+RISK = ServiceName("risk", 8027, _needs(Need.TICKET_SIGNING_KEY), starts_after=(MARKET,), stop_order=4)
+EXECUTOR = ServiceName(
+    "executor",
+    8024,
+    _needs(Need.ORDERS, Need.TICKET_PUBLIC_KEY, Need.HALT_FILE),
+    stop_order=5,
+    # Which order is being worked on, a halt that the database does not have yet and how long a send has been watched are kept
+    # in the process.
+    pod=Pod(alone=True),
+)
+ORCHESTRATOR = ServiceName("orchestrator", 8023, starts_after=(VALIDATOR, RISK, EXECUTOR), stop_order=3)
+MONITOR = ServiceName("monitor", 8030, _needs(Need.PAGE))
 
 SERVICES = (MARKET, SIGNAL, BRIDGE, VALIDATOR, RISK, EXECUTOR, ORCHESTRATOR, MONITOR)

@@ -4,9 +4,9 @@ Environment variables have the same names locally and in the ConfigMap `crypto-t
 """
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, create_model, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from meshkit.settings import UNSET, KitSettings
@@ -25,7 +25,7 @@ def port_field(service: services.ServiceName) -> int:
     return port
 
 
-class TradingSettings(KitSettings):
+class _Agreed(KitSettings):
     """What all stages must agree on."""
 
     run_id: str = Field("main", pattern=r"^[a-zA-Z0-9._-]{1,64}$", description="name of the books; part of every id")
@@ -46,15 +46,6 @@ class TradingSettings(KitSettings):
         json_schema_extra={UNSET: "the exchange's"},
     )
 
-    market_address: str = f"127.0.0.1:{services.MARKET.port}"
-    signal_address: str = f"127.0.0.1:{services.SIGNAL.port}"
-    bridge_address: str = f"127.0.0.1:{services.BRIDGE.port}"
-    validator_address: str = f"127.0.0.1:{services.VALIDATOR.port}"
-    risk_address: str = f"127.0.0.1:{services.RISK.port}"
-    executor_address: str = f"127.0.0.1:{services.EXECUTOR.port}"
-    orchestrator_address: str = f"127.0.0.1:{services.ORCHESTRATOR.port}"
-    monitor_address: str = f"127.0.0.1:{services.MONITOR.port}"
-
     @field_validator("products", mode="before")
     @classmethod
     def _split_products(cls, value: object) -> object:
@@ -72,6 +63,19 @@ class TradingSettings(KitSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+
+if TYPE_CHECKING:
+    _Addressed = _Agreed
+else:
+    # One field for each service of the list; read by `TradingSettings.address`.
+    _Addressed = create_model(
+        "_Addressed", __base__=_Agreed, **{one.address_field: (str, one.default_address) for one in services.SERVICES}
+    )
+
+
+class TradingSettings(_Addressed):
+    """What all stages must agree on, and where each of them is dialled."""
 
     @model_validator(mode="after")
     def _no_exercise_with_real_money(self) -> "TradingSettings":
@@ -118,5 +122,5 @@ class TradingSettings(KitSettings):
 
     def address(self, service: services.ServiceName) -> str:
         """Where a service is dialled."""
-        address: str = getattr(self, f"{service.name}_address")
+        address: str = getattr(self, service.address_field)
         return address

@@ -7,8 +7,7 @@ from decimal import Decimal
 
 from cli.calls import operator_channel
 from cli.plan import MeshPlan
-from exchange_client.client import ExchangeClient
-from exchange_client.settings import ExchangeConfig
+from exchange_client import ExchangeConfig, open_exchange
 from tradekit import ids, services
 from trading.executor.v1 import executor_service_pb2 as executor_pb
 from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
@@ -41,6 +40,9 @@ async def compare(plan: MeshPlan) -> Agreement:
         private_per_second=1000.0,
         public_per_second=1000.0,
     )
-    async with ExchangeClient(config) as client:
-        accepted = await client.orders(datetime(2009, 1, 3, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    exchange = await open_exchange(config)
+    try:
+        accepted = await exchange.orders(datetime(2009, 1, 3, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    finally:
+        await exchange.close()
     return Agreement(len(accepted), balances)

@@ -11,10 +11,10 @@ from pathlib import Path
 from cli.candle_file import CandleFileFacts, read_facts, require_products
 from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import Instance
-from cli.plan import MADE_UP, PAGE_PORT, SIMULATOR_PORT, Ports
+from cli.plan import MADE_UP, SIMULATOR_PORT, Ports
 from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.products import is_product_id, quote_currency
-from tradekit.services import SERVICES
+from tradekit.services import MONITOR, PAGE_PORT, SERVICES
 from tradekit.settings import DEFAULT_PRODUCTS
 from tradekit.states import Profile, Venue
 
@@ -240,7 +240,7 @@ def _ports(environment: Mapping[str, str]) -> Ports:
     found = Ports(
         {service.name: port(service.port_variable, service.port) for service in SERVICES},
         port("SIM_PORT", SIMULATOR_PORT),
-        port("MONITOR_PAGE_PORT", PAGE_PORT),
+        port(MONITOR.page_variable, PAGE_PORT),
     )
     if faults:
         raise refuse("; ".join(faults), "ports are 1 to 65535")

@@ -12,7 +12,7 @@ from supervisor.embedded_postgres import EmbeddedPostgres
 from supervisor.home import MeshHome
 from supervisor.keys import KeyFiles
 from supervisor.ports import PortUse
-from tradekit.services import MONITOR, SERVICES, ServiceName
+from tradekit.services import SERVICES, Need, ServiceName
 from tradekit.states import Venue
 
 DATABASE_NAME = "trading"
@@ -71,6 +71,6 @@ def port_uses(plan: MeshPlan) -> list[PortUse]:
     uses = [PortUse(one.name, plan.ports.of_service[one.name], one.port_variable) for one in plan.services]
     if plan.simulator is not None:
         uses.append(PortUse("exchange_sim", plan.ports.simulator, "SIM_PORT"))
-    if MONITOR in plan.services:
-        uses.append(PortUse("page", plan.ports.page, "MONITOR_PAGE_PORT"))
+    pages = [one for one in plan.services if Need.PAGE in one.needs]
+    uses += [PortUse("page", plan.ports.page, one.page_variable) for one in pages]
     return uses

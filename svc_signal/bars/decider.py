@@ -77,7 +77,7 @@ class Decider:
         self._decided_to: datetime | None = None
         self._named: tuple[BarHead, Mapping[str, SignalName]] | None = None
         self.drift_monitor = DriftMonitor(settings, kit)
-        channel = kit.channel(settings.market_address, services.MARKET.full_name)
+        channel = kit.channel(settings.address(services.MARKET), services.MARKET.full_name)
         self._market = market_grpc.MarketServiceStub(channel)
         self._follower = Follower(kit, "market", self._watch, self._take)
 

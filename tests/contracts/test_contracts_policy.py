@@ -48,7 +48,7 @@ def called_services() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for service in SERVICES:
         sources = "\n".join(path.read_text() for path in (ROOT / f"svc_{service.name}").rglob("*.py"))
-        dialled = re.findall(r"\.channel\(\s*[\w.]+,\s*services\.([A-Z]+)\.full_name", sources)
+        dialled = re.findall(r"\.channel\(\s*[\w.()]+,\s*services\.([A-Z]+)\.full_name", sources)
         found[service.name] = {name.lower() for name in dialled}
     return found
 
@@ -140,6 +140,9 @@ def test_money_is_never_a_float() -> None:
 def test_calls_between_services_are_the_designed_ones_and_have_no_cycle() -> None:
     graph = called_services()
     monitor = graph.pop("monitor")
+    # Whom a service calls must be up before it; the monitor watches all of them and waits for none.
+    for service in SERVICES:
+        assert graph.get(service.name, set()) <= {one.name for one in service.starts_after}
     assert graph == {
         "market": set(),
         "signal": {"market"},

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_client import Accepted, NotSent, Refused, Unknown, replies
-from exchange_client.create_reply import create_outcome
-from exchange_client.errors import BadReply
-from exchange_client.transport import Reply
+from exchange_client import Accepted, NotSent, Refused, Unknown
+from exchange_client.coinbase import replies
+from exchange_client.coinbase.bad_reply import BadReply
+from exchange_client.coinbase.create_reply import create_outcome
+from exchange_client.coinbase.transport import Reply
 
 ACCEPTED = {
     "success": True,

@@ -23,14 +23,14 @@ from forwarder import forwarding
 
 from exchange_client import (
     Accepted,
-    ExchangeClient,
     ExchangeConfig,
     ExchangeRefused,
     ExchangeUnavailable,
     NotSent,
     Unknown,
 )
-from exchange_client.credentials import load_key
+from exchange_client.coinbase.client import CoinbaseClient
+from exchange_client.coinbase.credentials import load_key
 from exchange_client.throttle import Throttle
 from exchange_sim.tls import ensure_tls, server_context
 from meshkit.errors import Misconfigured
@@ -54,9 +54,9 @@ class Venue:
     def host(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def client(self, **changes: Any) -> ExchangeClient:
+    def client(self, **changes: Any) -> CoinbaseClient:
         values = {"ca_file": self.ca_file, "key_file": self.key_file, "private_per_second": 1e4, **changes}
-        return ExchangeClient(ExchangeConfig(self.host, public_per_second=1e4, read_seconds=0.5, **values))
+        return CoinbaseClient(ExchangeConfig(self.host, public_per_second=1e4, read_seconds=0.5, **values))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         await request.read()
@@ -214,9 +214,25 @@ async def test_candles_are_cut_to_the_page_oldest_first_each_once(venue: Venue) 
         assert [candle.start - start for candle in found] == [timedelta(0), timedelta(hours=2)]
         assert str(found[0].close) == "1.000000000000000001"
         assert found[0].volume.is_nan()
-        with pytest.raises(ValueError, match="300"):
-            await client.candles("BTC-USD", 3600, start, start + timedelta(hours=301))
+        with pytest.raises(ValueError, match="end before"):
+            await client.candles("BTC-USD", 3600, start, start - timedelta(hours=1))
     assert venue.requests[0].query["granularity"] == "ONE_HOUR"
+
+
+async def test_a_period_longer_than_a_page_is_several_requests(venue: Venue) -> None:
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+
+    async def all_buckets(request: web.Request) -> web.StreamResponse:
+        begin, end = int(request.query["start"]), int(request.query["end"])
+        assert (end - begin) // 3600 < 300
+        prices = dict.fromkeys(("open", "high", "low", "close", "volume"), "1")
+        return web.json_response({"candles": [{"start": str(one), **prices} for one in range(begin, end + 1, 3600)]})
+
+    venue.answers = [all_buckets]
+    async with venue.client() as client:
+        found = await client.candles("BTC-USD", 3600, start, start + timedelta(hours=601))
+    assert [candle.start for candle in found] == [start + timedelta(hours=hour) for hour in range(601)]
+    assert len(venue.requests) == 3
 
 
 FILL = {
@@ -310,7 +326,7 @@ async def test_nothing_of_a_request_without_a_permit_reaches_a_listener(venue: V
     body = b"{" + b" " * 20_000 + b"}"
     async with forwarding(venue.port) as wire:
         config = ExchangeConfig(f"127.0.0.1:{wire.port}", venue.ca_file, venue.key_file)
-        async with ExchangeClient(config) as client:
+        async with CoinbaseClient(config) as client:
             assert isinstance(await client.create_order(body, permit=lambda: False), NotSent)
             without = wire.carried
             assert await client.create_order(body) == Accepted("x-1", "c-1")
@@ -323,7 +339,7 @@ async def test_a_connection_that_is_not_made_in_time_has_carried_nothing(venue: 
     server = await asyncio.start_server(lambda reader, writer: asyncio.sleep(30), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     config = ExchangeConfig(f"127.0.0.1:{port}", venue.ca_file, venue.key_file, total_seconds=0.3)
-    async with ExchangeClient(config) as client:
+    async with CoinbaseClient(config) as client:
         assert isinstance(await client.create_order(b"{}"), NotSent)
     server.close()
 
@@ -337,7 +353,7 @@ async def test_no_token_of_a_send_outlives_its_decision_by_more_than_a_life(venu
         return now[0]
 
     config = ExchangeConfig(venue.host, venue.ca_file, venue.key_file, token_seconds=30)
-    async with ExchangeClient(config, wall_seconds=wall_seconds) as client:
+    async with CoinbaseClient(config, wall_seconds=wall_seconds) as client:
         born = client.wall_seconds()
         assert await client.create_order(b"{}", born=born) == Accepted("x-1", "c-1")
         claims = [unverified(request) for request in venue.requests]

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import func, insert, select, text
 
-from exchange_client import ExchangeClient, ExchangeConfig, ExchangeOrder
+from exchange_client import ExchangeConfig, ExchangeOrder
+from exchange_client.coinbase.client import CoinbaseClient
 from meshkit import lifecycle
 from meshkit.kit import Kit
 from schema.books import fills, ledger_entries, orders, positions
@@ -208,14 +209,21 @@ def settings_of(environ: dict[str, str]) -> ExecutorSettings:
 
 
 @contextlib.asynccontextmanager
-async def intake_alone(environ: dict[str, str], desk: Desk, exchange: ExchangeClient) -> AsyncIterator[Intake]:
+async def intake_alone(environ: dict[str, str], desk: Desk, exchange: CoinbaseClient) -> AsyncIterator[Intake]:
     """What writes intents, without whatever sends them."""
     settings = settings_of(environ)
     kit = Kit(settings)
     available, switch = Availability(exchange, kit.log), TradingSwitch(kit, None)
     try:
         yield Intake(
-            settings, kit.engine, desk.key.public_key(), ProductRules(exchange, kit.log), available, switch, set()
+            settings,
+            kit.engine,
+            desk.key.public_key(),
+            ProductRules(exchange, kit.log),
+            available,
+            switch,
+            set(),
+            exchange.body_of,
         )
     finally:
         await kit.close()
@@ -244,7 +252,7 @@ async def at_exchange(simulator: Simulator, order_id: str) -> list[ExchangeOrder
     config = ExchangeConfig(
         simulator.host, simulator.ca_file, simulator.key_file, private_per_second=1e4, public_per_second=1e4
     )
-    async with ExchangeClient(config) as client:
+    async with CoinbaseClient(config) as client:
         listed = await client.orders(AS_OF - timedelta(days=30))
     return [order for order in listed if order.client_order_id == order_id]
 

@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from exchange_client import Accepted, ExchangeClient
+from exchange_client import Accepted
+from exchange_client.coinbase.client import CoinbaseClient
 from tests.executor.desk import Desk, Running, recommend
 from tradekit.states import Side
 from trading.executor.v1 import executor_service_pb2 as pb
@@ -25,7 +26,7 @@ async def without_ticket(desk: Desk, item: Any, size: str | None = None) -> pb.E
     return request
 
 
-async def rest_sell(client: ExchangeClient, product_id: str, size: Decimal, limit: str) -> str:
+async def rest_sell(client: CoinbaseClient, product_id: str, size: Decimal, limit: str) -> str:
     """A limit order above the market, made past the executor; its exchange id."""
     terms = {"base_size": format(size, "f"), "limit_price": limit, "post_only": True}
     body = {

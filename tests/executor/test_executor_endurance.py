@@ -15,7 +15,8 @@ from uuid import uuid4
 import pytest
 import structlog
 
-from exchange_client import ExchangeClient, ExchangeUnavailable
+from exchange_client import ExchangeUnavailable
+from exchange_client.coinbase.client import CoinbaseClient
 from meshkit.errors import FailedPrecondition, InvalidRequest
 from meshkit.kit import Kit
 from svc_executor.driver import OrderDriver
@@ -42,7 +43,7 @@ async def test_an_order_of_somebody_else_that_nobody_understands_ends_no_pass(
         order = await bought(executor, desk)
         held = order.filled_size.value
         far = f"{Decimal('1.2') * Decimal(order.filled_value.value) / Decimal(held):.2f}"
-        async with ExchangeClient(settings_of(environ).exchange_config()) as exchange:
+        async with CoinbaseClient(settings_of(environ).exchange_config()) as exchange:
             other = await rest_sell(exchange, "BTC-USD", Decimal("0.0001"), far)
             proxy.shown = lambda order: order.update(side="UNKNOWN_ORDER_SIDE") if order["order_id"] == other else None
             compared = await executor.reconcile()
@@ -60,7 +61,7 @@ async def reconciling(environ: dict[str, str]) -> AsyncIterator[tuple[Reconciler
     settings = settings_of(environ)
     kit = Kit(settings)
     lock = ReadersWriterLock()
-    async with ExchangeClient(settings.exchange_config()) as exchange:
+    async with CoinbaseClient(settings.exchange_config()) as exchange:
         driver = OrderDriver(kit.engine, exchange, lock, TradingSwitch(kit, None), settings.absence, kit.log)
         try:
             yield Reconciler(settings, kit, exchange, driver, lock), lock

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refused
 
-from exchange_client import ExchangeClient, ExchangeConfig, ExchangeProduct
+from exchange_client import ExchangeConfig, ExchangeProduct
+from exchange_client.coinbase.client import CoinbaseClient
 from meshkit.errors import FailedPrecondition
 from svc_executor.reduce import reduce_only
 from svc_executor.store import Holding
@@ -82,7 +83,7 @@ async def test_coins_on_hold_elsewhere_delay_an_exit_and_size_it(
 ) -> None:
     """Another client of the account rests a sell order: what it holds is not ours to sell now."""
     config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
-    async with running(environ) as executor, ExchangeClient(config) as other:
+    async with running(environ) as executor, CoinbaseClient(config) as other:
         order = await bought(executor, desk)
         held, above = Decimal(order.filled_size.value), Decimal(order.average_price.value) * Decimal("1.2")
         part = floor_to(held / 4, Decimal("0.00000001"))
@@ -166,10 +167,6 @@ async def test_halted_nothing_is_closed_and_reducing_everything_is(environ: dict
 
 def coin(step: str, least: str) -> ExchangeProduct:
     one = Decimal(1)
-    flags = dict.fromkeys(
-        ("trading_disabled", "is_disabled", "cancel_only", "limit_only", "post_only", "view_only", "auction_mode"),
-        False,
-    )
     return ExchangeProduct(
         "LTC-USD",
         "LTC",
@@ -182,7 +179,7 @@ def coin(step: str, least: str) -> ExchangeProduct:
         one,
         one * 10**9,
         "online",
-        **flags,
+        tradable=True,
     )
 
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, text, update
 
-from exchange_client import Accepted, ExchangeClient, ExchangeConfig
+from exchange_client import Accepted, ExchangeConfig
+from exchange_client.coinbase.client import CoinbaseClient
 from meshkit.errors import from_rpc_error
 from schema.books import orders
 from svc_executor import wire
@@ -114,7 +115,7 @@ async def test_an_order_of_other_terms_under_our_id_is_not_taken_for_ours(
             .decode()
             .replace(str(ids.order_id(next(iter(desk.known)))), str(ids.order_id(item.recommendation_id)))
         )
-        async with ExchangeClient(config) as client:
+        async with CoinbaseClient(config) as client:
             assert isinstance(await client.create_order(body.encode()), Accepted)
         order = await executor.execute(await desk.request(item))
         assert order.state == pb.ORDER_STATE_REJECTED
@@ -225,7 +226,7 @@ async def test_dead_between_commit_and_send_the_intent_is_sent_once_after_the_re
     """The intake alone leaves what a process leaves that died right after its commit."""
     config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
     entry, late = recommend(Side.BUY, "20.00"), recommend(Side.BUY, "20.00")
-    async with ExchangeClient(config) as client, intake_alone(environ, desk, client) as intake:
+    async with CoinbaseClient(config) as client, intake_alone(environ, desk, client) as intake:
         for item in (entry, late):
             await intake.order_for(wire.parse_execute(await desk.request(item)))
     over = update(orders).where(orders.c.order_id == ids.order_id(late.recommendation_id))

@@ -13,7 +13,8 @@ import pytest
 from refusals import refused
 from sqlalchemy import func, select, text
 
-from exchange_client import Accepted, ExchangeClient, ExchangeConfig, ExchangeOrder
+from exchange_client import Accepted, ExchangeConfig, ExchangeOrder
+from exchange_client.coinbase.client import CoinbaseClient
 from schema.books import ledger_entries
 from tests.executor.desk import Desk, Running, assert_books_hold, environment, public_key_file, recommend, running
 from tests.executor.venue import Simulator, start_simulator
@@ -42,7 +43,7 @@ async def somebody_trades(account: Simulator, product_id: str, side: str, **conf
     """An order of the account's owner by another key; gives the exchange's id."""
     config = ExchangeConfig(account.host, account.ca_file, account.other_key_file)
     body = {"client_order_id": f"hand-{uuid4()}", "product_id": product_id, "side": side}
-    async with ExchangeClient(config) as client:
+    async with CoinbaseClient(config) as client:
         made = await client.create_order(json.dumps({**body, "order_configuration": configuration}).encode())
     assert isinstance(made, Accepted), made
     return made.exchange_order_id
@@ -50,7 +51,7 @@ async def somebody_trades(account: Simulator, product_id: str, side: str, **conf
 
 async def at_hand(account: Simulator, exchange_order_id: str) -> ExchangeOrder:
     """An order as its maker sees it."""
-    async with ExchangeClient(ExchangeConfig(account.host, account.ca_file, account.other_key_file)) as client:
+    async with CoinbaseClient(ExchangeConfig(account.host, account.ca_file, account.other_key_file)) as client:
         found = await client.order(exchange_order_id)
     assert found is not None
     return found

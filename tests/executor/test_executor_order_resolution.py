@@ -14,19 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from exchange_client import ExchangeOrder, KeyPermissions
+from exchange_client import ExchangeOrder, KeyPermissions, OrderTerms, SameTerms
+from exchange_client.coinbase.market_order import body_of, same_terms
 from meshkit.errors import Misconfigured
-from svc_executor.intent import exact_body
 from svc_executor.live_key_check import check_live
 from svc_executor.order_resolution import (
     SETTLING,
     Circumstances,
     OrderFacts,
     Step,
-    Terms,
     conclude,
     next_step,
-    terms_of,
 )
 from svc_executor.settings import ExecutorSettings
 from tests.executor.exchange_fills import fill
@@ -148,33 +146,33 @@ TERMS = {"quote_size": "100", "rfq_disabled": False}
 @pytest.mark.parametrize(
     ("changes", "terms"),
     [
-        ({}, Terms.OURS),
-        ({"configuration": {"market_market_ioc": {**TERMS, "base_size": "0"}}}, Terms.OURS),
-        ({"configuration": {"market_market_ioc": {**TERMS, "base_size": ""}}}, Terms.OURS),
-        ({"configuration": {"market_market_ioc": {**TERMS, "base_size": None}}}, Terms.OURS),
-        ({"configuration": {"market_market_ioc": TERMS, "limit_limit_gtc": None}}, Terms.OURS),
-        ({"configuration": {"market_market_ioc": TERMS, "added_in_2027": {"x": "1"}}}, Terms.OURS),
-        ({"configuration": {"market_market_ioc": {"quote_size": "1E+2"}}}, Terms.OURS),
-        ({"product_id": "ETH-USD"}, Terms.OTHER),
-        ({"side": "SELL"}, Terms.OTHER),
-        ({"configuration": {"market_market_ioc": {"quote_size": "100.01"}}}, Terms.OTHER),
-        ({"client_order_id": "other"}, Terms.UNREADABLE),
-        ({"client_order_id": ""}, Terms.UNREADABLE),
-        ({"side": "UNKNOWN_ORDER_SIDE"}, Terms.UNREADABLE),
-        ({"configuration": {}}, Terms.UNREADABLE),
-        ({"product_id": "ETH-USD", "configuration": {}}, Terms.UNREADABLE),
-        ({"configuration": {"market_market_ioc": None}}, Terms.UNREADABLE),
-        ({"configuration": {"market_market_ioc": {}}}, Terms.UNREADABLE),
-        ({"configuration": {"market_market_ioc": {"base_size": "100"}}}, Terms.UNREADABLE),
-        ({"configuration": {"limit_limit_gtc": {"quote_size": "100"}}}, Terms.UNREADABLE),
+        ({}, SameTerms.OURS),
+        ({"configuration": {"market_market_ioc": {**TERMS, "base_size": "0"}}}, SameTerms.OURS),
+        ({"configuration": {"market_market_ioc": {**TERMS, "base_size": ""}}}, SameTerms.OURS),
+        ({"configuration": {"market_market_ioc": {**TERMS, "base_size": None}}}, SameTerms.OURS),
+        ({"configuration": {"market_market_ioc": TERMS, "limit_limit_gtc": None}}, SameTerms.OURS),
+        ({"configuration": {"market_market_ioc": TERMS, "added_in_2027": {"x": "1"}}}, SameTerms.OURS),
+        ({"configuration": {"market_market_ioc": {"quote_size": "1E+2"}}}, SameTerms.OURS),
+        ({"product_id": "ETH-USD"}, SameTerms.OTHER),
+        ({"side": "SELL"}, SameTerms.OTHER),
+        ({"configuration": {"market_market_ioc": {"quote_size": "100.01"}}}, SameTerms.OTHER),
+        ({"client_order_id": "other"}, SameTerms.UNREADABLE),
+        ({"client_order_id": ""}, SameTerms.UNREADABLE),
+        ({"side": "UNKNOWN_ORDER_SIDE"}, SameTerms.UNREADABLE),
+        ({"configuration": {}}, SameTerms.UNREADABLE),
+        ({"product_id": "ETH-USD", "configuration": {}}, SameTerms.UNREADABLE),
+        ({"configuration": {"market_market_ioc": None}}, SameTerms.UNREADABLE),
+        ({"configuration": {"market_market_ioc": {}}}, SameTerms.UNREADABLE),
+        ({"configuration": {"market_market_ioc": {"base_size": "100"}}}, SameTerms.UNREADABLE),
+        ({"configuration": {"limit_limit_gtc": {"quote_size": "100"}}}, SameTerms.UNREADABLE),
         *(
-            ({"configuration": {"market_market_ioc": {"quote_size": size}}}, Terms.UNREADABLE)
+            ({"configuration": {"market_market_ioc": {"quote_size": size}}}, SameTerms.UNREADABLE)
             for size in ("0", "", None, "NaN", "Infinity", "-100", "hundred", [], True)
         ),
     ],
 )
-def test_only_a_whole_order_that_contradicts_has_other_terms(changes: dict[str, Any], terms: Terms) -> None:
-    assert terms_of(facts(), seen(**changes)) is terms
+def test_only_a_whole_order_that_contradicts_has_other_terms(changes: dict[str, Any], terms: SameTerms) -> None:
+    assert same_terms(facts().terms, seen(**changes)) is terms
 
 
 WHOLE = fill("BUY", Decimal(100), Decimal("0.5"), Decimal(0))
@@ -217,7 +215,7 @@ def test_what_ended_with_nothing_filled_and_is_never_called_settled_ends_after_a
 
 
 def test_the_body_is_plain_text_of_exactly_one_size() -> None:
-    body = exact_body(ORDER, "DOGE-USD", Side.SELL, Decimal("1E+2"))
+    body = body_of(OrderTerms(ORDER, "DOGE-USD", Side.SELL, Decimal("1E+2")))
     assert body == (
         f'{{"client_order_id":"{ORDER}","product_id":"DOGE-USD","side":"SELL",'
         '"order_configuration":{"market_market_ioc":{"base_size":"100"}}}'

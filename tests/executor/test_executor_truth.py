@@ -12,7 +12,8 @@ import pytest
 from forwarder import forwarding
 from sqlalchemy import select, text
 
-from exchange_client import ExchangeClient, ExchangeConfig
+from exchange_client import ExchangeConfig
+from exchange_client.coinbase.client import CoinbaseClient
 from schema.books import orders
 from svc_executor import wire
 from tests.executor.desk import Desk, assert_books_hold, at_exchange, intake_alone, recommend, running
@@ -86,7 +87,7 @@ async def test_an_intent_that_was_never_sent_ends_as_halted_and_an_exit_goes_whi
         bought = await executor.execute(await desk.request(recommend(Side.BUY, "10.00")))
     entry, exit_ = recommend(Side.BUY, "20.00"), recommend(Side.SELL, bought.filled_size.value)
     config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
-    async with ExchangeClient(config) as client, intake_alone(environ, desk, client) as intake:
+    async with CoinbaseClient(config) as client, intake_alone(environ, desk, client) as intake:
         for item in (entry, exit_):
             await intake.order_for(wire.parse_execute(await desk.request(item)))
     async with database.engine.begin() as connection:

@@ -1,6 +1,5 @@
 """The rendered base: eight workloads whose ports, probes, selectors, variables and secrets agree with the code."""
 
-import importlib
 import json
 import re
 import shutil
@@ -13,10 +12,11 @@ import yaml
 from jsonschema import Draft202012Validator
 from pydantic import AliasChoices, SecretStr
 
+from cli.effective import settings_class
 from meshkit.health import LIVE
 from meshkit.settings import KitSettings
-from tools.istio_base import FOLDER, PAGE_PORT, rendered
-from tradekit.services import MONITOR, SERVICES, ServiceName
+from tools.istio_base import FOLDER, rendered
+from tradekit.services import MONITOR, PAGE_PORT, SERVICES, ServiceName
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN_FIELDS = {
@@ -65,13 +65,6 @@ def container_of(deployment: Document) -> Document:
     return container
 
 
-def settings_of(service: ServiceName) -> type[KitSettings]:
-    module = importlib.import_module(f"svc_{service.name}.settings")
-    found = getattr(module, f"{service.name.capitalize()}Settings")
-    assert issubclass(found, KitSettings)
-    return found
-
-
 def variables_of(settings: type[KitSettings]) -> dict[str, Any]:
     """Every environment variable of a settings class, with its field."""
     found: dict[str, Any] = {}
@@ -118,15 +111,15 @@ def test_ports_probes_and_selectors_agree(
     assert (
         ports.get("http-page", PAGE_PORT)
         == PAGE_PORT
-        == variables_of(settings_of(MONITOR))["MONITOR_PAGE_PORT"].default
+        == variables_of(settings_class(MONITOR))["MONITOR_PAGE_PORT"].default
     )
     # A headless service would take the balancing per call away from the sidecar.
     assert own["spec"].get("clusterIP") is None
     for selector in (deployment["spec"]["selector"]["matchLabels"], own["spec"]["selector"]):
         assert selector.items() <= template["metadata"]["labels"].items()
         assert selector == {"app": service.name}
-    assert container["command"] == ["python", "-P", "-m", f"svc_{service.name}"]
-    assert (ROOT / f"svc_{service.name}" / "__main__.py").is_file()
+    assert container["command"] == ["python", "-P", "-m", service.package]
+    assert (ROOT / service.package / "__main__.py").is_file()
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
@@ -165,7 +158,7 @@ def test_variables_are_those_of_the_settings(
     # Otherwise Kubernetes sets RISK_PORT=tcp://… for the Service risk, and every port setting is broken.
     assert pod["enableServiceLinks"] is False
     assert container["envFrom"] == [{"configMapRef": {"name": "crypto-trading-config"}}]
-    variables = variables_of(settings_of(service))
+    variables = variables_of(settings_class(service))
     names = [entry["name"] for entry in container["env"]]
     assert set(names) <= set(variables)
     config = of_kind(documents, "ConfigMap")["crypto-trading-config"]["data"]
@@ -179,7 +172,9 @@ def test_variables_are_those_of_the_settings(
 
 def test_config_map_names_settings_and_holds_values_that_they_take(documents: list[Document]) -> None:
     config = of_kind(documents, "ConfigMap")["crypto-trading-config"]["data"]
-    known = {name: (settings_of(s), field) for s in SERVICES for name, field in variables_of(settings_of(s)).items()}
+    known = {
+        name: (settings_class(s), field) for s in SERVICES for name, field in variables_of(settings_class(s)).items()
+    }
     assert set(config) <= set(known)
     assert all(isinstance(value, str) for value in config.values())
     for service in SERVICES:
@@ -198,7 +193,7 @@ def test_no_secret_stands_in_a_manifest(documents: list[Document], deployments: 
     secret_variables = {
         name
         for service in SERVICES
-        for name, field in variables_of(settings_of(service)).items()
+        for name, field in variables_of(settings_class(service)).items()
         if SecretStr.__name__ in str(field.annotation)
     }
     assert "DB_PASSWORD" in secret_variables

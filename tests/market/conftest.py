@@ -172,11 +172,11 @@ class FakeExchange:
         return None
 
     def builder(self) -> Any:
-        return lambda settings, kit: assemble(settings, kit, self, self.close)
+        return lambda settings, kit: assemble(settings, kit, self)
 
 
 def _product(product_id: str) -> ExchangeProduct:
     base, _, quote = product_id.partition("-")
-    step, flags = Decimal("0.01"), [False] * 7
+    step = Decimal("0.01")
     sizes = (Decimal("0.00000001"), step, step, Decimal("0.0001"), Decimal(1000), Decimal(1), Decimal(1_000_000))
-    return ExchangeProduct(product_id, base, quote, *sizes, "online", *flags)
+    return ExchangeProduct(product_id, base, quote, *sizes, "online", tradable=True)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_client.settings import ExchangeConfig
-from exchange_client.transport import NoAnswer, RequestNotSent, Transport
+from exchange_client import ExchangeConfig
+from exchange_client.coinbase.transport import NoAnswer, RequestNotSent, Transport
 from meshkit.hosts import Host, is_loopback, parse_host
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from exchange_client.errors import BadReply
+from exchange_client.coinbase.bad_reply import BadReply
+from exchange_client.coinbase.replies import Json, read_reply, text
+from exchange_client.coinbase.transport import Reply
 from exchange_client.models import Accepted, CreateOutcome, NotSent, Refused, Unknown
-from exchange_client.replies import Json, read_reply, text
-from exchange_client.transport import Reply
 
 _REASON_FIELDS = ("new_order_failure_reason", "error", "preview_failure_reason", "message")
 # Names an id that is taken: the order exists, whatever `success` says.

@@ -15,8 +15,9 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from exchange_client.credentials import Signer, TokenExpired
-from exchange_client.settings import ExchangeConfig
+from exchange_client.coinbase.credentials import Signer, TokenExpired
+from exchange_client.coinbase.settings import PRIVATE_PER_SECOND, PUBLIC_PER_SECOND
+from exchange_client.config import ExchangeConfig
 from exchange_client.throttle import Throttle
 from meshkit.errors import Misconfigured
 from meshkit.hosts import parse_host, session_proxy
@@ -82,8 +83,8 @@ class Transport:
     def __init__(self, config: ExchangeConfig, signer: Signer | None) -> None:
         self._config = config
         self._signer = signer
-        self._private = Throttle(config.private_per_second)
-        self._public = Throttle(config.public_per_second)
+        self._private = Throttle(config.private_per_second or PRIVATE_PER_SECOND)
+        self._public = Throttle(config.public_per_second or PUBLIC_PER_SECOND)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:

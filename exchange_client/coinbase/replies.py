@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from exchange_client.errors import BadReply
+from exchange_client.coinbase.bad_reply import BadReply
+from exchange_client.coinbase.transport import Reply
 from exchange_client.models import (
     Account,
     ExchangeFill,
@@ -22,13 +23,14 @@ from exchange_client.models import (
     KeyPermissions,
     RawCandle,
 )
-from exchange_client.transport import Reply
 
 Json = Mapping[str, Any]
 
 _NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?")
 _IDENTIFIER = re.compile(r"[!-~]{1,200}")
 _NAN = Decimal("NaN")
+# Any of these flags keeps market orders of a product out.
+_STOPS = ("trading_disabled", "is_disabled", "cancel_only", "limit_only", "post_only", "view_only", "auction_mode")
 _NO_REASON = ("", "REJECT_REASON_UNSPECIFIED")
 
 
@@ -163,13 +165,7 @@ def product(row: Json) -> ExchangeProduct:
         quote_min_size=required(row, "quote_min_size"),
         quote_max_size=required(row, "quote_max_size"),
         status=text(row, "status"),
-        trading_disabled=flag(row, "trading_disabled"),
-        is_disabled=flag(row, "is_disabled"),
-        cancel_only=flag(row, "cancel_only"),
-        limit_only=flag(row, "limit_only"),
-        post_only=flag(row, "post_only"),
-        view_only=flag(row, "view_only"),
-        auction_mode=flag(row, "auction_mode"),
+        tradable=text(row, "status") == "online" and not any(flag(row, name) for name in _STOPS),
     )
 
 

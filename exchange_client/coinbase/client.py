@@ -14,10 +14,15 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
-from exchange_client import replies
-from exchange_client.create_reply import create_outcome
-from exchange_client.credentials import Signer, load_key
-from exchange_client.errors import BadReply, ExchangeRefused, ExchangeUnavailable
+from exchange_client.coinbase import market_order, replies
+from exchange_client.coinbase.bad_reply import BadReply
+from exchange_client.coinbase.create_reply import create_outcome
+from exchange_client.coinbase.credentials import Signer, load_key
+from exchange_client.coinbase.replies import Json
+from exchange_client.coinbase.settings import TOKEN_SECONDS
+from exchange_client.coinbase.transport import NoAnswer, Query, Reply, RequestNotSent, Send, Transport
+from exchange_client.config import ExchangeConfig
+from exchange_client.errors import ExchangeRefused, ExchangeUnavailable
 from exchange_client.models import (
     Account,
     CreateOutcome,
@@ -27,12 +32,11 @@ from exchange_client.models import (
     FeeRates,
     KeyPermissions,
     NotSent,
+    OrderTerms,
     RawCandle,
+    SameTerms,
     Unknown,
 )
-from exchange_client.replies import Json
-from exchange_client.settings import ExchangeConfig
-from exchange_client.transport import NoAnswer, Query, Reply, RequestNotSent, Send, Transport
 from meshkit.backoff import Backoff
 from tradekit.bars import GRANULARITY_NAMES, unix
 
@@ -49,8 +53,8 @@ _WITHOUT_HAS_NEXT = frozenset({"fills"})
 _IDS_PER_REQUEST = 50
 
 
-class ExchangeClient:
-    """One per process. `wall_seconds` stamps tokens; `random_source` jitters delays."""
+class CoinbaseClient:
+    """An `exchange_client.exchange.Exchange`; one per process. `wall_seconds` stamps tokens, `random_source` jitters delays."""
 
     def __init__(
         self,
@@ -60,7 +64,8 @@ class ExchangeClient:
         random_source: random.Random | None = None,
     ) -> None:
         key = load_key(config.key_file) if config.key_file is not None else None
-        signer = Signer(key, config.host, wall_seconds, config.token_seconds) if key is not None else None
+        life_seconds = min(config.token_seconds or TOKEN_SECONDS, TOKEN_SECONDS)
+        signer = Signer(key, config.host, wall_seconds, life_seconds) if key is not None else None
         self.host = config.host
         self._wall_seconds = wall_seconds
         self._transport = Transport(config, signer)
@@ -74,6 +79,7 @@ class ExchangeClient:
         await self.close()
 
     async def open(self) -> None:
+        """Reads certificates; the first request connects. Misconfigured."""
         self._transport.open()
 
     async def close(self) -> None:
@@ -99,10 +105,18 @@ class ExchangeClient:
     async def candles(
         self, product_id: str, granularity_seconds: int, start: datetime, end: datetime
     ) -> tuple[RawCandle, ...]:
-        """One page of buckets that open in [start, end), oldest first; the newest may be unfinished."""
+        """Buckets that open in [start, end), oldest first; the newest may be unfinished. As many requests as they take."""
         first, last = unix(start), unix(end)
-        if not 0 <= last - first <= LARGEST_PAGE * granularity_seconds:
-            raise ValueError(f"a page has 0 to {LARGEST_PAGE} buckets; asked for {start} to {end}")
+        if last < first:
+            raise ValueError(f"candles from {start} to {end} end before they begin")
+        page = LARGEST_PAGE * granularity_seconds
+        found = [
+            await self._candles(product_id, granularity_seconds, begin, min(begin + page, last))
+            for begin in range(first, max(last, first + 1), page)
+        ]
+        return tuple(candle for candles in found for candle in candles)
+
+    async def _candles(self, product_id: str, granularity_seconds: int, first: int, last: int) -> tuple[RawCandle, ...]:
         query = [
             ("start", str(first)),
             # Were `end` inclusive, a full page would hold one bucket too many, and the limit would cut off the oldest.
@@ -131,7 +145,7 @@ class ExchangeClient:
         try:
             return await self._read(f"/orders/historical/{exchange_order_id}", (), _one_order)
         except ExchangeRefused as error:
-            if error.status == 404:
+            if error.missing:
                 return None
             raise
 
@@ -176,6 +190,14 @@ class ExchangeClient:
 
     # ---- orders ------------------------------------------------------------------------------------------------------
 
+    def body_of(self, terms: OrderTerms) -> str:
+        """The body of POST /orders for a market order."""
+        return market_order.body_of(terms)
+
+    def same_terms(self, terms: OrderTerms, found: ExchangeOrder) -> SameTerms:
+        """See `exchange_client.coinbase.market_order`."""
+        return market_order.same_terms(terms, found)
+
     def wall_seconds(self) -> float:
         """The clock that stamps tokens."""
         return self._wall_seconds()
@@ -214,7 +236,7 @@ class ExchangeClient:
             except (RequestNotSent, NoAnswer, BadReply) as error:
                 raise ExchangeUnavailable(path, str(error)) from error
             if 400 <= reply.status < 500 and reply.status not in (408, 429):
-                raise ExchangeRefused(path, reply.status, reply.body[:200].decode("utf-8", "replace"))
+                raise _refused(path, reply)
             raise ExchangeUnavailable(path, f"HTTP {reply.status}")
         return {name: why for name, why in refused.items() if name in wanted}
 
@@ -255,7 +277,7 @@ class ExchangeClient:
                 why = str(error)
                 continue
             if 400 <= reply.status < 500 and reply.status not in (408, 429):
-                raise ExchangeRefused(path, reply.status, reply.body[:200].decode("utf-8", "replace"))
+                raise _refused(path, reply)
             why = f"HTTP {reply.status}"
         raise ExchangeUnavailable(path, why)
 
@@ -276,6 +298,11 @@ def _page(reply: Json, name: str, key: str, row: Callable[[Json], T]) -> tuple[S
     if not isinstance(cursor, str) or not (goes_on or (more is None and name in _WITHOUT_HAS_NEXT)):
         raise BadReply("neither a cursor nor the end of the list")
     return found, cursor
+
+
+def _refused(path: str, reply: Reply) -> ExchangeRefused:
+    words = reply.body[:200].decode("utf-8", "replace")
+    return ExchangeRefused(path, f"{reply.status}: {words}", missing=reply.status == 404)
 
 
 def _one_order(reply: Json) -> ExchangeOrder:

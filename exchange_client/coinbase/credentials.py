@@ -20,11 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from exchange_client.coinbase.settings import TOKEN_SECONDS
 from meshkit.errors import Misconfigured
 
 ISSUER = "cdp"
-# The longest that the exchange allows.
-LIFE_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class Signer:
     """Makes tokens for one key and host; `wall_seconds` is the wall clock."""
 
     def __init__(
-        self, key: ApiKey, host: str, wall_seconds: Callable[[], float], life_seconds: int = LIFE_SECONDS
+        self, key: ApiKey, host: str, wall_seconds: Callable[[], float], life_seconds: int = TOKEN_SECONDS
     ) -> None:
         self._key = key
         self._host = host

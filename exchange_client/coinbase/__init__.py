@@ -1,0 +1,1 @@
+"""Coinbase Advanced Trade, and the simulated exchange, which speaks as it does."""
