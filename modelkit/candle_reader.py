@@ -29,7 +29,7 @@ COLUMNS = """
 """
 _OF_PRODUCTS = """
   FROM unnest(CAST(:products AS text[])) WITH ORDINALITY AS wanted(product_id, place)
-  JOIN crypto_prices AS c USING (product_id)
+  JOIN model_candles AS c USING (product_id)
   WHERE c.granularity = :granularity
 """
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text, func, text
 
-from schema.base import Id, Json, Time, metadata
+from schema.base import Id, Time, metadata
 
 health_events = Table(
     "health_events",
@@ -58,15 +58,5 @@ stored_requests = Table(
     Column("method", Text, nullable=False),
     Column("body_sha256", Text, nullable=False),
     Column("response", LargeBinary, nullable=False),
-    Column("created_at", Time, nullable=False, server_default=func.now()),
-)
-
-runs = Table(
-    "runs",
-    metadata,
-    Column("run_id", Text, primary_key=True),
-    Column("venue", Text, nullable=False),
-    Column("profile", Text, nullable=False),
-    Column("settings", Json, nullable=False),
     Column("created_at", Time, nullable=False, server_default=func.now()),
 )

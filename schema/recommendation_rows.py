@@ -1,81 +1,15 @@
-"""Rows of trade_recommendations ⇄ domain types and messages, and the comparison of a request with its row.
+"""Rows of trade_recommendations ⇄ domain types and messages."""
 
-What validator, risk engine and executor are asked about must be what the bridge stored, to the last character: a review
-or a ticket of other terms counts for nothing.
-"""
-
-from dataclasses import dataclass, fields
 from typing import Any
-from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import RowMapping, column, select, table
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import RowMapping
 
-from meshkit.errors import FailedPrecondition, NotFound
-from schema.base import Amount, Id, Json, Time
 from tradekit import wire
 from tradekit.reasons import reasons_from_json
-from tradekit.recommendation import Evidence, Recommendation, terms_hash
-from tradekit.states import RECOMMENDATION_TERMINAL, LifeClock, Origin, Profile, RecommendationState, Side
+from tradekit.recommendation import Evidence, Recommendation
+from tradekit.states import LifeClock, Origin, Profile, RecommendationState, Side
 from trading.common.v1 import recommendation_pb2
-
-# A view for every stage that decides on a recommendation.
-_TERMS = table(
-    "recommendation_terms",
-    column("recommendation_id", Id),
-    *(column(name) for name in ("product_id", "side", "life_clock", "origin", "profile", "priority", "note", "state")),
-    *(column(name, Amount) for name in ("size", "reference_price")),
-    *(column(name, Time) for name in ("as_of", "expire_at", "cancel_requested_at")),
-    column("evidence", Json),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTerms:
-    """A recommendation as it is stored, the hash of its terms, and whether anything new may still be done for it."""
-
-    recommendation: Recommendation
-    terms: str
-    state: RecommendationState
-    cancelled: bool
-
-    @property
-    def is_open(self) -> bool:
-        """False once it has ended, or an operator has cancelled it."""
-        return self.state not in RECOMMENDATION_TERMINAL and not self.cancelled
-
-
-async def read_terms(connection: AsyncConnection, recommendation_id: UUID, *, lock: bool = False) -> StoredTerms | None:
-    """The stored recommendation, None if nobody stored it. With `lock` it cannot end before the transaction does."""
-    query = select(_TERMS).where(_TERMS.c.recommendation_id == recommendation_id)
-    row = (await connection.execute(query.with_for_update(read=True) if lock else query)).mappings().one_or_none()
-    if row is None:
-        return None
-    found = recommendation_of_row(row)
-    cancelled = row["cancel_requested_at"] is not None
-    return StoredTerms(found, terms_hash(found), RecommendationState(row["state"]), cancelled)
-
-
-async def require_terms(
-    connection: AsyncConnection, recommendation: Recommendation, *, lock: bool = False
-) -> StoredTerms:
-    """The stored recommendation, where it says what was sent; NotFound, or TERMS_DIFFER that names what differs."""
-    stored = await read_terms(connection, recommendation.recommendation_id, lock=lock)
-    if stored is None:
-        raise NotFound("recommendation", recommendation.recommendation_id)
-    if stored.terms != terms_hash(recommendation):
-        raise terms_differ(stored.recommendation, recommendation)
-    return stored
-
-
-def terms_differ(stored: Recommendation, sent: Recommendation) -> FailedPrecondition:
-    """The error of a request that is not about what is stored under its id."""
-    names = [field.name for field in fields(stored) if getattr(stored, field.name) != getattr(sent, field.name)]
-    what = ", ".join(names) or "its terms"
-    message = f"recommendation {sent.recommendation_id} is stored with another {what}; send it as it is stored"
-    return FailedPrecondition("TERMS_DIFFER", message)
-
 
 _EVIDENCE: TypeAdapter[Evidence] = TypeAdapter(Evidence)
 

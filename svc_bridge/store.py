@@ -11,10 +11,9 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
-from schema.books import positions
-from schema.market import crypto_prices, products
 from schema.operations import watermarks
 from schema.recommendations import bridge_cursors, recommendation_events, signal_outcomes, trade_recommendations
+from schema.views.bridge import bridge_candles, bridge_positions, bridge_products
 from svc_bridge.proposal import ProductBooks
 from tradekit.decimals import ZERO, divide, to_stored_scale
 from tradekit.states import RECOMMENDATION_TERMINAL, Side
@@ -50,14 +49,18 @@ async def books_of(connection: AsyncConnection, product_ids: Sequence[str]) -> d
     held = dict(
         (
             await connection.execute(
-                select(positions.c.product_id, positions.c.base_size).where(positions.c.product_id.in_(product_ids))
+                select(bridge_positions.c.product_id, bridge_positions.c.base_size).where(
+                    bridge_positions.c.product_id.in_(product_ids)
+                )
             )
         ).all()
     )
     increments = dict(
         (
             await connection.execute(
-                select(products.c.product_id, products.c.base_increment).where(products.c.product_id.in_(product_ids))
+                select(bridge_products.c.product_id, bridge_products.c.base_increment).where(
+                    bridge_products.c.product_id.in_(product_ids)
+                )
             )
         ).all()
     )
@@ -134,7 +137,7 @@ async def insert_recommendations(connection: AsyncConnection, rows: Sequence[dic
 
 async def newest_price(connection: AsyncConnection, product_id: str, granularity: int) -> Decimal | None:
     """Close of the product's newest candle, None if there is none."""
-    table = crypto_prices
+    table = bridge_candles
     query = (
         select(table.c.close)
         .where(table.c.product_id == product_id, table.c.granularity == granularity)
@@ -146,8 +149,8 @@ async def newest_price(connection: AsyncConnection, product_id: str, granularity
 
 async def average_cost(connection: AsyncConnection, product_id: str) -> Decimal | None:
     """Average cost of what is held, None if nothing is."""
-    query = select(positions.c.cost, positions.c.base_size).where(
-        positions.c.product_id == product_id, positions.c.base_size > 0
+    query = select(bridge_positions.c.cost, bridge_positions.c.base_size).where(
+        bridge_positions.c.product_id == product_id, bridge_positions.c.base_size > 0
     )
     row = (await connection.execute(query)).one_or_none()
     return to_stored_scale(divide(row.cost, row.base_size)) if row and row.cost else None
@@ -155,7 +158,7 @@ async def average_cost(connection: AsyncConnection, product_id: str) -> Decimal 
 
 async def is_known_product(connection: AsyncConnection, product_id: str) -> bool:
     """True if the exchange lists the product."""
-    query = select(products.c.product_id).where(products.c.product_id == product_id)
+    query = select(bridge_products.c.product_id).where(bridge_products.c.product_id == product_id)
     return (await connection.execute(query)).scalar_one_or_none() is not None
 
 

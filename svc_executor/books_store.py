@@ -7,11 +7,12 @@ from decimal import Decimal, localcontext
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import column, delete, func, insert, select, table
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.books import fills, ledger_entries, positions, reconciliations
+from schema.views.executor import executor_latest_closes
 from svc_executor import books, foreign_store, store
 from svc_executor.books import BookFill, Entry, Position
 from svc_executor.foreign import ForeignOrder
@@ -22,7 +23,6 @@ from tradekit.products import quote_currency
 from tradekit.reasons import Reason, reasons_to_json
 from tradekit.states import ORDER_TERMINAL
 
-_LATEST = table("latest_candles", column("product_id"), column("granularity"), column("start"), column("close"))
 _ADOPTED = Reason("ORDER_ADOPTED", scope="exchange")
 
 
@@ -288,8 +288,8 @@ async def marks(connection: AsyncConnection, product_ids: Sequence[str], granula
     """Close of the newest closed candle by product."""
     if not product_ids:
         return {}
-    query = select(_LATEST.c.product_id, _LATEST.c.close).where(
-        _LATEST.c.product_id.in_(product_ids), _LATEST.c.granularity == granularity
+    query = select(executor_latest_closes.c.product_id, executor_latest_closes.c.close).where(
+        executor_latest_closes.c.product_id.in_(product_ids), executor_latest_closes.c.granularity == granularity
     )
     return {row.product_id: row.close for row in await connection.execute(query)}
 

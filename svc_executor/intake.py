@@ -21,7 +21,7 @@ from meshkit.errors import (
     InvalidRequest,
     RequestIdReused,
 )
-from schema.recommendation_rows import require_terms
+from schema.recommendation_terms import matching
 from svc_executor import store
 from svc_executor.availability import Availability
 from svc_executor.intent import BodyOf, Intent, expired, grid_violation, make_intent, request_hash
@@ -158,6 +158,6 @@ class Intake:
 async def _require_led(connection: AsyncConnection, recommendation: Recommendation) -> None:
     """Only what is stored, as it is stored, becomes an order, and only while it has not ended: it cannot end before this
     transaction does. NotFound, TERMS_DIFFER, EXPIRED."""
-    stored = await require_terms(connection, recommendation, lock=True)
+    stored = matching(await store.lock_terms(connection, recommendation.recommendation_id), recommendation)
     if not stored.is_open:
         raise DeadlineTooShort(f"the recommendation has ended: {stored.state.value}", reason="EXPIRED")

@@ -10,14 +10,16 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, insert, literal_column, or_, select, text, update
+from sqlalchemy import Select, and_, column, func, insert, literal_column, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
 from schema.base import Time
 from schema.books import fills, orders, positions
 from schema.operations import stream_heads, watermarks
-from schema.risk import accounts
+from schema.recommendation_terms import StoredTerms, terms_of
+from schema.views.executor import executor_trading_state
+from schema.views.shared import recommendation_terms
 from svc_executor.intent import Intent
 from svc_executor.order_resolution import WATCH, OrderFacts
 from tradekit.decimals import divide, to_stored_scale
@@ -123,8 +125,15 @@ async def market_time(connection: AsyncConnection) -> datetime:
 
 async def lock_account(connection: AsyncConnection) -> TradingState:
     """Held by every transaction that changes exposure, until it ends; gives the trading state, which holds as long."""
-    query = select(accounts.c.trading_state).where(accounts.c.account_id == "main").with_for_update()
-    return TradingState((await connection.execute(query)).scalar_one())
+    return TradingState((await connection.execute(select(func.lock_account()))).scalar_one())
+
+
+async def lock_terms(connection: AsyncConnection, recommendation_id: UUID) -> StoredTerms | None:
+    """The stored recommendation, None if nobody stored it; it cannot end before the transaction does."""
+    columns = [column(name, kind.type) for name, kind in recommendation_terms.c.items()]
+    query = select(func.lock_recommendation(recommendation_id).table_valued(*columns))
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return terms_of(row) if row is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +146,7 @@ class StoredTradingState:
 
 async def read_trading_state(connection: AsyncConnection) -> StoredTradingState:
     """The switch, without a lock."""
-    query = select(accounts.c.trading_state, accounts.c.trading_state_note).where(accounts.c.account_id == "main")
-    row = (await connection.execute(query)).one()
+    row = (await connection.execute(select(executor_trading_state))).one()
     return StoredTradingState(TradingState(row.trading_state), row.trading_state_note)
 
 
@@ -159,7 +167,7 @@ async def lock_order(connection: AsyncConnection, order_id: UUID) -> OrderRow:
 
 async def order_and_trading(connection: AsyncConnection, order_id: UUID) -> tuple[OrderRow, TradingState]:
     """One order that is there, and the trading state of the same moment."""
-    trading = select(accounts.c.trading_state).where(accounts.c.account_id == "main").scalar_subquery()
+    trading = select(executor_trading_state.c.trading_state).scalar_subquery()
     query = select(*_COLUMNS, trading.label("trading_state")).where(orders.c.order_id == order_id)
     row = (await connection.execute(query)).one()
     return _order(row), TradingState(row.trading_state)
@@ -209,9 +217,9 @@ class Holding:
 _HOLDING = text("""
     SELECT coalesce((SELECT base_size FROM positions WHERE product_id = :product), 0) AS held,
            coalesce((SELECT cost FROM positions WHERE product_id = :product), 0) AS cost,
-           coalesce((SELECT sum(greatest(base_size - filled_size, 0)) FROM open_orders
-                     WHERE product_id = :product AND side = 'SELL'), 0) AS selling,
-           (SELECT close FROM latest_candles WHERE product_id = :product AND granularity = :granularity) AS price
+           coalesce((SELECT sum(greatest(base_size - filled_size, 0)) FROM orders
+                     WHERE product_id = :product AND side = 'SELL' AND state IN ('PENDING', 'UNKNOWN', 'OPEN')), 0) AS selling,
+           (SELECT close FROM executor_latest_closes WHERE product_id = :product AND granularity = :granularity) AS price
 """)
 
 

@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.kit import Kit
 from schema.recommendations import trade_recommendations
-from svc_orchestrator.orders import ORDERS, order_of
+from schema.views.orchestrator import orchestrator_orders
+from svc_orchestrator.orders import order_of
 from svc_orchestrator.steps import Terminal, after_order
 from svc_orchestrator.transitions import Transition, write_transition
 from tradekit.reasons import Reason
@@ -36,11 +37,11 @@ async def contradicted(connection: AsyncConnection) -> list[UUID]:
     """Recommendations that ended with nothing bought or sold, and whose order was filled."""
     query = (
         select(_T.c.recommendation_id)
-        .join(ORDERS, ORDERS.c.recommendation_id == _T.c.recommendation_id)
+        .join(orchestrator_orders, orchestrator_orders.c.recommendation_id == _T.c.recommendation_id)
         .where(
-            ORDERS.c.updated_at > func.now() - LOOK_BACK,
-            ORDERS.c.filled_size > 0,
-            ORDERS.c.state.in_([state.value for state in ORDER_TERMINAL]),
+            orchestrator_orders.c.updated_at > func.now() - LOOK_BACK,
+            orchestrator_orders.c.filled_size > 0,
+            orchestrator_orders.c.state.in_([state.value for state in ORDER_TERMINAL]),
             _T.c.state.in_(_ENDED_EMPTY),
         )
     )

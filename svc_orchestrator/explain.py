@@ -8,11 +8,16 @@ from uuid import UUID
 from sqlalchemy import RowMapping, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.books import fills, orders
 from schema.recommendation_rows import record_of_row
-from schema.recommendations import llm_validation, recommendation_events, signal_outcomes, trade_recommendations
-from schema.risk import risk_assessments
-from schema.signals import trading_signals
+from schema.recommendations import recommendation_events, trade_recommendations
+from schema.views.orchestrator import (
+    orchestrator_assessments,
+    orchestrator_fills,
+    orchestrator_orders,
+    orchestrator_signal_outcomes,
+    orchestrator_signals,
+    orchestrator_validations,
+)
 from tradekit import ids, wire
 from tradekit.decimals import plain
 from tradekit.reasons import reasons_from_json
@@ -21,7 +26,7 @@ from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 
 async def explain_signal(connection: AsyncConnection, signal_id: UUID) -> pb.ExplainRecommendationResponse | None:
     """The story of a signal; None if there is no such signal."""
-    row = await _one(connection, trading_signals, "signal_id", signal_id)
+    row = await _one(connection, orchestrator_signals, "signal_id", signal_id)
     if row is None:
         return None
     story = await explain_recommendation(connection, ids.recommendation_id_of_signal(signal_id))
@@ -39,7 +44,7 @@ async def explain_signal(connection: AsyncConnection, signal_id: UUID) -> pb.Exp
 
 async def explain_order(connection: AsyncConnection, order_id: UUID) -> pb.ExplainRecommendationResponse | None:
     """The story of an order's recommendation; None if there is no such order."""
-    row = await _one(connection, orders, "order_id", order_id)
+    row = await _one(connection, orchestrator_orders, "order_id", order_id)
     if row is None:
         return None
     if row["recommendation_id"] is not None:
@@ -59,13 +64,13 @@ async def explain_recommendation(
         return None
     response = pb.ExplainRecommendationResponse(record=record_of_row(row))
     if row["signal_id"] is not None:
-        signal = await _one(connection, trading_signals, "signal_id", row["signal_id"])
+        signal = await _one(connection, orchestrator_signals, "signal_id", row["signal_id"])
         if signal is not None:
             await _tell_signal(connection, response, signal)
     _tell_bridge(response, row)
-    for review in await _all(connection, llm_validation, recommendation_id, "review_id"):
+    for review in await _all(connection, orchestrator_validations, recommendation_id, "review_id"):
         _tell_review(response, review)
-    for assessment in await _all(connection, risk_assessments, recommendation_id, "attempt"):
+    for assessment in await _all(connection, orchestrator_assessments, recommendation_id, "attempt"):
         _tell_assessment(response, assessment)
     await _tell_order(connection, response, recommendation_id)
     for event in await _all(connection, recommendation_events, recommendation_id, "sequence"):
@@ -117,7 +122,7 @@ async def _tell_signal(
         f"The model says {row['side']} {row['product_id']} with confidence {row['confidence']:.2f} ({row['profile']})."
     )
     _step(response, "signal", row["side"], summary, row, facts)
-    outcome = await _one(connection, signal_outcomes, "signal_id", row["signal_id"])
+    outcome = await _one(connection, orchestrator_signal_outcomes, "signal_id", row["signal_id"])
     if outcome is None:
         _step(response, "bridge", "PENDING", "The bridge has not read it yet.", {}, {})
     elif outcome["recommendation_id"] is None:
@@ -158,7 +163,9 @@ def _tell_assessment(response: pb.ExplainRecommendationResponse, row: RowMapping
 async def _tell_order(
     connection: AsyncConnection, response: pb.ExplainRecommendationResponse, recommendation_id: UUID
 ) -> None:
-    await _tell_orders(connection, response, await _all(connection, orders, recommendation_id, "created_at"))
+    await _tell_orders(
+        connection, response, await _all(connection, orchestrator_orders, recommendation_id, "created_at")
+    )
 
 
 async def _tell_orders(
@@ -172,7 +179,11 @@ async def _tell_orders(
         names = ("order_id", "exchange_order_id", "quote_size", "base_size", "filled_size", "filled_value")
         facts = {name: row[name] for name in (*names, "total_fees", "send_count", "venue", "ticket_id")}
         _step(response, "order", row["state"], summary, row, facts)
-        query = select(fills).where(fills.c.order_id == row["order_id"]).order_by(fills.c.trade_time, fills.c.fill_id)
+        query = (
+            select(orchestrator_fills)
+            .where(orchestrator_fills.c.order_id == row["order_id"])
+            .order_by(orchestrator_fills.c.trade_time, orchestrator_fills.c.fill_id)
+        )
         for fill in (await connection.execute(query)).mappings():
             text = f"{fill['liquidity']} fill: {plain(fill['size'])} at {plain(fill['price'])}."
             figures = ("fill_id", "trade_id", "price", "size", "commission", "realized_pnl", "trade_time")

@@ -10,12 +10,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, Text, cast, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.books import fills, orders
-from schema.market import candle_counts, crypto_prices
 from schema.operations import watermarks
-from schema.recommendations import llm_validation, signal_outcomes, trade_recommendations
-from schema.risk import risk_assessments
-from schema.signals import trading_signals
+from schema.recommendations import trade_recommendations
+from schema.views.orchestrator import (
+    orchestrator_assessments,
+    orchestrator_candle_counts,
+    orchestrator_candles,
+    orchestrator_fills,
+    orchestrator_orders,
+    orchestrator_signal_outcomes,
+    orchestrator_signals,
+    orchestrator_validations,
+)
 from tradekit import wire
 from tradekit.states import ORDER_TERMINAL, RECOMMENDATION_TERMINAL, OrderState
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
@@ -29,9 +35,16 @@ def _first_reason(table: Table) -> ColumnElement[str]:
 
 # Stage, table, outcome, reason, column of market time, stage whose watermark it shows.
 _STAGES: Sequence[tuple[str, Table, ColumnElement[Any], ColumnElement[Any], str, str | None]] = (
-    ("candles", crypto_prices, crypto_prices.c.source, _NONE, "start", "market"),
-    ("signals", trading_signals, trading_signals.c.side, _NONE, "as_of", "signal"),
-    ("outcomes", signal_outcomes, signal_outcomes.c.outcome, _first_reason(signal_outcomes), "as_of", "bridge"),
+    ("candles", orchestrator_candles, orchestrator_candles.c.source, _NONE, "start", "market"),
+    ("signals", orchestrator_signals, orchestrator_signals.c.side, _NONE, "as_of", "signal"),
+    (
+        "outcomes",
+        orchestrator_signal_outcomes,
+        orchestrator_signal_outcomes.c.outcome,
+        _first_reason(orchestrator_signal_outcomes),
+        "as_of",
+        "bridge",
+    ),
     (
         "recommendations",
         trade_recommendations,
@@ -42,22 +55,31 @@ _STAGES: Sequence[tuple[str, Table, ColumnElement[Any], ColumnElement[Any], str,
     ),
     (
         "validations",
-        llm_validation,
-        llm_validation.c.reviewer + " " + func.coalesce(llm_validation.c.enforced, llm_validation.c.outcome),
-        _first_reason(llm_validation),
+        orchestrator_validations,
+        orchestrator_validations.c.reviewer
+        + " "
+        + func.coalesce(orchestrator_validations.c.enforced, orchestrator_validations.c.outcome),
+        _first_reason(orchestrator_validations),
         "",
         None,
     ),
     (
         "assessments",
-        risk_assessments,
-        risk_assessments.c.side + " " + risk_assessments.c.decision,
-        _first_reason(risk_assessments),
+        orchestrator_assessments,
+        orchestrator_assessments.c.side + " " + orchestrator_assessments.c.decision,
+        _first_reason(orchestrator_assessments),
         "as_of",
         None,
     ),
-    ("orders", orders, orders.c.side + " " + orders.c.state, _first_reason(orders), "as_of", None),
-    ("fills", fills, fills.c.side, _NONE, "as_of", None),
+    (
+        "orders",
+        orchestrator_orders,
+        orchestrator_orders.c.side + " " + orchestrator_orders.c.state,
+        _first_reason(orchestrator_orders),
+        "as_of",
+        None,
+    ),
+    ("fills", orchestrator_fills, orchestrator_fills.c.side, _NONE, "as_of", None),
 )
 
 
@@ -68,7 +90,7 @@ async def read_funnel(connection: AsyncConnection, from_time: datetime | None) -
     response = pb.GetPipelineResponse()
     for stage, table, outcome, reason, time_column, mark in _STAGES:
         status = response.stages.add(stage=stage)
-        if table is crypto_prices and from_time is None:
+        if table is orchestrator_candles and from_time is None:
             query = _all_candles()
         else:
             query = _counts(table, outcome, reason, time_column, from_time)
@@ -87,7 +109,7 @@ async def read_funnel(connection: AsyncConnection, from_time: datetime | None) -
 
 def _all_candles() -> Any:
     """What `_counts` gives for all candles, as their triggers keep it."""
-    kept = candle_counts.c
+    kept = orchestrator_candle_counts.c
     return select(kept.source.label("outcome"), _NONE.label("reason"), kept.candles.label("items")).order_by(
         kept.source
     )
@@ -109,7 +131,7 @@ def _counts(
         query = query.join(
             trade_recommendations, trade_recommendations.c.recommendation_id == table.c.recommendation_id
         ).where(trade_recommendations.c.as_of >= from_time)
-    # By position: a name would mean the table's own column where it has one, as llm_validation has `outcome`.
+    # By position: a name would mean the table's own column where it has one, as orchestrator_validations has `outcome`.
     return query.group_by(text("1, 2")).order_by(text("1, 2"))
 
 
@@ -119,7 +141,9 @@ async def _count_open(connection: AsyncConnection, response: pb.GetPipelineRespo
     terminal = [state.value for state in RECOMMENDATION_TERMINAL]
     row = (await connection.execute(select(func.count(), waiting).where(table.c.state.not_in(terminal)))).one()
     response.open_recommendations, response.waiting_recommendations = row[0], row[1]
-    unknown = func.count().filter(orders.c.state == OrderState.UNKNOWN.value)
+    unknown = func.count().filter(orchestrator_orders.c.state == OrderState.UNKNOWN.value)
     done = [state.value for state in ORDER_TERMINAL]
-    row = (await connection.execute(select(func.count(), unknown).where(orders.c.state.not_in(done)))).one()
+    row = (
+        await connection.execute(select(func.count(), unknown).where(orchestrator_orders.c.state.not_in(done)))
+    ).one()
     response.open_orders, response.unknown_orders = row[0], row[1]

@@ -2,24 +2,13 @@
 
 from uuid import UUID
 
-from sqlalchemy import column, select, table
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.base import Amount, Id, Json, Time
+from schema.views.orchestrator import orchestrator_orders
 from svc_orchestrator.steps import OrderSeen
 from tradekit.reasons import reasons_from_json
 from tradekit.states import OrderState
-
-# A view of the executor's orders.
-ORDERS = table(
-    "recommendation_orders",
-    column("recommendation_id", Id),
-    column("order_id", Id),
-    column("state"),
-    column("filled_size", Amount),
-    column("reasons", Json),
-    column("updated_at", Time),
-)
 
 
 class OrderStands(Exception):
@@ -32,7 +21,7 @@ class OrderStands(Exception):
 
 async def order_of(connection: AsyncConnection, recommendation_id: UUID) -> OrderSeen | None:
     """The order of a recommendation, None if none was written down."""
-    query = select(ORDERS).where(ORDERS.c.recommendation_id == recommendation_id)
+    query = select(orchestrator_orders).where(orchestrator_orders.c.recommendation_id == recommendation_id)
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         return None

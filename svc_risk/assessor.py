@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshkit.database import Turn
 from meshkit.errors import DeadlineTooShort, FailedPrecondition, Unavailable
 from meshkit.kit import Kit
-from schema.recommendation_rows import StoredTerms, require_terms
+from schema.recommendation_terms import StoredTerms, require_terms
 from schema.requests import claim, request_key
 from svc_risk import store
 from svc_risk.assess import Assessment, assess, must_wait

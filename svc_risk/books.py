@@ -28,31 +28,31 @@ _HOLDINGS = text("""
     FROM (
       SELECT product_id, base_size, 0 AS open_buy, 0 AS open_sell, 0 AS reserved_buy,
              false AS order_unknown
-      FROM positions WHERE base_size > 0
+      FROM risk_positions WHERE base_size > 0
       UNION ALL
       SELECT product_id, 0,
              CASE WHEN side = 'BUY' THEN greatest(quote_size - filled_value - total_fees, 0) ELSE 0 END,
              CASE WHEN side = 'SELL' THEN greatest(base_size - filled_size, 0) ELSE 0 END, 0, state = 'UNKNOWN'
-      FROM open_orders
+      FROM risk_open_orders
       UNION ALL
       SELECT product_id, 0, 0, 0, quote_amount, false
       FROM risk_reservations WHERE side = 'BUY' AND state = 'HELD' AND expires_at > :machine_time
-    ) AS parts LEFT JOIN products USING (product_id)
+    ) AS parts LEFT JOIN risk_products USING (product_id)
     GROUP BY product_id ORDER BY product_id
 """)
-_CASH = text("SELECT amount FROM account_cash WHERE currency = :currency")
+_CASH = text("SELECT amount FROM risk_cash WHERE currency = :currency")
 _MARKS = text("""
     SELECT wanted.product_id, newest.start, newest.close
     FROM unnest(:products) AS wanted(product_id)
     CROSS JOIN LATERAL (
-      SELECT start, close FROM crypto_prices AS c
+      SELECT start, close FROM risk_candles AS c
       WHERE c.product_id = wanted.product_id AND c.granularity = :granularity AND c.start <= :newest_start
       ORDER BY start DESC LIMIT 1
     ) AS newest
 """).bindparams(bindparam("products", type_=ARRAY(Text())))
 _HOURLY = text("""
     SELECT product_id, start, close::float8 AS close, (volume * close)::float8 AS quote_volume
-    FROM crypto_prices
+    FROM risk_candles
     WHERE product_id = ANY(:products) AND granularity = :granularity AND start > :oldest AND start <= :newest_start
     ORDER BY product_id, start
 """).bindparams(bindparam("products", type_=ARRAY(Text())), bindparam("oldest", type_=Time))
@@ -60,7 +60,7 @@ _HOURLY = text("""
 _HOURS = text("""
     SELECT product_id, max(start) AS start, (array_agg(close ORDER BY start DESC))[1]::float8 AS close,
            sum(volume * close)::float8 AS quote_volume
-    FROM crypto_prices
+    FROM risk_candles
     WHERE product_id = ANY(:products) AND granularity = :granularity AND start > :oldest AND start <= :newest_start
     GROUP BY product_id, floor(extract(epoch FROM start) / 3600)
     ORDER BY product_id, start

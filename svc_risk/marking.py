@@ -22,17 +22,17 @@ from tradekit.bars import bar_start
 # After an outage longer than this many bars the oldest stay without a mark; nothing was decided in them.
 MOST_MARKS = 200
 
-_CASH = text("SELECT amount FROM account_cash WHERE currency = :currency")
-_HELD = text("SELECT product_id, base_size FROM positions WHERE base_size > 0")
+_CASH = text("SELECT amount FROM risk_cash WHERE currency = :currency")
+_HELD = text("SELECT product_id, base_size FROM risk_positions WHERE base_size > 0")
 # What fills moved. What an operator brought in or took out counts as if it had always been so: the marks and the high-water
 # mark are shifted when it is booked (`risk_transfer`), and taking it back here would look like a loss.
 _CASH_CHANGES = text("""
-    SELECT as_of, sum(amount) AS amount FROM ledger_entries
-    WHERE account = 'exchange' AND currency = :currency AND order_id IS NOT NULL AND as_of >= :first
+    SELECT as_of, sum(amount) AS amount FROM risk_cash_changes
+    WHERE currency = :currency AND as_of >= :first
     GROUP BY as_of
 """)
 _BASE_CHANGES = text("""
-    SELECT as_of, product_id, sum(CASE WHEN side = 'BUY' THEN size ELSE -size END) AS amount FROM fills
+    SELECT as_of, product_id, sum(CASE WHEN side = 'BUY' THEN size ELSE -size END) AS amount FROM risk_fills
     WHERE as_of >= :first GROUP BY as_of, product_id
 """)
 

@@ -14,8 +14,8 @@ from sqlalchemy import Row, and_, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.market import products
 from schema.risk import accounts, equity_snapshots, risk_assessments, risk_locks, risk_reservations
+from schema.views.risk import risk_products
 from svc_risk.locks import day_start, lock_id
 from svc_risk.pacing import RATE_LOOKBACK
 from svc_risk.snapshot import Lock, PastOrder
@@ -28,8 +28,7 @@ ACCOUNT_ID = "main"
 
 _APPROVED = text("""
     SELECT EXISTS (
-      SELECT 1 FROM llm_validation
-      WHERE recommendation_id = :recommendation AND enforced = 'APPROVE' AND request_hash = :terms
+      SELECT 1 FROM risk_approvals WHERE recommendation_id = :recommendation AND request_hash = :terms
     )
 """)
 _MOMENT = text("""
@@ -37,10 +36,7 @@ _MOMENT = text("""
            (SELECT as_of FROM watermarks WHERE stage = 'market') AS market_time,
            (SELECT taker FROM fee_in_force) AS exchange_fee,
            newest.clean, newest.created_at AS reconciled_at
-    FROM (SELECT 1) AS one
-    LEFT JOIN LATERAL (
-      SELECT clean, created_at FROM reconciliations ORDER BY reconciliation_id DESC LIMIT 1
-    ) AS newest ON true
+    FROM (SELECT 1) AS one LEFT JOIN risk_newest_reconciliation AS newest ON true
 """)
 # The newest mark at or before 00:00 UTC, else the day's first one.
 _DAY_OPEN = text("""
@@ -50,26 +46,22 @@ _DAY_OPEN = text("""
        ORDER BY as_of LIMIT 1)
     )
 """)
-# An order that bought something or still may is an entry; so is a live reservation.
+# A live reservation is an entry, as an order is.
 _PRODUCT_PAST = text("""
     SELECT
       (SELECT max(as_of) FROM (
-         SELECT as_of FROM orders
-         WHERE product_id = :product_id AND side = 'BUY'
-           AND (filled_size > 0 OR state IN ('PENDING', 'UNKNOWN', 'OPEN'))
+         SELECT as_of FROM risk_entries WHERE product_id = :product_id
          UNION ALL
          SELECT as_of FROM risk_reservations WHERE product_id = :product_id AND side = 'BUY' AND state = 'HELD'
        ) AS entries) AS last_entry,
-      (SELECT max(as_of) FROM closed_trades
+      (SELECT max(as_of) FROM risk_closed_trades
        WHERE product_id = :product_id AND realized_pnl < 0 AND as_of <= :as_of) AS last_losing_exit
 """)
 _RECENT_ENTRIES = text("""
-    SELECT product_id, max(as_of) AS newest FROM orders
-    WHERE side = 'BUY' AND as_of > :since AND (filled_size > 0 OR state IN ('PENDING', 'UNKNOWN', 'OPEN'))
-    GROUP BY product_id
+    SELECT product_id, max(as_of) AS newest FROM risk_entries WHERE as_of > :since GROUP BY product_id
 """)
 _RECENT_LOSSES = text("""
-    SELECT product_id, max(as_of) AS newest FROM closed_trades
+    SELECT product_id, max(as_of) AS newest FROM risk_closed_trades
     WHERE realized_pnl < 0 AND as_of > :since GROUP BY product_id
 """)
 
@@ -171,7 +163,7 @@ async def insert_assessment(
 
 async def read_product(connection: AsyncConnection, product_id: str) -> Product | None:
     """What the exchange says of a product, None if it is not on its list."""
-    c = products.c
+    c = risk_products.c
     query = select(
         c.product_id,
         c.base_increment,

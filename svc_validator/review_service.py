@@ -15,7 +15,7 @@ from meshkit.errors import Unavailable
 from meshkit.kit import Kit
 from meshkit.telemetry import trace_id
 from schema import streams
-from schema.recommendation_rows import require_terms
+from schema.recommendation_terms import require_terms
 from schema.requests import RequestKey, claim, is_known, request_key
 from svc_validator import store
 from svc_validator.decision import Plan, decide, plan

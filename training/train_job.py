@@ -23,7 +23,7 @@ from modelkit import candle_reader
 from modelkit.candles import CandleArrays
 from modelkit.labels import LabelRule
 from modelkit.signing import private_key_from_pem
-from schema import streams
+from schema.streams import read_watermark
 from tradekit.bars import unix, utc
 from tradekit.products import factor_product
 from tradekit.settings import TradingSettings
@@ -80,7 +80,7 @@ async def read_candles(settings: TrainJobSettings) -> dict[str, CandleArrays]:
     )
     try:
         async with asyncio.timeout(120), engine.connect() as connection:
-            mark = await streams.read_watermark(connection, "market")
+            mark = await read_watermark(connection, "market")
             until = settings.train_until or (mark.as_of if mark else datetime.now(UTC))
             last = utc(unix(until) - settings.granularity_seconds)
             return await candle_reader.history(connection, settings.granularity_seconds, products, utc(0), last)

@@ -26,7 +26,9 @@ SELECT r.product_id, r.side, r.as_of, r.size, r.state, r.decided_by, r.adjusted_
 FROM trade_recommendations r LEFT JOIN orders o USING (recommendation_id)
 ORDER BY r.as_of, (r.side = 'SELL') DESC, r.priority DESC, r.product_id
 """
-_CASH = "SELECT currency, amount FROM account_cash ORDER BY currency"
+_CASH = """
+SELECT currency, sum(amount) AS amount FROM ledger_entries WHERE account = 'exchange' GROUP BY currency ORDER BY currency
+"""
 _POSITIONS = """
 SELECT p.product_id, p.base_size, p.cost, p.realized_pnl, p.total_fees,
   (SELECT close FROM crypto_prices c WHERE c.product_id = p.product_id ORDER BY start DESC LIMIT 1) AS mark

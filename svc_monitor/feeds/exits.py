@@ -21,14 +21,14 @@ _OPEN = text("""
            extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
            coalesce(delay_reason ->> 'code', '') AS reason, coalesce(delay_reason ->> 'observed', '') AS observed,
            coalesce(order_id::text, '') AS order_id, coalesce(order_state, '') AS order_state
-    FROM open_exits ORDER BY product_id, created_at
+    FROM monitor_open_exits ORDER BY product_id, created_at
 """)
 # Acknowledging the alert of a failed exit ends it.
 _FAILED = text("""
     SELECT f.product_id, f.recommendation_id::text AS recommendation_id, f.state, f.decided_by,
            coalesce(f.reasons -> 0 ->> 'code', '') AS reason, coalesce(f.reasons -> 1 ->> 'code', '') AS then_reason,
            trim_scale(f.base_size)::text AS held
-    FROM failed_exits f
+    FROM monitor_failed_exits f
     WHERE NOT EXISTS (
       SELECT 1 FROM alerts a WHERE a.code = 'EXIT_FAILED' AND a.acknowledged_at IS NOT NULL
         AND a.scope = 'recommendation:' || f.recommendation_id
@@ -43,25 +43,25 @@ _CLOSE = """
 # Each for itself: none is hidden behind an older exit of its product.
 _OPEN_CLOSES = text(f"""{_CLOSE}, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
            cancel_requested_at IS NOT NULL AS cancelled
-    FROM open_closes ORDER BY created_at, order_id LIMIT 100
+    FROM monitor_open_closes ORDER BY created_at, order_id LIMIT 100
 """)
 _FAILED_CLOSES = text(f"""{_CLOSE}, trim_scale(held)::text AS held
-    FROM failed_closes f
+    FROM monitor_failed_closes f
     WHERE NOT EXISTS (
       SELECT 1 FROM alerts a WHERE a.code = 'EXIT_FAILED' AND a.acknowledged_at IS NOT NULL
         AND a.scope = 'order:' || f.order_id
     )
     ORDER BY f.product_id
 """)
-_UNKNOWN = text(
-    "SELECT order_id::text, product_id, side FROM open_orders WHERE state = 'UNKNOWN' ORDER BY as_of, order_id"
-)
+_UNKNOWN = text("SELECT order_id::text, product_id, side FROM monitor_unknown_orders ORDER BY as_of, order_id")
 _VIOLATIONS = text("""
-    SELECT DISTINCT ON (scope) scope, observed FROM contract_violations
+    SELECT DISTINCT ON (scope) scope, observed FROM monitor_contract_violations
     WHERE created_at > clock_timestamp() - interval '1 hour' ORDER BY scope, created_at DESC
 """)
 
-_ALARMS = text("SELECT order_id::text, product_id, code, detail FROM order_alarms ORDER BY since, order_id LIMIT 100")
+_ALARMS = text(
+    "SELECT order_id::text, product_id, code, detail FROM monitor_order_alarms ORDER BY since, order_id LIMIT 100"
+)
 
 
 @dataclass(frozen=True, slots=True)

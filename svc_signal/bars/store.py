@@ -23,12 +23,12 @@ _LOCK = "SELECT pg_advisory_xact_lock(7406025)"
 # Every part is read by one index whatever its parameters are, as a plan that is made once serves all bars: `own` by the
 # time, `late` by a range of sequences with both its ends, which the planner takes for a small one.
 _OPEN = f"""
-  WITH head AS MATERIALIZED (SELECT coalesce(max(sequence), 0) AS sequence FROM crypto_prices),
+  WITH head AS MATERIALIZED (SELECT coalesce(max(sequence), 0) AS sequence FROM signal_candles),
   own AS MATERIALIZED (
-    SELECT * FROM crypto_prices WHERE granularity = $1 AND start > $3 AND start <= $4
+    SELECT * FROM signal_candles WHERE granularity = $1 AND start > $3 AND start <= $4
   ),
   late AS MATERIALIZED (
-    SELECT * FROM crypto_prices WHERE sequence > $5 AND sequence <= (SELECT sequence FROM head)
+    SELECT * FROM signal_candles WHERE sequence > $5 AND sequence <= (SELECT sequence FROM head)
   ),
   wanted AS MATERIALIZED (
     SELECT product_id, place FROM unnest($2::text[]) WITH ORDINALITY AS given(product_id, place)

@@ -197,7 +197,7 @@ async def test_an_order_that_ended_without_the_exchanges_id_is_adopted_when_it_a
         assert (stored.watch_until, other.adopted_at) == (None, None)
         assert other.watch_until is not None
     async with database.engine.connect() as connection:
-        alarms = (await connection.execute(text("SELECT code, order_id::text FROM order_alarms"))).all()
+        alarms = (await connection.execute(text("SELECT code, order_id::text FROM monitor_order_alarms"))).all()
     assert [tuple(one) for one in alarms] == [("ORDER_ADOPTED", order.order_id)]
     await assert_books_hold(database)
 

@@ -25,14 +25,14 @@ FILL = f"""
 """
 GROWING = {"orders", "fills", "reconciliations", "trade_recommendations"}
 POLLED = {
-    "SELECT * FROM order_alarms": "ix_orders_adopted",
-    "SELECT * FROM recommendation_orders WHERE updated_at > now() - interval '2 days'": "ix_orders_updated_at",
+    "SELECT * FROM monitor_order_alarms": "ix_orders_adopted",
+    "SELECT * FROM orchestrator_orders WHERE updated_at > now() - interval '2 days'": "ix_orders_updated_at",
     "SELECT * FROM fills WHERE created_at > now() - interval '1 day'": "ix_fills_created_at",
     "DELETE FROM reconciliations WHERE created_at < now() - interval '6.93 days'": "ix_reconciliations_created_at",
-    "SELECT * FROM failed_exits": "ix_trade_recommendations_product_as_of",
-    "SELECT * FROM open_closes": "ix_orders_open",
-    "SELECT * FROM failed_closes": "ix_orders_closes",
-    "SELECT * FROM open_orders WHERE state = 'UNKNOWN'": "ix_orders_open",
+    "SELECT * FROM monitor_failed_exits": "ix_trade_recommendations_product_as_of",
+    "SELECT * FROM monitor_open_closes": "ix_orders_open",
+    "SELECT * FROM monitor_failed_closes": "ix_orders_closes",
+    "SELECT * FROM monitor_unknown_orders": "ix_orders_open",
 }
 
 

@@ -1,0 +1,156 @@
+"""Who owns each table and each SQL function, and what every reader may touch besides.
+
+An owner alone writes its tables. From this, and from the readers of the views, each service gets a database role of its own.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Table
+
+from schema.books import (
+    fee_tiers,
+    fills,
+    foreign_orders,
+    ledger_adjustments,
+    ledger_entries,
+    ledger_opening,
+    orders,
+    positions,
+    reconciliations,
+)
+from schema.market import candle_counts, candle_deletions, candle_refusals, crypto_prices, deleted_candles, products
+from schema.operations import alerts, health_events, stored_requests, stream_heads, watermarks
+from schema.recommendations import (
+    bridge_cursors,
+    llm_validation,
+    recommendation_events,
+    signal_outcomes,
+    trade_recommendations,
+)
+from schema.risk import accounts, equity_snapshots, risk_assessments, risk_locks, risk_reservations
+from schema.signals import (
+    feature_states,
+    matured_labels,
+    model_changes,
+    model_drift,
+    model_roles,
+    models,
+    shadow_signals,
+    trading_signals,
+)
+from schema.views import readers_of, views
+
+OWNED: Mapping[str, tuple[Table, ...]] = {
+    "market": (crypto_prices, candle_counts, products, candle_refusals, candle_deletions, deleted_candles),
+    "signal": (
+        trading_signals,
+        models,
+        model_roles,
+        model_changes,
+        shadow_signals,
+        matured_labels,
+        model_drift,
+        feature_states,
+    ),
+    "bridge": (signal_outcomes, bridge_cursors),
+    "orchestrator": (trade_recommendations, recommendation_events),
+    "validator": (llm_validation,),
+    "risk": (accounts, risk_assessments, risk_reservations, risk_locks, equity_snapshots),
+    "executor": (
+        orders,
+        fills,
+        positions,
+        ledger_entries,
+        reconciliations,
+        ledger_opening,
+        ledger_adjustments,
+        foreign_orders,
+        fee_tiers,
+    ),
+    "monitor": (health_events, alerts),
+}
+# Of these each service has rows of its own, by stage, stream or service name, and reads those of the others.
+SHARED = (watermarks, stream_heads, stored_requests)
+# The one exception: the bridge writes the first row of a recommendation and its first event, the orchestrator all others.
+INSERTED: Mapping[str, tuple[Table, ...]] = {"bridge": (trade_recommendations, recommendation_events)}
+# Who is no service. The `mesh` command migrates the database, so it is its owner; a replay's result is read from these.
+READ: Mapping[str, tuple[Table, ...]] = {
+    "training": (watermarks,),
+    "cli": (
+        watermarks,
+        crypto_prices,
+        trading_signals,
+        model_roles,
+        signal_outcomes,
+        trade_recommendations,
+        llm_validation,
+        risk_assessments,
+        equity_snapshots,
+        orders,
+        fills,
+        positions,
+        ledger_entries,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A SQL function: it touches what its owner may; `callers` may call it besides. A trigger's has none.
+
+    Without an owner it touches what is shared, and every service calls it.
+    """
+
+    owner: str
+    callers: tuple[str, ...] = ()
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "take_sequences": Function("", tuple(OWNED)),
+    "advance_watermark": Function("", tuple(OWNED)),
+    "count_added_candles": Function("market"),
+    "count_removed_candles": Function("market"),
+    "forget_candle_counts": Function("market"),
+    "lock_recommendation": Function("orchestrator", ("executor",)),
+    "lock_account": Function("risk", ("executor",)),
+    "risk_commit": Function("risk", ("executor",)),
+    "risk_transfer": Function("risk", ("executor",)),
+    "set_trading_state": Function("risk", ("executor",)),
+    "trading_state_rank": Function("risk"),
+    "trading_state_allows": Function("risk", ("executor",)),
+    "tell_trading_state": Function("risk"),
+    "count_send": Function("executor"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Names of everything that a reader may have in its SQL: `written` and `inserted` tables, and what it only reads."""
+
+    written: frozenset[str]
+    inserted: frozenset[str]
+    read: frozenset[str]
+    views: frozenset[str]
+    functions: frozenset[str]
+
+    @property
+    def names(self) -> frozenset[str]:
+        return self.written | self.inserted | self.read | self.views | self.functions
+
+
+def access_of(reader: str) -> Access:
+    """Of a service by its name, of `training` and of `cli`."""
+    written = (*OWNED[reader], *SHARED) if reader in OWNED else ()
+    functions = (name for name, function in FUNCTIONS.items() if reader in (function.owner, *function.callers))
+    return Access(
+        written=_names(written),
+        inserted=_names(INSERTED.get(reader, ())),
+        read=_names(READ.get(reader, ())),
+        views=_names(view for view in views.tables.values() if reader in readers_of(view)),
+        functions=frozenset(functions),
+    )
+
+
+def _names(tables: Iterable[Table]) -> frozenset[str]:
+    return frozenset(table.name for table in tables)

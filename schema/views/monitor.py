@@ -1,0 +1,114 @@
+"""What svc_monitor reads of others: exits that wait or failed, orders that a person must hear of, and contracts broken.
+
+From the rows and not from the services: one of those may be what an exit waits for. Polled every two seconds, so each of
+these finds what it wants by an index (a test reads the plans).
+"""
+
+from sqlalchemy import Text, text
+
+from schema.base import Amount, Id, Json, Time
+from schema.books import orders
+from schema.views.base import part, view
+
+_O = orders.c
+
+# Exits that are not done, with what each waits for.
+monitor_open_exits = view(
+    "monitor_open_exits",
+    text("""
+  SELECT r.recommendation_id, r.product_id, r.state, r.created_at, r.delay_reason, o.order_id, o.state AS order_state
+  FROM trade_recommendations r LEFT JOIN orders o USING (recommendation_id)
+  WHERE r.side = 'SELL' AND r.state IN ('PROPOSED', 'IN_REVIEW', 'EXECUTING')
+""").columns(
+        recommendation_id=Id,
+        product_id=Text,
+        state=Text,
+        created_at=Time,
+        delay_reason=Json,
+        order_id=Id,
+        order_state=Text,
+    ),
+)
+
+# Of every product that is still held, its newest exit where that failed and nothing was sold since.
+monitor_failed_exits = view(
+    "monitor_failed_exits",
+    text("""
+  SELECT p.product_id, p.base_size, newest.recommendation_id, newest.state, newest.decided_by, newest.reasons
+  FROM positions p
+  CROSS JOIN LATERAL (
+    SELECT * FROM trade_recommendations r WHERE r.product_id = p.product_id AND r.side = 'SELL'
+    ORDER BY r.as_of DESC, r.created_at DESC LIMIT 1
+  ) AS newest
+  -- Not as NOT EXISTS: that is planned as a join, which reads all orders for very few exits.
+  WHERE p.base_size > 0 AND newest.state IN ('REJECTED', 'EXPIRED', 'FAILED') AND coalesce((
+    SELECT max(o.updated_at) FROM orders o WHERE o.product_id = p.product_id AND o.side = 'SELL' AND o.filled_size > 0
+  ) <= newest.updated_at, true)
+""").columns(product_id=Text, base_size=Amount, recommendation_id=Id, state=Text, decided_by=Text, reasons=Json),
+)
+
+# An operator's closes that are not done; they have no recommendation.
+monitor_open_closes = view(
+    "monitor_open_closes",
+    part(orders, "order_id product_id base_size filled_size state reasons cancel_requested_at created_at").where(
+        _O.recommendation_id.is_(None), _O.side == "SELL", _O.state.in_(["PENDING", "UNKNOWN", "OPEN"])
+    ),
+)
+
+# Of every product that is still held, its newest close where that sold less than it was to and nothing was sold since.
+monitor_failed_closes = view(
+    "monitor_failed_closes",
+    text("""
+  SELECT p.product_id, p.base_size AS held, newest.order_id, newest.base_size, newest.filled_size, newest.state,
+         newest.reasons
+  FROM positions p
+  CROSS JOIN LATERAL (
+    SELECT * FROM orders o WHERE o.product_id = p.product_id AND o.recommendation_id IS NULL AND o.side = 'SELL'
+    ORDER BY o.created_at DESC LIMIT 1
+  ) AS newest
+  WHERE p.base_size > 0 AND newest.state IN ('CANCELLED', 'REJECTED') AND newest.filled_size < newest.base_size
+    -- Not as NOT EXISTS: that is planned as a join, which reads all orders although it is asked of very few.
+    AND coalesce((
+      SELECT max(o.updated_at) FROM orders o WHERE o.product_id = p.product_id AND o.side = 'SELL' AND o.filled_size > 0
+        AND o.order_id <> newest.order_id
+    ) <= newest.updated_at, true)
+""").columns(product_id=Text, held=Amount, order_id=Id, base_size=Amount, filled_size=Amount, state=Text, reasons=Json),
+)
+
+# Orders of which nobody knows whether the exchange has them.
+monitor_unknown_orders = view(
+    "monitor_unknown_orders",
+    part(orders, "order_id product_id side as_of").where(_O.state == "UNKNOWN"),
+)
+
+# Adopted after their end, not settled by the exchange, or with another's order under their id; `detail` in words. A market
+# order is done at once; one that the exchange has and that is OPEN for long waits for a word that does not come.
+monitor_order_alarms = view(
+    "monitor_order_alarms",
+    text("""
+  SELECT order_id, product_id, 'ORDER_ADOPTED' AS code, adopted_at AS since,
+         side || ', now ' || state || ', filled ' || trim_scale(filled_size) AS detail
+  FROM orders WHERE adopted_at > clock_timestamp() - interval '1 day'
+  UNION ALL
+  SELECT order_id, product_id, 'ORDER_NOT_SETTLED', coalesce(done_at, created_at),
+         side || ', filled ' || trim_scale(filled_size)
+  FROM orders WHERE state = 'OPEN' AND coalesce(done_at, created_at) < clock_timestamp() - interval '5 minutes'
+  UNION ALL
+  SELECT order_id, product_id, 'CLIENT_ORDER_ID_TAKEN', updated_at, coalesce(reasons -> 0 ->> 'observed', '')
+  FROM orders WHERE watch_until > clock_timestamp() AND reasons @> '[{"code": "CLIENT_ORDER_ID_TAKEN"}]'
+""").columns(order_id=Id, product_id=Text, code=Text, since=Time, detail=Text),
+)
+
+# Where two services lately disagreed on what an answer may be: among the newest thousand events, and in what waits.
+monitor_contract_violations = view(
+    "monitor_contract_violations",
+    text("""
+  SELECT reason ->> 'scope' AS scope, reason ->> 'observed' AS observed, e.created_at
+  FROM (SELECT reasons, created_at FROM recommendation_events ORDER BY sequence DESC LIMIT 1000) AS e
+  CROSS JOIN LATERAL jsonb_array_elements(e.reasons) AS reason
+  WHERE reason ->> 'code' = 'CONTRACT_VIOLATION'
+  UNION ALL
+  SELECT delay_reason ->> 'scope', delay_reason ->> 'observed', clock_timestamp() FROM trade_recommendations
+  WHERE state IN ('PROPOSED', 'IN_REVIEW', 'EXECUTING') AND delay_reason ->> 'code' = 'CONTRACT_VIOLATION'
+""").columns(scope=Text, observed=Text, created_at=Time),
+)
