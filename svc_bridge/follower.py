@@ -20,8 +20,9 @@ from svc_bridge.proposal import Proposal, ProposalRules, SignalSeen, Skip, propo
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.wire import signal_of
 from tradekit import ids, services, wire
+from tradekit.life import life_end
 from tradekit.reasons import Reason, reasons_to_json
-from tradekit.states import LifeClock, Origin, SignalOutcome
+from tradekit.states import Origin, SignalOutcome
 from trading.signal.v1 import signal_service_pb2 as signal_pb
 from trading.signal.v1 import signal_service_pb2_grpc as signal_grpc
 
@@ -103,8 +104,7 @@ class SignalFollower:
         return outcomes, ideas
 
     def _idea(self, signal: SignalSeen, proposal: Proposal, now: datetime) -> dict[str, Any]:
-        market_life = self._settings.life_clock is LifeClock.MARKET
-        begin = signal.as_of if market_life else now
+        clock = self._settings.life_clock
         return {
             "recommendation_id": ids.recommendation_id_of_signal(signal.signal_id),
             "run_id": self._settings.run_id,
@@ -115,8 +115,8 @@ class SignalFollower:
             "size": proposal.size,
             "reference_price": signal.reference_price,
             "as_of": signal.as_of,
-            "expire_at": store.life(begin, self._settings.recommendation_ttl_seconds),
-            "life_clock": self._settings.life_clock.value,
+            "expire_at": life_end(clock, now, signal.as_of, self._settings.recommendation_ttl_seconds),
+            "life_clock": clock.value,
             "profile": signal.profile.value,
             "priority": proposal.priority,
             "evidence": evidence_to_json(signal.evidence),

@@ -21,7 +21,8 @@ from svc_bridge.proposal import sellable
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.wire import OperatorIdea, page_token, parse_create, parse_get, parse_list
 from tradekit import ids, services
-from tradekit.states import LifeClock, Origin, Side
+from tradekit.life import life_end
+from tradekit.states import Origin, Side
 from tradekit.watching import Watched, frames
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc
@@ -67,7 +68,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         if idea.side is Side.BUY and (price is None or market is None):
             raise Unavailable("STALE_DATA", f"there is no candle of {idea.product_id} yet; try again later")
         as_of = market or now
-        begin = as_of if self._settings.life_clock is LifeClock.MARKET else now
+        clock = self._settings.life_clock
         return {
             "recommendation_id": ids.recommendation_id_of_request(idea.request_id),
             "run_id": self._settings.run_id,
@@ -78,8 +79,8 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
             "size": await self._size(connection, idea),
             "reference_price": price or Decimal(1),
             "as_of": as_of,
-            "expire_at": store.life(begin, self._settings.recommendation_ttl_seconds),
-            "life_clock": self._settings.life_clock.value,
+            "expire_at": life_end(clock, now, as_of, self._settings.recommendation_ttl_seconds),
+            "life_clock": clock.value,
             "profile": self._settings.decision_profile.value,
             "priority": OPERATOR_PRIORITY,
             "note": idea.note,

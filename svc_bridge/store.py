@@ -1,7 +1,7 @@
 """The SQL of the bridge: its cursor, the outcomes of signals, and the first row of every recommendation."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -209,8 +209,3 @@ async def stage_as_of(connection: AsyncConnection, stage: str) -> datetime | Non
     """A stage's watermark time."""
     query = select(watermarks.c.as_of).where(watermarks.c.stage == stage)
     return (await connection.execute(query)).scalar_one_or_none()
-
-
-def life(now: datetime, ttl_seconds: int) -> datetime:
-    """End of a life that begins now."""
-    return now + timedelta(seconds=ttl_seconds)

@@ -21,10 +21,11 @@ from meshkit.errors import (
     InvalidRequest,
     RequestIdReused,
 )
+from schema.clocks import Clocks, read_clocks
 from schema.recommendation_terms import matching
 from svc_executor import store
 from svc_executor.availability import Availability
-from svc_executor.intent import BodyOf, Intent, expired, grid_violation, make_intent, request_hash
+from svc_executor.intent import BodyOf, Intent, grid_violation, make_intent, request_hash
 from svc_executor.product_rules import ProductRules
 from svc_executor.reduce import reduce_only
 from svc_executor.settings import ExecutorSettings
@@ -68,11 +69,12 @@ class Intake:
             known = await self._known(connection, request)
             if known is not None:
                 return known
-            now = await store.machine_time(connection)
+            clocks = await read_clocks(connection)
+            now = clocks.machine
         product = await self._rules.of(request.recommendation.product_id, request.recommendation.side)
         if request.recommendation.side is Side.SELL:
             return await self._exit(request, ticket if ticket and now < ticket.expires_at else None, product)
-        return await self._entry(request, ticket, product, now)
+        return await self._entry(request, ticket, product, clocks)
 
     async def _known(self, connection: AsyncConnection, request: Execute) -> UUID | None:
         order = await store.order_of_recommendation(connection, request.recommendation.recommendation_id)
@@ -85,11 +87,14 @@ class Intake:
 
     # ---- entries -----------------------------------------------------------------------------------------------------
 
-    async def _entry(self, request: Execute, ticket: Ticket | None, product: ExchangeProduct, now: datetime) -> UUID:
+    async def _entry(self, request: Execute, ticket: Ticket | None, product: ExchangeProduct, clocks: Clocks) -> UUID:
+        now = clocks.machine
         if ticket is None:
             raise TicketRefused("is missing")
         ticket.require_alive(now)
-        if expired(request.recommendation, now):
+        life = request.recommendation.life_at(now, clocks.market)
+        life.require_known()
+        if life.is_over:
             raise DeadlineTooShort(
                 f"the recommendation expired at {request.recommendation.expire_time.isoformat()}", reason="EXPIRED"
             )

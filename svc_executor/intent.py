@@ -120,9 +120,3 @@ def grid_violation(product: ExchangeProduct, side: Side, size: Decimal) -> Viola
     if floor_to(size, increment) == size:
         return None
     return Violation("size", "OFF_GRID", f"is {plain(size)}; must be a multiple of {plain(increment)}")
-
-
-def expired(recommendation: Recommendation, now: datetime) -> bool:
-    """Whether an entry's life is over. An exit has none, and a replay's is market time, which is not judged here."""
-    entry = recommendation.side is Side.BUY and recommendation.life_clock is LifeClock.MACHINE
-    return entry and now >= recommendation.expire_time

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.errors import MeshError
 from meshkit.kit import Kit
+from schema.clocks import read_clocks
 from schema.recommendation_rows import recommendation_of_row
 from svc_orchestrator import store
 from svc_orchestrator.orders import OrderStands
@@ -31,6 +32,7 @@ from svc_orchestrator.steps import (
     without_risk,
 )
 from svc_orchestrator.transitions import Cancelled, Transition, change_state
+from tradekit.life import Life, life_at
 from tradekit.reasons import Reason, reason_from_dict
 from tradekit.recommendation import Recommendation
 from tradekit.states import LifeClock, RecommendationState, Side
@@ -127,7 +129,8 @@ class RecommendationProcessor:
         """What becomes of a row that cannot even be processed: tried again like any other, and given up like any other."""
         item, side = row["recommendation_id"], Side(row["side"])
         why = Reason("INTERNAL", observed=type(error).__name__, scope="service:orchestrator")
-        over = side is Side.BUY and await self._is_over(LifeClock(row["life_clock"]), row["expire_at"], EXECUTE_GRACE)
+        clock, end = LifeClock(row["life_clock"]), row["expire_at"]
+        over = side is Side.BUY and (await self._life(clock, end, EXECUTE_GRACE)).is_over
         try:
             async with self._kit.engine.begin() as connection:
                 if over or out_of_retries(side, row["delayed_since"], await store.machine_time(connection)):
@@ -148,8 +151,8 @@ class RecommendationProcessor:
             resumed = await self._resume(item)
             if resumed is not None:
                 return resumed
-        elif item.is_entry and await self._life_is_over(item, timedelta(0)):
-            return self._expired(item)
+        elif (ended := await self._end_of_life(item, timedelta(0))) is not None:
+            return ended
         if item.state is RecommendationState.PROPOSED and not await self._begin(item):
             return None
         if item.is_entry and item.state is RecommendationState.IN_REVIEW:
@@ -237,23 +240,28 @@ class RecommendationProcessor:
             if isinstance(found, Terminal):
                 return found
             waits = found
-        if item.is_entry and await self._life_is_over(item, EXECUTE_GRACE):
-            return self._expired(item)
-        return waits
+        return await self._end_of_life(item, EXECUTE_GRACE) or waits
 
     def _failed(self, error: MeshError, stage: str, item: ClaimedRecommendation) -> Terminal | RetryLater:
         outcome = after_error(error, stage, item.recommendation.side, item.delays)
         return self._again(item, outcome.why) if isinstance(outcome, Reassess) else outcome
 
-    async def _life_is_over(self, item: ClaimedRecommendation, grace: timedelta) -> bool:
-        return await self._is_over(item.recommendation.life_clock, item.recommendation.expire_time, grace)
+    async def _end_of_life(self, item: ClaimedRecommendation, grace: timedelta) -> Terminal | RetryLater | None:
+        """The end of an entry whose life is over, a delay where nobody can tell; None if it may go on, as every exit may."""
+        if not item.is_entry:
+            return None
+        life = await self._life(item.recommendation.life_clock, item.recommendation.expire_time, grace)
+        try:
+            life.require_known()
+        except MeshError as error:
+            return self._failed(error, "market", item)
+        return self._expired(item) if life.is_over else None
 
-    async def _is_over(self, clock: LifeClock, expire_time: datetime, grace: timedelta) -> bool:
+    async def _life(self, clock: LifeClock, expire_time: datetime, grace: timedelta) -> Life:
+        """A life now; one by machine time lasts longer by `grace`."""
         async with self._kit.engine.connect() as connection:
-            if clock is LifeClock.MARKET:
-                now = await store.stage_as_of(connection, "market")
-                return now is not None and now >= expire_time
-            return await store.machine_time(connection) >= expire_time + grace
+            clocks = await read_clocks(connection)
+        return life_at(clock, expire_time, clocks.machine - grace, clocks.market)
 
     async def _out_of_retries(self, item: ClaimedRecommendation) -> bool:
         if item.is_entry or item.delayed_since is None:

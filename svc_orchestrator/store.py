@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, case, func, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
@@ -36,12 +36,17 @@ def _claimable(market_time: datetime | None) -> ColumnElement[bool]:
     )
 
 
+def life_over(market_time: datetime | None) -> ColumnElement[bool]:
+    """`tradekit.life.life_at(…).is_over` of a row, as SQL; a test compares them."""
+    by_machine = and_(_T.c.life_clock == LifeClock.MACHINE.value, _T.c.expire_at <= func.clock_timestamp())
+    if market_time is None:
+        return by_machine
+    return or_(by_machine, and_(_T.c.life_clock == LifeClock.MARKET.value, _T.c.expire_at <= market_time))
+
+
 def _market_reached(market_time: datetime | None) -> ColumnElement[bool]:
     """True for items that wait for no market time, or for one that has come; and for those whose life is over."""
-    reached = or_(
-        _T.c.wait_for_market.is_(None),
-        and_(_T.c.life_clock == LifeClock.MACHINE.value, _T.c.expire_at <= func.clock_timestamp()),
-    )
+    reached = or_(_T.c.wait_for_market.is_(None), life_over(market_time))
     return or_(reached, _T.c.wait_for_market <= market_time) if market_time is not None else reached
 
 
@@ -182,15 +187,11 @@ async def reviews_begun(connection: AsyncConnection, as_of: datetime) -> int:
 async def reviews_ahead(connection: AsyncConnection, priority: float, product_id: str, market_time: datetime) -> int:
     """Living BUY ideas, not yet in review, that go before this one: the best ideas get a bar's reviews."""
     first = or_(_T.c.priority > priority, and_(_T.c.priority == priority, _T.c.product_id < product_id))
-    alive = or_(
-        and_(_T.c.life_clock == LifeClock.MARKET.value, _T.c.expire_at > market_time),
-        and_(_T.c.life_clock == LifeClock.MACHINE.value, _T.c.expire_at > func.clock_timestamp()),
-    )
     query = select(func.count()).where(
         _T.c.state == RecommendationState.PROPOSED.value,
         _T.c.side == Side.BUY.value,
         _market_reached(market_time),
-        alive,
+        not_(life_over(market_time)),
         first,
     )
     count: int = (await connection.execute(query)).scalar_one()

@@ -32,7 +32,7 @@ from tradekit.decimals import ZERO, to_stored_scale
 from tradekit.products import quote_currency
 from tradekit.reasons import reasons_to_json
 from tradekit.recommendation import Recommendation
-from tradekit.states import LifeClock, RiskDecision, Side
+from tradekit.states import RiskDecision, Side
 
 METHOD = "AssessRecommendation"
 RETRY_SECONDS = 1.0
@@ -111,8 +111,10 @@ class Assessor:
         recommendation = stored.recommendation
         account = await self._marker.mark_up_to(connection, account, moment, recommendation.as_of)
         request = request_of(recommendation)
-        expired = _is_over(recommendation, moment)
-        snapshot = await self._snapshot(connection, account, moment, request, expired)
+        life = recommendation.life_at(moment.machine_time, moment.market_time)
+        if request.side is Side.BUY:
+            life.require_known()
+        snapshot = await self._snapshot(connection, account, moment, request, life.is_over)
         wait = must_wait(request, snapshot, self._p)
         if wait is not None:
             message = f"{wait.code} of {wait.scope}, {wait.observed}; ask again with fresh data"
@@ -227,13 +229,6 @@ def _stands(newest: Any, terms: str) -> bool:
     if newest.decision == RiskDecision.REJECT or newest.state == "COMMITTED":
         return True
     return bool(newest.state == "HELD" and newest.request_hash == terms)
-
-
-def _is_over(recommendation: Recommendation, moment: Moment) -> bool:
-    """Whether the recommendation's life is over by its own clock."""
-    if recommendation.life_clock is LifeClock.MACHINE:
-        return moment.machine_time >= recommendation.expire_time
-    return moment.market_time is not None and moment.market_time >= recommendation.expire_time
 
 
 def _reservation(request: Request, decision: Assessment, terms: Terms) -> dict[str, Any]:

@@ -55,9 +55,9 @@ def parse_assess(request: pb.AssessRecommendationRequest) -> AssessCall:
     recommendation = wire.read_recommendation(fields, "recommendation", request.recommendation)
     fields.check(
         "recommendation.expire_time",
-        recommendation.expire_time > recommendation.as_of,
+        not recommendation.life_is_empty,
         "OUT_OF_RANGE",
-        "must lie after as_of",
+        "must lie after as_of, which is the same clock",
     )
     fields.done()
     return AssessCall(request_id, recommendation, terms_hash(recommendation))

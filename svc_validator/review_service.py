@@ -4,17 +4,16 @@ No transaction is open while a model thinks; the last one locks the ids, so that
 """
 
 import math
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit import deadline
-from meshkit.errors import Unavailable
 from meshkit.kit import Kit
 from meshkit.telemetry import trace_id
 from schema import streams
+from schema.clocks import read_clocks
 from schema.recommendation_terms import require_terms
 from schema.requests import RequestKey, claim, is_known, request_key
 from svc_validator import store
@@ -25,34 +24,15 @@ from svc_validator.rules import Limits, RulesReview
 from svc_validator.rules import review as review_by_rules
 from svc_validator.settings import ValidatorSettings
 from svc_validator.shadow import Shadow, ShadowJob
-from svc_validator.store import Clocks
 from svc_validator.wire import ReviewRequest
+from tradekit.life import Life
 from tradekit.reasons import Reason
 from tradekit.recommendation import Recommendation
-from tradekit.states import LifeClock, ReviewOutcome
+from tradekit.states import ReviewOutcome
 
 # Kept back from a caller's deadline for storing the verdict.
 _STORE_SECONDS = 0.5
 _METHOD = "ValidateRecommendation"
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """What is left of a recommendation's life; by market time it has no end in seconds."""
-
-    over: bool
-    seconds: float
-    now: datetime
-
-
-def life_of(recommendation: Recommendation, clocks: Clocks) -> Life:
-    """The life left by the recommendation's own clock; Unavailable if nobody has told market time yet."""
-    if recommendation.life_clock is LifeClock.MACHINE:
-        seconds = (recommendation.expire_time - clocks.machine).total_seconds()
-        return Life(seconds <= 0, seconds, clocks.machine)
-    if clocks.market is None:
-        raise Unavailable("STALE_DATA", "the market has not published its time, so no life can be measured by it")
-    return Life(clocks.market >= recommendation.expire_time, math.inf, clocks.market)
 
 
 async def keep_opinion(kit: Kit[ValidatorSettings], request: ReviewRequest, opinion: Review, trace: str) -> None:
@@ -89,11 +69,12 @@ class ReviewService:
         async with self._kit.engine.connect() as connection:
             stored = await self._stored(connection, request)
             await require_terms(connection, request.recommendation)
-            clocks = await store.read_clocks(connection)
+            clocks = await read_clocks(connection)
         if stored is not None:
             return stored
-        life = life_of(request.recommendation, clocks)
-        ends_at = self._kit.clock.monotonic() + life.seconds
+        life = request.recommendation.life_at(clocks.machine, clocks.market)
+        life.require_known()
+        ends_at = self._kit.clock.monotonic() + life.seconds_left
         rules = self._rules(request.recommendation, life)
         chosen = self.plan()
         if rules.outcome is not ReviewOutcome.APPROVE:
@@ -104,7 +85,7 @@ class ReviewService:
             # An operator's idea has no figures that could be put to a model.
             return await self._store(request, [rules], None)
         if chosen is Plan.MODEL_MAY_VETO and self._model is not None:
-            model = await self._model.review(rules.inputs, min(life.seconds, self._call_seconds()))
+            model = await self._model.review(rules.inputs, min(life.seconds_left, self._call_seconds()))
             return await self._store(request, [rules, model], 1)
         if chosen is Plan.MODEL_WATCHES and self._model is not None and self._shadow is not None:
             return await self._watched(request, rules, ends_at, self._model, self._shadow)
@@ -121,8 +102,9 @@ class ReviewService:
     def _rules(self, recommendation: Recommendation, life: Life) -> Review:
         began = self._kit.clock.monotonic()
         found = review_by_rules(recommendation, self._limits, self._products)
-        if life.over:
-            over = Reason("LIFE_OVER", recommendation.expire_time.isoformat(), life.now.isoformat(), "", "request")
+        if life.is_over:
+            now = life.now.isoformat() if life.now else ""
+            over = Reason("LIFE_OVER", recommendation.expire_time.isoformat(), now, "", "request")
             found = RulesReview(ReviewOutcome.EXPIRED, (over,), found.inputs)
         spent = (self._kit.clock.monotonic() - began) * 1000
         return Review(Reviewer.RULES, found.outcome, found.reasons, spent, found.inputs)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from tradekit.reasons import Reason, shown
 from tradekit.recommendation import Evidence, Recommendation
-from tradekit.states import LifeClock, Profile, ReviewOutcome
+from tradekit.states import Profile, ReviewOutcome
 
 Inputs = Mapping[str, float]
 
@@ -96,9 +96,8 @@ def product_traded(recommendation: Recommendation, products: frozenset[str]) -> 
 
 
 def life_not_empty(recommendation: Recommendation) -> Reason | None:
-    """An idea that ends before the data it rests on was never alive. A machine life may trail a replayed market."""
-    comparable = recommendation.life_clock is LifeClock.MARKET
-    if not comparable or recommendation.expire_time > recommendation.as_of:
+    """An idea that ends before the data it rests on was never alive."""
+    if not recommendation.life_is_empty:
         return None
     return Reason("LIFE_EMPTY", recommendation.as_of.isoformat(), recommendation.expire_time.isoformat(), "", "request")
 

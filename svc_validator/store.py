@@ -1,39 +1,19 @@
 """The SQL of the validator: one row of llm_validation per reviewer asked, exactly one of them enforced."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.operations import watermarks
 from schema.recommendations import llm_validation
 from svc_validator.review import ModelTrace, Review, Reviewer, Validation
 from tradekit import ids
 from tradekit.reasons import reasons_from_json, reasons_to_json
 from tradekit.recommendation import Recommendation
 from tradekit.states import ReviewMode, ReviewOutcome, ReviewVerdict
-
-_MARKET_STAGE = "market"
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Machine time, and market time where the market stage has published one."""
-
-    machine: datetime
-    market: datetime | None
-
-
-async def read_clocks(connection: AsyncConnection) -> Clocks:
-    """Both clocks of the mesh."""
-    market = select(watermarks.c.as_of).where(watermarks.c.stage == _MARKET_STAGE).scalar_subquery()
-    row = (await connection.execute(select(func.clock_timestamp().label("machine"), market.label("market")))).one()
-    return Clocks(row.machine, row.market)
 
 
 async def find_validation(connection: AsyncConnection, recommendation_id: UUID) -> Validation | None:

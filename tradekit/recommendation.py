@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from tradekit.decimals import plain
+from tradekit.life import Life, is_empty, life_at
 from tradekit.states import LifeClock, Origin, Profile, Side
 
 # An exit that has failed for so long is given up, whichever stage it waits at; the alert of it stays.
@@ -54,6 +55,15 @@ class Recommendation:
     def confidence(self) -> float | None:
         """The model's calibrated confidence; None on an operator's idea, which has none."""
         return self.evidence.confidence if self.evidence else None
+
+    @property
+    def life_is_empty(self) -> bool:
+        """Whether its life ends before the data it rests on, so that it was never alive."""
+        return is_empty(self.life_clock, self.as_of, self.expire_time)
+
+    def life_at(self, machine: datetime, market: datetime | None) -> Life:
+        """Its life at this machine time and market time; see `tradekit.life`."""
+        return life_at(self.life_clock, self.expire_time, machine, market)
 
 
 def terms_hash(recommendation: Recommendation) -> str:

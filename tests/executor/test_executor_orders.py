@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -15,10 +17,11 @@ from sqlalchemy import select, text
 
 from schema.books import orders
 from schema.risk import risk_reservations
-from tests.executor.desk import Desk, assert_books_hold, at_exchange, recommend, running
+from schema.streams import advance_watermark
+from tests.executor.desk import AS_OF, Desk, assert_books_hold, at_exchange, recommend, running
 from tests.executor.venue import FaultProxy, Simulator
 from tradekit import ids
-from tradekit.states import Side
+from tradekit.states import LifeClock, Side
 from trading.executor.v1 import executor_service_pb2 as pb
 
 
@@ -131,6 +134,11 @@ async def test_refusals_before_an_order_exists(environ: dict[str, str], desk: De
         assert await reason(recommend(Side.BUY, "10.00", life_seconds=-1)) == "EXPIRED"
         assert await reason(recommend(Side.BUY, "10.001")) == "INVALID_REQUEST"
         assert await reason(recommend(Side.BUY, "10.00", "NOPE-USD")) == "INVALID_REQUEST"
+        by_market = {"life_clock": LifeClock.MARKET, "expire_time": AS_OF + timedelta(hours=1)}
+        replayed = replace(recommend(Side.BUY, "10.00"), **by_market)
+        assert await reason(replayed) == "STALE_DATA"
+        await _market_at(database, AS_OF + timedelta(hours=1))
+        assert await reason(replayed) == "EXPIRED"
         late = recommend(Side.BUY, "10.00")
         await desk.reserve(late, life_seconds=-1)
         assert await reason(late) == "RESERVATION_LOST"
@@ -143,6 +151,26 @@ async def test_refusals_before_an_order_exists(environ: dict[str, str], desk: De
         await _switch(database, "ACTIVE")
         bought = await executor.execute(await desk.request(recommend(Side.BUY, "10.00")))
         assert bought.state == pb.ORDER_STATE_FILLED
+
+
+async def test_a_market_life_bounds_entries_and_no_exit(environ: dict[str, str], desk: Desk, database: Any) -> None:
+    """Entries are sent while the market's watermark is before their end; what was bought is sold after it."""
+    end = AS_OF + timedelta(hours=1)
+    by_market = {"life_clock": LifeClock.MARKET, "expire_time": end}
+    async with running(environ) as executor:
+        await _market_at(database, end - timedelta(seconds=1))
+        bought = await executor.execute(await desk.request(replace(recommend(Side.BUY, "10.00"), **by_market)))
+        assert bought.state == pb.ORDER_STATE_FILLED
+        await _market_at(database, end)
+        late = await refused(executor.execute(await desk.request(replace(recommend(Side.BUY, "10.00"), **by_market))))
+        assert late.reason == "EXPIRED"
+        leaves = replace(recommend(Side.SELL, bought.filled_size.value), **by_market)
+        assert (await executor.execute(await desk.request(leaves))).state == pb.ORDER_STATE_FILLED
+
+
+async def _market_at(database: Any, as_of: datetime) -> None:
+    async with database.engine.begin() as connection:
+        await advance_watermark(connection, "market", as_of, 1)
 
 
 async def _switch(database: Any, state: str) -> None:

@@ -7,12 +7,16 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from waiting import eventually
 
 from meshkit.errors import Internal
+from schema.recommendations import trade_recommendations
+from svc_orchestrator.store import life_over
 from tests.orchestrator.orchestrator_world import HOUR, World
 from tests.orchestrator.stand_ins import AS_OF, unavailable
+from tradekit.life import life_at
+from tradekit.states import LifeClock
 
 D = Decimal
 PATH = ["PROPOSED", "IN_REVIEW", "EXECUTING", "EXECUTED"]
@@ -145,6 +149,40 @@ async def test_an_entry_without_its_review_expires_and_an_exit_goes_on(world: Wo
     assert [reason["code"] for reason in rows[entry]["reasons"]] == ["LIFE_OVER", "DEPENDENCY_UNAVAILABLE"]
     assert rows[exit_]["state"] == "EXECUTED"
     assert entry not in stages.risk.asked
+
+
+async def test_without_market_time_an_entry_of_a_market_life_waits_and_an_exit_does_not(world: World) -> None:
+    """Nothing is begun for it and it does not expire, until the market has a time to measure it by."""
+    life = {"life_clock": "MARKET", "expire_at": AS_OF + HOUR}
+    (entry,) = await world.propose(1, **life)
+    (exit_,) = await world.propose(1, side="SELL", size=D(1), **life)
+    async with world.orchestrator():
+        assert (await world.until_ended(exit_))[exit_]["state"] == "EXECUTED"
+
+        async def delayed() -> bool:
+            return (await world.rows())[entry]["delay_reason"] is not None
+
+        await eventually(delayed)
+        row = (await world.rows())[entry]
+        assert (row["state"], row["delay_reason"]["code"]) == ("PROPOSED", "STALE_DATA")
+        await world.mark("market", AS_OF)
+        await world.change(entry, not_before=None)
+        rows = await world.until_ended()
+    assert rows[entry]["state"] == "EXECUTED"
+    assert world.stages.validator.asked == [entry]
+
+
+async def test_a_row_s_life_is_over_in_sql_when_it_is_in_python(world: World) -> None:
+    moments = [AS_OF - HOUR, AS_OF, AS_OF + HOUR, datetime(2099, 1, 1, tzinfo=UTC)]
+    for clock in LifeClock:
+        for end in moments:
+            await world.propose(1, life_clock=clock.value, expire_at=end)
+    for market in (None, *moments):
+        by_sql = await world.run(select(trade_recommendations, life_over(market).label("over")))
+        assert len(by_sql) == 2 * len(moments)
+        for row in by_sql:
+            life = life_at(LifeClock(row["life_clock"]), row["expire_at"], datetime.now(UTC), market)
+            assert row["over"] == life.is_over, (market, row)
 
 
 def _now() -> Any:

@@ -13,11 +13,11 @@ from schema.market import products
 from schema.tables import metadata
 from svc_risk.ticket import load_signer
 from tests.risk.risk_calls import codes, refused
-from tests.risk.risk_world import AS_OF, HOUR, World, write_key
+from tests.risk.risk_world import AS_OF, World, write_key
 from tradekit import wire
 from tradekit.ids import new_request_id
 from tradekit.recommendation import Recommendation
-from trading.common.v1 import decimal_pb2
+from trading.common.v1 import decimal_pb2, recommendation_pb2
 from trading.risk.v1 import risk_service_pb2 as pb
 
 
@@ -50,7 +50,8 @@ BAD = [
     ({"reference_price__value": "0"}, {"recommendation.reference_price"}),
     ({"priority": float("inf")}, {"recommendation.priority"}),
     ({"evidence__confidence": float("nan")}, {"recommendation.evidence.confidence"}),
-    ({"expire_time__seconds": int((AS_OF - HOUR).timestamp())}, {"recommendation.expire_time"}),
+    ({"expire_time__seconds": int(AS_OF.timestamp()), "life_clock": recommendation_pb2.LIFE_CLOCK_MARKET},
+     {"recommendation.expire_time"}),
     ({"as_of__seconds": 10**15}, {"recommendation.as_of"}),
     ({"note": "x" * 201}, {"recommendation.note"}),
     ({"life_clock": 0, "origin": 7, "request_id": ""},

@@ -250,6 +250,25 @@ async def test_a_life_ends_by_its_own_clock(world: World):
     assert codes(later)[0] == "EXPIRED_REQUEST"
 
 
+async def test_without_market_time_an_entry_of_a_market_life_waits_and_an_exit_does_not(world: World):
+    await world.run(text("DELETE FROM watermarks WHERE stage = 'market'"))
+    lives = {"expire_time": AS_OF + HOUR, "life_clock": LifeClock.MARKET}
+    error = await refused(world.ask(world.idea(**lives)))
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "STALE_DATA")
+    assert await world.assessments() == []
+    assert (await world.ask(world.idea(product="BTC-USD"))).decision == pb.DECISION_APPROVE
+    await world.hold("SOL-USD", "1")
+    leaves = await world.ask(world.idea(Side.SELL, "0.5", "SOL-USD", **lives))
+    assert leaves.decision == pb.DECISION_APPROVE
+    assert "EXPIRED_REQUEST" not in codes(leaves)
+
+
+async def test_a_machine_life_may_trail_a_market_that_runs_faster(world: World):
+    """Its end and as_of are times of two clocks; only the machine's clock says that it is over."""
+    trails = await world.ask(world.idea(expire_time=AS_OF - HOUR))
+    assert (trails.decision, codes(trails)[0]) == (pb.DECISION_REJECT, "EXPIRED_REQUEST")
+
+
 # ---- the switch ------------------------------------------------------------------------------------------------------
 
 
