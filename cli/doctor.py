@@ -260,7 +260,8 @@ async def _reviewer(patient: Patient) -> list[Finding]:
     if not host:
         return [Finding(Mark.OK, "reviewer", "rules; set OLLAMA_HOST for a language model")]
     wanted = patient.plan.inherited.get("OLLAMA_MODEL") or _default_model()
-    from svc_validator.reviewers.ollama import SERVER_FAULTS, ModelMissing, OllamaServer
+    from svc_validator.reviewers.model_server import ModelMissing
+    from svc_validator.reviewers.ollama import SERVER_FAULTS, OllamaServer
 
     meanwhile = "the rules decide meanwhile"
     try:
