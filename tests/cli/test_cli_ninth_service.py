@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli.python_process import ROOT, python_environment
+from supervisor.python_process import ROOT, python_environment
 
 # The entry is made before anything else is imported, as if it stood in the list.
 PROGRAM = """
@@ -19,7 +19,7 @@ services.SERVICES = (*services.SERVICES, ECHO)
 
 from cli.stack import starts_after
 from cli.up.options import UpRequest, resolve
-from cli.up.plan import plan_of, port_uses
+from cli.instance_plan import plan_of, port_uses
 from supervisor.home import MeshHome
 from supervisor.keys import key_files
 from svc_monitor.health import overview
