@@ -19,10 +19,10 @@ import asyncpg
 
 from cli.effective import read_configuration
 from cli.instance_file import Instance
+from cli.instance_plan import port_uses
 from cli.plan import MeshPlan
+from cli.serving_model import examine_model, recorded_champion, why_retrain
 from cli.status_facts import ask_ledger
-from cli.up.model import examine_model, recorded_champion, why_retrain
-from cli.up.plan import port_uses
 from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.errors import Misconfigured
 from meshkit.hosts import parse_host, session_proxy
@@ -260,7 +260,8 @@ async def _reviewer(patient: Patient) -> list[Finding]:
     if not host:
         return [Finding(Mark.OK, "reviewer", "rules; set OLLAMA_HOST for a language model")]
     wanted = patient.plan.inherited.get("OLLAMA_MODEL") or _default_model()
-    from svc_validator.reviewers.ollama import SERVER_FAULTS, ModelMissing, OllamaServer
+    from svc_validator.reviewers.model_server import ModelMissing
+    from svc_validator.reviewers.ollama import SERVER_FAULTS, OllamaServer
 
     meanwhile = "the rules decide meanwhile"
     try:

@@ -10,7 +10,6 @@ from sqlalchemy.pool import NullPool
 
 from cli.instance_file import write_whole
 from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
-from cli.python_process import ROOT, python_environment, run_module
 from cli.steps import StepFailed, StepUnit
 from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.policy import OPERATOR
@@ -18,6 +17,7 @@ from schema.migrate import migrate
 from supervisor.identities import ensure_identities
 from supervisor.probes import grpc_health, http_ok
 from supervisor.processes import InstanceMark
+from supervisor.python_process import ROOT, python_environment, run_module
 from supervisor.unit import ProcessSpec, ProcessUnit, Unit
 from tradekit import services
 from tradekit.services import SERVICES, Need, ServiceName

@@ -13,6 +13,7 @@ import sys
 
 from supervisor.home import MeshHome
 from supervisor.processes import MARK, sweep
+from supervisor.python_process import python_environment, run_module
 from supervisor.state import read_state
 
 _FAREWELL = b"q"
@@ -23,10 +24,9 @@ class Reaper:
 
     def __init__(self, home: MeshHome, run_id: str) -> None:
         environment = {name: value for name, value in os.environ.items() if name != MARK}
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
-            (sys.executable, "-P", "-m", "supervisor.reaper", str(home.root), run_id),
-            env=environment,
+            run_module("supervisor.reaper", str(home.root), run_id),
+            env=python_environment(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Watches the standard health service of the seven other services, and never takes silence for health.
+"""Watches the standard health service of all other services, and never takes silence for health.
 
 Watch tells changes at once but nothing while all is well, so a Check every few seconds is the sign of life. A stream that
 ends is opened again; only a new call that nobody accepts means UNREACHABLE, so that a server which recycles connections
@@ -6,6 +6,7 @@ does not look dead.
 """
 
 import asyncio
+import importlib
 import random
 from functools import partial
 from typing import Any
@@ -22,9 +23,6 @@ from svc_monitor.health import ServiceState, health_names
 from svc_monitor.settings import MonitorSettings
 from tradekit import services
 from tradekit.services import ServiceName
-
-# A channel is made from its service's contract; no feed reads this one, so nobody else imports it.
-from trading.market.v1 import market_service_pb2  # noqa: F401
 
 OTHERS = tuple(service for service in services.SERVICES if service is not services.MONITOR)
 _CHECK_TIMEOUT_SECONDS = 2.0
@@ -59,6 +57,8 @@ class Watcher:
         return found
 
     def _stub(self, service: ServiceName) -> Any:
+        # A channel is made from its service's contract, and of some services no feed reads anything.
+        importlib.import_module(service.contract_module)
         channel = self._kit.channel(self._settings.address(service), service.full_name)
         return health_pb2_grpc.HealthStub(channel)
 

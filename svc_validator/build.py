@@ -6,9 +6,10 @@ from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from svc_validator.concurrency_limiter import ConcurrencyLimiter
 from svc_validator.decision import Plan
-from svc_validator.model_reviewer import ModelReviewer
 from svc_validator.review_service import ReviewService, keep_opinion
-from svc_validator.reviewers.ollama import OllamaServer
+from svc_validator.reviewers.reviewer import Resources
+from svc_validator.reviewers.rules import RulesReviewer
+from svc_validator.reviewers.table import outside_reviewer
 from svc_validator.rules import Limits
 from svc_validator.service import ValidatorServicer
 from svc_validator.settings import ValidatorSettings
@@ -20,7 +21,8 @@ from trading.validator.v1 import validator_service_pb2_grpc as pb_grpc
 
 def build(settings: ValidatorSettings, kit: Kit[ValidatorSettings]) -> ServiceSpec:
     """The validator as meshkit serves it."""
-    model = _model(settings, kit)
+    limiter = ConcurrencyLimiter(settings.llm_max_inflight, settings.llm_max_queue)
+    model = outside_reviewer(settings, Resources(limiter, kit.clock, kit.log, settings.llm_deadline_ms / 1000))
     tasks: list[Task] = []
     shadow: Shadow | None = None
     if model is not None:
@@ -28,7 +30,8 @@ def build(settings: ValidatorSettings, kit: Kit[ValidatorSettings]) -> ServiceSp
     if model is not None and settings.llm_mode is ReviewMode.SHADOW:
         shadow = Shadow(model, kit.clock, kit.log, settings.llm_max_queue, partial(keep_opinion, kit))
         tasks.append(Task("shadow", shadow.run))
-    review_service = ReviewService(kit, model, shadow, Limits())
+    rules = RulesReviewer(Limits(), frozenset(settings.products), kit.clock)
+    review_service = ReviewService(kit, rules, model, shadow)
 
     async def database_answers() -> None:
         await kit.check_database()
@@ -56,11 +59,3 @@ def build(settings: ValidatorSettings, kit: Kit[ValidatorSettings]) -> ServiceSp
         entries=[Check("reviewer", somebody_decides)],
         on_stop=stop,
     )
-
-
-def _model(settings: ValidatorSettings, kit: Kit[ValidatorSettings]) -> ModelReviewer | None:
-    if settings.ollama_host is None:
-        return None
-    server = OllamaServer(settings.ollama_host, settings.ollama_model)
-    limiter = ConcurrencyLimiter(settings.llm_max_inflight, settings.llm_max_queue)
-    return ModelReviewer(server, limiter, kit.clock, kit.log, settings.llm_deadline_ms / 1000)

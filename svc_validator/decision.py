@@ -5,7 +5,7 @@ The rules always come first; a model can only take away what they let pass, and 
 
 from enum import StrEnum
 
-from svc_validator.review import Review, Reviewer
+from svc_validator.review import RULES, Review
 from svc_validator.settings import OnFailure
 from tradekit.states import ReviewMode, ReviewOutcome, ReviewVerdict, Venue
 
@@ -30,14 +30,14 @@ def plan(mode: ReviewMode, venue: Venue, on_failure: OnFailure, *, configured: b
     return Plan.RULES_DECIDE
 
 
-def decide(rules: Review, model: Review | None, on_failure: OnFailure) -> tuple[ReviewVerdict, Reviewer]:
-    """The enforced verdict and whose review carries it; `model` is None if it was not asked or only watches."""
+def decide(rules: Review, model: Review | None, on_failure: OnFailure) -> tuple[ReviewVerdict, str]:
+    """The enforced verdict and the label of whose review carries it; `model` is None if it was not asked or only watches."""
     if rules.outcome is not ReviewOutcome.APPROVE:
-        return ReviewVerdict.REJECT, Reviewer.RULES
+        return ReviewVerdict.REJECT, RULES
     if model is None:
-        return ReviewVerdict.APPROVE, Reviewer.RULES
+        return ReviewVerdict.APPROVE, RULES
     if model.outcome is ReviewOutcome.APPROVE:
-        return ReviewVerdict.APPROVE, Reviewer.OLLAMA
+        return ReviewVerdict.APPROVE, model.reviewer
     if model.outcome is ReviewOutcome.REJECT or on_failure is OnFailure.REJECT:
-        return ReviewVerdict.REJECT, Reviewer.OLLAMA
-    return ReviewVerdict.APPROVE, Reviewer.RULES
+        return ReviewVerdict.REJECT, model.reviewer
+    return ReviewVerdict.APPROVE, RULES

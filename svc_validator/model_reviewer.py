@@ -1,4 +1,4 @@
-"""The language model as a reviewer: its fitness, its turn, its breaker, and its answer as a Review.
+"""A language model as a reviewer: its fitness, its turn, its breaker, and its answer as a Review.
 
 `keep_fit` alone makes a model fit: it loads it, asks the five questions, and looks again every few minutes. Fitness is
 lost at once when the digest moves, the model is gone, or too many answers are none.
@@ -7,17 +7,15 @@ lost at once when the digest moves, the model is gone, or too many answers are n
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from meshkit.clock import Clock
-from svc_validator import self_test
 from svc_validator.breaker import Breaker, ValidityWatch
-from svc_validator.concurrency_limiter import ConcurrencyLimiter, Full
+from svc_validator.concurrency_limiter import Full
 from svc_validator.prompt import OPTIONS, Prompt, prompt_version, render
-from svc_validator.review import ModelTrace, Review, Reviewer
-from svc_validator.reviewers.ollama import PERMANENT, SERVER_FAULTS, Answer, Identity, ModelMissing, OllamaServer
+from svc_validator.review import ModelTrace, Review
+from svc_validator.reviewers.model_server import Answer, Identity, ModelMissing, ModelServer
+from svc_validator.reviewers.reviewer import Question, Resources
 from svc_validator.rules import Inputs
-from svc_validator.self_test import CASES, SelfTest
+from svc_validator.self_test import CASES, SelfTest, judge
 from tradekit.reasons import Reason
 from tradekit.states import ReviewOutcome
 
@@ -30,21 +28,23 @@ _OPINIONS = (ReviewOutcome.APPROVE, ReviewOutcome.REJECT)
 
 
 class ModelReviewer:
-    """One model on one server."""
+    """One model on one server, as an outside reviewer."""
 
-    def __init__(
-        self, server: OllamaServer, limiter: ConcurrencyLimiter, clock: Clock, log: Any, seconds: float
-    ) -> None:
+    def __init__(self, server: ModelServer, resources: Resources) -> None:
         self._server = server
-        self._limiter = limiter
-        self._clock = clock
-        self._log = log
-        self._seconds = seconds
+        self._limiter = resources.limiter
+        self._clock = resources.clock
+        self._log = resources.log
+        self._seconds = resources.seconds
         self._breaker = Breaker()
         self._validity = ValidityWatch()
         self._identity = Identity("", "")
         self._prompt_tokens = 0.0
-        self.result = SelfTest(0, 0, False, "the self-test has not finished yet")
+        self.self_test = SelfTest(0, 0, False, "the self-test has not finished yet")
+
+    @property
+    def label(self) -> str:
+        return self._server.label
 
     @property
     def model(self) -> str:
@@ -52,24 +52,24 @@ class ModelReviewer:
 
     @property
     def fit(self) -> bool:
-        return self.result.fit
+        return self.self_test.fit
 
     @property
     def digest(self) -> str:
         """Digest of the model that passed the self-test; empty if none did."""
         return self._identity.digest if self.fit else ""
 
-    async def review(self, inputs: Inputs, seconds: float) -> Review:
+    async def review(self, question: Question, seconds: float) -> Review:
         """The model's review within `seconds` and its own limit, waiting for a turn included."""
         began = self._clock.monotonic()
-        prompt = render(inputs)
+        prompt = render(question.inputs)
         answer = self._whole(await self._guarded(prompt, min(seconds, self._seconds), began))
         self._note(answer)
-        return self._review(inputs, prompt, answer, (self._clock.monotonic() - began) * 1000)
+        return self._review(question.inputs, prompt, answer, (self._clock.monotonic() - began) * 1000)
 
-    def skipped(self, inputs: Inputs, outcome: ReviewOutcome, error: str) -> Review:
+    def skipped(self, question: Question, outcome: ReviewOutcome, error: str) -> Review:
         """The review of a question that was never put."""
-        return self._review(inputs, render(inputs), Answer(outcome, error=error), 0.0)
+        return self._review(question.inputs, render(question.inputs), Answer(outcome, error=error), 0.0)
 
     async def keep_fit(self, every_seconds: float) -> None:
         """Every `every_seconds`: tests the model while it is unfit, and watches its digest while it is fit."""
@@ -115,7 +115,7 @@ class ModelReviewer:
 
     def _note(self, answer: Answer) -> None:
         """Loses fitness where the answer shows that the model, not the moment, is wrong."""
-        if answer.error in PERMANENT:
+        if answer.permanent:
             self._lose_fitness(f"the server refuses the request ({answer.error}): {answer.raw_output[:200]}")
         judged = answer.outcome in _OPINIONS or answer.outcome is ReviewOutcome.INVALID_OUTPUT
         if judged and self._validity.note(answer.outcome is ReviewOutcome.INVALID_OUTPUT):
@@ -133,7 +133,7 @@ class ModelReviewer:
             timings=answer.timings,
             error=answer.error,
         )
-        return Review(Reviewer.OLLAMA, answer.outcome, _reasons(answer), latency_ms, inputs, trace)
+        return Review(self.label, answer.outcome, _reasons(answer), latency_ms, inputs, trace)
 
     def _whole(self, answer: Answer) -> Answer:
         """An answer to a cut prompt is an answer to another question."""
@@ -145,20 +145,21 @@ class ModelReviewer:
 
     async def _test(self) -> None:
         """Identity, load, five questions; every failure is told in `result`, none leaves here."""
+        faults: tuple[type[Exception], ...] = (*self._server.faults, ModelMissing, Full)
         try:
             self._identity = await self._server.identify(IDENTIFY_SECONDS)
             async with self._limiter.turn():
                 await self._server.load(LOAD_SECONDS)
             answers = [await self._ask_case(case.inputs) for case in CASES]
-        except (*SERVER_FAULTS, ModelMissing, Full) as e:
-            self.result = SelfTest(0, 0, False, f"{type(e).__name__}: {e}"[:500])
+        except faults as e:
+            self.self_test = SelfTest(0, 0, False, f"{type(e).__name__}: {e}"[:500])
         else:
             self._prompt_tokens = min(answer.timings.get("prompt_tokens", 0.0) for answer in answers)
-            self.result = self_test.judge([answer.verdict or answer.error for answer in answers])
+            self.self_test = judge([answer.verdict or answer.error for answer in answers])
         if self.fit:
             self._breaker.succeeded()
             self._validity.reset()
-        self._log.info("reviewer_self_test", model=self.model, fit=self.fit, detail=self.result.detail)
+        self._log.info("reviewer_self_test", model=self.model, fit=self.fit, detail=self.self_test.detail)
 
     async def _ask_case(self, inputs: Mapping[str, float]) -> Answer:
         async with self._limiter.turn():
@@ -170,7 +171,7 @@ class ModelReviewer:
             found = await self._server.identify(IDENTIFY_SECONDS)
         except ModelMissing as error:
             self._lose_fitness(str(error))
-        except SERVER_FAULTS:
+        except self._server.faults:
             return
         else:
             if found.digest != self._identity.digest:
@@ -180,7 +181,7 @@ class ModelReviewer:
     def _lose_fitness(self, detail: str) -> None:
         if self.fit:
             self._log.warning("reviewer_unfit", model=self.model, detail=detail)
-            self.result = replace(self.result, fit=False, detail=detail)
+            self.self_test = replace(self.self_test, fit=False, detail=detail)
 
 
 def _reasons(answer: Answer) -> tuple[Reason, ...]:

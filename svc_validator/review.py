@@ -3,19 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from tradekit.reasons import Reason
 from tradekit.states import ReviewMode, ReviewOutcome, ReviewVerdict
 
-
-class Reviewer(StrEnum):
-    """Who gave an answer."""
-
-    RULES = "rules"
-    OLLAMA = "ollama"
+# The label of the rules; every other reviewer brings its own.
+RULES = "rules"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +30,9 @@ class ModelTrace:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One reviewer's answer; only APPROVE and REJECT are opinions. `trace` is None for the rules."""
+    """One reviewer's answer; only APPROVE and REJECT are opinions. `reviewer` is its label; `trace` is None for the rules."""
 
-    reviewer: Reviewer
+    reviewer: str
     outcome: ReviewOutcome
     reasons: tuple[Reason, ...]
     latency_ms: float
@@ -54,7 +49,7 @@ class Validation:
     recommendation_id: UUID
     request_hash: str
     verdict: ReviewVerdict
-    decided_by: Reviewer
+    decided_by: str
     mode: ReviewMode
     reviews: tuple[Review, ...]
     decide_time: datetime

@@ -18,10 +18,9 @@ from schema.recommendation_terms import require_terms
 from schema.requests import RequestKey, claim, is_known, request_key
 from svc_validator import store
 from svc_validator.decision import Plan, decide, plan
-from svc_validator.model_reviewer import ModelReviewer
-from svc_validator.review import ModelTrace, Review, Reviewer, Validation
-from svc_validator.rules import Limits, RulesReview
-from svc_validator.rules import review as review_by_rules
+from svc_validator.review import ModelTrace, Review, Validation
+from svc_validator.reviewers.reviewer import OutsideReviewer, Question, Reviewer
+from svc_validator.reviewers.table import OUTSIDE_REVIEWERS
 from svc_validator.settings import ValidatorSettings
 from svc_validator.shadow import Shadow, ShadowJob
 from svc_validator.wire import ReviewRequest
@@ -42,17 +41,16 @@ async def keep_opinion(kit: Kit[ValidatorSettings], request: ReviewRequest, opin
 
 
 class ReviewService:
-    """Reviews requests. `model` and `shadow` are None where no model is configured."""
+    """Reviews requests. `model` and `shadow` are None where no outside reviewer is configured."""
 
     def __init__(
-        self, kit: Kit[ValidatorSettings], model: ModelReviewer | None, shadow: Shadow | None, limits: Limits
+        self, kit: Kit[ValidatorSettings], rules: Reviewer, model: OutsideReviewer | None, shadow: Shadow | None
     ) -> None:
         self._kit = kit
         self._settings = kit.settings
         self._model = model
+        self._rules_reviewer = rules
         self._shadow = shadow
-        self._limits = limits
-        self._products = frozenset(kit.settings.products)
 
     def plan(self) -> Plan:
         """Who decides now."""
@@ -61,7 +59,7 @@ class ReviewService:
             self._settings.venue,
             self._settings.llm_on_failure,
             configured=self._model is not None,
-            fit=self._model is not None and self._model.fit,
+            fit=self._model is not None and self._model.self_test.fit,
         )
 
     async def validate(self, request: ReviewRequest) -> Validation:
@@ -75,7 +73,7 @@ class ReviewService:
         life = request.recommendation.life_at(clocks.machine, clocks.market)
         life.require_known()
         ends_at = self._kit.clock.monotonic() + life.seconds_left
-        rules = self._rules(request.recommendation, life)
+        rules = await self._rules(request.recommendation, life)
         chosen = self.plan()
         if rules.outcome is not ReviewOutcome.APPROVE:
             return await self._store(request, [rules], None)
@@ -85,7 +83,8 @@ class ReviewService:
             # An operator's idea has no figures that could be put to a model.
             return await self._store(request, [rules], None)
         if chosen is Plan.MODEL_MAY_VETO and self._model is not None:
-            model = await self._model.review(rules.inputs, min(life.seconds_left, self._call_seconds()))
+            question = Question(request.recommendation, rules.inputs)
+            model = await self._model.review(question, min(life.seconds_left, self._call_seconds()))
             return await self._store(request, [rules, model], 1)
         if chosen is Plan.MODEL_WATCHES and self._model is not None and self._shadow is not None:
             return await self._watched(request, rules, ends_at, self._model, self._shadow)
@@ -99,36 +98,36 @@ class ReviewService:
     def _key(self, request: ReviewRequest) -> RequestKey:
         return request_key(self._settings.service_name, _METHOD, request.request_id, request.terms)
 
-    def _rules(self, recommendation: Recommendation, life: Life) -> Review:
-        began = self._kit.clock.monotonic()
-        found = review_by_rules(recommendation, self._limits, self._products)
-        if life.is_over:
-            now = life.now.isoformat() if life.now else ""
-            over = Reason("LIFE_OVER", recommendation.expire_time.isoformat(), now, "", "request")
-            found = RulesReview(ReviewOutcome.EXPIRED, (over,), found.inputs)
-        spent = (self._kit.clock.monotonic() - began) * 1000
-        return Review(Reviewer.RULES, found.outcome, found.reasons, spent, found.inputs)
+    async def _rules(self, recommendation: Recommendation, life: Life) -> Review:
+        found = await self._rules_reviewer.review(Question(recommendation, {}), life.seconds_left)
+        if not life.is_over:
+            return found
+        now = life.now.isoformat() if life.now else ""
+        over = Reason("LIFE_OVER", recommendation.expire_time.isoformat(), now, "", "request")
+        return replace(found, outcome=ReviewOutcome.EXPIRED, reasons=(over,))
 
     def _refusal(self, rules: Review) -> Review:
         """With real money and no fit model the entry is refused in the model's name, because it had to be asked."""
         reason = Reason("REVIEWER_UNFIT", scope="model")
         if self._model is None:
-            trace = ModelTrace(self._settings.ollama_model, error="not_configured")
-            return Review(Reviewer.OLLAMA, ReviewOutcome.UNAVAILABLE, (reason,), 0.0, rules.inputs, trace)
-        trace = ModelTrace(self._model.model, error="unfit")
-        return Review(Reviewer.OLLAMA, ReviewOutcome.UNAVAILABLE, (reason,), 0.0, rules.inputs, trace)
+            first = OUTSIDE_REVIEWERS[0]
+            label, trace = first.label, ModelTrace(first.model_named(self._settings), error="not_configured")
+        else:
+            label, trace = self._model.label, ModelTrace(self._model.model, error="unfit")
+        return Review(label, ReviewOutcome.UNAVAILABLE, (reason,), 0.0, rules.inputs, trace)
 
     async def _watched(
-        self, request: ReviewRequest, rules: Review, ends_at: float, model: ModelReviewer, shadow: Shadow
+        self, request: ReviewRequest, rules: Review, ends_at: float, model: OutsideReviewer, shadow: Shadow
     ) -> Validation:
+        question = Question(request.recommendation, rules.inputs)
         if not shadow.reserve():
-            skipped = model.skipped(rules.inputs, ReviewOutcome.SKIPPED_CAPACITY, "queue_full")
+            skipped = model.skipped(question, ReviewOutcome.SKIPPED_CAPACITY, "queue_full")
             return await self._store(request, [rules, skipped], None)
         submitted = False
         try:
             decided = await self._store(request, [rules], None)
             if len(decided.reviews) == 1:
-                shadow.submit(ShadowJob(request, rules.inputs, ends_at, trace_id() or ""))
+                shadow.submit(ShadowJob(request, question, ends_at, trace_id() or ""))
                 submitted = True
         finally:
             if not submitted:

@@ -7,10 +7,11 @@ from meshkit.kit import Kit
 from meshkit.stream import AnswerFrames, answer_items
 from svc_validator import wire
 from svc_validator.decision import Plan
-from svc_validator.model_reviewer import ModelReviewer
 from svc_validator.prompt import prompt_version
-from svc_validator.review import Reviewer
+from svc_validator.review import RULES
 from svc_validator.review_service import ReviewService
+from svc_validator.reviewers.reviewer import OutsideReviewer
+from svc_validator.reviewers.table import OUTSIDE_REVIEWERS
 from svc_validator.settings import ValidatorSettings
 from tradekit.wire import enum_number, timestamp_message
 from trading.validator.v1 import validator_service_pb2 as pb
@@ -25,7 +26,9 @@ ITEM_SECONDS = 30.0
 class ValidatorServicer(pb_grpc.ValidatorServiceServicer):
     """The RPCs of the validator."""
 
-    def __init__(self, kit: Kit[ValidatorSettings], review_service: ReviewService, model: ModelReviewer | None) -> None:
+    def __init__(
+        self, kit: Kit[ValidatorSettings], review_service: ReviewService, model: OutsideReviewer | None
+    ) -> None:
         self._kit = kit
         self._review_service = review_service
         self._model = model
@@ -63,9 +66,9 @@ class ValidatorServicer(pb_grpc.ValidatorServiceServicer):
         """Who reviews now, and how the model's self-test went."""
         model = self._model
         chosen = self._review_service.plan()
-        reviewer = Reviewer.OLLAMA if chosen in (Plan.MODEL_MAY_VETO, Plan.REFUSE) else Reviewer.RULES
+        outside = model.label if model is not None else OUTSIDE_REVIEWERS[0].label
         response = pb.GetReviewerResponse(
-            reviewer=reviewer.value,
+            reviewer=outside if chosen in (Plan.MODEL_MAY_VETO, Plan.REFUSE) else RULES,
             mode=enum_number("REVIEW_MODE", self._kit.settings.llm_mode, pb.ReviewMode),
             detail=_detail(chosen, model),
             prompt_version=prompt_version(),
@@ -73,9 +76,9 @@ class ValidatorServicer(pb_grpc.ValidatorServiceServicer):
         if model is not None:
             response.model = model.model
             response.model_digest = model.digest
-            response.fit = model.fit
-            response.self_test_calls = model.result.calls
-            response.self_test_valid = model.result.valid
+            response.fit = model.self_test.fit
+            response.self_test_calls = model.self_test.calls
+            response.self_test_valid = model.self_test.valid
         return response
 
     async def _item(self, frame: pb.StreamValidationsRequest) -> pb.StreamValidationsResponse:
@@ -91,13 +94,13 @@ async def _with_first(
         yield frame
 
 
-def _detail(chosen: Plan, model: ModelReviewer | None) -> str:
+def _detail(chosen: Plan, model: OutsideReviewer | None) -> str:
     """Why the model does not decide, and what to do."""
     if chosen is Plan.MODEL_MAY_VETO:
         return ""
     refused = "entries are refused; set LLM_ON_FAILURE=rules to let the rules decide. " if chosen is Plan.REFUSE else ""
     if model is None:
-        return refused + "no model is configured; set OLLAMA_HOST"
-    if not model.fit:
-        return refused + model.result.detail
+        return refused + f"no model is configured; {' or '.join(one.advice for one in OUTSIDE_REVIEWERS)}"
+    if not model.self_test.fit:
+        return refused + model.self_test.detail
     return "LLM_MODE=shadow: the model's verdict is recorded, the rules decide; set LLM_MODE=veto to enforce it"

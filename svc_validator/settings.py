@@ -1,10 +1,11 @@
 """Settings of the validator: which model may veto, how long it may take, and what its failure means."""
 
 from enum import StrEnum
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
-from pydantic import Field, field_validator
+from pydantic import Field, create_model, field_validator
 
+from svc_validator.reviewers.table import OUTSIDE_REVIEWERS
 from tradekit import services
 from tradekit.settings import TradingSettings, port_field
 from tradekit.states import ReviewMode
@@ -17,18 +18,19 @@ class OnFailure(StrEnum):
     RULES = "rules"
 
 
-class ValidatorSettings(TradingSettings):
+if TYPE_CHECKING:
+    _Reviewers = TradingSettings
+else:
+    # The variables of every outside reviewer, each from its own file.
+    _Reviewers = create_model("_Reviewers", __base__=tuple(one.settings for one in OUTSIDE_REVIEWERS))
+
+
+class ValidatorSettings(_Reviewers):
     """Environment of svc_validator."""
 
     service_name: str = "validator"
     port: int = port_field(services.VALIDATOR)
 
-    ollama_host: str | None = Field(
-        None, description="address of an Ollama server such as http://127.0.0.1:11434; unset lets the rules decide"
-    )
-    ollama_model: str = Field(
-        "qwen3:8b", min_length=1, max_length=128, description="tag of a model that the server already has"
-    )
     llm_mode: ReviewMode = Field(ReviewMode.VETO, description="veto (enforced) or shadow (recorded only)")
     llm_on_failure: OnFailure = Field(OnFailure.REJECT, description="reject or rules, when the model does not answer")
     llm_deadline_ms: int = Field(8000, ge=50, le=25_000, description="longest wait for one verdict, 50 to 25000")
@@ -47,17 +49,3 @@ class ValidatorSettings(TradingSettings):
     @classmethod
     def _lower_choice(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
-
-    @field_validator("ollama_host")
-    @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        address = urlsplit(value if "://" in value else f"http://{value}")
-        try:
-            good = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
-        except ValueError:
-            good = False
-        if not good:
-            raise ValueError("must look like http://127.0.0.1:11434")
-        return value

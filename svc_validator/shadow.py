@@ -10,9 +10,8 @@ from typing import Any
 
 from meshkit.clock import Clock
 from meshkit.errors import MeshError
-from svc_validator.model_reviewer import ModelReviewer
 from svc_validator.review import Review
-from svc_validator.rules import Inputs
+from svc_validator.reviewers.reviewer import OutsideReviewer, Question
 from svc_validator.wire import ReviewRequest
 from tradekit.states import ReviewOutcome
 
@@ -24,7 +23,7 @@ class ShadowJob:
     """A decided entry. `ends_at` is the monotonic end of its life, infinite where market time measures it."""
 
     request: ReviewRequest
-    inputs: Inputs
+    question: Question
     ends_at: float
     trace_id: str
 
@@ -32,7 +31,7 @@ class ShadowJob:
 class Shadow:
     """The queue and its worker."""
 
-    def __init__(self, reviewer: ModelReviewer, clock: Clock, log: Any, places: int, keep: Keep) -> None:
+    def __init__(self, reviewer: OutsideReviewer, clock: Clock, log: Any, places: int, keep: Keep) -> None:
         self._reviewer = reviewer
         self._clock = clock
         self._log = log
@@ -71,7 +70,7 @@ class Shadow:
         while not self._jobs.empty():
             job = self._jobs.get_nowait()
             self.release()
-            skipped = self._reviewer.skipped(job.inputs, ReviewOutcome.SKIPPED_CAPACITY, "shutdown")
+            skipped = self._reviewer.skipped(job.question, ReviewOutcome.SKIPPED_CAPACITY, "shutdown")
             await self._record(job, skipped)
 
     async def _record(self, job: ShadowJob, opinion: Review) -> None:
@@ -83,5 +82,5 @@ class Shadow:
     async def _opinion(self, job: ShadowJob) -> Review:
         left = job.ends_at - self._clock.monotonic()
         if left <= 0:
-            return self._reviewer.skipped(job.inputs, ReviewOutcome.EXPIRED, "life_over")
-        return await self._reviewer.review(job.inputs, left)
+            return self._reviewer.skipped(job.question, ReviewOutcome.EXPIRED, "life_over")
+        return await self._reviewer.review(job.question, left)

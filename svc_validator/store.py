@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.recommendations import llm_validation
-from svc_validator.review import ModelTrace, Review, Reviewer, Validation
+from svc_validator.review import ModelTrace, Review, Validation
 from tradekit import ids
 from tradekit.reasons import reasons_from_json, reasons_to_json
 from tradekit.recommendation import Recommendation
@@ -32,7 +32,7 @@ async def find_validation(connection: AsyncConnection, recommendation_id: UUID) 
         recommendation_id=recommendation_id,
         request_hash=decisive.request_hash,
         verdict=ReviewVerdict(decisive.enforced),
-        decided_by=Reviewer(decisive.reviewer),
+        decided_by=decisive.reviewer,
         mode=ReviewMode(decisive.mode),
         reviews=tuple(_review(row) for row in rows),
         decide_time=decisive.created_at,
@@ -68,7 +68,7 @@ def _row(
         "validation_id": ids.validation_id(recommendation.recommendation_id),
         "recommendation_id": recommendation.recommendation_id,
         "product_id": recommendation.product_id,
-        "reviewer": review.reviewer.value,
+        "reviewer": review.reviewer,
         "outcome": review.outcome.value,
         "enforced": review.enforced.value if review.enforced else None,
         "mode": mode.value,
@@ -92,7 +92,7 @@ def _row(
 def _review(row: Any) -> Review:
     trace = ModelTrace(row.model, row.model_digest) if row.model else None
     return Review(
-        reviewer=Reviewer(row.reviewer),
+        reviewer=row.reviewer,
         outcome=ReviewOutcome(row.outcome),
         reasons=reasons_from_json(row.reasons),
         latency_ms=row.latency_ms,

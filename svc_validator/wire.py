@@ -64,7 +64,7 @@ def validation_message(validation: Validation) -> pb.Validation:
         validation_id=str(validation.validation_id),
         recommendation_id=str(validation.recommendation_id),
         verdict=enum_number("VERDICT", validation.verdict, pb.Verdict),
-        decided_by=validation.decided_by.value,
+        decided_by=validation.decided_by,
         mode=enum_number("REVIEW_MODE", validation.mode, pb.ReviewMode),
         reviews=[_review_message(review) for review in validation.reviews],
         decide_time=timestamp_message(validation.decide_time),
@@ -73,7 +73,7 @@ def validation_message(validation: Validation) -> pb.Validation:
 
 def _review_message(review: Review) -> pb.Review:
     return pb.Review(
-        reviewer=review.reviewer.value,
+        reviewer=review.reviewer,
         outcome=enum_number("REVIEW_OUTCOME", review.outcome, pb.ReviewOutcome),
         reasons=reason_messages(review.reasons),
         enforced=review.enforced is not None,

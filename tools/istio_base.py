@@ -148,7 +148,6 @@ spec:
 {container_ports}\
           envFrom:
             - configMapRef: {{name: crypto-trading-config}}
-          env:
 {env}\
           startupProbe:
             grpc: {{port: {port}, service: ""}}
@@ -242,7 +241,8 @@ def render(service: ServiceName, checksum: str) -> str:
         own = Mount("own-key", key.folder, "{emptyDir: {medium: Memory, sizeLimit: 1Mi}}")
         mounts.append(own)
         volumes += [own, secret(key.secret_name, "/secret")]
-    variables = [f"            - {{name: {name}, value: {value}}}\n" for extra in extras for name, value in extra.env]
+    variables = [PASSWORD] if Need.DATABASE in service.needs else []
+    variables += [f"            - {{name: {name}, value: {value}}}\n" for extra in extras for name, value in extra.env]
     mount_lines = [f"            - {{name: {m.name}, mountPath: {m.path}, readOnly: true}}\n" for m in mounts]
     return TEMPLATE.format(
         name=service.name,
@@ -252,7 +252,7 @@ def render(service: ServiceName, checksum: str) -> str:
         checksum=checksum,
         service_ports=page_service if page else "",
         container_ports=page_container if page else "",
-        env="".join([PASSWORD if Need.DATABASE in service.needs else "", *variables]),
+        env="".join(["          env:\n", *variables] if variables else ""),
         strategy=RECREATE if service.pod.alone else ROLLING,
         startup_failures=service.pod.startup_seconds // 2,
         cpu=service.pod.cpu,

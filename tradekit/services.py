@@ -64,6 +64,11 @@ class ServiceName:
         return f"trading.{self.name}.v1.{self.name.capitalize()}Service"
 
     @property
+    def contract_module(self) -> str:
+        """The generated module of its contract; a channel to it is made from that."""
+        return f"trading.{self.name}.v1.{self.name}_service_pb2"
+
+    @property
     def package(self) -> str:
         """Its Python package, such as svc_risk; run as a module it is the service."""
         return f"svc_{self.name}"

@@ -24,7 +24,7 @@ def config(
     """Show the effective configuration. Exit code 2 if a service would refuse it."""
     from cli.effective import read_configuration
     from cli.instance_file import mesh_home
-    from cli.up.plan import plan_of
+    from cli.instance_plan import plan_of
     from supervisor.keys import key_files
     from tradekit.services import SERVICES
 

@@ -23,8 +23,8 @@ def doctor() -> None:
     from cli.console import escape_lines as escape
     from cli.doctor import Mark, Patient, examine, worst
     from cli.instance_file import mesh_home
+    from cli.instance_plan import plan_of
     from cli.replay.orphans import remove_orphans
-    from cli.up.plan import plan_of
     from supervisor.keys import key_files
 
     home = mesh_home()

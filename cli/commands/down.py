@@ -17,8 +17,8 @@ def down() -> None:
     """Stop the mesh, however it was left, and end what killed replays left behind; the books stay."""
     from cli.console import escape
     from cli.instance_file import mesh_home
+    from cli.instance_plan import embedded_postgres
     from cli.replay.orphans import remove_orphans
-    from cli.up.plan import embedded_postgres
     from supervisor.instance import bring_down
 
     home = mesh_home()
@@ -45,8 +45,8 @@ def down() -> None:
 def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False) -> None:
     """Stop the mesh and delete everything in its folder: books, simulated exchange, model, keys, logs."""
     from cli.instance_file import instance_path, mesh_home
+    from cli.instance_plan import embedded_postgres
     from cli.replay.orphans import remove_orphans
-    from cli.up.plan import embedded_postgres
     from supervisor.instance import bring_down
 
     home = mesh_home()

@@ -11,8 +11,8 @@ from cli.exits import CommandFailed, ExitCode
 from tradekit.fees import DEFAULT_TAKER_FEE
 
 if TYPE_CHECKING:
-    from cli.model_step import Thorough
     from cli.plan import MeshPlan
+    from cli.training_job import Thorough
 
 
 @guarded
@@ -38,10 +38,10 @@ def train(
     """Train on the candles that are stored now, quickly; with --report thoroughly, and say what it is worth."""
     import asyncio
 
-    from cli.model_step import FileTraining, Thorough, train_from_file, train_model
+    from cli.serving_model import champion_serves
     from cli.train_options import TrainOptions, check_options
     from cli.train_progress import training_progress
-    from cli.up.model import champion_serves
+    from cli.training_job import FileTraining, Thorough, train_from_file, train_model
 
     options = TrainOptions(report, file, products, taker_fee, serve, jobs, backend)
     check_options(options)
@@ -70,7 +70,7 @@ def _plan() -> "MeshPlan":
     """The instance whose candles or whose service is meant."""
     from cli.calls import require_instance
     from cli.instance_file import mesh_home
-    from cli.up.plan import plan_of
+    from cli.instance_plan import plan_of
     from supervisor.instance import lock_owner
     from supervisor.keys import ensure_keys
 

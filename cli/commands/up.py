@@ -40,11 +40,11 @@ def up(
 
     from cli.effective import refuse_faulty
     from cli.instance_file import mesh_home, read_instance
+    from cli.instance_plan import plan_of
     from cli.status_facts import switch_in_force
     from cli.up import detached
     from cli.up.adoption import AdoptionChoice, check_choice, settle
     from cli.up.options import UpRequest, resolve
-    from cli.up.plan import plan_of
     from cli.up.run import refuse_second_start, run_up
     from cli.up.summary import summary
     from cli.up.view import LogView, TerminalView, Views

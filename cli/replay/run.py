@@ -13,7 +13,6 @@ from pathlib import Path
 
 from cli.candle_file import CandleFileFacts
 from cli.effective import refuse_faulty
-from cli.model_step import train_model
 from cli.plan import MeshPlan, Ports, SimulatorPlan
 from cli.replay.agreement import Agreement, compare
 from cli.replay.clock import SimulatorClock
@@ -23,6 +22,7 @@ from cli.replay.options import ReplayOptions, ReplayRefused, examine
 from cli.replay.orphans import FOLDER, postgres_of
 from cli.replay.result import ReplayResult, read_result
 from cli.stack import database_engine, make_identities, units_of
+from cli.training_job import train_model
 from modelkit.labels import LabelRule
 from supervisor.embedded_postgres import EmbeddedPostgres
 from supervisor.home import MeshHome

@@ -6,12 +6,12 @@ import sys
 
 from cli.exits import CommandFailed, ExitCode
 from cli.faults import in_words
-from cli.python_process import python_environment, run_module
 from cli.up.options import UpRequest
 from cli.up.run import run_up
 from cli.up.view import AnnouncedView, LogView, View, Views, relay
 from supervisor.detach import ANNOUNCE_VARIABLE, Announcer, Detached, start_detached
 from supervisor.home import MeshHome
+from supervisor.python_process import python_environment, run_module
 from supervisor.unit import StartFailed
 
 

@@ -7,13 +7,13 @@ from cli.console import out
 from cli.exits import CommandFailed, ExitCode
 from cli.faults import in_words
 from cli.instance_file import Instance, read_instance, write_instance
+from cli.instance_plan import embedded_postgres, plan_of, port_uses
 from cli.plan import MeshPlan
+from cli.serving_model import ensure_model
 from cli.stack import DATABASE, make_identities, units_of
 from cli.status_facts import switch_in_force
 from cli.up.adoption import AdoptionChoice, settle
-from cli.up.model import ensure_model
 from cli.up.options import UpRequest, differences, resolve
-from cli.up.plan import embedded_postgres, plan_of, port_uses
 from cli.up.summary import summary
 from cli.up.view import View
 from supervisor.detach import Announcer

@@ -1,1 +1,1 @@
-"""Adapters to reviewers outside of this process."""
+"""Who reviews: what a reviewer must do, and one file for each of them."""

@@ -1,4 +1,4 @@
-"""One call to an Ollama server, and every way it can fail as an outcome. No failure is ever an approval.
+"""A model of an Ollama server as a reviewer: its settings, one call, and every way it can fail as an outcome.
 
 Its replies are read here, field by field: what is not needed may be missing or of any form, as versions of the server differ
 in it, and what is needed must be exactly what it should be.
@@ -6,13 +6,18 @@ in it, and what is needed must be exactly what it should be.
 
 import asyncio
 import json
-from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+from pydantic import Field, field_validator
 
-from svc_validator.answer import ModelVerdict, NotAnAnswer, parse_answer
+from svc_validator.answer import NotAnAnswer, parse_answer
+from svc_validator.model_reviewer import ModelReviewer
 from svc_validator.prompt import OPTIONS, SCHEMA, Prompt
+from svc_validator.reviewers.model_server import Answer, Identity, ModelMissing
+from svc_validator.reviewers.reviewer import Resources
+from tradekit.settings import TradingSettings
 from tradekit.states import ReviewOutcome
 
 KEEP_ALIVE = "30m"
@@ -51,35 +56,40 @@ SERVER_FAULTS = (
     ArithmeticError,
     RecursionError,
 )
-# Our request or our configuration is wrong: asking again cannot help until an operator acts.
-PERMANENT = ("http_400", "http_401", "http_403", "http_404")
+# Our request or our configuration is wrong.
+_PERMANENT = (400, 401, 403, 404)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of one call. `verdict` is set exactly when the outcome is APPROVE or REJECT."""
+class OllamaSettings(TradingSettings):
+    """Environment of this reviewer."""
 
-    outcome: ReviewOutcome
-    verdict: ModelVerdict | None = None
-    raw_output: str = ""
-    error: str = ""
-    timings: dict[str, float] = field(default_factory=dict)
+    ollama_host: str | None = Field(
+        None, description="address of an Ollama server such as http://127.0.0.1:11434; unset lets the rules decide"
+    )
+    ollama_model: str = Field(
+        "qwen3:8b", min_length=1, max_length=128, description="tag of a model that the server already has"
+    )
 
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which model this is: a tag can move, its digest cannot."""
-
-    digest: str
-    server_version: str
-
-
-class ModelMissing(Exception):
-    """The server does not have the model, or cannot chat with it; the text says what to do."""
+    @field_validator("ollama_host")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        address = urlsplit(value if "://" in value else f"http://{value}")
+        try:
+            good = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError("must look like http://127.0.0.1:11434")
+        return value
 
 
 class OllamaServer:
     """One server and one model tag; one instance per process."""
+
+    label = "ollama"
+    faults: tuple[type[Exception], ...] = SERVER_FAULTS
 
     def __init__(self, host: str, model: str) -> None:
         self.model = model
@@ -171,6 +181,18 @@ class OllamaServer:
         return await self._call("POST", "/api/chat", body)
 
 
+def reviewer(settings: TradingSettings, resources: Resources) -> ModelReviewer | None:
+    """The reviewer, None where no server is named."""
+    if not isinstance(settings, OllamaSettings) or settings.ollama_host is None:
+        return None
+    return ModelReviewer(OllamaServer(settings.ollama_host, settings.ollama_model), resources)
+
+
+def model_named(settings: TradingSettings) -> str:
+    """The tag that the settings name, whether or not there is a server."""
+    return settings.ollama_model if isinstance(settings, OllamaSettings) else ""
+
+
 def server_url(host: str) -> httpx.URL:
     """OLLAMA_HOST as its own programs read it: the scheme is http and the port 11434 unless given."""
     url = httpx.URL(host if "://" in host else f"http://{host}")
@@ -221,7 +243,8 @@ def _failure(error: Exception) -> Answer:
     """Every exception of client and transport as an outcome; an unexpected one is a failure too."""
     if isinstance(error, HttpRefusal):
         outcome = ReviewOutcome.OVERLOADED if error.status in _OVERLOAD else ReviewOutcome.UNAVAILABLE
-        return Answer(outcome, None, _kept(error.text), f"http_{error.status}")
+        permanent = error.status in _PERMANENT
+        return Answer(outcome, None, _kept(error.text), f"http_{error.status}", permanent=permanent)
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return Answer(ReviewOutcome.TIMEOUT, error="deadline")
     if isinstance(error, OSError | httpx.HTTPError):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.instance_plan import plan_of
 from cli.plan import MeshPlan
 from cli.up.options import UpRequest, resolve
-from cli.up.plan import plan_of
 from supervisor.home import MeshHome
 from supervisor.keys import ensure_keys
 from tests.cli.conftest import Mesh

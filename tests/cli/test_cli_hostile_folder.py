@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.python_process import ROOT
+from supervisor.python_process import PYTHONPATH, ROOT
 from tools.link_project import link
 
 HOSTILE = (
@@ -64,7 +64,7 @@ def test_nothing_of_the_folder_it_is_started_in_is_run(tmp_path: Path, hostile: 
         f"reaper = Reaper(MeshHome.at({str(tmp_path / 'home')!r}), 'x')\ntime.sleep(0.5)\n"
         "assert reaper._process.poll() is None\nreaper.dismiss()"
     )
-    paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"}
+    paths = {"PYTHONPATH": PYTHONPATH}
     subprocess.run([sys.executable, "-P", "-c", reaper], cwd=hostile, env={**kept, **paths}, timeout=300, check=True)
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
 

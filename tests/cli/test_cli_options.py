@@ -8,8 +8,8 @@ import pytest
 
 from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import read_instance, write_instance
+from cli.instance_plan import plan_of, port_uses
 from cli.up.options import HISTORY_BARS, UpRequest, resolve
-from cli.up.plan import plan_of, port_uses
 from meshkit.database_link import DatabaseAddress, SslMode
 from supervisor.home import MeshHome
 from supervisor.keys import ensure_keys

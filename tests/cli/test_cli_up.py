@@ -21,6 +21,7 @@ from supervisor.home import MeshHome
 from supervisor.ports import free_ports
 from supervisor.postmaster import find_postmaster
 from supervisor.processes import marked_processes
+from supervisor.python_process import PYTHONPATH
 from tradekit import ids
 from tradekit.services import SERVICES
 from trading.bridge.v1 import bridge_service_pb2 as bridge_pb
@@ -52,7 +53,7 @@ class Instance:
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "MESH_HOME": str(folder),
-            "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}",
+            "PYTHONPATH": PYTHONPATH,
             "COLUMNS": "200",
             "MARKET_HISTORY_BARS": "6000",
             "SIM_PORT": str(numbers[-2]),

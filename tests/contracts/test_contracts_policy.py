@@ -143,13 +143,9 @@ def test_calls_between_services_are_the_designed_ones_and_have_no_cycle() -> Non
     # Whom a service calls must be up before it; the monitor watches all of them and waits for none.
     for service in SERVICES:
         assert graph.get(service.name, set()) <= {one.name for one in service.starts_after}
-    assert graph == {
-        "market": set(),
+    assert {caller: called for caller, called in graph.items() if called} == {
         "signal": {"market"},
         "bridge": {"signal"},
-        "validator": set(),
-        "risk": set(),
-        "executor": set(),
         "orchestrator": {"validator", "risk", "executor"},
     }
     assert cycle_in({**graph, "monitor": monitor | NAMES - {"monitor"}}) == []

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import grpc
 
 from supervisor.ports import free_ports
+from supervisor.python_process import PYTHONPATH
 from tests.executor.desk import Running
-from tests.executor.venue import ROOT
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
 
@@ -29,7 +29,7 @@ async def clean(executor: Running) -> None:
 async def process(environ: dict[str, str]) -> AsyncIterator[tuple[Running, asyncio.subprocess.Process]]:
     """An executor as a process of its own."""
     port = free_ports(1)[0]
-    path = f"{ROOT}:{ROOT / 'gen/python'}"
+    path = PYTHONPATH
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

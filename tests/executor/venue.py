@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from supervisor.ports import free_ports
+from supervisor.python_process import PYTHONPATH
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY_NAME = "organizations/tests/apiKeys/executor"
@@ -120,7 +121,7 @@ def start_simulator(folder: Path) -> Simulator:
         "SIM_HISTORY_DAYS": "3",
         "SIM_PRODUCTS": "BTC-USD,ETH-USD,DOGE-USD",
         "SIM_OPENING_USD": "10000000",
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'gen/python'}",
+        "PYTHONPATH": PYTHONPATH,
     }
     with (folder / "sim.log").open("wb") as log:
         process = subprocess.Popen(

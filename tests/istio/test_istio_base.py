@@ -159,13 +159,14 @@ def test_variables_are_those_of_the_settings(
     assert pod["enableServiceLinks"] is False
     assert container["envFrom"] == [{"configMapRef": {"name": "crypto-trading-config"}}]
     variables = variables_of(settings_class(service))
-    names = [entry["name"] for entry in container["env"]]
+    given = container.get("env", [])
+    names = [entry["name"] for entry in given]
     assert set(names) <= set(variables)
     config = of_kind(documents, "ConfigMap")["crypto-trading-config"]["data"]
     required = {name for name, field in variables.items() if field.is_required()}
     assert required <= set(names) | set(config)
     mounted = [mount["mountPath"] for mount in container["volumeMounts"]]
-    for entry in container["env"]:
+    for entry in given:
         if entry["name"].endswith(("_FILE", "_DIR")):
             assert any(entry["value"].startswith(path) for path in mounted), entry["name"]
 
@@ -200,7 +201,7 @@ def test_no_secret_stands_in_a_manifest(documents: list[Document], deployments: 
     config = of_kind(documents, "ConfigMap")["crypto-trading-config"]["data"]
     assert not secret_variables & set(config)
     for deployment in deployments.values():
-        for entry in container_of(deployment)["env"]:
+        for entry in container_of(deployment).get("env", []):
             if entry["name"] in secret_variables:
                 assert "value" not in entry
                 assert entry["valueFrom"].keys() == {"secretKeyRef"}

@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from waiting import eventually
 
 from meshkit import connections
-from tests.meshkit.toys import ROOT
+from supervisor.python_process import PYTHONPATH
 
 SOFT = 1024
 IDLE = 1500
@@ -69,7 +69,7 @@ def serving(most: int) -> Iterator[tuple[int, int, int]]:
         **os.environ,
         "SERVICE_NAME": "idle",
         "PORT": str(port),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'gen/python'}",
+        "PYTHONPATH": PYTHONPATH,
     }
     process = subprocess.Popen(
         [sys.executable, "-c", SERVICE, str(most)],

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from cli.up.check_model import verdict
 from modelkit.manifest import ARTIFACT_NAME
+from supervisor.python_process import PYTHONPATH
 from tests.signal.artifacts import KEY, WHEN
 from training.artifact import model_version, write_model
 from training.fit import TrainedModel
@@ -61,7 +62,7 @@ def test_the_verdict_is_on_the_model_that_will_serve(tmp_path: Path, key_file: P
 def test_the_check_says_so_as_a_process_of_its_own(tmp_path: Path, key_file: Path, small_model: TrainedModel) -> None:
     write_model(tmp_path / "models", small_model, WHEN, "abc123", KEY)
     command = [sys.executable, "-m", "cli.up.check_model", str(tmp_path / "models"), str(key_file), "3600"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     for champion in ("", model_version(small_model)):
         arguments = [*command, ",".join(small_model.products), champion]
         said = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, check=True, timeout=60).stdout

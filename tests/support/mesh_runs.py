@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.ports import free_ports
+from supervisor.python_process import PYTHONPATH
 from tradekit.services import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,7 @@ def environment(home: Path) -> tuple[dict[str, str], dict[str, int], int]:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     env |= {service.port_variable: str(ports[service.name]) for service in SERVICES}
     env |= {"SIM_PORT": str(numbers[-2]), "MONITOR_PAGE_PORT": str(numbers[-1]), "MESH_HOME": str(home)}
-    env |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}", "TERM": "dumb", "COLUMNS": "200"}
+    env |= {"PYTHONPATH": PYTHONPATH, "TERM": "dumb", "COLUMNS": "200"}
     return env, ports, numbers[-1]
 
 

@@ -23,6 +23,7 @@ from sweep_world import GOOD, World
 from cli.calls import operator_channel
 from cli.stack import ROOT
 from supervisor.ports import free_ports
+from supervisor.python_process import PYTHONPATH
 from tradekit import services
 from tradekit.services import SERVICES, ServiceName
 from trading.market.v1 import market_service_pb2 as market_pb
@@ -70,7 +71,7 @@ def lonely_market(mesh: LiveMesh, drain_seconds: float) -> Iterator[tuple[subpro
     environment = {
         **plan.environment_of(services.MARKET),
         services.MARKET.port_variable: str(port),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}",
+        "PYTHONPATH": PYTHONPATH,
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "svc_market"],

@@ -20,6 +20,7 @@ from sweep_world import GOOD, World
 
 from meshkit.identity import read_token
 from meshkit.policy import policies
+from supervisor.python_process import PYTHONPATH
 from tests.contracts.contract_walk import methods
 from tradekit.services import SERVICES, ServiceName
 
@@ -125,7 +126,7 @@ def test_another_user_of_the_machine_finds_every_door_shut(world: World) -> None
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "support" / "other_user.py")],
         input=json.dumps(told),
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}:{ROOT / 'tests' / 'support'}"},
+        env={**os.environ, "PYTHONPATH": f"{PYTHONPATH}:{ROOT / 'tests' / 'support'}"},
         capture_output=True,
         text=True,
         timeout=600,

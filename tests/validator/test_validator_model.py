@@ -16,7 +16,7 @@ from svc_validator.breaker import Breaker, ValidityWatch
 from svc_validator.concurrency_limiter import ConcurrencyLimiter, Full
 from svc_validator.decision import Plan, decide, plan
 from svc_validator.prompt import MODEL_REASONS, SCHEMA, prompt_version, render
-from svc_validator.review import Review, Reviewer
+from svc_validator.review import RULES, Review
 from svc_validator.rules import RANGES
 from svc_validator.self_test import CASES, judge
 from svc_validator.settings import OnFailure, ValidatorSettings
@@ -181,22 +181,22 @@ async def test_the_turnstile_bounds_who_is_inside_and_who_waits():
 # ---- who decides -----------------------------------------------------------------------------------------------------
 
 
-def made(reviewer: Reviewer, outcome: ReviewOutcome) -> Review:
+def made(reviewer: str, outcome: ReviewOutcome) -> Review:
     return Review(reviewer, outcome, (), 0.0)
 
 
 @given(st.sampled_from(ReviewOutcome), st.none() | st.sampled_from(ReviewOutcome), st.sampled_from(OnFailure))
 def test_an_approval_needs_the_rules_and_never_comes_from_a_failure(rules_outcome, model_outcome, on_failure):
-    model = None if model_outcome is None else made(Reviewer.OLLAMA, model_outcome)
-    verdict, by = decide(made(Reviewer.RULES, rules_outcome), model, on_failure)
+    model = None if model_outcome is None else made("ollama", model_outcome)
+    verdict, by = decide(made(RULES, rules_outcome), model, on_failure)
     if verdict is ReviewVerdict.APPROVE:
         assert rules_outcome is ReviewOutcome.APPROVE
         assert model_outcome is not ReviewOutcome.REJECT
-        assert by is Reviewer.RULES or model_outcome is ReviewOutcome.APPROVE
+        assert by is RULES or model_outcome is ReviewOutcome.APPROVE
     if model_outcome not in (None, ReviewOutcome.APPROVE) and on_failure is OnFailure.REJECT:
         assert verdict is ReviewVerdict.REJECT
     if model is None or rules_outcome is not ReviewOutcome.APPROVE:
-        assert by is Reviewer.RULES
+        assert by is RULES
 
 
 @given(st.sampled_from(ReviewMode), st.sampled_from(Venue), st.sampled_from(OnFailure), st.booleans(), st.booleans())

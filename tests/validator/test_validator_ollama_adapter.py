@@ -16,12 +16,15 @@ from meshkit.clock import FixedClock, SystemClock
 from svc_validator.concurrency_limiter import ConcurrencyLimiter
 from svc_validator.model_reviewer import ModelReviewer
 from svc_validator.prompt import OPTIONS, SCHEMA, render
-from svc_validator.reviewers.ollama import Answer, ModelMissing, OllamaServer
-from tests.validator.validator_cases import CALM
+from svc_validator.reviewers.model_server import Answer, ModelMissing
+from svc_validator.reviewers.ollama import OllamaServer
+from svc_validator.reviewers.reviewer import Question, Resources
+from tests.validator.validator_cases import CALM, entry
 from tests.validator.validator_ollama import GOOD, MODEL, StandIn, stand_in
 from tradekit.states import ReviewOutcome
 
 LOG = structlog.get_logger()
+QUESTION = Question(entry(CALM), CALM)
 
 
 async def ask(url: str, seconds: float = 5.0) -> Answer:
@@ -35,7 +38,7 @@ async def ask(url: str, seconds: float = 5.0) -> Answer:
 @contextlib.asynccontextmanager
 async def reviewer(ollama: StandIn, clock: Any = None, waiting: int = 4, seconds: float = 5.0) -> AsyncIterator[Any]:
     server = OllamaServer(ollama.url, MODEL)
-    model = ModelReviewer(server, ConcurrencyLimiter(1, waiting), clock or SystemClock(), LOG, seconds)
+    model = ModelReviewer(server, Resources(ConcurrencyLimiter(1, waiting), clock or SystemClock(), LOG, seconds))
     try:
         yield model
     finally:
@@ -45,7 +48,7 @@ async def reviewer(ollama: StandIn, clock: Any = None, waiting: int = 4, seconds
 @contextlib.asynccontextmanager
 async def kept_fit(model: ModelReviewer, every: float = 60.0) -> AsyncIterator[None]:
     keeping = asyncio.ensure_future(model.keep_fit(every))
-    await eventually(lambda: "not finished" not in model.result.detail)
+    await eventually(lambda: "not finished" not in model.self_test.detail)
     try:
         yield
     finally:
@@ -143,13 +146,13 @@ async def test_output_is_kept_as_a_table_can_hold_it():
 
 async def test_cancelling_a_review_is_not_an_answer():
     async with stand_in(how="silent") as ollama, reviewer(ollama) as model:
-        asking = asyncio.ensure_future(model.review(CALM, 5.0))
+        asking = asyncio.ensure_future(model.review(QUESTION, 5.0))
         await eventually(lambda: bool(ollama.questions))
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
         ollama.how = "judge"
-        assert (await model.review(CALM, 5.0)).outcome is ReviewOutcome.APPROVE
+        assert (await model.review(QUESTION, 5.0)).outcome is ReviewOutcome.APPROVE
 
 
 async def test_identity_is_the_digest_and_a_missing_model_says_what_to_do():
@@ -165,25 +168,25 @@ async def test_identity_is_the_digest_and_a_missing_model_says_what_to_do():
 
 async def test_a_sound_model_passes_the_self_test_and_one_that_always_agrees_does_not():
     async with stand_in() as ollama, reviewer(ollama) as model, kept_fit(model):
-        assert model.fit
-        assert (model.result.calls, model.result.valid, model.digest) == (5, 5, "sha256:aaaa")
+        assert model.self_test.fit
+        assert (model.self_test.calls, model.self_test.valid, model.digest) == (5, 5, "sha256:aaaa")
         load = [body for _, path, body in ollama.requests if path == "/api/chat" and not body["messages"]]
         assert [body["options"] for body in load] == [OPTIONS], "loaded with the options of every later call"
     async with stand_in(how=f"say:{GOOD}") as ollama, reviewer(ollama) as model, kept_fit(model):
-        assert not model.fit
-        assert (model.result.valid, model.digest) == (5, "")
+        assert not model.self_test.fit
+        assert (model.self_test.valid, model.digest) == (5, "")
     async with stand_in(how="cut") as ollama, reviewer(ollama) as model, kept_fit(model):
-        assert (model.fit, model.result.calls, model.result.valid) == (False, 5, 0)
+        assert (model.self_test.fit, model.self_test.calls, model.self_test.valid) == (False, 5, 0)
     async with stand_in(how="missing") as ollama, reviewer(ollama) as model, kept_fit(model):
-        assert not model.fit
-        assert "ollama pull" in model.result.detail
+        assert not model.self_test.fit
+        assert "ollama pull" in model.self_test.detail
 
 
 async def test_an_unfit_model_is_tested_again_and_a_moved_tag_too():
     async with stand_in(how="status:500") as ollama, reviewer(ollama) as model, kept_fit(model, every=0.03):
-        assert not model.fit
+        assert not model.self_test.fit
         ollama.how = "judge"
-        await eventually(lambda: model.fit)
+        await eventually(lambda: model.self_test.fit)
         asked = len(ollama.questions)
         ollama.digest = "sha256:bbbb"
         await eventually(lambda: model.digest == "sha256:bbbb")
@@ -193,20 +196,20 @@ async def test_an_unfit_model_is_tested_again_and_a_moved_tag_too():
 async def test_a_model_that_vanishes_or_babbles_loses_its_fitness():
     async with stand_in() as ollama, reviewer(ollama) as model, kept_fit(model):
         ollama.how = "status:404"
-        assert (await model.review(CALM, 5.0)).outcome is ReviewOutcome.UNAVAILABLE
-        assert not model.fit
+        assert (await model.review(QUESTION, 5.0)).outcome is ReviewOutcome.UNAVAILABLE
+        assert not model.self_test.fit
     async with stand_in() as ollama, reviewer(ollama) as model, kept_fit(model):
         ollama.how = "say:nonsense"
         for _ in range(10):
-            assert model.fit
-            assert (await model.review(CALM, 5.0)).outcome is ReviewOutcome.INVALID_OUTPUT
-        assert not model.fit
+            assert model.self_test.fit
+            assert (await model.review(QUESTION, 5.0)).outcome is ReviewOutcome.INVALID_OUTPUT
+        assert not model.self_test.fit
 
 
 async def test_an_answer_to_a_cut_prompt_is_none():
     async with stand_in() as ollama, reviewer(ollama) as model, kept_fit(model):
         ollama.how = "short_prompt"
-        found = await model.review(CALM, 5.0)
+        found = await model.review(QUESTION, 5.0)
     assert found.outcome is ReviewOutcome.INVALID_OUTPUT
     assert found.trace.error == "prompt_cut"
 
@@ -215,18 +218,18 @@ async def test_the_breaker_keeps_a_dead_server_from_being_asked():
     clock = FixedClock(datetime(2025, 1, 1, tzinfo=UTC))
     async with stand_in(how="status:500") as ollama, reviewer(ollama, clock) as model:
         for _ in range(5):
-            await model.review(CALM, 5.0)
-        found = await model.review(CALM, 5.0)
+            await model.review(QUESTION, 5.0)
+        found = await model.review(QUESTION, 5.0)
         assert (found.outcome, found.trace.error) == (ReviewOutcome.UNAVAILABLE, "breaker_open")
         assert len(ollama.questions) == 5
         ollama.how = "judge"
         clock.advance(31)
-        assert (await model.review(CALM, 5.0)).outcome is ReviewOutcome.APPROVE
+        assert (await model.review(QUESTION, 5.0)).outcome is ReviewOutcome.APPROVE
 
 
 async def test_reviews_wait_for_their_turn_within_bounds():
     async with stand_in(delay=0.1) as ollama, reviewer(ollama, waiting=1) as model:
-        found = await asyncio.gather(*(model.review(CALM, 5.0) for _ in range(4)))
+        found = await asyncio.gather(*(model.review(QUESTION, 5.0) for _ in range(4)))
     assert sorted(review.outcome.value for review in found) == ["APPROVE", "APPROVE", "OVERLOADED", "OVERLOADED"]
     assert ollama.most_at_once == 1
 
@@ -234,7 +237,7 @@ async def test_reviews_wait_for_their_turn_within_bounds():
 async def test_waiting_counts_against_the_time_of_a_review():
     async with stand_in(how="silent") as ollama, reviewer(ollama, seconds=0.3) as model:
         first, second, none = await asyncio.gather(
-            model.review(CALM, 5.0), model.review(CALM, 0.1), model.review(CALM, 0.0)
+            model.review(QUESTION, 5.0), model.review(QUESTION, 0.1), model.review(QUESTION, 0.0)
         )
     assert (first.outcome, first.trace.error) == (ReviewOutcome.TIMEOUT, "deadline")
     assert (second.outcome, second.trace.error) == (ReviewOutcome.TIMEOUT, "no_turn")

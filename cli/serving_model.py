@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,11 +11,11 @@ from datetime import datetime
 
 import asyncpg
 
-from cli.model_step import train_model
 from cli.plan import MeshPlan
-from cli.python_process import ROOT, python_environment, run_module
 from cli.steps import StepFailed
+from cli.training_job import train_model
 from meshkit.errors import Misconfigured
+from supervisor.python_process import running_module
 from tradekit.products import market_factor
 
 # Stage, share done (0..1), and what is being done in it.
@@ -48,29 +47,15 @@ async def examine_model(plan: MeshPlan, champion: str = "") -> ModelVerdict:
     """All checks of the signal service's loader on every model of the folder, in a process of its own: a model is code
     until it is proven. The verdict is on the one that will serve.
     """
-    process = await asyncio.create_subprocess_exec(
-        *run_module(
-            "cli.up.check_model",
-            str(plan.model_folder),
-            str(plan.keys.model_public),
-            str(plan.granularity_seconds),
-            ",".join(plan.products),
-            champion,
-        ),
-        env=python_environment(os.environ),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    arguments = (
+        *("cli.up.check_model", str(plan.model_folder), str(plan.keys.model_public)),
+        *(str(plan.granularity_seconds), ",".join(plan.products), champion),
     )
     try:
-        async with asyncio.timeout(_CHECK_SECONDS):
+        async with running_module(arguments, os.environ) as process, asyncio.timeout(_CHECK_SECONDS):
             said, errors = await process.communicate()
     except TimeoutError:
         return ModelVerdict(False, "NO_ANSWER", f"the check took longer than {_CHECK_SECONDS:g} s")
-    finally:
-        if process.returncode is None:
-            os.kill(process.pid, signal.SIGKILL)
-            await process.wait()
     try:
         found = json.loads(said)
         return ModelVerdict(**{**found, "products": tuple(found["products"])})

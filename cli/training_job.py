@@ -3,15 +3,14 @@
 import asyncio
 import json
 import os
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cli.plan import MeshPlan
-from cli.python_process import ROOT, python_environment, run_module
 from cli.steps import StepFailed
+from supervisor.python_process import running_module
 from tradekit import services
 
 Progress = Callable[[str, float], None]
@@ -87,25 +86,12 @@ async def train_from_file(
 async def _job(
     arguments: Sequence[str], environment: Mapping[str, str], seconds: float, progress: Progress
 ) -> dict[str, object]:
-    process = await asyncio.create_subprocess_exec(
-        *run_module(*arguments),
-        env=python_environment(environment),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=1 << 20,
-        start_new_session=True,  # its own workers end with it
-    )
     try:
-        async with asyncio.timeout(seconds):
+        async with running_module(arguments, environment) as process, asyncio.timeout(seconds):
             said, errors = await asyncio.gather(_follow(process, progress), _read_all(process.stderr))
             code = await process.wait()
     except TimeoutError:
         raise StepFailed(f"training took longer than {seconds:g} s") from None
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
     if code != 0:
         detail = said.get("detail") or errors.strip()[-2000:] or f"exit code {code}"
         raise StepFailed(f"no model could be trained: {detail}")
