@@ -26,7 +26,6 @@ class ExchangeProduct:
 
     product_id: str
     base_currency: str
-    quote_currency: str
     base_increment: Decimal
     quote_increment: Decimal
     price_increment: Decimal
@@ -99,7 +98,6 @@ class ExchangeOrder:
     filled_size: Decimal
     filled_value: Decimal
     total_fees: Decimal
-    number_of_fills: int
     settled: bool
     created_time: datetime
     reject_reason: str

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar, overload
 from uuid import UUID
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from meshkit import paging
@@ -158,11 +157,6 @@ class Fields:
         else:
             return EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)
         return EPOCH
-
-    def duration(self, field: str, value: Duration | None, *, low: float, high: float) -> float:
-        """Seconds within low and high; None counts as 0."""
-        seconds = 0.0 if value is None else value.seconds + value.nanos / 1e9
-        return self.finite(field, seconds, low, high)
 
     def finite(self, field: str, value: float, low: float, high: float) -> float:
         """A float that is neither NaN nor infinite and lies within low and high."""

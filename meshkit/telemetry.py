@@ -38,7 +38,6 @@ class Metrics:
         self.server_duration = self.histogram("rpc.server.duration", "Time a call took on the server")
         self.client_duration = self.histogram("rpc.client.duration", "Time a call took as the caller saw it")
         self.server_in_flight = self.up_down("rpc.server.in_flight", "Calls being served")
-        self._watch_lag = self.meter.create_gauge("watch.lag", description="Rows the watcher is behind the newest row")
 
     def counter(self, name: str, description: str) -> Counter:
         return self.meter.create_counter(name, description=description)
@@ -51,10 +50,6 @@ class Metrics:
 
     def gauge(self, name: str, description: str, unit: str = "") -> Any:
         return self.meter.create_gauge(name, unit=unit, description=description)
-
-    def set_watch_lag(self, watch: str, rows_behind: int) -> None:
-        """How many rows the watcher named `watch` has still to deal with."""
-        self._watch_lag.set(rows_behind, {"watch": watch})
 
 
 class Telemetry:

@@ -42,7 +42,6 @@ class Manifest:
 
     model_version: str
     created_at: str
-    artifact_bytes: int
     artifact_sha256: str
     feature_set_hash: str
     feature_names: tuple[str, ...]
@@ -110,7 +109,6 @@ def _typed(document: Mapping[str, Any]) -> Manifest:
     manifest = Manifest(
         model_version=str(document["model_version"]),
         created_at=str(document["created_at"]),
-        artifact_bytes=int(document["artifact"]["bytes"]),
         artifact_sha256=str(document["artifact"]["sha256"]),
         feature_set_hash=str(features["hash"]),
         feature_names=tuple(str(name) for name in features["names"]),

@@ -57,10 +57,6 @@ class MeshState:
     services: tuple[ServiceState, ...]
 
     @property
-    def supervisor_alive(self) -> bool:
-        return is_alive(self.supervisor)
-
-    @property
     def children(self) -> tuple[ProcessIdentity, ...]:
         """Processes that must not outlive the supervisor."""
         return tuple(

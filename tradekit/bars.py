@@ -43,8 +43,3 @@ def bar_start(moment: datetime, granularity: int) -> datetime:
 def bar_close(start: datetime, granularity: int) -> datetime:
     """Close time of the bar that opens at `start`."""
     return start + timedelta(seconds=granularity)
-
-
-def newest_closed_start(now: datetime, granularity: int) -> datetime:
-    """Open time of the newest bar that has closed at market time `now`."""
-    return bar_start(now, granularity) - timedelta(seconds=granularity)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
-from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -344,8 +343,3 @@ def read_recommendation(fields: Fields, name: str, message: recommendation_pb2.R
         evidence=read_evidence(fields, f"{name}.evidence", message.evidence) if message.HasField("evidence") else None,
         note=fields.text(f"{name}.note", message.note, min_length=0, max_length=200),
     )
-
-
-def uuid_or_none(text: str) -> UUID | None:
-    """The UUID of a text that is empty where there is none."""
-    return UUID(text) if text else None

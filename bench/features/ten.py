@@ -11,7 +11,6 @@ from modelkit.candles import FloatArray
 from modelkit.features.recursions import directional_indices, ema, wilder, wilder_sum
 from modelkit.features.windows import lagged, stochastics, window_ages, window_max, window_moment, window_sum
 
-TEN = ("SMA20", "EMA12", "MACD", "RSI14", "ATR14", "ADX14", "BBANDS20", "STOCHF14", "AROONOSC25", "MFI14")
 Fields = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 """high, low, close, volume of one product."""
 

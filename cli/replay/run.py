@@ -124,7 +124,6 @@ class _Run:
         self._options = options
         self._found = found
         self._plan = plan
-        self._postgres = postgres
         self._watching = watching
         self._steps = Steps(options.begin, options.end, found.granularity_seconds)
         clock = SimulatorClock(plan.simulator_host, plan.simulator_ca, plan.control_token)

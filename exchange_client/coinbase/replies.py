@@ -156,7 +156,6 @@ def product(row: Json) -> ExchangeProduct:
     return ExchangeProduct(
         product_id=identifier(row, "product_id"),
         base_currency=identifier(row, "base_currency_id"),
-        quote_currency=identifier(row, "quote_currency_id"),
         base_increment=_positive(row, "base_increment"),
         quote_increment=_positive(row, "quote_increment"),
         price_increment=_positive(row, "price_increment"),
@@ -216,7 +215,6 @@ def order(row: Json) -> ExchangeOrder:
         filled_size=stated(row, "filled_size"),
         filled_value=decimal(row, "filled_value"),
         total_fees=decimal(row, "total_fees"),
-        number_of_fills=int(decimal(row, "number_of_fills")),
         settled=_said(row, "settled"),
         created_time=moment(row, "created_time"),
         reject_reason="" if reject_reason in _NO_REASON else reject_reason,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-from modelkit.features.loop_cache import FOLDER, LoopCache
+from modelkit.features.loop_cache import LoopCache
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -20,8 +20,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def compiled(function: _Function) -> _Function:
     """The same function as machine code; it lets other threads run."""
     translated: Any = numba.njit(function, error_model="numpy", nogil=True)
-    if FOLDER is not None:
-        translated._cache = LoopCache(function)  # type: ignore[no-untyped-call]  # as `cache=True` does, with what is ours in place of numba's own
+    translated._cache = LoopCache(function)  # as `cache=True` does, with ours in place of numba's own
     return cast("_Function", translated)
 
 

@@ -12,8 +12,9 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def place(stamp: str) -> Path | None:
 def why_not_ours(folder: Path, within: Path | None = None) -> str:
     """Why somebody other than this user and root may have put files into a folder that is there; empty if nobody may.
 
-    Looks at its files, itself and all folders above it, by the path as given and without its links; `within` ends that
+    Looks at all that is in it, itself and all folders above it, by the path as given and without its links; `within` ends that
     way, and what may be written there may be written below.
     """
     paths = {Path(os.path.abspath(folder)), folder.resolve()}  # noqa: PTH100 (resolve would follow the links)
@@ -65,10 +66,11 @@ def why_not_ours(folder: Path, within: Path | None = None) -> str:
     if within is not None:
         above = {one for one in above if one.is_relative_to(within) and one != within}
         allowed = within.stat().st_mode
-    for path in (*sorted(folder.iterdir()), *paths, *sorted(above)):
+    inside = set(folder.rglob("*"))
+    for path in (*sorted(inside), *paths, *sorted(above)):
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode):
-            if path.parent == folder:
+            if path in inside:
                 return f"{path} is a link"
             continue  # where it leads is looked at as well
         if found.st_uid not in (os.getuid(), 0):
@@ -81,10 +83,10 @@ def why_not_ours(folder: Path, within: Path | None = None) -> str:
 
 def forget_others() -> None:
     """Removes what was kept of other states of the sources."""
-    if FOLDER is not None:
-        for folder in FOLDER.parent.glob("loops-*"):
-            if folder != FOLDER:
-                shutil.rmtree(folder, ignore_errors=True)
+    if (kept := folder()) is not None:
+        for other in kept.parent.glob("loops-*"):
+            if other != kept:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _writable(folder: Path) -> bool:
@@ -101,62 +103,79 @@ def _writable(folder: Path) -> bool:
 def _take_along(source: Path, target: Path) -> None:
     """What lies beside sources that cannot be written, as in an image, need not be made again."""
     with suppress(OSError):
-        for file in source.glob("*.nb[ic]"):
-            if not (target / file.name).exists():
-                shutil.copyfile(file, target / file.name)
-                (target / file.name).chmod(0o600)
+        for file in source.glob("*/*.nb[ic]"):
+            copy = target / file.relative_to(source)
+            copy.parent.mkdir(mode=0o700, exist_ok=True)
+            if not copy.exists():
+                shutil.copyfile(file, copy)
+                copy.chmod(0o600)
 
 
-STAMP = sources_stamp()
-FOLDER = place(STAMP)
+@cache
+def folder() -> Path | None:
+    """The place of this process; looked for when the first loop is translated, and not at import."""
+    return place(sources_stamp())
 
 
-class _Locator(caching._CacheLocator):
-    """One folder and one stamp for all loops."""
+class LoopCache(caching.NullCache):
+    """numba's cache of one function, in our folder; but whatever happens to its files, the process goes on.
 
-    @classmethod
-    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
-        return None if FOLDER is None else cls()
+    numba's `cache=True` alone would not do: what it reads from a damaged file or writes to a full disk ends the caller, what
+    a user shares with a group is born writable for it, and a change of another module leaves a loop as it was.
+    """
 
-    def get_cache_path(self) -> str:
-        return str(FOLDER)
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
 
-    def get_source_stamp(self) -> str:
-        return STAMP
-
-    def get_disambiguator(self) -> str | None:
+    @cached_property
+    def _kept(self) -> caching.FunctionCache | None:
+        if (ours := folder()) is None:
+            return None
+        with _numba_keeps_in(ours), _written_by_this_user(), suppress(RuntimeError, OSError):
+            kept = caching.FunctionCache(self._function)  # type: ignore[no-untyped-call]
+            # Where numba cannot write, it would go on to places of its own, which nobody has looked at.
+            if Path(kept.cache_path).parent == ours:
+                return kept
         return None
-
-
-class _Files(caching.CompileResultCacheImpl):
-    _locator_classes: list[type[object]] = [_Locator]  # noqa: RUF012 (numba's form)
-
-
-class LoopCache(caching.FunctionCache):
-    """numba's cache; but whatever happens to its files, the process goes on."""
-
-    _impl_class = _Files
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            return self._kept and self._kept.load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except Exception as error:  # anything can come of unpickling a damaged file
             self._forget("is damaged, and translated anew", error)
             return None
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        # Where people share their files with a group, nobody else may write these all the same, or they would not be loaded.
-        before = os.umask(0o022)
+    def save_overload(self, sig: Any, cres: Any) -> None:
         try:
-            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+            if self._kept is not None:
+                with _written_by_this_user():
+                    self._kept.save_overload(sig, cres)  # type: ignore[no-untyped-call]
         except Exception as error:
             self._forget("cannot be kept", error)
-        finally:
-            os.umask(before)
 
     def _forget(self, what: str, error: Exception) -> None:
         """An index that cannot be read would keep the next process from keeping anything, too."""
-        index = Path(self.cache_path) / f"{self._impl.filename_base}.nbi"
-        _log.warning("the translation of %s %s: %s: %s", self._name, what, type(error).__name__, error)
-        with suppress(OSError):
-            index.unlink(missing_ok=True)
+        _log.warning("the translation of %r %s: %s: %s", self._function, what, type(error).__name__, error)
+        if self._kept is not None:
+            with suppress(Exception):
+                self._kept.flush()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _numba_keeps_in(ours: Path) -> Iterator[None]:
+    config: Any = numba.config  # its names are made from the environment
+    before, config.CACHE_DIR = config.CACHE_DIR, str(ours)
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
+@contextmanager
+def _written_by_this_user() -> Iterator[None]:
+    """Where people share their files with a group, nobody else may write these all the same, or they would not be loaded."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)

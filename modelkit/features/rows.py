@@ -54,8 +54,7 @@ DAY_SUMS: Final = _LONG_OF_DAY + DAY_SHORT.stop
 SMOOTHED: Final = 12
 """Recursive averages: of the bar itself first, then those of other averages."""
 EMA_12, EMA_26, ATR, RANGE_SUM, PLUS, MINUS, GAIN, LOSS, EMA_12_TWICE, MACD_SIGNAL, ADX, TRIX = range(SMOOTHED)
-DIRECT: Final = 8
-"""The first eight are averages of the bar's own terms."""
+# The first eight are averages of the bar's own terms.
 
 # The 51 features, in the order of `definition.NAMES`: a compiled loop reads numbers, not names.
 RET_1, RET_2, RET_4, RET_8, RET_24, RET_72, RET_168, RET_Z_24 = range(8)

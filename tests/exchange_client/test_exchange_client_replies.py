@@ -164,7 +164,7 @@ FILL = {
 
 def test_an_order_that_never_filled_has_empty_numbers() -> None:
     order = replies.order(ORDER)
-    assert (order.filled_size, order.number_of_fills, order.settled, order.terminal) == (0, 0, False, False)
+    assert (order.filled_size, order.settled, order.terminal) == (0, False, False)
     assert order.reject_reason == ""
     assert order.created_time.microsecond == 123456
 

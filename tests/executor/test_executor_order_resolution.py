@@ -66,7 +66,6 @@ def seen(**changes: Any) -> ExchangeOrder:
         "filled_size": Decimal("0.5"),
         "filled_value": Decimal(50),
         "total_fees": Decimal(0),
-        "number_of_fills": 1,
         "settled": True,
         "created_time": NOW,
         "reject_reason": "",

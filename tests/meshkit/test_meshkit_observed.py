@@ -204,12 +204,12 @@ async def test_metrics_are_served_over_http(toy: Any) -> None:
         port = int(free.getsockname()[1])
     async with toy_running(toy, metrics_port=port) as service, bare(service.port) as channel:
         await toy.rpc.ToyServiceStub(channel).Read(toy.pb.Ask())
-        service.kit.metrics.set_watch_lag("rows", 7)
+        service.kit.metrics.gauge("toy.waiting", "Toys that wait").set(7, {"watch": "rows"})
         page = await asyncio.to_thread(
             lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
         )
     text = page.decode()
-    assert re.search(r'^watch_lag\{.*watch="rows".*\} 7.0$', text, re.MULTILINE), text
+    assert re.search(r'^toy_waiting\{.*watch="rows".*\} 7.0$', text, re.MULTILINE), text
     assert "rpc_server_duration_seconds_bucket" in text
 
 

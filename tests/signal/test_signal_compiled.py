@@ -28,7 +28,7 @@ def test_machine_code_gives_the_bits_of_the_formulas_as_written():
 
 
 def test_where_nothing_can_be_kept_a_function_is_translated_all_the_same(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "FOLDER", None)
+    monkeypatch.setattr(loop_cache, "folder", lambda: None)
     assert compiled(lambda x: x + x)(1.5) == 3.0
 
 
@@ -65,12 +65,28 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.parametrize("content", [b"", b"damaged"])
 def test_a_damaged_file_is_translated_anew_told_once_and_replaced(tmp_path: Path, ending: str, content: bytes):
     assert in_a_new_process(tmp_path) == ""
-    (file,) = tmp_path.glob(f"loops-*/compiled.larger*.{ending}")
+    (file,) = tmp_path.glob(f"loops-*/*/compiled.larger*.{ending}")
     whole = file.read_bytes()
     file.write_bytes(content)
     assert "is damaged, and translated anew" in in_a_new_process(tmp_path)
     assert len(file.read_bytes()) == len(whole)
     assert in_a_new_process(tmp_path) == ""
+
+
+def test_nothing_is_looked_for_or_made_until_a_loop_is_called(tmp_path: Path):
+    told = "import modelkit.features.live, modelkit.features.history"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", told], env=environment, timeout=60, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_of_numbas_own_is_never_loaded_from(tmp_path: Path):
+    """numba goes on to another place where it cannot write; here somebody asks it to."""
+    other = "import os; os.environ['NUMBA_CACHE_LOCATOR_CLASSES'] = 'UserWideCacheLocator'"
+    home = f"{other}; os.environ['HOME'] = os.environ['XDG_CACHE_HOME'] = {str(tmp_path / 'home')!r}"
+    for _ in range(2):
+        assert in_a_new_process(tmp_path / "cache", home) == ""
+    assert [path for path in tmp_path.rglob("*.nb*") if path.is_file()] == []
 
 
 def test_on_a_full_disk_a_loop_is_translated_and_not_kept(tmp_path: Path):
@@ -84,17 +100,18 @@ def test_where_sources_cannot_be_written_a_private_folder_takes_what_lies_beside
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     beside, name = tmp_path / "tree", "loops-0123456789abcdef"
-    (beside / name).mkdir(parents=True)
-    (beside / name).chmod(0o755)
-    (beside / name / "a.nbi").write_bytes(b"made before")
-    (beside / name / "a.nbi").chmod(0o644)
+    (beside / name / "features").mkdir(parents=True)
+    for one in (beside / name, beside / name / "features"):
+        one.chmod(0o755)
+    (beside / name / "features" / "a.nbi").write_bytes(b"made before")
+    (beside / name / "features" / "a.nbi").chmod(0o644)
     writable = loop_cache._writable
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setattr(loop_cache, "_IN_TREE", beside)
     monkeypatch.setattr(loop_cache, "_writable", lambda folder: beside not in folder.parents and writable(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     chosen = loop_cache.place("0123456789abcdef" * 4)
-    assert chosen is not None and (chosen / "a.nbi").read_bytes() == b"made before"
+    assert chosen is not None and (chosen / "features" / "a.nbi").read_bytes() == b"made before"
     assert chosen.parent.stat().st_mode & 0o777 == 0o700
     assert loop_cache.place("0123456789abcdef" * 4) == chosen
     chosen.parent.chmod(0o777)
@@ -114,8 +131,22 @@ def spoiled_file(folder: Path) -> None:
     (folder / "x.nbc").chmod(0o666)
 
 
+def spoiled_folder_inside(folder: Path) -> None:
+    (folder / "features").mkdir()
+    (folder / "features").chmod(0o775)
+
+
+def spoiled_file_inside(folder: Path) -> None:
+    (folder / "features").mkdir(mode=0o700)
+    spoiled_file(folder / "features")
+
+
 def spoiled_link(folder: Path) -> None:
     (folder / "x.nbc").symlink_to("/dev/null")
+
+
+def spoiled_link_to_a_folder(folder: Path) -> None:
+    (folder / "features").symlink_to(folder.parent)
 
 
 def spoiled_owner(folder: Path) -> None:
@@ -130,7 +161,11 @@ def spoiled_owner_above(folder: Path) -> None:
 
 @pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize(
-    "spoil", [spoiled_mode, spoiled_parent, spoiled_file, spoiled_link, spoiled_owner, spoiled_owner_above]
+    "spoil",
+    [
+        *(spoiled_mode, spoiled_parent, spoiled_file, spoiled_folder_inside, spoiled_file_inside),
+        *(spoiled_link, spoiled_link_to_a_folder, spoiled_owner, spoiled_owner_above),
+    ],
 )
 def test_machine_code_is_loaded_from_no_folder_that_others_may_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], None]

@@ -15,6 +15,7 @@ import pytest
 
 from supervisor.detach import start_detached
 from supervisor.instance import bring_down
+from supervisor.processes import is_alive
 from supervisor.restart_request import ask_restart
 from supervisor.state import Status, observe_state
 from supervisor.unit import StartFailed
@@ -93,7 +94,7 @@ def test_grandchildren_die_with_a_killed_supervisor(mesh: Mesh) -> None:
     supervisor.wait()
     mesh.wait_until(lambda: mesh.gone(grandchild))
     state = observe_state(mesh.home.state_file)
-    assert state is not None and not state.supervisor_alive
+    assert state is not None and not is_alive(state.supervisor)
     assert [service.status for service in state.services] == [Status.GONE]
 
 

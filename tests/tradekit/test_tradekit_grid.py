@@ -14,7 +14,6 @@ from tradekit.bars import (
     bar_close,
     bar_start,
     is_on_grid,
-    newest_closed_start,
     unix,
     utc,
 )
@@ -83,15 +82,9 @@ def test_a_moment_lies_in_exactly_its_bar(moment: datetime, granularity: int) ->
     assert is_on_grid(moment, granularity) is (moment == start)
 
 
-@given(MOMENTS, GRANULARITIES)
-def test_the_newest_closed_bar_has_closed_and_the_next_has_not(moment: datetime, granularity: int) -> None:
-    newest = newest_closed_start(moment, granularity)
-    assert bar_close(newest, granularity) <= moment < bar_close(bar_close(newest, granularity), granularity)
-
-
 def test_a_bar_that_closes_now_is_closed() -> None:
     noon = datetime(2025, 6, 1, 12, tzinfo=UTC)
-    assert newest_closed_start(noon, 3600) == noon - timedelta(hours=1)
+    assert bar_close(noon - timedelta(hours=1), 3600) == noon == bar_start(noon, 3600)
     assert utc(unix(noon)) == noon
     assert not is_on_grid(noon.replace(microsecond=1), 3600)
 

@@ -22,7 +22,6 @@ class Reported:
 
     model: TrainedModel
     headline: str
-    survives: bool
 
 
 def train_thoroughly(
@@ -41,4 +40,4 @@ def train_thoroughly(
     progress("report", 0.97)
     write_report(told, folder)
     model = replace(found.model, evidence=summary(told))
-    return Reported(model, told["verdict"]["headline"], told["verdict"]["survives"])
+    return Reported(model, told["verdict"]["headline"])
