@@ -9,11 +9,12 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -118,7 +119,9 @@ async def check(channel: grpc.aio.Channel, name: str) -> int | None:
     return int(answer.status)
 
 
-def plan_of(postgres: EmbeddedPostgres, home: MeshHome) -> MeshPlan:
+def plan_of(
+    postgres: EmbeddedPostgres, home: MeshHome, products: tuple[str, ...], settings: Mapping[str, str]
+) -> MeshPlan:
     """Every service on free ports, on the simulated market, with nothing of the developer's own environment."""
     numbers = free_ports(len(SERVICES) + 2)
     kept = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -126,7 +129,7 @@ def plan_of(postgres: EmbeddedPostgres, home: MeshHome) -> MeshPlan:
         home=home,
         venue=Venue.SIMULATED,
         profile=Profile.EXERCISE,
-        products=PRODUCTS,
+        products=products,
         granularity="ONE_HOUR",
         run_id="sweep",
         ports=Ports({one.name: numbers[i] for i, one in enumerate(SERVICES)}, numbers[-2], numbers[-1]),
@@ -139,17 +142,20 @@ def plan_of(postgres: EmbeddedPostgres, home: MeshHome) -> MeshPlan:
             "MARKET_HISTORY_BARS": str(HISTORY_BARS),
             "DRAIN_SECONDS": str(DRAIN_SECONDS),
             "OPENBLAS_NUM_THREADS": "1",
+            **settings,
         },
     )
 
 
 @contextmanager
-def live_mesh(root: Path) -> Iterator[LiveMesh]:
-    """The mesh, ready, with history stored; stopped and gone afterwards."""
+def live_mesh(
+    root: Path, products: tuple[str, ...] = PRODUCTS, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[LiveMesh]:
+    """The mesh, ready, with history stored; stopped and gone afterwards. `settings` are environment variables."""
     home = MeshHome.at(root)
     postgres = EmbeddedPostgres(home.postgres, home.log_file("postgres"), "trading")
     with hold_instance(home) as run_id:
-        plan = plan_of(postgres, home)
+        plan = plan_of(postgres, home, products, settings)
         mark = InstanceMark(str(home.root), run_id)
         make_identities(plan)
         write_simulator_keys(plan)
