@@ -9,6 +9,8 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from tradekit.decimals import CONTEXT
+from tradekit.sizes import NO_BASE, OrderSize
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 # No later change of such an order is possible; decide what it did from its filled size, never from the word.
 TERMINAL_STATUSES = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
@@ -16,18 +18,18 @@ TERMINAL_STATUSES = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
 
 @dataclass(frozen=True, slots=True)
 class ExchangeProduct:
-    """One market with its increments, limits (in units of their currency) and state flags."""
+    """One market with its increments, limits and state flags."""
 
-    product_id: str
+    product_id: ProductId
     base_currency: str
     quote_currency: str
-    base_increment: Decimal
-    quote_increment: Decimal
-    price_increment: Decimal
-    base_min_size: Decimal
-    base_max_size: Decimal
-    quote_min_size: Decimal
-    quote_max_size: Decimal
+    base_increment: BaseSize
+    quote_increment: QuoteSize
+    price_increment: Price
+    base_min_size: BaseSize
+    base_max_size: BaseSize
+    quote_min_size: QuoteSize
+    quote_max_size: QuoteSize
     status: str
     trading_disabled: bool
     is_disabled: bool
@@ -80,25 +82,25 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeOrder:
-    """An order as the exchange has it. `filled_size` is in base units; `settled` means that its fills are final; `hold` is
-    what it blocks: quote currency for a BUY, base units for a SELL.
+    """An order as the exchange has it. `settled` means that its fills are final; `hold` is what it blocks: quote currency for
+    a BUY, base units for a SELL.
     """
 
     order_id: str
     client_order_id: str
-    product_id: str
+    product_id: ProductId
     side: str
     configuration: Mapping[str, Mapping[str, Any]]
     status: str
-    filled_size: Decimal
-    filled_value: Decimal
-    total_fees: Decimal
+    filled_size: BaseSize
+    filled_value: QuoteSize
+    total_fees: QuoteSize
     number_of_fills: int
     settled: bool
     created_time: datetime
     reject_reason: str
     message: str
-    hold: Decimal = Decimal(0)
+    hold: OrderSize = NO_BASE
 
     @property
     def terminal(self) -> bool:
@@ -112,13 +114,13 @@ class ExchangeFill:
     entry_id: str
     trade_id: str
     order_id: str
-    product_id: str
+    product_id: ProductId
     side: str
     trade_type: str
-    price: Decimal
-    size: Decimal
+    price: Price
+    size: OrderSize
     size_in_quote: bool
-    commission: Decimal
+    commission: QuoteSize
     liquidity: str
     trade_time: datetime
 

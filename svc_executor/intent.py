@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from uuid import UUID
 
 from exchange_client import ExchangeProduct
@@ -13,7 +12,9 @@ from tradekit import ids
 from tradekit.decimals import plain
 from tradekit.products import floor_to
 from tradekit.recommendation import Recommendation, terms_hash
+from tradekit.sizes import OrderSize
 from tradekit.states import LifeClock, Side, Venue
+from tradekit.units import BaseSize, Price, ProductId
 
 VARIANT = "market_market_ioc"
 # In a replay the market stands still until an order is settled; this bounds only a run that nobody waits for any more.
@@ -31,13 +32,13 @@ class Intent:
     recommendation_id: UUID | None
     reservation_id: UUID | None
     request_hash: str
-    product_id: str
+    product_id: ProductId
     side: Side
-    size: Decimal
+    size: OrderSize
     body: str
     venue: Venue
     as_of: datetime
-    reference_price: Decimal
+    reference_price: Price
     expire_at: datetime
     note: str = ""
 
@@ -47,7 +48,7 @@ def size_field(side: Side) -> str:
     return "quote_size" if side is Side.BUY else "base_size"
 
 
-def exact_body(order_id: UUID, product_id: str, side: Side, size: Decimal) -> str:
+def exact_body(order_id: UUID, product_id: ProductId, side: Side, size: OrderSize) -> str:
     """The request body; every send of an order is this text, byte for byte."""
     body = {
         "client_order_id": str(order_id),
@@ -58,7 +59,7 @@ def exact_body(order_id: UUID, product_id: str, side: Side, size: Decimal) -> st
     return json.dumps(body, separators=(",", ":"))
 
 
-def request_hash(recommendation: Recommendation, size: Decimal) -> str:
+def request_hash(recommendation: Recommendation, size: OrderSize) -> str:
     """sha256 of everything that makes the order; the same request under another spelling has the same hash.
 
     The size of an exit is the executor's own finding, so it is no part of what was asked for.
@@ -75,7 +76,7 @@ def close_hash(order_id: UUID) -> str:
 
 
 def make_intent(
-    recommendation: Recommendation, size: Decimal, reservation_id: UUID | None, venue: Venue, now: datetime
+    recommendation: Recommendation, size: OrderSize, reservation_id: UUID | None, venue: Venue, now: datetime
 ) -> Intent:
     """The intent of an approved recommendation at machine time `now`."""
     order_id = ids.order_id(recommendation.recommendation_id)
@@ -97,7 +98,7 @@ def make_intent(
 
 
 def close_intent(
-    order_id: UUID, product_id: str, size: Decimal, venue: Venue, as_of: datetime, price: Decimal, note: str
+    order_id: UUID, product_id: ProductId, size: BaseSize, venue: Venue, as_of: datetime, price: Price, note: str
 ) -> Intent:
     """The intent of an operator's close of a position."""
     return Intent(
@@ -117,7 +118,7 @@ def close_intent(
     )
 
 
-def grid_violation(product: ExchangeProduct, side: Side, size: Decimal) -> Violation | None:
+def grid_violation(product: ExchangeProduct, side: Side, size: OrderSize) -> Violation | None:
     """The rule a size breaks that the exchange would refuse: it never rounds for us."""
     increment = product.quote_increment if side is Side.BUY else product.base_increment
     if floor_to(size, increment) == size:
