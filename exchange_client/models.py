@@ -11,7 +11,9 @@ from typing import Any
 from uuid import UUID
 
 from tradekit.decimals import CONTEXT
+from tradekit.sizes import NO_BASE, OrderSize
 from tradekit.states import Side
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 # What an adapter calls an order that no later change is possible of; decide what it did from its filled size, never from
 # the word. An order that is not done keeps the exchange's own word.
@@ -24,15 +26,15 @@ class ExchangeProduct:
     """One market with its increments and limits, in units of their currency. `tradable`: a market order can be placed now;
     `status` is the exchange's own word for its state."""
 
-    product_id: str
+    product_id: ProductId
     base_currency: str
-    base_increment: Decimal
-    quote_increment: Decimal
-    price_increment: Decimal
-    base_min_size: Decimal
-    base_max_size: Decimal
-    quote_min_size: Decimal
-    quote_max_size: Decimal
+    base_increment: BaseSize
+    quote_increment: QuoteSize
+    price_increment: Price
+    base_min_size: BaseSize
+    base_max_size: BaseSize
+    quote_min_size: QuoteSize
+    quote_max_size: QuoteSize
     status: str
     tradable: bool
 
@@ -69,9 +71,9 @@ class OrderTerms:
     ours, the exchange's client order id."""
 
     order_id: UUID
-    product_id: str
+    product_id: ProductId
     side: Side
-    size: Decimal
+    size: OrderSize
 
 
 class SameTerms(Enum):
@@ -91,18 +93,18 @@ class ExchangeOrder:
 
     order_id: str
     client_order_id: str
-    product_id: str
+    product_id: ProductId
     side: str
     configuration: Mapping[str, Any]
     status: str
-    filled_size: Decimal
-    filled_value: Decimal
-    total_fees: Decimal
+    filled_size: BaseSize
+    filled_value: QuoteSize
+    total_fees: QuoteSize
     settled: bool
     created_time: datetime
     reject_reason: str
     message: str
-    hold: Decimal = Decimal(0)
+    hold: OrderSize = NO_BASE
 
     @property
     def terminal(self) -> bool:
@@ -117,13 +119,13 @@ class ExchangeFill:
     entry_id: str
     trade_id: str
     order_id: str
-    product_id: str
+    product_id: ProductId
     side: str
     trade_type: str
-    price: Decimal
-    size: Decimal
+    price: Price
+    size: OrderSize
     size_in_quote: bool
-    commission: Decimal
+    commission: QuoteSize
     liquidity: str
     trade_time: datetime
 

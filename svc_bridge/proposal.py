@@ -5,14 +5,15 @@ Pure: a function of the signal and of what the books said when it was read. Ever
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
-from tradekit.decimals import ZERO, plain
+from tradekit.decimals import plain
 from tradekit.products import floor_to
 from tradekit.reasons import Reason
 from tradekit.recommendation import Evidence
+from tradekit.sizes import NO_BASE, OrderSize
 from tradekit.states import Profile, Side, SignalSide
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,11 @@ class SignalSeen:
     """A signal as the bridge sees it."""
 
     signal_id: UUID
-    product_id: str
+    product_id: ProductId
     granularity: int
     side: SignalSide
     as_of: datetime
-    reference_price: Decimal
+    reference_price: Price
     profile: Profile
     evidence: Evidence
     reasons: tuple[Reason, ...]
@@ -33,10 +34,10 @@ class SignalSeen:
 
 @dataclass(frozen=True, slots=True)
 class ProductBooks:
-    """What the books say of one product before a signal is read. Sizes in base units."""
+    """What the books say of one product before a signal is read."""
 
-    held: Decimal = ZERO
-    base_increment: Decimal | None = None
+    held: BaseSize = NO_BASE
+    base_increment: BaseSize | None = None
     open_buy: bool = False
     open_sell: bool = False
     last_buy_as_of: datetime | None = None
@@ -46,17 +47,17 @@ class ProductBooks:
 class ProposalRules:
     """The bridge's parameters."""
 
-    entry_quote_size: Decimal
+    entry_quote_size: QuoteSize
     entry_cooldown_bars: int
     stale_signal_bars: int
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A signal that becomes a recommendation; size in quote currency for BUY, in base units for SELL."""
+    """A signal that becomes a recommendation."""
 
     side: Side
-    size: Decimal
+    size: OrderSize
     priority: float
 
 
@@ -103,7 +104,7 @@ def _entry(signal: SignalSeen, books: ProductBooks, newest_as_of: datetime, rule
     return Skip(tuple(failed)) if failed else Proposal(Side.BUY, rules.entry_quote_size, _priority(signal))
 
 
-def sellable(held: Decimal, base_increment: Decimal | None) -> Decimal:
+def sellable(held: BaseSize, base_increment: BaseSize | None) -> BaseSize:
     """The part of a holding that is on the product's grid; all of it where the grid is not known."""
     return floor_to(held, base_increment) if base_increment else held
 

@@ -22,6 +22,7 @@ from svc_bridge.settings import BridgeSettings
 from svc_bridge.wire import OperatorIdea, page_token, parse_create, parse_get, parse_list
 from tradekit import ids, services
 from tradekit.life import life_end
+from tradekit.sizes import OrderSize, base_size
 from tradekit.states import Origin, Side
 from tradekit.watching import Watched, frames
 from trading.bridge.v1 import bridge_service_pb2 as pb
@@ -86,14 +87,14 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
             "note": idea.note,
         }
 
-    async def _size(self, connection: AsyncConnection, idea: OperatorIdea) -> Decimal:
+    async def _size(self, connection: AsyncConnection, idea: OperatorIdea) -> OrderSize:
         if idea.side is Side.BUY:
             return idea.size or self._settings.entry_quote_size
         books = (await store.books_of(connection, [idea.product_id]))[idea.product_id]
         held = sellable(books.held, books.base_increment)
         if held <= 0:
             raise FailedPrecondition("NOT_HELD", f"nothing of {idea.product_id} is held; there is nothing to sell")
-        return min(idea.size, held) if idea.size else held
+        return min(base_size(idea.side, idea.size), held) if idea.size else held
 
     async def GetRecommendation(
         self, request: pb.GetRecommendationRequest, context: ServicerContext

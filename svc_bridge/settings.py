@@ -6,6 +6,7 @@ from pydantic import Field
 
 from tradekit import services
 from tradekit.settings import TradingSettings, port_field
+from tradekit.units import QuoteSize
 
 
 class BridgeSettings(TradingSettings):
@@ -13,8 +14,8 @@ class BridgeSettings(TradingSettings):
 
     service_name: str = "bridge"
     port: int = port_field(services.BRIDGE)
-    entry_quote_size: Decimal = Field(
-        Decimal(100), gt=0, le=Decimal(1_000_000), description="quote amount of a BUY, fee inside"
+    entry_quote_size: QuoteSize = Field(
+        QuoteSize(Decimal(100)), gt=0, le=Decimal(1_000_000), description="quote amount of a BUY, fee inside"
     )
     recommendation_ttl_seconds: int = Field(120, ge=5, le=3600, description="life of a recommendation")
     entry_cooldown_bars: int = Field(3, ge=0, le=1000, description="bars between two BUY ideas of one product")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +14,10 @@ from schema.operations import watermarks
 from schema.recommendations import bridge_cursors, recommendation_events, signal_outcomes, trade_recommendations
 from schema.views.bridge import bridge_candles, bridge_positions, bridge_products
 from svc_bridge.proposal import ProductBooks
-from tradekit.decimals import ZERO, divide, to_stored_scale
+from tradekit.decimals import to_stored_scale
+from tradekit.sizes import NO_BASE, price_of
 from tradekit.states import RECOMMENDATION_TERMINAL, Side
+from tradekit.units import Price, ProductId
 
 _TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
 
@@ -43,7 +44,7 @@ async def move_cursor(connection: AsyncConnection, consumer: str, sequence: int)
     )
 
 
-async def books_of(connection: AsyncConnection, product_ids: Sequence[str]) -> dict[str, ProductBooks]:
+async def books_of(connection: AsyncConnection, product_ids: Sequence[ProductId]) -> dict[ProductId, ProductBooks]:
     """What the books say of these products now: holdings, open ideas, newest BUY idea."""
     table = trade_recommendations
     held = dict(
@@ -83,7 +84,7 @@ async def books_of(connection: AsyncConnection, product_ids: Sequence[str]) -> d
     )
     return {
         product: ProductBooks(
-            held=held.get(product, ZERO),
+            held=held.get(product, NO_BASE),
             base_increment=increments.get(product),
             open_buy=(product, Side.BUY.value) in open_sides,
             open_sell=(product, Side.SELL.value) in open_sides,
@@ -135,7 +136,7 @@ async def insert_recommendations(connection: AsyncConnection, rows: Sequence[dic
     return found
 
 
-async def newest_price(connection: AsyncConnection, product_id: str, granularity: int) -> Decimal | None:
+async def newest_price(connection: AsyncConnection, product_id: ProductId, granularity: int) -> Price | None:
     """Close of the product's newest candle, None if there is none."""
     table = bridge_candles
     query = (
@@ -147,16 +148,16 @@ async def newest_price(connection: AsyncConnection, product_id: str, granularity
     return (await connection.execute(query)).scalar_one_or_none()
 
 
-async def average_cost(connection: AsyncConnection, product_id: str) -> Decimal | None:
+async def average_cost(connection: AsyncConnection, product_id: ProductId) -> Price | None:
     """Average cost of what is held, None if nothing is."""
     query = select(bridge_positions.c.cost, bridge_positions.c.base_size).where(
         bridge_positions.c.product_id == product_id, bridge_positions.c.base_size > 0
     )
     row = (await connection.execute(query)).one_or_none()
-    return to_stored_scale(divide(row.cost, row.base_size)) if row and row.cost else None
+    return to_stored_scale(price_of(row.cost, row.base_size)) if row and row.cost else None
 
 
-async def is_known_product(connection: AsyncConnection, product_id: str) -> bool:
+async def is_known_product(connection: AsyncConnection, product_id: ProductId) -> bool:
     """True if the exchange lists the product."""
     query = select(bridge_products.c.product_id).where(bridge_products.c.product_id == product_id)
     return (await connection.execute(query)).scalar_one_or_none() is not None
@@ -170,7 +171,7 @@ async def get_recommendation(connection: AsyncConnection, recommendation_id: UUI
 
 async def list_recommendations(
     connection: AsyncConnection,
-    product_id: str | None,
+    product_id: ProductId | None,
     state: str | None,
     before: tuple[datetime, UUID] | None,
     limit: int,

@@ -11,7 +11,9 @@ from meshkit.fields import Fields
 from svc_bridge.proposal import SignalSeen
 from tradekit import wire
 from tradekit.recommendation import Evidence
+from tradekit.sizes import OrderSize, order_size
 from tradekit.states import Profile, RecommendationState, Side, SignalSide
+from tradekit.units import Price, ProductId
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.common.v1 import recommendation_pb2
 from trading.signal.v1 import signal_service_pb2 as signal_pb
@@ -25,9 +27,9 @@ class OperatorIdea:
     """A parsed CreateRecommendationRequest; a size of None means the default of its side."""
 
     request_id: UUID
-    product_id: str
+    product_id: ProductId
     side: Side
-    size: Decimal | None
+    size: OrderSize | None
     note: str
 
 
@@ -35,7 +37,7 @@ class OperatorIdea:
 class RecommendationFilter:
     """A parsed ListRecommendationsRequest; `before` is creation time and id of the last row shown."""
 
-    product_id: str | None
+    product_id: ProductId | None
     state: RecommendationState | None
     page_size: int
     before: tuple[datetime, UUID] | None
@@ -51,7 +53,8 @@ def parse_create(message: pb.CreateRecommendationRequest) -> OperatorIdea:
     fields.check(other, not message.HasField(other), "NOT_ALLOWED", f"is set; a {side.value} is sized by {own}")
     size = None
     if message.HasField(own):
-        size = wire.read_decimal(fields, own, getattr(message, own), present=True, low=Decimal(0), low_open=True)
+        number = wire.read_decimal(fields, own, getattr(message, own), present=True, low=Decimal(0), low_open=True)
+        size = order_size(side, number)
     note = fields.text("note", message.note, min_length=0, max_length=200)
     fields.done()
     return OperatorIdea(request_id, product_id, side, size, note)
@@ -120,11 +123,11 @@ def signal_of(message: signal_pb.Signal) -> SignalSeen:
     )
     return SignalSeen(
         signal_id=evidence.signal_id,
-        product_id=message.product_id,
+        product_id=ProductId(message.product_id),
         granularity=int(message.granularity),
         side=SignalSide(signal_pb.SignalSide.Name(message.side).removeprefix("SIGNAL_SIDE_")),
         as_of=wire.time_of(message.as_of),
-        reference_price=Decimal(message.reference_price.value),
+        reference_price=Price(Decimal(message.reference_price.value)),
         profile=Profile("EXERCISE" if message.profile == 2 else "EVIDENCE"),
         evidence=evidence,
         reasons=wire.reasons_of(message.reasons),

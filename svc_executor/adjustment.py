@@ -11,6 +11,8 @@ from enum import StrEnum
 
 from svc_executor.books import ADJUSTMENTS, EXCHANGE, TRADING, UNADOPTED, Entry, Position, cost_share
 from tradekit.decimals import CONTEXT, ZERO, plain, to_stored_scale
+from tradekit.sizes import NO_BASE, NO_PRICE, NO_QUOTE
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 
 class Kind(StrEnum):
@@ -41,14 +43,14 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One currency by the ledger. `product_id` is empty for cash and for coins that are not traded here."""
+    """One currency by the ledger. `product_id` is None for cash and for coins that are not traded here."""
 
     currency: str
     own: Decimal
     unadopted: Decimal
-    product_id: str = ""
+    product_id: ProductId | None = None
     position: Position = field(default_factory=Position)
-    mark: Decimal | None = None
+    mark: Price | None = None
 
     @property
     def total(self) -> Decimal:
@@ -59,12 +61,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """What is written; `cost` and `equity_change` in the account's currency."""
+    """What is written."""
 
     entries: tuple[Entry, ...]
     after: Standing
-    cost: Decimal = ZERO
-    equity_change: Decimal = ZERO
+    cost: QuoteSize = NO_QUOTE
+    equity_change: QuoteSize = NO_QUOTE
 
 
 def sign_refusal(kind: Kind, amount: Decimal) -> Refusal | None:
@@ -82,7 +84,7 @@ def sign_refusal(kind: Kind, amount: Decimal) -> Refusal | None:
     return None
 
 
-def adjust(standing: Standing, amount: Decimal, cost: Decimal | None, account_currency: str) -> Booking:
+def adjust(standing: Standing, amount: Decimal, cost: QuoteSize | None, account_currency: str) -> Booking:
     """The booking of a change of one currency. Raises Refusal."""
     with localcontext(CONTEXT):
         if standing.total + amount < 0:
@@ -93,14 +95,14 @@ def adjust(standing: Standing, amount: Decimal, cost: Decimal | None, account_cu
         if standing.currency == account_currency:
             return _cash(standing, amount)
         if amount < 0:
-            return _out(standing, -amount, account_currency)
+            return _out(standing, BaseSize(-amount), account_currency)
         if cost is None:
             entries = (Entry(UNADOPTED, standing.currency, amount), Entry(ADJUSTMENTS, standing.currency, -amount))
             return Booking(entries, _moved(standing, ZERO, amount))
-        return _joined(standing, ADJUSTMENTS, amount, cost, account_currency)
+        return _joined(standing, ADJUSTMENTS, BaseSize(amount), cost, account_currency)
 
 
-def adopt(standing: Standing, cost: Decimal | None, account_currency: str) -> Booking:
+def adopt(standing: Standing, cost: QuoteSize | None, account_currency: str) -> Booking:
     """All of a coin that is not adopted becomes part of its position. Raises Refusal."""
     name = standing.currency
     if standing.unadopted <= 0:
@@ -112,17 +114,18 @@ def adopt(standing: Standing, cost: Decimal | None, account_currency: str) -> Bo
     if cost is None and standing.mark is None:
         raise Refusal("cost", "REQUIRED", f"{standing.product_id} has no price yet; say what the {name} cost")
     with localcontext(CONTEXT):
-        worth = cost if cost is not None else standing.unadopted * (standing.mark or ZERO)
-        return _joined(standing, UNADOPTED, standing.unadopted, to_stored_scale(worth), account_currency)
+        coins = BaseSize(standing.unadopted)
+        worth = cost if cost is not None else coins * (standing.mark or NO_PRICE)
+        return _joined(standing, UNADOPTED, coins, to_stored_scale(worth), account_currency)
 
 
 def _cash(standing: Standing, amount: Decimal) -> Booking:
     # Cash of the account that was never adopted does not exist: it is the mesh's own from the opening on.
     entries = (Entry(EXCHANGE, standing.currency, amount), Entry(ADJUSTMENTS, standing.currency, -amount))
-    return Booking(entries, _moved(standing, amount, ZERO), equity_change=amount)
+    return Booking(entries, _moved(standing, amount, ZERO), equity_change=QuoteSize(amount))
 
 
-def _joined(standing: Standing, source: str, amount: Decimal, cost: Decimal, account_currency: str) -> Booking:
+def _joined(standing: Standing, source: str, amount: BaseSize, cost: QuoteSize, account_currency: str) -> Booking:
     """Coins join the position and bring their cost in, as if their owner had brought that cash and bought them."""
     if not standing.product_id:
         why = (
@@ -138,8 +141,8 @@ def _joined(standing: Standing, source: str, amount: Decimal, cost: Decimal, acc
     return Booking(tuple(entries), after, cost, worth)
 
 
-def _out(standing: Standing, amount: Decimal, account_currency: str) -> Booking:
-    free = min(max(standing.unadopted, ZERO), amount)
+def _out(standing: Standing, amount: BaseSize, account_currency: str) -> Booking:
+    free = min(BaseSize(max(standing.unadopted, ZERO)), amount)
     sold = amount - free
     entries = []
     if free:
@@ -148,15 +151,15 @@ def _out(standing: Standing, amount: Decimal, account_currency: str) -> Booking:
         return Booking(tuple(entries), _moved(standing, ZERO, -free))
     entries += [Entry(EXCHANGE, standing.currency, -sold), Entry(ADJUSTMENTS, standing.currency, sold)]
     held = standing.position
-    share = cost_share(held, sold) if held.base_size else ZERO
+    share = cost_share(held, sold) if held.base_size else NO_QUOTE
     entries += _cost_moved(-share, account_currency)
-    left = max(held.base_size - sold, ZERO)
+    left = max(held.base_size - sold, NO_BASE)
     position = Position(left, held.cost - share, held.realized_pnl, held.total_fees)
     worth = share if standing.mark is None else to_stored_scale((held.base_size - left) * standing.mark)
     return Booking(tuple(entries), _moved(standing, -sold, -free, position), -share, -worth)
 
 
-def _cost_moved(cost: Decimal, account_currency: str) -> list[Entry]:
+def _cost_moved(cost: QuoteSize, account_currency: str) -> list[Entry]:
     if not cost:
         return []
     return [Entry(TRADING, account_currency, cost), Entry(ADJUSTMENTS, account_currency, -cost)]

@@ -11,9 +11,11 @@ from decimal import Decimal, localcontext
 
 from exchange_client import ExchangeFill
 from svc_executor.order_resolution import base_size
-from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
+from tradekit.decimals import CONTEXT, to_stored_scale
 from tradekit.products import base_currency, quote_currency
+from tradekit.sizes import NO_BASE, NO_QUOTE
 from tradekit.states import Side
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 # Accounts of the ledger: what the exchange holds for us, what trades turned into what, fees, what was there at the opening,
 # what is in the account without being the mesh's own, and what was brought in or taken out since.
@@ -33,16 +35,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class BookFill:
-    """A fill in base units, with its quote value without the fee."""
+    """A fill, with its value without the fee."""
 
     fill_id: str
     trade_id: str
-    product_id: str
+    product_id: ProductId
     side: Side
-    price: Decimal
-    size: Decimal
-    value: Decimal
-    commission: Decimal
+    price: Price
+    size: BaseSize
+    value: QuoteSize
+    commission: QuoteSize
     liquidity: str
     trade_time: datetime
 
@@ -51,16 +53,16 @@ class BookFill:
 class Position:
     """What is held of one product. `cost` is what it cost, buying fees inside."""
 
-    base_size: Decimal = ZERO
-    cost: Decimal = ZERO
-    realized_pnl: Decimal = ZERO
-    total_fees: Decimal = ZERO
+    base_size: BaseSize = NO_BASE
+    cost: QuoteSize = NO_QUOTE
+    realized_pnl: QuoteSize = NO_QUOTE
+    total_fees: QuoteSize = NO_QUOTE
 
 
 def book_fill(fill: ExchangeFill) -> BookFill:
     """The exchange's fill as it is booked. Digits beyond the 18 decimals of a column are rounded here, once."""
     with localcontext(CONTEXT):
-        value = fill.size if fill.size_in_quote else fill.price * fill.size
+        value = QuoteSize(fill.size) if fill.size_in_quote else fill.price * base_size(fill)
     return BookFill(
         fill_id=fill.entry_id,
         trade_id=fill.trade_id,
@@ -75,26 +77,27 @@ def book_fill(fill: ExchangeFill) -> BookFill:
     )
 
 
-def apply_fill(position: Position, fill: BookFill) -> tuple[Position, Decimal]:
+def apply_fill(position: Position, fill: BookFill) -> tuple[Position, QuoteSize]:
     """The position after a fill, and the profit it realised (0 for a BUY)."""
     with localcontext(CONTEXT):
         fees = position.total_fees + fill.commission
         if fill.side is Side.BUY:
             cost = position.cost + fill.value + fill.commission
-            return Position(position.base_size + fill.size, cost, position.realized_pnl, fees), ZERO
+            return Position(position.base_size + fill.size, cost, position.realized_pnl, fees), NO_QUOTE
         share = cost_share(position, fill.size)
         realized = fill.value - fill.commission - share
         # More may be sold than the books hold, where coins came from elsewhere: they cost the books nothing.
-        left = max(position.base_size - fill.size, ZERO)
+        left = max(position.base_size - fill.size, NO_BASE)
         return Position(left, position.cost - share, position.realized_pnl + realized, fees), realized
 
 
-def cost_share(position: Position, size: Decimal) -> Decimal:
-    """The part of the cost that `size` base units carry; the last unit carries all that is left."""
+def cost_share(position: Position, size: BaseSize) -> QuoteSize:
+    """The part of the cost that `size` of it carries; the last unit carries all that is left."""
     if size >= position.base_size:
         return position.cost
     with localcontext(CONTEXT):
-        return to_stored_scale(position.cost * size / position.base_size)
+        # Multiplied first: the quotient alone would be cut before it meets the cost.
+        return to_stored_scale(QuoteSize(position.cost * size / position.base_size))
 
 
 def ledger_of(fill: BookFill) -> tuple[Entry, ...]:

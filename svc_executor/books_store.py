@@ -22,6 +22,7 @@ from tradekit.decimals import CONTEXT, ZERO, plain
 from tradekit.products import quote_currency
 from tradekit.reasons import Reason, reasons_to_json
 from tradekit.states import ORDER_TERMINAL
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 _ADOPTED = Reason("ORDER_ADOPTED", scope="exchange")
 
@@ -96,7 +97,7 @@ async def _book(connection: AsyncConnection, order: OrderRow, new: Sequence[Book
     await save_position(connection, order.product_id, position)
 
 
-def _fill_row(order: OrderRow, fill: BookFill, realized: Decimal) -> dict[str, Any]:
+def _fill_row(order: OrderRow, fill: BookFill, realized: QuoteSize) -> dict[str, Any]:
     return {
         "fill_id": fill.fill_id,
         "order_id": order.order_id,
@@ -125,7 +126,7 @@ def entry_row(entry: Entry, transaction_id: str, as_of: datetime, order_id: UUID
     }
 
 
-async def read_position(connection: AsyncConnection, product_id: str) -> Position:
+async def read_position(connection: AsyncConnection, product_id: ProductId) -> Position:
     """What is held of a product, locked until the transaction ends; an empty one if there never was any."""
     query = select(positions.c.base_size, positions.c.cost, positions.c.realized_pnl, positions.c.total_fees).where(
         positions.c.product_id == product_id
@@ -134,7 +135,7 @@ async def read_position(connection: AsyncConnection, product_id: str) -> Positio
     return Position(*row) if row else Position()
 
 
-async def save_position(connection: AsyncConnection, product_id: str, position: Position) -> None:
+async def save_position(connection: AsyncConnection, product_id: ProductId, position: Position) -> None:
     """Writes what is held of a product."""
     values = {
         "base_size": position.base_size,
@@ -163,6 +164,35 @@ async def _totals(connection: AsyncConnection, order: OrderRow) -> dict[str, Dec
         "total_fees": fees,
         "filled_value": (await connection.execute(value)).scalar_one(),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFill:
+    """A fill as it is told."""
+
+    fill_id: str
+    trade_id: str
+    price: Price
+    size: BaseSize
+    commission: QuoteSize
+    liquidity: str
+    trade_time: datetime
+
+
+_FILL = [fills.c[name] for name in StoredFill.__dataclass_fields__]
+
+
+async def fills_of(connection: AsyncConnection, order_ids: Sequence[UUID]) -> dict[UUID, list[StoredFill]]:
+    """Fills by order, in the order they happened."""
+    found: dict[UUID, list[StoredFill]] = {order_id: [] for order_id in order_ids}
+    query = (
+        select(fills.c.order_id, *_FILL)
+        .where(fills.c.order_id.in_(order_ids))
+        .order_by(fills.c.trade_time, fills.c.fill_id)
+    )
+    for order_id, *values in await connection.execute(query):
+        found[order_id].append(StoredFill(*values))
+    return found
 
 
 # ---- opening ---------------------------------------------------------------------------------------------------------
@@ -279,12 +309,29 @@ async def newest_comparison(connection: AsyncConnection) -> NewestComparison | N
 # ---- positions -------------------------------------------------------------------------------------------------------
 
 
-async def list_positions(connection: AsyncConnection) -> Sequence[Any]:
+@dataclass(frozen=True, slots=True)
+class StoredPosition:
+    """A position and when it changed last."""
+
+    product_id: ProductId
+    position: Position
+    updated_at: datetime
+
+
+async def list_positions(connection: AsyncConnection) -> list[StoredPosition]:
     """All positions, by product."""
-    return (await connection.execute(select(positions).order_by(positions.c.product_id))).all()
+    rows = await connection.execute(select(positions).order_by(positions.c.product_id))
+    return [
+        StoredPosition(
+            row.product_id, Position(row.base_size, row.cost, row.realized_pnl, row.total_fees), row.updated_at
+        )
+        for row in rows
+    ]
 
 
-async def marks(connection: AsyncConnection, product_ids: Sequence[str], granularity: int) -> dict[str, Decimal]:
+async def marks(
+    connection: AsyncConnection, product_ids: Sequence[ProductId], granularity: int
+) -> dict[ProductId, Price]:
     """Close of the newest closed candle by product."""
     if not product_ids:
         return {}

@@ -17,6 +17,7 @@ from svc_executor import store
 from svc_executor.driver import OrderDriver
 from svc_executor.store import OrderRow
 from tradekit.states import OrderState
+from tradekit.units import ProductId
 
 # How often the exchange is asked whether a cancel has taken hold, and for how long.
 _LOOKS, _LOOK_SECONDS = 10, 0.5
@@ -40,8 +41,8 @@ class Cancelling:
         self._driver = driver
         self._log = log
 
-    async def cancel(self, product_id: str) -> list[Cancelled]:
-        """Every order that is not done, of one product or of all (""), with what came of it; oldest first."""
+    async def cancel(self, product_id: ProductId | None) -> list[Cancelled]:
+        """Every order that is not done, of one product or of all (None), with what came of it; oldest first."""
         async with self._engine.begin() as connection:
             await store.lock_account(connection)
             wanted = await store.request_cancel(connection, product_id)

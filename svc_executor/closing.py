@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -19,14 +18,17 @@ from svc_executor.product_rules import ProductRules
 from svc_executor.reduce import reduce_only
 from svc_executor.settings import ExecutorSettings
 from tradekit import ids
-from tradekit.decimals import ONE, ZERO
-from tradekit.products import base_currency
+from tradekit.decimals import ONE
 from tradekit.reasons import Reason
+from tradekit.sizes import NO_BASE
 from tradekit.states import Side
+from tradekit.units import BaseSize, Price, ProductId
 
 # Of the caller's minute; an order that takes longer goes on and is reported as it stands.
 _FOLLOW_SECONDS = 40.0
 _AT_ONCE = 8
+# A price that says nothing, for the row of an exit of which nobody knows one.
+_NO_PRICE_KNOWN = Price(ONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Close:
     """What an operator wants closed; no products means everything held."""
 
     request_id: UUID
-    product_ids: tuple[str, ...]
+    product_ids: tuple[ProductId, ...]
     note: str
 
 
@@ -42,8 +44,8 @@ class Close:
 class Closed:
     """What came of one position: `order_id` None where no order could be made, `why` says so."""
 
-    product_id: str
-    held: Decimal
+    product_id: ProductId
+    held: BaseSize
     order_id: UUID | None
     why: tuple[Reason, ...] = ()
 
@@ -77,23 +79,23 @@ class Closing:
             products = wanted.product_ids or await self._everything(connection, wanted.request_id, held)
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(product_id: str) -> Closed:
+        async def one(product_id: ProductId) -> Closed:
             async with turns:
-                return await self._close(wanted, product_id, held.get(product_id, ZERO))
+                return await self._close(wanted, product_id, held.get(product_id, NO_BASE))
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(product_id)) for product_id in products]
         return [task.result() for task in tasks]
 
     async def _everything(
-        self, connection: AsyncConnection, request_id: UUID, held: Mapping[str, Decimal]
-    ) -> tuple[str, ...]:
+        self, connection: AsyncConnection, request_id: UUID, held: Mapping[ProductId, BaseSize]
+    ) -> tuple[ProductId, ...]:
         """What is held, and what this request has sold already if it is asked again."""
         order_of = {name: ids.close_order_id(request_id, name) for name in held}
         made = {order.order_id for order in await store.orders_by_id(connection, list(order_of.values()))}
         return tuple(name for name in sorted(held) if held[name] > 0 or order_of[name] in made)
 
-    async def _close(self, wanted: Close, product_id: str, held: Decimal) -> Closed:
+    async def _close(self, wanted: Close, product_id: ProductId, held: BaseSize) -> Closed:
         try:
             order_id = await self._order(wanted, product_id)
         except MeshError as error:
@@ -106,10 +108,10 @@ class Closing:
             await self._follower.follow(order_id, _FOLLOW_SECONDS)
         return Closed(product_id, held, order_id)
 
-    async def _order(self, wanted: Close, product_id: str) -> UUID:
+    async def _order(self, wanted: Close, product_id: ProductId) -> UUID:
         order_id = ids.close_order_id(wanted.request_id, product_id)
         product = await self._rules.of(product_id, Side.SELL)
-        available = await self._available.of(base_currency(product_id))
+        available = await self._available.of(product_id)
         async with self._engine.begin() as connection:
             self._intake.require_open(await store.lock_account(connection), Side.SELL)
             if await store.get_order(connection, order_id) is not None:
@@ -117,7 +119,7 @@ class Closing:
             holding = await store.holding(connection, product_id, self._settings.granularity_seconds)
             size = reduce_only(holding.held, holding, available, product)
             now = await store.market_time(connection)
-            price = holding.price or ONE
+            price = holding.price or _NO_PRICE_KNOWN
             intent = close_intent(
                 order_id, product_id, size, self._settings.venue, now, price, wanted.note, self._body_of
             )

@@ -233,10 +233,10 @@ class OrderDriver:
         async with self._engine.begin() as connection:
             await store.lock_account(connection)
             now = await store.lock_order(connection, order.order_id)
-            changes: dict[str, Any] = {"state": OrderState.UNKNOWN.value} if now.state is OrderState.PENDING else {}
-            if exchange_order_id and not now.exchange_order_id and now.state in _UNMADE:
-                changes["exchange_order_id"] = exchange_order_id
-            return await store.change_order(connection, order.order_id, **changes) if changes else now
+            known = exchange_order_id if not now.exchange_order_id and now.state in _UNMADE else None
+            if now.state is not OrderState.PENDING and known is None:
+                return now
+            return await store.mark_unknown(connection, now, known)
 
     # ---- the exchange's word -----------------------------------------------------------------------------------------
 

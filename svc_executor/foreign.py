@@ -3,32 +3,36 @@
 An order is the mesh's own if its client_order_id is in the orders table, which has every intent before its first send.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
 
 from exchange_client import ExchangeFill, ExchangeOrder
-from svc_executor.books import BookFill, book_fill
+from svc_executor.books import book_fill
 from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
 from tradekit.products import base_currency, quote_currency
+from tradekit.sizes import NO_BASE, NO_QUOTE, OrderSize, order_size
 from tradekit.states import Side
+from tradekit.units import BaseSize, ProductId, QuoteSize
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignOrder:
-    """An order of somebody else. Its filled figures count from the ledger's opening on; fees in quote currency."""
+    """An order of somebody else. Its filled figures count from the ledger's opening on; `hold` is in the unit of its
+    side.
+    """
 
     exchange_order_id: str
     client_order_id: str
-    product_id: str
+    product_id: ProductId
     side: Side
     status: str
     resting: bool
-    hold: Decimal
-    filled_size: Decimal
-    filled_value: Decimal
-    total_fees: Decimal
+    hold: OrderSize
+    filled_size: BaseSize
+    filled_value: QuoteSize
+    total_fees: QuoteSize
     created_time: datetime
     unbooked: bool
 
@@ -55,26 +59,23 @@ class Opening:
 
 def foreign_order(order: ExchangeOrder, fills: Iterable[ExchangeFill], opening: Opening, resting: bool) -> ForeignOrder:
     """An order with those of its fills that the ledger's opening does not hold."""
+    side = Side(order.side)
     later = [book_fill(fill) for fill in fills if opening.is_later(fill)]
     with localcontext(CONTEXT):
         return ForeignOrder(
             exchange_order_id=order.order_id,
             client_order_id=order.client_order_id,
             product_id=order.product_id,
-            side=Side(order.side),
+            side=side,
             status=order.status,
             resting=resting,
-            hold=to_stored_scale(order.hold) if resting else ZERO,
-            filled_size=_sum(later, "size"),
-            filled_value=_sum(later, "value"),
-            total_fees=_sum(later, "commission"),
+            hold=order_size(side, to_stored_scale(order.hold) if resting else ZERO),
+            filled_size=sum((fill.size for fill in later), NO_BASE),
+            filled_value=sum((fill.value for fill in later), NO_QUOTE),
+            total_fees=sum((fill.commission for fill in later), NO_QUOTE),
             created_time=order.created_time,
             unbooked=bool(later),
         )
-
-
-def _sum(fills: Sequence[BookFill], name: str) -> Decimal:
-    return sum((getattr(fill, name) for fill in fills), ZERO)
 
 
 def unbooked_changes(orders: Iterable[ForeignOrder]) -> dict[str, Decimal]:

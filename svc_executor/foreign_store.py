@@ -14,8 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema.books import foreign_orders, ledger_opening, orders
 from svc_executor.foreign import ForeignOrder, Opening
 from tradekit.states import Side
+from tradekit.units import BaseSize
 
 LEDGER_ID = "main"
+_NEVER_SEEN = BaseSize(Decimal(-1))
 _FIELDS = [name for name in ForeignOrder.__dataclass_fields__ if name != "side"]
 
 
@@ -38,11 +40,11 @@ class KnownOrders:
 
     own: frozenset[str]
     rested: frozenset[str]
-    filled: Mapping[str, Decimal]
+    filled: Mapping[str, BaseSize]
 
-    def has_news(self, exchange_order_id: str, filled: Decimal) -> bool:
+    def has_news(self, exchange_order_id: str, filled: BaseSize) -> bool:
         """Whether it is new, rests no longer, or has filled more than was known."""
-        return exchange_order_id in self.rested or filled > self.filled.get(exchange_order_id, Decimal(-1))
+        return exchange_order_id in self.rested or filled > self.filled.get(exchange_order_id, _NEVER_SEEN)
 
 
 async def known_orders(connection: AsyncConnection, exchange_order_ids: Iterable[str]) -> KnownOrders:

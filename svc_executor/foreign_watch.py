@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,7 +12,8 @@ from svc_executor import foreign_store
 from svc_executor.books import book_fill
 from svc_executor.foreign import ForeignOrder, Opening, foreign_order
 from svc_executor.foreign_store import KnownOrders
-from tradekit.decimals import ZERO
+from tradekit.sizes import NO_BASE
+from tradekit.units import BaseSize
 
 # Fills may be listed a while after they happened; each look goes back this far behind the newest one seen.
 _LOOK_BACK = timedelta(hours=1)
@@ -58,13 +58,13 @@ class ForeignWatch:
         self, resting: Mapping[str, ExchangeOrder], fills: Sequence[ExchangeFill], known: KnownOrders, opening: Opening
     ) -> list[ForeignOrder]:
         """The foreign ones; of those that do not rest only what has news is asked about."""
-        filled: dict[str, Decimal] = {}
+        filled: dict[str, BaseSize] = {}
         for fill in fills:
-            filled[fill.order_id] = filled.get(fill.order_id, ZERO) + book_fill(fill).size
+            filled[fill.order_id] = filled.get(fill.order_id, NO_BASE) + book_fill(fill).size
         found = []
         for order_id in sorted({*resting, *filled, *known.rested} - known.own):
             order = resting.get(order_id)
-            if order is None and not known.has_news(order_id, filled.get(order_id, ZERO)):
+            if order is None and not known.has_news(order_id, filled.get(order_id, NO_BASE)):
                 continue
             order = order or await self._exchange.order(order_id)
             if order is None or await self._is_own(order):

@@ -7,7 +7,6 @@ at most what the ledger holds and the exchange has free.
 
 from collections.abc import Container
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -33,9 +32,10 @@ from svc_executor.store import OrderRow
 from svc_executor.ticket import Ticket, TicketRefused, verify
 from svc_executor.trading_switch import TradingSwitch
 from svc_executor.wire import Execute
-from tradekit.products import base_currency
 from tradekit.recommendation import Recommendation
+from tradekit.sizes import OrderSize
 from tradekit.states import OrderState, Side, TradingState
+from tradekit.units import ProductId
 
 
 class Intake:
@@ -117,7 +117,7 @@ class Intake:
             await store.insert_intent(connection, intent)
         return intent.order_id
 
-    async def _no_doubt(self, connection: AsyncConnection, product_id: str) -> None:
+    async def _no_doubt(self, connection: AsyncConnection, product_id: ProductId) -> None:
         for order in await store.doubtful_orders(connection, product_id):
             # A send that this process is waiting for right now is not in doubt yet.
             if order.state is not OrderState.UNKNOWN and order.order_id in self._busy:
@@ -132,7 +132,7 @@ class Intake:
     async def _exit(self, request: Execute, ticket: Ticket | None, product: ExchangeProduct) -> UUID:
         """Reduce-only. A ticket that still holds lends its size and commits its reservation; without one it goes too."""
         item = request.recommendation
-        available = await self._available.of(base_currency(item.product_id))
+        available = await self._available.of(item.product_id)
         async with self._engine.begin() as connection:
             self.require_open(await store.lock_account(connection), Side.SELL)
             known = await self._known(connection, request)
@@ -140,7 +140,7 @@ class Intake:
                 return known
             await _require_led(connection, item)
             holding = await store.holding(connection, item.product_id, self._settings.granularity_seconds)
-            size = reduce_only(request.size, holding, available, product)
+            size = reduce_only(request.base_size, holding, available, product)
             now = await store.machine_time(connection)
             intent = self._intent(item, size, ticket, now)
             if ticket and not await store.commit_reservation(connection, intent):
@@ -149,7 +149,7 @@ class Intake:
             await store.insert_intent(connection, intent)
         return intent.order_id
 
-    def _intent(self, item: Recommendation, size: Decimal, ticket: Ticket | None, now: datetime) -> Intent:
+    def _intent(self, item: Recommendation, size: OrderSize, ticket: Ticket | None, now: datetime) -> Intent:
         reservation_id = ticket.reservation_id if ticket else None
         return make_intent(item, size, reservation_id, self._settings.venue, now, self._body_of)
 

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from uuid import UUID
 
 from exchange_client import ExchangeProduct, OrderTerms
@@ -13,7 +12,9 @@ from tradekit import ids
 from tradekit.decimals import plain
 from tradekit.products import floor_to
 from tradekit.recommendation import Recommendation, terms_hash
+from tradekit.sizes import OrderSize
 from tradekit.states import LifeClock, Side, Venue
+from tradekit.units import BaseSize, Price, ProductId
 
 # Makes the exact bytes of an order: `Exchange.body_of`.
 BodyOf = Callable[[OrderTerms], str]
@@ -32,18 +33,18 @@ class Intent:
     recommendation_id: UUID | None
     reservation_id: UUID | None
     request_hash: str
-    product_id: str
+    product_id: ProductId
     side: Side
-    size: Decimal
+    size: OrderSize
     body: str
     venue: Venue
     as_of: datetime
-    reference_price: Decimal
+    reference_price: Price
     expire_at: datetime
     note: str = ""
 
 
-def request_hash(recommendation: Recommendation, size: Decimal) -> str:
+def request_hash(recommendation: Recommendation, size: OrderSize) -> str:
     """sha256 of everything that makes the order; the same request under another spelling has the same hash.
 
     The size of an exit is the executor's own finding, so it is no part of what was asked for.
@@ -61,7 +62,7 @@ def close_hash(order_id: UUID) -> str:
 
 def make_intent(
     recommendation: Recommendation,
-    size: Decimal,
+    size: OrderSize,
     reservation_id: UUID | None,
     venue: Venue,
     now: datetime,
@@ -88,11 +89,11 @@ def make_intent(
 
 def close_intent(
     order_id: UUID,
-    product_id: str,
-    size: Decimal,
+    product_id: ProductId,
+    size: BaseSize,
     venue: Venue,
     as_of: datetime,
-    price: Decimal,
+    price: Price,
     note: str,
     body_of: BodyOf,
 ) -> Intent:
@@ -114,7 +115,7 @@ def close_intent(
     )
 
 
-def grid_violation(product: ExchangeProduct, side: Side, size: Decimal) -> Violation | None:
+def grid_violation(product: ExchangeProduct, side: Side, size: OrderSize) -> Violation | None:
     """The rule a size breaks that the exchange would refuse: it never rounds for us."""
     increment = product.quote_increment if side is Side.BUY else product.base_increment
     if floor_to(size, increment) == size:

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from exchange_client import Exchange
@@ -22,7 +21,7 @@ from svc_executor.adjustment import Booking, Kind, Refusal, Standing
 from svc_executor.books_store import Balance, Comparison
 from svc_executor.fees import newest_fees
 from svc_executor.foreign import unbooked_changes
-from svc_executor.ledger_store import Adjustment
+from svc_executor.ledger_store import Adjustment, Booked
 from svc_executor.ledger_wire import Adjust
 from svc_executor.reconciler import Reconciler
 from svc_executor.settings import ExecutorSettings
@@ -49,11 +48,11 @@ class Ledger:
             adjustments = await ledger_store.newest_adjustments(connection)
             fees = await newest_fees(connection, self._settings.taker_fee_setting)
         moved = unbooked_changes(foreign)
-        balances = ledger_wire.stored_balances(newest.balances) if newest is not None else []
+        balances = newest.balances if newest is not None else ()
         answer = pb.GetLedgerResponse(
             balances=[ledger_wire.balance_message(one, moved.get(one.currency, ZERO)) for one in balances],
             foreign_orders=[ledger_wire.foreign_message(one) for one in foreign],
-            adjustments=[ledger_wire.adjustment_message(row) for row in adjustments],
+            adjustments=[ledger_wire.adjustment_message(one) for one in adjustments],
             fee_tier=ledger_wire.fee_message(fees) if fees is not None else None,
             clean=newest is not None and newest.clean,
             account_currency=self._currency,
@@ -95,7 +94,7 @@ class Ledger:
                 note=wanted.note,
                 caller=caller_or_none() or "",
                 as_of=as_of,
-                answer=ledger_wire.stored_answer(change),
+                answer=change,
             )
             if request.preview:
                 change.adjustment.CopyFrom(ledger_wire.adjustment_message(row.previewed(booking)))
@@ -113,8 +112,8 @@ class Ledger:
         booked: list[Adjustment] = []
         async with self._kit.engine.begin() as connection:
             await store.lock_account(connection)
-            rows = list(await self._booked(connection, wanted.request_id, body))
-            if not rows:
+            made = await self._booked(connection, wanted.request_id, body)
+            if not made:
                 for standing in await self._adoptable(connection, wanted.currencies):
                     with _refusals():
                         booking = adjustment.adopt(standing, wanted.cost, self._currency)
@@ -128,9 +127,9 @@ class Ledger:
                         note=wanted.note,
                         caller=caller_or_none() or "",
                         as_of=as_of,
-                        answer={},
+                        answer=pb.AdjustLedgerResponse(),
                     )
-                    rows.append(await ledger_store.book(connection, row, booking))
+                    made.append(await ledger_store.book(connection, row, booking))
                     booked.append(row)
             left = await ledger_store.balances(connection)
         for row in booked:
@@ -138,7 +137,7 @@ class Ledger:
         if booked:
             await self._compare_again()
         return pb.AdoptHoldingsResponse(
-            adopted=[ledger_wire.adjustment_message(row) for row in rows],
+            adopted=[ledger_wire.adjustment_message(one.adjustment) for one in made],
             unadopted=[
                 ledger_wire.money(name, parts.unadopted) for name, parts in sorted(left.items()) if parts.unadopted
             ],
@@ -158,11 +157,11 @@ class Ledger:
             connection, currency, self._currency, settings.products, settings.granularity_seconds
         )
 
-    async def _booked(self, connection: AsyncConnection, request_id: UUID, body: str) -> list[Row[Any]]:
-        rows = await ledger_store.adjustments_of(connection, request_id)
-        if any(row.body_sha256 != body for row in rows):
+    async def _booked(self, connection: AsyncConnection, request_id: UUID, body: str) -> list[Booked]:
+        made = await ledger_store.adjustments_of(connection, request_id)
+        if any(one.body_sha256 != body for one in made):
             raise RequestIdReused(request_id)
-        return list(rows)
+        return made
 
     def _tell(self, row: Adjustment) -> None:
         self._kit.log.warning(

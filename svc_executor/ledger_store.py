@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from google.protobuf.json_format import MessageToDict, ParseDict
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,8 +15,11 @@ from schema.books import ledger_adjustments, ledger_entries, reconciliations
 from svc_executor import books_store
 from svc_executor.adjustment import Booking, Kind, Standing
 from svc_executor.books import EXCHANGE, UNADOPTED
+from svc_executor.books_store import Balance
 from tradekit.decimals import ZERO
 from tradekit.products import base_currency
+from tradekit.units import ProductId, QuoteSize
+from trading.executor.v1 import ledger_pb2 as pb
 
 _RISK_TRANSFER = text("SELECT risk_transfer(:change)")
 NEWEST = 50
@@ -46,13 +50,13 @@ async def balances(connection: AsyncConnection) -> dict[str, Parts]:
 
 
 async def standing(
-    connection: AsyncConnection, currency: str, account_currency: str, products: Sequence[str], granularity: int
+    connection: AsyncConnection, currency: str, account_currency: str, products: Sequence[ProductId], granularity: int
 ) -> Standing:
     """One currency under the account lock, with the position it is traded in."""
     parts = (await balances(connection)).get(currency, Parts())
-    held = {row.product_id for row in await books_store.list_positions(connection)}
-    product_id = next((name for name in (*products, *sorted(held)) if base_currency(name) == currency), "")
-    if currency == account_currency or not product_id:
+    held = {stored.product_id for stored in await books_store.list_positions(connection)}
+    product_id = next((name for name in (*products, *sorted(held)) if base_currency(name) == currency), None)
+    if currency == account_currency or product_id is None:
         return Standing(currency, parts.own, parts.unadopted)
     mark = (await books_store.marks(connection, [product_id], granularity)).get(product_id)
     position = await books_store.read_position(connection, product_id)
@@ -72,13 +76,13 @@ class Adjustment:
     note: str
     caller: str
     as_of: datetime
-    answer: Mapping[str, Any]
+    answer: pb.AdjustLedgerResponse
 
-    def previewed(self, booking: Booking) -> "AdjustmentView":
-        """The adjustment as it would be told."""
-        return AdjustmentView(
+    def previewed(self, booking: Booking) -> "StoredAdjustment":
+        """The adjustment as it would be stored."""
+        return StoredAdjustment(
             self.adjustment_id,
-            self.kind.value,
+            self.kind,
             self.currency,
             self.amount,
             booking.cost,
@@ -89,22 +93,49 @@ class Adjustment:
 
 
 @dataclass(frozen=True, slots=True)
-class AdjustmentView:
-    """The told part of an adjustment's row; without a time until it is booked."""
+class StoredAdjustment:
+    """An adjustment as it is told; without a time until it is booked."""
 
     adjustment_id: UUID
-    kind: str
+    kind: Kind
     currency: str
     amount: Decimal
-    cost: Decimal
-    equity_change: Decimal
+    cost: QuoteSize
+    equity_change: QuoteSize
     note: str
     caller: str
     created_at: datetime | None = None
 
 
-async def book(connection: AsyncConnection, adjustment: Adjustment, booking: Booking) -> Any:
-    """Writes entries, position, the equity that is no gain, and the adjustment's row, which it gives."""
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A booked adjustment, the hash of the request that it was booked for, and what that was answered."""
+
+    adjustment: StoredAdjustment
+    body_sha256: str
+    answer: pb.AdjustLedgerResponse
+
+
+def _booked(row: Any) -> Booked:
+    return Booked(_adjustment(row), row.body_sha256, ParseDict(row.answer, pb.AdjustLedgerResponse()))
+
+
+def _adjustment(row: Any) -> StoredAdjustment:
+    return StoredAdjustment(
+        row.adjustment_id,
+        Kind(row.kind),
+        row.currency,
+        row.amount,
+        row.cost,
+        row.equity_change,
+        row.note,
+        row.caller,
+        row.created_at,
+    )
+
+
+async def book(connection: AsyncConnection, adjustment: Adjustment, booking: Booking) -> Booked:
+    """Writes entries, position, the equity that is no gain, and the adjustment."""
     transaction = f"adjustment:{adjustment.adjustment_id}"
     rows = [books_store.entry_row(entry, transaction, adjustment.as_of, None) for entry in booking.entries]
     await connection.execute(insert(ledger_entries), rows)
@@ -121,29 +152,50 @@ async def book(connection: AsyncConnection, adjustment: Adjustment, booking: Boo
         amount=adjustment.amount,
         cost=booking.cost,
         equity_change=booking.equity_change,
-        answer=dict(adjustment.answer),
+        answer=MessageToDict(adjustment.answer, preserving_proto_field_name=True),
         note=adjustment.note,
         caller=adjustment.caller,
     )
-    return (await connection.execute(statement.returning(ledger_adjustments))).one()
+    return _booked((await connection.execute(statement.returning(ledger_adjustments))).one())
 
 
-async def adjustments_of(connection: AsyncConnection, request_id: UUID) -> Sequence[Any]:
+async def adjustments_of(connection: AsyncConnection, request_id: UUID) -> list[Booked]:
     """What a request booked, in the order of currencies; empty before it."""
     table = ledger_adjustments
-    return (
-        await connection.execute(select(table).where(table.c.request_id == request_id).order_by(table.c.currency))
-    ).all()
+    rows = await connection.execute(select(table).where(table.c.request_id == request_id).order_by(table.c.currency))
+    return [_booked(row) for row in rows]
 
 
-async def newest_adjustments(connection: AsyncConnection) -> Sequence[Any]:
+async def newest_adjustments(connection: AsyncConnection) -> list[StoredAdjustment]:
     """The newest ones, newest first."""
     table = ledger_adjustments
-    return (await connection.execute(select(table).order_by(table.c.created_at.desc()).limit(NEWEST))).all()
+    rows = await connection.execute(select(table).order_by(table.c.created_at.desc()).limit(NEWEST))
+    return [_adjustment(row) for row in rows]
 
 
-async def newest_reconciliation(connection: AsyncConnection) -> Any | None:
-    """The row of the newest reconciliation, None before the first."""
+@dataclass(frozen=True, slots=True)
+class StoredComparison:
+    """What the newest reconciliation found, and when."""
+
+    clean: bool
+    balances: tuple[Balance, ...]
+    created_at: datetime
+
+
+async def newest_reconciliation(connection: AsyncConnection) -> StoredComparison | None:
+    """The newest reconciliation, None before the first."""
     table = reconciliations
-    query = select(table).order_by(table.c.reconciliation_id.desc()).limit(1)
-    return (await connection.execute(query)).one_or_none()
+    query = select(table.c.clean, table.c.balances, table.c.created_at)
+    row = (await connection.execute(query.order_by(table.c.reconciliation_id.desc()).limit(1))).one_or_none()
+    return StoredComparison(row.clean, tuple(map(_balance, row.balances)), row.created_at) if row else None
+
+
+def _balance(stored: Mapping[str, str]) -> Balance:
+    """A balance as `books_store.store_comparison` stored it; one of an earlier version has no word of adoption."""
+    return Balance(
+        currency=stored["currency"],
+        ledger=Decimal(stored["ledger"]),
+        exchange=Decimal(stored["exchange"]),
+        unadopted=Decimal(stored.get("unadopted", "0")),
+        tolerance=Decimal(stored.get("tolerance", "0")),
+    )

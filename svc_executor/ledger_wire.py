@@ -1,20 +1,19 @@
 """Messages of the ledger ⇄ typed requests and rows. Every violation of a request is told at once."""
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
-
-from google.protobuf.json_format import MessageToDict, ParseDict
 
 from meshkit.fields import Fields
 from svc_executor.adjustment import Kind, Standing, sign_refusal
 from svc_executor.books_store import Balance
 from svc_executor.fees import FeeView
 from svc_executor.foreign import ForeignOrder
+from svc_executor.ledger_store import Booked, StoredAdjustment
 from tradekit.decimals import ZERO
+from tradekit.units import QuoteSize
 from tradekit.wire import amount_message, read_decimal, side_number, timestamp_message
 from trading.common.v1 import decimal_pb2
 from trading.executor.v1 import ledger_pb2 as pb
@@ -35,7 +34,7 @@ class Adjust:
     amount: Decimal
     kind: Kind
     note: str
-    cost: Decimal | None
+    cost: QuoteSize | None
     expected: Decimal | None
 
 
@@ -48,9 +47,8 @@ def parse_adjust(request: pb.AdjustLedgerRequest) -> Adjust:
         "kind", request.kind, {number: kind for number, kind in _KINDS.items() if kind is not Kind.ADOPTION}
     )
     note = fields.text("note", request.note, max_length=_LONGEST_NOTE)
-    cost = _optional(fields, "cost", request.cost, request.HasField("cost"), low=ZERO)
-    needed = request.HasField("expected_difference") or not request.preview
-    expected = _optional(fields, "expected_difference", request.expected_difference, needed)
+    cost = _cost(fields, request)
+    expected = _expected(fields, request)
     refusal = sign_refusal(kind, amount) if not fields.violations else None
     if refusal is not None:
         fields.violation(refusal.field, refusal.rule, refusal.description)
@@ -65,10 +63,17 @@ def _currency(fields: Fields, name: str, text: str) -> str:
     return text
 
 
-def _optional(fields: Fields, name: str, message: Any, present: bool, low: Decimal | None = None) -> Decimal | None:
-    if not present:
+def _expected(fields: Fields, request: pb.AdjustLedgerRequest) -> Decimal | None:
+    if not request.HasField("expected_difference") and request.preview:
         return None
-    return read_decimal(fields, name, message, present=bool(message.value), low=low)
+    name, difference = "expected_difference", request.expected_difference
+    return read_decimal(fields, name, difference, present=bool(difference.value))
+
+
+def _cost(fields: Fields, request: pb.AdjustLedgerRequest | pb.AdoptHoldingsRequest) -> QuoteSize | None:
+    if not request.HasField("cost"):
+        return None
+    return QuoteSize(read_decimal(fields, "cost", request.cost, present=bool(request.cost.value), low=ZERO))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class Adopt:
 
     request_id: UUID
     currencies: tuple[str, ...]
-    cost: Decimal | None
+    cost: QuoteSize | None
     note: str
 
 
@@ -87,7 +92,7 @@ def parse_adopt(request: pb.AdoptHoldingsRequest) -> Adopt:
     fields.repeated("currencies", request.currencies, high=_MOST_COINS)
     for index, name in enumerate(request.currencies):
         _currency(fields, f"currencies[{index}]", name)
-    cost = _optional(fields, "cost", request.cost, request.HasField("cost"), low=ZERO)
+    cost = _cost(fields, request)
     fields.check("cost", cost is None or len(request.currencies) == 1, "NOT_ALLOWED", "goes with one named coin only")
     note = fields.text("note", request.note, max_length=_LONGEST_NOTE)
     fields.done()
@@ -110,20 +115,6 @@ def balance_message(balance: Balance, foreign_change: Decimal = ZERO) -> pb.Ledg
     )
 
 
-def stored_balances(rows: Sequence[Mapping[str, str]]) -> list[Balance]:
-    """Balances as a reconciliation stored them; one of an earlier version has no word of adoption."""
-    return [
-        Balance(
-            currency=row["currency"],
-            ledger=Decimal(row["ledger"]),
-            exchange=Decimal(row["exchange"]),
-            unadopted=Decimal(row.get("unadopted", "0")),
-            tolerance=Decimal(row.get("tolerance", "0")),
-        )
-        for row in rows
-    ]
-
-
 def foreign_message(order: ForeignOrder) -> pb.ForeignOrder:
     return pb.ForeignOrder(
         exchange_order_id=order.exchange_order_id,
@@ -141,20 +132,20 @@ def foreign_message(order: ForeignOrder) -> pb.ForeignOrder:
     )
 
 
-def adjustment_message(row: Any) -> pb.LedgerAdjustment:
-    """The adjustment of a row; one that was only previewed has no time."""
+def adjustment_message(stored: StoredAdjustment) -> pb.LedgerAdjustment:
+    """An adjustment; one that was only previewed has no time."""
     message = pb.LedgerAdjustment(
-        adjustment_id=str(row.adjustment_id),
-        kind=_NUMBERS[Kind(row.kind)],
-        currency=row.currency,
-        amount=amount_message(row.amount),
-        cost=amount_message(row.cost),
-        equity_change=amount_message(row.equity_change),
-        note=row.note,
-        caller=row.caller,
+        adjustment_id=str(stored.adjustment_id),
+        kind=_NUMBERS[stored.kind],
+        currency=stored.currency,
+        amount=amount_message(stored.amount),
+        cost=amount_message(stored.cost),
+        equity_change=amount_message(stored.equity_change),
+        note=stored.note,
+        caller=stored.caller,
     )
-    if row.created_at is not None:
-        message.create_time.CopyFrom(timestamp_message(row.created_at))
+    if stored.created_at is not None:
+        message.create_time.CopyFrom(timestamp_message(stored.created_at))
     return message
 
 
@@ -162,21 +153,17 @@ def change_message(before: Balance, after: Balance, was: Standing, becomes: Stan
     """What an adjustment changes, without the adjustment itself."""
     message = pb.AdjustLedgerResponse(before=balance_message(before), after=balance_message(after))
     if was.position.base_size != becomes.position.base_size:
-        message.product_id = was.product_id
+        message.product_id = was.product_id or ""
         message.position_before.CopyFrom(amount_message(was.position.base_size))
         message.position_after.CopyFrom(amount_message(becomes.position.base_size))
     return message
 
 
-def stored_answer(message: pb.AdjustLedgerResponse) -> dict[str, Any]:
-    """An answer as JSON, for the row."""
-    return MessageToDict(message, preserving_proto_field_name=True)
-
-
-def answer_of(row: Any) -> pb.AdjustLedgerResponse:
-    """The answer that a row stored."""
-    message = ParseDict(row.answer, pb.AdjustLedgerResponse())
-    message.adjustment.CopyFrom(adjustment_message(row))
+def answer_of(booked: Booked) -> pb.AdjustLedgerResponse:
+    """What a booked adjustment is answered with, however often it is asked for."""
+    message = pb.AdjustLedgerResponse()
+    message.CopyFrom(booked.answer)
+    message.adjustment.CopyFrom(adjustment_message(booked.adjustment))
     return message
 
 

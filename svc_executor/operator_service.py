@@ -1,7 +1,8 @@
 """The operator's calls at the executor: the switch, cancelling, closing. None of them needs another service."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,15 +10,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshkit.errors import OutcomeUnknown, Unavailable
 from meshkit.kit import Kit
 from schema.requests import once, request_key, stored_answer
-from svc_executor import operator_wire, store, wire
+from svc_executor import books_store, operator_wire, store, wire
 from svc_executor.cancelling import Cancelled, Cancelling
 from svc_executor.closing import Closed, Closing
 from svc_executor.trading_switch import Known, TradingSwitch
-from tradekit.decimals import ZERO
 from tradekit.reasons import Reason
+from tradekit.sizes import NO_BASE
 from tradekit.states import OrderState, TradingState
+from tradekit.units import BaseSize
 from tradekit.wire import amount_message, reason_messages, timestamp_message
 from trading.executor.v1 import executor_service_pb2 as pb
+
+Fills: TypeAlias = Mapping[UUID, Sequence[books_store.StoredFill]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +143,18 @@ class OperatorCalls:
         return pb.ClosePositionsResponse(
             outcomes=[
                 _close_message(
-                    one, rows.get(one.order_id) if one.order_id else None, fills, held.get(one.product_id, ZERO)
+                    one, rows.get(one.order_id) if one.order_id else None, fills, held.get(one.product_id, NO_BASE)
                 )
                 for one in closed
             ]
         )
 
-    async def _fills(self, ids: list[UUID]) -> dict[UUID, list[Any]]:
+    async def _fills(self, ids: list[UUID]) -> Fills:
         async with self._kit.engine.connect() as connection:
-            return await store.fills_of(connection, ids)
+            return await books_store.fills_of(connection, ids)
 
 
-def _cancel_message(outcome: Cancelled, fills: dict[UUID, list[Any]]) -> pb.CancelOutcome:
+def _cancel_message(outcome: Cancelled, fills: Fills) -> pb.CancelOutcome:
     return pb.CancelOutcome(
         result=f"CANCEL_RESULT_{outcome.result}",
         order=wire.order_message(outcome.order, fills[outcome.order.order_id]),
@@ -158,9 +162,7 @@ def _cancel_message(outcome: Cancelled, fills: dict[UUID, list[Any]]) -> pb.Canc
     )
 
 
-def _close_message(
-    one: Closed, order: store.OrderRow | None, fills: dict[UUID, list[Any]], left: Any
-) -> pb.CloseOutcome:
+def _close_message(one: Closed, order: store.OrderRow | None, fills: Fills, left: BaseSize) -> pb.CloseOutcome:
     reasons = list(one.why)
     if order is not None and left > 0:
         scope = f"order:{order.order_id}"

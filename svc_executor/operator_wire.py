@@ -6,6 +6,7 @@ from uuid import UUID
 from meshkit.fields import Fields
 from svc_executor.closing import Close
 from tradekit.states import TradingState
+from tradekit.units import ProductId
 from tradekit.wire import enum_number, read_enum, read_product_id
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2 as risk_pb
@@ -49,28 +50,28 @@ class CancelCall:
     """Orders to cancel; no product means all."""
 
     request_id: UUID
-    product_id: str
+    product_id: ProductId | None
     note: str
 
 
 def parse_cancel(request: pb.CancelOrdersRequest) -> CancelCall:
     fields = Fields()
     request_id = fields.uuid("request_id", request.request_id)
-    if request.product_id:
-        read_product_id(fields, "product_id", request.product_id)
+    product_id = read_product_id(fields, "product_id", request.product_id) if request.product_id else None
     note = fields.text("note", request.note, max_length=LONGEST_NOTE)
     fields.done()
-    return CancelCall(request_id, request.product_id, note)
+    return CancelCall(request_id, product_id, note)
 
 
 def parse_close(request: pb.ClosePositionsRequest) -> Close:
     fields = Fields()
     request_id = fields.uuid("request_id", request.request_id)
-    products = tuple(dict.fromkeys(request.product_ids))
+    named = tuple(dict.fromkeys(request.product_ids))
     count = len(request.product_ids)
     fields.check("product_ids", count <= _MOST_PRODUCTS, "LENGTH", f"has {count} items, allowed 0 to {_MOST_PRODUCTS}")
-    for index, product_id in enumerate(products[:_MOST_PRODUCTS]):
-        read_product_id(fields, f"product_ids[{index}]", product_id)
+    products = tuple(
+        read_product_id(fields, f"product_ids[{index}]", name) for index, name in enumerate(named[:_MOST_PRODUCTS])
+    )
     note = fields.text("note", request.note, max_length=LONGEST_NOTE)
     fields.done()
     return Close(request_id, products, note)

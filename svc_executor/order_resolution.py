@@ -15,13 +15,15 @@ from uuid import UUID
 
 from exchange_client import ExchangeFill, ExchangeOrder, OrderTerms
 from exchange_client.models import FAILED, FILLED
-from tradekit.decimals import divide, to_stored_scale
+from tradekit.decimals import to_stored_scale
 from tradekit.reasons import Reason
 from tradekit.recommendation import EXIT_RETRIES
+from tradekit.sizes import NO_BASE, OrderSize, base_of
 from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState
+from tradekit.units import BaseSize, ProductId, QuoteSize
 
 # Where a fill is told in quote units its base size is a quotient; below this it is the same size.
-_QUOTIENT_TOLERANCE = Decimal("1e-8")
+_QUOTIENT_TOLERANCE = BaseSize(Decimal("1e-8"))
 # The exchange may call an order done, unfilled and not settled for good: nothing is there to settle. Fills were seen to
 # appear seconds after the word "done", so a while is waited for them; what comes later still is adopted.
 SETTLING = timedelta(seconds=30)
@@ -47,9 +49,9 @@ class OrderFacts:
     """An order row as decisions need it. `sent_at` is the newest send whose fate is open, None if all are known."""
 
     order_id: UUID
-    product_id: str
+    product_id: ProductId
     side: Side
-    size: Decimal
+    size: OrderSize
     state: OrderState
     exchange_order_id: str | None
     created_at: datetime
@@ -153,12 +155,14 @@ def _ended(code: str, found: ExchangeOrder) -> Reason:
 
 
 def _adds_up(found: ExchangeOrder, fills: list[ExchangeFill]) -> bool:
-    total = sum((base_size(fill) for fill in fills), Decimal(0))
+    total = sum((base_size(fill) for fill in fills), NO_BASE)
     exact = not any(fill.size_in_quote for fill in fills)
     difference = abs(total - found.filled_size)
     return difference == 0 if exact else difference <= _QUOTIENT_TOLERANCE
 
 
-def base_size(fill: ExchangeFill) -> Decimal:
+def base_size(fill: ExchangeFill) -> BaseSize:
     """Base units of a fill, whichever unit the exchange told it in."""
-    return to_stored_scale(divide(fill.size, fill.price)) if fill.size_in_quote else fill.size
+    if fill.size_in_quote:
+        return to_stored_scale(base_of(QuoteSize(fill.size), fill.price))
+    return BaseSize(fill.size)

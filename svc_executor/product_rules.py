@@ -9,6 +9,7 @@ from exchange_client import Exchange, ExchangeProduct
 from meshkit.errors import InvalidRequest, MeshError, Violation
 from svc_executor.locks import KeyedLocks
 from tradekit.states import Side
+from tradekit.units import ProductId
 
 _OLD_SECONDS = 300.0
 # How long an exit whose rules are known waits for newer ones.
@@ -22,10 +23,10 @@ class ProductRules:
         self._exchange = exchange
         self._log = log
         self._monotonic = monotonic
-        self._known: dict[str, tuple[ExchangeProduct, float]] = {}
+        self._known: dict[ProductId, tuple[ExchangeProduct, float]] = {}
         self._turns = KeyedLocks()
 
-    async def of(self, product_id: str, side: Side) -> ExchangeProduct:
+    async def of(self, product_id: ProductId, side: Side) -> ExchangeProduct:
         """The product's rules; InvalidRequest for one the exchange does not know. Old ones serve an exit where the exchange
         does not tell newer ones in time: an increment seldom changes, and the exchange would refuse what it forbids."""
         async with self._turns.hold(product_id):
@@ -41,7 +42,7 @@ class ProductRules:
                 self._log.warning("product_rules_old", product_id=product_id, why=type(error).__name__)
                 return known[0]
 
-    async def _read(self, product_id: str) -> ExchangeProduct:
+    async def _read(self, product_id: ProductId) -> ExchangeProduct:
         found = await self._exchange.products([product_id])
         if not found:
             why = f"{product_id} is not a product of the exchange"

@@ -3,17 +3,16 @@
 The executor is the judge of exits: it knows what is held, so nobody else's word is needed to get out.
 """
 
-from decimal import Decimal
-
 from exchange_client import ExchangeProduct
 from meshkit.errors import FailedPrecondition
 from svc_executor.store import Holding
 from tradekit.decimals import plain
 from tradekit.exits import exit_size
+from tradekit.units import BaseSize
 
 
-def reduce_only(wanted: Decimal, holding: Holding, available: Decimal | None, product: ExchangeProduct) -> Decimal:
-    """Base units to sell, on the grid. NOT_HELD where there is nothing to sell; NOTHING_AVAILABLE where there is and it
+def reduce_only(wanted: BaseSize, holding: Holding, available: BaseSize | None, product: ExchangeProduct) -> BaseSize:
+    """What to sell, on the grid. NOT_HELD where there is nothing to sell; NOTHING_AVAILABLE where there is and it
     cannot be had now. `available` None: the exchange did not say."""
     name = product.base_currency
     if holding.held <= 0:

@@ -32,6 +32,7 @@ from svc_executor.trading_switch import TradingSwitch
 from tradekit import services
 from tradekit.products import base_currency
 from tradekit.states import Venue
+from tradekit.units import QuoteSize
 from tradekit.watching import HEARTBEAT_SECONDS, position
 from tradekit.wire import draining_message, heartbeat_message
 from trading.executor.v1 import executor_service_pb2 as pb
@@ -82,7 +83,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     async def _message(self, order_id: UUID) -> pb.Order:
         async with self._kit.engine.connect() as connection:
             order = await store.get_order(connection, order_id)
-            fills = await store.fills_of(connection, [order_id])
+            fills = await books_store.fills_of(connection, [order_id])
         if order is None:
             raise NotFound("order", order_id)
         return wire.order_message(order, fills[order_id])
@@ -99,7 +100,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
                 order = None
             if order is None:
                 raise NotFound("order", name.order_id or name.recommendation_id)
-            fills = await store.fills_of(connection, [order.order_id])
+            fills = await books_store.fills_of(connection, [order.order_id])
         return pb.GetOrderResponse(order=wire.order_message(order, fills[order.order_id]))
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: ServicerContext) -> pb.ListOrdersResponse:
@@ -108,7 +109,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         size = wanted.page.size
         async with self._kit.engine.connect() as connection:
             rows = await store.list_orders(connection, wanted.product_id, wanted.state, wanted.before, size + 1)
-            fills = await store.fills_of(connection, [row.order_id for row in rows[:size]])
+            fills = await books_store.fills_of(connection, [row.order_id for row in rows[:size]])
         token = wire.page_token(rows[size - 1], wanted.scope) if len(rows) > size else ""
         orders = [wire.order_message(row, fills[row.order_id]) for row in rows[:size]]
         return pb.ListOrdersResponse(orders=orders, next_page_token=token)
@@ -129,7 +130,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     async def _frame(self, event: WatchEvent) -> pb.WatchOrdersResponse:
         if isinstance(event, watch.Rows):
             async with self._kit.engine.connect() as connection:
-                fills = await store.fills_of(connection, [order.order_id for order in event.rows])
+                fills = await books_store.fills_of(connection, [order.order_id for order in event.rows])
             orders = [wire.order_message(order, fills[order.order_id]) for order in event.rows]
             return pb.WatchOrdersResponse(batch=pb.OrderBatch(orders=orders))
         if isinstance(event, watch.Idle):
@@ -161,9 +162,9 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
             cash={name: one.own for name, one in parts.items() if name not in coins and one.own},
             currency=currency,
             unadopted={name: one.unadopted for name, one in parts.items() if one.unadopted},
-            opening_balance=-opening,
-            transfers=-transfers,
-            total_fees=fees,
+            opening_balance=QuoteSize(-opening),
+            transfers=QuoteSize(-transfers),
+            total_fees=QuoteSize(fees),
             venue=self._settings.venue,
         )
         return wire.positions_message(account)

@@ -6,7 +6,6 @@ Locks are always taken in one order: account, order, stream head.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,16 +14,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
 from schema.base import Time
-from schema.books import fills, orders, positions
+from schema.books import orders, positions
 from schema.operations import stream_heads, watermarks
 from schema.recommendation_terms import StoredTerms, terms_of
 from schema.views.executor import executor_trading_state
 from schema.views.shared import recommendation_terms
 from svc_executor.intent import Intent
 from svc_executor.order_resolution import WATCH, OrderFacts
-from tradekit.decimals import divide, to_stored_scale
+from tradekit.decimals import to_stored_scale
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
+from tradekit.sizes import NO_BASE, OrderSize, price_of
 from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState, Venue
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 _RISK_COMMIT = text("SELECT risk_commit(:reservation, :new_order)")
 _OPEN = [state.value for state in OrderState if state not in ORDER_TERMINAL]
@@ -37,16 +38,16 @@ class OrderRow:
     order_id: UUID
     recommendation_id: UUID | None
     request_hash: str
-    product_id: str
+    product_id: ProductId
     side: Side
-    quote_size: Decimal | None
-    base_size: Decimal | None
+    quote_size: QuoteSize | None
+    base_size: BaseSize | None
     body: str
     state: OrderState
     exchange_order_id: str | None
-    filled_size: Decimal
-    filled_value: Decimal
-    total_fees: Decimal
+    filled_size: BaseSize
+    filled_value: QuoteSize
+    total_fees: QuoteSize
     reasons: tuple[Reason, ...]
     venue: Venue
     as_of: datetime
@@ -65,9 +66,9 @@ class OrderRow:
     now: datetime
 
     @property
-    def size(self) -> Decimal:
-        """What was asked for: quote for BUY, base for SELL."""
-        return self.quote_size or self.base_size or Decimal(0)
+    def size(self) -> OrderSize:
+        """What was asked for."""
+        return self.quote_size or self.base_size or NO_BASE
 
     @property
     def terminal(self) -> bool:
@@ -180,7 +181,7 @@ async def order_of_recommendation(connection: AsyncConnection, recommendation_id
     return _order(row) if row else None
 
 
-async def doubtful_orders(connection: AsyncConnection, product_id: str) -> list[OrderRow]:
+async def doubtful_orders(connection: AsyncConnection, product_id: ProductId) -> list[OrderRow]:
     """Orders of a product whose fate is unknown: said so, or sent and never answered for."""
     query = select(*_COLUMNS).where(
         orders.c.product_id == product_id,
@@ -197,21 +198,21 @@ class Holding:
     """What the ledger holds of a product and at which cost, what open orders are about to sell of it, and its newest close
     if there is one."""
 
-    held: Decimal
-    cost: Decimal
-    selling: Decimal
-    close: Decimal | None
+    held: BaseSize
+    cost: QuoteSize
+    selling: BaseSize
+    close: Price | None
 
     @property
-    def price(self) -> Decimal | None:
+    def price(self) -> Price | None:
         """The newest close; what it cost where there is none; None where neither says anything."""
         if self.close is not None or not self.held or not self.cost:
             return self.close
-        return to_stored_scale(divide(self.cost, self.held))
+        return to_stored_scale(price_of(self.cost, self.held))
 
     @property
-    def free(self) -> Decimal:
-        return max(self.held - self.selling, Decimal(0))
+    def free(self) -> BaseSize:
+        return max(self.held - self.selling, NO_BASE)
 
 
 _HOLDING = text("""
@@ -223,7 +224,7 @@ _HOLDING = text("""
 """)
 
 
-async def holding(connection: AsyncConnection, product_id: str, granularity: int) -> Holding:
+async def holding(connection: AsyncConnection, product_id: ProductId, granularity: int) -> Holding:
     """What could be sold of a product; under the account lock nobody else sells it meanwhile."""
     row = (await connection.execute(_HOLDING, {"product": product_id, "granularity": granularity})).one()
     return Holding(row.held, row.cost, row.selling, row.price)
@@ -280,6 +281,14 @@ async def change_order(connection: AsyncConnection, order_id: UUID, **values: An
     return _order(row)
 
 
+async def mark_unknown(connection: AsyncConnection, order: OrderRow, exchange_order_id: str | None) -> OrderRow:
+    """PENDING → UNKNOWN, and the exchange's id where it gave one; another state stays. The transaction has locked it."""
+    changes: dict[str, Any] = {"state": OrderState.UNKNOWN.value} if order.state is OrderState.PENDING else {}
+    if exchange_order_id:
+        changes["exchange_order_id"] = exchange_order_id
+    return await change_order(connection, order.order_id, **changes)
+
+
 async def count_send(connection: AsyncConnection, order_id: UUID, exchange_time: datetime | None) -> OrderRow | None:
     """Counts a send before its bytes leave, under the account lock and in one statement; None where the order may not be
     sent (any more), by its own state or the trading state. Commit before sending. `exchange_time`: some time of the
@@ -316,8 +325,9 @@ async def watched_orders(connection: AsyncConnection) -> list[OrderRow]:
     return [_order(row) for row in await connection.execute(query)]
 
 
-async def request_cancel(connection: AsyncConnection, product_id: str) -> list[OrderRow]:
-    """Marks every order that is not done as one that is not sent any more; gives them, oldest first. Account locked."""
+async def request_cancel(connection: AsyncConnection, product_id: ProductId | None) -> list[OrderRow]:
+    """Marks every order that is not done (None: of any product) as one that is not sent any more; gives them, oldest first.
+    Account locked."""
     statement = update(orders).where(orders.c.state.in_(_OPEN))
     if product_id:
         statement = statement.where(orders.c.product_id == product_id)
@@ -332,8 +342,8 @@ async def orders_by_id(connection: AsyncConnection, order_ids: Sequence[UUID]) -
     return [_order(row) for row in await connection.execute(query)]
 
 
-async def held(connection: AsyncConnection) -> dict[str, Decimal]:
-    """Base units of each position."""
+async def held(connection: AsyncConnection) -> dict[ProductId, BaseSize]:
+    """What is held of each product."""
     rows = await connection.execute(select(positions.c.product_id, positions.c.base_size))
     return {row.product_id: row.base_size for row in rows}
 
@@ -344,7 +354,7 @@ async def open_orders(connection: AsyncConnection) -> list[OrderRow]:
     return [_order(row) for row in await connection.execute(query)]
 
 
-def _filtered(product_id: str, state: OrderState | None) -> Select[Any]:
+def _filtered(product_id: ProductId | None, state: OrderState | None) -> Select[Any]:
     query: Select[Any] = select(*_COLUMNS)
     if product_id:
         query = query.where(orders.c.product_id == product_id)
@@ -355,7 +365,7 @@ def _filtered(product_id: str, state: OrderState | None) -> Select[Any]:
 
 async def list_orders(
     connection: AsyncConnection,
-    product_id: str,
+    product_id: ProductId | None,
     state: OrderState | None,
     before: tuple[datetime, UUID] | None,
     limit: int,
@@ -383,12 +393,3 @@ async def head_sequence(connection: AsyncConnection) -> int:
     """Sequence of the newest change, 0 before the first."""
     query = select(stream_heads.c.head).where(stream_heads.c.stream == streams.ORDERS)
     return (await connection.execute(query)).scalar_one_or_none() or 0
-
-
-async def fills_of(connection: AsyncConnection, order_ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
-    """Fills by order, in the order they happened."""
-    found: dict[UUID, list[Any]] = {order_id: [] for order_id in order_ids}
-    query = select(fills).where(fills.c.order_id.in_(order_ids)).order_by(fills.c.trade_time, fills.c.fill_id)
-    for row in await connection.execute(query):
-        found[row.order_id].append(row)
-    return found

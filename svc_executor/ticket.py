@@ -8,7 +8,6 @@ however late they ask again.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from meshkit.errors import FailedPrecondition, Misconfigured
 from tradekit.decimals import parse_decimal, plain
 from tradekit.recommendation import Recommendation, terms_hash
+from tradekit.sizes import OrderSize, exceeds, order_size
 
 ISSUER = "risk"
 AUDIENCE = "executor"
@@ -59,13 +59,13 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def verify(token: str, key: Ed25519PublicKey, recommendation: Recommendation, size: Decimal) -> Ticket:
+def verify(token: str, key: Ed25519PublicKey, recommendation: Recommendation, size: OrderSize) -> Ticket:
     """The ticket, or TicketRefused: signature, issuer, audience, the recommendation's whole terms, and size."""
     try:
         claims = jwt.decode(token, key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS)
         expires_at = datetime.fromtimestamp(float(claims["exp"]), UTC)
         reservation_id = UUID(str(claims["jti"]))
-        max_size = parse_decimal(str(claims["max_size"]))
+        max_size = order_size(recommendation.side, parse_decimal(str(claims["max_size"])))
     except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, OSError) as error:
         raise TicketRefused(f"is not valid ({type(error).__name__})") from None
     terms = {
@@ -77,6 +77,6 @@ def verify(token: str, key: Ed25519PublicKey, recommendation: Recommendation, si
     for name, wanted in terms.items():
         if claims[name] != wanted:
             raise TicketRefused(f"is for another {name}")
-    if size > max_size:
+    if exceeds(recommendation.side, size, max_size):
         raise TicketRefused(f"allows {plain(max_size)}, the order is for {plain(size)}")
     return Ticket(reservation_id, expires_at)

@@ -9,12 +9,14 @@ from uuid import UUID
 
 from meshkit import paging
 from meshkit.fields import Fields, Page
-from svc_executor.books_store import Comparison
+from svc_executor.books_store import Comparison, StoredFill, StoredPosition
 from svc_executor.ledger_wire import foreign_message, money
 from svc_executor.store import OrderRow
-from tradekit.decimals import CONTEXT, ZERO, divide
+from tradekit.decimals import CONTEXT, ZERO
 from tradekit.recommendation import Recommendation
+from tradekit.sizes import NO_QUOTE, OrderSize, base_size, exceeds, order_size, price_of
 from tradekit.states import OrderState, Side, Venue
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 from tradekit.wire import (
     amount_message,
     read_decimal,
@@ -38,14 +40,19 @@ class Execute:
     """A request for an order. `size` is quote for BUY, base for SELL; `ticket` is empty for an exit without one."""
 
     recommendation: Recommendation
-    size: Decimal
+    size: OrderSize
     ticket: str
+
+    @property
+    def base_size(self) -> BaseSize:
+        """What an exit is to sell."""
+        return base_size(self.recommendation.side, self.size)
 
 
 def parse_execute(request: pb.ExecuteRecommendationRequest) -> Execute:
     fields = Fields()
     fields.uuid("request_id", request.request_id)
-    size = read_decimal(fields, "size", request.size, present=request.HasField("size"), low=Decimal(0), low_open=True)
+    number = read_decimal(fields, "size", request.size, present=request.HasField("size"), low=Decimal(0), low_open=True)
     ticket = fields.text("ticket", request.ticket, min_length=0, max_length=LONGEST_TICKET)
     if not fields.check(
         "recommendation", request.HasField("recommendation"), "REQUIRED", "is missing; send the recommendation"
@@ -53,13 +60,14 @@ def parse_execute(request: pb.ExecuteRecommendationRequest) -> Execute:
         fields.done()
     recommendation = read_recommendation(fields, "recommendation", request.recommendation)
     fields.done()
-    if recommendation.side is Side.BUY:
+    side, size = recommendation.side, order_size(recommendation.side, number)
+    if side is Side.BUY:
         why = "is missing; an entry needs the risk engine's ticket"
         fields.check("ticket", bool(ticket), "REQUIRED", why)
     # With a ticket an exit may be for more than was asked: what would be left behind as dust goes with it.
-    if recommendation.side is Side.BUY or not ticket:
+    if side is Side.BUY or not ticket:
         why = f"is {size}; must be at most the recommendation's {recommendation.size}"
-        fields.check("size", size <= recommendation.size, "OUT_OF_RANGE", why)
+        fields.check("size", not exceeds(side, size, recommendation.size), "OUT_OF_RANGE", why)
     fields.done()
     return Execute(recommendation, size, ticket)
 
@@ -89,7 +97,7 @@ def parse_get(request: pb.GetOrderRequest) -> OrderName:
 class OrderQuery:
     """A page of orders; `before` is the last one shown."""
 
-    product_id: str
+    product_id: ProductId | None
     state: OrderState | None
     page: Page
     before: tuple[datetime, UUID] | None
@@ -98,8 +106,7 @@ class OrderQuery:
 
 def parse_list(request: pb.ListOrdersRequest) -> OrderQuery:
     fields = Fields()
-    if request.product_id:
-        read_product_id(fields, "product_id", request.product_id)
+    product_id = read_product_id(fields, "product_id", request.product_id) if request.product_id else None
     state = fields.enum("state", request.state, _STATES) if request.state else None
     fields.check(
         "page_size",
@@ -116,7 +123,7 @@ def parse_list(request: pb.ListOrdersRequest) -> OrderQuery:
         except (KeyError, ValueError):
             fields.violation("page_token", "INVALID_POSITION", "is not a position in this list; begin without one")
     fields.done()
-    return OrderQuery(request.product_id, state, page, before, scope)
+    return OrderQuery(product_id, state, page, before, scope)
 
 
 def page_token(last: OrderRow, scope: str) -> str:
@@ -137,7 +144,7 @@ def venue_number(venue: Venue) -> Any:
     return trade_pb2.Venue.Value(f"VENUE_{venue.value}")
 
 
-def order_message(order: OrderRow, fills: Sequence[Any]) -> pb.Order:
+def order_message(order: OrderRow, fills: Sequence[StoredFill]) -> pb.Order:
     message = pb.Order(
         order_id=str(order.order_id),
         recommendation_id=str(order.recommendation_id or ""),
@@ -163,11 +170,11 @@ def order_message(order: OrderRow, fills: Sequence[Any]) -> pb.Order:
     if order.base_size is not None:
         message.base_size.CopyFrom(amount_message(order.base_size))
     if order.filled_size > 0:
-        message.average_price.CopyFrom(amount_message(divide(order.filled_value, order.filled_size)))
+        message.average_price.CopyFrom(amount_message(price_of(order.filled_value, order.filled_size)))
     return message
 
 
-def fill_message(fill: Any) -> pb.Fill:
+def fill_message(fill: StoredFill) -> pb.Fill:
     return pb.Fill(
         fill_id=fill.fill_id,
         trade_id=fill.trade_id,
@@ -183,27 +190,27 @@ def fill_message(fill: Any) -> pb.Fill:
 class AccountView:
     """What the answer of ListPositions is made from; amounts in the account's currency unless their name says else."""
 
-    positions: Sequence[Any]
-    marks: Mapping[str, Decimal]
+    positions: Sequence[StoredPosition]
+    marks: Mapping[ProductId, Price]
     cash: Mapping[str, Decimal]
     unadopted: Mapping[str, Decimal]
     currency: str
-    opening_balance: Decimal
-    transfers: Decimal
-    total_fees: Decimal
+    opening_balance: QuoteSize
+    transfers: QuoteSize
+    total_fees: QuoteSize
     venue: Venue
 
 
 def positions_message(account: AccountView) -> pb.ListPositionsResponse:
     """Positions and account. A position without a mark counts at its cost, so it shows no profit."""
     with localcontext(CONTEXT):
-        messages, value, unrealized, realized = [], ZERO, ZERO, ZERO
-        for row in account.positions:
-            mark = account.marks.get(row.product_id)
-            worth = row.cost if mark is None else row.base_size * mark
-            value, unrealized, realized = value + worth, unrealized + worth - row.cost, realized + row.realized_pnl
-            messages.append(_position(row, mark, worth))
-        equity = account.cash.get(account.currency, ZERO) + value
+        messages, value, unrealized, realized = [], NO_QUOTE, NO_QUOTE, NO_QUOTE
+        for stored in account.positions:
+            held, mark = stored.position, account.marks.get(stored.product_id)
+            worth = held.cost if mark is None else held.base_size * mark
+            value, unrealized, realized = value + worth, unrealized + worth - held.cost, realized + held.realized_pnl
+            messages.append(_position(stored, mark, worth))
+        equity = QuoteSize(account.cash.get(account.currency, ZERO)) + value
     return pb.ListPositionsResponse(
         positions=messages,
         cash=[money(currency, amount) for currency, amount in sorted(account.cash.items())],
@@ -218,18 +225,19 @@ def positions_message(account: AccountView) -> pb.ListPositionsResponse:
     )
 
 
-def _position(row: Any, mark: Decimal | None, worth: Decimal) -> pb.Position:
+def _position(stored: StoredPosition, mark: Price | None, worth: QuoteSize) -> pb.Position:
+    held = stored.position
     message = pb.Position(
-        product_id=row.product_id,
-        base_size=amount_message(row.base_size),
-        average_cost=amount_message(divide(row.cost, row.base_size) if row.base_size else ZERO),
-        realized_pnl=amount_message(row.realized_pnl),
-        update_time=timestamp_message(row.updated_at),
+        product_id=stored.product_id,
+        base_size=amount_message(held.base_size),
+        average_cost=amount_message(price_of(held.cost, held.base_size) if held.base_size else ZERO),
+        realized_pnl=amount_message(held.realized_pnl),
+        update_time=timestamp_message(stored.updated_at),
     )
     if mark is not None:
         message.mark_price.CopyFrom(amount_message(mark))
         message.market_value.CopyFrom(amount_message(worth))
-        message.unrealized_pnl.CopyFrom(amount_message(worth - row.cost))
+        message.unrealized_pnl.CopyFrom(amount_message(worth - held.cost))
     return message
 
 

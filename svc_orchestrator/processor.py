@@ -180,7 +180,7 @@ class RecommendationProcessor:
                 await self._change(item, RecommendationState.EXECUTING, decided.decided_by, decided.reasons, decided)
             outcome = await self._ordered(item, decided)
             if isinstance(outcome, Reassess) and self._goes_alone(item):
-                outcome = await self._ordered(item, without_risk(item.recommendation.size, outcome.why))
+                outcome = await self._ordered(item, without_risk(item.recommendation.base_size, outcome.why))
             if not isinstance(outcome, Reassess):
                 return outcome
             why = outcome.why
@@ -197,14 +197,14 @@ class RecommendationProcessor:
             return await self._stages.assess(item.recommendation, self._settings.exit_risk_seconds if alone else None)
         except ContractViolation as error:
             if alone:
-                return without_risk(item.recommendation.size, error.reason)
+                return without_risk(item.recommendation.base_size, error.reason)
             if item.is_entry:
                 return Terminal(RecommendationState.REJECTED, "risk", (error.reason,))
             return RetryLater(backoff_seconds(item.delays), error.reason)
         except MeshError as error:
             failed = self._failed(error, "risk", item)
             return (
-                without_risk(item.recommendation.size, failed.why)
+                without_risk(item.recommendation.base_size, failed.why)
                 if alone and isinstance(failed, RetryLater)
                 else failed
             )

@@ -27,7 +27,9 @@ from svc_orchestrator.steps import (
 )
 from tradekit import ids, services, wire
 from tradekit.recommendation import Recommendation
+from tradekit.sizes import order_size
 from tradekit.states import OrderState, ReviewOutcome, ReviewVerdict, RiskDecision
+from tradekit.units import BaseSize
 from trading.common.v1 import error_pb2, stream_pb2
 from trading.executor.v1 import executor_service_pb2 as executor_pb
 from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
@@ -208,7 +210,7 @@ def _review(validation: validator_pb.Validation, recommendation: Recommendation)
 def _assessment(assessment: risk_pb.Assessment, recommendation: Recommendation) -> Approved | Terminal:
     _about(assessment.recommendation_id, recommendation.recommendation_id)
     decision = RiskDecision(risk_pb.Decision.Name(assessment.decision).removeprefix("DECISION_"))
-    size = Decimal(assessment.adjusted_size.value or "0")
+    size = order_size(recommendation.side, Decimal(assessment.adjusted_size.value or "0"))
     reasons = wire.reasons_of(assessment.reasons)
     return after_assessment(decision, recommendation.size, size, assessment.ticket, recommendation.side, reasons)
 
@@ -218,6 +220,6 @@ def _order(message: executor_pb.Order, recommendation_id: UUID) -> OrderSeen:
     return OrderSeen(
         order_id=UUID(message.order_id),
         state=OrderState(executor_pb.OrderState.Name(message.state).removeprefix("ORDER_STATE_")),
-        filled_size=Decimal(message.filled_size.value or "0"),
+        filled_size=BaseSize(Decimal(message.filled_size.value or "0")),
         reasons=wire.reasons_of(message.reasons),
     )

@@ -6,13 +6,14 @@ entry is asked for until its life is over, an exit until a day of tries has fail
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 from meshkit.errors import MeshError
 from tradekit.reasons import Reason
 from tradekit.recommendation import EXIT_RETRIES
+from tradekit.sizes import OrderSize, exceeds
 from tradekit.states import OrderState, RecommendationState, ReviewVerdict, RiskDecision, Side
+from tradekit.units import BaseSize
 
 # Wait before a stage is asked again, where the stage gave none. Doubles per delay up to the longest.
 FIRST_DELAY_SECONDS = 0.25
@@ -65,7 +66,7 @@ class Approved:
     An exit may go without one, and then the executor alone judges its size.
     """
 
-    size: Decimal
+    size: OrderSize
     ticket: str
     reasons: tuple[Reason, ...]
     decided_by: str = "risk"
@@ -77,7 +78,7 @@ class OrderSeen:
 
     order_id: UUID
     state: OrderState
-    filled_size: Decimal
+    filled_size: BaseSize
     reasons: tuple[Reason, ...]
 
 
@@ -93,7 +94,7 @@ def after_validation(
 
 
 def after_assessment(
-    decision: RiskDecision, asked: Decimal, size: Decimal, ticket: str, side: Side, reasons: tuple[Reason, ...]
+    decision: RiskDecision, asked: OrderSize, size: OrderSize, ticket: str, side: Side, reasons: tuple[Reason, ...]
 ) -> Approved | Terminal:
     """APPROVE and REDUCE carry a ticket. REJECT ends an entry, and an exit only where nothing can be sold at all.
 
@@ -107,12 +108,12 @@ def after_assessment(
         expired = bool(reasons) and reasons[0].code == "EXPIRED_REQUEST"
         state = RecommendationState.EXPIRED if expired else RecommendationState.REJECTED
         return Terminal(state, "risk", reasons)
-    if not ticket or size <= 0 or (side is Side.BUY and size > asked):
+    if not ticket or size <= 0 or (side is Side.BUY and exceeds(side, size, asked)):
         raise ValueError(f"{decision.value} of {size} where {asked} was asked, with {'a' if ticket else 'no'} ticket")
     return Approved(size, ticket, reasons)
 
 
-def without_risk(size: Decimal, why: Reason) -> Approved:
+def without_risk(size: BaseSize, why: Reason) -> Approved:
     """An exit that goes on although the risk engine gave no word in time: `why` is kept as a flag."""
     return Approved(size, "", (Reason("RISK_UNANSWERED", observed=why.code, scope=why.scope), why), "orchestrator")
 

@@ -5,7 +5,7 @@ same assessment, which is what a stored decision is checked against.
 """
 
 from dataclasses import dataclass, replace
-from decimal import Decimal, localcontext
+from decimal import localcontext
 
 from svc_risk.case import Case
 from svc_risk.catalogue import HARD_RULES
@@ -17,9 +17,11 @@ from svc_risk.score import ScoreParts, score_of, score_parts
 from svc_risk.sizing import MIN_NOTIONAL, size_of, volatility_factor
 from svc_risk.snapshot import Request, Snapshot
 from svc_risk.validity import HOLDING_WITHOUT_PRICE, STALE_ACCOUNT
-from tradekit.decimals import CONTEXT, ZERO
+from tradekit.decimals import CONTEXT
 from tradekit.reasons import Reason
+from tradekit.sizes import NO_BASE, NO_QUOTE, OrderSize, quote_size
 from tradekit.states import RiskDecision, Side
+from tradekit.units import QuoteSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +29,17 @@ class Assessment:
     """What is allowed and why. Sizes are in the request's unit; `fee` and `heat` are what a reservation must hold."""
 
     decision: RiskDecision
-    requested_size: Decimal
-    adjusted_size: Decimal
+    requested_size: OrderSize
+    adjusted_size: OrderSize
     score: float
     parts: ScoreParts
     sigma_14d: float
     heat_before: float
     heat_after: float
-    exposure_before: Decimal
-    exposure_after: Decimal
-    equity: Decimal
-    fee: Decimal
+    exposure_before: QuoteSize
+    exposure_after: QuoteSize
+    equity: QuoteSize
+    fee: QuoteSize
     reasons: tuple[Reason, ...]
 
 
@@ -78,23 +80,25 @@ def _case(request: Request, snapshot: Snapshot, p: Parameters) -> tuple[Case, Sc
     finite = known is not None and 0 <= known < float("inf")
     sigma = max(known, p.sigma_floor) if known is not None and finite else p.sigma_ref
     account, stop = account_of(snapshot, p), stop_distance(sigma, p)
-    added = request.size * volatility_factor(sigma, p.sigma_target) if request.side is Side.BUY else ZERO
+    entry = request.quote_size if request.side is Side.BUY else NO_QUOTE
+    exit_ = request.base_size if request.side is Side.SELL else NO_BASE
+    added = entry * volatility_factor(sigma, p.sigma_target)
     parts = score_parts(account, added, stop, sigma, request.confidence, p)
     holding = snapshot.holding(request.product_id)
-    return Case(request, snapshot, p, account, holding, sigma, stop, score_of(parts, p), request.size), parts
+    return Case(request, snapshot, p, account, holding, sigma, stop, score_of(parts, p), entry, exit_), parts
 
 
 def _entry(case: Case, parts: ScoreParts) -> Assessment:
     failed = [verdict for rule in HARD_RULES if not (verdict := rule.verdict(case)).passed]
     sizing = size_of(case)
     product = case.snapshot.product
-    size = product.floor_quote(sizing.size) if product else ZERO
-    whole = product.floor_quote(case.request.size) if product else ZERO
-    enough = MIN_NOTIONAL.verdict(replace(case, size=size))
+    size = product.floor_quote(sizing.size) if product else NO_QUOTE
+    whole = product.floor_quote(case.request.quote_size) if product else NO_QUOTE
+    enough = MIN_NOTIONAL.verdict(replace(case, quote_size=size))
     if not enough.passed:
         failed.append(enough)
     if failed:
-        return _result(case, parts, RiskDecision.REJECT, ZERO, [*failed, *sizing.failed])
+        return _result(case, parts, RiskDecision.REJECT, NO_QUOTE, [*failed, *sizing.failed])
     decision = RiskDecision.APPROVE if size == whole else RiskDecision.REDUCE
     return _result(case, parts, decision, size, sizing.binding if decision is RiskDecision.REDUCE else ())
 
@@ -107,20 +111,25 @@ def _exit(case: Case, parts: ScoreParts) -> Assessment:
         if verdict is not None and not verdict.passed:
             (failed if rule.on_sell is Effect.REJECT else flags).append(verdict)
     sizing = exit_size(case)
-    failed += exit_obstacles(replace(case, size=sizing.size))
+    failed += exit_obstacles(replace(case, base_size=sizing.size))
     if failed:
-        return _result(case, parts, RiskDecision.REJECT, ZERO, [*failed, *flags])
+        return _result(case, parts, RiskDecision.REJECT, NO_BASE, [*failed, *flags])
     product = case.snapshot.product
-    wanted = product.floor_base(case.request.size) if product else case.request.size
+    wanted = product.floor_base(case.request.base_size) if product else case.request.base_size
     decision = RiskDecision.APPROVE if sizing.size >= wanted else RiskDecision.REDUCE
     return _result(case, parts, decision, sizing.size, [*sizing.binding, *flags])
 
 
 def _result(
-    case: Case, parts: ScoreParts, decision: RiskDecision, size: Decimal, verdicts: list[Verdict] | tuple[Verdict, ...]
+    case: Case,
+    parts: ScoreParts,
+    decision: RiskDecision,
+    size: OrderSize,
+    verdicts: list[Verdict] | tuple[Verdict, ...],
 ) -> Assessment:
     account = case.account
-    added = size if case.request.side is Side.BUY else ZERO
+    side = case.request.side
+    added = quote_size(side, size) if side is Side.BUY else NO_QUOTE
     return Assessment(
         decision=decision,
         requested_size=case.request.size,

@@ -4,10 +4,8 @@ Two requests therefore never spend the same headroom, and a decision, its reserv
 not at all. A repeated recommendation gets its stored answer while that still holds anything.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,22 +15,23 @@ from meshkit.errors import DeadlineTooShort, FailedPrecondition, Unavailable
 from meshkit.kit import Kit
 from schema.recommendation_terms import StoredTerms, require_terms
 from schema.requests import claim, request_key
-from svc_risk import store
+from svc_risk import assessment_store, store
 from svc_risk.assess import Assessment, assess, must_wait
+from svc_risk.assessment_store import Attempt, Reservation, StoredAssessment
 from svc_risk.books import VolatilityMemory, read_books
 from svc_risk.exposure import account_of
 from svc_risk.locks import new_locks, tripped
 from svc_risk.marking import Marker
 from svc_risk.settings import RiskSettings
-from svc_risk.snapshot import Inputs, MarketView, Request, Snapshot, inputs_to_json, request_of
+from svc_risk.snapshot import Inputs, MarketView, Request, Snapshot, request_of
 from svc_risk.store import AccountRow, Moment
 from svc_risk.ticket import Terms, TicketSigner
 from tradekit import ids
-from tradekit.decimals import ZERO, to_stored_scale
+from tradekit.decimals import to_stored_scale
 from tradekit.products import quote_currency
-from tradekit.reasons import reasons_to_json
 from tradekit.recommendation import Recommendation
-from tradekit.states import RiskDecision, Side
+from tradekit.sizes import NO_BASE, NO_QUOTE, base_size, quote_size
+from tradekit.states import ReservationState, RiskDecision, Side
 
 METHOD = "AssessRecommendation"
 RETRY_SECONDS = 1.0
@@ -40,9 +39,9 @@ RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A stored assessment: its row, and the end of its reservation (None for REJECT)."""
+    """A stored assessment, and the end of its reservation (None for REJECT)."""
 
-    row: Mapping[str, Any]
+    assessment: StoredAssessment
     expires_at: datetime | None
 
 
@@ -69,11 +68,11 @@ class Assessor:
             await self._refuse_reuse(connection, request_id, terms)
             # Only what is in the books, on the terms that are in the books, can be assessed.
             stored = await require_terms(connection, recommendation)
-            newest = await store.newest_attempt(connection, recommendation.recommendation_id)
+            newest = await assessment_store.newest_attempt(connection, recommendation.recommendation_id)
             if newest is not None and _stands(newest, stored.terms):
-                return Decided(newest._asdict(), newest.expires_at)
+                return Decided(newest.assessment, newest.expires_at)
             await self._require_led(connection, stored)
-            attempt = 1 if newest is None else newest.attempt + 1
+            attempt = 1 if newest is None else newest.assessment.attempt + 1
             return await self._decide(connection, account, moment, stored, attempt)
 
     async def _require_led(self, connection: AsyncConnection, stored: StoredTerms) -> None:
@@ -122,10 +121,10 @@ class Assessor:
         decision = assess(request, snapshot, self._p)
         await self._trip_locks(connection, request, snapshot)
         terms = self._terms(request, stored.terms, decision, attempt, moment.machine_time)
-        row = self._row(request, snapshot, decision, terms)
-        reserves = decision.decision is not RiskDecision.REJECT
-        await store.insert_assessment(connection, row, _reservation(request, decision, terms) if reserves else None)
-        return Decided(row, terms.expires_at if reserves else None)
+        made = self._stored(request, decision, terms)
+        reservation = _reservation(request, decision, terms)
+        await assessment_store.insert_assessment(connection, made, Inputs(request, snapshot), reservation)
+        return Decided(made, reservation.expires_at if reservation else None)
 
     async def _snapshot(
         self, connection: AsyncConnection, account: AccountRow, moment: Moment, request: Request, expired: bool
@@ -158,7 +157,7 @@ class Assessor:
             version=account.version,
             trading_state=account.trading_state,
             product=product if ours else None,
-            cash=books.cash if books.cash is not None else ZERO,
+            cash=books.cash if books.cash is not None else NO_QUOTE,
             holdings=books.holdings,
             market=market,
             stale_seconds=self._p.stale_seconds(self._settings.granularity_seconds),
@@ -195,57 +194,49 @@ class Assessor:
             expires_at=now + timedelta(seconds=self._p.reservation_ttl_seconds),
         )
 
-    def _row(self, request: Request, snapshot: Snapshot, decision: Assessment, terms: Terms) -> dict[str, Any]:
+    def _stored(self, request: Request, decision: Assessment, terms: Terms) -> StoredAssessment:
         rejected = decision.decision is RiskDecision.REJECT
-        return {
-            "assessment_id": terms.reservation_id,
-            "recommendation_id": request.recommendation_id,
-            "attempt": terms.attempt,
-            "request_hash": terms.terms_hash,
-            "product_id": request.product_id,
-            "side": request.side.value,
-            "decision": decision.decision.value,
-            "requested_size": decision.requested_size,
-            "adjusted_size": decision.adjusted_size,
-            "score": decision.score,
-            "parts": asdict(decision.parts),
-            "sigma_14d": decision.sigma_14d,
-            "heat_before": decision.heat_before,
-            "heat_after": decision.heat_after,
-            "exposure_before": to_stored_scale(decision.exposure_before),
-            "exposure_after": to_stored_scale(decision.exposure_after),
-            "equity": to_stored_scale(decision.equity),
-            "reasons": reasons_to_json(decision.reasons),
-            "snapshot": inputs_to_json(Inputs(request, snapshot)),
-            "limits_version": self._limits_version,
-            "ticket": "" if rejected else self._signer.sign(terms),
-            "as_of": request.as_of,
-            "created_at": terms.issued_at,
-        }
+        return StoredAssessment(
+            assessment_id=terms.reservation_id,
+            recommendation_id=request.recommendation_id,
+            attempt=terms.attempt,
+            request_hash=terms.terms_hash,
+            product_id=request.product_id,
+            side=request.side,
+            decision=decision.decision,
+            requested_size=decision.requested_size,
+            adjusted_size=decision.adjusted_size,
+            score=decision.score,
+            parts=decision.parts,
+            sigma_14d=decision.sigma_14d,
+            heat_before=decision.heat_before,
+            heat_after=decision.heat_after,
+            exposure_before=to_stored_scale(decision.exposure_before),
+            exposure_after=to_stored_scale(decision.exposure_after),
+            equity=to_stored_scale(decision.equity),
+            reasons=decision.reasons,
+            limits_version=self._limits_version,
+            ticket="" if rejected else self._signer.sign(terms),
+            as_of=request.as_of,
+            created_at=terms.issued_at,
+        )
 
 
-def _stands(newest: Any, terms: str) -> bool:
+def _stands(newest: Attempt, terms: str) -> bool:
     """Whether a stored assessment is the answer; one whose ticket nobody would take any more is made again."""
-    if newest.decision == RiskDecision.REJECT or newest.state == "COMMITTED":
+    if newest.assessment.decision is RiskDecision.REJECT or newest.state is ReservationState.COMMITTED:
         return True
-    return bool(newest.state == "HELD" and newest.request_hash == terms)
+    return newest.state is ReservationState.HELD and newest.assessment.request_hash == terms
 
 
-def _reservation(request: Request, decision: Assessment, terms: Terms) -> dict[str, Any]:
-    buying = request.side is Side.BUY
-    added_heat = decision.heat_after - decision.heat_before
-    return {
-        "reservation_id": terms.reservation_id,
-        "recommendation_id": request.recommendation_id,
-        "product_id": request.product_id,
-        "side": request.side.value,
-        "quote_amount": decision.adjusted_size if buying else ZERO,
-        "fee_amount": to_stored_scale(decision.fee),
-        "base_amount": ZERO if buying else decision.adjusted_size,
-        "heat": added_heat,
-        "state": "HELD",
-        "expires_at": terms.expires_at,
-        "as_of": request.as_of,
-        "created_at": terms.issued_at,
-        "updated_at": terms.issued_at,
-    }
+def _reservation(request: Request, decision: Assessment, terms: Terms) -> Reservation | None:
+    if decision.decision is RiskDecision.REJECT:
+        return None
+    side, size = request.side, decision.adjusted_size
+    return Reservation(
+        quote_amount=quote_size(side, size) if side is Side.BUY else NO_QUOTE,
+        fee_amount=to_stored_scale(decision.fee),
+        base_amount=base_size(side, size) if side is Side.SELL else NO_BASE,
+        heat=decision.heat_after - decision.heat_before,
+        expires_at=terms.expires_at,
+    )

@@ -6,7 +6,6 @@ Candles that close after `as_of` are not seen, so the same as_of reads the same 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ARRAY, Text, bindparam, text
@@ -19,6 +18,9 @@ from svc_risk.snapshot import Holding
 from svc_risk.volatility import SHOCK_HOURS, HourClose, Volatility, measure
 from tradekit.decimals import ONE
 from tradekit.exits import is_dust
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
+
+_ONE_UNIT = BaseSize(ONE)
 
 _HOLDINGS = text("""
     SELECT product_id, sum(base_size) AS base_size, sum(open_buy) AS open_buy, sum(open_sell) AS open_sell,
@@ -71,7 +73,7 @@ _HOURS = text("""
 class Mark:
     """Newest close of a product and the time it was true."""
 
-    price: Decimal
+    price: Price
     time: datetime
 
 
@@ -79,10 +81,10 @@ class Mark:
 class Books:
     """Account and market together. `cash` is None while the ledger has no opening entry."""
 
-    cash: Decimal | None
+    cash: QuoteSize | None
     holdings: tuple[Holding, ...]
-    marks: dict[str, Mark]
-    volatility: dict[str, Volatility]
+    marks: dict[ProductId, Mark]
+    volatility: dict[ProductId, Volatility]
 
 
 class VolatilityMemory:
@@ -93,13 +95,13 @@ class VolatilityMemory:
 
     def __init__(self) -> None:
         self._as_of: datetime | None = None
-        self._known: dict[str, Volatility] = {}
+        self._known: dict[ProductId, Volatility] = {}
 
-    def recall(self, as_of: datetime) -> dict[str, Volatility]:
+    def recall(self, as_of: datetime) -> dict[ProductId, Volatility]:
         """What is known of a market time."""
         return dict(self._known) if as_of == self._as_of else {}
 
-    def keep(self, as_of: datetime, measured: dict[str, Volatility]) -> None:
+    def keep(self, as_of: datetime, measured: dict[ProductId, Volatility]) -> None:
         """Remembers complete measurements; a newer market time replaces an older one."""
         if self._as_of is None or as_of > self._as_of:
             self._as_of, self._known = as_of, {}
@@ -114,7 +116,7 @@ async def read_books(
     granularity: int,
     as_of: datetime,
     machine_time: datetime,
-    also: Sequence[str],
+    also: Sequence[ProductId],
     p: Parameters,
     memory: VolatilityMemory,
 ) -> Books:
@@ -134,7 +136,7 @@ async def read_books(
     return Books(cash, tuple(_holding(row, marks, volatility) for row in rows), marks, volatility)
 
 
-def _holding(row: Any, marks: dict[str, Mark], volatility: dict[str, Volatility]) -> Holding:
+def _holding(row: Any, marks: dict[ProductId, Mark], volatility: dict[ProductId, Volatility]) -> Holding:
     mark, known = marks.get(row.product_id), volatility[row.product_id]
     price = mark.price if mark is not None and can_be_a_mark(mark.price, row.base_size) else None
     # A product that the exchange does not list has no rules: what is held of it is no dust.
@@ -155,8 +157,8 @@ def _holding(row: Any, marks: dict[str, Mark], volatility: dict[str, Volatility]
 
 
 async def read_marks(
-    connection: AsyncConnection, products: Sequence[str], granularity: int, as_of: datetime
-) -> dict[str, Mark]:
+    connection: AsyncConnection, products: Sequence[ProductId], granularity: int, as_of: datetime
+) -> dict[ProductId, Mark]:
     """Newest close of each product that had closed at `as_of`.
 
     One that is no price leaves its product without a mark, as if there had been no candle: the close before it is not
@@ -165,17 +167,17 @@ async def read_marks(
     bar = timedelta(seconds=granularity)
     given = {"products": list(products), "granularity": granularity, "newest_start": as_of - bar}
     rows = (await connection.execute(_MARKS, given)).all()
-    return {row.product_id: Mark(row.close, row.start + bar) for row in rows if can_be_a_mark(row.close, ONE)}
+    return {row.product_id: Mark(row.close, row.start + bar) for row in rows if can_be_a_mark(row.close, _ONE_UNIT)}
 
 
 async def read_hours(
     connection: AsyncConnection,
-    products: Sequence[str],
+    products: Sequence[ProductId],
     granularity: int,
     first: datetime,
     last: datetime,
     p: Parameters,
-) -> dict[str, list[HourClose]]:
+) -> dict[ProductId, list[HourClose]]:
     """Hourly closes of each product that volatility needs for every time from `first` to `last`."""
     bar = timedelta(seconds=granularity)
     given = {
@@ -185,7 +187,7 @@ async def read_hours(
         "oldest": first - timedelta(hours=p.vol_bars + SHOCK_HOURS),
         "newest_start": last - bar,
     }
-    found: dict[str, list[HourClose]] = {}
+    found: dict[ProductId, list[HourClose]] = {}
     for row in (await connection.execute(_HOURLY if granularity >= 3600 else _HOURS, given)).all():
         found.setdefault(row.product_id, []).append(HourClose(row.start + bar, row.close, row.quote_volume))
     return found

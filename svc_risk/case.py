@@ -6,14 +6,15 @@ from decimal import Decimal
 from svc_risk.exposure import Account
 from svc_risk.parameters import Parameters
 from svc_risk.snapshot import Holding, Request, Snapshot
+from tradekit.units import BaseSize, QuoteSize
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """A request with everything the rules look at.
 
-    `sigma` is the floored 14-day volatility, sigma_ref if unknown; `size` is what is left of the request so far, in its
-    unit: all of it until it has been scaled and capped.
+    `sigma` is the floored 14-day volatility, sigma_ref if unknown; `quote_size` and `base_size` are what is left of a BUY or
+    a SELL so far, all of it until it has been scaled and capped (0: the other side's).
     """
 
     request: Request
@@ -24,4 +25,5 @@ class Case:
     sigma: float
     stop: Decimal
     score: float
-    size: Decimal
+    quote_size: QuoteSize
+    base_size: BaseSize

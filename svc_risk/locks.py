@@ -14,6 +14,7 @@ from svc_risk.parameters import Parameters
 from svc_risk.rule import Rule
 from svc_risk.snapshot import Lock
 from tradekit.reasons import shown
+from tradekit.units import ProductId, QuoteSize
 
 _NAMESPACE = UUID("1d0c5a52-7f5c-5c0e-9b1a-71a3c0ffee51")
 
@@ -29,7 +30,7 @@ def day_start(moment: datetime) -> datetime:
 
 
 def tripped(
-    equity: Decimal, day_open: Decimal | None, high_water_mark: Decimal | None, as_of: datetime, p: Parameters
+    equity: QuoteSize, day_open: QuoteSize | None, high_water_mark: QuoteSize | None, as_of: datetime, p: Parameters
 ) -> tuple[Lock, ...]:
     """The locks that an equity trips. Reaching a breaker trips it."""
     found = []
@@ -55,7 +56,7 @@ def new_locks(found: Iterable[Lock], in_force: Iterable[Lock]) -> list[Lock]:
     return [lock for lock in found if (lock.code, lock.scope) not in have]
 
 
-def cooldown_lock(rule: Rule[int], product_id: str, last: datetime, seconds: int) -> Lock:
+def cooldown_lock(rule: Rule[int], product_id: ProductId, last: datetime, seconds: int) -> Lock:
     """A cooldown as a lock, for those who list what is in force."""
     scope, end = f"{rule.scope}:{product_id}", last + timedelta(seconds=seconds)
     return Lock(rule.code, scope, last, end, limit=shown(seconds), observed="", unit=rule.unit)

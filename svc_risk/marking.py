@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svc_risk import store
 from svc_risk.books import read_hours, read_marks
-from svc_risk.equity import Change, EquityMark, equity_mark
+from svc_risk.equity import CashChange, Changes, EquityMark, HoldingChange, equity_mark
 from svc_risk.locks import new_locks, tripped
 from svc_risk.parameters import Parameters
 from svc_risk.store import AccountRow, Moment
 from svc_risk.volatility import HourClose, sigma
 from tradekit.bars import bar_start
+from tradekit.units import BaseSize, ProductId
 
 # After an outage longer than this many bars the oldest stay without a mark; nothing was decided in them.
 MOST_MARKS = 200
@@ -53,9 +54,10 @@ class Marker:
         cash = (await connection.execute(_CASH, {"currency": self.currency})).scalar_one_or_none() if times else None
         if not times or cash is None:
             return account
-        held = {row.product_id: row.base_size for row in (await connection.execute(_HELD)).all()}
+        rows = (await connection.execute(_HELD)).all()
+        held = {ProductId(row.product_id): BaseSize(row.base_size) for row in rows}
         changes = await self._changes(connection, times[0])
-        products = sorted(set(held) | {change.product_id for change in changes if change.product_id})
+        products = sorted(set(held) | {change.product_id for change in changes.held})
         hours = await read_hours(connection, products, self.granularity, times[0], times[-1], self.p)
         high = account.high_water_mark
         for time in times:
@@ -82,26 +84,19 @@ class Marker:
         count = min(int((target - newest) / bar), MOST_MARKS)
         return [target - bar * back for back in range(count - 1, -1, -1)]
 
-    async def _changes(self, connection: AsyncConnection, first: datetime) -> list[Change]:
+    async def _changes(self, connection: AsyncConnection, first: datetime) -> Changes:
         cash = await connection.execute(_CASH_CHANGES, {"currency": self.currency, "first": first})
         base = await connection.execute(_BASE_CHANGES, {"first": first})
-        return [Change(row.as_of, None, row.amount) for row in cash.all()] + [
-            Change(row.as_of, row.product_id, row.amount) for row in base.all()
-        ]
+        return Changes(
+            [CashChange(row.as_of, row.amount) for row in cash.all()],
+            [HoldingChange(row.as_of, row.product_id, row.amount) for row in base.all()],
+        )
 
     def _sigma(self, closes: list[HourClose], as_of: datetime) -> float | None:
         return sigma(closes, as_of, self.p.vol_bars)
 
     async def _store(self, connection: AsyncConnection, mark: EquityMark) -> None:
-        row = {
-            "as_of": mark.as_of,
-            "equity": mark.equity,
-            "cash": mark.cash,
-            "exposure": mark.exposure,
-            "heat": mark.heat,
-            "drawdown": mark.drawdown,
-        }
-        await store.insert_marks(connection, [row])
+        await store.insert_mark(connection, mark)
         opening = await store.day_open(connection, mark.as_of)
         found = tripped(mark.equity, opening, mark.high_water_mark, mark.as_of, self.p)
         have = [lock for _, lock in await store.locks_in_force(connection, mark.as_of)] if found else []

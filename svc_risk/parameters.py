@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from tradekit.decimals import plain
 from tradekit.fees import DEFAULT_TAKER_FEE
+from tradekit.units import QuoteSize
 
 
 def _means(words: str, *, zero: bool = False, share: bool = False) -> dict[str, str | bool]:
@@ -64,8 +65,12 @@ class Parameters:
     vol_limit: float = field(
         default=2.50, metadata=_means("annualised volatility above which a product is not entered")
     )
-    min_notional: Decimal = field(default=Decimal("10.00"), metadata=_means("smallest order, quote currency"))
-    max_order_notional: Decimal = field(default=Decimal("250.00"), metadata=_means("largest order, quote currency"))
+    min_notional: QuoteSize = field(
+        default=QuoteSize(Decimal("10.00")), metadata=_means("smallest order, quote currency")
+    )
+    max_order_notional: QuoteSize = field(
+        default=QuoteSize(Decimal("250.00")), metadata=_means("largest order, quote currency")
+    )
     liquidity_ratio: Decimal = field(
         default=Decimal("0.01"), metadata=_means("largest order as a share of an hour's turnover", share=True)
     )

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import localcontext
 from uuid import UUID
 
 from svc_risk.books import Books
 from svc_risk.exposure import Account, account_figures, exposure_of, ratio_of, stop_distance
 from svc_risk.parameters import Parameters
 from svc_risk.snapshot import Holding, Lock
-from tradekit.decimals import CONTEXT, ZERO
+from tradekit.decimals import CONTEXT
+from tradekit.sizes import NO_QUOTE
+from tradekit.units import QuoteSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class PositionRisk:
     """One product's part."""
 
     holding: Holding
-    exposure: Decimal
+    exposure: QuoteSize
     heat: float
 
 
@@ -27,8 +29,8 @@ class Portfolio:
     """Everything GetPortfolioRisk tells; `as_of` is None before the first candle."""
 
     account: Account
-    cash: Decimal
-    high_water_mark: Decimal | None
+    cash: QuoteSize
+    high_water_mark: QuoteSize | None
     positions: tuple[PositionRisk, ...]
     locks: Sequence[tuple[UUID, Lock]]
     held_reservations: int
@@ -37,15 +39,15 @@ class Portfolio:
 
 def portfolio_of(
     books: Books,
-    high_water_mark: Decimal | None,
-    day_open: Decimal | None,
+    high_water_mark: QuoteSize | None,
+    day_open: QuoteSize | None,
     locks: Sequence[tuple[UUID, Lock]],
     held_reservations: int,
     as_of: datetime | None,
     p: Parameters,
 ) -> Portfolio:
     """The figures of the books, as an assessment would see them."""
-    cash = books.cash if books.cash is not None else ZERO
+    cash = books.cash if books.cash is not None else NO_QUOTE
     with localcontext(CONTEXT):
         account = account_figures(cash, books.holdings, high_water_mark, day_open, p)
         positions = tuple(_position(holding, account, p) for holding in books.holdings)

@@ -13,8 +13,9 @@ from typing import Generic, Literal, TypeVar
 from svc_risk.case import Case
 from svc_risk.parameters import Parameters
 from tradekit.reasons import Reason, shown
+from tradekit.units import BaseSize, QuoteSize
 
-N = TypeVar("N", Decimal, float, int, str)
+N = TypeVar("N", QuoteSize, BaseSize, Decimal, float, int, str)
 Unit = Literal["", "ratio", "usd", "base", "seconds", "bars", "count"]
 Scope = Literal["account", "product", "request", "model"]
 
@@ -53,14 +54,14 @@ NO_LIMIT: Limit[str] = fixed(lambda p: "")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found. `allows` is the size that a cap or a scaling leaves.
+    """What a check found. `allows` is what a cap or a scaling leaves of an entry.
 
     `product_id` is named where it is not the request's.
     """
 
     passed: bool
     observed: str = ""
-    allows: Decimal | None = None
+    allows: QuoteSize | None = None
     product_id: str = ""
 
 
@@ -70,7 +71,7 @@ class Verdict:
 
     passed: bool
     reason: Reason
-    allows: Decimal | None
+    allows: QuoteSize | None
 
 
 @dataclass(frozen=True, slots=True)

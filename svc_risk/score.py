@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from svc_risk.exposure import Account, ratio_of
 from svc_risk.parameters import Parameters
+from tradekit.units import QuoteSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ def _clip(value: float) -> float:
 
 def score_parts(
     account: Account,
-    size: Decimal,
+    size: QuoteSize,
     stop: Decimal,
     sigma_14d: float,
     confidence: float | None,

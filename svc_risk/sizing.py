@@ -10,8 +10,10 @@ from typing import Any
 from svc_risk.case import Case
 from svc_risk.exposure import decimal_of, exposure_of
 from svc_risk.rule import Effect, Finding, Limit, Rule, Verdict, fixed
-from tradekit.decimals import ONE, ZERO, divide
+from tradekit.decimals import ONE, divide
 from tradekit.reasons import shown
+from tradekit.sizes import NO_QUOTE
+from tradekit.units import QuoteSize
 
 REJECT, SCALE, CAP, NONE = Effect.REJECT, Effect.SCALE, Effect.CAP, Effect.NONE
 _SHARE_STEP = Decimal("1e-6")
@@ -34,7 +36,7 @@ def score_factor(score: float, soft: float, hard: float) -> Decimal:
 
 
 def _scaled(case: Case, factor: Decimal, observed: float) -> Finding:
-    return Finding(factor == ONE, shown(observed), case.request.size * factor)
+    return Finding(factor == ONE, shown(observed), case.request.quote_size * factor)
 
 
 VOL_TARGET = Rule(
@@ -81,12 +83,12 @@ SCALES: tuple[Rule[Any], ...] = (VOL_TARGET, VOL_SHOCK, SCORE_SCALED)
 # ---- caps ------------------------------------------------------------------------------------------------------------
 
 
-def _capped(case: Case, headroom: Decimal, observed: Decimal) -> Finding:
-    allows = max(headroom, ZERO)
-    return Finding(case.request.size <= allows, shown(observed), allows)
+def _capped(case: Case, headroom: QuoteSize, observed: Decimal) -> Finding:
+    allows = max(headroom, NO_QUOTE)
+    return Finding(case.request.quote_size <= allows, shown(observed), allows)
 
 
-def _share(part: Decimal, whole: Decimal) -> Decimal:
+def _share(part: QuoteSize, whole: QuoteSize) -> Decimal:
     """part / whole, for a reason: six decimals, 1 where nothing is left to divide by."""
     return divide(part, whole).quantize(_SHARE_STEP) if whole > 0 else ONE
 
@@ -99,13 +101,13 @@ MAX_ORDER_NOTIONAL = Rule(
     scope="request",
     on_buy=CAP,
     on_sell=NONE,
-    check=lambda case, limit: _capped(case, limit, case.request.size),
+    check=lambda case, limit: _capped(case, limit, case.request.quote_size),
 )
 
 
 def _position(case: Case, limit: Decimal) -> Finding:
     have, equity = exposure_of(case.holding), case.account.equity
-    return _capped(case, limit * equity - have, _share(have + case.request.size, equity))
+    return _capped(case, limit * equity - have, _share(have + case.request.quote_size, equity))
 
 
 MAX_POSITION = Rule(
@@ -122,7 +124,7 @@ MAX_POSITION = Rule(
 
 def _exposed(case: Case, limit: Decimal) -> Finding:
     have, equity = case.account.exposure, case.account.equity
-    return _capped(case, limit * equity - have, _share(have + case.request.size, equity))
+    return _capped(case, limit * equity - have, _share(have + case.request.quote_size, equity))
 
 
 GROSS_EXPOSURE = Rule(
@@ -139,7 +141,8 @@ GROSS_EXPOSURE = Rule(
 
 def _cash_left(case: Case, limit: Decimal) -> Finding:
     free, equity, with_fee = case.account.free_cash, case.account.equity, ONE + case.p.taker_fee
-    return _capped(case, divide(free - limit * equity, with_fee), _share(free - case.request.size * with_fee, equity))
+    headroom = QuoteSize(divide(free - limit * equity, with_fee))
+    return _capped(case, headroom, _share(free - case.request.quote_size * with_fee, equity))
 
 
 CASH_RESERVE = Rule(
@@ -156,7 +159,8 @@ CASH_RESERVE = Rule(
 
 def _heated(case: Case, limit: Decimal) -> Finding:
     have, equity = case.account.at_risk, case.account.equity
-    return _capped(case, divide(limit * equity - have, case.stop), _share(have + case.request.size * case.stop, equity))
+    headroom = QuoteSize(divide(limit * equity - have, case.stop))
+    return _capped(case, headroom, _share(have + case.request.quote_size * case.stop, equity))
 
 
 PORTFOLIO_HEAT = Rule(
@@ -173,7 +177,7 @@ PORTFOLIO_HEAT = Rule(
 
 def _traded(case: Case, limit: Decimal) -> Finding:
     hour = case.snapshot.market.median_quote_volume
-    return _capped(case, limit * hour, _share(case.request.size, hour))
+    return _capped(case, limit * hour, _share(case.request.quote_size, hour))
 
 
 LIQUIDITY = Rule(
@@ -202,12 +206,12 @@ CAPS: tuple[Rule[Any], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """The size after scaling and caps, not yet rounded.
+    """What is left of an entry after scaling and caps, not yet rounded.
 
     `binding` made it what it is, the tightest first; `failed` is every rule that the request as asked for breaks.
     """
 
-    size: Decimal
+    size: QuoteSize
     binding: tuple[Verdict, ...] = ()
     failed: tuple[Verdict, ...] = ()
 
@@ -215,9 +219,9 @@ class Sizing:
 def size_of(case: Case) -> Sizing:
     """Scales the request, then takes the smallest headroom."""
     scales = [rule.verdict(case) for rule in SCALES]
-    raw = case.request.size
+    raw = case.request.quote_size
     for scale in scales:
-        raw = raw * divide(scale.allows or ZERO, case.request.size)
+        raw = raw * divide(_room(scale), case.request.quote_size)
     caps = [rule.verdict(case) for rule in CAPS]
     biting = sorted((cap for cap in caps if _room(cap) < raw), key=_room)
     shrinking = sorted((scale for scale in scales if not scale.passed), key=_room)
@@ -228,13 +232,13 @@ def size_of(case: Case) -> Sizing:
     )
 
 
-def _room(verdict: Verdict) -> Decimal:
-    return verdict.allows if verdict.allows is not None else ZERO
+def _room(verdict: Verdict) -> QuoteSize:
+    return verdict.allows if verdict.allows is not None else NO_QUOTE
 
 
-def _least(case: Case) -> Decimal:
+def _least(case: Case) -> QuoteSize:
     product = case.snapshot.product
-    return max(case.p.min_notional, product.quote_min_size if product else ZERO)
+    return max(case.p.min_notional, product.quote_min_size if product else NO_QUOTE)
 
 
 # The larger of our own minimum and the exchange's; of a product that is not listed nothing but our own is known.
@@ -247,5 +251,5 @@ MIN_NOTIONAL = Rule(
     scope="request",
     on_buy=REJECT,
     on_sell=NONE,
-    check=lambda case, limit: Finding(case.size >= limit, shown(case.size.quantize(_CENTS, ROUND_FLOOR))),
+    check=lambda case, limit: Finding(case.quote_size >= limit, shown(case.quote_size.quantize(_CENTS, ROUND_FLOOR))),
 )

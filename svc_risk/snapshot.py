@@ -13,7 +13,9 @@ from pydantic import TypeAdapter
 
 from tradekit.products import Product
 from tradekit.recommendation import Recommendation
+from tradekit.sizes import NO_BASE, NO_QUOTE, OrderSize, base_size, quote_size
 from tradekit.states import Side, TradingState
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,22 @@ class Request:
     """The part of a recommendation that risk decides on. `size` is quote currency for BUY, base units for SELL."""
 
     recommendation_id: UUID
-    product_id: str
+    product_id: ProductId
     side: Side
-    size: Decimal
-    reference_price: Decimal
+    size: OrderSize
+    reference_price: Price
     as_of: datetime
     confidence: float | None
+
+    @property
+    def quote_size(self) -> QuoteSize:
+        """What a BUY may spend."""
+        return quote_size(self.side, self.size)
+
+    @property
+    def base_size(self) -> BaseSize:
+        """What a SELL wants sold."""
+        return base_size(self.side, self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +48,13 @@ class Holding:
     `dust` is a rest so small that the exchange takes no order of it: it has its value, and goes with the next exit.
     """
 
-    product_id: str
-    base_size: Decimal
-    mark: Decimal | None
+    product_id: ProductId
+    base_size: BaseSize
+    mark: Price | None
     sigma_14d: float | None
-    open_buy: Decimal = Decimal(0)
-    open_sell_base: Decimal = Decimal(0)
-    reserved_buy: Decimal = Decimal(0)
+    open_buy: QuoteSize = NO_QUOTE
+    open_sell_base: BaseSize = NO_BASE
+    reserved_buy: QuoteSize = NO_QUOTE
     order_unknown: bool = False
     dust: bool = False
 
@@ -57,12 +69,12 @@ class Holding:
 class MarketView:
     """The requested product's market at the request's as_of; `last_close_time` is the close of its newest candle."""
 
-    last_close: Decimal | None
+    last_close: Price | None
     last_close_time: datetime | None
     sigma_14d: float | None
     sigma_24h: float | None
     real_bars: int
-    median_quote_volume: Decimal
+    median_quote_volume: QuoteSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +94,7 @@ class Lock:
 class PastOrder:
     """An order token that was spent."""
 
-    product_id: str
+    product_id: ProductId
     as_of: datetime
 
 
@@ -95,12 +107,12 @@ class Snapshot:
     version: int
     trading_state: TradingState
     product: Product | None
-    cash: Decimal
+    cash: QuoteSize
     holdings: tuple[Holding, ...]
     market: MarketView
     stale_seconds: int
-    high_water_mark: Decimal | None
-    day_open: Decimal | None
+    high_water_mark: QuoteSize | None
+    day_open: QuoteSize | None
     locks: tuple[Lock, ...]
     past_orders: tuple[PastOrder, ...]
     last_entry: datetime | None
@@ -109,12 +121,12 @@ class Snapshot:
     account_fresh: bool
     taker_fee: Decimal | None = None
 
-    def holding(self, product_id: str) -> Holding:
+    def holding(self, product_id: ProductId) -> Holding:
         """The holding of a product, an empty one if there is none."""
         for found in self.holdings:
             if found.product_id == product_id:
                 return found
-        return Holding(product_id, Decimal(0), self.market.last_close, self.market.sigma_14d)
+        return Holding(product_id, NO_BASE, self.market.last_close, self.market.sigma_14d)
 
 
 def request_of(recommendation: Recommendation) -> Request:

@@ -10,12 +10,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, func, insert, or_, select, text, update
+from sqlalchemy import and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.risk import accounts, equity_snapshots, risk_assessments, risk_locks, risk_reservations
+from schema.risk import accounts, equity_snapshots, risk_locks, risk_reservations
 from schema.views.risk import risk_products
+from svc_risk.equity import EquityMark
 from svc_risk.locks import day_start, lock_id
 from svc_risk.pacing import RATE_LOOKBACK
 from svc_risk.snapshot import Lock, PastOrder
@@ -23,6 +24,7 @@ from tradekit.decimals import plain
 from tradekit.products import Product
 from tradekit.reasons import Reason
 from tradekit.states import TradingState
+from tradekit.units import ProductId, QuoteSize
 
 ACCOUNT_ID = "main"
 
@@ -72,7 +74,7 @@ class AccountRow:
 
     trading_state: TradingState
     note: str
-    high_water_mark: Decimal | None
+    high_water_mark: QuoteSize | None
     version: int
 
 
@@ -134,34 +136,7 @@ async def expire_reservations(connection: AsyncConnection, machine_time: datetim
     )
 
 
-async def newest_attempt(connection: AsyncConnection, recommendation_id: UUID) -> Row[Any] | None:
-    """The newest assessment of a recommendation with its reservation's state and end, None if there is none."""
-    a, r = risk_assessments, risk_reservations
-    query = (
-        select(a, r.c.state, r.c.expires_at)
-        .select_from(a.outerjoin(r, r.c.reservation_id == a.c.assessment_id))
-        .where(a.c.recommendation_id == recommendation_id)
-        .order_by(a.c.attempt.desc())
-        .limit(1)
-    )
-    return (await connection.execute(query)).one_or_none()
-
-
-async def insert_assessment(
-    connection: AsyncConnection, assessment: dict[str, Any], reservation: dict[str, Any] | None
-) -> None:
-    """Writes a decision, and what it reserves."""
-    await connection.execute(insert(risk_assessments).values(assessment))
-    if reservation is not None:
-        await connection.execute(insert(risk_reservations).values(reservation))
-    await connection.execute(
-        update(accounts)
-        .where(accounts.c.account_id == ACCOUNT_ID)
-        .values(snapshot_version=accounts.c.snapshot_version + 1)
-    )
-
-
-async def read_product(connection: AsyncConnection, product_id: str) -> Product | None:
+async def read_product(connection: AsyncConnection, product_id: ProductId) -> Product | None:
     """What the exchange says of a product, None if it is not on its list."""
     c = risk_products.c
     query = select(
@@ -197,16 +172,16 @@ class ProductPast:
     last_losing_exit: datetime | None
 
 
-async def read_product_past(connection: AsyncConnection, product_id: str, as_of: datetime) -> ProductPast:
+async def read_product_past(connection: AsyncConnection, product_id: ProductId, as_of: datetime) -> ProductPast:
     """What cooldowns are counted from."""
     row = (await connection.execute(_PRODUCT_PAST, {"product_id": product_id, "as_of": as_of})).one()
     return ProductPast(row.last_entry, row.last_losing_exit)
 
 
-async def day_open(connection: AsyncConnection, as_of: datetime) -> Decimal | None:
+async def day_open(connection: AsyncConnection, as_of: datetime) -> QuoteSize | None:
     """Equity at the opening of as_of's day, None before the first mark."""
     given = {"as_of": as_of, "opening": day_start(as_of)}
-    found: Decimal | None = (await connection.execute(_DAY_OPEN, given)).scalar_one()
+    found: QuoteSize | None = (await connection.execute(_DAY_OPEN, given)).scalar_one()
     return found
 
 
@@ -255,7 +230,7 @@ async def release_operator_locks(connection: AsyncConnection, machine_time: date
     return len(result.all())
 
 
-async def set_high_water_mark(connection: AsyncConnection, value: Decimal | None) -> None:
+async def set_high_water_mark(connection: AsyncConnection, value: QuoteSize | None) -> None:
     """Moves the high-water mark."""
     await connection.execute(update(accounts).where(accounts.c.account_id == ACCOUNT_ID).values(high_water_mark=value))
 
@@ -266,9 +241,17 @@ async def newest_mark(connection: AsyncConnection) -> datetime | None:
     return found
 
 
-async def insert_marks(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Stores equity marks; one that is stored already stays as it is."""
-    await connection.execute(upsert(equity_snapshots).values(list(rows)).on_conflict_do_nothing())
+async def insert_mark(connection: AsyncConnection, mark: EquityMark) -> None:
+    """Stores an equity mark; one that is stored already stays as it is."""
+    row = {
+        "as_of": mark.as_of,
+        "equity": mark.equity,
+        "cash": mark.cash,
+        "exposure": mark.exposure,
+        "heat": mark.heat,
+        "drawdown": mark.drawdown,
+    }
+    await connection.execute(upsert(equity_snapshots).values(row).on_conflict_do_nothing())
 
 
 async def held_reservations(connection: AsyncConnection, machine_time: datetime) -> int:
@@ -278,12 +261,12 @@ async def held_reservations(connection: AsyncConnection, machine_time: datetime)
     return int((await connection.execute(query)).scalar_one())
 
 
-async def recent_entries(connection: AsyncConnection, since: datetime) -> dict[str, datetime]:
+async def recent_entries(connection: AsyncConnection, since: datetime) -> dict[ProductId, datetime]:
     """Newest entry of every product that had one after `since`."""
     return {row.product_id: row.newest for row in (await connection.execute(_RECENT_ENTRIES, {"since": since})).all()}
 
 
-async def recent_losing_exits(connection: AsyncConnection, since: datetime) -> dict[str, datetime]:
+async def recent_losing_exits(connection: AsyncConnection, since: datetime) -> dict[ProductId, datetime]:
     """Newest losing exit of every product that had one after `since`."""
     return {row.product_id: row.newest for row in (await connection.execute(_RECENT_LOSSES, {"since": since})).all()}
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
@@ -20,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from meshkit.errors import Misconfigured
 from meshkit.private_file import read_private
 from tradekit.decimals import plain
+from tradekit.sizes import OrderSize
 from tradekit.states import Side
+from tradekit.units import ProductId
 
 ISSUER = "risk"
 AUDIENCE = "executor"
@@ -37,9 +38,9 @@ class Terms:
     reservation_id: UUID
     recommendation_id: UUID
     terms_hash: str
-    product_id: str
+    product_id: ProductId
     side: Side
-    max_size: Decimal
+    max_size: OrderSize
     attempt: int
     limits_version: str
     issued_at: datetime

@@ -12,6 +12,8 @@ from decimal import Decimal
 from itertools import pairwise
 from statistics import median
 
+from tradekit.units import QuoteSize
+
 HOURS_PER_YEAR = 24 * 365
 SHOCK_HOURS = 24
 
@@ -40,7 +42,7 @@ class Volatility:
     sigma_14d: float | None
     sigma_24h: float | None
     real_bars: int
-    median_quote_volume: Decimal
+    median_quote_volume: QuoteSize
 
 
 def sigma(closes: Sequence[HourClose], as_of: datetime, hours: int) -> float | None:
@@ -69,5 +71,5 @@ def measure(closes: Sequence[HourClose], as_of: datetime, hours: int) -> Volatil
         sigma_14d=sigma(closes, as_of, hours),
         sigma_24h=sigma(closes, as_of, SHOCK_HOURS),
         real_bars=len(inside),
-        median_quote_volume=Decimal(f"{turnover:.2f}"),
+        median_quote_volume=QuoteSize(Decimal(f"{turnover:.2f}")),
     )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +14,9 @@ from svc_risk.portfolio import Portfolio, PositionRisk
 from svc_risk.score import score_shown
 from svc_risk.snapshot import Lock
 from tradekit import wire
-from tradekit.reasons import Reason, reasons_from_json
+from tradekit.reasons import Reason
 from tradekit.recommendation import Recommendation, terms_hash
-from tradekit.states import RiskDecision, TradingState
+from tradekit.states import TradingState
 from trading.risk.v1 import risk_service_pb2 as pb
 
 MOST_CREDIT = 256
@@ -100,30 +100,30 @@ def state_hash(call: StateCall) -> str:
 
 def assessment_message(decided: Decided) -> pb.Assessment:
     """A stored assessment."""
-    row = decided.row
+    made = decided.assessment
     message = pb.Assessment(
-        assessment_id=str(row["assessment_id"]),
-        recommendation_id=str(row["recommendation_id"]),
-        attempt=row["attempt"],
-        decision=wire.enum_number("DECISION", RiskDecision(row["decision"]), pb.Decision),
-        requested_size=wire.amount_message(row["requested_size"]),
-        adjusted_size=wire.amount_message(row["adjusted_size"]),
-        score=row["score"],
-        score_shown=score_shown(row["score"]),
-        parts=pb.ScoreParts(**row["parts"]),
-        sigma_14d=row["sigma_14d"],
-        heat_before=row["heat_before"],
-        heat_after=row["heat_after"],
-        exposure_before=wire.amount_message(row["exposure_before"]),
-        exposure_after=wire.amount_message(row["exposure_after"]),
-        equity=wire.amount_message(row["equity"]),
-        reasons=wire.reason_messages(reasons_from_json(row["reasons"])),
-        ticket=row["ticket"],
-        limits_version=row["limits_version"],
-        decide_time=wire.timestamp_message(row["created_at"]),
+        assessment_id=str(made.assessment_id),
+        recommendation_id=str(made.recommendation_id),
+        attempt=made.attempt,
+        decision=wire.enum_number("DECISION", made.decision, pb.Decision),
+        requested_size=wire.amount_message(made.requested_size),
+        adjusted_size=wire.amount_message(made.adjusted_size),
+        score=made.score,
+        score_shown=score_shown(made.score),
+        parts=pb.ScoreParts(**asdict(made.parts)),
+        sigma_14d=made.sigma_14d,
+        heat_before=made.heat_before,
+        heat_after=made.heat_after,
+        exposure_before=wire.amount_message(made.exposure_before),
+        exposure_after=wire.amount_message(made.exposure_after),
+        equity=wire.amount_message(made.equity),
+        reasons=wire.reason_messages(made.reasons),
+        ticket=made.ticket,
+        limits_version=made.limits_version,
+        decide_time=wire.timestamp_message(made.created_at),
     )
     if decided.expires_at is not None:
-        message.reservation_id = str(row["assessment_id"])
+        message.reservation_id = str(made.assessment_id)
         message.reservation_expire_time.CopyFrom(wire.timestamp_message(decided.expires_at))
     return message
 

@@ -5,6 +5,9 @@ The grammar is that of `trading.common.v1.Decimal`; what it refuses (exponents, 
 
 import re
 from decimal import Context, Decimal, localcontext
+from typing import TypeVar
+
+from tradekit.units import BaseSize, Price, QuoteSize
 
 _PATTERN = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?\Z")
 MAX_TEXT = 40
@@ -13,6 +16,8 @@ CONTEXT = Context(prec=60)
 ZERO = Decimal(0)
 ONE = Decimal(1)
 STORED_SCALE = Decimal("1e-18")
+# Rounding keeps the unit.
+U = TypeVar("U", BaseSize, QuoteSize, Price, Decimal)
 
 
 def parse_decimal(text: str) -> Decimal:
@@ -56,7 +61,7 @@ def divide(numerator: Decimal, denominator: Decimal) -> Decimal:
         return numerator / denominator
 
 
-def to_stored_scale(number: Decimal) -> Decimal:
+def to_stored_scale(number: U) -> U:
     """The number rounded half-even to the 18 decimals that a column holds."""
     with localcontext(CONTEXT):
         return number.quantize(STORED_SCALE)

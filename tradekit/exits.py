@@ -5,28 +5,28 @@ held and what the exchange has free.
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
 
-from tradekit.decimals import ZERO
 from tradekit.products import floor_to
+from tradekit.sizes import NO_BASE, NO_QUOTE
+from tradekit.units import BaseSize, Price, QuoteSize
 
 
 @dataclass(frozen=True, slots=True)
 class ExitSize:
-    """A size in base units on the product's grid, and the quote value of the rest that was taken along (0: none)."""
+    """A size on the product's grid, and the value of the rest that was taken along (0: none)."""
 
-    size: Decimal
-    dust_value: Decimal = ZERO
+    size: BaseSize
+    dust_value: QuoteSize = NO_QUOTE
 
 
 def exit_size(
-    wanted: Decimal, free: Decimal, base_increment: Decimal, price: Decimal | None, least_notional: Decimal
+    wanted: BaseSize, free: BaseSize, base_increment: BaseSize, price: Price | None, least_notional: QuoteSize
 ) -> ExitSize:
-    """`wanted` and `free` are base units; `price` and `least_notional` are in quote currency, no price closes no dust.
+    """As much of `wanted` as is free; no price closes no dust.
 
     A rest that is worth less than `least_notional` could never be sold by itself, so it goes with this exit.
     """
-    whole = floor_to(max(free, ZERO), base_increment)
+    whole = floor_to(max(free, NO_BASE), base_increment)
     size = min(floor_to(wanted, base_increment), whole)
     rest = whole - size
     if price is not None and 0 < rest * price < least_notional:
@@ -35,7 +35,7 @@ def exit_size(
 
 
 def is_dust(
-    held: Decimal, price: Decimal | None, base_increment: Decimal, base_min_size: Decimal, quote_min_size: Decimal
+    held: BaseSize, price: Price | None, base_increment: BaseSize, base_min_size: BaseSize, quote_min_size: QuoteSize
 ) -> bool:
     """Whether something is held of which the exchange takes no order: below its grid, its least size or its least value."""
     size = floor_to(held, base_increment)

@@ -8,6 +8,8 @@ from uuid import UUID, uuid5
 
 from uuid_utils.compat import uuid7
 
+from tradekit.units import ProductId
+
 _NAMESPACE = UUID("6f1f0f4e-3f5b-5d0a-9d5e-51fe51fe51fe")
 
 
@@ -41,7 +43,7 @@ def order_id(recommendation: UUID, leg: int = 1) -> UUID:
     return uuid5(_NAMESPACE, f"order|{recommendation}|{leg}")
 
 
-def close_order_id(request: UUID, product_id: str) -> UUID:
+def close_order_id(request: UUID, product_id: ProductId) -> UUID:
     """Id of the order that an operator's close of a position becomes."""
     return uuid5(_NAMESPACE, f"close|{request}|{product_id}")
 

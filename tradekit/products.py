@@ -7,8 +7,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
+from typing import TypeVar
 
 from tradekit.decimals import CONTEXT
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
+
+# A size is rounded to an increment of its own unit; anything else comes out as a bare Decimal.
+U = TypeVar("U", BaseSize, QuoteSize, Price, Decimal)
 
 _PRODUCT_ID = re.compile(r"[A-Z0-9]{1,12}-[A-Z0-9]{2,12}\Z")
 
@@ -37,31 +42,31 @@ def market_factor(product_id: str) -> str:
 class Product:
     """What the exchange says of one market. Increments and minimums are in units of their currency."""
 
-    product_id: str
-    base_increment: Decimal
-    quote_increment: Decimal
-    price_increment: Decimal
-    base_min_size: Decimal
-    quote_min_size: Decimal
+    product_id: ProductId
+    base_increment: BaseSize
+    quote_increment: QuoteSize
+    price_increment: Price
+    base_min_size: BaseSize
+    quote_min_size: QuoteSize
     tradable: bool
     status: str
 
-    def floor_base(self, size: Decimal) -> Decimal:
+    def floor_base(self, size: BaseSize) -> BaseSize:
         """Largest base size on the grid that is not above `size`."""
         return floor_to(size, self.base_increment)
 
-    def floor_quote(self, size: Decimal) -> Decimal:
+    def floor_quote(self, size: QuoteSize) -> QuoteSize:
         """Largest quote amount on the grid that is not above `size`."""
         return floor_to(size, self.quote_increment)
 
 
-def floor_to(value: Decimal, increment: Decimal) -> Decimal:
+def floor_to(value: U, increment: U) -> U:
     """Largest whole multiple of `increment` that is not above `value`."""
     with localcontext(CONTEXT):
         return (value / increment).to_integral_value(ROUND_FLOOR) * increment
 
 
-def ceil_to(value: Decimal, increment: Decimal) -> Decimal:
+def ceil_to(value: U, increment: U) -> U:
     """Smallest whole multiple of `increment` that is not below `value`."""
     with localcontext(CONTEXT):
         return (value / increment).to_integral_value(ROUND_CEILING) * increment

@@ -10,7 +10,9 @@ from uuid import UUID
 
 from tradekit.decimals import plain
 from tradekit.life import Life, is_empty, life_at
+from tradekit.sizes import OrderSize, base_size, quote_size
 from tradekit.states import LifeClock, Origin, Profile, Side
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 # An exit that has failed for so long is given up, whichever stage it waits at; the alert of it stays.
 EXIT_RETRIES = timedelta(days=1)
@@ -38,10 +40,10 @@ class Recommendation:
     """One idea. `size` is in quote currency for BUY, in base units for SELL; times are aware UTC."""
 
     recommendation_id: UUID
-    product_id: str
+    product_id: ProductId
     side: Side
-    size: Decimal
-    reference_price: Decimal
+    size: OrderSize
+    reference_price: Price
     as_of: datetime
     expire_time: datetime
     life_clock: LifeClock
@@ -50,6 +52,16 @@ class Recommendation:
     priority: float
     evidence: Evidence | None = None
     note: str = ""
+
+    @property
+    def quote_size(self) -> QuoteSize:
+        """What a BUY may spend."""
+        return quote_size(self.side, self.size)
+
+    @property
+    def base_size(self) -> BaseSize:
+        """What a SELL wants sold."""
+        return base_size(self.side, self.size)
 
     @property
     def confidence(self) -> float | None:

@@ -15,8 +15,9 @@ from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.fees import DEFAULT_TAKER_FEE, reckoned_taker_fee
 from tradekit.products import is_product_id
 from tradekit.states import LifeClock, Profile, Venue
+from tradekit.units import ProductId
 
-DEFAULT_PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD", "DOGE-USD", "LINK-USD")
+DEFAULT_PRODUCTS = tuple(map(ProductId, ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD", "DOGE-USD", "LINK-USD")))
 
 
 def port_field(service: services.ServiceName) -> int:
@@ -34,7 +35,7 @@ class _Agreed(KitSettings):
     granularity: Literal["ONE_MINUTE", "FIVE_MINUTE", "FIFTEEN_MINUTE", "ONE_HOUR"] = Field(
         "ONE_HOUR", description="length of a bar"
     )
-    products: Annotated[tuple[str, ...], NoDecode] = Field(
+    products: Annotated[tuple[ProductId, ...], NoDecode] = Field(
         DEFAULT_PRODUCTS, description="products traded, separated by commas, such as BTC-USD,ETH-USD"
     )
     taker_fee: Decimal = Field(
@@ -53,7 +54,7 @@ class _Agreed(KitSettings):
 
     @field_validator("products")
     @classmethod
-    def _good_products(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _good_products(cls, value: tuple[ProductId, ...]) -> tuple[ProductId, ...]:
         bad = [product for product in value if not is_product_id(product)]
         if bad or not value or len(set(value)) != len(value):
             raise ValueError(f"must be one or more different products such as BTC-USD; wrong: {bad or value}")

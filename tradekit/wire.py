@@ -19,7 +19,9 @@ from tradekit.decimals import format_decimal, parse_decimal, to_stored_scale
 from tradekit.products import is_product_id
 from tradekit.reasons import Reason
 from tradekit.recommendation import Evidence, Recommendation
+from tradekit.sizes import order_size
 from tradekit.states import LifeClock, Origin, Profile, RecommendationState, Side
+from tradekit.units import Price, ProductId
 from trading.common.v1 import decimal_pb2, error_pb2, recommendation_pb2, stream_pb2, trade_pb2
 
 E = TypeVar("E", bound=StrEnum)
@@ -173,10 +175,10 @@ def state_number(state: RecommendationState) -> Any:
 # ---- from messages ---------------------------------------------------------------------------------------------------
 
 
-def read_product_id(fields: Fields, name: str, text: str) -> str:
+def read_product_id(fields: Fields, name: str, text: str) -> ProductId:
     """A product id, or a violation."""
     fields.check(name, is_product_id(text), "PRODUCT_ID", f"is {text!r}; must look like BTC-USD")
-    return text
+    return ProductId(text)
 
 
 def read_decimal(
@@ -204,6 +206,11 @@ def read_decimal(
         fields.check(name, above, "OUT_OF_RANGE", f"is {message.value}; must be {word} {low}")
     fields.check(name, number <= high, "OUT_OF_RANGE", f"is {message.value}; must be at most {high}")
     return number
+
+
+def read_price(fields: Fields, name: str, message: Any, *, present: bool) -> Price:
+    """A price above zero, or a violation (and 0)."""
+    return Price(read_decimal(fields, name, message, present=present, low=Decimal(0), low_open=True))
 
 
 def read_enum(fields: Fields, name: str, number: int, descriptor: Any, prefix: str, kind: type[E]) -> E:
@@ -314,21 +321,22 @@ def read_recommendation(fields: Fields, name: str, message: recommendation_pb2.R
         recommendation_id=fields.uuid(f"{name}.recommendation_id", message.recommendation_id),
         product_id=read_product_id(fields, f"{name}.product_id", message.product_id),
         side=side,
-        size=read_decimal(
-            fields,
-            f"{name}.{size_field}",
-            size_message,
-            present=message.WhichOneof("size") == size_field,
-            low=Decimal(0),
-            low_open=True,
+        size=order_size(
+            side,
+            read_decimal(
+                fields,
+                f"{name}.{size_field}",
+                size_message,
+                present=message.WhichOneof("size") == size_field,
+                low=Decimal(0),
+                low_open=True,
+            ),
         ),
-        reference_price=read_decimal(
+        reference_price=read_price(
             fields,
             f"{name}.reference_price",
             message.reference_price,
             present=message.HasField("reference_price"),
-            low=Decimal(0),
-            low_open=True,
         ),
         as_of=as_of or EARLIEST,
         expire_time=expire or EARLIEST,

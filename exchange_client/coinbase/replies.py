@@ -23,6 +23,8 @@ from exchange_client.models import (
     KeyPermissions,
     RawCandle,
 )
+from tradekit.states import Side
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 Json = Mapping[str, Any]
 
@@ -154,15 +156,15 @@ def market_time(reply: Json) -> datetime:
 def product(row: Json) -> ExchangeProduct:
     """A missing flag of a product reads as "stopped" only through `status`; missing increments are BadReply."""
     return ExchangeProduct(
-        product_id=identifier(row, "product_id"),
+        product_id=ProductId(identifier(row, "product_id")),
         base_currency=identifier(row, "base_currency_id"),
-        base_increment=_positive(row, "base_increment"),
-        quote_increment=_positive(row, "quote_increment"),
-        price_increment=_positive(row, "price_increment"),
-        base_min_size=required(row, "base_min_size"),
-        base_max_size=required(row, "base_max_size"),
-        quote_min_size=required(row, "quote_min_size"),
-        quote_max_size=required(row, "quote_max_size"),
+        base_increment=BaseSize(_positive(row, "base_increment")),
+        quote_increment=QuoteSize(_positive(row, "quote_increment")),
+        price_increment=Price(_positive(row, "price_increment")),
+        base_min_size=BaseSize(required(row, "base_min_size")),
+        base_max_size=BaseSize(required(row, "base_max_size")),
+        quote_min_size=QuoteSize(required(row, "quote_min_size")),
+        quote_max_size=QuoteSize(required(row, "quote_max_size")),
         status=text(row, "status"),
         tradable=text(row, "status") == "online" and not any(flag(row, name) for name in _STOPS),
     )
@@ -205,21 +207,22 @@ def _amount(row: Json, name: str) -> Decimal:
 def order(row: Json) -> ExchangeOrder:
     configuration = row.get("order_configuration")
     reject_reason = text(row, "reject_reason")
+    hold = decimal(row, "outstanding_hold_amount")
     return ExchangeOrder(
         order_id=identifier(row, "order_id"),
         client_order_id=text(row, "client_order_id"),
-        product_id=identifier(row, "product_id"),
+        product_id=ProductId(identifier(row, "product_id")),
         side=identifier(row, "side"),
         configuration=configuration if isinstance(configuration, dict) else {},
         status=identifier(row, "status"),
-        filled_size=stated(row, "filled_size"),
-        filled_value=decimal(row, "filled_value"),
-        total_fees=decimal(row, "total_fees"),
+        filled_size=BaseSize(stated(row, "filled_size")),
+        filled_value=QuoteSize(decimal(row, "filled_value")),
+        total_fees=QuoteSize(decimal(row, "total_fees")),
         settled=_said(row, "settled"),
         created_time=moment(row, "created_time"),
         reject_reason="" if reject_reason in _NO_REASON else reject_reason,
         message=text(row, "reject_message") or text(row, "cancel_message"),
-        hold=decimal(row, "outstanding_hold_amount"),
+        hold=QuoteSize(hold) if row.get("side") == Side.BUY else BaseSize(hold),
     )
 
 
@@ -230,17 +233,18 @@ def cancel_refusals(reply: Json) -> dict[str, str]:
 
 
 def fill(row: Json) -> ExchangeFill:
+    size, in_quote = _positive(row, "size"), flag(row, "size_in_quote")
     return ExchangeFill(
         entry_id=identifier(row, "entry_id"),
         trade_id=text(row, "trade_id"),
         order_id=identifier(row, "order_id"),
-        product_id=identifier(row, "product_id"),
+        product_id=ProductId(identifier(row, "product_id")),
         side=identifier(row, "side"),
         trade_type=text(row, "trade_type") or "FILL",
-        price=_positive(row, "price"),
-        size=_positive(row, "size"),
-        size_in_quote=flag(row, "size_in_quote"),
-        commission=stated(row, "commission"),
+        price=Price(_positive(row, "price")),
+        size=QuoteSize(size) if in_quote else BaseSize(size),
+        size_in_quote=in_quote,
+        commission=QuoteSize(stated(row, "commission")),
         liquidity=text(row, "liquidity_indicator"),
         trade_time=moment(row, "trade_time"),
     )

@@ -198,7 +198,7 @@ class DriftMonitor:
             return ()
         return await store.edge_deciles(connection, self._series, version, since - self._bar, end - self._bar)
 
-    def _sampled(self, newest: datetime) -> list[tuple[str, datetime]]:
+    def _sampled(self, newest: datetime) -> Sequence[tuple[str, datetime]]:
         """Products and bars whose features are looked at; with many products other ones at each bar, in turn."""
         bars = [newest - number * FEATURE_STEP * self._bar for number in range(FEATURE_BARS // FEATURE_STEP + 1)]
         everything = [(product, bar) for bar in bars for product in self._products]

@@ -137,7 +137,7 @@ def _near(field: Any) -> st.SearchStrategy[Any]:
     if field.type is int:
         return st.integers(1, 2 * field.default)
     factors = st.sampled_from(["0.1234567", "0.5", "0.77", "1.3", "2"])
-    return factors.map(lambda factor: field.default * field.type(factor))
+    return factors.map(lambda factor: field.default * type(field.default)(factor))
 
 
 def together(troubles: Iterable[tuple[str, str, Request, dict[str, Any]]]) -> dict[str, Any]:
