@@ -90,7 +90,7 @@ def evidence_to_json(evidence: Evidence) -> dict[str, Any]:
         "sigma_horizon": evidence.sigma_horizon,
         "model_version": evidence.model_version,
         "feature_set_hash": evidence.feature_set_hash,
-        "features": [[name, value] for name, value in evidence.features],
+        "features": list(evidence.features),
     }
 
 
@@ -107,7 +107,7 @@ def evidence_from_json(stored: Mapping[str, Any]) -> Evidence:
         sigma_horizon=stored["sigma_horizon"],
         model_version=stored["model_version"],
         feature_set_hash=stored["feature_set_hash"],
-        features=tuple((name, value) for name, value in stored["features"]),
+        features=tuple(stored["features"]),
     )
 
 
