@@ -18,9 +18,6 @@ from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.common.v1 import recommendation_pb2
 from trading.signal.v1 import signal_service_pb2 as signal_pb
 
-# What reviewers look at: the features that travel with a recommendation.
-REVIEWED_FEATURES = 51
-
 
 @dataclass(frozen=True, slots=True)
 class OperatorIdea:
@@ -119,7 +116,8 @@ def signal_of(message: signal_pb.Signal) -> SignalSeen:
         sigma_horizon=message.sigma_horizon,
         model_version=message.model_version,
         feature_set_hash=message.feature_set_hash,
-        features=tuple((feature.name, feature.value) for feature in message.features[:REVIEWED_FEATURES]),
+        # More than a recommendation may carry would be refused by every stage after this one, exits too.
+        features=tuple(message.features[: wire.LARGEST_FEATURES]),
     )
     return SignalSeen(
         signal_id=evidence.signal_id,

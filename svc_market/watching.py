@@ -24,6 +24,8 @@ async def watch(kit: Kit[MarketSettings], query: WatchQuery, position: int) -> A
     """Frames for one watcher that has everything up to `position`."""
 
     async def fetch(after: int, limit: int) -> Sequence[StoredCandle]:
+        if not query.candles:
+            return ()
         async with kit.engine.connect() as connection:
             return await store.candles_after(connection, after, query.granularity, query.product_ids, limit)
 

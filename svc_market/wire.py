@@ -55,11 +55,12 @@ class CandleQuery:
 
 @dataclass(frozen=True, slots=True)
 class WatchQuery:
-    """What a watcher wants; `after` None means from now on."""
+    """What a watcher wants; `after` None means from now on. `candles` False: watermarks only."""
 
     product_ids: tuple[str, ...]
     granularity: int
     after: int | None
+    candles: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +138,12 @@ def read_watch(request: pb.WatchCandlesRequest, granularity: int) -> WatchQuery:
     fields = Fields()
     product_ids = _read_product_ids(fields, "product_ids", request.product_ids, MOST_PRODUCTS_WATCHED)
     seconds = wire.read_granularity(fields, "granularity", request.granularity, granularity)
+    after = request.after_sequence if request.HasField("after_sequence") else None
+    if request.watermarks_only:
+        fields.check("after_sequence", after is None, "NOT_ALLOWED", "is set; watermarks have no position")
+        fields.check("product_ids", not product_ids, "NOT_ALLOWED", "is set; a watermark speaks of all products")
     fields.done()
-    return WatchQuery(product_ids, seconds, request.after_sequence if request.HasField("after_sequence") else None)
+    return WatchQuery(product_ids, seconds, after, candles=not request.watermarks_only)
 
 
 def read_backfill(request: pb.BackfillCandlesRequest, granularity: int) -> BackfillQuery:

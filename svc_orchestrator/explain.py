@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from modelkit.features.definition import names_of
 from schema.recommendation_rows import record_of_row
 from schema.recommendations import recommendation_events, trade_recommendations
 from schema.views.orchestrator import (
@@ -118,6 +119,7 @@ async def _tell_signal(
 ) -> None:
     names = ("product_id", "confidence", "p_down", "p_neutral", "p_up", "edge", "expected_net", "sigma_horizon")
     facts = {name: row[name] for name in (*names, "reference_price", "model_version", "profile", "bar_start")}
+    facts |= _features(row)
     summary = (
         f"The model says {row['side']} {row['product_id']} with confidence {row['confidence']:.2f} ({row['profile']})."
     )
@@ -128,6 +130,18 @@ async def _tell_signal(
     elif outcome["recommendation_id"] is None:
         codes = ", ".join(reason["code"] for reason in outcome["reasons"])
         _step(response, "bridge", outcome["outcome"], f"The bridge skipped it: {codes}.", outcome, {})
+
+
+def _features(row: RowMapping) -> dict[str, Any]:
+    """The signal's feature row by names, which its feature set's hash gives."""
+    names, values = names_of(row["feature_set_hash"]), row["features"]
+    if len(names) != len(values):
+        return (
+            {"features": f"{len(values)} of feature set {row['feature_set_hash']}, which is not known here"}
+            if values
+            else {}
+        )
+    return {f"feature_{name}": value for name, value in zip(names, values, strict=True)}
 
 
 def _tell_bridge(response: pb.ExplainRecommendationResponse, row: RowMapping) -> None:

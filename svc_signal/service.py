@@ -23,7 +23,6 @@ from svc_signal.bars.decider import Decider
 from svc_signal.models.admin import ModelAdmin
 from svc_signal.models.keeper import ModelKeeper
 from svc_signal.models.wire import parse_promote, parse_rollback
-from svc_signal.ready_frames import add_to_server
 from svc_signal.settings import SignalSettings
 from svc_signal.signal_watch import SignalReader, SignalTap
 from svc_signal.wire import GenerateOrder, page_token, parse_generate, parse_get, parse_list
@@ -127,9 +126,9 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
             token = page_token(request, rows[-1])
         return pb.ListSignalsResponse(signals=signal_messages(rows), next_page_token=token)
 
-    async def WatchSignals(  # type: ignore[override]
+    async def WatchSignals(
         self, request: pb.WatchSignalsRequest, context: ServicerContext
-    ) -> AsyncIterator[pb.WatchSignalsResponse | bytes]:
+    ) -> AsyncIterator[pb.WatchSignalsResponse]:
         """Signals after a sequence, then new ones, with the watermark; BUY and SELL carry their features."""
         head = await self._head()
         after = request.after_sequence if request.HasField("after_sequence") else head
@@ -215,7 +214,7 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
     return ServiceSpec(
         servicers=[
             Registration(
-                add_to_server,
+                pb_grpc.add_SignalServiceServicer_to_server,
                 SignalServicer(settings, kit, keeper, decider, tap),
                 services.SIGNAL.full_name,
             )

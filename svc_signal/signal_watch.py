@@ -15,6 +15,7 @@ from meshkit.notify import Wakeup
 from schema.streams import Watermark, read_watermark
 from svc_signal import store
 from svc_signal.wire_signals import stored_frame
+from trading.signal.v1 import signal_service_pb2 as pb
 
 # A bar is written in a fraction of this, or the database hangs.
 _PATIENCE_SECONDS = 1.0
@@ -28,7 +29,7 @@ class PublishedBar:
     covers them."""
 
     first_sequence: int
-    frame: bytes
+    frame: pb.WatchSignalsResponse
     mark: Watermark
 
     @property
@@ -98,7 +99,7 @@ class SignalReader:
         self._taken: PublishedBar | None = None
         self._echo = False
         self._nothing_new = False
-        self.frame = b""
+        self.frame = pb.WatchSignalsResponse()
         """What `after` told last, as it is sent."""
 
     async def mark(self) -> Watermark | None:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from modelkit.features.definition import names_of
 from tradekit.reasons import Reason, shown
 from tradekit.recommendation import Evidence, Recommendation
 from tradekit.states import Profile, ReviewOutcome
@@ -78,9 +79,12 @@ def review(recommendation: Recommendation, limits: Limits, products: frozenset[s
 
 
 def inputs_of(evidence: Evidence) -> dict[str, float]:
-    """The numbers of RANGES that the evidence holds; a name that comes twice counts as absent."""
-    names = [name for name, _ in evidence.features]
-    found = {name: value for name, value in evidence.features if name in RANGES and names.count(name) == 1}
+    """The numbers of RANGES that the evidence holds; features of an unknown set, or too few or many, count as absent."""
+    names = names_of(evidence.feature_set_hash)
+    known = len(names) == len(evidence.features)
+    found = (
+        {name: value for name, value in zip(names, evidence.features, strict=True) if name in RANGES} if known else {}
+    )
     return found | {
         "edge": evidence.edge,
         "expected_net": evidence.expected_net,

@@ -20,7 +20,10 @@ EXIT_RETRIES = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the model knew. Probabilities are 0..1, `edge` is p_up - p_down, returns are log returns."""
+    """What the model knew. Probabilities are 0..1, `edge` is p_up - p_down, returns are log returns.
+
+    `features` is the feature row in the order that `feature_set_hash` fixes.
+    """
 
     signal_id: UUID
     confidence: float
@@ -32,7 +35,7 @@ class Evidence:
     sigma_horizon: float
     model_version: str
     feature_set_hash: str
-    features: tuple[tuple[str, float], ...] = ()
+    features: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

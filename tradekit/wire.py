@@ -128,7 +128,7 @@ def evidence_message(evidence: Evidence) -> recommendation_pb2.SignalEvidence:
         sigma_horizon=evidence.sigma_horizon,
         model_version=evidence.model_version,
         feature_set_hash=evidence.feature_set_hash,
-        features=[trade_pb2.FeatureValue(name=name, value=value) for name, value in evidence.features],
+        features=evidence.features,
     )
 
 
@@ -268,9 +268,8 @@ def read_evidence(fields: Fields, name: str, message: recommendation_pb2.SignalE
         "TOO_MANY",
         f"has {len(message.features)} entries; at most {LARGEST_FEATURES}",
     )
-    for index, feature in enumerate(message.features[:LARGEST_FEATURES]):
-        fields.text(f"{name}.features[{index}].name", feature.name, max_length=64)
-        fields.finite(f"{name}.features[{index}].value", feature.value, low=-1e12, high=1e12)
+    for index, value in enumerate(message.features[:LARGEST_FEATURES]):
+        fields.finite(f"{name}.features[{index}]", value, low=-1e12, high=1e12)
     total = message.p_down + message.p_neutral + message.p_up
     fields.check(
         f"{name}.p_up", abs(total - 1.0) <= 1e-6, "SUM", f"with p_down and p_neutral sums to {total}; must be 1"
@@ -286,7 +285,7 @@ def read_evidence(fields: Fields, name: str, message: recommendation_pb2.SignalE
         sigma_horizon=read_ratio(fields, f"{name}.sigma_horizon", message.sigma_horizon, 0.0, 100.0),
         model_version=fields.text(f"{name}.model_version", message.model_version, max_length=128),
         feature_set_hash=fields.text(f"{name}.feature_set_hash", message.feature_set_hash, max_length=64),
-        features=tuple((feature.name, feature.value) for feature in message.features[:LARGEST_FEATURES]),
+        features=tuple(message.features[:LARGEST_FEATURES]),
     )
 
 

@@ -9,6 +9,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+from tradekit.bars import GRANULARITY_NAMES
+
 DEFINITION_VERSION: Final = "fs51.v1"
 MAX_FILL: Final = 12
 """Longest gap, in bars, that is bridged with flat bars; a longer one resets the product."""
@@ -88,3 +90,14 @@ def feature_set_hash(granularity: int) -> str:
     lines = [f"{feature.index},{feature.name},{feature.version}" for feature in FEATURES]
     lines += [str(granularity), str(MAX_FILL), str(READY_BARS), DEFINITION_VERSION]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+_SETS: Final = {feature_set_hash(granularity): NAMES for granularity in GRANULARITY_NAMES}
+
+
+def names_of(set_hash: str) -> tuple[str, ...]:
+    """Names of the features of a set in their order, by its hash; empty for a hash that is not known here.
+
+    A later set is added beside this one, so that what is stored under an older hash keeps its names.
+    """
+    return _SETS.get(set_hash, ())

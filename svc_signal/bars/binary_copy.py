@@ -1,7 +1,8 @@
 """Rows in PostgreSQL's binary COPY format, made from columns.
 
-A bar of a thousand products is 51,000 feature values; handed to the driver one by one they cost more than everything
-else the bar does. Here numpy lays them out, and each row is joined from parts that are mostly the same for all rows.
+A bar of a thousand products is 51,000 feature values; the driver's copy_records_to_table encodes them one by one, which
+costs more than everything else the bar does (bench/README.md). Here numpy lays them out, and each row is joined from parts
+that are mostly the same for all rows.
 Format: PostgreSQL documentation, COPY, "Binary Format", and the send functions of the types.
 """
 

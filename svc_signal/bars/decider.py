@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,7 +27,7 @@ from svc_signal.bars import store as bar_store
 from svc_signal.bars import writer as bar_writer
 from svc_signal.bars.bar import BarDecisions, BarTerms, decide_bar
 from svc_signal.bars.feature_keeper import FeatureKeeper
-from svc_signal.bars.rows import BarHead, SignalName, signal_names
+from svc_signal.bars.rows import BarHead, signal_ids
 from svc_signal.bars.stopwatch import Stopwatch
 from svc_signal.bars.store import BarRead
 from svc_signal.bars.writer import DecidedBar, Overtaken
@@ -75,7 +76,7 @@ class Decider:
         self._connection: AsyncConnection | None = None
         self._prepared = False
         self._decided_to: datetime | None = None
-        self._named: tuple[BarHead, Mapping[str, SignalName]] | None = None
+        self._named: tuple[BarHead, Mapping[str, UUID]] | None = None
         self.drift_monitor = DriftMonitor(settings, kit)
         channel = kit.channel(settings.address(services.MARKET), services.MARKET.full_name)
         self._market = market_grpc.MarketServiceStub(channel)
@@ -94,7 +95,8 @@ class Decider:
             await self._kit.critical(self._close())
 
     async def _watch(self) -> Any:
-        return self._market.WatchCandles(market_pb.WatchCandlesRequest())
+        """Watermarks only: the candles of a bar are read from the table, with those that came late and the own watermark."""
+        return self._market.WatchCandles(market_pb.WatchCandlesRequest(watermarks_only=True))
 
     async def _take(self, frame: market_pb.WatchCandlesResponse) -> bool:
         kind = frame.WhichOneof("frame")
@@ -129,7 +131,7 @@ class Decider:
             self._decided_to = max(as_of, self._decided_to or as_of)
             if decided is not None:
                 self._log(as_of, decided)
-                self._names(self._head(as_of + self._step, decided.model))
+                self._ids(self._head(as_of + self._step, decided.model))
             if bar % LOOK_BARS == 0:
                 # Apart from the bar: whoever waits for its signals need not wait for this. The next bar does.
                 await self._kit.critical(self._look_back(as_of, decided.model if decided else None))
@@ -227,7 +229,7 @@ class Decider:
     ) -> None:
         challenger = terms.challenger.manifest.model_version if terms.challenger else ""
         head = self._head(as_of, terms.model)
-        bar = DecidedBar(head, self._names(head), found, read, challenger, self._tap.wanted)
+        bar = DecidedBar(head, self._ids(head), found, read, challenger, self._tap.wanted)
         with self._tap.writing():
             published = await bar_writer.write(connection, bar)
             if published is not None:
@@ -244,10 +246,10 @@ class Decider:
             profile=self._settings.decision_profile,
         )
 
-    def _names(self, head: BarHead) -> Mapping[str, SignalName]:
-        """The names of a bar's signals, which are nearly always there: they were made after the bar before it."""
+    def _ids(self, head: BarHead) -> Mapping[str, UUID]:
+        """The ids of a bar's signals, which are nearly always there: they were made after the bar before it."""
         if self._named is None or self._named[0] != head:
-            self._named = (head, signal_names(head, self._products))
+            self._named = (head, signal_ids(head, self._products))
         return self._named[1]
 
     # ---- between bars ------------------------------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from modelkit.decision import SignalReason
 from svc_signal.bars import binary_copy as copy
 from svc_signal.bars.bar import BarDecisions
 from svc_signal.bars.store import Close
-from svc_signal.wire_signals import NUMBERS, SignalColumns, entries, name_part, shared_part
+from svc_signal.wire_signals import NUMBERS, Shared, set_own, shared_part
 from tradekit import ids
 from tradekit.reasons import Reason, reasons_to_json
 from tradekit.states import Profile, SignalSide
+from trading.signal.v1 import signal_service_pb2 as pb
 
 SIGNAL_COLUMNS = (
     *("signal_id", "product_id", "sequence", *NUMBERS),
@@ -56,29 +57,16 @@ def _numbers(found: BarDecisions) -> FloatArray:
     return told
 
 
-@dataclass(frozen=True, slots=True)
-class SignalName:
-    """The id of a signal, and what it and the product are in a row of COPY and in a message."""
-
-    id: UUID
-    product: str
-    copied: bytes
-    told: bytes
-
-
-def signal_names(head: BarHead, products: Iterable[str]) -> dict[str, SignalName]:
-    """The names of the bar's signals, by product. They hold nothing of its candles, so they can be made before it."""
-    return {product: _name(head, product) for product in products}
-
-
-def _name(head: BarHead, product: str) -> SignalName:
-    found = ids.signal_id(head.run_id, product, head.granularity, head.bar_start, head.model_version)
-    copied = copy.raw(found.bytes) + copy.text(product)
-    return SignalName(found, product, copied, name_part(str(found), product))
+def signal_ids(head: BarHead, products: Iterable[str]) -> dict[str, UUID]:
+    """The ids of the bar's signals, by product. They hold nothing of its candles, so they can be made before it."""
+    return {
+        product: ids.signal_id(head.run_id, product, head.granularity, head.bar_start, head.model_version)
+        for product in products
+    }
 
 
 def signal_rows(
-    head: BarHead, found: BarDecisions, names: Sequence[SignalName], closes: Mapping[str, Close], first_sequence: int
+    head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close], first_sequence: int
 ) -> Iterator[bytes]:
     """The bar's signals as COPY input for SIGNAL_COLUMNS; the price is the close as the table gave it."""
     said = found.decisions
@@ -88,9 +76,13 @@ def signal_rows(
     kinds = list(zip(said.side, said.reasons, strict=True))
     shared = _shared_fields(head)
     parts = {(side, reasons): _kind_fields(side, reasons) + shared for side, reasons in set(kinds)}
+    columns = zip(names, found.products, sequences, numbers, features, kinds, strict=True)
     rows = (
-        (name.copied, sequence, values, copy.raw(closes[name.product].exact), row, parts[kind])
-        for name, sequence, values, row, kind in zip(names, sequences, numbers, features, kinds, strict=True)
+        (
+            *(copy.raw(name.bytes), copy.text(product), sequence, values),
+            *(copy.raw(closes[product].exact), row, parts[kind]),
+        )
+        for name, product, sequence, values, row, kind in columns
     )
     return copy.content(len(SIGNAL_COLUMNS), rows)
 
@@ -114,12 +106,12 @@ def _kind_fields(side: SignalSide, reasons: tuple[SignalReason, ...]) -> bytes:
 
 
 def signal_columns(
-    head: BarHead, found: BarDecisions, names: Sequence[SignalName], closes: Mapping[str, Close]
+    head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close]
 ) -> tuple[Any, ...]:
     """The bar's signals as the columns that `bar_store.finish_bar_with` takes, in its order."""
     said = found.decisions
     return (
-        *([name.id for name in names], list(found.products), [side.value for side in said.side]),
+        *(names, list(found.products), [side.value for side in said.side]),
         *_numbers(found).T.tolist(),
         [Decimal(closes[product].text) for product in found.products],
         [_reasons_text(reasons) for reasons in said.reasons],
@@ -131,57 +123,48 @@ def signal_columns(
     )
 
 
-def watched_entries(
-    head: BarHead, found: BarDecisions, names: Sequence[SignalName], closes: Mapping[str, Close], first_sequence: int
-) -> Iterator[bytes]:
-    """The bar's signals as watchers get them from the table: BUY and SELL with their features, HOLD without."""
+def watched_frame(
+    head: BarHead, found: BarDecisions, names: Sequence[UUID], closes: Mapping[str, Close]
+) -> pb.WatchSignalsResponse:
+    """The bar's signals as watchers get them from the table: BUY and SELL with their features, HOLD without. Their
+    sequences are not set: see `number`."""
     said = found.decisions
-    shared = {
-        "granularity": head.granularity,
-        "bar_start": head.bar_start,
-        "as_of": head.as_of,
-        "model_version": head.model_version,
-        "feature_set_hash": head.feature_set_hash,
-        "profile": head.profile.value,
-    }
     kinds = list(zip(said.side, said.reasons, strict=True))
-    parts = {
-        (side, reasons): shared_part({**shared, "side": side.value, "reasons": _reasons_text(reasons)})
-        for side, reasons in set(kinds)
-    }
+    parts = {(side, reasons): shared_part(_shared(head, side, reasons)) for side, reasons in set(kinds)}
     shown = found.ready & np.asarray([side is not SignalSide.HOLD for side in said.side], dtype=np.bool_)
-    return entries(
-        SignalColumns(
-            shared=[parts[kind] for kind in kinds],
-            names=[name.told for name in names],
-            numbers=_numbers(found),
-            prices=[closes[product].text for product in found.products],
-            sequences=range(first_sequence, first_sequence + len(names)),
-            shown=shown.tolist(),
-            features=found.features[shown],
-        )
+    features = iter(found.features[shown].tolist())
+    frame = pb.WatchSignalsResponse(batch=pb.SignalBatch())
+    rows = zip(names, found.products, _numbers(found).tolist(), kinds, shown.tolist(), strict=True)
+    for name, product, numbers, kind, with_features in rows:
+        message = frame.batch.signals.add()
+        message.CopyFrom(parts[kind])
+        set_own(message, str(name), product, numbers, closes[product].text)
+        if with_features:
+            message.features.extend(next(features))
+    return frame
+
+
+def number(frame: pb.WatchSignalsResponse, first_sequence: int) -> None:
+    """Sets the sequences of the frame's signals."""
+    for sequence, message in enumerate(frame.batch.signals, first_sequence):
+        message.sequence = sequence
+
+
+def _shared(head: BarHead, side: SignalSide, reasons: tuple[SignalReason, ...]) -> Shared:
+    return (
+        *(head.granularity, head.bar_start, head.as_of, side.value, head.model_version, head.feature_set_hash),
+        *(head.profile.value, _reasons_text(reasons)),
     )
 
 
-def shadow_rows(head: BarHead, found: BarDecisions, challenger_version: str) -> Iterator[bytes]:
-    """The challenger's answers as COPY input for SHADOW_COLUMNS; a row without probabilities is left out."""
+def shadow_records(head: BarHead, found: BarDecisions, challenger_version: str) -> Iterator[tuple[Any, ...]]:
+    """The challenger's answers as records of SHADOW_COLUMNS; a row without probabilities is left out."""
     if found.shadow is None:
         raise ValueError("no challenger has been asked")
     said = found.shadow
-    numbers = copy.doubles(said.probabilities)
-    shared = b"".join(
-        (
-            copy.text(head.run_id),
-            copy.text(challenger_version),
-            copy.int4(head.granularity),
-            copy.time(head.bar_start),
-        )
-    )
-    rows = (
-        (copy.text(found.products[row]), copy.text(said.side[row].value), numbers[row], shared)
-        for row in np.flatnonzero(np.isfinite(said.edge)).tolist()
-    )
-    return copy.content(len(SHADOW_COLUMNS), rows)
+    shared = (head.run_id, challenger_version, head.granularity, head.bar_start)
+    for row in np.flatnonzero(np.isfinite(said.edge)).tolist():
+        yield (found.products[row], said.side[row].value, *said.probabilities[row].tolist(), *shared)
 
 
 @cache

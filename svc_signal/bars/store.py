@@ -1,12 +1,12 @@
 """The SQL of deciding a bar: one statement reads everything it needs, one or two write everything it says.
 
 Round trips are what a bar of few products costs, and rows handed over one by one what a bar of many costs. So candles
-arrive as packed columns of a single row, signals leave as one statement or one binary COPY, and the statements go
+arrive as packed columns of a single row, signals leave as one statement or one COPY, and the statements go
 straight to the driver. Nothing is locked while a bar is thought about: what is written counts only if the watermark is
 still the one that was read.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -131,7 +131,8 @@ class BarRead:
     """Everything a bar needs. `mark` is the stage's watermark; `decided`: its signals are stored already; `signals` is
     the newest sequence of the stream of signals.
 
-    `fresh` and `late` are the candles of the window; `sequence`: none stored up to it is missing.
+    `fresh` and `late` are the candles of the window; `sequence`: none stored up to it is missing; `closes` are those of
+    the bar's candles, by product.
     """
 
     mark: datetime | None
@@ -229,6 +230,14 @@ async def copy_in(
     """Rows into a table, as binary COPY, which may be given piece by piece."""
     with database.answering():
         await _driver(connection).copy_to_table(table, source=content, columns=columns, format="binary")
+
+
+async def copy_records(
+    connection: AsyncConnection, table: str, columns: Sequence[str], records: Iterable[tuple[Any, ...]]
+) -> None:
+    """Records into a table by COPY, each value encoded by the driver."""
+    with database.answering():
+        await _driver(connection).copy_records_to_table(table, records=records, columns=columns)
 
 
 async def _row(connection: AsyncConnection, statement: str, *given: Any) -> Any:

@@ -1,37 +1,41 @@
 """Writes a decided bar: signals, what a challenger said, watermark and wake-up in one transaction.
 
-A bar of few products is one statement. One of many leaves in pieces, and while the database works at a piece, the next
-one and the watchers' messages are made: who waits for the signals waits for the slower of both, not for their sum.
+A bar of few products is one statement, one of many a COPY. While the database works at it the watchers' message is made: who
+waits for the signals waits for the slower of both, not for their sum.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from typing import TypeAlias
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.streams import Watermark
 from svc_signal.bars import store as bar_store
 from svc_signal.bars.bar import BarDecisions
-from svc_signal.bars.binary_copy import BLOCK
 from svc_signal.bars.rows import (
     SHADOW_COLUMNS,
     SIGNAL_COLUMNS,
     BarHead,
-    SignalName,
-    shadow_rows,
+    number,
+    shadow_records,
     signal_columns,
     signal_rows,
-    watched_entries,
+    watched_frame,
 )
 from svc_signal.bars.store import BarRead
 from svc_signal.signal_watch import PublishedBar
-from svc_signal.wire_signals import frame
+from trading.signal.v1 import signal_service_pb2 as pb
 
 # Up to so many rows a round trip costs more than handing their values over one by one.
 ROWS_IN_ONE_STATEMENT = 32
+
+
+_Written: TypeAlias = tuple[int, pb.WatchSignalsResponse | None]
+"""The first sequence, and what watchers get once it is numbered."""
 
 
 class Overtaken(Exception):
@@ -43,7 +47,7 @@ class DecidedBar:
     """A bar to be written. `challenger` is the version that `found.shadow` is of; `watched`: somebody waits for it."""
 
     head: BarHead
-    names: Mapping[str, SignalName]
+    ids: Mapping[str, UUID]
     found: BarDecisions
     read: BarRead
     challenger: str
@@ -56,60 +60,50 @@ class DecidedBar:
 
 async def write(connection: AsyncConnection, bar: DecidedBar) -> PublishedBar | None:
     """Stores the bar; what watchers get, if there are any. Overtaken if another process stored one meanwhile."""
-    names = [bar.names[product] for product in bar.found.products]
-    watched: list[bytes] = []
+    names = [bar.ids[product] for product in bar.found.products]
     one_statement = 0 < len(names) <= ROWS_IN_ONE_STATEMENT
     if one_statement and bar.found.shadow is None and bar.mark is not None:
-        first = await _few(connection, bar, names, watched)
+        first, frame = await _few(connection, bar, names)
     else:
         async with bar_store.transaction(connection):
             if bar.mark is None:
                 await bar_store.lock_first_bar(connection)
-            first = await (_few if one_statement else _many)(connection, bar, names, watched)
+            first, frame = await (_few if one_statement else _many)(connection, bar, names)
             if bar.found.shadow is not None:
-                shadow = shadow_rows(bar.head, bar.found, bar.challenger)
-                await bar_store.copy_in(connection, "shadow_signals", SHADOW_COLUMNS, _pieces(shadow))
-    if not names or not bar.watched:
+                shadow = shadow_records(bar.head, bar.found, bar.challenger)
+                await bar_store.copy_records(connection, "shadow_signals", SHADOW_COLUMNS, shadow)
+    if not names or frame is None:
         return None
-    return PublishedBar(first, frame(watched), Watermark(bar.head.as_of, first + len(names) - 1))
+    number(frame, first)
+    return PublishedBar(first, frame, Watermark(bar.head.as_of, first + len(names) - 1))
 
 
-async def _few(connection: AsyncConnection, bar: DecidedBar, names: Sequence[SignalName], watched: list[bytes]) -> int:
-    """The messages are made while the database works, for the sequences that are the next ones if nobody else writes."""
+async def _few(connection: AsyncConnection, bar: DecidedBar, names: Sequence[UUID]) -> _Written:
     columns = signal_columns(bar.head, bar.found, names, bar.read.closes)
-    expected = bar.read.signals + 1
-
-    async def entries(first_sequence: int) -> None:
-        if bar.watched:
-            watched[:] = watched_entries(bar.head, bar.found, names, bar.read.closes, first_sequence)
-
     writing = bar_store.finish_bar_with(connection, bar.mark, bar.head.as_of, columns)
-    first, _ = await asyncio.gather(writing, entries(expected))
+    first, frame = await asyncio.gather(writing, _watched(bar, names))
     if first is None:
         raise Overtaken
-    if first != expected:
-        await entries(first)
-    return first
+    return first, frame
 
 
-async def _many(connection: AsyncConnection, bar: DecidedBar, names: Sequence[SignalName], watched: list[bytes]) -> int:
+async def _many(connection: AsyncConnection, bar: DecidedBar, names: Sequence[UUID]) -> _Written:
     first = await bar_store.finish_bar(connection, bar.mark, bar.head.as_of, len(names))
     if first is None:
         raise Overtaken
     if not names:
-        return first
-    closes = bar.read.closes
-    messages = watched_entries(bar.head, bar.found, names, closes, first) if bar.watched else iter(())
-
-    async def pieces() -> AsyncIterator[bytes]:
-        for piece in signal_rows(bar.head, bar.found, names, closes, first):
-            yield piece
-            watched.extend(islice(messages, BLOCK))
-
-    await bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, pieces())
-    return first
+        return first, None
+    rows = signal_rows(bar.head, bar.found, names, bar.read.closes, first)
+    copying = bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, _pieces(rows))
+    _, frame = await asyncio.gather(copying, _watched(bar, names))
+    return first, frame
 
 
 async def _pieces(content: Iterator[bytes]) -> AsyncIterator[bytes]:
     for piece in content:
         yield piece
+
+
+async def _watched(bar: DecidedBar, names: Sequence[UUID]) -> pb.WatchSignalsResponse | None:
+    """What watchers get, but for its sequences, which are not known yet; None if nobody watches."""
+    return watched_frame(bar.head, bar.found, names, bar.read.closes) if bar.watched else None

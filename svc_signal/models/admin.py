@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshkit import identity
 from meshkit.errors import FailedPrecondition, NotFound
 from meshkit.kit import Kit
-from modelkit.features.definition import feature_set_hash
+from modelkit.features.definition import NAMES, feature_set_hash
 from modelkit.labels import LabelRule
 from modelkit.loading import LoadedModel
 from schema.requests import once, request_key
@@ -65,6 +65,7 @@ class ModelAdmin:
         profile = self._settings.decision_profile
         response = pb.GetModelResponse(
             feature_set_hash=feature_set_hash(self._settings.granularity_seconds),
+            feature_names=NAMES,
             profile=wire.profile_number(profile),
         )
         if keeper.refusal is not None:

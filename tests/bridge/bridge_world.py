@@ -22,7 +22,6 @@ from svc_bridge.service import build
 from svc_bridge.settings import BridgeSettings
 from tradekit import ids, wire
 from trading.bridge.v1 import bridge_service_pb2_grpc as rpc
-from trading.common.v1 import trade_pb2
 from trading.signal.v1 import signal_service_pb2 as signal_pb
 from trading.signal.v1 import signal_service_pb2_grpc as signal_rpc
 
@@ -53,7 +52,7 @@ def signal(
         "model_version": "m1",
         "feature_set_hash": "f" * 64,
         "profile": 2,
-        "features": [trade_pb2.FeatureValue(name=f"f{n}", value=float(n)) for n in range(51 if side != "HOLD" else 0)],
+        "features": [float(n) for n in range(51 if side != "HOLD" else 0)],
         "sequence": sequence,
     }
     return signal_pb.Signal(**{**given, **changes})

@@ -55,7 +55,7 @@ async def test_every_signal_gets_an_outcome_and_the_watermark_follows(world: Wor
         await check_all_told(world, signals, {"C02-USD"})
         sell = next(row for row in await world.ideas() if row["side"] == "SELL")
     assert (sell["product_id"], sell["size"], sell["state"]) == ("C02-USD", D("0.5"), "PROPOSED")
-    assert sell["evidence"]["features"][3] == ["f3", 3.0]
+    assert sell["evidence"]["features"] == [float(n) for n in range(51)]
     assert sell["profile"] == "EXERCISE"
 
 

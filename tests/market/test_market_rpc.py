@@ -54,6 +54,8 @@ async def test_reads_tell_every_broken_rule_at_once(database):
             (stub.WatchCandles(pb.WatchCandlesRequest(product_ids=["BTC-USD"] * 2)), "product_ids"),
             (stub.WatchCandles(pb.WatchCandlesRequest(product_ids=["A-USD"] * 1001)), "product_ids"),
             (stub.WatchCandles(pb.WatchCandlesRequest(after_sequence=9)), "after_sequence"),
+            (stub.WatchCandles(pb.WatchCandlesRequest(after_sequence=0, watermarks_only=True)), "after_sequence"),
+            (stub.WatchCandles(pb.WatchCandlesRequest(product_ids=["BTC-USD"], watermarks_only=True)), "product_ids"),
             (stub.ListProducts(pb.ListProductsRequest(page_token="e30")), "page_token"),
         ]
         for call, field in cases:
@@ -107,6 +109,27 @@ async def test_a_watch_may_want_some_products_or_only_what_is_to_come(database):
         assert len(candles_of(await until_watermark(later, fake.now))) == 3
         some.cancel()
         later.cancel()
+
+
+async def test_a_watch_of_watermarks_gets_no_candles(database):
+    fake = exchange()
+    fake.fill(NOW - 3 * HOUR, NOW + 2 * HOUR)
+    async with quiet(fake, database) as market:
+        await backfill(market, NOW - 3 * HOUR)
+        marks = market.stub.WatchCandles(pb.WatchCandlesRequest(watermarks_only=True))
+        both = market.stub.WatchCandles(pb.WatchCandlesRequest())
+        for call in (marks, both):
+            await until_watermark(call, NOW)
+        for bar in (1, 2):
+            fake.now = NOW + bar * HOUR
+            await backfill(market, fake.now - HOUR)
+            frames = await until_watermark(marks, fake.now)
+            assert [frame.WhichOneof("frame") for frame in frames] == ["watermark"]
+            told = await until_watermark(both, fake.now)
+            assert len(candles_of(told)) == 3
+            assert frames[-1].watermark == told[-1].watermark
+        marks.cancel()
+        both.cancel()
 
 
 async def test_the_watermark_keeps_its_promise_through_backfills(database):

@@ -9,6 +9,7 @@ from refusals import refused
 from sqlalchemy import insert
 from waiting import eventually
 
+from modelkit.features.definition import NAMES, feature_set_hash
 from schema.market import crypto_prices
 from schema.recommendations import llm_validation, signal_outcomes
 from schema.signals import trading_signals
@@ -143,6 +144,9 @@ async def test_decisions_are_watched_from_any_position(world: World) -> None:
 
 async def test_stories_of_recommendations_signals_and_orders(world: World) -> None:
     skipped, pending = signal_row("C900-USD", 1), signal_row("C901-USD", 2)
+    values = [number / 7 for number in range(len(NAMES))]
+    skipped |= {"feature_set_hash": feature_set_hash(3600), "features": values}
+    pending |= {"features": values}
     for row in (skipped, pending):
         await world.run(insert(trading_signals).values(row))
     await world.run(
@@ -169,8 +173,14 @@ async def test_stories_of_recommendations_signals_and_orders(world: World) -> No
         assert not none.HasField("record")
         assert "skipped (COOLDOWN)" in none.verdict
         assert [step.outcome for step in none.steps] == ["BUY", "SKIPPED"]
+        told = {name: fact for name, fact in none.steps[0].facts.items() if name.startswith("feature")}
+        assert told == {f"feature_{name}": f"{value:.6g}" for name, value in zip(NAMES, values, strict=True)}
         soon = await ask(pb.ExplainRecommendationRequest(signal_id=str(pending["signal_id"])))
         assert soon.steps[-1].outcome == "PENDING"
+        # Of a set that is not known here no value is given a name.
+        assert [fact for name, fact in soon.steps[0].facts.items() if name.startswith("feature")] == [
+            "51 of feature set f, which is not known here"
+        ]
         for by in ("recommendation_id", "signal_id", "order_id"):
             error = await refused(ask(pb.ExplainRecommendationRequest(**{by: str(uuid4())})))
             assert error.code == grpc.StatusCode.NOT_FOUND

@@ -9,7 +9,7 @@ import pytest
 
 from modelkit.candles import CandleArrays, FloatArray
 from modelkit.features.cleaning import clean
-from modelkit.features.definition import FEATURES, INDEX, NAMES, feature_set_hash
+from modelkit.features.definition import FEATURES, INDEX, NAMES, feature_set_hash, names_of
 from modelkit.features.history import history
 from modelkit.features.windows import window_moment, window_sum
 from modelkit.serving import anchor, first_needed_bar, grid_stage, latest_rows
@@ -35,6 +35,13 @@ def test_definition_has_51_names_in_the_stated_order() -> None:
     assert {name: INDEX[name] for name in places} == places
     assert [feature.group for feature in FEATURES].count("volatility") == 9
     assert feature_set_hash(3600) != feature_set_hash(900)
+
+
+def test_a_hash_gives_the_names_of_its_set() -> None:
+    for granularity in (60, 300, 900, 3600, 86400):
+        assert names_of(feature_set_hash(granularity)) == NAMES
+    for unknown in ("", "a" * 64, feature_set_hash(7)):
+        assert names_of(unknown) == ()
 
 
 def test_ready_rows_are_finite_and_bounded_and_earlier_rows_are_empty() -> None:

@@ -50,6 +50,7 @@ class StandInMarket(market_rpc.MarketServiceServicer):
 
     async def WatchCandles(self, request: Any, context: Any) -> AsyncIterator[market_pb.WatchCandlesResponse]:
         self.opened += 1
+        assert request.watermarks_only, "candles are read from the table"
         told = None
         while True:
             if self.drop.is_set():

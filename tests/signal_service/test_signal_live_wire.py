@@ -1,8 +1,9 @@
-"""What leaves in a hurry is what the plain way would have written: COPY fields in a real table, messages field by field."""
+"""What leaves for a bar is what the plain way would have written: records in a real table, messages field by field."""
 
 import json
 import math
-from collections.abc import AsyncIterator, Iterator
+import struct
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,18 +11,67 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
-from modelkit.features.definition import FEATURE_COUNT, NAMES
+from modelkit.decision import Decisions, SignalReason
+from modelkit.features.definition import FEATURE_COUNT, feature_set_hash
+from schema.signals import shadow_signals, trading_signals
 from svc_signal.bars import binary_copy as copy
 from svc_signal.bars import store as bar_store
-from svc_signal.wire_signals import frame, signal_message, signal_messages, stored_frame
+from svc_signal.bars.bar import BarDecisions
+from svc_signal.bars.rows import (
+    SHADOW_COLUMNS,
+    SIGNAL_COLUMNS,
+    BarHead,
+    number,
+    shadow_records,
+    signal_ids,
+    signal_rows,
+    watched_frame,
+)
+from svc_signal.bars.store import Close
+from svc_signal.store import signals_after
+from svc_signal.wire_signals import signal_message, signal_messages, stored_frame
 from tradekit import wire
 from tradekit.bars import utc
+from tradekit.states import Profile, SignalSide
 from trading.common.v1 import decimal_pb2, trade_pb2
 from trading.signal.v1 import signal_service_pb2 as pb
 
 NUMBERS = (0.0, -0.0, 1e-300, 0.1, -1.7976931348623157e308, 3.0)
+FLOATS = ("confidence", "p_down", "p_neutral", "p_up", "edge", "expected_net", "sigma_horizon")
+PRODUCTS = tuple(f"C{number}-USD" for number in range(6))
+PRICES = ("0", "0.000000000000000001", "12345678901234567890.5", "7", "1.5", "84000.12")
+SIDES = tuple(SignalSide(side) for side in ("BUY", "SELL", "HOLD", "HOLD", "BUY", "SELL"))
+HEAD = BarHead(
+    run_id="main",
+    granularity=3600,
+    bar_start=utc(1_700_002_800 - 1_700_002_800 % 3600),
+    as_of=utc(1_700_002_800 - 1_700_002_800 % 3600) + timedelta(hours=1),
+    model_version="naïve ✓",
+    feature_set_hash=feature_set_hash(3600),
+    profile=Profile.EXERCISE,
+)
+
+
+def decided(features: Any, ready: Sequence[bool]) -> BarDecisions:
+    """A bar of six products; the last one has no probabilities."""
+    rng = np.random.default_rng(3)
+    known = np.array([True] * 5 + [False])
+    unknown = np.where(known, 1.0, np.nan)
+
+    def said(shift: float) -> Decisions:
+        return Decisions(
+            side=SIDES,
+            confidence=rng.random(6) + shift,
+            probabilities=rng.random((6, 3)) * unknown[:, None],
+            edge=np.array(NUMBERS) * unknown,
+            expected_net=np.array(NUMBERS[::-1]) * unknown,
+            reasons=tuple((SignalReason.NOT_READY,) if number % 2 else () for number in range(6)),
+        )
+
+    sigma = np.array([0.0, 1e-9, 0.5, 2.0, 3.0, 4.0])
+    return BarDecisions(PRODUCTS, said(0.0), said(1.0), sigma, features, np.asarray(ready), ())
 
 
 async def in_pieces(content: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -86,6 +136,62 @@ async def test_copied_rows_are_what_was_given(database: Any, monkeypatch: pytest
     ]
 
 
+@pytest.mark.parametrize("block", [copy.BLOCK, 1, 4])
+async def test_a_bar_is_stored_and_told_as_it_was_decided(
+    database: Any, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(copy, "BLOCK", block)
+    rng = np.random.default_rng(4)
+    features = rng.normal(size=(6, FEATURE_COUNT)) * 10.0 ** rng.integers(-200, 200, (6, FEATURE_COUNT))
+    features[3] = np.nan
+    ready = [True, True, True, False, True, True]
+    found = decided(features, ready)
+    ids = signal_ids(HEAD, PRODUCTS)
+    names = [ids[product] for product in PRODUCTS]
+    first = 2**40
+    async with database.engine.begin() as connection:
+        send = text("SELECT numeric_send(CAST(:p AS numeric(38, 18)))")
+        closes = {
+            product: Close((await connection.execute(send, {"p": Decimal(price)})).scalar_one(), price)
+            for product, price in zip(PRODUCTS, PRICES, strict=True)
+        }
+        rows = signal_rows(HEAD, found, names, closes, first)
+        await bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, in_pieces(rows))
+        await bar_store.copy_in(connection, "trading_signals", SIGNAL_COLUMNS, in_pieces(copy.content(20, [])))
+        await bar_store.copy_records(connection, "shadow_signals", SHADOW_COLUMNS, shadow_records(HEAD, found, "other"))
+        await bar_store.copy_records(connection, "shadow_signals", SHADOW_COLUMNS, [])
+        table = trading_signals
+        stored = list((await connection.execute(select(table).order_by(table.c.sequence))).mappings())
+        shadow = list((await connection.execute(select(shadow_signals))).mappings())
+        told = stored_frame(await signals_after(connection, 0, 100))
+    said = found.decisions
+    for row, one in enumerate(stored):
+        known = row < 5
+        assert (one["signal_id"], one["product_id"], one["sequence"]) == (names[row], PRODUCTS[row], first + row)
+        assert one["reference_price"] == Decimal(PRICES[row])
+        assert (one["side"], one["run_id"], one["granularity"]) == (SIDES[row], "main", 3600)
+        assert (one["bar_start"], one["as_of"], one["profile"]) == (HEAD.bar_start, HEAD.as_of, "EXERCISE")
+        assert (one["model_version"], one["feature_set_hash"]) == (HEAD.model_version, HEAD.feature_set_hash)
+        assert one["features"] == (features[row].tolist() if ready[row] else [])
+        assert [reason["code"] for reason in one["reasons"]] == list(said.reasons[row])
+        assert [one[name] for name in FLOATS] == [
+            said.confidence[row],
+            *(said.probabilities[row] if known else (0.0, 1.0, 0.0)),
+            said.edge[row] if known else 0.0,
+            said.expected_net[row] if known else 0.0,
+            found.sigma[row],
+        ]
+    assert found.shadow is not None
+    assert [
+        (row["product_id"], row["side"], row["model_version"], row["p_down"], row["p_neutral"], row["p_up"])
+        for row in sorted(shadow, key=lambda row: row["product_id"])
+    ] == [(PRODUCTS[row], SIDES[row], "other", *found.shadow.probabilities[row]) for row in range(5)]
+    live = watched_frame(HEAD, found, names, closes)
+    number(live, first)
+    assert live == told
+    assert [len(signal.features) for signal in told.batch.signals] == [51, 51, 0, 0, 51, 51]
+
+
 def stored_row(number: int, side: str) -> dict[str, Any]:
     return {
         "signal_id": str(uuid4()),
@@ -105,9 +211,6 @@ def stored_row(number: int, side: str) -> dict[str, Any]:
     }
 
 
-FLOATS = ("confidence", "p_down", "p_neutral", "p_up", "edge", "expected_net", "sigma_horizon")
-
-
 def plainly(row: dict[str, Any], with_features: bool) -> pb.Signal:
     return pb.Signal(
         **{name: row[name] for name in (*FLOATS, "signal_id", "product_id", "granularity", "sequence")},
@@ -119,23 +222,28 @@ def plainly(row: dict[str, Any], with_features: bool) -> pb.Signal:
         feature_set_hash=row["feature_set_hash"],
         profile=f"DECISION_PROFILE_{row['profile']}",
         reasons=[trade_pb2.Reason(**reason) for reason in json.loads(row["reasons"])],
-        features=[trade_pb2.FeatureValue(name=n, value=v) for n, v in zip(NAMES, row["features"], strict=False)]
-        if with_features
-        else [],
+        features=row["features"] if with_features else [],
     )
 
 
-def test_messages_laid_out_as_bytes_are_those_made_one_by_one() -> None:
+def test_messages_made_for_a_batch_are_those_made_one_by_one() -> None:
     rows = [stored_row(number, ("BUY", "SELL", "HOLD")[number % 3]) for number in range(9)]
     rows += [{**row, "product_id": "AGAIN-USD", "feature_set_hash": "g" * 64} for row in rows]
     rows += [{**row, "features": [0.0] * FEATURE_COUNT, "sequence": 2**64 - 1} for row in rows[:2]]
-    rows += [{**rows[0], "sequence": sequence} for sequence in (1, 127, 128, 16_383, 16_384)]
-    told = pb.WatchSignalsResponse.FromString(stored_frame(rows))
-    assert list(told.batch.signals) == [plainly(row, row["side"] != "HOLD") for row in rows]
+    assert list(stored_frame(rows).batch.signals) == [plainly(row, row["side"] != "HOLD") for row in rows]
     assert list(signal_messages(rows)) == [plainly(row, False) for row in rows]
     assert list(signal_messages(rows, whole=True)) == [plainly(row, True) for row in rows]
     for row in rows:
         assert signal_message(row) == plainly(row, True)
+
+
+def test_features_travel_as_doubles_without_their_names() -> None:
+    """51 doubles behind one head: field 19, the length, and nothing else."""
+    row = stored_row(1, "BUY")
+    with_features, without = signal_message(row), signal_message({**row, "features": []})
+    extra = len(with_features.SerializeToString()) - len(without.SerializeToString())
+    assert extra == 2 + 2 + 8 * FEATURE_COUNT
+    assert struct.pack(f"<{FEATURE_COUNT}d", *row["features"]) in with_features.SerializeToString()
 
 
 def test_the_sign_of_nothing_is_told() -> None:
@@ -146,11 +254,10 @@ def test_the_sign_of_nothing_is_told() -> None:
 
 def test_no_signals_are_an_empty_batch() -> None:
     assert list(signal_messages([])) == []
-    assert pb.WatchSignalsResponse.FromString(frame([])).WhichOneof("frame") == "batch"
-    assert pb.WatchSignalsResponse.FromString(stored_frame([])).WhichOneof("frame") == "batch"
+    assert stored_frame([]).WhichOneof("frame") == "batch"
 
 
 @pytest.mark.parametrize("count", [1, 50, 52])
 def test_a_row_of_another_width_is_no_message(count: int) -> None:
-    with pytest.raises(ValueError, match="shape"):
+    with pytest.raises(ValueError, match="features"):
         signal_message({**stored_row(1, "BUY"), "features": [1.0] * count})

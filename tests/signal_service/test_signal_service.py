@@ -1,6 +1,7 @@
 """The signal service decides each bar once, the same after any restart, and says truly when it has no model."""
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import text
 from waiting import eventually
 
 from meshkit import paging
+from modelkit.features.definition import NAMES
 from modelkit.manifest import ARTIFACT_NAME, MANIFEST_NAME
 from tests.signal_service.signal_world import BARS, PRODUCTS, TRAIN_BARS, World, close_of
 from tradekit import ids, wire
@@ -249,7 +251,14 @@ async def test_lists_page_and_watches_resume(world: World, model_dir: Path, keys
         order = sorted(rows, key=lambda row: (-row["as_of"].timestamp(), row["product_id"]))
         assert seen == [str(row["signal_id"]) for row in order]
         full = (await stub.GetSignal(pb.GetSignalRequest(signal_id=seen[0]))).signal
-        assert len(full.features) == 51
+        stored = {str(row["signal_id"]): row for row in rows}[seen[0]]
+        model = await stub.GetModel(pb.GetModelRequest())
+        assert model.feature_set_hash == full.feature_set_hash == stored["feature_set_hash"]
+        # Whoever has the model's list and the packed row can name every value.
+        assert list(model.feature_names) == json.loads(model.manifest_json)["feature_set"]["names"]
+        assert dict(zip(model.feature_names, full.features, strict=True)) == dict(
+            zip(NAMES, stored["features"], strict=True)
+        )
         for after in (0, 2, 6):
             call = stub.WatchSignals(pb.WatchSignalsRequest(after_sequence=after))
             found: list[Any] = []

@@ -12,7 +12,7 @@ from live_mesh import MARKET_START, LiveMesh
 from tradekit import ids, services
 from trading.bridge.v1 import bridge_service_pb2 as bridge
 from trading.bridge.v1 import bridge_service_pb2_grpc as bridge_grpc
-from trading.common.v1 import decimal_pb2, recommendation_pb2, trade_pb2
+from trading.common.v1 import decimal_pb2, recommendation_pb2
 from trading.executor.v1 import executor_service_pb2 as executor
 from trading.executor.v1 import ledger_pb2 as ledger
 from trading.market.v1 import market_service_pb2 as market
@@ -115,7 +115,7 @@ def evidence() -> recommendation_pb2.SignalEvidence:
         sigma_horizon=0.02,
         model_version="m",
         feature_set_hash="0" * 64,
-        features=[trade_pb2.FeatureValue(name="rsi_14", value=50.0)],
+        features=[50.0],
     )
 
 

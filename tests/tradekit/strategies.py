@@ -21,7 +21,7 @@ evidences = st.builds(
     sigma_horizon=st.floats(0, 100),
     model_version=st.text("abc1", min_size=1, max_size=8),
     feature_set_hash=st.just("f" * 64),
-    features=st.lists(st.tuples(st.text("abc", min_size=1, max_size=5), numbers), max_size=4).map(tuple),
+    features=st.lists(numbers, max_size=4).map(tuple),
 )
 recommendations = st.builds(
     Recommendation,

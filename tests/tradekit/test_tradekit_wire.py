@@ -15,7 +15,7 @@ from tradekit import wire
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
 from tradekit.recommendation import Evidence, Recommendation
 from tradekit.states import LifeClock, Origin, Profile, Side
-from trading.common.v1 import recommendation_pb2, trade_pb2
+from trading.common.v1 import recommendation_pb2
 
 AS_OF = datetime(2025, 6, 1, 12, tzinfo=UTC)
 EVIDENCE = Evidence(
@@ -29,7 +29,7 @@ EVIDENCE = Evidence(
     sigma_horizon=0.04,
     model_version="m1",
     feature_set_hash="f" * 64,
-    features=(("rsi_14", 55.5), ("ret_1", -0.01)),
+    features=(55.5, -0.01),
 )
 GOOD = Recommendation(
     recommendation_id=UUID(int=8),
@@ -125,8 +125,8 @@ def test_a_spoiled_message_tells_all_of_its_faults_at_once() -> None:
     message.evidence.p_up = float("inf")
     message.evidence.sigma_horizon = -1
     message.evidence.model_version = "bad\x00version"
-    message.evidence.features[0].value = float("nan")
-    message.evidence.features[1].name = ""
+    message.evidence.features[0] = float("nan")
+    message.evidence.features[1] = 1e13
     assert violations(message) == {
         "recommendation.recommendation_id": "UUID",
         "recommendation.product_id": "PRODUCT_ID",
@@ -141,8 +141,8 @@ def test_a_spoiled_message_tells_all_of_its_faults_at_once() -> None:
         "recommendation.evidence.p_up": "OUT_OF_RANGE",
         "recommendation.evidence.sigma_horizon": "OUT_OF_RANGE",
         "recommendation.evidence.model_version": "CONTROL_CHARACTER",
-        "recommendation.evidence.features[0].value": "NOT_FINITE",
-        "recommendation.evidence.features[1].name": "REQUIRED",
+        "recommendation.evidence.features[0]": "NOT_FINITE",
+        "recommendation.evidence.features[1]": "OUT_OF_RANGE",
     }
 
 
@@ -167,7 +167,7 @@ def test_probabilities_must_add_up_and_lists_are_bounded() -> None:
     message.evidence.p_up = 0.4
     assert violations(message) == {"recommendation.evidence.p_up": "SUM"}
     message = wire.recommendation_message(GOOD)
-    message.evidence.features.extend([trade_pb2.FeatureValue(name=f"f{i}", value=0.0) for i in range(63)])
+    message.evidence.features.extend([0.0] * 63)
     assert violations(message) == {"recommendation.evidence.features": "TOO_MANY"}
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svc_validator import rules
-from svc_validator.rules import RANGES, Limits, review
+from svc_validator.rules import RANGES, Limits, inputs_of, review
 from svc_validator.self_test import CASES
 from tests.validator.validator_cases import AS_OF, CALM, entry, evidence, operator_entry
 from tradekit.states import LifeClock, Profile, ReviewOutcome, ReviewVerdict
@@ -58,15 +58,26 @@ def test_each_rule_stops_what_it_is_for(inputs, expected):
     assert codes(entry(inputs)) == expected
 
 
-@pytest.mark.parametrize("name", [name for name, _ in evidence().features])
-def test_a_missing_or_doubled_feature_is_a_missing_input(name):
-    features = evidence().features
-    without = tuple(feature for feature in features if feature[0] != name)
-    twice = (*features, (name, 0.5))
-    for given_features in (without, twice):
-        found = review(entry(evidence=evidence(features=given_features)), Limits(), PRODUCTS)
-        assert found.outcome is ReviewOutcome.REJECT
-        assert [(reason.code, reason.observed) for reason in found.reasons] == [("MISSING_INPUT", name)]
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"features": evidence().features[:-1]},
+        {"features": (*evidence().features, 0.5)},
+        {"features": ()},
+        {"feature_set_hash": "a" * 64},
+        {"feature_set_hash": ""},
+    ],
+)
+def test_features_that_cannot_be_named_are_missing_inputs(changed):
+    """A value under another feature's name would be worse than none: nothing is read by its place in a foreign set."""
+    found = review(entry(evidence=evidence(**changed)), Limits(), PRODUCTS)
+    assert found.outcome is ReviewOutcome.REJECT
+    assert {reason.code for reason in found.reasons} == {"MISSING_INPUT"}
+    assert {reason.observed for reason in found.reasons} == set(RANGES) - {"edge", "expected_net", "sigma_horizon"}
+
+
+def test_features_are_read_by_the_place_of_their_name():
+    assert inputs_of(evidence({"rsi_14": 0.9, "ret_24": -0.1})) == {**CALM, "rsi_14": 0.9, "ret_24": -0.1}
 
 
 def test_the_exercise_profile_skips_edge_and_expected_net_only():

@@ -119,7 +119,7 @@ async def test_bad_input_tells_every_violation_and_stores_nothing(database):
     message.recommendation.product_id = "btc"
     message.recommendation.priority = math.nan
     message.recommendation.quote_size.value = "1e9"
-    message.recommendation.evidence.features[0].value = math.inf
+    message.recommendation.evidence.features[0] = math.inf
     message.recommendation.ClearField("as_of")
     async with validator(database) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -135,7 +135,7 @@ async def test_bad_input_tells_every_violation_and_stores_nothing(database):
         "recommendation.product_id",
         "recommendation.priority",
         "recommendation.quote_size",
-        "recommendation.evidence.features[0].value",
+        "recommendation.evidence.features[0]",
         "recommendation.as_of",
     }
     assert [violation.rule for violation in exit_refused.value.violations] == ["ENTRY_ONLY"]

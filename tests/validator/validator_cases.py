@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+from modelkit.features.definition import NAMES, feature_set_hash
 from svc_validator.self_test import CASES
 from tradekit.recommendation import Evidence, Recommendation
 from tradekit.states import LifeClock, Origin, Profile, Side
 
 AS_OF = datetime(2025, 3, 1, 12, tzinfo=UTC)
 CALM = dict(CASES[0].inputs)
-_NOT_FEATURES = ("edge", "expected_net", "sigma_horizon")
 
 
 def evidence(inputs: dict[str, float] | None = None, **changed: Any) -> Evidence:
@@ -29,8 +29,8 @@ def evidence(inputs: dict[str, float] | None = None, **changed: Any) -> Evidence
         "expected_net": figures["expected_net"],
         "sigma_horizon": figures["sigma_horizon"],
         "model_version": "m1",
-        "feature_set_hash": "a" * 64,
-        "features": tuple((name, value) for name, value in figures.items() if name not in _NOT_FEATURES),
+        "feature_set_hash": feature_set_hash(3600),
+        "features": tuple(figures.get(name, 0.0) for name in NAMES),
     }
     return Evidence(**{**values, **changed})
 

@@ -72,8 +72,8 @@ class SignalEvidence(_message.Message):
     sigma_horizon: float
     model_version: str
     feature_set_hash: str
-    features: _containers.RepeatedCompositeFieldContainer[_trade_pb2.FeatureValue]
-    def __init__(self, signal_id: _Optional[str] = ..., confidence: _Optional[float] = ..., p_down: _Optional[float] = ..., p_neutral: _Optional[float] = ..., p_up: _Optional[float] = ..., edge: _Optional[float] = ..., expected_net: _Optional[float] = ..., sigma_horizon: _Optional[float] = ..., model_version: _Optional[str] = ..., feature_set_hash: _Optional[str] = ..., features: _Optional[_Iterable[_Union[_trade_pb2.FeatureValue, _Mapping]]] = ...) -> None: ...
+    features: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, signal_id: _Optional[str] = ..., confidence: _Optional[float] = ..., p_down: _Optional[float] = ..., p_neutral: _Optional[float] = ..., p_up: _Optional[float] = ..., edge: _Optional[float] = ..., expected_net: _Optional[float] = ..., sigma_horizon: _Optional[float] = ..., model_version: _Optional[str] = ..., feature_set_hash: _Optional[str] = ..., features: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Recommendation(_message.Message):
     __slots__ = ("recommendation_id", "product_id", "side", "quote_size", "base_size", "reference_price", "as_of", "expire_time", "life_clock", "origin", "profile", "priority", "evidence", "note")

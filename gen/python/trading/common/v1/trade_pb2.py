@@ -24,23 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtrading/common/v1/trade.proto\x12\x11trading.common.v1\"x\n\x06Reason\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x14\n\x05limit\x18\x02 \x01(\tR\x05limit\x12\x1a\n\x08observed\x18\x03 \x01(\tR\x08observed\x12\x12\n\x04unit\x18\x04 \x01(\tR\x04unit\x12\x14\n\x05scope\x18\x05 \x01(\tR\x05scope\"8\n\x0c\x46\x65\x61tureValue\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02*\xbb\x01\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x1a\n\x16GRANULARITY_ONE_MINUTE\x10<\x12\x1c\n\x17GRANULARITY_FIVE_MINUTE\x10\xac\x02\x12\x1f\n\x1aGRANULARITY_FIFTEEN_MINUTE\x10\x84\x07\x12\x19\n\x14GRANULARITY_ONE_HOUR\x10\x90\x1c\x12\x19\n\x13GRANULARITY_ONE_DAY\x10\x80\xa3\x05*q\n\x0f\x44\x65\x63isionProfile\x12 \n\x1c\x44\x45\x43ISION_PROFILE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45\x43ISION_PROFILE_EVIDENCE\x10\x01\x12\x1d\n\x19\x44\x45\x43ISION_PROFILE_EXERCISE\x10\x02*y\n\x05Venue\x12\x15\n\x11VENUE_UNSPECIFIED\x10\x00\x12\x13\n\x0fVENUE_SIMULATED\x10\x01\x12\x10\n\x0cVENUE_REPLAY\x10\x02\x12\x0f\n\x0bVENUE_PAPER\x10\x03\x12\x11\n\rVENUE_SANDBOX\x10\x04\x12\x0e\n\nVENUE_LIVE\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtrading/common/v1/trade.proto\x12\x11trading.common.v1\"x\n\x06Reason\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x14\n\x05limit\x18\x02 \x01(\tR\x05limit\x12\x1a\n\x08observed\x18\x03 \x01(\tR\x08observed\x12\x12\n\x04unit\x18\x04 \x01(\tR\x04unit\x12\x14\n\x05scope\x18\x05 \x01(\tR\x05scope*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02*\xbb\x01\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x1a\n\x16GRANULARITY_ONE_MINUTE\x10<\x12\x1c\n\x17GRANULARITY_FIVE_MINUTE\x10\xac\x02\x12\x1f\n\x1aGRANULARITY_FIFTEEN_MINUTE\x10\x84\x07\x12\x19\n\x14GRANULARITY_ONE_HOUR\x10\x90\x1c\x12\x19\n\x13GRANULARITY_ONE_DAY\x10\x80\xa3\x05*q\n\x0f\x44\x65\x63isionProfile\x12 \n\x1c\x44\x45\x43ISION_PROFILE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45\x43ISION_PROFILE_EVIDENCE\x10\x01\x12\x1d\n\x19\x44\x45\x43ISION_PROFILE_EXERCISE\x10\x02*y\n\x05Venue\x12\x15\n\x11VENUE_UNSPECIFIED\x10\x00\x12\x13\n\x0fVENUE_SIMULATED\x10\x01\x12\x10\n\x0cVENUE_REPLAY\x10\x02\x12\x0f\n\x0bVENUE_PAPER\x10\x03\x12\x11\n\rVENUE_SANDBOX\x10\x04\x12\x0e\n\nVENUE_LIVE\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trading.common.v1.trade_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SIDE']._serialized_start=232
-  _globals['_SIDE']._serialized_end=289
-  _globals['_GRANULARITY']._serialized_start=292
-  _globals['_GRANULARITY']._serialized_end=479
-  _globals['_DECISIONPROFILE']._serialized_start=481
-  _globals['_DECISIONPROFILE']._serialized_end=594
-  _globals['_VENUE']._serialized_start=596
-  _globals['_VENUE']._serialized_end=717
+  _globals['_SIDE']._serialized_start=174
+  _globals['_SIDE']._serialized_end=231
+  _globals['_GRANULARITY']._serialized_start=234
+  _globals['_GRANULARITY']._serialized_end=421
+  _globals['_DECISIONPROFILE']._serialized_start=423
+  _globals['_DECISIONPROFILE']._serialized_end=536
+  _globals['_VENUE']._serialized_start=538
+  _globals['_VENUE']._serialized_end=659
   _globals['_REASON']._serialized_start=52
   _globals['_REASON']._serialized_end=172
-  _globals['_FEATUREVALUE']._serialized_start=174
-  _globals['_FEATUREVALUE']._serialized_end=230
 # @@protoc_insertion_point(module_scope)

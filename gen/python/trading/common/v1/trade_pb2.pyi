@@ -66,11 +66,3 @@ class Reason(_message.Message):
     unit: str
     scope: str
     def __init__(self, code: _Optional[str] = ..., limit: _Optional[str] = ..., observed: _Optional[str] = ..., unit: _Optional[str] = ..., scope: _Optional[str] = ...) -> None: ...
-
-class FeatureValue(_message.Message):
-    __slots__ = ("name", "value")
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    VALUE_FIELD_NUMBER: _ClassVar[int]
-    name: str
-    value: float
-    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...

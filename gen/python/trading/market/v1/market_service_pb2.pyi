@@ -105,14 +105,16 @@ class ListCandlesResponse(_message.Message):
     def __init__(self, candles: _Optional[_Iterable[_Union[Candle, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class WatchCandlesRequest(_message.Message):
-    __slots__ = ("product_ids", "granularity", "after_sequence")
+    __slots__ = ("product_ids", "granularity", "after_sequence", "watermarks_only")
     PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
     GRANULARITY_FIELD_NUMBER: _ClassVar[int]
     AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    WATERMARKS_ONLY_FIELD_NUMBER: _ClassVar[int]
     product_ids: _containers.RepeatedScalarFieldContainer[str]
     granularity: _trade_pb2.Granularity
     after_sequence: int
-    def __init__(self, product_ids: _Optional[_Iterable[str]] = ..., granularity: _Optional[_Union[_trade_pb2.Granularity, str]] = ..., after_sequence: _Optional[int] = ...) -> None: ...
+    watermarks_only: bool
+    def __init__(self, product_ids: _Optional[_Iterable[str]] = ..., granularity: _Optional[_Union[_trade_pb2.Granularity, str]] = ..., after_sequence: _Optional[int] = ..., watermarks_only: _Optional[bool] = ...) -> None: ...
 
 class WatchCandlesResponse(_message.Message):
     __slots__ = ("batch", "watermark", "heartbeat", "draining")

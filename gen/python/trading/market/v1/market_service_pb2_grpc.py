@@ -89,7 +89,7 @@ class MarketServiceServicer:
 
     def WatchCandles(self, request, context):
         """WatchCandles sends stored candles after a sequence and goes on with new ones; watermarks say which bars are complete.
-        No deadline; reopen with the last sequence after a break.
+        No deadline; reopen with the last sequence after a break. Who reads the stored candles asks for watermarks only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -24,7 +24,7 @@ class MarketServiceStub:
     """ListCandles gives stored candles of one product, oldest first. INVALID_REQUEST for unknown products or a bad range."""
     WatchCandles: _aio.UnaryStreamMultiCallable[_market_service_pb2.WatchCandlesRequest, _market_service_pb2.WatchCandlesResponse]
     """WatchCandles sends stored candles after a sequence and goes on with new ones; watermarks say which bars are complete.
-    No deadline; reopen with the last sequence after a break.
+    No deadline; reopen with the last sequence after a break. Who reads the stored candles asks for watermarks only.
     """
     ImportCandles: _aio.StreamUnaryMultiCallable[_market_service_pb2.ImportCandlesRequest, _market_service_pb2.ImportCandlesResponse]
     """ImportCandles takes candles, or the bytes of a candle file, in frames. Repeating an import changes nothing."""
@@ -64,7 +64,7 @@ class MarketServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_market_service_pb2.WatchCandlesRequest, _abc.AsyncIterator[_market_service_pb2.WatchCandlesResponse]],
     ) -> _abc.AsyncIterator[_market_service_pb2.WatchCandlesResponse]:
         """WatchCandles sends stored candles after a sequence and goes on with new ones; watermarks say which bars are complete.
-        No deadline; reopen with the last sequence after a break.
+        No deadline; reopen with the last sequence after a break. Who reads the stored candles asks for watermarks only.
         """
 
     @_abc_1.abstractmethod

@@ -91,9 +91,9 @@ class Signal(_message.Message):
     feature_set_hash: str
     profile: _trade_pb2.DecisionProfile
     reasons: _containers.RepeatedCompositeFieldContainer[_trade_pb2.Reason]
-    features: _containers.RepeatedCompositeFieldContainer[_trade_pb2.FeatureValue]
+    features: _containers.RepeatedScalarFieldContainer[float]
     sequence: int
-    def __init__(self, signal_id: _Optional[str] = ..., product_id: _Optional[str] = ..., granularity: _Optional[_Union[_trade_pb2.Granularity, str]] = ..., bar_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., side: _Optional[_Union[SignalSide, str]] = ..., confidence: _Optional[float] = ..., p_down: _Optional[float] = ..., p_neutral: _Optional[float] = ..., p_up: _Optional[float] = ..., edge: _Optional[float] = ..., expected_net: _Optional[float] = ..., sigma_horizon: _Optional[float] = ..., reference_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., model_version: _Optional[str] = ..., feature_set_hash: _Optional[str] = ..., profile: _Optional[_Union[_trade_pb2.DecisionProfile, str]] = ..., reasons: _Optional[_Iterable[_Union[_trade_pb2.Reason, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[_trade_pb2.FeatureValue, _Mapping]]] = ..., sequence: _Optional[int] = ...) -> None: ...
+    def __init__(self, signal_id: _Optional[str] = ..., product_id: _Optional[str] = ..., granularity: _Optional[_Union[_trade_pb2.Granularity, str]] = ..., bar_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., side: _Optional[_Union[SignalSide, str]] = ..., confidence: _Optional[float] = ..., p_down: _Optional[float] = ..., p_neutral: _Optional[float] = ..., p_up: _Optional[float] = ..., edge: _Optional[float] = ..., expected_net: _Optional[float] = ..., sigma_horizon: _Optional[float] = ..., reference_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., model_version: _Optional[str] = ..., feature_set_hash: _Optional[str] = ..., profile: _Optional[_Union[_trade_pb2.DecisionProfile, str]] = ..., reasons: _Optional[_Iterable[_Union[_trade_pb2.Reason, _Mapping]]] = ..., features: _Optional[_Iterable[float]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class GenerateSignalsRequest(_message.Message):
     __slots__ = ("request_id", "product_ids", "as_of")
@@ -172,7 +172,7 @@ class GetModelRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelResponse(_message.Message):
-    __slots__ = ("model_version", "loaded", "refusal_code", "refusal_detail", "feature_set_hash", "profile", "theta_buy", "theta_sell", "always_hold", "train_start_time", "train_end_time", "load_time", "manifest_json", "serving_engine", "challenger_version", "previous_version", "suspended", "drift")
+    __slots__ = ("model_version", "loaded", "refusal_code", "refusal_detail", "feature_set_hash", "profile", "theta_buy", "theta_sell", "always_hold", "train_start_time", "train_end_time", "load_time", "manifest_json", "serving_engine", "challenger_version", "previous_version", "suspended", "drift", "feature_names")
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     LOADED_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -191,6 +191,7 @@ class GetModelResponse(_message.Message):
     PREVIOUS_VERSION_FIELD_NUMBER: _ClassVar[int]
     SUSPENDED_FIELD_NUMBER: _ClassVar[int]
     DRIFT_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_NAMES_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     loaded: bool
     refusal_code: str
@@ -209,7 +210,8 @@ class GetModelResponse(_message.Message):
     previous_version: str
     suspended: bool
     drift: ModelDrift
-    def __init__(self, model_version: _Optional[str] = ..., loaded: _Optional[bool] = ..., refusal_code: _Optional[str] = ..., refusal_detail: _Optional[str] = ..., feature_set_hash: _Optional[str] = ..., profile: _Optional[_Union[_trade_pb2.DecisionProfile, str]] = ..., theta_buy: _Optional[float] = ..., theta_sell: _Optional[float] = ..., always_hold: _Optional[bool] = ..., train_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., load_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., manifest_json: _Optional[str] = ..., serving_engine: _Optional[str] = ..., challenger_version: _Optional[str] = ..., previous_version: _Optional[str] = ..., suspended: _Optional[bool] = ..., drift: _Optional[_Union[ModelDrift, _Mapping]] = ...) -> None: ...
+    feature_names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model_version: _Optional[str] = ..., loaded: _Optional[bool] = ..., refusal_code: _Optional[str] = ..., refusal_detail: _Optional[str] = ..., feature_set_hash: _Optional[str] = ..., profile: _Optional[_Union[_trade_pb2.DecisionProfile, str]] = ..., theta_buy: _Optional[float] = ..., theta_sell: _Optional[float] = ..., always_hold: _Optional[bool] = ..., train_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., load_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., manifest_json: _Optional[str] = ..., serving_engine: _Optional[str] = ..., challenger_version: _Optional[str] = ..., previous_version: _Optional[str] = ..., suspended: _Optional[bool] = ..., drift: _Optional[_Union[ModelDrift, _Mapping]] = ..., feature_names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ModelDrift(_message.Message):
     __slots__ = ("as_of", "rows", "features", "edge_psi", "buy_share", "sell_share", "mean_confidence", "matured_labels", "log_loss", "prior_log_loss")
