@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from meshkit.errors import InvalidRequest, MeshError, Unavailable
 from svc_executor import store
 from svc_executor.availability import Availability
-from svc_executor.follow import Follower
 from svc_executor.intake import Intake
 from svc_executor.intent import close_intent
+from svc_executor.order_tracker import OrderTracker
 from svc_executor.product_rules import ProductRules
 from svc_executor.reduce import reduce_only
 from svc_executor.settings import ExecutorSettings
@@ -25,7 +25,7 @@ from tradekit.reasons import Reason
 from tradekit.states import Side
 
 # Of the caller's minute; an order that takes longer goes on and is reported as it stands.
-_FOLLOW_SECONDS = 40.0
+_TRACK_SECONDS = 40.0
 _AT_ONCE = 8
 
 
@@ -49,7 +49,7 @@ class Closed:
 
 
 class Closing:
-    """Makes and follows the orders of closes."""
+    """Makes and tracks the orders of closes."""
 
     def __init__(
         self,
@@ -58,14 +58,14 @@ class Closing:
         intake: Intake,
         rules: ProductRules,
         available: Availability,
-        follower: Follower,
+        tracker: OrderTracker,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._intake = intake
         self._rules = rules
         self._available = available
-        self._follower = follower
+        self._tracker = tracker
 
     async def close(self, wanted: Close) -> list[Closed]:
         """One result for each product, in the order asked for, or by name. TRADING_HALTED for all of them while that is so."""
@@ -101,7 +101,7 @@ class Closing:
             return Closed(product_id, held, None, (why,))
         # The order is written down: an outage from here on changes only what can be told of it now.
         with suppress(Unavailable):
-            await self._follower.follow(order_id, _FOLLOW_SECONDS)
+            await self._tracker.track(order_id, _TRACK_SECONDS)
         return Closed(product_id, held, order_id)
 
     async def _order(self, wanted: Close, product_id: str) -> UUID:
