@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from meshkit.background import outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
 from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
@@ -16,9 +15,9 @@ from schema import streams
 from schema.recommendation_rows import record_of_row
 from schema.requests import once, request_key
 from svc_bridge import store
-from svc_bridge.follower import SignalFollower
 from svc_bridge.proposal import sellable
 from svc_bridge.settings import BridgeSettings
+from svc_bridge.signal_consumer import SignalConsumer
 from svc_bridge.wire import OperatorIdea, page_token, parse_create, parse_get, parse_list
 from tradekit import ids, services
 from tradekit.life import life_end
@@ -149,19 +148,14 @@ def _batch(rows: list[RowMapping]) -> pb.RecommendationBatch:
 
 def build(settings: BridgeSettings, kit: Kit[BridgeSettings]) -> ServiceSpec:
     """The bridge as meshkit runs it."""
-    follower = SignalFollower(settings, kit)
-
-    async def signals_followed() -> None:
-        if not follower.following:
-            raise Unavailable("DEPENDENCY_UNAVAILABLE", "the signal stream is not open")
-
+    signals = SignalConsumer(settings, kit)
     return ServiceSpec(
         servicers=[
             Registration(
                 pb_grpc.add_BridgeServiceServicer_to_server, BridgeServicer(settings, kit), services.BRIDGE.full_name
             )
         ],
-        background=[outlive_outages("follow-signals", follower.run, kit)],
+        background=[signals.consumer.task()],
         ready=[Check("database", kit.check_database)],
-        entries=[Check("signals", signals_followed)],
+        entries=[Check("signals", signals.consumer.check)],
     )

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from meshkit.errors import InvalidRequest, MeshError, Unavailable
 from svc_executor import store
 from svc_executor.availability import Availability
-from svc_executor.follow import Follower
 from svc_executor.intake import Intake
 from svc_executor.intent import BodyOf, close_intent
+from svc_executor.order_tracker import OrderTracker
 from svc_executor.product_rules import ProductRules
 from svc_executor.reduce import reduce_only
 from svc_executor.settings import ExecutorSettings
@@ -25,7 +25,7 @@ from tradekit.states import Side
 from tradekit.units import BaseSize, Price, ProductId
 
 # Of the caller's minute; an order that takes longer goes on and is reported as it stands.
-_FOLLOW_SECONDS = 40.0
+_TRACK_SECONDS = 40.0
 _AT_ONCE = 8
 # A price that says nothing, for the row of an exit of which nobody knows one.
 _NO_PRICE_KNOWN = Price(ONE)
@@ -51,7 +51,7 @@ class Closed:
 
 
 class Closing:
-    """Makes and follows the orders of closes."""
+    """Makes and tracks the orders of closes."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Closing:
         intake: Intake,
         rules: ProductRules,
         available: Availability,
-        follower: Follower,
+        tracker: OrderTracker,
         body_of: BodyOf,
     ) -> None:
         self._settings = settings
@@ -68,7 +68,7 @@ class Closing:
         self._intake = intake
         self._rules = rules
         self._available = available
-        self._follower = follower
+        self._tracker = tracker
         self._body_of = body_of
 
     async def close(self, wanted: Close) -> list[Closed]:
@@ -105,7 +105,7 @@ class Closing:
             return Closed(product_id, held, None, (why,))
         # The order is written down: an outage from here on changes only what can be told of it now.
         with suppress(Unavailable):
-            await self._follower.follow(order_id, _FOLLOW_SECONDS)
+            await self._tracker.track(order_id, _TRACK_SECONDS)
         return Closed(product_id, held, order_id)
 
     async def _order(self, wanted: Close, product_id: ProductId) -> UUID:

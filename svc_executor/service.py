@@ -17,12 +17,12 @@ from svc_executor.availability import Availability
 from svc_executor.cancelling import Cancelling
 from svc_executor.closing import Closing
 from svc_executor.driver import OrderDriver
-from svc_executor.follow import Follower
 from svc_executor.intake import Intake
 from svc_executor.ledger_service import Ledger
 from svc_executor.live_key_check import check_live
 from svc_executor.locks import ReadersWriterLock
 from svc_executor.operator_service import OperatorCalls
+from svc_executor.order_tracker import OrderTracker
 from svc_executor.product_rules import ProductRules
 from svc_executor.reconciler import Reconciler
 from svc_executor.settings import ExecutorSettings
@@ -50,7 +50,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         settings: ExecutorSettings,
         kit: Kit[Any],
         intake: Intake,
-        follower: Follower,
+        tracker: OrderTracker,
         reconciler: Reconciler,
         operator: OperatorCalls,
         ledger: Ledger,
@@ -58,7 +58,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         self._settings = settings
         self._kit = kit
         self._intake = intake
-        self._follower = follower
+        self._tracker = tracker
         self._reconciler = reconciler
         self._operator = operator
         self._ledger = ledger
@@ -66,12 +66,12 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     async def ExecuteRecommendation(
         self, request: pb.ExecuteRecommendationRequest, context: ServicerContext
     ) -> pb.ExecuteRecommendationResponse:
-        """Writes the intent down, then follows its order for as long as the caller waits."""
+        """Writes the intent down, then tracks its order for as long as the caller waits."""
         wanted = wire.parse_execute(request)
         await self._reconciler.open_books()
         order_id = await self._intake.order_for(wanted)
         try:
-            await self._follower.follow(order_id)
+            await self._tracker.track(order_id)
             return pb.ExecuteRecommendationResponse(order=await self._message(order_id))
         except Unavailable as error:
             # The intent is committed, so "did not happen" would not be true.
@@ -244,15 +244,15 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     reconciler = Reconciler(settings, kit, exchange, driver, lock)
     rules, available = ProductRules(exchange, kit.log), Availability(exchange, kit.log)
     intake = Intake(settings, kit.engine, key, rules, available, switch, driver.busy, exchange.body_of)
-    follower = Follower(kit, driver, reconciler)
+    tracker = OrderTracker(kit, driver, reconciler)
     operator = OperatorCalls(
         kit,
         switch,
         Cancelling(kit.engine, exchange, driver, kit.log),
-        Closing(settings, kit.engine, intake, rules, available, follower, exchange.body_of),
+        Closing(settings, kit.engine, intake, rules, available, tracker, exchange.body_of),
     )
     ledger = Ledger(settings, kit, exchange, reconciler)
-    servicer = ExecutorServicer(settings, kit, intake, follower, reconciler, operator, ledger)
+    servicer = ExecutorServicer(settings, kit, intake, tracker, reconciler, operator, ledger)
     return ServiceSpec(
         servicers=[Registration(pb_grpc.add_ExecutorServiceServicer_to_server, servicer, services.EXECUTOR.full_name)],
         background=[Task("reconcile", reconciler.run), Task("trading-switch", switch.run)],

@@ -1,4 +1,4 @@
-"""Puts the service together: exchange, feed, follower, servicer and health."""
+"""Puts the service together: exchange, feed, poller, servicer and health."""
 
 import random
 
@@ -7,8 +7,8 @@ from meshkit.errors import Unavailable
 from meshkit.kit import Kit
 from meshkit.spec import Check, Registration, ServiceSpec, Task
 from schema.streams import read_watermark
+from svc_market.candle_poller import CandlePoller
 from svc_market.feed import STAGE, Feed
-from svc_market.follower import Follower
 from svc_market.service import MarketServicer
 from svc_market.settings import MarketSettings
 from tradekit import services
@@ -24,7 +24,7 @@ async def build(settings: MarketSettings, kit: Kit[MarketSettings]) -> ServiceSp
 def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: MarketData) -> ServiceSpec:
     """The service over any exchange; it closes it at its end."""
     feed = Feed(exchange, kit.engine, settings, kit.clock, kit.metrics)
-    follower = Follower(feed, kit.log, random.Random())
+    poller = CandlePoller(feed, kit.log, random.Random())
 
     async def database() -> None:
         await kit.check_database()
@@ -42,7 +42,7 @@ def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: Marke
         servicers=[
             Registration(rpc.add_MarketServiceServicer_to_server, MarketServicer(kit, feed), services.MARKET.full_name)
         ],
-        background=[Task("follower", follower.run)],
+        background=[Task("poll-candles", poller.run)],
         ready=[Check("database", database)],
         entries=[Check("exchange", exchange_answers), Check("watermark", watermark)],
         on_stop=exchange.close,

@@ -1,4 +1,4 @@
-"""Takes candles from the exchange and stores them: the one function behind the follower and BackfillCandles.
+"""Takes candles from the exchange and stores them: the one function behind the poller and BackfillCandles.
 
 A period is taken in windows, oldest first; each window is asked for all products at once and stored in one transaction
 together with the watermark, so that nobody ever sees half a bar.

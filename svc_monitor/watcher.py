@@ -7,15 +7,14 @@ does not look dead.
 
 import asyncio
 import importlib
-import random
 from functools import partial
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from meshkit import calls
-from meshkit.backoff import Backoff
+from meshkit.consumer import Consumer
+from meshkit.errors import MeshError, from_rpc_error
 from meshkit.kit import Kit
 from meshkit.spec import Task
 from svc_monitor.board import Board
@@ -53,7 +52,7 @@ class Watcher:
         found = []
         for service in self._watched:
             found.append(Task(f"check-{service.name}", partial(self._check, service)))
-            found += [Task(f"watch-{name}", partial(self._watch, service, name)) for name in health_names(service)]
+            found += [Task(f"watch-{name}", self._watch(service, name).run) for name in health_names(service)]
         return found
 
     def _stub(self, service: ServiceName) -> Any:
@@ -62,22 +61,22 @@ class Watcher:
         channel = self._kit.channel(self._settings.address(service), service.full_name)
         return health_pb2_grpc.HealthStub(channel)
 
-    async def _watch(self, service: ServiceName, name: str) -> None:
-        """Follows one health name for ever."""
+    def _watch(self, service: ServiceName, name: str) -> Consumer:
+        """Consumes the changes of one health name; the standard service sends no heartbeats between them."""
         stub = self._stub(service)
-        backoff = Backoff(0.1, 5.0, random.Random())
-        while True:
-            heard = False
-            try:
-                async with calls.reading(stub.Watch(health_pb2.HealthCheckRequest(service=name))) as call:
-                    while (answer := await call.read()) is not grpc.aio.EOF:
-                        heard = True
-                        backoff.reset()
-                        self._heard(service, name, answer.status)
-            except grpc.aio.AioRpcError as error:
-                if not heard:
-                    self._failed(service, name, error)
-            await asyncio.sleep(backoff.next_seconds())
+
+        async def open_call() -> Any:
+            return stub.Watch(health_pb2.HealthCheckRequest(service=name))
+
+        async def take(answer: health_pb2.HealthCheckResponse) -> bool:
+            self._heard(service, name, answer.status)
+            return True
+
+        def lost(error: MeshError, heard: bool) -> None:
+            if not heard:
+                self._failed(service, name, error)
+
+        return Consumer(self._kit, name, open_call, take, silence_seconds=None, lost=lost)
 
     async def _check(self, service: ServiceName) -> None:
         """Asks both names for a sign of life for ever, and notices when none comes."""
@@ -93,17 +92,17 @@ class Watcher:
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=timeout)
         except grpc.aio.AioRpcError as error:
-            self._failed(service, name, error)
+            self._failed(service, name, from_rpc_error(error))
         else:
             self._heard(service, name, answer.status)
 
     def _heard(self, service: ServiceName, name: str, status: int) -> None:
         self._board.answered(service, name, *_STATES.get(status, _NO_SUCH_NAME))
 
-    def _failed(self, service: ServiceName, name: str, error: grpc.aio.AioRpcError) -> None:
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
+    def _failed(self, service: ServiceName, name: str, error: MeshError) -> None:
+        if error.code is grpc.StatusCode.UNAVAILABLE:
             self._board.refused(service, name, "nobody accepts the connection")
-        elif error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED):
+        elif error.code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED):
             self._board.answered(service, name, *_NO_SUCH_NAME)
         else:
             self._board.listened(service, name, self._settings.health_silence_seconds)

@@ -207,10 +207,6 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
         if keeper.model is None:
             raise FailedPrecondition("MODEL_UNAVAILABLE", keeper.refusal.detail if keeper.refusal else "loading")
 
-    async def market_followed() -> None:
-        if not decider.following:
-            raise Unavailable("DEPENDENCY_UNAVAILABLE", "the candle stream is not open")
-
     return ServiceSpec(
         servicers=[
             Registration(
@@ -225,5 +221,5 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
             outlive_outages("read-fees", decider.fees.run, kit),
         ],
         ready=[Check("database", kit.check_database)],
-        entries=[Check("model", model_serves), Check("market", market_followed)],
+        entries=[Check("model", model_serves), Check("market", decider.consumer.check)],
     )

@@ -7,7 +7,6 @@ stored answer. Whoever asks sees an answer, the item's own error, or that the ti
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ from typing import Any, Generic, TypeVar
 import grpc
 
 from meshkit import telemetry
-from meshkit.backoff import Backoff
-from meshkit.errors import AlreadyInProgress, MeshError, OutcomeUnknown, TooManyInFlight, Unavailable, from_rpc_error
+from meshkit.errors import AlreadyInProgress, MeshError, OutcomeUnknown, TooManyInFlight, Unavailable
 from meshkit.kit import Kit
+from meshkit.reconnect import Reconnect
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -76,14 +75,13 @@ class ItemStream(Generic[Q, R]):
         kit: Kit[Any],
         *,
         silence_seconds: float = SILENCE_SECONDS,
-        random_source: random.Random | None = None,
     ) -> None:
         self.name = name
         self._method = method
         self._frames = frames
         self._kit = kit
         self._silence = silence_seconds
-        self._backoff = Backoff(0.2, 10.0, random_source or random.Random())
+        self._reconnect = Reconnect(kit, name)
         self._waiting: dict[str, _Item[Q, R]] = {}
         self._unsent: deque[str] = deque()
         self._connection = _Connection()
@@ -130,20 +128,7 @@ class ItemStream(Generic[Q, R]):
 
     async def run(self) -> None:
         """Keeps the stream open for ever; breaks are met with backoff."""
-        while True:
-            try:
-                await self._converse()
-                reason = "ended by the peer"
-            except grpc.aio.AioRpcError as error:
-                found = from_rpc_error(error)
-                reason = f"{found.reason}: {found.message}"
-            except (TimeoutError, asyncio.InvalidStateError, grpc.aio.UsageError, MeshError) as error:
-                reason = f"{type(error).__name__}: {error}"
-            finally:
-                self._connection = _Connection()
-            delay = self._backoff.next_seconds()
-            self._kit.log.info("stream_broken", peer=self.name, reason=reason, retry_in_seconds=round(delay, 2))
-            await asyncio.sleep(delay)
+        await self._reconnect.run(self._converse)
 
     async def _converse(self) -> None:
         """One stream from its opening to its end."""
@@ -162,6 +147,7 @@ class ItemStream(Generic[Q, R]):
             # requests, which would take items that belong to the next stream.
             call.cancel()
             connection.closed = True
+            self._connection = _Connection()
             self._news.set()
 
     async def _open(self, call: Any, connection: _Connection) -> None:
@@ -175,7 +161,7 @@ class ItemStream(Generic[Q, R]):
         connection.credit = credit
         self._connection = connection
         self._unsent = deque(key for key, item in self._waiting.items() if not item.answer.done())
-        self._backoff.reset()
+        self._reconnect.progress()
         self._kit.log.info("stream_opened", peer=self.name, credit=credit, to_send=len(self._unsent))
         self._news.set()
 

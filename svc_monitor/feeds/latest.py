@@ -4,13 +4,25 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from meshkit import calls
+import grpc
+
+from meshkit.consumer import Consumer
+from meshkit.errors import MeshError
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.feeds.feed import Feed, keep
+from svc_monitor.feeds.feed import Feed
 
 # Two missed heartbeats.
 STALE_SECONDS = 12.0
+_FINAL = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
 
 
 class Listed(Protocol):
@@ -37,7 +49,7 @@ def latest(known: Mapping[str, L], changed: Iterable[L], kept: int) -> dict[str,
     return {row.key: row for row in newest[:kept]}
 
 
-def followed(
+def consumed(
     feed: Feed[dict[str, L]],
     kit: Kit[Any],
     kept: int,
@@ -45,22 +57,33 @@ def followed(
     open_watch: Callable[[int], Any],
     rows_of: Callable[[Any], Sequence[L]],
 ) -> Task:
-    """A task that lists, then watches after the newest sequence it has; `rows_of` reads a frame's batch."""
+    """A task that lists, then watches after the newest sequence it has; `rows_of` reads a frame's batch.
 
-    position = 0
+    After a refusal that asking again cannot mend, such as a position of other books, it lists anew.
+    """
 
-    def reopen() -> Any:
+    position: int | None = None
+
+    async def open_call() -> Any:
+        nonlocal position
+        if position is None:
+            rows = await first_page()
+            feed.put(latest({}, rows, kept))
+            position = max((row.sequence for row in rows), default=0)
         return open_watch(position)
 
-    async def body() -> None:
+    async def take(frame: Any) -> bool:
         nonlocal position
-        rows = await first_page()
-        feed.put(latest({}, rows, kept))
-        position = max((row.sequence for row in rows), default=0)
-        async for frame in calls.keep_reading(reopen, kit, name=feed.name):
-            feed.confirm()
-            if changed := rows_of(frame):
-                feed.put(latest(feed.value or {}, changed, kept))
-                position = max(position, changed[-1].sequence)
+        feed.confirm()
+        if changed := rows_of(frame):
+            feed.put(latest(feed.value or {}, changed, kept))
+            position = max(position or 0, changed[-1].sequence)
+        return bool(frame.WhichOneof("frame") != "draining")
 
-    return keep(feed, body)
+    def lost(error: MeshError, heard: bool) -> None:
+        nonlocal position
+        if position is None or error.code in _FINAL:
+            feed.fail(str(error) or type(error).__name__)
+            position = None
+
+    return Task(f"feed-{feed.name}", Consumer(kit, feed.name, open_call, take, lost=lost).run)

@@ -8,7 +8,7 @@ from meshkit.kit import Kit
 from meshkit.spec import Task
 from svc_monitor.feeds import reading
 from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed
-from svc_monitor.feeds.latest import STALE_SECONDS, followed
+from svc_monitor.feeds.latest import STALE_SECONDS, consumed
 from svc_monitor.feeds.reading import ReasonSeen
 from trading.common.v1 import trade_pb2
 from trading.executor.v1 import executor_service_pb2 as pb
@@ -83,4 +83,4 @@ def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[dict[str, OrderSeen]], Task]
     def rows_of(frame: pb.WatchOrdersResponse) -> list[OrderSeen]:
         return [read(order) for order in frame.batch.orders]
 
-    return kept, followed(kept, kit, KEPT, first_page, open_watch, rows_of)
+    return kept, consumed(kept, kit, KEPT, first_page, open_watch, rows_of)

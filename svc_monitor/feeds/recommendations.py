@@ -8,7 +8,7 @@ from meshkit.kit import Kit
 from meshkit.spec import Task
 from svc_monitor.feeds import reading
 from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed
-from svc_monitor.feeds.latest import STALE_SECONDS, followed
+from svc_monitor.feeds.latest import STALE_SECONDS, consumed
 from svc_monitor.feeds.reading import ReasonSeen
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc
@@ -86,4 +86,4 @@ def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[dict[str, Idea]], Task]:
     def rows_of(frame: pb.WatchRecommendationsResponse) -> list[Idea]:
         return [read(record) for record in frame.batch.records]
 
-    return kept, followed(kept, kit, KEPT, first_page, open_watch, rows_of)
+    return kept, consumed(kept, kit, KEPT, first_page, open_watch, rows_of)

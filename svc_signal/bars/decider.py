@@ -14,8 +14,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit import database
+from meshkit.consumer import Consumer
 from meshkit.errors import MeshError
-from meshkit.follow import Follower
 from meshkit.kit import Kit
 from modelkit.decision import SignalReason
 from modelkit.features.definition import feature_set_hash
@@ -80,17 +80,12 @@ class Decider:
         self.drift_monitor = DriftMonitor(settings, kit)
         channel = kit.channel(settings.address(services.MARKET), services.MARKET.full_name)
         self._market = market_grpc.MarketServiceStub(channel)
-        self._follower = Follower(kit, "market", self._watch, self._take)
-
-    @property
-    def following(self) -> bool:
-        """True while the market's stream is open."""
-        return self._follower.following
+        self.consumer = Consumer(kit, "market", self._watch, self._take)
 
     async def run(self) -> None:
-        """Follows the market for ever; at its end the state of the features is saved."""
+        """Consumes the market's stream for ever; at its end the state of the features is saved."""
         try:
-            await self._follower.run()
+            await self.consumer.run()
         finally:
             await self._kit.critical(self._close())
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svc_market.follower import Pace, next_wait
+from svc_market.candle_poller import Pace, next_wait
 from svc_market.paging import Span, closed, gaps, grid_span, merge, pages
 from svc_market.watermark import begin, reach
 
@@ -106,7 +106,7 @@ def test_the_watermark_moves_only_over_ranges_that_join_on():
     st.integers(0, 5000),
     st.integers(1, 2000),
 )
-def test_a_fetch_of_the_follower_always_joins_the_watermark(newest, mark, close, history):
+def test_a_fetch_of_the_poller_always_joins_the_watermark(newest, mark, close, history):
     newest_stored = None if newest is None else at(newest)
     start = begin(newest_stored, None if mark is None else at(mark), at(close), 3600, history)
     if mark is not None:
@@ -129,8 +129,8 @@ def test_the_wait_is_never_longer_than_the_poll_nor_past_the_close(second, pace,
 
 def test_pace_is_market_time_over_wall_time():
     pace = Pace()
-    pace.look(10.0, T0)
-    pace.look(12.0, T0 + timedelta(seconds=7200))
+    pace.observe(10.0, T0)
+    pace.observe(12.0, T0 + timedelta(seconds=7200))
     assert pace.value == 3600.0
-    pace.look(13.0, T0)
+    pace.observe(13.0, T0)
     assert pace.value == 0.0

@@ -19,8 +19,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from refusals import refused
 from waiting import eventually
 
-from meshkit import errors, logging
-from meshkit.calls import keep_reading, reading
+from meshkit import logging
+from meshkit.calls import reading
 from meshkit.identity import Caller
 from meshkit.kit import Kit
 from tests.meshkit.toys import (
@@ -211,25 +211,3 @@ async def test_metrics_are_served_over_http(toy: Any) -> None:
     text = page.decode()
     assert re.search(r'^toy_waiting\{.*watch="rows".*\} 7.0$', text, re.MULTILINE), text
     assert "rpc_server_duration_seconds_bucket" in text
-
-
-async def test_keep_reading_resumes_after_a_break_and_gives_up_on_a_refusal(toy: Any) -> None:
-    positions: list[int] = []
-
-    async def breaks(request: Any, context: Any) -> Any:
-        positions.append(request.count)
-        if request.count == 4:
-            raise errors.InvalidRequest([errors.Violation("count", "INVALID_POSITION", "no such position")])
-        for number in range(request.count, request.count + 2):
-            yield toy.pb.Answer(number=number)
-        raise errors.Unavailable("DATABASE_UNAVAILABLE", "away")
-
-    kit: Kit[Any] = Kit(settings(service_name="client"))
-    seen: list[int] = []
-    async with toy_running(toy, Behaviour(watch=breaks)) as service:
-        stub = toy.rpc.ToyServiceStub(kit.channel(f"127.0.0.1:{service.port}", TOY_NAME))
-        with pytest.raises(errors.InvalidRequest):
-            async for answer in keep_reading(lambda: stub.Watch(toy.pb.Ask(count=len(seen))), kit, name="toy"):
-                seen.append(int(answer.number))  # noqa: PERF401 - the position grows while reading
-    await kit.close()
-    assert (seen, positions) == ([0, 1, 2, 3], [0, 2, 4])

@@ -1,4 +1,4 @@
-"""The follower against an exchange that is late, down, thin or grows a product."""
+"""The poller against an exchange that is late, down, thin or grows a product."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -177,7 +177,7 @@ class Gated(FakeExchange):
 
 
 async def test_an_import_does_not_tell_a_bar_before_the_exchange_does(database):
-    """The bar has closed by the exchange's time, but the follower does not have it yet."""
+    """The bar has closed by the exchange's time, but the poller does not have it yet."""
     exchange = Gated(NOW, ["BTC-USD", "ETH-USD"])
     exchange.gate = asyncio.Event()
     exchange.fill(NOW - 30 * HOUR, NOW + 30 * HOUR)

@@ -1,7 +1,7 @@
 """Keeps candles current: after each close by the exchange's time, the bar of all followed products in one batch.
 
-The wall clock only paces the looking; which bar is closed the exchange says, so live, simulated and replayed markets
-are followed by the same loop.
+The wall clock only paces the polls; which bar is closed the exchange says, so live, simulated and replayed markets
+are polled by the same loop.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ _SHORTEST_WAIT = 0.02
 
 
 def next_wait(now: datetime, granularity: int, pace: float, poll_seconds: float) -> float:
-    """Wall seconds until the next look: until the running bar closes at this pace, at most the poll interval.
+    """Wall seconds until the next poll: until the running bar closes at this pace, at most the poll interval.
 
-    `pace` is market seconds per wall second; a market that stands still is looked at with every poll.
+    `pace` is market seconds per wall second; a market that stands still is polled at the interval.
     """
     close = bar_start(now, granularity) + timedelta(seconds=granularity)
     left = (close - now).total_seconds()
@@ -34,19 +34,19 @@ def next_wait(now: datetime, granularity: int, pace: float, poll_seconds: float)
 
 
 class Pace:
-    """Market seconds per wall second, from the last two looks."""
+    """Market seconds per wall second, from the last two polls."""
 
     def __init__(self) -> None:
         self._last: tuple[float, datetime] | None = None
         self.value = 1.0
 
-    def look(self, monotonic: float, market: datetime) -> None:
+    def observe(self, monotonic: float, market: datetime) -> None:
         if self._last is not None and monotonic > self._last[0]:
             self.value = max((market - self._last[1]).total_seconds() / (monotonic - self._last[0]), 0.0)
         self._last = (monotonic, market)
 
 
-class Follower:
+class CandlePoller:
     """The service's own task; ends only by cancellation. With MARKET_FOLLOW=off it only keeps products current."""
 
     def __init__(self, feed: Feed, log: Any, random_source: random.Random) -> None:
@@ -63,17 +63,17 @@ class Follower:
     async def run(self) -> None:
         while True:
             try:
-                wait = await self._look()
+                wait = await self._poll()
                 self._backoff.reset()
             except MeshError as error:
                 wait = self._backoff.next_seconds()
                 self._log.warning("market_not_followed", reason=error.reason, detail=error.message, retry_in=wait)
             await asyncio.sleep(wait)
 
-    async def _look(self) -> float:
+    async def _poll(self) -> float:
         await self._refresh_products()
         now = await self._feed.market_time()
-        self._pace.look(self._feed.clock.monotonic(), now)
+        self._pace.observe(self._feed.clock.monotonic(), now)
         if self._settings.market_follow and self._feed.followed:
             await self._catch_up(now)
             await self._history.step(now)

@@ -1,4 +1,4 @@
-"""The bridge follows the signals: each one has exactly one outcome whatever breaks, stops or comes twice."""
+"""The bridge consumes the signals: each one has exactly one outcome whatever breaks, stops or comes twice."""
 
 from contextlib import suppress
 from decimal import Decimal
@@ -11,8 +11,8 @@ from waiting import eventually
 
 from meshkit.kit import Kit
 from svc_bridge import store
-from svc_bridge.follower import SignalFollower
 from svc_bridge.settings import BridgeSettings
+from svc_bridge.signal_consumer import SignalConsumer
 from svc_bridge.wire import signal_of
 from tests.bridge.bridge_world import AS_OF, HOUR, StandInSignals, World, signal, signal_server
 from tradekit import ids
@@ -106,7 +106,7 @@ async def test_outcomes_ideas_and_cursor_move_together(world: World, monkeypatch
         db_host=world.database.host, db_name=world.database.name, db_user=world.database.user, port=0
     )
     kit: Kit[BridgeSettings] = Kit(settings)
-    follower = SignalFollower(settings, kit)
+    consumer = SignalConsumer(settings, kit)
     signals = [signal_of(one) for one in one_per_product(6)]
     try:
         with monkeypatch.context() as crash:
@@ -116,12 +116,12 @@ async def test_outcomes_ideas_and_cursor_move_together(world: World, monkeypatch
 
             crash.setattr(store, "insert_recommendations", gone)
             with suppress(RuntimeError):
-                await follower.take(signals)
+                await consumer.take(signals)
         assert (await world.outcomes(), await world.ideas(), await world.cursor()) == ({}, [], 0)
-        await follower.take(signals)
+        await consumer.take(signals)
         before = (await world.outcomes(), await world.ideas(), await world.cursor())
-        await follower.take(signals[2:])
-        await follower.take(signals[:4])
+        await consumer.take(signals[2:])
+        await consumer.take(signals[:4])
         assert (await world.outcomes(), await world.ideas(), await world.cursor()) == before
         assert before[2] == 6
         assert len(before[1]) == 2

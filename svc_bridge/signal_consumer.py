@@ -1,4 +1,4 @@
-"""Follows the signal stream from the stored cursor and writes each signal's outcome.
+"""Consumes the signal stream from the stored cursor and writes each signal's outcome.
 
 A frame is one transaction: outcomes, recommendations and the cursor move together, so a crash at any moment repeats the
 frame from the start and nothing is turned into an idea twice.
@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.consumer import Consumer
 from meshkit.errors import Unavailable
-from meshkit.follow import Follower
 from meshkit.kit import Kit
 from schema import streams
 from schema.recommendation_rows import evidence_to_json
@@ -29,7 +29,7 @@ from trading.signal.v1 import signal_service_pb2_grpc as signal_grpc
 CONSUMER = "signals"
 
 
-class SignalFollower:
+class SignalConsumer:
     """The task that turns signals into outcomes; one per process, and safe beside others."""
 
     def __init__(self, settings: BridgeSettings, kit: Kit[BridgeSettings]) -> None:
@@ -38,16 +38,7 @@ class SignalFollower:
         self._rules = ProposalRules(settings.entry_quote_size, settings.entry_cooldown_bars, settings.stale_signal_bars)
         channel = kit.channel(settings.address(services.SIGNAL), services.SIGNAL.full_name)
         self._stub = signal_grpc.SignalServiceStub(channel)
-        self._follower = Follower(kit, "signal", self._watch, self._take_frame)
-
-    @property
-    def following(self) -> bool:
-        """True while the signal stream is open."""
-        return self._follower.following
-
-    async def run(self) -> None:
-        """Follows for ever."""
-        await self._follower.run()
+        self.consumer = Consumer(kit, "signal", self._watch, self._take_frame)
 
     async def _watch(self) -> Any:
         async with self._kit.engine.connect() as connection:

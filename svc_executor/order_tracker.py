@@ -17,15 +17,15 @@ _LONGEST_WAIT_SECONDS = 18.0
 _POLL_LOW_SECONDS, _POLL_HIGH_SECONDS = 0.05, 1.0
 
 
-class Follower:
-    """Follows one order at a time for each caller."""
+class OrderTracker:
+    """Tracks one order at a time for each caller."""
 
     def __init__(self, kit: Kit[Any], driver: OrderDriver, reconciler: Reconciler) -> None:
         self._kit = kit
         self._driver = driver
         self._reconciler = reconciler
 
-    async def follow(self, order_id: UUID, longest_seconds: float = _LONGEST_WAIT_SECONDS) -> None:
+    async def track(self, order_id: UUID, longest_seconds: float = _LONGEST_WAIT_SECONDS) -> None:
         """Drives the order until it is terminal or in doubt, or the caller's time is up."""
         left = deadline.remaining()
         seconds = min(longest_seconds, left - _ANSWER_SECONDS if left is not None else longest_seconds)
