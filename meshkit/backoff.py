@@ -8,6 +8,11 @@ from __future__ import annotations
 import random
 
 
+def doubled(low: float, high: float, attempt: int) -> float:
+    """`low` doubled `attempt` times, at most `high`."""
+    return min(high, low * 2.0 ** min(attempt, 32))
+
+
 class Backoff:
     """Delays between `low` and `high` seconds; `reset` after a success."""
 
@@ -19,8 +24,8 @@ class Backoff:
 
     def next_seconds(self) -> float:
         """At least half of the doubled delay, so that jitter never means a busy loop."""
-        ceiling = min(self._high, self._low * 2**self._attempt)
-        self._attempt = min(self._attempt + 1, 32)
+        ceiling = doubled(self._low, self._high, self._attempt)
+        self._attempt += 1
         return self._random.uniform(ceiling / 2, ceiling)
 
     def reset(self) -> None:

@@ -19,7 +19,7 @@ from tradekit.states import Profile, SignalSide
 
 
 class SignalReason(StrEnum):
-    """Why a decision came out as it did; the first eight always mean HOLD."""
+    """Why a decision came out as it did; the first seven always mean HOLD."""
 
     NOT_READY = "NOT_READY"
     SPARSE = "SPARSE"
@@ -28,7 +28,6 @@ class SignalReason(StrEnum):
     MODEL_REFUSED = "MODEL_REFUSED"
     MODEL_SUSPENDED = "MODEL_SUSPENDED"
     MODEL_OUTPUT_INVALID = "MODEL_OUTPUT_INVALID"
-    STALE_CANDLE = "STALE_CANDLE"
     BELOW_THRESHOLD = "BELOW_THRESHOLD"
     NEGATIVE_EXPECTED_NET = "NEGATIVE_EXPECTED_NET"
     UP_EDGE = "UP_EDGE"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from meshkit.backoff import doubled
+
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
@@ -50,6 +52,4 @@ def after_death(
     updated = DeathRecord(recent, quick)
     if policy.deaths_to_park is not None and len(recent) >= policy.deaths_to_park:
         return updated, Park(len(recent), policy.window_seconds)
-    doublings = min(quick - 1, 32)
-    pause = min(policy.first_pause_seconds * 2.0**doublings, policy.longest_pause_seconds)
-    return updated, Restart(pause)
+    return updated, Restart(doubled(policy.first_pause_seconds, policy.longest_pause_seconds, quick - 1))

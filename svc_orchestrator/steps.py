@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from meshkit.backoff import doubled
 from meshkit.errors import MeshError
 from tradekit.reasons import Reason
 from tradekit.recommendation import EXIT_RETRIES
@@ -196,4 +197,4 @@ def agrees(state: RecommendationState, order: OrderSeen) -> bool:
 
 def backoff_seconds(delays: int, longest: float = LONGEST_DELAY_SECONDS) -> float:
     """Wait before the next try after this many delays."""
-    return float(min(longest, FIRST_DELAY_SECONDS * 2 ** min(delays, 10)))
+    return doubled(FIRST_DELAY_SECONDS, longest, delays)
