@@ -5,14 +5,14 @@ entry is asked for until its life is over, an exit until a day of tries has fail
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 from meshkit.errors import MeshError
 from tradekit.reasons import Reason
 from tradekit.recommendation import EXIT_RETRIES
-from tradekit.states import OrderState, RecommendationState, ReviewVerdict, RiskDecision, Side
+from tradekit.states import LifeClock, OrderState, RecommendationState, ReviewVerdict, RiskDecision, Side
 
 # Wait before a stage is asked again, where the stage gave none. Doubles per delay up to the longest.
 FIRST_DELAY_SECONDS = 0.25
@@ -178,6 +178,15 @@ def violation(stage: str, what: str) -> Reason:
 def out_of_retries(side: Side, delayed_since: datetime | None, now: datetime) -> bool:
     """Whether an exit has failed for a day. An entry has its life for that."""
     return side is Side.SELL and delayed_since is not None and now - delayed_since >= EXIT_RETRIES
+
+
+def life_is_over(
+    clock: LifeClock, end: datetime, machine: datetime, market: datetime | None, grace: timedelta = timedelta(0)
+) -> bool:
+    """Whether an entry's life has ended by its own clock; `grace` is of machine time."""
+    if clock is LifeClock.MARKET:
+        return market is not None and market >= end
+    return machine >= end + grace
 
 
 def given_up(why: Reason) -> Terminal:
