@@ -76,10 +76,11 @@ replay: install-run ## replay half a year of real candles; settable: REPLAY_FILE
 	@$(BIN)/mesh replay "$(REPLAY_FILE)" --products $(REPLAY_PRODUCTS) --from $(REPLAY_FROM) --to $(REPLAY_TO) \
 		--profile $(REPLAY_PROFILE)
 
-bench: install-dev ## measure features, predictions and the signal path beside their peers; about five minutes
+bench: install-dev ## measure features, predictions, the signal path and statements per trade; about seven minutes
 	@$(BIN)/python -m bench.features
 	@$(BIN)/python -m bench.predict
 	@$(BIN)/python -m bench.signal_path
+	@$(BIN)/python -m bench.pipeline_statements
 
 down: ## stop a running pipeline
 	@if [ -x $(BIN)/mesh ]; then $(BIN)/mesh down; else echo "Nothing is installed, so nothing runs."; fi

@@ -1,12 +1,16 @@
 """Rows of trade_recommendations ⇄ domain types and messages."""
 
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from pydantic import TypeAdapter
 from sqlalchemy import RowMapping
 
 from tradekit import wire
-from tradekit.reasons import reasons_from_json
+from tradekit.reasons import Reason, reasons_from_json
 from tradekit.recommendation import Evidence, Recommendation
 from tradekit.states import LifeClock, Origin, Profile, RecommendationState, Side
 from trading.common.v1 import recommendation_pb2
@@ -43,18 +47,50 @@ def recommendation_of_row(row: RowMapping) -> Recommendation:
     )
 
 
-def record_of_row(row: RowMapping) -> recommendation_pb2.RecommendationRecord:
-    """The idea and its fate so far, as a message."""
-    record = recommendation_pb2.RecommendationRecord(
-        recommendation=wire.recommendation_message(recommendation_of_row(row)),
-        state=wire.state_number(RecommendationState(row["state"])),
-        reasons=wire.reason_messages(reasons_from_json(row["reasons"])),
-        decided_by=row["decided_by"],
-        order_id=str(row["order_id"] or ""),
-        sequence=row["sequence"],
-        create_time=wire.timestamp_message(row["created_at"]),
-        update_time=wire.timestamp_message(row["updated_at"]),
+@dataclass(frozen=True, slots=True)
+class StoredRecommendation:
+    """A recommendation and how it stands: who decided its state, why, and with which order."""
+
+    recommendation: Recommendation
+    signal_id: UUID | None
+    state: RecommendationState
+    decided_by: str
+    reasons: tuple[Reason, ...]
+    adjusted_size: Decimal | None
+    order_id: UUID | None
+    sequence: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def stored_of_row(row: RowMapping) -> StoredRecommendation:
+    """The recommendation of a whole row, and how it stands."""
+    same = ("signal_id", "decided_by", "adjusted_size", "order_id", "sequence", "created_at", "updated_at")
+    return StoredRecommendation(
+        recommendation=recommendation_of_row(row),
+        state=RecommendationState(row["state"]),
+        reasons=reasons_from_json(row["reasons"]),
+        **{name: row[name] for name in same},
     )
-    if row["adjusted_size"] is not None:
-        record.adjusted_size.CopyFrom(wire.amount_message(row["adjusted_size"]))
+
+
+def record_message(stored: StoredRecommendation) -> recommendation_pb2.RecommendationRecord:
+    """The recommendation and how it stands, as a message."""
+    record = recommendation_pb2.RecommendationRecord(
+        recommendation=wire.recommendation_message(stored.recommendation),
+        state=wire.state_number(stored.state),
+        reasons=wire.reason_messages(stored.reasons),
+        decided_by=stored.decided_by,
+        order_id=str(stored.order_id or ""),
+        sequence=stored.sequence,
+        create_time=wire.timestamp_message(stored.created_at),
+        update_time=wire.timestamp_message(stored.updated_at),
+    )
+    if stored.adjusted_size is not None:
+        record.adjusted_size.CopyFrom(wire.amount_message(stored.adjusted_size))
     return record
+
+
+def record_of_row(row: RowMapping) -> recommendation_pb2.RecommendationRecord:
+    """A whole row as a message."""
+    return record_message(stored_of_row(row))

@@ -12,58 +12,35 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.kit import Kit
-from schema.recommendations import trade_recommendations
-from schema.views.orchestrator import orchestrator_orders
-from svc_orchestrator.orders import order_of
+from svc_orchestrator import store
 from svc_orchestrator.steps import Terminal, after_order
-from svc_orchestrator.transitions import Transition, write_transition
+from svc_orchestrator.transitions import Transition, change_state
 from tradekit.reasons import Reason
-from tradekit.states import ORDER_TERMINAL, RecommendationState
+from tradekit.states import RecommendationState
 
 INTERVAL_SECONDS = 5.0
 # Longer than an order without a known end is searched for.
 LOOK_BACK = timedelta(days=2)
-_T = trade_recommendations
-_ENDED_EMPTY = [
-    state.value for state in (RecommendationState.REJECTED, RecommendationState.EXPIRED, RecommendationState.FAILED)
-]
-
-
-async def contradicted(connection: AsyncConnection) -> list[UUID]:
-    """Recommendations that ended with nothing bought or sold, and whose order was filled."""
-    query = (
-        select(_T.c.recommendation_id)
-        .join(orchestrator_orders, orchestrator_orders.c.recommendation_id == _T.c.recommendation_id)
-        .where(
-            orchestrator_orders.c.updated_at > func.now() - LOOK_BACK,
-            orchestrator_orders.c.filled_size > 0,
-            orchestrator_orders.c.state.in_([state.value for state in ORDER_TERMINAL]),
-            _T.c.state.in_(_ENDED_EMPTY),
-        )
-    )
-    return list((await connection.execute(query)).scalars())
+_ENDED_EMPTY = (RecommendationState.REJECTED, RecommendationState.EXPIRED, RecommendationState.FAILED)
 
 
 async def correct(connection: AsyncConnection, recommendation_id: UUID) -> Terminal | None:
     """Sets one to what its order says; None if another has done so."""
-    query = select(_T.c.state, _T.c.as_of).where(_T.c.recommendation_id == recommendation_id).with_for_update()
-    row = (await connection.execute(query)).one()
-    order = await order_of(connection, recommendation_id)
+    stored = await store.lock_recommendation(connection, recommendation_id)
+    order = await store.order_of(connection, recommendation_id)
     found = after_order(order, 0) if order else None
-    if order is None or not isinstance(found, Terminal) or row.state not in _ENDED_EMPTY:
+    if stored is None or order is None or not isinstance(found, Terminal) or stored.state not in _ENDED_EMPTY:
         return None
-    adopted = Reason("ORDER_ADOPTED", observed=f"was {row.state}", scope=f"order:{order.order_id}")
+    adopted = Reason("ORDER_ADOPTED", observed=f"was {stored.state.value}", scope=f"order:{order.order_id}")
     end = replace(found, reasons=(adopted, *found.reasons))
-    was = RecommendationState(row.state)
+    as_of = stored.recommendation.as_of
     change = Transition(
-        recommendation_id, was, end.state, end.decided_by, end.reasons, row.as_of, order_id=order.order_id
+        recommendation_id, stored.state, end.state, end.decided_by, end.reasons, as_of, order_id=order.order_id
     )
-    await write_transition(connection, change)
-    return end
+    return end if await change_state(connection, None, change) else None
 
 
 async def run(kit: Kit[Any], outages: Callable[[str], AbstractContextManager[None]]) -> None:
@@ -71,7 +48,7 @@ async def run(kit: Kit[Any], outages: Callable[[str], AbstractContextManager[Non
     while True:
         with outages("correct"):
             async with kit.engine.connect() as connection:
-                found = await contradicted(connection)
+                found = await store.ended_without_its_order(connection, _ENDED_EMPTY, LOOK_BACK)
             for item in found:
                 async with kit.engine.begin() as connection:
                     end = await correct(connection, item)

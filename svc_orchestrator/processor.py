@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.errors import MeshError
 from meshkit.kit import Kit
 from schema.clocks import read_clocks
 from schema.recommendation_rows import recommendation_of_row
-from svc_orchestrator import store
-from svc_orchestrator.orders import OrderStands
+from svc_orchestrator import claim_store, store
+from svc_orchestrator.claim_store import ClaimedRow
 from svc_orchestrator.settings import OrchestratorSettings
 from svc_orchestrator.stages import ContractViolation, Stages
 from svc_orchestrator.steps import (
@@ -31,9 +30,9 @@ from svc_orchestrator.steps import (
     out_of_retries,
     without_risk,
 )
-from svc_orchestrator.transitions import Cancelled, Transition, change_state
+from svc_orchestrator.transitions import Cancelled, OrderStands, Transition, change_state
 from tradekit.life import Life, life_at
-from tradekit.reasons import Reason, reason_from_dict
+from tradekit.reasons import Reason
 from tradekit.recommendation import Recommendation
 from tradekit.states import LifeClock, RecommendationState, Side
 
@@ -69,15 +68,15 @@ class ClaimedRecommendation:
         return self.recommendation.side is Side.BUY
 
 
-def item_of(row: RowMapping) -> ClaimedRecommendation:
+def item_of(row: ClaimedRow) -> ClaimedRecommendation:
     """The item of a claimed row."""
     return ClaimedRecommendation(
-        recommendation_of_row(row),
-        RecommendationState(row["state"]),
-        row["delays"],
-        row["delayed_since"],
-        reason_from_dict(row["delay_reason"]) if row["delay_reason"] else None,
-        row["cancel_note"] if row["cancel_requested_at"] else None,
+        recommendation=recommendation_of_row(row.stored),
+        state=row.state,
+        delays=row.delays,
+        delayed_since=row.delayed_since,
+        delay_reason=row.delay_reason,
+        cancelled=row.cancelled,
     )
 
 
@@ -98,12 +97,12 @@ class RecommendationProcessor:
         self._stages = stages
         self._owner = owner
 
-    async def process(self, row: RowMapping) -> None:
+    async def process(self, row: ClaimedRow) -> None:
         """Leads a claimed row. Never raises for what a stage does; LeaseLost ends it quietly."""
         item = item_of(row)
         try:
             try:
-                await self._settle(item, await self._outcome(item))
+                await self._settle(item, await self._outcome(item, row))
             except Cancelled as stop:
                 await self._settle(item, cancelled(str(stop)))
         except LeaseLost:
@@ -125,25 +124,25 @@ class RecommendationProcessor:
         elif isinstance(outcome, RetryLater):
             await self._put_back(item, outcome)
 
-    async def after_defect(self, row: RowMapping, error: Exception) -> None:
+    async def after_defect(self, row: ClaimedRow, error: Exception) -> None:
         """What becomes of a row that cannot even be processed: tried again like any other, and given up like any other."""
-        item, side = row["recommendation_id"], Side(row["side"])
+        item, side = row.recommendation_id, row.side
         why = Reason("INTERNAL", observed=type(error).__name__, scope="service:orchestrator")
-        clock, end = LifeClock(row["life_clock"]), row["expire_at"]
-        over = side is Side.BUY and (await self._life(clock, end, EXECUTE_GRACE)).is_over
+        over = side is Side.BUY and (await self._life(row.life_clock, row.expire_at, EXECUTE_GRACE)).is_over
         try:
             async with self._kit.engine.begin() as connection:
-                if over or out_of_retries(side, row["delayed_since"], await store.machine_time(connection)):
-                    end, state = given_up(why), RecommendationState(row["state"])
-                    change = Transition(item, state, end.state, end.decided_by, end.reasons, row["as_of"])
+                now = (await read_clocks(connection)).machine
+                if over or out_of_retries(side, row.delayed_since, now):
+                    end = given_up(why)
+                    change = Transition(item, row.state, end.state, end.decided_by, end.reasons, row.as_of)
                     await change_state(connection, self._owner, change)
                     return
         except OrderStands as stands:
             self._kit.log.warning("order_stands", recommendation_id=str(item), order=str(stands))
         async with self._kit.engine.begin() as connection:
-            await store.requeue(connection, self._owner, item, backoff_seconds(row["delays"] + 2), why)
+            await claim_store.requeue(connection, self._owner, item, backoff_seconds(row.delays + 2), why)
 
-    async def _outcome(self, item: ClaimedRecommendation) -> Terminal | RetryLater | None:
+    async def _outcome(self, item: ClaimedRecommendation, row: ClaimedRow) -> Terminal | RetryLater | None:
         """What becomes of the item now; None if it was put back to wait for market time."""
         if item.cancelled is not None:
             return cancelled(item.cancelled)
@@ -151,7 +150,9 @@ class RecommendationProcessor:
             resumed = await self._resume(item)
             if resumed is not None:
                 return resumed
-        elif (ended := await self._end_of_life(item, timedelta(0))) is not None:
+        elif (
+            ended := self._end_of_life(item, life_at(row.life_clock, row.expire_at, row.now, row.market))
+        ) is not None:
             return ended
         if item.state is RecommendationState.PROPOSED and not await self._begin(item):
             return None
@@ -240,17 +241,19 @@ class RecommendationProcessor:
             if isinstance(found, Terminal):
                 return found
             waits = found
-        return await self._end_of_life(item, EXECUTE_GRACE) or waits
+        if not item.is_entry:
+            return waits
+        life = await self._life(item.recommendation.life_clock, item.recommendation.expire_time, EXECUTE_GRACE)
+        return self._end_of_life(item, life) or waits
 
     def _failed(self, error: MeshError, stage: str, item: ClaimedRecommendation) -> Terminal | RetryLater:
         outcome = after_error(error, stage, item.recommendation.side, item.delays)
         return self._again(item, outcome.why) if isinstance(outcome, Reassess) else outcome
 
-    async def _end_of_life(self, item: ClaimedRecommendation, grace: timedelta) -> Terminal | RetryLater | None:
+    def _end_of_life(self, item: ClaimedRecommendation, life: Life) -> Terminal | RetryLater | None:
         """The end of an entry whose life is over, a delay where nobody can tell; None if it may go on, as every exit may."""
         if not item.is_entry:
             return None
-        life = await self._life(item.recommendation.life_clock, item.recommendation.expire_time, grace)
         try:
             life.require_known()
         except MeshError as error:
@@ -267,7 +270,8 @@ class RecommendationProcessor:
         if item.is_entry or item.delayed_since is None:
             return False
         async with self._kit.engine.connect() as connection:
-            return out_of_retries(item.recommendation.side, item.delayed_since, await store.machine_time(connection))
+            now = (await read_clocks(connection)).machine
+        return out_of_retries(item.recommendation.side, item.delayed_since, now)
 
     def _expired(self, item: ClaimedRecommendation) -> Terminal:
         """The end of a life, with what the item waited for; how often a replay waits says nothing of its decisions."""
@@ -285,12 +289,13 @@ class RecommendationProcessor:
         async with self._kit.engine.begin() as connection:
             if item.is_entry and budget is not None:
                 await store.lock_reviews(connection)
-                bar = await self._event_time(connection, item)
                 idea = item.recommendation
+                market = (await read_clocks(connection)).market
+                bar = max(idea.as_of, market) if market else idea.as_of
                 ahead = await store.reviews_ahead(connection, idea.priority, idea.product_id, bar)
                 if await store.reviews_begun(connection, bar) + ahead >= budget:
                     next_bar = bar + timedelta(seconds=self._settings.granularity_seconds)
-                    await store.requeue(connection, self._owner, item.id, 0, wait_for_market=next_bar)
+                    await claim_store.requeue(connection, self._owner, item.id, 0, wait_for_market=next_bar)
                     self._kit.log.info("review_budget_used", recommendation_id=str(item.id), budget=budget)
                     return False
             await self._write(connection, item, RecommendationState.IN_REVIEW, "orchestrator", ())
@@ -325,12 +330,11 @@ class RecommendationProcessor:
             to_state,
             decided_by,
             reasons,
-            await self._event_time(connection, item),
+            item.recommendation.as_of,
             approved.size if approved and approved.ticket else None,
             item.order_id,
         )
-        changed = await change_state(connection, self._owner, change)
-        if not changed:
+        if not await change_state(connection, self._owner, change):
             raise LeaseLost
 
     def _changed(
@@ -348,14 +352,9 @@ class RecommendationProcessor:
         )
         item.state = to_state
 
-    async def _event_time(self, connection: AsyncConnection, item: ClaimedRecommendation) -> datetime:
-        """Market time of an event: an item's own bar, or the market's where that has moved on."""
-        market = await store.stage_as_of(connection, "market")
-        return max(item.recommendation.as_of, market) if market else item.recommendation.as_of
-
     async def _put_back(self, item: ClaimedRecommendation, delay: RetryLater) -> None:
         async with self._kit.engine.begin() as connection:
-            await store.requeue(connection, self._owner, item.id, delay.seconds, delay.why)
+            await claim_store.requeue(connection, self._owner, item.id, delay.seconds, delay.why)
         self._kit.log.info(
             "recommendation_delayed",
             recommendation_id=str(item.id),

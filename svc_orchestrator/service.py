@@ -5,37 +5,33 @@ import secrets
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from sqlalchemy import RowMapping, select
 
 from meshkit.errors import NotFound, Unavailable
-from meshkit.fields import Fields
 from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
-from schema.recommendations import recommendation_events, trade_recommendations
-from svc_orchestrator import corrections, store
-from svc_orchestrator.cancelling import cancel_recommendation, parse_cancel
-from svc_orchestrator.explain import explain_order, explain_recommendation, explain_signal
-from svc_orchestrator.funnel import read_funnel
+from schema.requests import once, request_key
+from svc_orchestrator import corrections, funnel_store, store, story_store, wire
+from svc_orchestrator.cancelling import cancel_recommendation
+from svc_orchestrator.explain import tell
+from svc_orchestrator.funnel import funnel_of
 from svc_orchestrator.processor import RecommendationProcessor
 from svc_orchestrator.settings import OrchestratorSettings
 from svc_orchestrator.stages import open_stages
 from svc_orchestrator.workers import Workers
-from tradekit import services, wire
-from tradekit.reasons import reasons_from_json
-from tradekit.states import RecommendationState, Side
+from tradekit import services
 from tradekit.watching import Watched, frames
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as pb_grpc
 
-_EXPLAINERS = {
-    "recommendation_id": explain_recommendation,
-    "signal_id": explain_signal,
-    "order_id": explain_order,
+METHOD_CANCEL = "CancelRecommendation"
+_STORIES = {
+    "recommendation": story_store.of_recommendation,
+    "signal": story_store.of_signal,
+    "order": story_store.of_order,
 }
 
 
@@ -47,41 +43,41 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
 
     async def GetPipeline(self, request: pb.GetPipelineRequest, context: ServicerContext) -> pb.GetPipelineResponse:
         """The funnel."""
-        fields = Fields()
-        from_time = wire.read_time(
-            fields, "from_time", request.from_time, present=request.HasField("from_time"), required=False
-        )
-        fields.done()
+        from_time = wire.parse_from_time(request)
         async with self._kit.engine.connect() as connection:
             # One snapshot, so that the counts of the stages fit each other.
             await connection.execution_options(isolation_level="REPEATABLE READ")
-            return await read_funnel(connection, from_time)
+            rows = await funnel_store.read_funnel(connection, from_time)
+        return wire.pipeline_message(funnel_of(rows))
 
     async def ExplainRecommendation(
         self, request: pb.ExplainRecommendationRequest, context: ServicerContext
     ) -> pb.ExplainRecommendationResponse:
         """One item's story."""
-        fields = Fields()
-        by = request.WhichOneof("by")
-        fields.check("by", by is not None, "REQUIRED", "is not set; send a recommendation_id, signal_id or order_id")
-        wanted = fields.uuid(by, getattr(request, by)) if by else None
-        fields.done()
+        wanted = wire.parse_explain(request)
         async with self._kit.engine.connect() as connection:
-            story = await _EXPLAINERS[str(by)](connection, UUID(str(wanted)))
-        if story is None:
-            raise NotFound(str(by).removesuffix("_id"), wanted)
-        return story
+            rows = await _STORIES[wanted.kind](connection, wanted.id)
+        if rows is None:
+            raise NotFound(wanted.kind, wanted.id)
+        return wire.story_message(tell(rows))
 
     async def CancelRecommendation(
         self, request: pb.CancelRecommendationRequest, context: ServicerContext
     ) -> pb.CancelRecommendationResponse:
         """An operator's word that one should not be carried out."""
-        cancel = parse_cancel(request)
+        cancel = wire.parse_cancel(request)
+        key = request_key(self._kit.settings.service_name, METHOD_CANCEL, cancel.request_id, cancel.body_hash)
         async with self._kit.engine.begin() as connection:
-            response = await cancel_recommendation(connection, self._kit.settings.service_name, cancel)
-        result = pb.CancelRecommendationResult.Name(response.result).removeprefix("CANCEL_RECOMMENDATION_RESULT_")
+
+            async def effect() -> pb.CancelRecommendationResponse:
+                return wire.cancel_message(await cancel_recommendation(connection, cancel))
+
+            response, _ = await once(connection, key, pb.CancelRecommendationResponse, effect)
         self._kit.log.warning(
-            "cancel_requested", recommendation_id=str(cancel.recommendation_id), note=cancel.note, result=result
+            "cancel_requested",
+            recommendation_id=str(cancel.recommendation_id),
+            note=cancel.note,
+            result=wire.result_of(response).value,
         )
         return response
 
@@ -89,20 +85,12 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.WatchDecisionsRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchDecisionsResponse]:
         """Changes of state after a sequence, then new ones, with the orchestrator's watermark."""
-        watched = Watched(streams.DECISIONS, self._head, self._events, self._mark)
-        return frames(self._kit, request, watched, pb.WatchDecisionsResponse, _batch)
+        watched = Watched(streams.DECISIONS, self._head, self._decisions, self._mark)
+        return frames(self._kit, request, watched, pb.WatchDecisionsResponse, wire.decisions_message)
 
-    async def _events(self, after: int, limit: int) -> list[RowMapping]:
-        events, ideas = recommendation_events, trade_recommendations
-        query = (
-            select(events, ideas.c.product_id, ideas.c.side)
-            .join(ideas, ideas.c.recommendation_id == events.c.recommendation_id)
-            .where(events.c.sequence > after)
-            .order_by(events.c.sequence)
-            .limit(limit)
-        )
+    async def _decisions(self, after: int, limit: int) -> list[store.Decision]:
         async with self._kit.engine.connect() as connection:
-            return list((await connection.execute(query)).mappings())
+            return await store.decisions_after(connection, after, limit)
 
     async def _head(self) -> int:
         async with self._kit.engine.connect() as connection:
@@ -111,25 +99,6 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     async def _mark(self) -> streams.Watermark | None:
         async with self._kit.engine.connect() as connection:
             return await streams.read_watermark(connection, "orchestrator")
-
-
-def _batch(rows: list[RowMapping]) -> pb.DecisionBatch:
-    return pb.DecisionBatch(decisions=[_decision(row) for row in rows])
-
-
-def _decision(row: RowMapping) -> pb.DecisionEvent:
-    return pb.DecisionEvent(
-        sequence=row["sequence"],
-        recommendation_id=str(row["recommendation_id"]),
-        product_id=row["product_id"],
-        side=wire.side_number(Side(row["side"])),
-        from_state=wire.state_number(RecommendationState(row["from_state"])) if row["from_state"] else None,
-        to_state=wire.state_number(RecommendationState(row["to_state"])),
-        decided_by=row["decided_by"],
-        reasons=wire.reason_messages(reasons_from_json(row["reasons"])),
-        as_of=wire.timestamp_message(row["as_of"]),
-        event_time=wire.timestamp_message(row["created_at"]),
-    )
 
 
 def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> ServiceSpec:
@@ -158,7 +127,7 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
         background=[
             Task("validations", stages.validations.run),
             Task("assessments", stages.assessments.run),
-            *(Task(f"process-{pool.name}", partial(workers.run_pool, pool)) for pool in workers.pools),
+            Task("process", workers.run),
             *(
                 Task(f"listen-{channel}", partial(workers.listen, channel))
                 for channel in (streams.RECOMMENDATIONS, streams.WATERMARKS, streams.ORDERS)

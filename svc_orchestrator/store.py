@@ -1,4 +1,4 @@
-"""The SQL of the orchestrator: claims under leases, and what is read beside them."""
+"""The SQL of the orchestrator beside its claims: orders, cancels, decisions, reviews of a bar, watermark."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,37 +6,28 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, case, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, and_, func, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
 from schema.operations import watermarks
+from schema.recommendation_rows import StoredRecommendation, stored_of_row
 from schema.recommendations import recommendation_events, trade_recommendations
-from tradekit.reasons import Reason
-from tradekit.states import RECOMMENDATION_TERMINAL, LifeClock, RecommendationState, Side
+from schema.views.orchestrator import orchestrator_orders
+from svc_orchestrator.steps import OrderSeen
+from tradekit.reasons import Reason, reasons_from_json
+from tradekit.states import ORDER_TERMINAL, LifeClock, OrderState, RecommendationState, Side
 
 _T = trade_recommendations
-_TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
-_OPEN = [state.value for state in RecommendationState if state not in RECOMMENDATION_TERMINAL]
 _REVIEWS_LOCK = 7_406_023
-_EXIT_FIRST = case((_T.c.side == Side.SELL.value, 0), else_=1)
 
 
-def _seconds(seconds: float) -> ColumnElement[Any]:
-    return func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+def watermark_of(stage: str) -> ScalarSelect[datetime]:
+    """A stage's watermark time as a part of a query."""
+    return select(watermarks.c.as_of).where(watermarks.c.stage == stage).scalar_subquery()
 
 
-def _claimable(market_time: datetime | None) -> ColumnElement[bool]:
-    now = func.clock_timestamp()
-    return and_(
-        _T.c.state.in_(_OPEN),
-        or_(_T.c.lease_expires_at.is_(None), _T.c.lease_expires_at <= now),
-        or_(_T.c.not_before.is_(None), _T.c.not_before <= now),
-        _market_reached(market_time),
-    )
-
-
-def life_over(market_time: datetime | None) -> ColumnElement[bool]:
+def life_over(market_time: datetime | ScalarSelect[datetime] | None) -> ColumnElement[bool]:
     """`tradekit.life.life_at(…).is_over` of a row, as SQL; a test compares them."""
     by_machine = and_(_T.c.life_clock == LifeClock.MACHINE.value, _T.c.expire_at <= func.clock_timestamp())
     if market_time is None:
@@ -44,124 +35,109 @@ def life_over(market_time: datetime | None) -> ColumnElement[bool]:
     return or_(by_machine, and_(_T.c.life_clock == LifeClock.MARKET.value, _T.c.expire_at <= market_time))
 
 
-def _market_reached(market_time: datetime | None) -> ColumnElement[bool]:
+def market_reached(market_time: datetime | ScalarSelect[datetime] | None) -> ColumnElement[bool]:
     """True for items that wait for no market time, or for one that has come; and for those whose life is over."""
     reached = or_(_T.c.wait_for_market.is_(None), life_over(market_time))
     return or_(reached, _T.c.wait_for_market <= market_time) if market_time is not None else reached
 
 
-async def claim(
-    connection: AsyncConnection,
-    owner: str,
-    lease_seconds: float,
-    limit: int,
-    side: Side | None,
-    market_time: datetime | None,
-    lockstep: bool,
-    in_progress: Sequence[UUID],
-) -> list[RowMapping]:
-    """Claims up to `limit` open rows nobody holds, in working order. `side` None claims both, exits first.
+async def order_of(connection: AsyncConnection, recommendation_id: UUID) -> OrderSeen | None:
+    """The order of a recommendation as the executor wrote it down, None if it did not."""
+    c = orchestrator_orders.c
+    query = select(c.order_id, c.state, c.filled_size, c.reasons).where(c.recommendation_id == recommendation_id)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return None
+    return OrderSeen(row.order_id, OrderState(row.state), row.filled_size, reasons_from_json(row.reasons))
 
-    `in_progress` is what the claimer still works on: after an outage longer than a lease those look free, and are not.
-    """
-    order = (
-        (_T.c.as_of, _EXIT_FIRST, _T.c.priority.desc(), _T.c.product_id)
-        if lockstep
-        else (_EXIT_FIRST, _T.c.priority.desc(), _T.c.as_of, _T.c.product_id)
-    )
-    conditions = [_claimable(market_time), _T.c.recommendation_id.not_in(in_progress)]
-    if lockstep:
-        # A delayed item keeps its place: no other overtakes it, so the order of decisions is the same in every run.
-        head = select(_T.c.recommendation_id).where(_T.c.state.in_(_OPEN), _market_reached(market_time))
-        conditions.append(_T.c.recommendation_id == head.order_by(*order).limit(1).scalar_subquery())
-    if side is not None:
-        conditions.append(_T.c.side == side.value)
-    free = select(_T.c.recommendation_id).where(*conditions).order_by(*order).limit(limit)
-    free = free.with_for_update(skip_locked=True)
-    taken = await connection.execute(
+
+async def lock_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> StoredRecommendation | None:
+    """A recommendation that does not change until the transaction ends; None if there is no such one."""
+    query = select(_T).where(_T.c.recommendation_id == recommendation_id).with_for_update()
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return stored_of_row(row) if row is not None else None
+
+
+async def request_cancel(connection: AsyncConnection, recommendation_id: UUID, note: str) -> None:
+    """Writes the operator's word into the row and has it looked at now; of several the first one's time counts."""
+    await connection.execute(
         update(_T)
-        .where(_T.c.recommendation_id.in_(free))
+        .where(_T.c.recommendation_id == recommendation_id)
         .values(
-            lease_owner=owner,
-            lease_expires_at=func.clock_timestamp() + _seconds(lease_seconds),
+            cancel_requested_at=func.coalesce(_T.c.cancel_requested_at, func.clock_timestamp()),
+            cancel_note=note,
             not_before=None,
             wait_for_market=None,
         )
-        .returning(_T)
-    )
-    return list(taken.mappings())
-
-
-async def renew(connection: AsyncConnection, owner: str, held: Sequence[UUID], lease_seconds: float) -> set[UUID]:
-    """Renews leases; returns those still ours."""
-    kept = await connection.execute(
-        update(_T)
-        .where(_T.c.recommendation_id.in_(held), _T.c.lease_owner == owner, _T.c.state.in_(_OPEN))
-        .values(lease_expires_at=func.clock_timestamp() + _seconds(lease_seconds))
-        .returning(_T.c.recommendation_id)
-    )
-    return set(kept.scalars())
-
-
-async def requeue(
-    connection: AsyncConnection,
-    owner: str,
-    recommendation_id: UUID,
-    delay_seconds: float,
-    why: Reason | None = None,
-    wait_for_market: datetime | None = None,
-) -> None:
-    """Gives a claim back, not to be taken before a delay, or before market time passes `wait_for_market`."""
-    values: dict[str, Any] = {}
-    if why is not None:
-        since = func.coalesce(_T.c.delayed_since, func.clock_timestamp())
-        values = {"delay_reason": why.as_dict(), "delayed_since": since}
-    await connection.execute(
-        update(_T)
-        .where(_T.c.recommendation_id == recommendation_id, _T.c.lease_owner == owner)
-        .values(
-            lease_owner=None,
-            lease_expires_at=None,
-            not_before=func.clock_timestamp() + _seconds(delay_seconds) if delay_seconds else None,
-            wait_for_market=wait_for_market,
-            delays=_T.c.delays + 1,
-            **values,
-        )
-    )
-
-
-async def release_all(connection: AsyncConnection, owner: str) -> None:
-    """Gives every claim of this process back, so that another takes them at once."""
-    await connection.execute(
-        update(_T).where(_T.c.lease_owner == owner).values(lease_owner=None, lease_expires_at=None)
     )
     await streams.notify(connection, streams.RECOMMENDATIONS)
 
 
-async def wake_order(connection: AsyncConnection) -> None:
-    """Lets items that wait for their order's fate be looked at now; the executor has news."""
-    await connection.execute(
-        update(_T)
-        .where(_T.c.state == RecommendationState.EXECUTING.value, _T.c.not_before.is_not(None))
-        .values(not_before=None)
+async def ended_without_its_order(
+    connection: AsyncConnection, ended: Sequence[RecommendationState], look_back: timedelta
+) -> list[UUID]:
+    """Recommendations in one of these ends, with nothing bought or sold, whose order was filled lately."""
+    orders = orchestrator_orders.c
+    query = (
+        select(_T.c.recommendation_id)
+        .join(orchestrator_orders, orders.recommendation_id == _T.c.recommendation_id)
+        .where(
+            orders.updated_at > func.now() - look_back,
+            orders.filled_size > 0,
+            orders.state.in_([state.value for state in ORDER_TERMINAL]),
+            _T.c.state.in_([state.value for state in ended]),
+        )
     )
+    return list((await connection.execute(query)).scalars())
 
 
-async def stage_as_of(connection: AsyncConnection, stage: str) -> datetime | None:
-    """A stage's watermark time."""
-    query = select(watermarks.c.as_of).where(watermarks.c.stage == stage)
-    return (await connection.execute(query)).scalar_one_or_none()
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A change of state, with what it is about; `event_time` is machine time."""
+
+    sequence: int
+    recommendation_id: UUID
+    product_id: str
+    side: Side
+    from_state: RecommendationState | None
+    to_state: RecommendationState
+    decided_by: str
+    reasons: tuple[Reason, ...]
+    as_of: datetime
+    event_time: datetime
+
+
+async def decisions_after(connection: AsyncConnection, sequence: int, limit: int) -> list[Decision]:
+    """Changes after a sequence, in their order."""
+    events = recommendation_events.c
+    query = (
+        select(recommendation_events, _T.c.product_id, _T.c.side)
+        .join(_T, _T.c.recommendation_id == events.recommendation_id)
+        .where(events.sequence > sequence)
+        .order_by(events.sequence)
+        .limit(limit)
+    )
+    return [_decision(row) for row in await connection.execute(query)]
+
+
+def _decision(row: Any) -> Decision:
+    return Decision(
+        sequence=row.sequence,
+        recommendation_id=row.recommendation_id,
+        product_id=row.product_id,
+        side=Side(row.side),
+        from_state=RecommendationState(row.from_state) if row.from_state else None,
+        to_state=RecommendationState(row.to_state),
+        decided_by=row.decided_by,
+        reasons=reasons_from_json(row.reasons),
+        as_of=row.as_of,
+        event_time=row.created_at,
+    )
 
 
 async def head_sequence(connection: AsyncConnection) -> int:
     """Sequence of the newest decision, 0 if there is none."""
     return (await connection.execute(select(func.max(recommendation_events.c.sequence)))).scalar_one() or 0
-
-
-async def machine_time(connection: AsyncConnection) -> datetime:
-    """The database's clock."""
-    now: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
-    return now
 
 
 async def lock_reviews(connection: AsyncConnection) -> None:
@@ -190,48 +166,12 @@ async def reviews_ahead(connection: AsyncConnection, priority: float, product_id
     query = select(func.count()).where(
         _T.c.state == RecommendationState.PROPOSED.value,
         _T.c.side == Side.BUY.value,
-        _market_reached(market_time),
+        market_reached(market_time),
         not_(life_over(market_time)),
         first,
     )
     count: int = (await connection.execute(query)).scalar_one()
     return count
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """Where the pipeline stands: watermarks of stages, and the oldest market time of an open recommendation."""
-
-    market: datetime | None
-    bridge: datetime | None
-    own: datetime | None
-    oldest_open: datetime | None
-
-    def own_mark(self, granularity: int) -> datetime | None:
-        """The newest bar whose recommendations are all terminal, if the own watermark is behind it."""
-        if self.bridge is None:
-            return None
-        mark = self.bridge
-        if self.oldest_open is not None and self.oldest_open <= self.bridge:
-            mark = self.oldest_open - timedelta(seconds=granularity)
-        return mark if self.own is None or mark > self.own else None
-
-
-def _watermark_of(stage: str) -> ScalarSelect[datetime]:
-    return select(watermarks.c.as_of).where(watermarks.c.stage == stage).scalar_subquery()
-
-
-_PULSE = select(
-    _watermark_of("market"),
-    _watermark_of("bridge"),
-    _watermark_of("orchestrator"),
-    select(func.min(_T.c.as_of)).where(_T.c.state.in_(_OPEN)).scalar_subquery(),
-)
-
-
-async def read_pulse(connection: AsyncConnection) -> Pulse:
-    """Everything that decides whether there is work, in one look: most notifications bring none."""
-    return Pulse(*(await connection.execute(_PULSE)).one())
 
 
 async def advance_own_watermark(connection: AsyncConnection, mark: datetime) -> None:

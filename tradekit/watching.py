@@ -29,13 +29,20 @@ class Mark(Protocol):
     def sequence(self) -> int: ...
 
 
+class Sequenced(Protocol):
+    """A row that a store has made into a type of its own."""
+
+    @property
+    def sequence(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Watched:
     """A stream of rows: the channel that wakes, its newest sequence, the rows after one, and the stage's watermark."""
 
     channel: str
     head: Callable[[], Awaitable[int]]
-    rows_after: Callable[[int, int], Awaitable[Sequence[RowMapping]]]
+    rows_after: Callable[[int, int], Awaitable[Sequence[RowMapping | Sequenced]]]
     mark: Callable[[], Awaitable[Mark | None]]
 
 
@@ -44,7 +51,7 @@ async def frames(
     request: Any,
     watched: Watched,
     response: Callable[..., Any],
-    batch: Callable[[list[RowMapping]], Any],
+    batch: Callable[[list[Any]], Any],
 ) -> AsyncIterator[Any]:
     """Everything after the request's sequence, then what comes; `batch` makes the message of some rows."""
     after = position(request, await watched.head())
@@ -74,5 +81,5 @@ def position(request: Any, head: int) -> int:
     return after
 
 
-def _sequence(row: RowMapping) -> int:
-    return int(row["sequence"])
+def _sequence(row: RowMapping | Sequenced) -> int:
+    return int(row["sequence"] if isinstance(row, RowMapping) else row.sequence)

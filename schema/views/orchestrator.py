@@ -17,7 +17,7 @@ orchestrator_signals = view(
     part(
         trading_signals,
         "signal_id product_id bar_start as_of side confidence p_down p_neutral p_up edge expected_net "
-        "sigma_horizon reference_price model_version profile reasons created_at",
+        "sigma_horizon reference_price model_version profile feature_set_hash features reasons created_at",
     ),
 )
 

@@ -43,7 +43,7 @@ MARKET_START = datetime(2025, 3, 1, 0, 5, tzinfo=UTC)
 HISTORY_BARS = 700
 # What a watcher is told last must reach it before its stream is cut, on a busy machine too.
 DRAIN_SECONDS = 8.0
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 LIVE = "live"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -103,7 +103,7 @@ CREATE VIEW orchestrator_candle_counts AS
 --;
 CREATE VIEW orchestrator_signals AS
   SELECT signal_id, product_id, bar_start, as_of, side, confidence, p_down, p_neutral, p_up, edge, expected_net,
-    sigma_horizon, reference_price, model_version, profile, reasons, created_at
+    sigma_horizon, reference_price, model_version, profile, feature_set_hash, features, reasons, created_at
   FROM trading_signals
 --;
 CREATE VIEW orchestrator_signal_outcomes AS
