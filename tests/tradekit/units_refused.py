@@ -14,7 +14,7 @@ from exchange_client import ExchangeFill, ExchangeOrder, ExchangeProduct
 from svc_bridge.proposal import ProductBooks, ProposalRules, sellable
 from svc_executor import store
 from svc_executor.books import BookFill, Position, cost_share
-from svc_executor.intent import close_intent, make_intent
+from svc_executor.intent import BodyOf, close_intent, make_intent
 from svc_executor.reduce import reduce_only
 from svc_risk.assess import Assessment
 from svc_risk.case import Case
@@ -49,12 +49,12 @@ def reduced(product: ExchangeProduct, holding: store.Holding, cash: QuoteSize) -
     return holding.cost  # no: QuoteSize for BaseSize
 
 
-def closed(order_id: UUID, product_id: ProductId, size: BaseSize, mark: Price, now: datetime) -> None:
-    close_intent(order_id, product_id, size, Venue.LIVE, now, mark, "")
-    close_intent(order_id, "BTC-USD", size, Venue.LIVE, now, mark, "")  # no: str for ProductId
-    close_intent(order_id, product_id, size * mark, Venue.LIVE, now, mark, "")  # no: QuoteSize for BaseSize
-    close_intent(order_id, product_id, mark, Venue.LIVE, now, mark, "")  # no: Price for BaseSize
-    close_intent(order_id, product_id, size, Venue.LIVE, now, size, "")  # no: BaseSize for Price
+def closed(order_id: UUID, product_id: ProductId, size: BaseSize, mark: Price, now: datetime, body: BodyOf) -> None:
+    close_intent(order_id, product_id, size, Venue.LIVE, now, mark, "", body)
+    close_intent(order_id, "BTC-USD", size, Venue.LIVE, now, mark, "", body)  # no: str for ProductId
+    close_intent(order_id, product_id, size * mark, Venue.LIVE, now, mark, "", body)  # no: QuoteSize for BaseSize
+    close_intent(order_id, product_id, mark, Venue.LIVE, now, mark, "", body)  # no: Price for BaseSize
+    close_intent(order_id, product_id, size, Venue.LIVE, now, size, "", body)  # no: BaseSize for Price
 
 
 def cost(position: Position, fill: BookFill) -> None:
@@ -89,9 +89,9 @@ def exposed(holding: Holding, account: Account, request: Request) -> None:
     assert request.quote_size > holding.base_size  # no: >
 
 
-def ordered(recommendation: Recommendation, decided: Assessment, now: datetime) -> None:
-    make_intent(recommendation, decided.adjusted_size, None, Venue.LIVE, now)
-    make_intent(recommendation, recommendation.reference_price, None, Venue.LIVE, now)  # no: Price for QuoteSize
+def ordered(recommendation: Recommendation, decided: Assessment, now: datetime, body: BodyOf) -> None:
+    make_intent(recommendation, decided.adjusted_size, None, Venue.LIVE, now, body)
+    make_intent(recommendation, recommendation.reference_price, None, Venue.LIVE, now, body)  # no: Price for QuoteSize
     replace(recommendation, size=Decimal(100))  # no: Decimal for QuoteSize
 
 
