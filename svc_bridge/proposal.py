@@ -10,7 +10,7 @@ from uuid import UUID
 from tradekit.decimals import plain
 from tradekit.products import floor_to
 from tradekit.reasons import Reason
-from tradekit.recommendation import Evidence
+from tradekit.recommendation import Evidence, Recommendation
 from tradekit.sizes import NO_BASE, OrderSize
 from tradekit.states import Profile, Side, SignalSide
 from tradekit.units import BaseSize, Price, ProductId, QuoteSize
@@ -66,6 +66,24 @@ class Skip:
     """A signal that does not, and why."""
 
     reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A signal and what becomes of it."""
+
+    signal: SignalSeen
+    decided: Proposal | Skip
+
+
+@dataclass(frozen=True, slots=True)
+class Idea:
+    """A recommendation to be stored, and what it came from: a signal, or an operator's request."""
+
+    recommendation: Recommendation
+    run_id: str
+    signal_id: UUID | None = None
+    request_id: UUID | None = None
 
 
 def propose(signal: SignalSeen, books: ProductBooks, newest_as_of: datetime, rules: ProposalRules) -> Proposal | Skip:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,20 +14,24 @@ from schema import streams
 from schema.recommendation_rows import record_of_row
 from schema.requests import once, request_key
 from svc_bridge import store
-from svc_bridge.proposal import sellable
+from svc_bridge.proposal import Idea, sellable
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.signal_consumer import SignalConsumer
 from svc_bridge.wire import OperatorIdea, page_token, parse_create, parse_get, parse_list
 from tradekit import ids, services
 from tradekit.life import life_end
+from tradekit.recommendation import Recommendation
 from tradekit.sizes import OrderSize, base_size
 from tradekit.states import Origin, Side
+from tradekit.units import Price
 from tradekit.watching import Watched, frames
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc
 
 # An operator's idea goes before every signal's: a person is waiting for it.
 OPERATOR_PRIORITY = 1.0
+# A price that says nothing, for an exit of which nobody knows one.
+_NO_PRICE_KNOWN = Price(Decimal(1))
 
 
 class BridgeServicer(pb_grpc.BridgeServiceServicer):
@@ -47,15 +50,14 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         async with self._kit.engine.begin() as connection:
 
             async def create() -> pb.CreateRecommendationResponse:
-                row = await self._idea_row(connection, idea)
-                records = await store.insert_recommendations(connection, [row])
+                records = await store.insert_recommendations(connection, [await self._idea(connection, idea)])
                 return pb.CreateRecommendationResponse(record=record_of_row(records[0]))
 
             answer, _ = await once(connection, key, pb.CreateRecommendationResponse, create)
         return answer
 
-    async def _idea_row(self, connection: AsyncConnection, idea: OperatorIdea) -> dict[str, Any]:
-        """The row of an operator's idea. A SELL needs the books only; a BUY needs a price and a market time."""
+    async def _idea(self, connection: AsyncConnection, idea: OperatorIdea) -> Idea:
+        """An operator's idea as it is stored. A SELL needs the books only; a BUY needs a price and a market time."""
         if not await store.is_known_product(connection, idea.product_id):
             raise InvalidRequest(
                 [Violation("product_id", "UNKNOWN_PRODUCT", f"{idea.product_id} is not followed; see ListProducts")]
@@ -69,22 +71,21 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
             raise Unavailable("STALE_DATA", f"there is no candle of {idea.product_id} yet; try again later")
         as_of = market or now
         clock = self._settings.life_clock
-        return {
-            "recommendation_id": ids.recommendation_id_of_request(idea.request_id),
-            "run_id": self._settings.run_id,
-            "origin": Origin.OPERATOR.value,
-            "request_id": idea.request_id,
-            "product_id": idea.product_id,
-            "side": idea.side.value,
-            "size": await self._size(connection, idea),
-            "reference_price": price or Decimal(1),
-            "as_of": as_of,
-            "expire_at": life_end(clock, now, as_of, self._settings.recommendation_ttl_seconds),
-            "life_clock": clock.value,
-            "profile": self._settings.decision_profile.value,
-            "priority": OPERATOR_PRIORITY,
-            "note": idea.note,
-        }
+        made = Recommendation(
+            recommendation_id=ids.recommendation_id_of_request(idea.request_id),
+            product_id=idea.product_id,
+            side=idea.side,
+            size=await self._size(connection, idea),
+            reference_price=price or _NO_PRICE_KNOWN,
+            as_of=as_of,
+            expire_time=life_end(clock, now, as_of, self._settings.recommendation_ttl_seconds),
+            life_clock=clock,
+            origin=Origin.OPERATOR,
+            profile=self._settings.decision_profile,
+            priority=OPERATOR_PRIORITY,
+            note=idea.note,
+        )
+        return Idea(made, self._settings.run_id, request_id=idea.request_id)
 
     async def _size(self, connection: AsyncConnection, idea: OperatorIdea) -> OrderSize:
         if idea.side is Side.BUY:

@@ -14,15 +14,15 @@ from meshkit.consumer import Consumer
 from meshkit.errors import Unavailable
 from meshkit.kit import Kit
 from schema import streams
-from schema.recommendation_rows import evidence_to_json
 from svc_bridge import store
-from svc_bridge.proposal import Proposal, ProposalRules, SignalSeen, Skip, propose
+from svc_bridge.proposal import Idea, Outcome, Proposal, ProposalRules, SignalSeen, Skip, propose
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.wire import signal_of
 from tradekit import ids, services, wire
 from tradekit.life import life_end
-from tradekit.reasons import Reason, reasons_to_json
-from tradekit.states import Origin, SignalOutcome
+from tradekit.reasons import Reason
+from tradekit.recommendation import Recommendation
+from tradekit.states import Origin
 from trading.signal.v1 import signal_service_pb2 as signal_pb
 from trading.signal.v1 import signal_service_pb2_grpc as signal_grpc
 
@@ -75,13 +75,13 @@ class SignalConsumer:
 
     async def _decide(
         self, connection: AsyncConnection, signals: Sequence[SignalSeen]
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Outcome rows and recommendation rows, in the order of the signals."""
+    ) -> tuple[list[Outcome], list[Idea]]:
+        """Outcomes and ideas, in the order of the signals."""
         books = await store.books_of(connection, sorted({signal.product_id for signal in signals}))
         newest = await store.stage_as_of(connection, "signal") or max(signal.as_of for signal in signals)
         now = await store.machine_time(connection)
-        outcomes: list[dict[str, Any]] = []
-        ideas: list[dict[str, Any]] = []
+        outcomes: list[Outcome] = []
+        ideas: list[Idea] = []
         decided: set[tuple[str, str]] = set()
         for signal in signals:
             outcome = propose(signal, books[signal.product_id], newest, self._rules)
@@ -91,27 +91,26 @@ class SignalConsumer:
             if isinstance(outcome, Proposal):
                 decided.add((signal.product_id, outcome.side))
                 ideas.append(self._idea(signal, outcome, now))
-            outcomes.append(_outcome_row(signal, outcome))
+            outcomes.append(Outcome(signal, outcome))
         return outcomes, ideas
 
-    def _idea(self, signal: SignalSeen, proposal: Proposal, now: datetime) -> dict[str, Any]:
+    def _idea(self, signal: SignalSeen, proposal: Proposal, now: datetime) -> Idea:
         clock = self._settings.life_clock
-        return {
-            "recommendation_id": ids.recommendation_id_of_signal(signal.signal_id),
-            "run_id": self._settings.run_id,
-            "origin": Origin.SIGNAL.value,
-            "signal_id": signal.signal_id,
-            "product_id": signal.product_id,
-            "side": proposal.side.value,
-            "size": proposal.size,
-            "reference_price": signal.reference_price,
-            "as_of": signal.as_of,
-            "expire_at": life_end(clock, now, signal.as_of, self._settings.recommendation_ttl_seconds),
-            "life_clock": clock.value,
-            "profile": signal.profile.value,
-            "priority": proposal.priority,
-            "evidence": evidence_to_json(signal.evidence),
-        }
+        made = Recommendation(
+            recommendation_id=ids.recommendation_id_of_signal(signal.signal_id),
+            product_id=signal.product_id,
+            side=proposal.side,
+            size=proposal.size,
+            reference_price=signal.reference_price,
+            as_of=signal.as_of,
+            expire_time=life_end(clock, now, signal.as_of, self._settings.recommendation_ttl_seconds),
+            life_clock=clock,
+            origin=Origin.SIGNAL,
+            profile=signal.profile,
+            priority=proposal.priority,
+            evidence=signal.evidence,
+        )
+        return Idea(made, self._settings.run_id, signal_id=signal.signal_id)
 
 
 def _signals_of(batch: signal_pb.SignalBatch) -> list[SignalSeen]:
@@ -121,16 +120,3 @@ def _signals_of(batch: signal_pb.SignalBatch) -> list[SignalSeen]:
     except (ValueError, ArithmeticError) as error:
         text = f"a signal that cannot be understood: {type(error).__name__}: {error}"
         raise Unavailable("DEPENDENCY_UNAVAILABLE", text) from error
-
-
-def _outcome_row(signal: SignalSeen, outcome: Proposal | Skip) -> dict[str, Any]:
-    recommended = isinstance(outcome, Proposal)
-    return {
-        "signal_id": signal.signal_id,
-        "product_id": signal.product_id,
-        "side": signal.side.value,
-        "outcome": (SignalOutcome.RECOMMENDED if recommended else SignalOutcome.SKIPPED).value,
-        "reasons": [] if isinstance(outcome, Proposal) else reasons_to_json(outcome.reasons),
-        "recommendation_id": ids.recommendation_id_of_signal(signal.signal_id) if recommended else None,
-        "as_of": signal.as_of,
-    }

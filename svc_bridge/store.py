@@ -11,12 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
 from schema.operations import watermarks
+from schema.recommendation_rows import evidence_to_json
 from schema.recommendations import bridge_cursors, recommendation_events, signal_outcomes, trade_recommendations
 from schema.views.bridge import bridge_candles, bridge_positions, bridge_products
-from svc_bridge.proposal import ProductBooks
+from svc_bridge.proposal import Idea, Outcome, ProductBooks, Skip
+from tradekit import ids
 from tradekit.decimals import to_stored_scale
+from tradekit.reasons import reasons_to_json
 from tradekit.sizes import NO_BASE, price_of
-from tradekit.states import RECOMMENDATION_TERMINAL, Side
+from tradekit.states import RECOMMENDATION_TERMINAL, Side, SignalOutcome
 from tradekit.units import Price, ProductId
 
 _TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
@@ -100,16 +103,54 @@ async def machine_time(connection: AsyncConnection) -> datetime:
     return now
 
 
-async def insert_outcomes(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+async def insert_outcomes(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
     """One outcome per signal."""
-    if rows:
-        await connection.execute(insert(signal_outcomes), list(rows))
+    if outcomes:
+        await connection.execute(insert(signal_outcomes), [_outcome_row(outcome) for outcome in outcomes])
 
 
-async def insert_recommendations(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[RowMapping]:
-    """Inserts ideas with their first event, and wakes orchestrators on commit. `rows` lack sequences."""
-    if not rows:
+def _outcome_row(outcome: Outcome) -> dict[str, Any]:
+    signal, decided = outcome.signal, outcome.decided
+    skipped = isinstance(decided, Skip)
+    return {
+        "signal_id": signal.signal_id,
+        "product_id": signal.product_id,
+        "side": signal.side.value,
+        "outcome": (SignalOutcome.SKIPPED if skipped else SignalOutcome.RECOMMENDED).value,
+        "reasons": reasons_to_json(decided.reasons) if isinstance(decided, Skip) else [],
+        "recommendation_id": None if skipped else ids.recommendation_id_of_signal(signal.signal_id),
+        "as_of": signal.as_of,
+    }
+
+
+def _idea_row(idea: Idea) -> dict[str, Any]:
+    made = idea.recommendation
+    row = {
+        "recommendation_id": made.recommendation_id,
+        "run_id": idea.run_id,
+        "origin": made.origin.value,
+        "signal_id": idea.signal_id,
+        "request_id": idea.request_id,
+        "product_id": made.product_id,
+        "side": made.side.value,
+        "size": made.size,
+        "reference_price": made.reference_price,
+        "as_of": made.as_of,
+        "expire_at": made.expire_time,
+        "life_clock": made.life_clock.value,
+        "profile": made.profile.value,
+        "priority": made.priority,
+        "note": made.note,
+    }
+    # A column left out is null; one that is given None would hold the JSON word null.
+    return row if made.evidence is None else {**row, "evidence": evidence_to_json(made.evidence)}
+
+
+async def insert_recommendations(connection: AsyncConnection, ideas: Sequence[Idea]) -> list[RowMapping]:
+    """Inserts ideas, all of signals or all of operators, with their first event, and wakes orchestrators on commit."""
+    if not ideas:
         return []
+    rows = [_idea_row(idea) for idea in ideas]
     changes = await streams.take_sequences(connection, streams.RECOMMENDATIONS, len(rows))
     decisions = await streams.take_sequences(connection, streams.DECISIONS, len(rows))
     stored = await connection.execute(
