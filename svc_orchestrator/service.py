@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,7 @@ from svc_orchestrator.workers import Workers
 from tradekit import services, wire
 from tradekit.reasons import reasons_from_json
 from tradekit.states import RecommendationState, Side
-from tradekit.watching import Watched, frames
+from tradekit.watching import Watched, frames, position
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as pb_grpc
 
@@ -84,12 +84,14 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         )
         return response
 
-    def WatchDecisions(
+    async def WatchDecisions(
         self, request: pb.WatchDecisionsRequest, context: Any
     ) -> AsyncIterator[pb.WatchDecisionsResponse]:
         """Changes of state after a sequence, then new ones, with the orchestrator's watermark."""
-        watched = Watched(streams.DECISIONS, self._head, self._events, self._mark)
-        return frames(self._kit, request, watched, pb.WatchDecisionsResponse, _batch)
+        after = position(request, await self._head())
+        watched = Watched(streams.DECISIONS, self._events, _frame, self._watermark)
+        async for frame in frames(self._kit, after, watched, pb.WatchDecisionsResponse):
+            yield frame
 
     async def _events(self, after: int, limit: int) -> list[RowMapping]:
         events, ideas = recommendation_events, trade_recommendations
@@ -107,13 +109,13 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         async with self._kit.engine.connect() as connection:
             return await store.head_sequence(connection)
 
-    async def _mark(self) -> streams.Watermark | None:
+    async def _watermark(self) -> streams.Watermark | None:
         async with self._kit.engine.connect() as connection:
             return await streams.read_watermark(connection, "orchestrator")
 
 
-def _batch(rows: list[RowMapping]) -> pb.DecisionBatch:
-    return pb.DecisionBatch(decisions=[_decision(row) for row in rows])
+def _frame(rows: Sequence[RowMapping]) -> pb.WatchDecisionsResponse:
+    return pb.WatchDecisionsResponse(batch=pb.DecisionBatch(decisions=[_decision(row) for row in rows]))
 
 
 def _decision(row: RowMapping) -> pb.DecisionEvent:
