@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Literal, TypeVar, overload
 from uuid import UUID
 
@@ -20,9 +21,7 @@ from meshkit import paging
 from meshkit.errors import InvalidRequest, Violation, shown
 
 T = TypeVar("T")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+E = TypeVar("E", bound=StrEnum)
 # Controls (C0 and C1, line ends among them), what turns the direction of text, and separators of lines.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -118,45 +117,36 @@ class Fields:
         value: Timestamp | None,
         *,
         required: Literal[True] = True,
-        earliest: datetime = ...,
-        latest: datetime = ...,
+        earliest: datetime,
+        latest: datetime,
     ) -> datetime: ...
     @overload
     def timestamp(
-        self,
-        field: str,
-        value: Timestamp | None,
-        *,
-        required: bool,
-        earliest: datetime = ...,
-        latest: datetime = ...,
+        self, field: str, value: Timestamp | None, *, required: bool, earliest: datetime, latest: datetime
     ) -> datetime | None: ...
     def timestamp(
-        self,
-        field: str,
-        value: Timestamp | None,
-        *,
-        required: bool = True,
-        earliest: datetime = EARLIEST,
-        latest: datetime = LATEST,
+        self, field: str, value: Timestamp | None, *, required: bool = True, earliest: datetime, latest: datetime
     ) -> datetime | None:
-        """Aware UTC time, cut to microseconds; None and the epoch (an unset field reads as it) count as absent."""
-        if value is None or (value.seconds == 0 and value.nanos == 0):
-            if not required:
-                return None
-            self.violation(field, "REQUIRED", "must be set to a time")
-            return EPOCH
-        if not 0 <= value.nanos < 1_000_000_000:
-            self.violation(field, "TIMESTAMP", f"nanos {value.nanos} is outside 0 to 999999999")
-        elif not earliest.timestamp() <= value.seconds <= latest.timestamp():
-            self.violation(
-                field,
-                "OUT_OF_RANGE",
-                f"{value.seconds} s is outside {earliest.isoformat()} to {latest.isoformat()}",
-            )
-        else:
-            return EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)
-        return EPOCH
+        """Aware UTC time from `earliest` to `latest`, cut to microseconds; None is an absent field.
+
+        A field that is set to the epoch is not absent: it is a time like any other.
+        """
+        stand_in = earliest if required else None
+        if value is None:
+            if required:
+                self.violation(field, "REQUIRED", "is missing; send a timestamp")
+            return stand_in
+        try:
+            moment = value.ToDatetime(UTC)
+        except (ValueError, OverflowError):
+            span = f"{earliest.year} and {latest.year}"
+            self.violation(field, "TIMESTAMP", f"is outside of the calendar; send a time between {span}")
+            return stand_in
+        if not earliest <= moment <= latest:
+            span = f"{earliest:%Y-%m-%d} and {latest:%Y-%m-%d}"
+            self.violation(field, "OUT_OF_RANGE", f"is {moment}; must lie between {span}")
+            return stand_in
+        return moment
 
     def finite(self, field: str, value: float, low: float, high: float) -> float:
         """A float that is neither NaN nor infinite and lies within low and high."""
@@ -175,20 +165,14 @@ class Fields:
             return low
         return value
 
-    @overload
-    def enum(self, field: str, value: int, allowed: Mapping[int, T]) -> T: ...
-    @overload
-    def enum(self, field: str, value: int, allowed: Sequence[int] | Set[int]) -> int: ...
-    def enum(self, field: str, value: int, allowed: Any) -> Any:
-        """The domain value of a wire number (a mapping), or the number itself (a collection); 0 counts as not set."""
-        if value in allowed:
-            return allowed[value] if isinstance(allowed, Mapping) else value
-        choices = ", ".join(str(number) for number in allowed)
-        if value == 0:
-            self.violation(field, "REQUIRED", f"must be set to one of {choices}")
-        else:
-            self.violation(field, "UNKNOWN_VALUE", f"{value} is not one of {choices}")
-        return next(iter(allowed.values() if isinstance(allowed, Mapping) else allowed))
+    def enum(self, field: str, number: int, descriptor: Any, prefix: str, kind: Iterable[E]) -> E:
+        """The member of `kind` (all of an enum, or some) that the contract's enum calls PREFIX_VALUE; unspecified is none."""
+        allowed = {f"{prefix}_{member.value}": member for member in kind}
+        name = descriptor.DESCRIPTOR.values_by_number.get(number)
+        if name is not None and name.name in allowed:
+            return allowed[name.name]
+        self.violation(field, "ENUM", f"is {number}; must be one of {', '.join(allowed)}")
+        return next(iter(allowed.values()))
 
     def repeated(self, field: str, values: Sequence[T], *, low: int = 0, high: int) -> Sequence[T]:
         """A list of bounded length; an empty one stands in for one that is not."""

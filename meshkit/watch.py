@@ -1,4 +1,4 @@
-"""Follows a table by its gapless sequence: the server side of every resumable Watch.
+"""Reads a table on by its gapless sequence: the server side of every resumable Watch.
 
 Rows are fetched in bounded batches; a wake-up tells that there may be more. No wake-up is lost between a fetch and the
 wait for the next, and a lost notification costs at most one heartbeat, because idling fetches again at heartbeat pace.
@@ -17,7 +17,7 @@ DEFAULT_BATCH = 200
 
 
 class Waits(Protocol):
-    """What `follow` needs of a wake-up; `meshkit.notify.Wakeup` is one."""
+    """What `tail` needs of a wake-up; `meshkit.notify.Wakeup` is one."""
 
     def wake(self) -> None: ...
 
@@ -32,7 +32,7 @@ class Rows(Generic[Row]):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark(Generic[Sign]):
+class Progress(Generic[Sign]):
     """A new sign of progress; every row it covers has been yielded before."""
 
     sign: Sign
@@ -50,7 +50,7 @@ class Drain:
     """The server is going away; the last event."""
 
 
-async def follow(
+async def tail(
     fetch: Callable[[int, int], Awaitable[Sequence[Row]]],
     sequence_of: Callable[[Row], int],
     wakeup: Waits,
@@ -58,11 +58,11 @@ async def follow(
     heartbeat_seconds: float,
     draining: asyncio.Event,
     batch: int = DEFAULT_BATCH,
-    mark: Callable[[], Awaitable[Sign | None]] | None = None,
-) -> AsyncIterator[Rows[Row] | Mark[Sign] | Idle | Drain]:
+    progress: Callable[[], Awaitable[Sign | None]] | None = None,
+) -> AsyncIterator[Rows[Row] | Progress[Sign] | Idle | Drain]:
     """Yields everything after sequence `after`, then what comes; ends only by draining or by its reader.
 
-    `mark` reads a sign of progress that is written in the transaction of the rows it covers, or after it; it is read
+    `progress` reads a sign of progress that is written in the transaction of the rows it covers, or after it; it is read
     before the rows, so what it covers is never still to come.
     """
     loop = asyncio.get_running_loop()
@@ -71,7 +71,7 @@ async def follow(
     bell = loop.create_task(_wake_at_drain(draining, wakeup))
     try:
         while not draining.is_set():
-            sign = await mark() if mark is not None else None
+            sign = await progress() if progress is not None else None
             rows = await fetch(position, batch)
             if rows:
                 newest = sequence_of(rows[-1])
@@ -84,7 +84,7 @@ async def follow(
                     continue
             if sign is not None and sign != told:
                 told, last_sign = sign, loop.time()
-                yield Mark(sign)
+                yield Progress(sign)
             # The wake-up is cleared by wait() and never by fetch, so a row committed since the fetch ends the wait at once.
             left = last_sign + heartbeat_seconds - loop.time()
             if not await wakeup.wait(max(left, 0.0)) and not draining.is_set():

@@ -1,6 +1,6 @@
 """BridgeService: parse, decide, store, answer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 
 from sqlalchemy import RowMapping
@@ -24,7 +24,7 @@ from tradekit.recommendation import Recommendation
 from tradekit.sizes import OrderSize, base_size
 from tradekit.states import Origin, Side
 from tradekit.units import Price
-from tradekit.watching import Watched, frames
+from tradekit.watching import Watched, frames, position
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc
 
@@ -123,12 +123,14 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
             token = page_token(request, rows[-1]["created_at"], rows[-1]["recommendation_id"])
         return pb.ListRecommendationsResponse(records=[record_of_row(row) for row in rows], next_page_token=token)
 
-    def WatchRecommendations(
+    async def WatchRecommendations(
         self, request: pb.WatchRecommendationsRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchRecommendationsResponse]:
         """Changes after a sequence, then new ones, with the bridge's watermark."""
-        watched = Watched(streams.RECOMMENDATIONS, self._head, self._changed, self._mark)
-        return frames(self._kit, request, watched, pb.WatchRecommendationsResponse, _batch)
+        after = position(request, await self._head())
+        watched = Watched(streams.RECOMMENDATIONS, self._changed, _frame, self._watermark)
+        async for frame in frames(self._kit, after, watched, pb.WatchRecommendationsResponse):
+            yield frame
 
     async def _changed(self, after: int, limit: int) -> list[RowMapping]:
         async with self._kit.engine.connect() as connection:
@@ -138,13 +140,13 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         async with self._kit.engine.connect() as connection:
             return await store.head_sequence(connection)
 
-    async def _mark(self) -> streams.Watermark | None:
+    async def _watermark(self) -> streams.Watermark | None:
         async with self._kit.engine.connect() as connection:
             return await streams.read_watermark(connection, "bridge")
 
 
-def _batch(rows: list[RowMapping]) -> pb.RecommendationBatch:
-    return pb.RecommendationBatch(records=[record_of_row(row) for row in rows])
+def _frame(rows: Sequence[RowMapping]) -> pb.WatchRecommendationsResponse:
+    return pb.WatchRecommendationsResponse(batch=pb.RecommendationBatch(records=[record_of_row(row) for row in rows]))
 
 
 def build(settings: BridgeSettings, kit: Kit[BridgeSettings]) -> ServiceSpec:

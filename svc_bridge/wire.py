@@ -71,8 +71,7 @@ def parse_list(message: pb.ListRecommendationsRequest) -> RecommendationFilter:
     product = wire.read_product_id(fields, "product_id", message.product_id) if message.product_id else None
     state = None
     if message.state:
-        state = wire.read_enum(
-            fields,
+        state = fields.enum(
             "state",
             message.state,
             recommendation_pb2.RecommendationState,

@@ -19,8 +19,7 @@ from trading.common.v1 import decimal_pb2
 from trading.executor.v1 import ledger_pb2 as pb
 
 _CURRENCY = re.compile(r"[A-Z0-9]{1,12}")
-_KINDS: dict[Any, Kind] = {pb.AdjustmentKind.Value(f"ADJUSTMENT_KIND_{kind.value}"): kind for kind in Kind}
-_NUMBERS: dict[Kind, Any] = {kind: number for number, kind in _KINDS.items()}
+_NUMBERS: dict[Kind, Any] = {kind: pb.AdjustmentKind.Value(f"ADJUSTMENT_KIND_{kind.value}") for kind in Kind}
 _LONGEST_NOTE = 200
 _MOST_COINS = 100
 
@@ -43,9 +42,8 @@ def parse_adjust(request: pb.AdjustLedgerRequest) -> Adjust:
     request_id = fields.uuid("request_id", request.request_id)
     currency = _currency(fields, "currency", request.currency)
     amount = read_decimal(fields, "amount", request.amount, present=request.HasField("amount"))
-    kind = fields.enum(
-        "kind", request.kind, {number: kind for number, kind in _KINDS.items() if kind is not Kind.ADOPTION}
-    )
+    asked = [kind for kind in Kind if kind is not Kind.ADOPTION]
+    kind = fields.enum("kind", request.kind, pb.AdjustmentKind, "ADJUSTMENT_KIND", asked)
     note = fields.text("note", request.note, max_length=_LONGEST_NOTE)
     cost = _cost(fields, request)
     expected = _expected(fields, request)

@@ -7,7 +7,7 @@ from meshkit.fields import Fields
 from svc_executor.closing import Close
 from tradekit.states import TradingState
 from tradekit.units import ProductId
-from tradekit.wire import enum_number, read_enum, read_product_id
+from tradekit.wire import enum_number, read_product_id
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2 as risk_pb
 
@@ -28,7 +28,7 @@ def parse_state(request: pb.SetTradingStateRequest) -> StateCall:
     fields = Fields()
     call = StateCall(
         request_id=fields.uuid("request_id", request.request_id),
-        state=read_enum(fields, "state", request.state, risk_pb.TradingState, "TRADING_STATE", TradingState),
+        state=fields.enum("state", request.state, risk_pb.TradingState, "TRADING_STATE", TradingState),
         note=fields.text("note", request.note, max_length=LONGEST_NOTE),
     )
     fields.done()

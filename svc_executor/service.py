@@ -1,11 +1,11 @@
 """ExecutorService: parse, decide, store, answer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from exchange_client import open_exchange
-from meshkit import watch
 from meshkit.errors import NotFound, OutcomeUnknown, Unavailable
 from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
@@ -26,20 +26,16 @@ from svc_executor.order_tracker import OrderTracker
 from svc_executor.product_rules import ProductRules
 from svc_executor.reconciler import Reconciler
 from svc_executor.settings import ExecutorSettings
-from svc_executor.store import OrderRow
 from svc_executor.ticket import load_public_key
 from svc_executor.trading_switch import TradingSwitch
 from tradekit import services
 from tradekit.products import base_currency
 from tradekit.states import Venue
 from tradekit.units import QuoteSize
-from tradekit.watching import HEARTBEAT_SECONDS, position
-from tradekit.wire import draining_message, heartbeat_message
+from tradekit.watching import Watched, frames, position
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
 from trading.executor.v1 import ledger_pb2 as ledger_pb
-
-WatchEvent = watch.Rows[OrderRow] | watch.Mark[None] | watch.Idle | watch.Drain
 
 
 class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
@@ -118,28 +114,17 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         self, request: pb.WatchOrdersRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchOrdersResponse]:
         """Changed orders after a sequence, then new changes."""
-        async with self._kit.notifications.subscribe(streams.ORDERS) as wakeup:
-            async with self._kit.engine.connect() as connection:
-                after = position(request, await store.head_sequence(connection))
-            events: AsyncIterator[WatchEvent] = watch.follow(
-                self._changed, lambda order: order.sequence, wakeup, after, HEARTBEAT_SECONDS, self._kit.draining
-            )
-            async for event in events:
-                yield await self._frame(event)
-
-    async def _frame(self, event: WatchEvent) -> pb.WatchOrdersResponse:
-        if isinstance(event, watch.Rows):
-            async with self._kit.engine.connect() as connection:
-                fills = await books_store.fills_of(connection, [order.order_id for order in event.rows])
-            orders = [wire.order_message(order, fills[order.order_id]) for order in event.rows]
-            return pb.WatchOrdersResponse(batch=pb.OrderBatch(orders=orders))
-        if isinstance(event, watch.Idle):
-            return pb.WatchOrdersResponse(heartbeat=heartbeat_message(self._kit.clock.now(), event.sequence))
-        return pb.WatchOrdersResponse(draining=draining_message())
-
-    async def _changed(self, after: int, limit: int) -> list[OrderRow]:
         async with self._kit.engine.connect() as connection:
-            return await store.changed_after(connection, after, limit)
+            after = position(request, await store.head_sequence(connection))
+        watched = Watched(streams.ORDERS, self._changed, _frame, sequence_of=attrgetter("sequence"))
+        async for frame in frames(self._kit, after, watched, pb.WatchOrdersResponse):
+            yield frame
+
+    async def _changed(self, after: int, limit: int) -> list[pb.Order]:
+        async with self._kit.engine.connect() as connection:
+            orders = await store.changed_after(connection, after, limit)
+            fills = await books_store.fills_of(connection, [order.order_id for order in orders])
+        return [wire.order_message(order, fills[order.order_id]) for order in orders]
 
     async def ListPositions(
         self, request: pb.ListPositionsRequest, context: ServicerContext
@@ -226,6 +211,10 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     ) -> ledger_pb.AdoptHoldingsResponse:
         """Coins that were there become positions."""
         return await self._ledger.adopt(request)
+
+
+def _frame(orders: Sequence[pb.Order]) -> pb.WatchOrdersResponse:
+    return pb.WatchOrdersResponse(batch=pb.OrderBatch(orders=orders))
 
 
 async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> ServiceSpec:

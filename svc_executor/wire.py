@@ -31,8 +31,7 @@ from trading.executor.v1 import executor_service_pb2 as pb
 
 LONGEST_TICKET = 4096
 DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
-_STATES: dict[Any, OrderState] = {pb.OrderState.Value(f"ORDER_STATE_{state.value}"): state for state in OrderState}
-_NUMBERS: dict[OrderState, Any] = {state: number for number, state in _STATES.items()}
+_NUMBERS: dict[OrderState, Any] = {state: pb.OrderState.Value(f"ORDER_STATE_{state.value}") for state in OrderState}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ class OrderQuery:
 def parse_list(request: pb.ListOrdersRequest) -> OrderQuery:
     fields = Fields()
     product_id = read_product_id(fields, "product_id", request.product_id) if request.product_id else None
-    state = fields.enum("state", request.state, _STATES) if request.state else None
+    state = fields.enum("state", request.state, pb.OrderState, "ORDER_STATE", OrderState) if request.state else None
     fields.check(
         "page_size",
         0 <= request.page_size <= LARGEST_PAGE,

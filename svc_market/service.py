@@ -1,8 +1,10 @@
 """The gRPC servicer of MarketService: parse, ask the store or the feed, answer."""
 
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
+from operator import attrgetter
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,23 +16,26 @@ from meshkit.grpc_types import ServicerContext
 from meshkit.identity import current_caller
 from meshkit.kit import Kit
 from schema.requests import M, RequestKey, request_key, store_answer, stored_answer
+from schema.streams import CANDLES, Watermark, read_watermark
 from svc_market import store, wire
 from svc_market.deletion import delete_candles, find
-from svc_market.feed import Feed, Fetch, Progress
+from svc_market.feed import STAGE, Feed, Fetch, Progress
 from svc_market.importing import store_upload
 from svc_market.paging import grid_span
 from svc_market.settings import MarketSettings
+from svc_market.store import StoredCandle
 from svc_market.upload import receive
-from svc_market.watching import watch
-from svc_market.wire import BackfillQuery, ImportQuery
+from svc_market.wire import BackfillQuery, ImportQuery, WatchQuery
 from tradekit import services
 from tradekit.bars import bar_close, bar_start
 from tradekit.states import Venue
+from tradekit.watching import Watched, frames, position
 from trading.market.v1 import market_service_pb2 as pb
 from trading.market.v1 import market_service_pb2_grpc as rpc
 
 # Two million bars take the exchange's public rate about twenty minutes.
 MOST_BARS_FETCHED = 2_000_000
+WATCH_BATCH = 500
 
 
 class MarketServicer(rpc.MarketServiceServicer):
@@ -69,13 +74,31 @@ class MarketServicer(rpc.MarketServiceServicer):
         query = wire.read_watch(request, self._kit.settings.granularity_seconds)
         async with self._kit.engine.connect() as connection:
             await _require_known(connection, "product_ids", query.product_ids)
-            head = await store.head(connection)
-        if query.after is not None and query.after > head:
-            raise InvalidRequest(
-                [Violation("after_sequence", "INVALID_POSITION", f"{query.after} is past the newest, {head}")]
-            )
-        async for frame in watch(self._kit, query, head if query.after is None else query.after):
+            after = position(request, await store.head(connection))
+        watched = Watched(
+            CANDLES,
+            partial(self._candles_after, query),
+            wire.batch_frame,
+            partial(self._watermark, query.granularity),
+            attrgetter("sequence"),
+            WATCH_BATCH,
+        )
+        async for frame in frames(self._kit, after, watched, pb.WatchCandlesResponse):
             yield frame
+
+    async def _candles_after(self, query: WatchQuery, after: int, limit: int) -> Sequence[StoredCandle]:
+        if not query.candles:
+            return ()
+        async with self._kit.engine.connect() as connection:
+            return await store.candles_after(connection, after, query.granularity, query.product_ids, limit)
+
+    async def _watermark(self, granularity: int) -> Watermark | None:
+        """The watermark speaks of the service's own granularity only. It moves with a wake-up of the candles' channel, also
+        when no candle came: a bar in which nothing was traded is complete too."""
+        if granularity != self._kit.settings.granularity_seconds:
+            return None
+        async with self._kit.engine.connect() as connection:
+            return await read_watermark(connection, STAGE)
 
     async def ImportCandles(
         self, requests: AsyncIterator[pb.ImportCandlesRequest], context: ServicerContext

@@ -18,7 +18,7 @@ from tradekit import wire
 from tradekit.bars import EARLIEST, LATEST
 from tradekit.decimals import plain
 from tradekit.products import base_currency, is_product_id, quote_currency
-from trading.common.v1 import decimal_pb2, stream_pb2, trade_pb2
+from trading.common.v1 import decimal_pb2, trade_pb2
 from trading.market.v1 import market_service_pb2 as pb
 
 MOST_PRODUCTS_WATCHED = 1000
@@ -55,11 +55,10 @@ class CandleQuery:
 
 @dataclass(frozen=True, slots=True)
 class WatchQuery:
-    """What a watcher wants; `after` None means from now on. `candles` False: watermarks only."""
+    """What a watcher wants; no product ids means all. `candles` False: watermarks only."""
 
     product_ids: tuple[str, ...]
     granularity: int
-    after: int | None
     candles: bool
 
 
@@ -138,12 +137,12 @@ def read_watch(request: pb.WatchCandlesRequest, granularity: int) -> WatchQuery:
     fields = Fields()
     product_ids = _read_product_ids(fields, "product_ids", request.product_ids, MOST_PRODUCTS_WATCHED)
     seconds = wire.read_granularity(fields, "granularity", request.granularity, granularity)
-    after = request.after_sequence if request.HasField("after_sequence") else None
     if request.watermarks_only:
-        fields.check("after_sequence", after is None, "NOT_ALLOWED", "is set; watermarks have no position")
+        positioned = request.HasField("after_sequence")
+        fields.check("after_sequence", not positioned, "NOT_ALLOWED", "is set; watermarks have no position")
         fields.check("product_ids", not product_ids, "NOT_ALLOWED", "is set; a watermark speaks of all products")
     fields.done()
-    return WatchQuery(product_ids, seconds, after, candles=not request.watermarks_only)
+    return WatchQuery(product_ids, seconds, candles=not request.watermarks_only)
 
 
 def read_backfill(request: pb.BackfillCandlesRequest, granularity: int) -> BackfillQuery:
@@ -211,7 +210,7 @@ def _read_candle(fields: Fields, name: str, message: pb.Candle, hints: Hints) ->
         wire.read_decimal(fields, f"{name}.{value}", getattr(message, value), present=message.HasField(value))
         for value in ("open", "high", "low", "close", "volume")
     ]
-    candle = Candle(product_id, seconds, start or EARLIEST, values[0], values[1], values[2], values[3], values[4])
+    candle = Candle(product_id, seconds, start, values[0], values[1], values[2], values[3], values[4])
     if message.start_time.nanos % 1000:
         cut = f"{message.start_time.nanos} ns after the second: {candle.text()}"
         return Refusal(OFF_GRID, product_id, cut[:ROW_TEXT_LENGTH])
@@ -305,20 +304,6 @@ def candle_message(stored: StoredCandle) -> pb.Candle:
 
 def batch_frame(rows: Sequence[StoredCandle]) -> pb.WatchCandlesResponse:
     return pb.WatchCandlesResponse(batch=pb.CandleBatch(candles=[candle_message(row) for row in rows]))
-
-
-def watermark_frame(as_of: datetime, sequence: int) -> pb.WatchCandlesResponse:
-    mark = stream_pb2.Watermark(as_of=wire.timestamp_message(as_of), sequence=sequence)
-    return pb.WatchCandlesResponse(watermark=mark)
-
-
-def heartbeat_frame(now: datetime, sequence: int) -> pb.WatchCandlesResponse:
-    beat = stream_pb2.Heartbeat(send_time=wire.timestamp_message(now), sequence=sequence)
-    return pb.WatchCandlesResponse(heartbeat=beat)
-
-
-def draining_frame() -> pb.WatchCandlesResponse:
-    return pb.WatchCandlesResponse(draining=stream_pb2.Draining(reopen_after=Duration(seconds=1)))
 
 
 def progress_message(progress: Progress, elapsed_seconds: float, *, done: bool) -> pb.BackfillCandlesResponse:

@@ -2,8 +2,9 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -23,7 +24,7 @@ from svc_orchestrator.settings import OrchestratorSettings
 from svc_orchestrator.stages import open_stages
 from svc_orchestrator.workers import Workers
 from tradekit import services
-from tradekit.watching import Watched, frames
+from tradekit.watching import Watched, frames, position
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as pb_grpc
 
@@ -81,12 +82,16 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         )
         return response
 
-    def WatchDecisions(
+    async def WatchDecisions(
         self, request: pb.WatchDecisionsRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchDecisionsResponse]:
         """Changes of state after a sequence, then new ones, with the orchestrator's watermark."""
-        watched = Watched(streams.DECISIONS, self._head, self._decisions, self._mark)
-        return frames(self._kit, request, watched, pb.WatchDecisionsResponse, wire.decisions_message)
+        after = position(request, await self._head())
+        watched = Watched(
+            streams.DECISIONS, self._decisions, _frame, self._watermark, sequence_of=attrgetter("sequence")
+        )
+        async for frame in frames(self._kit, after, watched, pb.WatchDecisionsResponse):
+            yield frame
 
     async def _decisions(self, after: int, limit: int) -> list[store.Decision]:
         async with self._kit.engine.connect() as connection:
@@ -96,9 +101,13 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         async with self._kit.engine.connect() as connection:
             return await store.head_sequence(connection)
 
-    async def _mark(self) -> streams.Watermark | None:
+    async def _watermark(self) -> streams.Watermark | None:
         async with self._kit.engine.connect() as connection:
             return await streams.read_watermark(connection, "orchestrator")
+
+
+def _frame(decisions: Sequence[store.Decision]) -> pb.WatchDecisionsResponse:
+    return pb.WatchDecisionsResponse(batch=wire.decisions_message(decisions))
 
 
 def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> ServiceSpec:

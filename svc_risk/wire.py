@@ -81,7 +81,7 @@ def parse_state(request: pb.SetTradingStateRequest) -> StateCall:
     fields = Fields()
     call = StateCall(
         request_id=fields.uuid("request_id", request.request_id),
-        state=wire.read_enum(fields, "state", request.state, pb.TradingState, "TRADING_STATE", TradingState),
+        state=fields.enum("state", request.state, pb.TradingState, "TRADING_STATE", TradingState),
         note=fields.text("note", request.note, max_length=200),
         release_locks=request.release_locks,
     )

@@ -4,11 +4,9 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import TypeAlias
 
 from sqlalchemy import RowMapping
 
-from meshkit import watch
 from meshkit.background import outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
 from meshkit.grpc_types import ServicerContext
@@ -27,17 +25,16 @@ from svc_signal.settings import SignalSettings
 from svc_signal.signal_watch import SignalReader, SignalTap
 from svc_signal.wire import GenerateOrder, page_token, parse_generate, parse_get, parse_list
 from svc_signal.wire_signals import signal_message, signal_messages
-from tradekit import services, wire
+from tradekit import services
 from tradekit.bars import utc
+from tradekit.watching import Watched, frames, position
 from trading.signal.v1 import signal_service_pb2 as pb
 from trading.signal.v1 import signal_service_pb2_grpc as pb_grpc
 
-HEARTBEAT_SECONDS = 5.0
 # A bar of a thousand products is one look at the table and one message.
 BATCH = 1000
 # New objects of a bar of a thousand products, and room for what else goes on.
 _COLLECT_AFTER = 20_000
-Sign: TypeAlias = watch.Mark[streams.Watermark] | watch.Idle | watch.Drain
 
 
 class SignalServicer(pb_grpc.SignalServiceServicer):
@@ -130,34 +127,13 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         self, request: pb.WatchSignalsRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchSignalsResponse]:
         """Signals after a sequence, then new ones, with the watermark; BUY and SELL carry their features."""
-        head = await self._head()
-        after = request.after_sequence if request.HasField("after_sequence") else head
-        if after > head:
-            why = f"is {after}; the newest is {head}, so it was not given by these books"
-            raise InvalidRequest([Violation("after_sequence", "INVALID_POSITION", why)])
+        after = position(request, await self._head())
         reader = SignalReader(self._kit, self._tap, after)
-        async with self._kit.notifications.subscribe(streams.SIGNALS) as wakeup:
-            events = watch.follow(
-                reader.after,
-                int,
-                wakeup,
-                after,
-                HEARTBEAT_SECONDS,
-                self._kit.draining,
-                BATCH,
-                reader.mark,
-            )
-            with self._tap.waking(wakeup):
-                async for event in events:
-                    yield reader.frame if isinstance(event, watch.Rows) else self._sign(event)
-
-    def _sign(self, event: Sign) -> pb.WatchSignalsResponse:
-        """What is sent between signals."""
-        if isinstance(event, watch.Mark):
-            return pb.WatchSignalsResponse(watermark=wire.watermark_message(event.sign.as_of, event.sign.sequence))
-        if isinstance(event, watch.Idle):
-            return pb.WatchSignalsResponse(heartbeat=wire.heartbeat_message(self._kit.clock.now(), event.sequence))
-        return pb.WatchSignalsResponse(draining=wire.draining_message())
+        watched = Watched(
+            streams.SIGNALS, reader.after, lambda _: reader.frame, reader.mark, int, BATCH, self._tap.waking
+        )
+        async for frame in frames(self._kit, after, watched, pb.WatchSignalsResponse):
+            yield frame
 
     async def GetModel(self, request: pb.GetModelRequest, context: ServicerContext) -> pb.GetModelResponse:
         """The serving model, or why there is none."""

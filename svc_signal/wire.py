@@ -72,7 +72,7 @@ def parse_list(message: pb.ListSignalsRequest) -> SignalFilter:
     product = wire.read_product_id(fields, "product_id", message.product_id) if message.product_id else None
     side = None
     if message.side:
-        side = wire.read_enum(fields, "side", message.side, pb.SignalSide, "SIGNAL_SIDE", SignalSide)
+        side = fields.enum("side", message.side, pb.SignalSide, "SIGNAL_SIDE", SignalSide)
     page = fields.page(message.page_size, message.page_token, default=100, maximum=1000, scope=_scope(message))
     before = fields.parse("page_token", page.position, _position, None, "INVALID_POSITION") if page.position else None
     fields.done()

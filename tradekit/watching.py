@@ -1,25 +1,26 @@
-"""The frames of a Watch whose rows have a stage's watermark beside them: batch, watermark, heartbeat, draining.
+"""The server side of every resumable Watch: rows after a sequence, then what comes, as frames of its contract.
 
 One body for all of them, so that a position of other books is refused in the same words everywhere, and a client that
 resumes one stream can resume any.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
-
-from sqlalchemy import RowMapping
+from typing import Any, Generic, Protocol, TypeVar
 
 from meshkit import watch
 from meshkit.errors import InvalidRequest, Violation
 from meshkit.kit import Kit
+from meshkit.notify import Wakeup
 from tradekit import wire
 
+Row = TypeVar("Row")
 HEARTBEAT_SECONDS = 5.0
 
 
-class Mark(Protocol):
+class Watermark(Protocol):
     """A stage's watermark: newest market time fully dealt with, and the head of its stream then."""
 
     @property
@@ -29,45 +30,57 @@ class Mark(Protocol):
     def sequence(self) -> int: ...
 
 
-class Sequenced(Protocol):
-    """A row that a store has made into a type of its own."""
+def sequence_of_row(row: Any) -> int:
+    """The sequence of a row of a table."""
+    return int(row["sequence"])
 
-    @property
-    def sequence(self) -> int: ...
+
+def by_the_channel_only(wakeup: Wakeup) -> AbstractContextManager[None]:
+    """Nobody but the channel wakes the watcher."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """A stream of rows: the channel that wakes, its newest sequence, the rows after one, and the stage's watermark."""
+class Watched(Generic[Row]):
+    """What a Watch watches: the channel that wakes, the rows after a sequence (at most a number of them), and the frame of
+    some rows.
+
+    `watermark` is the stage's, read in the order that `meshkit.watch.tail` demands; None for a stage without one. `waking`
+    lets somebody in this process wake the watcher too, for as long as it watches.
+    """
 
     channel: str
-    head: Callable[[], Awaitable[int]]
-    rows_after: Callable[[int, int], Awaitable[Sequence[RowMapping | Sequenced]]]
-    mark: Callable[[], Awaitable[Mark | None]]
+    rows_after: Callable[[int, int], Awaitable[Sequence[Row]]]
+    frame: Callable[[Sequence[Row]], Any]
+    watermark: Callable[[], Awaitable[Watermark | None]] | None = None
+    sequence_of: Callable[[Row], int] = sequence_of_row
+    batch: int = watch.DEFAULT_BATCH
+    waking: Callable[[Wakeup], AbstractContextManager[None]] = by_the_channel_only
 
 
-async def frames(
-    kit: Kit[Any],
-    request: Any,
-    watched: Watched,
-    response: Callable[..., Any],
-    batch: Callable[[list[Any]], Any],
-) -> AsyncIterator[Any]:
-    """Everything after the request's sequence, then what comes; `batch` makes the message of some rows."""
-    after = position(request, await watched.head())
+async def frames(kit: Kit[Any], after: int, watched: Watched[Row], response: Callable[..., Any]) -> AsyncIterator[Any]:
+    """Everything after a sequence that `position` gave, then what comes, until the server drains."""
     async with kit.notifications.subscribe(watched.channel) as wakeup:
-        events = watch.follow(
-            watched.rows_after, _sequence, wakeup, after, HEARTBEAT_SECONDS, kit.draining, mark=watched.mark
-        )
-        async for event in events:
-            if isinstance(event, watch.Rows):
-                yield response(batch=batch(event.rows))
-            elif isinstance(event, watch.Mark):
-                yield response(watermark=wire.watermark_message(event.sign.as_of, event.sign.sequence))
-            elif isinstance(event, watch.Idle):
-                yield response(heartbeat=wire.heartbeat_message(kit.clock.now(), event.sequence))
-            else:
-                yield response(draining=wire.draining_message())
+        with watched.waking(wakeup):
+            events = watch.tail(
+                watched.rows_after,
+                watched.sequence_of,
+                wakeup,
+                after,
+                HEARTBEAT_SECONDS,
+                kit.draining,
+                watched.batch,
+                watched.watermark,
+            )
+            async for event in events:
+                if isinstance(event, watch.Rows):
+                    yield watched.frame(event.rows)
+                elif isinstance(event, watch.Progress):
+                    yield response(watermark=wire.watermark_message(event.sign.as_of, event.sign.sequence))
+                elif isinstance(event, watch.Idle):
+                    yield response(heartbeat=wire.heartbeat_message(kit.clock.now(), event.sequence))
+                else:
+                    yield response(draining=wire.draining_message())
 
 
 def position(request: Any, head: int) -> int:
@@ -79,7 +92,3 @@ def position(request: Any, head: int) -> int:
         why = f"is {after}; the newest is {head}, so it was not given by these books"
         raise InvalidRequest([Violation("after_sequence", "INVALID_POSITION", why)])
     return after
-
-
-def _sequence(row: RowMapping | Sequenced) -> int:
-    return int(row["sequence"] if isinstance(row, RowMapping) else row.sequence)

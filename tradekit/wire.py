@@ -3,16 +3,15 @@
 Every function that reads a message takes the collector `Fields`, so all violations of a request are told at once.
 """
 
-import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, overload
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from meshkit.errors import MeshError, code_number
+from meshkit.errors import MeshError, code_number, shown
 from meshkit.fields import Fields
 from tradekit.bars import EARLIEST, GRANULARITY_NAMES, LATEST
 from tradekit.decimals import format_decimal, parse_decimal, to_stored_scale
@@ -23,8 +22,6 @@ from tradekit.sizes import order_size
 from tradekit.states import LifeClock, Origin, Profile, RecommendationState, Side
 from tradekit.units import Price, ProductId
 from trading.common.v1 import decimal_pb2, error_pb2, recommendation_pb2, stream_pb2, trade_pb2
-
-E = TypeVar("E", bound=StrEnum)
 
 # A size or price above this is a mistake of the caller, whatever the product.
 LARGEST_AMOUNT = Decimal(10) ** 15
@@ -177,7 +174,7 @@ def state_number(state: RecommendationState) -> Any:
 
 def read_product_id(fields: Fields, name: str, text: str) -> ProductId:
     """A product id, or a violation."""
-    fields.check(name, is_product_id(text), "PRODUCT_ID", f"is {text!r}; must look like BTC-USD")
+    fields.check(name, is_product_id(text), "PRODUCT_ID", f"is {shown(text)!r}; must look like BTC-USD")
     return ProductId(text)
 
 
@@ -198,7 +195,7 @@ def read_decimal(
     try:
         number = parse_decimal(message.value)
     except ValueError as error:
-        fields.check(name, False, "DECIMAL_TEXT", f"is {message.value!r}; it {error}")
+        fields.check(name, False, "DECIMAL_TEXT", f"is {shown(message.value)!r}; it {error}")
         return Decimal(0)
     if low is not None:
         above = number > low if low_open else number >= low
@@ -213,19 +210,9 @@ def read_price(fields: Fields, name: str, message: Any, *, present: bool) -> Pri
     return Price(read_decimal(fields, name, message, present=present, low=Decimal(0), low_open=True))
 
 
-def read_enum(fields: Fields, name: str, number: int, descriptor: Any, prefix: str, kind: type[E]) -> E:
-    """A defined, set enum value, or a violation (and the first value)."""
-    try:
-        return kind(descriptor.Name(number).removeprefix(f"{prefix}_"))
-    except ValueError:
-        allowed = ", ".join(f"{prefix}_{value.value}" for value in kind)
-        fields.check(name, False, "ENUM", f"is {number}; must be one of {allowed}")
-        return next(iter(kind))
-
-
 def read_side(fields: Fields, name: str, number: int) -> Side:
     """A side, or a violation."""
-    return read_enum(fields, name, number, trade_pb2.Side, "SIDE", Side)
+    return fields.enum(name, number, trade_pb2.Side, "SIDE", Side)
 
 
 def read_granularity(fields: Fields, name: str, number: int, default: int) -> int:
@@ -236,28 +223,21 @@ def read_granularity(fields: Fields, name: str, number: int, default: int) -> in
     return number if number in GRANULARITY_NAMES else default
 
 
-def read_time(fields: Fields, name: str, message: Any, *, present: bool, required: bool = True) -> datetime | None:
-    """A time between 2009 and 2100, None where it is absent and not required, or a violation."""
-    if not present:
-        if required:
-            fields.check(name, False, "REQUIRED", "is missing; send a timestamp")
-        return None
-    try:
-        moment = time_of(message)
-    except (ValueError, OverflowError):
-        fields.check(name, False, "TIMESTAMP", "is outside of the calendar; send a time between 2009 and 2100")
-        return None
-    fields.check(
-        name, EARLIEST <= moment <= LATEST, "OUT_OF_RANGE", f"is {moment}; must lie between 2009-01-03 and 2100"
-    )
-    return moment
+@overload
+def read_time(fields: Fields, name: str, message: Timestamp, *, present: bool) -> datetime: ...
+@overload
+def read_time(fields: Fields, name: str, message: Timestamp, *, present: bool, required: bool) -> datetime | None: ...
+def read_time(
+    fields: Fields, name: str, message: Timestamp, *, present: bool, required: bool = True
+) -> datetime | None:
+    """A time at which a coin may have been traded, None where it is absent and not required, or a violation."""
+    value = message if present else None
+    return fields.timestamp(name, value, required=required, earliest=EARLIEST, latest=LATEST)
 
 
 def read_ratio(fields: Fields, name: str, value: float, low: float = 0.0, high: float = 1.0) -> float:
     """A finite number within [low, high], or a violation (and low)."""
-    good = math.isfinite(value) and low <= value <= high
-    fields.check(name, good, "OUT_OF_RANGE", f"is {value}; must be a finite number from {low} to {high}")
-    return value if good else low
+    return fields.finite(name, value, low, high)
 
 
 def read_evidence(fields: Fields, name: str, message: recommendation_pb2.SignalEvidence) -> Evidence:
@@ -302,8 +282,7 @@ def read_recommendation(fields: Fields, name: str, message: recommendation_pb2.R
     size_message = message.quote_size if side is Side.BUY else message.base_size
     as_of = read_time(fields, f"{name}.as_of", message.as_of, present=message.HasField("as_of"))
     expire = read_time(fields, f"{name}.expire_time", message.expire_time, present=message.HasField("expire_time"))
-    origin = read_enum(
-        fields,
+    origin = fields.enum(
         f"{name}.origin",
         message.origin,
         recommendation_pb2.RecommendationOrigin,
@@ -337,15 +316,13 @@ def read_recommendation(fields: Fields, name: str, message: recommendation_pb2.R
             message.reference_price,
             present=message.HasField("reference_price"),
         ),
-        as_of=as_of or EARLIEST,
-        expire_time=expire or EARLIEST,
-        life_clock=read_enum(
-            fields, f"{name}.life_clock", message.life_clock, recommendation_pb2.LifeClock, "LIFE_CLOCK", LifeClock
+        as_of=as_of,
+        expire_time=expire,
+        life_clock=fields.enum(
+            f"{name}.life_clock", message.life_clock, recommendation_pb2.LifeClock, "LIFE_CLOCK", LifeClock
         ),
         origin=origin,
-        profile=read_enum(
-            fields, f"{name}.profile", message.profile, trade_pb2.DecisionProfile, "DECISION_PROFILE", Profile
-        ),
+        profile=fields.enum(f"{name}.profile", message.profile, trade_pb2.DecisionProfile, "DECISION_PROFILE", Profile),
         priority=read_ratio(fields, f"{name}.priority", message.priority),
         evidence=read_evidence(fields, f"{name}.evidence", message.evidence) if message.HasField("evidence") else None,
         note=fields.text(f"{name}.note", message.note, min_length=0, max_length=200),

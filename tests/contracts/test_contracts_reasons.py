@@ -19,7 +19,7 @@ ERRORS = {"Unavailable", "FailedPrecondition", "Aborted"}
 # Callables whose code is no reason: enum prefixes, HTTP methods, field rules, variables of the environment.
 OTHERS = {
     "enum_number",
-    "read_enum",
+    "enum",
     "Value",
     "Name",
     "private",

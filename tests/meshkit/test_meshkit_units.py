@@ -21,13 +21,16 @@ from pydantic import Field, SecretStr, ValidationError
 from meshkit import errors, paging
 from meshkit.backoff import Backoff
 from meshkit.clock import FixedClock, SystemClock
-from meshkit.fields import LATEST, Fields
+from meshkit.fields import Fields
 from meshkit.notify import Notifications, Wakeup
 from meshkit.policy import Effect, policies, service_config
 from meshkit.settings import MASK, KitSettings, effective, load, report
-from meshkit.watch import Drain, Idle, Rows, follow
+from meshkit.watch import Drain, Idle, Rows, tail
 from tests.meshkit.toys import TOY_NAME
+from tradekit.states import Side
+from trading.common.v1 import trade_pb2
 
+FIRST, LAST = datetime(2009, 1, 3, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 POSITIONS = st.dictionaries(st.text(max_size=8), st.one_of(st.integers(), st.text(max_size=20)), max_size=4)
 
 
@@ -51,12 +54,13 @@ def test_all_violations_are_collected_with_nested_paths() -> None:
     f.uuid("request_id", "nonsense")
     inner = f.inside("recommendation")
     inner.text("product_id", "BTC/USD", max_length=20, pattern=r"[A-Z0-9]+-[A-Z]+")
-    inner.timestamp("as_of", None)
+    inner.timestamp("as_of", None, earliest=FIRST, latest=LAST)
     inner.finite("ratio", math.nan, 0, 1)
     inner.finite("ratio2", 2.0, 0, 1)
     inner.integer("count", 11, 0, 10)
-    inner.enum("side", 0, {1: "BUY", 2: "SELL"})
-    inner.enum("side2", 9, {1: "BUY", 2: "SELL"})
+    inner.enum("side", 0, trade_pb2.Side, "SIDE", Side)
+    inner.enum("side2", 9, trade_pb2.Side, "SIDE", Side)
+    inner.enum("side3", 2, trade_pb2.Side, "SIDE", [Side.BUY])
     inner.repeated("items", [1, 2, 3], high=2)
     inner.parse("size", "abc", int, 0)
     f.page(-1, "junk", 50, 100)
@@ -71,8 +75,9 @@ def test_all_violations_are_collected_with_nested_paths() -> None:
         ("recommendation.ratio", "NOT_FINITE"),
         ("recommendation.ratio2", "OUT_OF_RANGE"),
         ("recommendation.count", "OUT_OF_RANGE"),
-        ("recommendation.side", "REQUIRED"),
-        ("recommendation.side2", "UNKNOWN_VALUE"),
+        ("recommendation.side", "ENUM"),
+        ("recommendation.side2", "ENUM"),
+        ("recommendation.side3", "ENUM"),
         ("recommendation.items", "COUNT"),
         ("recommendation.size", "INVALID"),
         ("page_size", "OUT_OF_RANGE"),
@@ -89,10 +94,10 @@ def test_good_values_are_typed() -> None:
     assert f.uuid("id", "", required=False) is None
     assert f.text("t", "BTC-USD", max_length=20, pattern="[A-Z-]+") == "BTC-USD"
     assert f.text("t", "", min_length=0, max_length=20) == ""
-    assert f.timestamp("at", at) == datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=UTC)
-    assert f.timestamp("at", Timestamp(), required=False) is None
-    assert f.enum("side", 2, {1: "BUY", 2: "SELL"}) == "SELL"
-    assert f.enum("side", 2, [1, 2]) == 2
+    assert f.timestamp("at", at, earliest=FIRST, latest=LAST) == datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=UTC)
+    assert f.timestamp("at", None, required=False, earliest=FIRST, latest=LAST) is None
+    assert f.enum("side", 2, trade_pb2.Side, "SIDE", Side) is Side.SELL
+    assert f.enum("side", 2, trade_pb2.Side, "SIDE", [Side.SELL]) is Side.SELL
     assert f.page(0, "", 50, 100).size == 50
     assert f.page(1000, "", 50, 100).size == 100
     assert f.page(5, paging.encode({"sequence": 7}, "s"), 50, 100, "s").position == {"sequence": 7}
@@ -125,8 +130,33 @@ def test_other_uuid_spellings_are_refused(spelling: str) -> None:
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**31), 2**31 - 1))
 def test_any_timestamp_gives_a_time_in_range_or_a_violation(seconds: int, nanos: int) -> None:
     f = Fields()
-    value = f.timestamp("at", Timestamp(seconds=seconds, nanos=nanos))
-    assert f.violations or value <= LATEST.replace(microsecond=999_999)
+    value = f.timestamp("at", Timestamp(seconds=seconds, nanos=nanos), earliest=FIRST, latest=LAST)
+    assert FIRST <= value <= LAST
+    within = FIRST.timestamp() <= seconds < LAST.timestamp() and 0 <= nanos < 10**9
+    assert not within or not f.violations
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "rule"),
+    [
+        (int(FIRST.timestamp()), 0, None),
+        (int(FIRST.timestamp()) - 1, 999_999_999, "OUT_OF_RANGE"),
+        (int(LAST.timestamp()), 999, None),
+        (int(LAST.timestamp()), 1000, "OUT_OF_RANGE"),
+        (0, 0, "OUT_OF_RANGE"),
+        (1_700_000_000, -1, "TIMESTAMP"),
+        (1_700_000_000, 10**9, "TIMESTAMP"),
+        (10**13, 0, "TIMESTAMP"),
+    ],
+)
+def test_a_time_is_within_its_bounds_to_the_microsecond(seconds: int, nanos: int, rule: str | None) -> None:
+    """The epoch, which an unset message reads as, is out of range where it was sent; only an absent field is absent."""
+    for required in (True, False):
+        f = Fields()
+        sent = Timestamp(seconds=seconds, nanos=nanos)
+        value = f.timestamp("at", sent, required=required, earliest=FIRST, latest=LAST)
+        assert [violation.rule for violation in f.violations] == ([] if rule is None else [rule])
+        assert rule is None or value == (FIRST if required else None)
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=300))
@@ -273,7 +303,7 @@ class Table:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_follow_gives_every_row_once_in_order_while_rows_come(seed: int) -> None:
+async def test_tail_gives_every_row_once_in_order_while_rows_come(seed: int) -> None:
     """The wake-up of production; the writer gives control away as it likes, so this holds for any scheduler."""
     chance = random.Random(seed)
     steps = [(chance.randint(1, 5), chance.randint(0, 4)) for _ in range(100)]
@@ -291,7 +321,7 @@ async def test_follow_gives_every_row_once_in_order_while_rows_come(seed: int) -
                     await asyncio.sleep(0)
 
         task = asyncio.ensure_future(writer())
-        async for event in follow(table.fetch, int, wakeup, 0, 30.0, draining, batch=50):
+        async for event in tail(table.fetch, int, wakeup, 0, 30.0, draining, batch=50):
             match event:
                 case Rows(rows):
                     seen.extend(rows)
@@ -306,11 +336,11 @@ async def test_follow_gives_every_row_once_in_order_while_rows_come(seed: int) -
     assert table.largest_batch <= 50
 
 
-async def test_follow_idles_at_heartbeat_pace_and_finds_rows_without_a_wakeup() -> None:
+async def test_tail_idles_at_heartbeat_pace_and_finds_rows_without_a_wakeup() -> None:
     wakeup, draining = a_wakeup(), asyncio.Event()
     table = Table(wakeup)
     table.newest = 3
-    events = follow(table.fetch, int, wakeup, 2, 0.02, draining)
+    events = tail(table.fetch, int, wakeup, 2, 0.02, draining)
     assert await anext(events) == Rows([3])
     assert await anext(events) == Idle(3)
     table.newest = 5  # the notification was lost
@@ -321,19 +351,19 @@ async def test_follow_idles_at_heartbeat_pace_and_finds_rows_without_a_wakeup() 
         await anext(events)
 
 
-async def test_follow_hears_of_draining_while_it_waits() -> None:
+async def test_tail_hears_of_draining_while_it_waits() -> None:
     wakeup, draining = a_wakeup(), asyncio.Event()
-    events = follow(Table(wakeup).fetch, int, wakeup, 0, 60.0, draining)
+    events = tail(Table(wakeup).fetch, int, wakeup, 0, 60.0, draining)
     asyncio.get_running_loop().call_later(0.02, draining.set)
     assert await asyncio.wait_for(anext(events), 5) == Drain()
 
 
-async def test_follow_leaves_no_task_behind_when_its_reader_goes() -> None:
+async def test_tail_leaves_no_task_behind_when_its_reader_goes() -> None:
     wakeup = a_wakeup()
     table = Table(wakeup)
     table.insert()
     before = asyncio.all_tasks()
-    events = follow(table.fetch, int, wakeup, 0, 60.0, asyncio.Event())
+    events = tail(table.fetch, int, wakeup, 0, 60.0, asyncio.Event())
     assert await anext(events) == Rows([1])
     assert asyncio.all_tasks() > before
     await events.aclose()  # type: ignore[attr-defined]
@@ -341,11 +371,11 @@ async def test_follow_leaves_no_task_behind_when_its_reader_goes() -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_follow_refuses_a_fetch_that_does_not_move() -> None:
+async def test_tail_refuses_a_fetch_that_does_not_move() -> None:
     async def stuck(after: int, limit: int) -> list[int]:
         return [1]
 
-    events = follow(stuck, int, a_wakeup(), 1, 1.0, asyncio.Event())
+    events = tail(stuck, int, a_wakeup(), 1, 1.0, asyncio.Event())
     with pytest.raises(ValueError, match="after 1"):
         await anext(events)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from meshkit.errors import InvalidRequest
 from meshkit.fields import Fields
 from tradekit import wire
+from tradekit.bars import EARLIEST, LATEST
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
 from tradekit.recommendation import Evidence, Recommendation
 from tradekit.states import LifeClock, Origin, Profile, Side
@@ -134,16 +135,54 @@ def test_a_spoiled_message_tells_all_of_its_faults_at_once() -> None:
         "recommendation.reference_price": "OUT_OF_RANGE",
         "recommendation.as_of": "TIMESTAMP",
         "recommendation.expire_time": "OUT_OF_RANGE",
-        "recommendation.priority": "OUT_OF_RANGE",
+        "recommendation.priority": "NOT_FINITE",
         "recommendation.note": "LENGTH",
         "recommendation.evidence.signal_id": "REQUIRED",
         "recommendation.evidence.confidence": "OUT_OF_RANGE",
-        "recommendation.evidence.p_up": "OUT_OF_RANGE",
+        "recommendation.evidence.p_up": "NOT_FINITE",
         "recommendation.evidence.sigma_horizon": "OUT_OF_RANGE",
         "recommendation.evidence.model_version": "CONTROL_CHARACTER",
         "recommendation.evidence.features[0]": "NOT_FINITE",
         "recommendation.evidence.features[1]": "OUT_OF_RANGE",
     }
+
+
+def _rules(message: recommendation_pb2.Recommendation) -> dict[str, str]:
+    fields = Fields()
+    wire.read_recommendation(fields, "recommendation", message)
+    return {violation.field: violation.rule for violation in fields.violations}
+
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("moment", "rule"),
+    [(EARLIEST, None), (EARLIEST - SECOND, "OUT_OF_RANGE"), (LATEST, None), (LATEST + SECOND, "OUT_OF_RANGE")],
+)
+def test_times_reach_from_the_first_coin_to_the_end_of_the_century(moment: datetime, rule: str | None) -> None:
+    message = wire.recommendation_message(GOOD)
+    message.as_of.FromDatetime(moment)
+    assert _rules(message) == ({} if rule is None else {"recommendation.as_of": rule})
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [(0.0, None), (1.0, None), (-1e-9, "OUT_OF_RANGE"), (1.0 + 1e-9, "OUT_OF_RANGE"), (float("-inf"), "NOT_FINITE")],
+)
+def test_a_ratio_reaches_from_0_to_1(value: float, rule: str | None) -> None:
+    message = wire.recommendation_message(GOOD)
+    message.priority = value
+    assert _rules(message) == ({} if rule is None else {"recommendation.priority": rule})
+
+
+def test_what_is_shown_of_a_bad_text_is_short() -> None:
+    message = wire.recommendation_message(GOOD)
+    message.product_id = message.quote_size.value = "9" * 100_000
+    fields = Fields()
+    wire.read_recommendation(fields, "recommendation", message)
+    assert {violation.rule for violation in fields.violations} == {"PRODUCT_ID", "DECIMAL_TEXT"}
+    assert all(len(violation.description) < 400 for violation in fields.violations)
 
 
 @pytest.mark.parametrize("side", Side)
