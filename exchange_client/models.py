@@ -9,8 +9,8 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from tradekit.decimals import CONTEXT
-from tradekit.sizes import NO_BASE, OrderSize
-from tradekit.units import BaseSize, Price, ProductId, QuoteSize
+from tradekit.sizes import NO_BASE
+from tradekit.units import BaseSize, OrderSize, Price, ProductId, QuoteSize
 
 # No later change of such an order is possible; decide what it did from its filled size, never from the word.
 TERMINAL_STATUSES = frozenset({"FILLED", "CANCELLED", "EXPIRED", "FAILED"})
