@@ -11,9 +11,9 @@ from typing import Any
 from uuid import UUID
 
 from tradekit.decimals import CONTEXT
-from tradekit.sizes import NO_BASE, OrderSize
+from tradekit.sizes import NO_BASE
 from tradekit.states import Side
-from tradekit.units import BaseSize, Price, ProductId, QuoteSize
+from tradekit.units import BaseSize, OrderSize, Price, ProductId, QuoteSize
 
 # What an adapter calls an order that no later change is possible of; decide what it did from its filled size, never from
 # the word. An order that is not done keeps the exchange's own word.

@@ -11,9 +11,9 @@ from tradekit.decimals import plain
 from tradekit.products import floor_to
 from tradekit.reasons import Reason
 from tradekit.recommendation import Evidence, Recommendation
-from tradekit.sizes import NO_BASE, OrderSize
+from tradekit.sizes import NO_BASE
 from tradekit.states import Profile, Side, SignalSide
-from tradekit.units import BaseSize, Price, ProductId, QuoteSize
+from tradekit.units import BaseSize, OrderSize, Price, ProductId, QuoteSize
 
 
 @dataclass(frozen=True, slots=True)

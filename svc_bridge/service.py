@@ -21,9 +21,9 @@ from svc_bridge.wire import OperatorIdea, page_token, parse_create, parse_get, p
 from tradekit import ids, services
 from tradekit.life import life_end
 from tradekit.recommendation import Recommendation
-from tradekit.sizes import OrderSize, base_size
+from tradekit.sizes import base_size
 from tradekit.states import Origin, Side
-from tradekit.units import Price
+from tradekit.units import OrderSize, Price
 from tradekit.watching import Watched, frames, position
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc

@@ -12,9 +12,9 @@ from exchange_client import ExchangeFill, ExchangeOrder
 from svc_executor.books import book_fill
 from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
 from tradekit.products import base_currency, quote_currency
-from tradekit.sizes import NO_BASE, NO_QUOTE, OrderSize, order_size
+from tradekit.sizes import NO_BASE, NO_QUOTE, order_size
 from tradekit.states import Side
-from tradekit.units import BaseSize, ProductId, QuoteSize
+from tradekit.units import BaseSize, OrderSize, ProductId, QuoteSize
 
 
 @dataclass(frozen=True, slots=True)

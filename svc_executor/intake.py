@@ -33,9 +33,8 @@ from svc_executor.ticket import Ticket, TicketRefused, verify
 from svc_executor.trading_switch import TradingSwitch
 from svc_executor.wire import Execute
 from tradekit.recommendation import Recommendation
-from tradekit.sizes import OrderSize
 from tradekit.states import OrderState, Side, TradingState
-from tradekit.units import ProductId
+from tradekit.units import OrderSize, ProductId
 
 
 class Intake:

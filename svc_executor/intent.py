@@ -12,9 +12,8 @@ from tradekit import ids
 from tradekit.decimals import plain
 from tradekit.products import floor_to
 from tradekit.recommendation import Recommendation, terms_hash
-from tradekit.sizes import OrderSize
 from tradekit.states import LifeClock, Side, Venue
-from tradekit.units import BaseSize, Price, ProductId
+from tradekit.units import BaseSize, OrderSize, Price, ProductId
 
 # Makes the exact bytes of an order: `Exchange.body_of`.
 BodyOf = Callable[[OrderTerms], str]

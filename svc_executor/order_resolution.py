@@ -18,9 +18,9 @@ from exchange_client.models import FAILED, FILLED
 from tradekit.decimals import to_stored_scale
 from tradekit.reasons import Reason
 from tradekit.recommendation import EXIT_RETRIES
-from tradekit.sizes import NO_BASE, OrderSize, base_of
+from tradekit.sizes import NO_BASE, base_of
 from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState
-from tradekit.units import BaseSize, ProductId, QuoteSize
+from tradekit.units import BaseSize, OrderSize, ProductId, QuoteSize
 
 # Where a fill is told in quote units its base size is a quotient; below this it is the same size.
 _QUOTIENT_TOLERANCE = BaseSize(Decimal("1e-8"))

@@ -23,9 +23,9 @@ from svc_executor.intent import Intent
 from svc_executor.order_resolution import WATCH, OrderFacts
 from tradekit.decimals import to_stored_scale
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
-from tradekit.sizes import NO_BASE, OrderSize, price_of
+from tradekit.sizes import NO_BASE, price_of
 from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState, Venue
-from tradekit.units import BaseSize, Price, ProductId, QuoteSize
+from tradekit.units import BaseSize, OrderSize, Price, ProductId, QuoteSize
 
 _RISK_COMMIT = text("SELECT risk_commit(:reservation, :new_order)")
 _OPEN = [state.value for state in OrderState if state not in ORDER_TERMINAL]

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from meshkit.errors import FailedPrecondition, Misconfigured
 from tradekit.decimals import parse_decimal, plain
 from tradekit.recommendation import Recommendation, terms_hash
-from tradekit.sizes import OrderSize, exceeds, order_size
+from tradekit.sizes import exceeds, order_size
+from tradekit.units import OrderSize
 
 ISSUER = "risk"
 AUDIENCE = "executor"

@@ -14,9 +14,9 @@ from svc_executor.ledger_wire import foreign_message, money
 from svc_executor.store import OrderRow
 from tradekit.decimals import CONTEXT, ZERO
 from tradekit.recommendation import Recommendation
-from tradekit.sizes import NO_QUOTE, OrderSize, base_size, exceeds, order_size, price_of
+from tradekit.sizes import NO_QUOTE, base_size, exceeds, order_size, price_of
 from tradekit.states import OrderState, Side, Venue
-from tradekit.units import BaseSize, Price, ProductId, QuoteSize
+from tradekit.units import BaseSize, OrderSize, Price, ProductId, QuoteSize
 from tradekit.wire import (
     amount_message,
     read_decimal,

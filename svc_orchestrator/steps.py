@@ -12,9 +12,9 @@ from meshkit.backoff import doubled
 from meshkit.errors import MeshError
 from tradekit.reasons import Reason
 from tradekit.recommendation import EXIT_RETRIES
-from tradekit.sizes import OrderSize, exceeds
+from tradekit.sizes import exceeds
 from tradekit.states import OrderState, RecommendationState, ReviewVerdict, RiskDecision, Side
-from tradekit.units import BaseSize
+from tradekit.units import BaseSize, OrderSize
 
 # Wait before a stage is asked again, where the stage gave none. Doubles per delay up to the longest.
 FIRST_DELAY_SECONDS = 0.25

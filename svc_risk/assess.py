@@ -19,9 +19,9 @@ from svc_risk.snapshot import Request, Snapshot
 from svc_risk.validity import HOLDING_WITHOUT_PRICE, STALE_ACCOUNT
 from tradekit.decimals import CONTEXT
 from tradekit.reasons import Reason
-from tradekit.sizes import NO_BASE, NO_QUOTE, OrderSize, quote_size
+from tradekit.sizes import NO_BASE, NO_QUOTE, quote_size
 from tradekit.states import RiskDecision, Side
-from tradekit.units import QuoteSize
+from tradekit.units import OrderSize, QuoteSize
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from svc_risk.score import ScoreParts
 from svc_risk.snapshot import Inputs, inputs_to_json
 from svc_risk.store import ACCOUNT_ID
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
-from tradekit.sizes import OrderSize, order_size
+from tradekit.sizes import order_size
 from tradekit.states import ReservationState, RiskDecision, Side
-from tradekit.units import BaseSize, ProductId, QuoteSize
+from tradekit.units import BaseSize, OrderSize, ProductId, QuoteSize
 
 
 @dataclass(frozen=True, slots=True)

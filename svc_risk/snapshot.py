@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 
 from tradekit.products import Product
 from tradekit.recommendation import Recommendation
-from tradekit.sizes import NO_BASE, NO_QUOTE, OrderSize, base_size, quote_size
+from tradekit.sizes import NO_BASE, NO_QUOTE, base_size, quote_size
 from tradekit.states import Side, TradingState
-from tradekit.units import BaseSize, Price, ProductId, QuoteSize
+from tradekit.units import BaseSize, OrderSize, Price, ProductId, QuoteSize
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from meshkit.errors import Misconfigured
 from meshkit.private_file import read_private
 from tradekit.decimals import plain
-from tradekit.sizes import OrderSize
 from tradekit.states import Side
-from tradekit.units import ProductId
+from tradekit.units import OrderSize, ProductId
 
 ISSUER = "risk"
 AUDIENCE = "executor"

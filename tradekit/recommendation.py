@@ -10,9 +10,9 @@ from uuid import UUID
 
 from tradekit.decimals import plain
 from tradekit.life import Life, is_empty, life_at
-from tradekit.sizes import OrderSize, base_size, quote_size
+from tradekit.sizes import base_size, quote_size
 from tradekit.states import LifeClock, Origin, Profile, Side
-from tradekit.units import BaseSize, Price, ProductId, QuoteSize
+from tradekit.units import BaseSize, OrderSize, Price, ProductId, QuoteSize
 
 # An exit that has failed for so long is given up, whichever stage it waits at; the alert of it stays.
 EXIT_RETRIES = timedelta(days=1)

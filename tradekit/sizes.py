@@ -5,13 +5,10 @@ side it is of and gets the unit that goes with it.
 """
 
 from decimal import Decimal
-from typing import TypeAlias
 
 from tradekit.decimals import ZERO, divide
 from tradekit.states import Side
-from tradekit.units import BaseSize, Price, QuoteSize
-
-OrderSize: TypeAlias = QuoteSize | BaseSize
+from tradekit.units import BaseSize, OrderSize, Price, QuoteSize
 
 NO_BASE = BaseSize(ZERO)
 NO_QUOTE = QuoteSize(ZERO)

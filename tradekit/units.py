@@ -14,3 +14,5 @@ ProductId = NewType("ProductId", str)
 BaseSize = NewType("BaseSize", Decimal)
 QuoteSize = NewType("QuoteSize", Decimal)
 Price = NewType("Price", Decimal)
+# Quote currency for a BUY, base units for a SELL; `tradekit.sizes` gives it out as the one or the other.
+OrderSize = NewType("OrderSize", Decimal)

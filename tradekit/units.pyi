@@ -3,7 +3,7 @@
 # is why the checks of overriding are off in this file. What has no meaning as a unit (a product of two sizes, a sum with a
 # bare number) is a bare Decimal, which no function of sizes takes.
 from decimal import Context, Decimal
-from typing import NewType, Self, overload
+from typing import NewType, Self, TypeAlias, overload
 
 ProductId = NewType("ProductId", str)
 
@@ -59,3 +59,5 @@ class Price(_Unit):
     def __truediv__(self, value: _Unit, /) -> Decimal: ...
     @overload
     def __truediv__(self, value: Decimal | int, /) -> Price: ...
+
+OrderSize: TypeAlias = QuoteSize | BaseSize
