@@ -20,7 +20,7 @@ async def taker_fee(connection: AsyncConnection, settings: SignalSettings) -> fl
 
 
 class FeeMemory:
-    """The fee of the last look, so that no bar waits for a query; a tier changes once in weeks."""
+    """The fee that was read last, so that no bar waits for a query; a tier changes once in weeks."""
 
     def __init__(self, settings: SignalSettings, kit: Kit[SignalSettings]) -> None:
         self._settings = settings
@@ -28,7 +28,7 @@ class FeeMemory:
         self.taker = float(settings.taker_fee)
 
     async def run(self) -> None:
-        """Looks for ever; through an outage the last known fee holds."""
+        """Reads it for ever; through an outage the last known fee holds."""
         while True:
             try:
                 async with self._kit.engine.connect() as connection:

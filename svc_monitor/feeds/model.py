@@ -27,7 +27,7 @@ class FeatureDrift:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The newest look at the model; features largest first, none while there is too little to compare."""
+    """The newest drift check of the model; features largest first, none while there is too little to compare."""
 
     as_of: datetime | None
     rows: int

@@ -31,7 +31,7 @@ from svc_signal.bars.rows import BarHead, signal_ids
 from svc_signal.bars.stopwatch import Stopwatch
 from svc_signal.bars.store import BarRead
 from svc_signal.bars.writer import DecidedBar, Overtaken
-from svc_signal.drift.monitor import LOOK_BARS, DriftMonitor
+from svc_signal.drift.monitor import CHECK_BARS, DriftMonitor
 from svc_signal.fees import FeeMemory
 from svc_signal.models.keeper import ModelKeeper
 from svc_signal.settings import SignalSettings
@@ -127,9 +127,9 @@ class Decider:
             if decided is not None:
                 self._log(as_of, decided)
                 self._ids(self._head(as_of + self._step, decided.model))
-            if bar % LOOK_BARS == 0:
+            if bar % CHECK_BARS == 0:
                 # Apart from the bar: whoever waits for its signals need not wait for this. The next bar does.
-                await self._kit.critical(self._look_back(as_of, decided.model if decided else None))
+                await self._kit.critical(self._check_drift(as_of, decided.model if decided else None))
                 await self._save()
 
     async def _decide_once(self, as_of: datetime, bar: int) -> _Decided | None:
@@ -206,12 +206,12 @@ class Decider:
         return BarTerms(self._products, model, challenger, blocker, cost, self._settings.decision_profile)
 
     async def _suspended(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> bool:
-        """Whether the look before the bar says that the model has to hold. The look is in memory nearly always."""
+        """Whether the check before the bar says that the model has to hold. The check is in memory nearly always."""
         version, due = model.manifest.model_version, self.drift_monitor.missing(as_of, model)
-        if due is not None and await bar_store.look_is_owed(
+        if due is not None and await bar_store.check_is_owed(
             connection, self._settings.run_id, self._granularity, due, version
         ):
-            await self._take_look(connection, due, model)
+            await self._run_check(connection, due, model)
         return await self.drift_monitor.holds(connection, as_of, model)
 
     async def _decisions(self, rows: FeatureRows, terms: BarTerms) -> BarDecisions:
@@ -249,8 +249,8 @@ class Decider:
 
     # ---- between bars ------------------------------------------------------------------------------------------------
 
-    async def _look_back(self, as_of: datetime, model: LoadedModel | None) -> None:
-        """The look at the model that decided the bar; one that fails is taken before the next bar.
+    async def _check_drift(self, as_of: datetime, model: LoadedModel | None) -> None:
+        """The drift check of the model that decided the bar; one that fails is taken before the next bar.
 
         On a connection of its own, as it goes on to its end when the task that waits for it is cancelled.
         """
@@ -258,11 +258,11 @@ class Decider:
             return
         try:
             async with self._engine.connect() as connection:
-                await self._take_look(connection, as_of, model)
+                await self._run_check(connection, as_of, model)
         except MeshError as error:
-            self._kit.log.warning("look_put_off", reason=str(error))
+            self._kit.log.warning("drift_check_deferred", reason=str(error))
 
-    async def _take_look(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> None:
+    async def _run_check(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> None:
         try:
             async with bar_store.transaction(connection):
                 await self.drift_monitor.settle(connection, as_of, model)

@@ -99,7 +99,7 @@ _FINISH_WITH = f"""
   SELECT first, pg_notify('signals', ''), advance_watermark('signal', $2, first + cardinality($3) - 1) FROM taken
 """
 
-# Signals of the bar, and no look that was taken at it.
+# Signals of the bar, and no check that was taken at it.
 _OWED = """
   SELECT EXISTS (
     SELECT FROM trading_signals WHERE as_of = $1 AND run_id = $2 AND granularity = $3 AND model_version = $4
@@ -216,10 +216,10 @@ async def finish_bar_with(
     return None if row is None else int(row["first"])
 
 
-async def look_is_owed(
+async def check_is_owed(
     connection: AsyncConnection, run_id: str, granularity: int, as_of: datetime, model_version: str
 ) -> bool:
-    """Whether a model spoke at a bar at which no look was stored, as the process ended in between."""
+    """Whether a model spoke at a bar at which no check was stored, as the process ended in between."""
     row = await _row(connection, _OWED, as_of, run_id, granularity, model_version)
     return row is not None and bool(row[0])
 

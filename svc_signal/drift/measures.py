@@ -25,7 +25,7 @@ MIN_BARS: Final = 100
 MIN_LABELS: Final = 500
 RETURN_MARGIN: Final = 0.005
 """A suspended model serves again once its loss is this share below that of the class shares: a loss that merely wavers
-about them would switch it at every look."""
+about them would switch it at every check."""
 _TIE: Final = 1e-9
 _ABSENT_ROWS: Final = 0.5
 _TIMELESS = tuple(feature for feature in FEATURES if feature.group != "time")
@@ -57,7 +57,7 @@ class FeatureDrift:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A model's own signals between two looks, summed: their sides, confidence, edges by bin; and the labels that
+    """A model's own signals between two checks, summed: their sides, confidence, edges by bin; and the labels that
     matured meanwhile.
 
     `edge_counts` is empty while there are no bins to count into; `outcomes` counts DOWN, NEUTRAL, UP. `confidence` and
@@ -88,11 +88,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """One look at a model. Shares and means are over its own signals of the last days, losses in nats per label.
+    """One drift check of a model. Shares and means are over its own signals of the last days, losses in nats per label.
 
     `rows` and `features` are empty while there is too little to compare, `edge_psi` is 0 until then. `own_since` is the
-    close of the model's first bar and `edge_bins` the quantiles of its first edges: later looks compare with them.
-    `part` is what this look adds to those before it.
+    close of the model's first bar and `edge_bins` the quantiles of its first edges: later checks compare with them.
+    `part` is what this check adds to those before it.
     """
 
     model_version: str

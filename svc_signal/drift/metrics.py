@@ -1,4 +1,4 @@
-"""The newest look at the model as gauges of the signal service."""
+"""The newest drift check of the model as gauges of the signal service."""
 
 from meshkit.telemetry import Metrics
 from svc_signal.drift.measures import DriftReport
@@ -23,7 +23,7 @@ class DriftMetrics:
         )
 
     def show(self, report: DriftReport | None) -> None:
-        """The figures of a look. Another model's stay until there is a look at this one, but for its suspension."""
+        """The figures of a check. Another model's stay until there is a check of this one, but for its suspension."""
         self._suspended.set(int(report is not None and report.suspended))
         if report is None:
             return

@@ -1,7 +1,7 @@
-"""What became of what the model said: settles outcomes and looks at drift every 24 bars, after the bar and before the next.
+"""What became of what the model said: settles outcomes and checks for drift every 24 bars, after the bar and before the next.
 
-A look is a function of stored rows up to its bar: a replay and a live run that store the same signals report the same,
-and a repeated look changes nothing. What it finds is in force from the next bar on.
+A check is a function of stored rows up to its bar: a replay and a live run that store the same signals report the same,
+and a repeated check changes nothing. What it finds is in force from the next bar on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,8 +32,8 @@ from svc_signal.drift.store import Series, UnsettledRow
 from svc_signal.settings import SignalSettings
 from tradekit.bars import unix, utc
 
-LOOK_BARS = 24
-"""A look is taken at every bar whose absolute number is a multiple of this."""
+CHECK_BARS = 24
+"""A check is taken at every bar whose absolute number is a multiple of this."""
 SETTLE_BARS = 48
 """Signals that many bars behind their horizon without an outcome never get one: their future is broken."""
 FEATURE_BARS = 1440
@@ -46,13 +46,13 @@ OWN_DAYS = 30
 
 
 class DriftMonitor:
-    """The newest look at the serving model; one per process."""
+    """The newest drift check of the serving model; one per process."""
 
     def __init__(self, settings: SignalSettings, kit: Kit[SignalSettings]) -> None:
         self._series = Series(settings.run_id, settings.granularity_seconds)
         self._bar = timedelta(seconds=settings.granularity_seconds)
         self._products = tuple(sorted(settings.products))
-        self._looks = timedelta(days=OWN_DAYS) // (LOOK_BARS * self._bar)
+        self._checks = timedelta(days=OWN_DAYS) // (CHECK_BARS * self._bar)
         self._log = kit.log
         self._metrics = DriftMetrics(kit.metrics)
         self.newest: DriftReport | None = None
@@ -60,13 +60,13 @@ class DriftMonitor:
 
     @property
     def suspended(self) -> bool:
-        """True while the model of the newest look has to hold."""
+        """True while the model of the newest check has to hold."""
         return self.newest is not None and self.newest.suspended
 
     async def holds(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> bool:
-        """Whether the model has to hold at the bar that closes at `as_of`, by the newest look before that bar.
+        """Whether the model has to hold at the bar that closes at `as_of`, by the newest check before that bar.
 
-        The look is read where it is not the one in memory: another process took it, or the transaction it was taken in
+        The check is read where it is not the one in memory: another process took it, or the transaction it was taken in
         was lost, or another model serves.
         """
         before = self.missing(as_of, model)
@@ -77,24 +77,24 @@ class DriftMonitor:
         return self.suspended
 
     def missing(self, as_of: datetime, model: LoadedModel) -> datetime | None:
-        """as_of of the newest look before that bar, if it is neither in memory nor known not to be stored."""
-        wanted = (model.manifest.model_version, self._look_before(as_of))
+        """as_of of the newest check before that bar, if it is neither in memory nor known not to be stored."""
+        wanted = (model.manifest.model_version, self._check_before(as_of))
         known = self.newest is not None and (self.newest.model_version, self.newest.as_of) == wanted
         return None if known or self._read_for == wanted else wanted[1]
 
     def forget(self) -> None:
-        """Lets go of a look whose transaction was lost; the next bar reads what is stored."""
+        """Lets go of a check whose transaction was lost; the next bar reads what is stored."""
         self.newest, self._read_for = None, None
 
-    def _look_before(self, as_of: datetime) -> datetime:
-        """Close of the newest bar before this one at which a look is taken."""
+    def _check_before(self, as_of: datetime) -> datetime:
+        """Close of the newest bar before this one at which a check is taken."""
         earlier = self._number(as_of) - 2
-        return utc((earlier // LOOK_BARS * LOOK_BARS + 1) * self._series.granularity)
+        return utc((earlier // CHECK_BARS * CHECK_BARS + 1) * self._series.granularity)
 
     async def settle(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> None:
-        """Settles the outcomes that are known at the close `as_of`, and looks at the model."""
+        """Settles the outcomes that are known at the close `as_of`, and checks the model for drift."""
         await self._settle_labels(connection, as_of, model)
-        report = await self._look(connection, as_of, model)
+        report = await self._check(connection, as_of, model)
         await store.insert_report(connection, self._series.run_id, report)
         self._take(report)
         self._read_for = None
@@ -146,7 +146,7 @@ class DriftMonitor:
             if (rule := rules.get(row.model_version)) is not None
         ]
 
-    async def _look(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> DriftReport:
+    async def _check(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> DriftReport:
         manifest, run_id = model.manifest, self._series.run_id
         version = manifest.model_version
         before = await store.newest_report(connection, run_id, version, as_of)
@@ -166,7 +166,7 @@ class DriftMonitor:
             as_of=as_of,
             rows=len(values) if features else 0,
             features=features,
-            edge_psi=edge_drift(own.edge_counts) if len(earlier) + 1 >= self._looks else 0.0,
+            edge_psi=edge_drift(own.edge_counts) if len(earlier) + 1 >= self._checks else 0.0,
             buy_share=own.share(own.buys),
             sell_share=own.share(own.sells),
             mean_confidence=own.share(own.confidence / SCALE),
@@ -182,8 +182,8 @@ class DriftMonitor:
     async def _part(
         self, connection: AsyncConnection, as_of: datetime, model: LoadedModel, edge_bins: Sequence[float]
     ) -> tuple[Tally, datetime | None]:
-        """What happened since the look before: the model's signals, and the labels that matured."""
-        span = LOOK_BARS * self._bar
+        """What happened since the check before: the model's signals, and the labels that matured."""
+        span = CHECK_BARS * self._bar
         known = self._known_until(as_of, model)
         signals, labels = (as_of - span, as_of), (known - span, known)
         version = model.manifest.model_version
@@ -199,7 +199,7 @@ class DriftMonitor:
         return await store.edge_deciles(connection, self._series, version, since - self._bar, end - self._bar)
 
     def _sampled(self, newest: datetime) -> Sequence[tuple[str, datetime]]:
-        """Products and bars whose features are looked at; with many products other ones at each bar, in turn."""
+        """Products and bars whose features are checked; with many products other ones at each bar, in turn."""
         bars = [newest - number * FEATURE_STEP * self._bar for number in range(FEATURE_BARS // FEATURE_STEP + 1)]
         everything = [(product, bar) for bar in bars for product in self._products]
         step = -(-len(everything) // FEATURE_ROWS)

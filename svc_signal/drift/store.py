@@ -1,4 +1,4 @@
-"""The SQL of what became of the signals: outcomes, and what a look at the model reads and leaves behind."""
+"""The SQL of what became of the signals: outcomes, and what a drift check reads and leaves behind."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -237,7 +237,7 @@ def _exact_sum(value: Any) -> Any:
 async def parts(
     connection: AsyncConnection, run_id: str, model_version: str, after: datetime, before: datetime
 ) -> list[Tally]:
-    """What the looks at a model in (after, before) added, oldest first."""
+    """What the drift checks of a model in (after, before) added, oldest first."""
     table = model_drift
     query = (
         select(table.c.report["part"])
@@ -272,7 +272,7 @@ async def newest_report(
 
 
 async def insert_report(connection: AsyncConnection, run_id: str, report: DriftReport) -> None:
-    """Stores a look; one that is stored stays as it is."""
+    """Stores a check; one that is stored stays as it is."""
     values = {
         "run_id": run_id,
         "model_version": report.model_version,

@@ -1,4 +1,4 @@
-"""Outcomes and drift over real rows: the labels of training, looks that repeat, and a suspension that ends."""
+"""Outcomes and drift over real rows: the labels of training, checks that repeat, and a suspension that ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TIMELESS = [feature.name for feature in FEATURES if feature.group != "time"]
 
 
 def model(version: str = "m1", rule: LabelRule = RULE, reference: dict[str, Any] | None = None) -> Any:
-    """What a look needs of a loaded model."""
+    """What a check needs of a loaded model."""
     bins = {name: np.linspace(0.1, 0.9, 9).tolist() for name in NAMES} if reference is None else reference
     document = {"reference_bins": bins, "label": {name: getattr(rule, name) for name in LabelRule.__slots__}}
     manifest = SimpleNamespace(
@@ -120,7 +120,7 @@ class Books:
         rows = await self.run(select(matured_labels).order_by(matured_labels.c.bar_start, matured_labels.c.product_id))
         return [tuple(row.values()) for row in rows]
 
-    async def looks(self) -> list[tuple[Any, ...]]:
+    async def checks(self) -> list[tuple[Any, ...]]:
         rows = await self.run(select(model_drift).order_by(model_drift.c.model_version, model_drift.c.as_of))
         return [tuple(row.values()) for row in rows]
 
@@ -169,24 +169,24 @@ async def test_outcomes_are_the_labels_that_training_would_give(books: Books) ->
     assert len(found) < len(rows) - 24 * 3, "broken futures must have no outcome"
 
 
-async def test_a_look_is_a_function_of_rows_and_changes_nothing_when_repeated(books: Books) -> None:
+async def test_a_check_is_a_function_of_rows_and_changes_nothing_when_repeated(books: Books) -> None:
     bars = 24 * 6 + 1
     await books.candles(bars)
     await books.signals(0, bars - 1)
     drift_monitor = books.drift_monitor()
     for bar in range(0, bars, 24):
         await books.settle(drift_monitor, bar, model())
-    labels, looks = await books.labels(), await books.looks()
-    assert labels and len(looks) == 7
+    labels, checks = await books.labels(), await books.checks()
+    assert labels and len(checks) == 7
     for bar in (24, bars - 1, 72):
         await books.settle(drift_monitor, bar, model())
         await books.settle(books.drift_monitor(), bar, model())
-    assert (await books.labels(), await books.looks()) == (labels, looks)
+    assert (await books.labels(), await books.checks()) == (labels, checks)
     for table in (matured_labels, model_drift):
         await books.run(delete(table))
     for bar in range(0, bars, 24):
-        await books.settle(books.drift_monitor(), bar, model())  # each look by a process that remembers nothing
-    assert (await books.labels(), await books.looks()) == (labels, looks)
+        await books.settle(books.drift_monitor(), bar, model())  # each check by a process that remembers nothing
+    assert (await books.labels(), await books.checks()) == (labels, checks)
     started = books.drift_monitor()
     async with books.database.engine.connect() as connection:
         next_bar = utc((FIRST + bars + 1) * 3600)
@@ -196,11 +196,11 @@ async def test_a_look_is_a_function_of_rows_and_changes_nothing_when_repeated(bo
         assert started.newest is None
 
 
-async def test_a_bar_is_decided_by_the_look_before_it_whoever_took_that(books: Books) -> None:
-    """Its own look, that of another process, and after a transaction that was lost."""
+async def test_a_bar_is_decided_by_the_check_before_it_whoever_took_that(books: Books) -> None:
+    """Its own check, that of another process, and after a transaction that was lost."""
     serving = model(reference={})
 
-    async def look(bar: int, suspended: bool, version: str = "m1") -> None:
+    async def check(bar: int, suspended: bool, version: str = "m1") -> None:
         part = Tally(0, 0, 0, 0, (), (0, 0, 0), 0)
         report = DriftReport(
             version, utc((FIRST + bar + 1) * 3600), 0, (), 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, suspended, None, (), part
@@ -214,14 +214,14 @@ async def test_a_bar_is_decided_by_the_look_before_it_whoever_took_that(books: B
 
     mine = books.drift_monitor()
     assert not await holds(mine, 24)
-    await look(24, True)
-    assert not await holds(mine, 24), "a look is in force from the next bar on"
+    await check(24, True)
+    assert not await holds(mine, 24), "a check is in force from the next bar on"
     assert await holds(mine, 25)
     assert await holds(mine, 48)
-    await look(48, False)
+    await check(48, False)
     assert await holds(mine, 48)
     assert not await holds(mine, 49)
-    await look(72, True)  # another process took this one
+    await check(72, True)  # another process took this one
     assert await holds(mine, 73)
     assert not await holds(mine, 73, model("m2"))
     assert await holds(mine, 73)
@@ -229,8 +229,8 @@ async def test_a_bar_is_decided_by_the_look_before_it_whoever_took_that(books: B
     await mine.settle(connection, utc((FIRST + 96 + 1) * 3600), model("m2"))
     await connection.rollback()
     await connection.close()
-    await look(72, True, "m2")
-    assert await holds(mine, 96, model("m2")), "the look that was lost is not in force"
+    await check(72, True, "m2")
+    assert await holds(mine, 96, model("m2")), "the check that was lost is not in force"
 
 
 async def test_a_signal_is_judged_by_the_rule_of_its_own_model(books: Books) -> None:
@@ -267,7 +267,7 @@ async def test_signals_without_probabilities_or_features_have_no_outcome(books: 
     await books.signals(11, 15, features=lambda bar, product: [])
     await books.settle(books.drift_monitor(), 48, model())
     assert await books.labels() == []
-    report = (await books.looks())[0][3]
+    report = (await books.checks())[0][3]
     assert (report["matured_labels"], report["log_loss"], report["features"]) == (0, 0.0, {})
 
 
@@ -299,7 +299,7 @@ async def test_worse_than_the_priors_suspends_until_it_is_clearly_better(books: 
     assert course[begun[-1] + 1][2] < 0.995
     assert all(ratio >= 0.995 for _, _, ratio in course[begun[0] : begun[-1] + 1])
     assert begun[-1] < days
-    # The last look by the rows themselves: the labels that matured in the 30 days before it.
+    # The last check by the rows themselves: the labels that matured in the 30 days before it.
     known = [bar for bar in range(bars) if 24 * (days - 30) - 24 < bar <= 24 * days - 24]
     of_them = [(bar, product, int(outcomes[row, bar])) for bar in known for row, product in enumerate(PRODUCTS)]
     assert drift_monitor.newest is not None

@@ -20,7 +20,7 @@ from schema.signals import model_drift, shadow_signals
 from svc_signal import store
 from svc_signal.bars.bar import BarTerms, decide_bar
 from svc_signal.drift.measures import DriftReport, Tally
-from svc_signal.drift.monitor import LOOK_BARS, DriftMonitor
+from svc_signal.drift.monitor import CHECK_BARS, DriftMonitor
 from svc_signal.drift.store import insert_report
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
 from tests.signal_service.live_bars import next_bar, same, truth
@@ -140,7 +140,7 @@ async def test_a_suspended_model_holds_where_evidence_counts(
 ) -> None:
     await world.store(0, LAST)
     await world.complete(LAST)
-    # Another process took the look; that it was not this one must not matter.
+    # Another process took the check; that it was not this one must not matter.
     async with world.database.engine.begin() as connection:
         await insert_report(connection, "main", suspended_at(model, LAST))
     async with world.service(**given, decision_profile=profile.value, model_poll_seconds=3600):
@@ -158,8 +158,8 @@ async def test_a_suspended_model_holds_where_evidence_counts(
 
 
 def suspended_at(model: LoadedModel, bar: int) -> DriftReport:
-    """A look at the newest bar before this one at which one is due, by which the model has to hold."""
-    due = (FIRST_BAR + bar - 1) // LOOK_BARS * LOOK_BARS - FIRST_BAR
+    """A drift check at the newest bar before this one at which one is due, by which the model has to hold."""
+    due = (FIRST_BAR + bar - 1) // CHECK_BARS * CHECK_BARS - FIRST_BAR
     nothing = Tally(signals=0, buys=0, sells=0, confidence=0, edge_counts=(), outcomes=(0, 0, 0), loss=0)
     return DriftReport(
         model_version=model.manifest.model_version,
@@ -180,10 +180,10 @@ def suspended_at(model: LoadedModel, bar: int) -> DriftReport:
     )
 
 
-async def test_a_look_that_a_process_could_not_take_is_taken_before_the_next_bar(
+async def test_a_check_that_a_process_could_not_take_is_taken_before_the_next_bar(
     world: World, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    due = LAST + 1 + (-(FIRST_BAR + LAST + 1)) % LOOK_BARS
+    due = LAST + 1 + (-(FIRST_BAR + LAST + 1)) % CHECK_BARS
     await world.store(0, due - 1)
     await world.complete(due - 1)
 
@@ -191,7 +191,7 @@ async def test_a_look_that_a_process_could_not_take_is_taken_before_the_next_bar
 
     async def lost(*_: Any) -> None:
         tried.set()
-        raise Unavailable("DATABASE_UNAVAILABLE", "gone between the bar and its look")
+        raise Unavailable("DATABASE_UNAVAILABLE", "gone between the bar and its check")
 
     async with world.service(**given) as stub:
         await world.until_decided(due - 1)
@@ -200,12 +200,12 @@ async def test_a_look_that_a_process_could_not_take_is_taken_before_the_next_bar
             decided = await next_bar(world, due)
             async with asyncio.timeout(LIMIT):
                 await tried.wait()
-        assert len(decided) == len(PRODUCTS), "the bar's signals do not wait for the look"
+        assert len(decided) == len(PRODUCTS), "the bar's signals do not wait for the check"
         assert await world.run(select(model_drift)) == []
         await next_bar(world, due + 1)
-        looks = await world.run(select(model_drift))
+        checks = await world.run(select(model_drift))
         told = (await stub.GetModel(pb.GetModelRequest())).drift
-    assert [look["as_of"] for look in looks] == [close_of(due)]
+    assert [check["as_of"] for check in checks] == [close_of(due)]
     assert wire.time_of(told.as_of) == close_of(due)
 
 
