@@ -34,7 +34,7 @@ _DECIMALS = 18
 def fault(candle: Candle, now: datetime | None, increment: Decimal | None = None) -> str | None:
     """The first rule that the candle breaks at market time `now`, None if it is good.
 
-    Without `now` nothing is said of the present. `increment` is the step of the product's price where it is known. A
+    Without `now` nothing is checked against the present. `increment` is the step of the product's price where it is known. A
     price below one step nobody can have paid there. More cannot be said of a price: steps change over the years, so
     history need not lie on today's, and no price is too far from its neighbours to have been true.
     """

@@ -1,6 +1,6 @@
 """Reads a candle file that is to be replayed, before anything starts: for `mesh replay` and `mesh up --market replay:`.
 
-Whatever the file says or lacks is told here in words; the rows that break a rule are counted and shown, and a file of
+This module says in words what the file holds and lacks; the rows that break a rule are counted and shown, and a file of
 which a considerable part is lost is refused.
 """
 

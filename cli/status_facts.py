@@ -1,6 +1,6 @@
 """What `mesh status` knows: processes from the state file, and from the services what they answer within two seconds.
 
-It works when services, database or supervisor are dead: what does not answer is said to be so.
+It works when services, database or supervisor are dead: it names what does not answer.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Decides whether `mesh train` can begin: whatever stands against its options is told at once, before anything costs time.
+"""Decides whether `mesh train` can begin: it reports every fault of its options at once, before anything costs time.
 
 A training takes minutes to hours; an option that fails at its end, or faults told one by one, would cost them again.
 """

@@ -15,14 +15,14 @@ Show = Callable[[str, float], None]
 
 @contextmanager
 def training_progress(console: Console, report: Path | None) -> Iterator[Show]:
-    """What is told of a step and the share done, 0 to 1, is shown; without a terminal in the folder of the report."""
+    """Shows a step and the share done, 0 to 1; without a terminal it writes them into the report's folder."""
     if console.is_terminal or report is None:
         with _bar(console) as show:
             yield show
         return
     path = report / PROGRESS_FILE
     console.print(f"progress {path}", soft_wrap=True, markup=False)
-    with path.open("w", encoding="utf-8", buffering=1) as file:  # a line is written when it is told
+    with path.open("w", encoding="utf-8", buffering=1) as file:  # each line reaches the file at once
         done = 0.0
 
         def tell(step: str, share: float) -> None:

@@ -1,4 +1,4 @@
-"""Halting, resuming and closing as a shell does them, and what is told of each: the receipt.
+"""Halting, resuming and closing as a shell does them, and the receipt of each.
 
 Only the executor is asked, because nothing else stands between an order and the exchange; where it does not answer, its
 halt file says it all the same.
@@ -88,7 +88,7 @@ def run_halt(wanted: Halt) -> Receipt:
 
 
 async def _way_out(instance: Instance, wanted: Halt, note: str, receipt: Receipt) -> None:
-    """Cancels and sells as far as it goes; what breaks off is told, and does not keep the halt from following."""
+    """Cancels and sells as far as it goes; the receipt names what failed, and the halt follows all the same."""
     for asked, step in ((wanted.cancel or wanted.flatten, _cancel), (wanted.flatten, _close_all)):
         if not asked:
             continue
@@ -195,7 +195,9 @@ async def _switch(
     if not answer.stored:
         receipt.say("note", "the database does not answer: the state holds at the executor and is written there later")
     for order_id in answer.unresolved_order_ids:
-        receipt.say("bad", f"order {order_id} was sent and its fate is open: it is searched for, nothing more is sent")
+        receipt.say(
+            "bad", f"order {order_id} was sent and its outcome is open: it is searched for, nothing more is sent"
+        )
     for order_id in answer.open_order_ids:
         receipt.say("note", f"order {order_id} rests at the exchange; mesh halt --cancel cancels it")
     return True
@@ -224,7 +226,7 @@ async def _tell_database(
     instance: Instance, request: pb.SetTradingStateRequest, state: TradingState
 ) -> TradingState | None:
     """The second way to the same row, for whoever reads it while the executor is away. What is stored now; None where
-    nobody says it. The risk engine does as it is told, so a stricter state is looked for first."""
+    nobody says it. The risk engine sets what it is given, so this looks for a stricter state first."""
     same = risk_pb.SetTradingStateRequest(request_id=request.request_id, state=request.state, note=request.note)
     try:
         async with channel_to(instance, services.RISK) as channel:
@@ -261,7 +263,7 @@ _CANCEL_WORDS = {
     "CANCELLED": ("plain", "is cancelled"),
     "ALREADY_DONE": ("note", "was done before the cancel reached it"),
     "STILL_OPEN": ("bad", "still rests at the exchange"),
-    "UNKNOWN": ("bad", "has an unknown fate: it is searched for, nothing more is sent"),
+    "UNKNOWN": ("bad", "is UNKNOWN: it is searched for, nothing more is sent"),
 }
 
 

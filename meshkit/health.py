@@ -29,7 +29,7 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):
-    """Statuses by name, and watchers that are told of changes and let go at shutdown."""
+    """Statuses by name, and watchers that receive changes until shutdown."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._statuses: dict[str, int] = dict.fromkeys(names, NOT_SERVING)

@@ -141,7 +141,7 @@ async def run(
     identity: IdentitySource | None = None,
     started: Callable[[Service], None] | None = None,
 ) -> int:
-    """Builds and runs a service; a configuration fault is told in words and gives exit code 2."""
+    """Builds and runs a service; a configuration fault prints its words and gives exit code 2."""
     service: Service | None = None
     try:
         service = await create(settings, build, identity=identity)

@@ -135,7 +135,7 @@ def _side(outcome: int, blocked: bool) -> SignalSide:
 def _reasons(
     outcome: IntArray, blockers: Sequence[tuple[SignalReason, ...]], profile: Profile
 ) -> tuple[tuple[SignalReason, ...], ...]:
-    """What blocks a row says more than what its numbers say; impossible numbers are told beside it."""
+    """What blocks a row says more than what its numbers say; impossible numbers stand beside it."""
     mark = (SignalReason.EXERCISE,) if profile is Profile.EXERCISE else ()
     found = []
     for code, stops in zip(outcome.tolist(), blockers, strict=True):

@@ -1,7 +1,7 @@
 """Where models lie: the top of MODEL_DIR and one folder per version below it; and whether anything there has changed.
 
 Only names and file states are looked at. Who may write there could write anything, so the number of folders is bounded,
-how many were left out is told, and what is in them is nobody's word until the loader has checked it.
+the answer counts what was left out, and the loader checks what is in them before anybody relies on it.
 """
 
 import os

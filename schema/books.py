@@ -60,9 +60,7 @@ orders = Table(
     Column(
         "watch_until", Time, comment="machine time until which an ended order is still searched for at the exchange"
     ),
-    Column(
-        "adopted_at", Time, comment="machine time the exchange was found to have an order that had ended without it"
-    ),
+    Column("adopted_at", Time, comment="machine time an order that had ended without it turned up at the exchange"),
     CheckConstraint("side IN ('BUY', 'SELL')", name="side"),
     CheckConstraint("side = 'SELL' OR (recommendation_id IS NOT NULL AND reservation_id IS NOT NULL)", name="entry"),
     CheckConstraint("(quote_size IS NULL) <> (base_size IS NULL)", name="size"),

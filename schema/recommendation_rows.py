@@ -29,7 +29,7 @@ def evidence_from_json(stored: Any) -> Evidence:
 
 
 def recommendation_of_row(row: RowMapping) -> Recommendation:
-    """The idea of a row."""
+    """The recommendation of a row."""
     return Recommendation(
         recommendation_id=row["recommendation_id"],
         product_id=row["product_id"],

@@ -130,7 +130,7 @@ class EmbeddedPostgres:
     def last_complaint(self) -> str:
         """The newest PANIC or FATAL line of the server's log without its head; empty if it complained of nothing."""
         lines = [line for line in tail(self._log, lines=60).splitlines() if "PANIC:" in line or "FATAL:" in line]
-        # A client that comes too early is told FATAL as well; why the server went says the others.
+        # A client that comes too early gets FATAL as well; the other lines say why the server went.
         causes = [line for line in lines if "the database system is" not in line] or lines
         return " ".join(causes[-1].partition("]")[2].split()) if causes else ""
 

@@ -1,1 +1,1 @@
-"""The bridge: from signals, or an operator's idea, to recommendations."""
+"""The bridge: recommendations from signals and from operators."""

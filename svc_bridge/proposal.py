@@ -77,7 +77,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Idea:
+class NewRecommendation:
     """A recommendation to be stored, and what it came from: a signal, or an operator's request."""
 
     recommendation: Recommendation

@@ -14,10 +14,10 @@ from schema import streams
 from schema.recommendation_rows import record_of_row
 from schema.requests import once, request_key
 from svc_bridge import store
-from svc_bridge.proposal import Idea, sellable
+from svc_bridge.proposal import NewRecommendation, sellable
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.signal_consumer import SignalConsumer
-from svc_bridge.wire import OperatorIdea, page_token, parse_create, parse_get, parse_list
+from svc_bridge.wire import OperatorRecommendation, page_token, parse_create, parse_get, parse_list
 from tradekit import ids, services
 from tradekit.life import life_end
 from tradekit.recommendation import Recommendation
@@ -28,7 +28,7 @@ from tradekit.watching import Watched, frames, position
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc
 
-# An operator's idea goes before every signal's: a person is waiting for it.
+# An operator's recommendation goes before every signal's: a person is waiting for it.
 OPERATOR_PRIORITY = 1.0
 # A price that says nothing, for an exit of which nobody knows one.
 _NO_PRICE_KNOWN = Price(Decimal(1))
@@ -44,38 +44,48 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     async def CreateRecommendation(
         self, request: pb.CreateRecommendationRequest, context: ServicerContext
     ) -> pb.CreateRecommendationResponse:
-        """Enters an operator's idea; the same request_id gives the stored answer."""
-        idea = parse_create(request)
-        key = request_key(self._settings.service_name, "CreateRecommendation", idea.request_id, request)
+        """Enters an operator's recommendation; the same request_id gives the stored answer."""
+        recommendation = parse_create(request)
+        key = request_key(self._settings.service_name, "CreateRecommendation", recommendation.request_id, request)
         async with self._kit.engine.begin() as connection:
 
             async def create() -> pb.CreateRecommendationResponse:
-                records = await store.insert_recommendations(connection, [await self._idea(connection, idea)])
+                records = await store.insert_recommendations(
+                    connection, [await self._recommendation(connection, recommendation)]
+                )
                 return pb.CreateRecommendationResponse(record=record_of_row(records[0]))
 
             answer, _ = await once(connection, key, pb.CreateRecommendationResponse, create)
         return answer
 
-    async def _idea(self, connection: AsyncConnection, idea: OperatorIdea) -> Idea:
-        """An operator's idea as it is stored. A SELL needs the books only; a BUY needs a price and a market time."""
-        if not await store.is_known_product(connection, idea.product_id):
+    async def _recommendation(
+        self, connection: AsyncConnection, recommendation: OperatorRecommendation
+    ) -> NewRecommendation:
+        """An operator's recommendation as it is stored. A SELL needs the books only; a BUY needs a price and a market time."""
+        if not await store.is_known_product(connection, recommendation.product_id):
             raise InvalidRequest(
-                [Violation("product_id", "UNKNOWN_PRODUCT", f"{idea.product_id} is not followed; see ListProducts")]
+                [
+                    Violation(
+                        "product_id",
+                        "UNKNOWN_PRODUCT",
+                        f"{recommendation.product_id} is not followed; see ListProducts",
+                    )
+                ]
             )
-        price = await store.newest_price(connection, idea.product_id, self._settings.granularity_seconds)
-        if price is None and idea.side is Side.SELL:
-            price = await store.average_cost(connection, idea.product_id)
+        price = await store.newest_price(connection, recommendation.product_id, self._settings.granularity_seconds)
+        if price is None and recommendation.side is Side.SELL:
+            price = await store.average_cost(connection, recommendation.product_id)
         now = await store.machine_time(connection)
         market = await store.stage_as_of(connection, "market")
-        if idea.side is Side.BUY and (price is None or market is None):
-            raise Unavailable("STALE_DATA", f"there is no candle of {idea.product_id} yet; try again later")
+        if recommendation.side is Side.BUY and (price is None or market is None):
+            raise Unavailable("STALE_DATA", f"there is no candle of {recommendation.product_id} yet; try again later")
         as_of = market or now
         clock = self._settings.life_clock
         made = Recommendation(
-            recommendation_id=ids.recommendation_id_of_request(idea.request_id),
-            product_id=idea.product_id,
-            side=idea.side,
-            size=await self._size(connection, idea),
+            recommendation_id=ids.recommendation_id_of_request(recommendation.request_id),
+            product_id=recommendation.product_id,
+            side=recommendation.side,
+            size=await self._size(connection, recommendation),
             reference_price=price or _NO_PRICE_KNOWN,
             as_of=as_of,
             expire_time=life_end(clock, now, as_of, self._settings.recommendation_ttl_seconds),
@@ -83,18 +93,20 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
             origin=Origin.OPERATOR,
             profile=self._settings.decision_profile,
             priority=OPERATOR_PRIORITY,
-            note=idea.note,
+            note=recommendation.note,
         )
-        return Idea(made, self._settings.run_id, request_id=idea.request_id)
+        return NewRecommendation(made, self._settings.run_id, request_id=recommendation.request_id)
 
-    async def _size(self, connection: AsyncConnection, idea: OperatorIdea) -> OrderSize:
-        if idea.side is Side.BUY:
-            return idea.size or self._settings.entry_quote_size
-        books = (await store.books_of(connection, [idea.product_id]))[idea.product_id]
+    async def _size(self, connection: AsyncConnection, recommendation: OperatorRecommendation) -> OrderSize:
+        if recommendation.side is Side.BUY:
+            return recommendation.size or self._settings.entry_quote_size
+        books = (await store.books_of(connection, [recommendation.product_id]))[recommendation.product_id]
         held = sellable(books.held, books.base_increment)
         if held <= 0:
-            raise FailedPrecondition("NOT_HELD", f"nothing of {idea.product_id} is held; there is nothing to sell")
-        return min(base_size(idea.side, idea.size), held) if idea.size else held
+            raise FailedPrecondition(
+                "NOT_HELD", f"nothing of {recommendation.product_id} is held; there is nothing to sell"
+            )
+        return min(base_size(recommendation.side, recommendation.size), held) if recommendation.size else held
 
     async def GetRecommendation(
         self, request: pb.GetRecommendationRequest, context: ServicerContext

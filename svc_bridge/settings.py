@@ -18,5 +18,7 @@ class BridgeSettings(TradingSettings):
         QuoteSize(Decimal(100)), gt=0, le=Decimal(1_000_000), description="quote amount of a BUY, fee inside"
     )
     recommendation_ttl_seconds: int = Field(120, ge=5, le=3600, description="life of a recommendation")
-    entry_cooldown_bars: int = Field(3, ge=0, le=1000, description="bars between two BUY ideas of one product")
+    entry_cooldown_bars: int = Field(
+        3, ge=0, le=1000, description="bars between two BUY recommendations of one product"
+    )
     stale_signal_bars: int = Field(1, ge=1, le=100, description="BUY signals this many bars old are skipped")

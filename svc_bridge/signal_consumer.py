@@ -1,7 +1,7 @@
 """Consumes the signal stream from the stored cursor and writes each signal's outcome.
 
 A frame is one transaction: outcomes, recommendations and the cursor move together, so a crash at any moment repeats the
-frame from the start and nothing is turned into an idea twice.
+frame from the start and nothing is turned into a recommendation twice.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from meshkit.errors import Unavailable
 from meshkit.kit import Kit
 from schema import streams
 from svc_bridge import store
-from svc_bridge.proposal import Idea, Outcome, Proposal, ProposalRules, SignalSeen, Skip, propose
+from svc_bridge.proposal import NewRecommendation, Outcome, Proposal, ProposalRules, SignalSeen, Skip, propose
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.wire import signal_of
 from tradekit import ids, services, wire
@@ -57,7 +57,7 @@ class SignalConsumer:
         async with self._kit.engine.begin() as connection:
             head = await store.head_sequence(connection)
             await streams.advance_watermark(connection, "bridge", as_of, head)
-            # Watchers of recommendations are told the watermark too, and listen to their own channel.
+            # Watchers of recommendations get the watermark too, and listen to their own channel.
             await streams.notify(connection, streams.RECOMMENDATIONS)
 
     async def take(self, signals: Sequence[SignalSeen]) -> None:
@@ -67,34 +67,36 @@ class SignalConsumer:
             fresh = [signal for signal in signals if signal.sequence > cursor]
             if not fresh:
                 return
-            outcomes, ideas = await self._decide(connection, fresh)
+            outcomes, recommendations = await self._decide(connection, fresh)
             await store.insert_outcomes(connection, outcomes)
             await store.move_cursor(connection, CONSUMER, fresh[-1].sequence)
-            await store.insert_recommendations(connection, ideas)
-        self._kit.log.info("signals_taken", signals=len(fresh), recommended=len(ideas), cursor=fresh[-1].sequence)
+            await store.insert_recommendations(connection, recommendations)
+        self._kit.log.info(
+            "signals_taken", signals=len(fresh), recommended=len(recommendations), cursor=fresh[-1].sequence
+        )
 
     async def _decide(
         self, connection: AsyncConnection, signals: Sequence[SignalSeen]
-    ) -> tuple[list[Outcome], list[Idea]]:
-        """Outcomes and ideas, in the order of the signals."""
+    ) -> tuple[list[Outcome], list[NewRecommendation]]:
+        """Outcomes and recommendations, in the order of the signals."""
         books = await store.books_of(connection, sorted({signal.product_id for signal in signals}))
         newest = await store.stage_as_of(connection, "signal") or max(signal.as_of for signal in signals)
         now = await store.machine_time(connection)
         outcomes: list[Outcome] = []
-        ideas: list[Idea] = []
+        recommendations: list[NewRecommendation] = []
         decided: set[tuple[str, str]] = set()
         for signal in signals:
             outcome = propose(signal, books[signal.product_id], newest, self._rules)
             if isinstance(outcome, Proposal) and (signal.product_id, outcome.side) in decided:
-                # Two bars of one product in one frame: the first one's idea is already open.
+                # Two bars of one product in one frame: the first one's recommendation is already open.
                 outcome = Skip((Reason("DUPLICATE_OPEN", "1", "1", "count", f"product:{signal.product_id}"),))
             if isinstance(outcome, Proposal):
                 decided.add((signal.product_id, outcome.side))
-                ideas.append(self._idea(signal, outcome, now))
+                recommendations.append(self._recommendation(signal, outcome, now))
             outcomes.append(Outcome(signal, outcome))
-        return outcomes, ideas
+        return outcomes, recommendations
 
-    def _idea(self, signal: SignalSeen, proposal: Proposal, now: datetime) -> Idea:
+    def _recommendation(self, signal: SignalSeen, proposal: Proposal, now: datetime) -> NewRecommendation:
         clock = self._settings.life_clock
         made = Recommendation(
             recommendation_id=ids.recommendation_id_of_signal(signal.signal_id),
@@ -110,7 +112,7 @@ class SignalConsumer:
             priority=proposal.priority,
             evidence=signal.evidence,
         )
-        return Idea(made, self._settings.run_id, signal_id=signal.signal_id)
+        return NewRecommendation(made, self._settings.run_id, signal_id=signal.signal_id)
 
 
 def _signals_of(batch: signal_pb.SignalBatch) -> list[SignalSeen]:

@@ -14,7 +14,7 @@ from schema.operations import watermarks
 from schema.recommendation_rows import evidence_to_json
 from schema.recommendations import bridge_cursors, recommendation_events, signal_outcomes, trade_recommendations
 from schema.views.bridge import bridge_candles, bridge_positions, bridge_products
-from svc_bridge.proposal import Idea, Outcome, ProductBooks, Skip
+from svc_bridge.proposal import NewRecommendation, Outcome, ProductBooks, Skip
 from tradekit import ids
 from tradekit.decimals import to_stored_scale
 from tradekit.reasons import reasons_to_json
@@ -26,7 +26,7 @@ _TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
 
 
 async def lock_cursor(connection: AsyncConnection, consumer: str) -> int:
-    """The newest signal sequence dealt with, locked until commit: two bridges never turn one signal into two ideas."""
+    """The newest signal sequence dealt with, locked until commit: two bridges never turn one signal into two recommendations."""
     await connection.execute(upsert(bridge_cursors).values(consumer=consumer, sequence=0).on_conflict_do_nothing())
     query = select(bridge_cursors.c.sequence).where(bridge_cursors.c.consumer == consumer).with_for_update()
     sequence: int = (await connection.execute(query)).scalar_one()
@@ -48,7 +48,7 @@ async def move_cursor(connection: AsyncConnection, consumer: str, sequence: int)
 
 
 async def books_of(connection: AsyncConnection, product_ids: Sequence[ProductId]) -> dict[ProductId, ProductBooks]:
-    """What the books say of these products now: holdings, open ideas, newest BUY idea."""
+    """What the books say of these products now: holdings, open recommendations, newest BUY recommendation."""
     table = trade_recommendations
     held = dict(
         (
@@ -123,14 +123,14 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _idea_row(idea: Idea) -> dict[str, Any]:
-    made = idea.recommendation
+def _recommendation_row(recommendation: NewRecommendation) -> dict[str, Any]:
+    made = recommendation.recommendation
     row = {
         "recommendation_id": made.recommendation_id,
-        "run_id": idea.run_id,
+        "run_id": recommendation.run_id,
         "origin": made.origin.value,
-        "signal_id": idea.signal_id,
-        "request_id": idea.request_id,
+        "signal_id": recommendation.signal_id,
+        "request_id": recommendation.request_id,
         "product_id": made.product_id,
         "side": made.side.value,
         "size": made.size,
@@ -146,11 +146,13 @@ def _idea_row(idea: Idea) -> dict[str, Any]:
     return row if made.evidence is None else {**row, "evidence": evidence_to_json(made.evidence)}
 
 
-async def insert_recommendations(connection: AsyncConnection, ideas: Sequence[Idea]) -> list[RowMapping]:
-    """Inserts ideas, all of signals or all of operators, with their first event, and wakes orchestrators on commit."""
-    if not ideas:
+async def insert_recommendations(
+    connection: AsyncConnection, recommendations: Sequence[NewRecommendation]
+) -> list[RowMapping]:
+    """Inserts recommendations, all of signals or all of operators, with their first event, and wakes orchestrators on commit."""
+    if not recommendations:
         return []
-    rows = [_idea_row(idea) for idea in ideas]
+    rows = [_recommendation_row(recommendation) for recommendation in recommendations]
     changes = await streams.take_sequences(connection, streams.RECOMMENDATIONS, len(rows))
     decisions = await streams.take_sequences(connection, streams.DECISIONS, len(rows))
     stored = await connection.execute(

@@ -20,7 +20,7 @@ from trading.signal.v1 import signal_service_pb2 as signal_pb
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorIdea:
+class OperatorRecommendation:
     """A parsed CreateRecommendationRequest; a size of None means the default of its side."""
 
     request_id: UUID
@@ -40,8 +40,8 @@ class RecommendationFilter:
     before: tuple[datetime, UUID] | None
 
 
-def parse_create(message: pb.CreateRecommendationRequest) -> OperatorIdea:
-    """The operator's idea, or InvalidRequest with every violation."""
+def parse_create(message: pb.CreateRecommendationRequest) -> OperatorRecommendation:
+    """The operator's recommendation, or InvalidRequest with every violation."""
     fields = Fields()
     request_id = fields.uuid("request_id", message.request_id)
     product_id = wire.read_product_id(fields, "product_id", message.product_id)
@@ -54,7 +54,7 @@ def parse_create(message: pb.CreateRecommendationRequest) -> OperatorIdea:
         size = order_size(side, number)
     note = fields.text("note", message.note, min_length=0, max_length=200)
     fields.done()
-    return OperatorIdea(request_id, product_id, side, size, note)
+    return OperatorRecommendation(request_id, product_id, side, size, note)
 
 
 def parse_get(message: pb.GetRecommendationRequest) -> UUID:

@@ -1,6 +1,6 @@
 """Ends orders on an operator's word: what was not sent never will be, what rests at the exchange is cancelled there.
 
-Nothing is called cancelled that the exchange has not ended: an order whose fate is open is only kept from being sent again.
+Nothing is called cancelled that the exchange has not ended: an order whose outcome is open is only kept from being sent again.
 """
 
 import asyncio

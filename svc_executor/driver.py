@@ -1,6 +1,6 @@
 """Brings one order nearer to its end: sends, searches, asks again, records. Every send is counted and committed first.
 
-What the network did never decides an order's fate; only the exchange's own word does. An order that this call could not
+What the network did never decides an order's outcome; only the exchange's own word does. An order that this call could not
 settle stays as the row says, and the reconciler drives it again.
 """
 
@@ -148,7 +148,7 @@ class OrderDriver:
             return await store.order_and_trading(connection, order_id)
 
     def _waited(self, order: OrderRow) -> timedelta:
-        """How long this process has seen the newest send of open fate: no clock that can be set shortens it."""
+        """How long this process has seen the newest send of open outcome: no clock that can be set shortens it."""
         return timedelta(seconds=self._watches.age(order.order_id, order.sent_at)) if order.sent_at else timedelta(0)
 
     # ---- sending -----------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ class OrderDriver:
         return await self._forget_send(order, counted)
 
     async def _forget_send(self, order: OrderRow, counted: OrderRow) -> OrderRow:
-        """The newest send made no order, so the one before it is again the newest of unknown fate, if there was one."""
+        """The newest send made no order, so the one before it is again the newest of unknown outcome, if there was one."""
         async with self._engine.begin() as connection:
             now = await store.lock_order(connection, order.order_id)
             if now.sequence != counted.sequence:

@@ -123,7 +123,7 @@ class Intake:
                 continue
             raise FailedPrecondition(
                 "ORDER_UNKNOWN",
-                f"order {order.order_id} of {product_id} has an unknown fate; entries wait for its reconciliation",
+                f"order {order.order_id} of {product_id} is UNKNOWN; entries wait for its reconciliation",
             )
 
     # ---- exits -------------------------------------------------------------------------------------------------------

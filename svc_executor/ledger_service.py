@@ -208,7 +208,7 @@ def _after(before: Balance, booking: Booking) -> Balance:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """What cannot be booked is told as the field of the request that is wrong."""
+    """Names the field of the request that keeps it from being booked."""
     try:
         yield
     except Refusal as refusal:

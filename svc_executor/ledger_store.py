@@ -1,4 +1,4 @@
-"""The SQL of adjustments: a currency as the ledger has it, a booking with its row, and what is told of the ledger."""
+"""The SQL of adjustments: a currency as the ledger has it, a booking with its row, and the ledger's figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

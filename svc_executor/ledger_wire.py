@@ -1,4 +1,4 @@
-"""Messages of the ledger ⇄ typed requests and rows. Every violation of a request is told at once."""
+"""Messages of the ledger ⇄ typed requests and rows. A refusal names every violation of a request at once."""
 
 import re
 from dataclasses import dataclass

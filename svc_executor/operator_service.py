@@ -26,7 +26,7 @@ Fills: TypeAlias = Mapping[UUID, Sequence[books_store.StoredFill]]
 
 @dataclass(frozen=True, slots=True)
 class OpenOrders:
-    """Ids of orders that are not done: of open fate, and known to rest at the exchange."""
+    """Ids of orders that are not done: of open outcome, and known to rest at the exchange."""
 
     unresolved: tuple[str, ...]
     resting: tuple[str, ...]

@@ -22,7 +22,7 @@ from tradekit.sizes import NO_BASE, base_of
 from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState
 from tradekit.units import BaseSize, OrderSize, ProductId, QuoteSize
 
-# Where a fill is told in quote units its base size is a quotient; below this it is the same size.
+# Where a fill comes in quote units its base size is a quotient; below this it is the same size.
 _QUOTIENT_TOLERANCE = BaseSize(Decimal("1e-8"))
 # The exchange may call an order done, unfilled and not settled for good: nothing is there to settle. Fills were seen to
 # appear seconds after the word "done", so a while is waited for them; what comes later still is adopted.
@@ -46,7 +46,7 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
-    """An order row as decisions need it. `sent_at` is the newest send whose fate is open, None if all are known."""
+    """An order row as decisions need it. `sent_at` is the newest send whose outcome is open, None if all are known."""
 
     order_id: UUID
     product_id: ProductId
@@ -84,7 +84,7 @@ class OrderFacts:
 class Circumstances:
     """What is known beside the row. `trading` is the stored trading state, `permitted` whether this process knows of none
     that is stricter. `absent`: the exchange's complete list was just searched and lacks the order. `waited`: how long the
-    newest send of open fate has been watched, by a clock that nobody sets. `refused`: a later send was refused by the
+    newest send of open outcome has been watched, by a clock that nobody sets. `refused`: a later send was refused by the
     exchange's own word, so another would be too."""
 
     trading: TradingState

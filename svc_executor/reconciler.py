@@ -1,6 +1,6 @@
 """Keeps the books true: opens them once, settles what is open or unknown, and compares them with the exchange.
 
-At start, after every doubt, and on a schedule. A difference is never repaired here: it is said, and closes entries.
+At start, after every doubt, and on a schedule. A difference is never repaired here: it is reported, and closes entries.
 """
 
 import asyncio

@@ -92,7 +92,7 @@ class ExecutorSettings(ExchangeSettings):
         if self.exchange_key_file is None:
             raise ValueError("EXCHANGE_KEY_FILE is needed to send orders")
         if len({quote_currency(product) for product in self.products}) != 1:
-            raise ValueError("PRODUCTS must share one quote currency: profit is told in it")
+            raise ValueError("PRODUCTS must share one quote currency: profit is counted in it")
         # Until its token ends a request may arrive, and then take as long as the longest.
         shortest = self.exchange_token_seconds + self.exchange_total_seconds
         if self.absence_seconds is not None and self.absence_seconds < shortest:

@@ -182,7 +182,7 @@ async def order_of_recommendation(connection: AsyncConnection, recommendation_id
 
 
 async def doubtful_orders(connection: AsyncConnection, product_id: ProductId) -> list[OrderRow]:
-    """Orders of a product whose fate is unknown: said so, or sent and never answered for."""
+    """Orders of a product whose outcome is unknown: said so, or sent and never answered for."""
     query = select(*_COLUMNS).where(
         orders.c.product_id == product_id,
         or_(

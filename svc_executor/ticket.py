@@ -2,7 +2,7 @@
 
 A ticket is an EdDSA-signed JWT: `iss` risk, `aud` executor, `sub` the recommendation, `jti` the reservation, `terms` the
 hash of the whole recommendation, and `product`, `side`, `max_size`. Its expiry is judged by the machine time handed in,
-never by this process's clock, and apart from the rest: an order that exists is told to whoever had a ticket for it,
+never by this process's clock, and apart from the rest: whoever had a ticket for an order that exists gets its state,
 however late they ask again.
 """
 

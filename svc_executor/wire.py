@@ -1,4 +1,4 @@
-"""Messages of the executor ⇄ typed requests and rows. Every violation of a request is told at once."""
+"""Messages of the executor ⇄ typed requests and rows. A refusal names every violation of a request at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Messages of MarketService ⇄ typed values; every broken rule of a request is told at once."""
+"""Messages of MarketService ⇄ typed values; a refusal names every broken rule at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The board: health of every name as it stands now, and who is told when it changes.
+"""The board: health of every name as it stands now, and its subscribers.
 
 One room of state that the watcher writes and everybody else reads; each change is logged once and handed to the journal.
 """

@@ -1,4 +1,4 @@
-"""Puts the monitor together: what is watched, what is known, what is told."""
+"""Puts the monitor together: what it watches, what it knows, what it shows."""
 
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task

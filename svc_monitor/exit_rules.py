@@ -51,11 +51,11 @@ def exit_waiting(seen: Seen) -> Found:
     """An exit that is not done after half a minute: the oldest recommendation of each product, and every close."""
     if seen.exits is None:
         return None
-    ideas = [(f"product:{one.product_id}", one.age_seconds, _waiting(one, seen)) for one in seen.exits.open]
+    recommendations = [(f"product:{one.product_id}", one.age_seconds, _waiting(one, seen)) for one in seen.exits.open]
     closes = [(f"order:{one.order_id}", one.age_seconds, _close_waits(one, seen)) for one in seen.exits.open_closes]
     return tuple(
         Finding("EXIT_WAITING", scope, Severity.CRITICAL if age >= WAITING_LONG_SECONDS else Severity.WARNING, words)
-        for scope, age, words in (*ideas, *closes)
+        for scope, age, words in (*recommendations, *closes)
         if age >= WAITING_SECONDS
     )
 
@@ -100,11 +100,13 @@ def exit_failed(seen: Seen) -> Found:
     is acknowledged, something is sold, or the position is gone."""
     if seen.exits is None:
         return None
-    ideas = [(f"recommendation:{one.recommendation_id}", one.reason, _failed(one)) for one in seen.exits.failed]
+    recommendations = [
+        (f"recommendation:{one.recommendation_id}", one.reason, _failed(one)) for one in seen.exits.failed
+    ]
     closes = [(f"order:{one.order_id}", one.reason, _close_failed(one)) for one in seen.exits.failed_closes]
     return tuple(
         Finding("EXIT_FAILED", scope, Severity.CRITICAL, words)
-        for scope, reason, words in (*ideas, *closes)
+        for scope, reason, words in (*recommendations, *closes)
         if reason not in WANTED_ENDS
     )
 

@@ -84,7 +84,7 @@ def ledger_mismatch(seen: Seen) -> Found:
 
 
 def order_unknown(seen: Seen) -> Found:
-    """Orders whose fate nobody knows: by the rows, and by the orchestrator's count while only the monitor cannot read them."""
+    """Orders whose outcome nobody knows: by the rows, and by the orchestrator's count while only the monitor cannot read them."""
     if seen.exits is not None:
         orders = seen.exits.unknown
         count, named = len(orders), f" ({_some([f'{one.side} {one.product_id} {one.order_id}' for one in orders])})"
@@ -101,7 +101,7 @@ def order_unknown(seen: Seen) -> Found:
         if asks
         else "The exchange is asked when executor and database are back."
     )
-    message = f"The fate of {count} order(s) is unknown{named}: counted as exposure, and their products take no entry. {search}"
+    message = f"The outcome of {count} order(s) is unknown{named}: counted as exposure; their products take no entry. {search}"
     return (Finding("ORDER_UNKNOWN", "account", Severity.CRITICAL, message),)
 
 
@@ -160,7 +160,7 @@ def model_absent(seen: Seen) -> Found:
         return None
     if seen.model.loaded:
         return ()
-    why = f"{seen.model.refusal_code}: {seen.model.refusal_detail}" if seen.model.refusal_code else "none was found"
+    why = f"{seen.model.refusal_code}: {seen.model.refusal_detail}" if seen.model.refusal_code else "there is none"
     message = f"No model serves, so there are no signals ({why})."
     return (Finding("MODEL_ABSENT", "model", Severity.WARNING, message, SETTLE_SECONDS),)
 

@@ -1,4 +1,4 @@
-"""MonitorService: parse, decide, store, answer. The status comes from memory, so it is told without a database too."""
+"""MonitorService: parse, decide, store, answer. The status comes from memory, so it needs no database."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ class MonitorServicer(pb_grpc.MonitorServiceServicer):
     async def WatchStatus(
         self, request: pb.WatchStatusRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchStatusResponse]:
-        """The status now and at every change; changes between two frames are told together."""
+        """The status now and at every change; one frame carries all changes since the last."""
         loop = asyncio.get_running_loop()
         seen, last_sign = -1, 0.0
         while not self._kit.draining.is_set():

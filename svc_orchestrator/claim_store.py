@@ -166,7 +166,7 @@ async def release_all(connection: AsyncConnection, owner: str) -> None:
 
 
 async def wake_order(connection: AsyncConnection) -> None:
-    """Lets items that wait for their order's fate be looked at now; the executor has news."""
+    """Lets items that wait for their order's outcome be looked at now; the executor has news."""
     await connection.execute(update(_T).where(_awaits_order()).values(not_before=None))
 
 

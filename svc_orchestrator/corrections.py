@@ -1,4 +1,4 @@
-"""Corrects what ended before its order was found.
+"""Corrects recommendations that ended before their order turned up.
 
 An order that was taken for never sent is searched for at the exchange for a day, and adopted if it turns up. Its
 recommendation had ended by then; it is set to what the order says, with an event that says why.

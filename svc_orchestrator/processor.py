@@ -122,7 +122,7 @@ class RecommendationProcessor:
         if isinstance(outcome, Terminal):
             await self._change(item, outcome.state, outcome.decided_by, outcome.reasons)
         elif isinstance(outcome, RetryLater):
-            await self._put_back(item, outcome)
+            await self._requeue(item, outcome)
 
     async def after_defect(self, row: ClaimedRow, error: Exception) -> None:
         """What becomes of a row that cannot even be processed: tried again like any other, and given up like any other."""
@@ -283,16 +283,16 @@ class RecommendationProcessor:
     async def _begin(self, item: ClaimedRecommendation) -> bool:
         """Takes the item into review. False if this bar's reviews are used up: it waits for the market's next bar.
 
-        Counting and beginning are one transaction under a lock, so that leaders beside each other keep to the budget.
+        Counting and beginning are one transaction under a lock, so that processors beside each other keep to the budget.
         """
         budget = self._settings.review_budget_per_bar
         async with self._kit.engine.begin() as connection:
             if item.is_entry and budget is not None:
                 await store.lock_reviews(connection)
-                idea = item.recommendation
+                recommendation = item.recommendation
                 market = (await read_clocks(connection)).market
-                bar = max(idea.as_of, market) if market else idea.as_of
-                ahead = await store.reviews_ahead(connection, idea.priority, idea.product_id, bar)
+                bar = max(recommendation.as_of, market) if market else recommendation.as_of
+                ahead = await store.reviews_ahead(connection, recommendation.priority, recommendation.product_id, bar)
                 if await store.reviews_begun(connection, bar) + ahead >= budget:
                     next_bar = bar + timedelta(seconds=self._settings.granularity_seconds)
                     await claim_store.requeue(connection, self._owner, item.id, 0, wait_for_market=next_bar)
@@ -352,7 +352,7 @@ class RecommendationProcessor:
         )
         item.state = to_state
 
-    async def _put_back(self, item: ClaimedRecommendation, delay: RetryLater) -> None:
+    async def _requeue(self, item: ClaimedRecommendation, delay: RetryLater) -> None:
         async with self._kit.engine.begin() as connection:
             await claim_store.requeue(connection, self._owner, item.id, delay.seconds, delay.why)
         self._kit.log.info(

@@ -21,7 +21,10 @@ class OrchestratorSettings(TradingSettings):
         2.0, ge=0.1, le=30, description="longest wait of an exit for the risk engine's word; not in a replay"
     )
     review_budget_per_bar: int | None = Field(
-        None, ge=1, le=10_000, description="BUY ideas reviewed in one bar; the others wait and may expire; unset: all"
+        None,
+        ge=1,
+        le=10_000,
+        description="BUY recommendations reviewed in one bar; the others wait and may expire; unset: all",
     )
 
     @property

@@ -42,7 +42,7 @@ class Terminal:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Ask again later; what was found so far is kept by the stages."""
+    """Ask again later; the stages keep their answers so far."""
 
     seconds: float
     why: Reason

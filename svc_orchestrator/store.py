@@ -146,7 +146,7 @@ async def lock_reviews(connection: AsyncConnection) -> None:
 
 
 async def reviews_begun(connection: AsyncConnection, as_of: datetime) -> int:
-    """BUY ideas whose review began at this market time."""
+    """BUY recommendations whose review began at this market time."""
     query = (
         select(func.count())
         .select_from(recommendation_events.join(_T))
@@ -161,7 +161,7 @@ async def reviews_begun(connection: AsyncConnection, as_of: datetime) -> int:
 
 
 async def reviews_ahead(connection: AsyncConnection, priority: float, product_id: str, market_time: datetime) -> int:
-    """Living BUY ideas, not yet in review, that go before this one: the best ideas get a bar's reviews."""
+    """Living BUY recommendations, not yet in review, that go before this one: the best recommendations get a bar's reviews."""
     first = or_(_T.c.priority > priority, and_(_T.c.priority == priority, _T.c.product_id < product_id))
     query = select(func.count()).where(
         _T.c.state == RecommendationState.PROPOSED.value,
@@ -177,5 +177,5 @@ async def reviews_ahead(connection: AsyncConnection, priority: float, product_id
 async def advance_own_watermark(connection: AsyncConnection, mark: datetime) -> None:
     """Moves the orchestrator's watermark."""
     await streams.advance_watermark(connection, "orchestrator", mark, await head_sequence(connection))
-    # Watchers of decisions are told the watermark too, and listen to their own channel.
+    # Watchers of decisions get the watermark too, and listen to their own channel.
     await streams.notify(connection, streams.DECISIONS)

@@ -1,4 +1,4 @@
-"""Every risk rule, in the order of evaluation, and its limit as it is told to whoever asks.
+"""Every risk rule, in the order of evaluation, and its limit as GetLimits shows it.
 
 A rule that stands here is checked, told by GetLimits and described in docs/reasons.md; there is no other list of them.
 """
@@ -19,7 +19,7 @@ RULES: tuple[Rule[Any], ...] = (*HARD_RULES, *SCALES, *CAPS, MIN_NOTIONAL, *EXIT
 
 @dataclass(frozen=True, slots=True)
 class ToldLimit:
-    """One rule as it is told. A code may have several: of the account and of a product, of entries and of exits.
+    """One rule as GetLimits shows it. A code may have several: of the account and of a product, of entries and of exits.
 
     `value` is the limit that a reason tells, a formula in recorded figures where it follows the state, or empty.
     """

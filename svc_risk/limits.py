@@ -1,6 +1,6 @@
 """The hard limits of entries: confidence, breakers, cooldowns, order rates, volatility, score and slots.
 
-Each is a check and its declaration, in the order in which failures are told; none stops the others. Getting out must stay
+Each is a check and its declaration, in the order of the reasons; none stops the others. Getting out must stay
 possible, so none of them looks at a SELL but the order rates, which leave a flag.
 """
 
@@ -20,7 +20,7 @@ REJECT, FLAG, NONE = Effect.REJECT, Effect.FLAG, Effect.NONE
 
 
 def _confident(case: Case, limit: float) -> Finding:
-    """An operator's idea has no confidence and is not measured by one."""
+    """An operator's recommendation has no confidence and is not measured by one."""
     confidence = case.request.confidence
     return Finding(confidence is None or confidence >= limit, "" if confidence is None else shown(confidence))
 

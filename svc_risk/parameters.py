@@ -40,9 +40,10 @@ class Parameters:
     weight_uncertainty: float = field(
         default=0.05, metadata=_means("weight of the model's uncertainty in the score", zero=True)
     )
-    # Confidence an idea without a model behind it is scored at.
+    # Confidence a recommendation without a model behind it is scored at.
     neutral_confidence: float = field(
-        default=0.5, metadata=_means("confidence that an idea without a model is scored at", zero=True, share=True)
+        default=0.5,
+        metadata=_means("confidence that a recommendation without a model is scored at", zero=True, share=True),
     )
     score_soft: float = field(default=0.50, metadata=_means("score above which entries shrink", zero=True, share=True))
     score_hard: float = field(default=0.80, metadata=_means("score at which entries are refused", share=True))
@@ -56,7 +57,7 @@ class Parameters:
     reservation_ttl_seconds: int = field(default=60, metadata=_means("life of a reservation and its ticket"))
     # Limits of one order.
     price_collar_ratio: float = field(
-        default=0.02, metadata=_means("distance of the idea's price from the newest close, share")
+        default=0.02, metadata=_means("distance of the recommendation's price from the newest close, share")
     )
     collar_sigmas: float = field(
         default=4.0, metadata=_means("the same in hourly standard deviations; the larger counts")

@@ -1,6 +1,6 @@
 """The declaration of a risk rule: everything there is to say about it, said once.
 
-Refusals, GetLimits and the table in docs/reasons.md are all made from it. A check is handed the limit that is told, so
+Refusals, GetLimits and the table in docs/reasons.md are all made from it. A check is handed the limit that is shown, so
 that it cannot measure by another.
 """
 
@@ -36,7 +36,7 @@ class Effect(StrEnum):
 class Limit(Generic[N]):
     """The number that a rule goes by: `of` a case, and as it is `told` while there is none.
 
-    What is told is what a reason tells or, where the limit follows the state, a formula in recorded figures that gives
+    It is the limit that a reason carries or, where the limit follows the state, a formula in recorded figures that gives
     it. The second argument of `told` is the length of a bar in seconds.
     """
 

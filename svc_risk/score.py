@@ -34,7 +34,7 @@ def score_parts(
     confidence: float | None,
     p: Parameters,
 ) -> ScoreParts:
-    """The parts after `size` more of a product with stop distance `stop`. An operator's idea has no confidence."""
+    """The parts after `size` more of a product with stop distance `stop`. An operator's recommendation has no confidence."""
     heat_after = ratio_of(account.at_risk + size * stop, account.equity)
     exposure_after = ratio_of(account.exposure + size, p.gross_exposure_ratio * account.equity)
     return ScoreParts(

@@ -122,7 +122,7 @@ async def read_moment(connection: AsyncConnection) -> Moment:
 
 
 def _share(stored: Decimal | None) -> Decimal | None:
-    """A share without the zeros that its column adds: it is told and stored with a decision as it was given."""
+    """A share without the zeros that its column adds: a decision shows and stores it as it was given."""
     return None if stored is None else Decimal(plain(stored))
 
 

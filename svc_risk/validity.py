@@ -1,5 +1,5 @@
 """The rules that ask whether a request can be decided at all: the switch, the product, its life, the freshness of what is
-known, and its price. Each is a check and its declaration, in the order in which failures are told; none stops the others.
+known, and its price. Each is a check and its declaration, in the order of the reasons; none stops the others.
 
 What a rule does to an exit is declared with it: getting out must stay possible, so freshness only leaves a flag there.
 """
@@ -184,7 +184,7 @@ def _orders_known(case: Case, _: str) -> Finding:
 
 ORDER_UNKNOWN = Rule(
     "ORDER_UNKNOWN",
-    "an earlier order of the product has an unknown fate",
+    "an earlier order of the product is UNKNOWN",
     NO_LIMIT,
     unit="",
     scope="product",
@@ -213,7 +213,7 @@ def _price_near(case: Case, limit: float) -> Finding:
 
 PRICE_COLLAR = Rule(
     "PRICE_COLLAR",
-    "the idea's price is too far from the newest close",
+    "the recommendation's price is too far from the newest close",
     Limit(_collar, _collar_told),
     unit="ratio",
     scope="product",

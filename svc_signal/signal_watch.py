@@ -114,7 +114,7 @@ class SignalReader:
             return bar.mark
         async with self._kit.engine.connect() as connection:
             found = await read_watermark(connection, store.STAGE)
-        # What is committed after this is told by another notification.
+        # What is committed after this comes with another notification.
         self._nothing_new = echo and self._taken is not None and found == self._taken.mark
         return found
 

@@ -144,7 +144,7 @@ class ModelReviewer:
         return replace(answer, outcome=ReviewOutcome.INVALID_OUTPUT, verdict=None, error="prompt_cut")
 
     async def _test(self) -> None:
-        """Identity, load, five questions; every failure is told in `result`, none leaves here."""
+        """Identity, load, five questions; `result` carries every failure, none leaves here."""
         faults: tuple[type[Exception], ...] = (*self._server.faults, ModelMissing, Full)
         try:
             self._identity = await self._server.identify(IDENTIFY_SECONDS)

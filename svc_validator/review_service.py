@@ -80,7 +80,7 @@ class ReviewService:
         if chosen is Plan.REFUSE:
             return await self._store(request, [rules, self._refusal(rules)], 1)
         if request.recommendation.evidence is None:
-            # An operator's idea has no figures that could be put to a model.
+            # An operator's recommendation has no figures that could be put to a model.
             return await self._store(request, [rules], None)
         if chosen is Plan.MODEL_MAY_VETO and self._model is not None:
             question = Question(request.recommendation, rules.inputs)

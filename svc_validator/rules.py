@@ -1,7 +1,7 @@
 """The rules reviewer: hard limits on an entry, each one function that gives a reason or nothing.
 
 A pure function of the recommendation, so a stored verdict can be recomputed. All rules run and every finding is kept.
-The limits are loose: on hourly candles they stop the bars on which an entry is plainly a bad idea, a few in a hundred.
+The limits are loose: on hourly candles they stop the bars on which an entry is plainly a mistake, a few in a hundred.
 """
 
 import math
@@ -62,7 +62,7 @@ class RulesReview:
 
 
 def review(recommendation: Recommendation, limits: Limits, products: frozenset[str]) -> RulesReview:
-    """The verdict on an entry; an operator's idea has no evidence, so only the rules that need none apply to it."""
+    """The verdict on an entry; an operator's recommendation has no evidence, so only the rules that need none apply to it."""
     found = [product_traded(recommendation, products), life_not_empty(recommendation)]
     notes: tuple[Reason, ...] = ()
     inputs: Inputs = {}
@@ -100,7 +100,7 @@ def product_traded(recommendation: Recommendation, products: frozenset[str]) -> 
 
 
 def life_not_empty(recommendation: Recommendation) -> Reason | None:
-    """An idea that ends before the data it rests on was never alive."""
+    """A recommendation that ends before the data it rests on was never alive."""
     if not recommendation.life_is_empty:
         return None
     return Reason("LIFE_EMPTY", recommendation.as_of.isoformat(), recommendation.expire_time.isoformat(), "", "request")

@@ -1,4 +1,4 @@
-"""trading.validator.v1 ⇄ domain types; every violation of a request is told at once."""
+"""trading.validator.v1 ⇄ domain types; a refusal names every violation at once."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -42,7 +42,7 @@ def read_request(message: pb.ValidateRecommendationRequest) -> ReviewRequest:
         "recommendation.evidence",
         recommendation.evidence is None or recommendation.origin is Origin.SIGNAL,
         "NOT_ALLOWED",
-        "is set; an operator's idea carries none",
+        "is set; an operator's recommendation carries none",
     )
     fields.done()
     return ReviewRequest(request_id, recommendation, terms_hash(recommendation))

@@ -40,7 +40,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One idea. `size` is in quote currency for BUY, in base units for SELL; times are aware UTC."""
+    """One proposed trade. `size` is in quote currency for BUY, in base units for SELL; times are aware UTC."""
 
     recommendation_id: UUID
     product_id: ProductId
@@ -68,7 +68,7 @@ class Recommendation:
 
     @property
     def confidence(self) -> float | None:
-        """The model's calibrated confidence; None on an operator's idea, which has none."""
+        """The model's calibrated confidence; None on an operator's recommendation, which has none."""
         return self.evidence.confidence if self.evidence else None
 
     @property

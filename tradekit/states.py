@@ -46,7 +46,7 @@ class LifeClock(StrEnum):
 
 
 class Origin(StrEnum):
-    """Who had the idea."""
+    """Who made the recommendation."""
 
     SIGNAL = "SIGNAL"
     OPERATOR = "OPERATOR"

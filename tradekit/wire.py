@@ -1,6 +1,6 @@
 """Common messages ⇄ domain types. Parse, don't validate: what leaves here is typed, bounded and finite.
 
-Every function that reads a message takes the collector `Fields`, so all violations of a request are told at once.
+Every function that reads a message takes the collector `Fields`, so a refusal names all violations at once.
 """
 
 from collections.abc import Iterable

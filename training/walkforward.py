@@ -78,7 +78,7 @@ def answers_of(
     workers: Workers,
     done: Callable[[int, int], None],
 ) -> dict[tuple[str, int], Answer]:
-    """Every setting on every fold; `done` is told how many of how many fits are known."""
+    """Every setting on every fold; `done` receives how many of how many fits are known."""
     pairs = list(product(candidates, folds))
 
     def tasks() -> Iterator[FitTask]:

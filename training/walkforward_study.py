@@ -72,7 +72,7 @@ class StudySettings:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Everything that was found. `tried` covers the folds; `chosen` and `logistic` the last block as well."""
+    """The results. `tried` covers the folds; `chosen` and `logistic` the last block as well."""
 
     settings: StudySettings
     table: LearningTable

@@ -52,7 +52,7 @@ _MARK = "SELECT advance_watermark('market', $1, 0)"
 
 @dataclass(frozen=True)
 class PathFigures:
-    """Milliseconds; medians over the bars where nothing else is said."""
+    """Milliseconds; medians over the bars unless the name says otherwise."""
 
     products: int
     bars: int

@@ -43,7 +43,7 @@ def cancel(
     answer = ask(require_instance(mesh_home()), services.ORCHESTRATOR, send)
     result = pb.CancelRecommendationResult.Name(answer.result).removeprefix("CANCEL_RECOMMENDATION_RESULT_")
     state = recommendation_pb2.RecommendationState.Name(answer.record.state).removeprefix("RECOMMENDATION_STATE_")
-    idea = answer.record.recommendation
-    out.print(f"{idea.product_id}: " + _TELLS[result].format(order=answer.order_id, state=state))
+    recommendation = answer.record.recommendation
+    out.print(f"{recommendation.product_id}: " + _TELLS[result].format(order=answer.order_id, state=state))
     if answer.result != pb.CANCEL_RECOMMENDATION_RESULT_CANCELLED:
         raise typer.Exit(1)

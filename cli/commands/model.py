@@ -73,7 +73,7 @@ def roll_back_model(note: NoteOption = "rolled back by hand") -> None:
 
 
 def _ask(call: "Callable[[Any], Awaitable[Any]]") -> "Any":
-    """One call of the signal service; what it refuses is told with what to do."""
+    """One call of the signal service; a refusal prints its reason and what to do."""
     import grpc
 
     from cli.calls import ask, require_instance

@@ -25,7 +25,9 @@ def replay(
     json_file: Annotated[Path | None, typer.Option("--json", help="write everything here")] = None,
     model: Annotated[Path | None, typer.Option(help="model folder to use instead of training one")] = None,
     in_sample: Annotated[bool, typer.Option("--in-sample", help="allow a model that has seen the period")] = False,
-    reviews_per_bar: Annotated[int, typer.Option(help="BUY ideas reviewed in one bar", min=1, max=10_000)] = 2,
+    reviews_per_bar: Annotated[
+        int, typer.Option(help="BUY recommendations reviewed in one bar", min=1, max=10_000)
+    ] = 2,
     keep: Annotated[bool, typer.Option("--keep", help="keep the folder with books and logs")] = False,
 ) -> None:
     """Replay a period. Exit code 1 if it failed, or if the books do not agree with the exchange."""

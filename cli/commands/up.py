@@ -59,7 +59,7 @@ def up(
     refuse_second_start(home, request)
     home.require_writable()
     stored = read_instance(home)
-    # Asked once, at the first start: later it is said, and `mesh ledger adopt` is there for it.
+    # Asked once, at the first start; later the status shows it, and `mesh ledger adopt` adopts it.
     asking = stored is None and sys.stdin.isatty() and out.is_terminal
     adoption = AdoptionChoice(check_choice(adopt) if adopt is not None else None, asking)
     instance = resolve(request, stored, os.environ, _tell)

@@ -42,7 +42,7 @@ OPENING = Decimal(10000)
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """Who is told what happens: progress of a named stage (0..1), supervisor events, and each bar before it is led."""
+    """Receives what happens: progress of a named stage (0..1), supervisor events, and each bar before it is processed."""
 
     progress: Callable[[str, float], None]
     event: Callable[[Event], None]
@@ -51,7 +51,7 @@ class Watching:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """A finished replay: what was found, and how the books agree with the exchange."""
+    """A finished replay: its result, and whether ledger and exchange agree."""
 
     options: ReplayOptions
     steps: Steps

@@ -116,7 +116,7 @@ def _venue(market: str, live: bool, environment: Mapping[str, str]) -> Venue:
         _may_go_live(environment)
     asked = environment.get("VENUE", "").upper()
     if asked and asked != venue.value:
-        advice = "unset VENUE: --market chooses it, and --live is said by hand"
+        advice = "unset VENUE: --market chooses it, and --live is typed by hand"
         raise refuse(f"VENUE={asked} does not go with --market {market}: its orders go to {venue.value}", advice)
     return venue
 
@@ -156,7 +156,7 @@ def _granularity(stored: Instance | None, facts: CandleFileFacts | None, environ
         raise refuse(f"GRANULARITY={wanted} is not one of {', '.join(GRANULARITY_SECONDS)}")
     found = stored.granularity if stored else facts.granularity if facts else wanted or "ONE_HOUR"
     if wanted and wanted != found:
-        raise refuse(f"GRANULARITY={wanted}, but this market is told in bars of {found}", "unset it, or `mesh reset`")
+        raise refuse(f"GRANULARITY={wanted}, but this market comes in bars of {found}", "unset it, or `mesh reset`")
     return found
 
 

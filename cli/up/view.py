@@ -133,7 +133,7 @@ class LogView:
 
 
 class AnnouncedView:
-    """The far shell that started a detached supervisor: what a view is told, as JSON over its pipe."""
+    """The shell that started a detached supervisor: every event of a view, as JSON over its pipe."""
 
     def __init__(self, announcer: Announcer) -> None:
         self._announcer = announcer

@@ -221,7 +221,7 @@ class CoinbaseClient:
 
     async def cancel_orders(self, exchange_order_ids: Iterable[str]) -> dict[str, str]:
         """Asks the exchange to cancel; gives its words for each order it refused to. A cancel only begins here: whether an
-        order ended, and what was filled, is told by the order itself. ExchangeUnavailable, ExchangeRefused."""
+        order ended, and what it filled, the order itself tells. ExchangeUnavailable, ExchangeRefused."""
         wanted = list(dict.fromkeys(exchange_order_ids))
         refused: dict[str, str] = {}
         path = "/orders/batch_cancel"

@@ -1,6 +1,6 @@
 """What an answer to a new order proves. The one table where a status code and a body become an outcome.
 
-Only the exchange's own complete and well-formed word decides an order's fate: JSON of a documented form, said to be JSON.
+Only the exchange's own complete and well-formed word decides an order's outcome: JSON of a documented form, said to be JSON.
 A page of a middlebox proves nothing with any status, and whatever leaves room for "it may exist" is Unknown.
 """
 

@@ -45,7 +45,7 @@ def load_key(path: Path) -> ApiKey:
         name, secret = str(content.get("name") or content["id"]), str(content["privateKey"])
         private_key = _private_key(secret)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        # The cause may quote the secret, so only its kind is told.
+        # The cause may quote the secret, so the message names only its kind.
         raise Misconfigured(f"the API key file {path} is not usable ({type(error).__name__})") from None
     algorithm = "ES256" if isinstance(private_key, EllipticCurvePrivateKey) else "EdDSA"
     return ApiKey(name, private_key, algorithm)

@@ -63,7 +63,7 @@ def read_json(body: bytes) -> Json:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys are told once: which of two values counts is nobody's to guess."""
+    """An object without a repeated key: nobody can know which of two values counts."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise BadReply("JSON that tells a key twice")

@@ -13,7 +13,7 @@ from svc_monitor.feeds.feed import Feed
 from svc_monitor.feeds.model import Model
 from svc_monitor.feeds.orders import OrderSeen
 from svc_monitor.feeds.pipeline import Pipeline
-from svc_monitor.feeds.recommendations import Idea
+from svc_monitor.feeds.recommendations import Recommendation
 from svc_monitor.feeds.reviewer import Reviewer
 from svc_monitor.feeds.risk import PortfolioRisk
 from svc_monitor.feeds.trading import Trading
@@ -28,7 +28,7 @@ class Feeds:
     """What the other services said last."""
 
     pipeline: Feed[Pipeline]
-    recommendations: Feed[dict[str, Idea]]
+    recommendations: Feed[dict[str, Recommendation]]
     orders: Feed[dict[str, OrderSeen]]
     account: Feed[Account]
     risk: Feed[PortfolioRisk]
@@ -62,7 +62,7 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
 
     course = Course()
     pipeline_feed, pipeline_task = pipeline.feed(channel(services.ORCHESTRATOR), kit)
-    ideas_feed, ideas_task = recommendations.feed(channel(services.BRIDGE), kit)
+    recommendations_feed, recommendations_task = recommendations.feed(channel(services.BRIDGE), kit)
     orders_feed, orders_task = orders.feed(channel(services.EXECUTOR), kit)
     account_feed, account_task = account.feed(channel(services.EXECUTOR), kit, course)
     risk_feed, risk_task = risk.feed(channel(services.RISK), kit)
@@ -73,7 +73,7 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
     ledger_feed, ledger_task = ledger.feed(channel(services.EXECUTOR), kit)
     feeds = Feeds(
         pipeline_feed,
-        ideas_feed,
+        recommendations_feed,
         orders_feed,
         account_feed,
         risk_feed,
@@ -84,5 +84,5 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
         exits_feed,
         ledger_feed,
     )
-    tasks = [pipeline_task, ideas_task, orders_task, account_task, risk_task, model_task, reviewer_task]
+    tasks = [pipeline_task, recommendations_task, orders_task, account_task, risk_task, model_task, reviewer_task]
     return feeds, [*tasks, exits_task, trading_task, ledger_task]

@@ -1,4 +1,4 @@
-"""The latest orders and their fate: the newest page, then every change after it."""
+"""The latest orders and their outcome: the newest page, then every change after it."""
 
 from dataclasses import dataclass
 from datetime import datetime

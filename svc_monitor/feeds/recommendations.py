@@ -1,4 +1,4 @@
-"""The latest recommendations and their fate: the newest page, then every change after it."""
+"""The latest recommendations and their outcome: the newest page, then every change after it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,8 +18,8 @@ KEPT = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Idea:
-    """A recommendation and its fate so far; sizes in quote currency for BUY, in base units for SELL."""
+class Recommendation:
+    """A recommendation and its state so far; sizes in quote currency for BUY, in base units for SELL."""
 
     recommendation_id: str
     product_id: str
@@ -45,37 +45,37 @@ class Idea:
         return self.recommendation_id
 
 
-def read(message: recommendation_pb2.RecommendationRecord) -> Idea:
-    """The idea of a record."""
-    idea = message.recommendation
-    return Idea(
-        recommendation_id=idea.recommendation_id,
-        product_id=idea.product_id,
-        side=reading.side(idea.side),
-        size=getattr(idea, idea.WhichOneof("size") or "quote_size").value,
+def read(message: recommendation_pb2.RecommendationRecord) -> Recommendation:
+    """The recommendation of a record."""
+    recommendation = message.recommendation
+    return Recommendation(
+        recommendation_id=recommendation.recommendation_id,
+        product_id=recommendation.product_id,
+        side=reading.side(recommendation.side),
+        size=getattr(recommendation, recommendation.WhichOneof("size") or "quote_size").value,
         allowed_size=reading.number(message, "adjusted_size"),
-        reference_price=reading.number(idea, "reference_price"),
+        reference_price=reading.number(recommendation, "reference_price"),
         state=reading.word(recommendation_pb2.RecommendationState, "RECOMMENDATION_STATE", message.state),
         decided_by=message.decided_by,
         reasons=reading.reasons(message.reasons),
-        origin=reading.word(recommendation_pb2.RecommendationOrigin, "RECOMMENDATION_ORIGIN", idea.origin),
-        profile=reading.word(trade_pb2.DecisionProfile, "DECISION_PROFILE", idea.profile),
-        confidence=idea.evidence.confidence if idea.HasField("evidence") else None,
-        note=idea.note,
+        origin=reading.word(recommendation_pb2.RecommendationOrigin, "RECOMMENDATION_ORIGIN", recommendation.origin),
+        profile=reading.word(trade_pb2.DecisionProfile, "DECISION_PROFILE", recommendation.profile),
+        confidence=recommendation.evidence.confidence if recommendation.HasField("evidence") else None,
+        note=recommendation.note,
         order_id=message.order_id,
-        as_of=reading.moment(idea, "as_of"),
+        as_of=reading.moment(recommendation, "as_of"),
         created_at=reading.moment(message, "create_time"),
         updated_at=reading.moment(message, "update_time"),
         sequence=message.sequence,
     )
 
 
-def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[dict[str, Idea]], Task]:
+def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[dict[str, Recommendation]], Task]:
     """The feed and its task."""
-    kept: Feed[dict[str, Idea]] = Feed("recommendations", STALE_SECONDS, kit)
+    kept: Feed[dict[str, Recommendation]] = Feed("recommendations", STALE_SECONDS, kit)
     stub = pb_grpc.BridgeServiceStub(channel)
 
-    async def first_page() -> list[Idea]:
+    async def first_page() -> list[Recommendation]:
         request = pb.ListRecommendationsRequest(page_size=KEPT)
         page = await stub.ListRecommendations(request, timeout=CALL_TIMEOUT_SECONDS)
         return [read(record) for record in page.records]
@@ -83,7 +83,7 @@ def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[dict[str, Idea]], Task]:
     def open_watch(after: int) -> Any:
         return stub.WatchRecommendations(pb.WatchRecommendationsRequest(after_sequence=after))
 
-    def rows_of(frame: pb.WatchRecommendationsResponse) -> list[Idea]:
+    def rows_of(frame: pb.WatchRecommendationsResponse) -> list[Recommendation]:
         return [read(record) for record in frame.batch.records]
 
     return kept, consumed(kept, kit, KEPT, first_page, open_watch, rows_of)

@@ -1,4 +1,4 @@
-"""What stands between a browser and the page: who may ask, what a page may load, and how errors are told.
+"""What stands between a browser and the page: callers, what a page may load, and the form of errors.
 
 A page of another site must neither read the books (a host name that resolves to this machine) nor press a button (a
 forged form), so the host name is checked on every request and the origin on every change.

@@ -87,7 +87,7 @@ def _pipeline(pipeline: Pipeline) -> Iterator[Metric]:
     yield lag
     yield _single("mesh_open_recommendations", "Recommendations not ended", pipeline.open_recommendations)
     yield _single("mesh_open_orders", "Orders not ended", pipeline.open_orders)
-    yield _single("mesh_unknown_orders", "Orders whose fate is unknown", pipeline.unknown_orders)
+    yield _single("mesh_unknown_orders", "Orders whose outcome is unknown", pipeline.unknown_orders)
 
 
 def _account(feeds: Feeds) -> Iterator[Metric]:

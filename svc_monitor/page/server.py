@@ -31,7 +31,7 @@ _SHUTDOWN_SECONDS = 1.0
 
 
 class PageServer:
-    """The page on a port of its own; the port is taken when this is made, so that a taken one is told at once."""
+    """The page on a port of its own; the port is taken when this is made, so that a taken port is reported at once."""
 
     def __init__(
         self, settings: MonitorSettings, kit: Kit[Any], snapshots: Snapshots, alert_manager: AlertManager
@@ -112,7 +112,7 @@ class PageServer:
         return _json(alert_json(alert))
 
     async def _health(self, request: web.Request) -> web.Response:
-        """503 while any service does not serve; closed entries are told, and are no outage."""
+        """503 while any service does not serve; closed entries are shown, and are no outage."""
         health = self._snapshots.board.services()
         down = [one.service.name for one in health if one.own.state is not ServiceState.SERVING]
         closed = [one.service.name for one in health if not one.healthy]

@@ -2,7 +2,7 @@
 
 The state is only ever a function of the candle table. Whether it was kept in memory, restored and stepped forward, or
 made anew from stored candles, the rows are the same bits; what differs is what a bar costs. A state that cannot be used
-costs a rebuild and is told; it never costs a bar.
+costs a rebuild and is logged; it never costs a bar.
 """
 
 import asyncio

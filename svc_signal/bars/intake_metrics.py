@@ -31,7 +31,7 @@ class IntakeMetrics:
                 self._refused.add(added, {"reason": reason.value})
 
     def begin(self, counts: Counts) -> None:
-        """Another state counts from here on; of the stored bars it was made from, only refusals are told."""
+        """Another state counts from here on; of the stored bars it was made from, only refusals count."""
         self._seen = Counts()
         self.take(Counts(refused=counts.refused))
         self._seen = counts

@@ -47,7 +47,7 @@ class BarHead:
 
 
 def _numbers(found: BarDecisions) -> FloatArray:
-    """(n, 7) numbers of signals as they are told: where there were no probabilities, NEUTRAL and no edge."""
+    """(n, 7) numbers of signals as they are published: where there were no probabilities, NEUTRAL and no edge."""
     said = found.decisions
     known = np.isfinite(said.edge)
     told = np.empty((len(known), 7))

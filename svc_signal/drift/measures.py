@@ -21,7 +21,7 @@ from modelkit.features.definition import FEATURES
 BINS: Final = 10
 SCALE: Final = 10**12
 MIN_BARS: Final = 100
-"""Bars that a window of feature rows has to hold before anything is said about them."""
+"""Bars that a window of feature rows has to hold before they are measured."""
 MIN_LABELS: Final = 500
 RETURN_MARGIN: Final = 0.005
 """A suspended model serves again once its loss is this share below that of the class shares: a loss that merely wavers

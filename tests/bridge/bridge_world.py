@@ -173,7 +173,7 @@ class World:
     async def outcomes(self) -> dict[UUID, Any]:
         return {row["signal_id"]: row for row in await self.run(select(signal_outcomes))}
 
-    async def ideas(self) -> list[Any]:
+    async def recommendations(self) -> list[Any]:
         return await self.run(select(trade_recommendations).order_by(trade_recommendations.c.sequence))
 
     async def events(self) -> list[Any]:

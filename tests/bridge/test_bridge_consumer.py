@@ -28,18 +28,18 @@ def one_per_product(count: int) -> list[Any]:
 
 
 async def check_all_told(world: World, signals: list[Any], held: set[str] | None = None) -> None:
-    """Every signal has its one outcome; every BUY, and every SELL of something held, its one idea."""
+    """Every signal has its one outcome; every BUY, and every SELL of something held, its one recommendation."""
     outcomes = await world.outcomes()
     assert {str(key) for key in outcomes} == {one.signal_id for one in signals}
-    ideas = await world.ideas()
+    recommendations = await world.recommendations()
     recommended = {row["signal_id"] for row in outcomes.values() if row["outcome"] == "RECOMMENDED"}
-    assert {row["signal_id"] for row in ideas} == recommended
+    assert {row["signal_id"] for row in recommendations} == recommended
     assert len(recommended) == sum(
         one.side == 1 or (one.side == 2 and one.product_id in (held or set())) for one in signals
     )
-    assert [row["sequence"] for row in ideas] == list(range(1, len(ideas) + 1))
+    assert [row["sequence"] for row in recommendations] == list(range(1, len(recommendations) + 1))
     events = await world.events()
-    assert [row["sequence"] for row in events] == list(range(1, len(ideas) + 1))
+    assert [row["sequence"] for row in events] == list(range(1, len(recommendations) + 1))
     for row in outcomes.values():
         assert bool(row["reasons"]) == (row["outcome"] == "SKIPPED")
         wanted = ids.recommendation_id_of_signal(row["signal_id"]) if row["outcome"] == "RECOMMENDED" else None
@@ -53,7 +53,7 @@ async def test_every_signal_gets_an_outcome_and_the_watermark_follows(world: Wor
     async with world.bridge():
         await world.until("SELECT count(*) = 1 AS ok FROM watermarks WHERE stage = 'bridge' AND sequence = 11")
         await check_all_told(world, signals, {"C02-USD"})
-        sell = next(row for row in await world.ideas() if row["side"] == "SELL")
+        sell = next(row for row in await world.recommendations() if row["side"] == "SELL")
     assert (sell["product_id"], sell["size"], sell["state"]) == ("C02-USD", D("0.5"), "PROPOSED")
     assert sell["evidence"]["features"] == [float(n) for n in range(51)]
     assert sell["profile"] == "EXERCISE"
@@ -69,7 +69,7 @@ async def test_a_broken_stream_is_resumed_after_the_cursor(world: World) -> None
     await check_all_told(world, signals)
 
 
-async def test_a_killed_bridge_leaves_no_gap_and_no_second_idea(world: World) -> None:
+async def test_a_killed_bridge_leaves_no_gap_and_no_second_recommendation(world: World) -> None:
     world.signals.batch = 1
     signals = one_per_product(40)
     await world.signals.publish(*signals[:10])
@@ -100,7 +100,7 @@ async def test_a_signal_service_that_comes_back_is_found(database: Any) -> None:
     await check_all_told(world, signals)
 
 
-async def test_outcomes_ideas_and_cursor_move_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_outcomes_recommendations_and_cursor_move_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash between the statements of one frame leaves nothing of it; its repetition gives what it would have given."""
     settings = BridgeSettings(
         db_host=world.database.host, db_name=world.database.name, db_user=world.database.user, port=0
@@ -117,19 +117,19 @@ async def test_outcomes_ideas_and_cursor_move_together(world: World, monkeypatch
             crash.setattr(store, "insert_recommendations", gone)
             with suppress(RuntimeError):
                 await consumer.take(signals)
-        assert (await world.outcomes(), await world.ideas(), await world.cursor()) == ({}, [], 0)
+        assert (await world.outcomes(), await world.recommendations(), await world.cursor()) == ({}, [], 0)
         await consumer.take(signals)
-        before = (await world.outcomes(), await world.ideas(), await world.cursor())
+        before = (await world.outcomes(), await world.recommendations(), await world.cursor())
         await consumer.take(signals[2:])
         await consumer.take(signals[:4])
-        assert (await world.outcomes(), await world.ideas(), await world.cursor()) == before
+        assert (await world.outcomes(), await world.recommendations(), await world.cursor()) == before
         assert before[2] == 6
         assert len(before[1]) == 2
     finally:
         await kit.close()
 
 
-async def test_two_bars_of_one_product_in_one_frame_are_one_idea(world: World) -> None:
+async def test_two_bars_of_one_product_in_one_frame_are_one_recommendation(world: World) -> None:
     pair = [signal(1, "BUY", as_of=AS_OF - HOUR), signal(2, "BUY", as_of=AS_OF)]
     await world.mark("signal", AS_OF)
     await world.signals.publish(*pair)
@@ -138,7 +138,7 @@ async def test_two_bars_of_one_product_in_one_frame_are_one_idea(world: World) -
         outcomes = await world.outcomes()
     codes = [[reason["code"] for reason in row["reasons"]] for row in outcomes.values()]
     assert sorted(codes) == [[], ["DUPLICATE_OPEN"]]
-    assert len(await world.ideas()) == 1
+    assert len(await world.recommendations()) == 1
 
 
 async def test_staleness_counts_against_the_newest_bar_decided(world: World) -> None:
@@ -157,9 +157,9 @@ async def test_in_a_replay_the_life_is_market_time(world: World) -> None:
     await world.signals.publish(signal(1))
     async with world.bridge(venue="REPLAY", recommendation_ttl_seconds=120):
         await world.until_cursor(1)
-        idea = (await world.ideas())[0]
-    assert idea["life_clock"] == "MARKET"
-    assert (idea["expire_at"] - AS_OF).total_seconds() == 120
+        recommendation = (await world.recommendations())[0]
+    assert recommendation["life_clock"] == "MARKET"
+    assert (recommendation["expire_at"] - AS_OF).total_seconds() == 120
 
 
 async def test_a_signal_it_cannot_read_stops_entries_and_nothing_else(world: World) -> None:

@@ -1,4 +1,4 @@
-"""BridgeService over a real socket: an operator's idea is one idea, bad input stores nothing, lists and watches lose nothing."""
+"""BridgeService over a real socket: a recommendation is stored once, bad input stores nothing, watches lose nothing."""
 
 import asyncio
 import math
@@ -23,7 +23,7 @@ NOWHERE = "127.0.0.1:1"
 BUY, SELL = 1, 2
 
 
-def idea(side: int = SELL, product: str = "ETH-USD", **given: Any) -> pb.CreateRecommendationRequest:
+def recommendation(side: int = SELL, product: str = "ETH-USD", **given: Any) -> pb.CreateRecommendationRequest:
     for name in ("quote_size", "base_size"):
         if name in given:
             given[name] = decimal_pb2.Decimal(value=given[name])
@@ -32,7 +32,7 @@ def idea(side: int = SELL, product: str = "ETH-USD", **given: Any) -> pb.CreateR
 
 
 async def stored(world: World) -> tuple[int, int]:
-    return len(await world.ideas()), len(await world.run(select(stored_requests)))
+    return len(await world.recommendations()), len(await world.run(select(stored_requests)))
 
 
 async def test_a_sell_needs_nothing_but_the_books(world: World) -> None:
@@ -40,7 +40,7 @@ async def test_a_sell_needs_nothing_but_the_books(world: World) -> None:
     await world.list_product()
     await world.hold("ETH-USD", "0.50005", cost="1000")
     async with world.bridge(signal_address=NOWHERE) as stub:
-        record = (await stub.CreateRecommendation(idea(note="get out"))).record
+        record = (await stub.CreateRecommendation(recommendation(note="get out"))).record
     assert D(record.recommendation.base_size.value) == D("0.5")
     assert record.recommendation.priority == 1.0
     assert record.recommendation.note == "get out"
@@ -55,7 +55,7 @@ async def test_a_sell_may_be_smaller_and_is_never_larger_than_what_is_held(world
     await world.hold("ETH-USD", "2")
     async with world.bridge(signal_address=NOWHERE) as stub:
         sizes = [
-            (await stub.CreateRecommendation(idea(base_size=size))).record.recommendation.base_size.value
+            (await stub.CreateRecommendation(recommendation(base_size=size))).record.recommendation.base_size.value
             for size in ("0.75", "2", "900000")
         ]
     assert [D(size) for size in sizes] == [D("0.75"), D(2), D(2)]
@@ -64,36 +64,36 @@ async def test_a_sell_may_be_smaller_and_is_never_larger_than_what_is_held(world
 async def test_a_buy_needs_a_price_and_a_market_time(world: World) -> None:
     await world.list_product()
     async with world.bridge(signal_address=NOWHERE) as stub:
-        error = await refused(stub.CreateRecommendation(idea(BUY)))
+        error = await refused(stub.CreateRecommendation(recommendation(BUY)))
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "STALE_DATA")
         await world.candle("ETH-USD", "2500.25")
-        assert (await refused(stub.CreateRecommendation(idea(BUY)))).reason == "STALE_DATA"
+        assert (await refused(stub.CreateRecommendation(recommendation(BUY)))).reason == "STALE_DATA"
         await world.mark("market", AS_OF)
-        made = (await stub.CreateRecommendation(idea(BUY))).record.recommendation
-        other = (await stub.CreateRecommendation(idea(BUY, quote_size="12.50"))).record.recommendation
+        made = (await stub.CreateRecommendation(recommendation(BUY))).record.recommendation
+        other = (await stub.CreateRecommendation(recommendation(BUY, quote_size="12.50"))).record.recommendation
     assert D(made.quote_size.value) == 100
     assert D(made.reference_price.value) == D("2500.25")
     assert made.as_of.ToDatetime() == AS_OF.replace(tzinfo=None)
     assert D(other.quote_size.value) == D("12.5")
 
 
-async def test_the_same_request_is_one_idea(world: World) -> None:
+async def test_the_same_request_is_one_recommendation(world: World) -> None:
     await world.list_product()
     await world.hold("ETH-USD", "2")
-    asked = idea()
+    asked = recommendation()
     async with world.bridge(signal_address=NOWHERE) as stub:
         answers = await asyncio.gather(*(stub.CreateRecommendation(asked) for _ in range(6)))
         assert len({answer.SerializeToString(deterministic=True) for answer in answers}) == 1
         async with world.bridge(signal_address=NOWHERE) as again:
             assert await again.CreateRecommendation(asked) == answers[0]
-        error = await refused(stub.CreateRecommendation(idea(request_id=asked.request_id, base_size="1")))
+        error = await refused(stub.CreateRecommendation(recommendation(request_id=asked.request_id, base_size="1")))
     assert (error.code, error.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
     assert await stored(world) == (1, 1)
 
 
 async def test_nothing_held_is_said_and_nothing_stored(world: World) -> None:
     await world.list_product()
-    asked = idea()
+    asked = recommendation()
     async with world.bridge(signal_address=NOWHERE) as stub:
         error = await refused(stub.CreateRecommendation(asked))
         assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NOT_HELD")
@@ -106,7 +106,7 @@ async def test_nothing_held_is_said_and_nothing_stored(world: World) -> None:
 
 async def test_an_unknown_product_is_a_violation(world: World) -> None:
     async with world.bridge(signal_address=NOWHERE) as stub:
-        error = await refused(stub.CreateRecommendation(idea(BUY, "NO-USD")))
+        error = await refused(stub.CreateRecommendation(recommendation(BUY, "NO-USD")))
     assert (error.reason, [v.rule for v in error.violations]) == ("INVALID_REQUEST", ["UNKNOWN_PRODUCT"])
     assert await stored(world) == (0, 0)
 
@@ -138,7 +138,7 @@ async def test_bad_input_tells_all_violations_and_stores_nothing(world: World) -
     await world.hold("ETH-USD", "1")
     async with world.bridge(signal_address=NOWHERE) as stub:
         for given, fields in BAD:
-            error = await refused(stub.CreateRecommendation(idea(**given)))  # type: ignore[arg-type]
+            error = await refused(stub.CreateRecommendation(recommendation(**given)))  # type: ignore[arg-type]
             assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"), given
             assert {violation.field for violation in error.violations} == fields, given
         for call in (
@@ -155,7 +155,7 @@ async def test_pages_hold_every_row_once_even_of_one_moment(world: World) -> Non
     await world.list_product()
     await world.hold("ETH-USD", "1")
     async with world.bridge(signal_address=NOWHERE) as stub:
-        made = [(await stub.CreateRecommendation(idea())).record for _ in range(7)]
+        made = [(await stub.CreateRecommendation(recommendation())).record for _ in range(7)]
         await world.run(text("UPDATE trade_recommendations SET created_at = '2025-01-01T00:00:00.123456Z'"))
         seen: list[str] = []
         token = ""
@@ -165,7 +165,7 @@ async def test_pages_hold_every_row_once_even_of_one_moment(world: World) -> Non
             token = page.next_page_token
             # A newer row that comes between two pages moves nothing.
             if len(seen) == 2:
-                await stub.CreateRecommendation(idea())
+                await stub.CreateRecommendation(recommendation())
             if not token:
                 break
         assert sorted(seen) == sorted(record.recommendation.recommendation_id for record in made)

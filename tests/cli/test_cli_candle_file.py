@@ -1,4 +1,4 @@
-"""A candle file that is to be replayed: what it holds and lacks is told at once, before any process is started."""
+"""A candle file that is to be replayed: its contents and gaps are reported before any process starts."""
 
 from pathlib import Path
 

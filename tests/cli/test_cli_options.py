@@ -1,4 +1,4 @@
-"""What `mesh up` agrees to run, and what each process is told of it."""
+"""What `mesh up` agrees to run, and the settings of each process."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""`mesh train`: everything that stands against its options is told at once, and progress can be followed without a terminal."""
+"""`mesh train`: it reports all faults of its options at once, and shows progress without a terminal."""
 
 import asyncio
 import io
@@ -63,7 +63,7 @@ def test_progress_is_a_file_of_lines_where_there_is_no_terminal_and_a_bar_where_
     with training_progress(Console(file=said), tmp_path) as show:
         show("reading candles", 0.0)
         show("fit 3 of 30", 0.125)
-        assert (tmp_path / PROGRESS_FILE).read_text().count("\n") == 2, "a line is there when it is told"
+        assert (tmp_path / PROGRESS_FILE).read_text().count("\n") == 2, "each line reaches the file at once"
     lines = (tmp_path / PROGRESS_FILE).read_text().splitlines()
     assert [re.sub(r"^\S+Z +", "", line) for line in lines] == ["0% reading candles", "12% fit 3 of 30"]
     assert str(tmp_path / PROGRESS_FILE) in said.getvalue()

@@ -83,15 +83,15 @@ class Instance:
         return list(self.executor(lambda stub: stub.ListOrders(request, timeout=30)).orders)
 
     def has_traded(self) -> bool:
-        """Whether an order was filled. An operator's idea helps: what a model of two products says is left to it."""
+        """Whether an order was filled. An operator's recommendation helps: what a model of two products says is left to it."""
         if not self.filled():
             with self.channel("bridge") as channel:
                 stub = bridge_grpc.BridgeServiceStub(channel)
                 for product in ("BTC-USD", "ETH-USD"):
-                    idea = bridge_pb.CreateRecommendationRequest(
+                    recommendation = bridge_pb.CreateRecommendationRequest(
                         request_id=str(ids.new_request_id()), product_id=product, side="SIDE_BUY", note="a test"
                     )
-                    stub.CreateRecommendation(idea, timeout=30)
+                    stub.CreateRecommendation(recommendation, timeout=30)
             time.sleep(2)
         return bool(self.filled())
 

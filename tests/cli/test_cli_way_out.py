@@ -33,7 +33,7 @@ Started = Callable[..., MeshHome]
 
 
 class Risk(rpc.RiskServiceServicer):
-    """A risk engine that has a trading state, and does as it is told."""
+    """A risk engine that has a trading state, and sets what it is given."""
 
     def __init__(self, state: str) -> None:
         self.state = state

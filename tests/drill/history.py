@@ -156,7 +156,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What a check found. `subject` names the thing, so that the same finding is told once."""
+    """The finding of a check. `subject` names the thing, so that the same finding is reported once."""
 
     check: str
     subject: str

@@ -104,7 +104,7 @@ class Operator:
     async def stop(self, state: str, note: str) -> float:
         """Stops trading as `mesh halt` does; gives the monotonic second from which it is in force, whoever is dead.
 
-        The halt file holds by itself; the executor is told as well, for as long as it takes until it answers.
+        The halt file holds by itself; this tells the executor as well, until it answers.
         """
         await asyncio.to_thread(halt_file.write, self._mesh.plan.home.halt_file, Halt(TradingState(state), note))
         in_force = time.monotonic()

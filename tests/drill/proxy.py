@@ -1,7 +1,7 @@
 """A TLS proxy between the mesh and the simulated exchange that breaks what passes by a plan, and remembers all of it.
 
 Clients sign for the proxy's own host and port; the exchange checks the token against the Host header, which is passed on.
-The proxy's certificate is by an authority of its own, which only the drilled processes are told to trust.
+The proxy's certificate is by an authority of its own, which only the drilled processes trust.
 """
 
 from __future__ import annotations

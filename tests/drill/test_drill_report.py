@@ -1,4 +1,4 @@
-"""What a person is told: the tables count every run once in its theme, and a violation comes with all that repeats it."""
+"""The report for a person: the tables count every run once in its theme, and a violation comes with all that repeats it."""
 
 from tests.drill.history import Violation
 from tests.drill.plan import SAMPLE, plan_of

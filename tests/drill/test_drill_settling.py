@@ -14,7 +14,7 @@ ACTS = (("BUY", "3"), ("SELL", "2"), ("SELL", "4"))
 
 
 class StandIn:
-    """A world of one stranger, whose executor answers as it is told to."""
+    """A world of one stranger, whose executor gives prepared answers."""
 
     def __init__(self, *answers: str) -> None:
         self.hand = self.operator = self

@@ -23,7 +23,7 @@ def exchange(now: datetime = NOW, *products: str) -> FakeExchange:
 
 
 def quiet(fake: FakeExchange, database: Any, **changes: Any) -> Any:
-    """A service that stores only what it is told to."""
+    """A service that stores only what the test chooses."""
     return running(database, fake.builder(), market_follow=False, **changes)
 
 

@@ -1,4 +1,4 @@
-"""ImportCandles over a real socket and database: what is stored, what is refused and how that is told."""
+"""ImportCandles over a real socket and database: what it stores, what it refuses and with which words."""
 
 import asyncio
 import uuid

@@ -47,7 +47,7 @@ def id_of(name: str) -> str:
 
 def record(name: str, sequence: int, side: str = "BUY", state: str = "EXECUTED", **given: Any) -> Any:
     """A recommendation; `reasons`, `decided_by`, `adjusted`, `order_id`, `note`, `product_id` may be given."""
-    idea = recommendation_pb2.Recommendation(
+    recommendation = recommendation_pb2.Recommendation(
         recommendation_id=id_of(name),
         product_id=given.get("product_id", "BTC-USD"),
         side=trade_pb2.Side.Value(f"SIDE_{side}"),
@@ -59,12 +59,12 @@ def record(name: str, sequence: int, side: str = "BUY", state: str = "EXECUTED",
         note=given.get("note", ""),
     )
     if not given.get("note"):
-        idea.evidence.confidence = given.get("confidence", 0.51)
+        recommendation.evidence.confidence = given.get("confidence", 0.51)
     size = number(given.get("size", "100.00" if side == "BUY" else "0.00118"))
-    (idea.quote_size if side == "BUY" else idea.base_size).CopyFrom(size)
-    idea.as_of.FromDatetime(given.get("as_of", MARKET_TIME))
+    (recommendation.quote_size if side == "BUY" else recommendation.base_size).CopyFrom(size)
+    recommendation.as_of.FromDatetime(given.get("as_of", MARKET_TIME))
     found = recommendation_pb2.RecommendationRecord(
-        recommendation=idea,
+        recommendation=recommendation,
         state=recommendation_pb2.RecommendationState.Value(f"RECOMMENDATION_STATE_{state}"),
         reasons=given.get("reasons", ()),
         decided_by=given.get("decided_by", "exchange"),
@@ -166,16 +166,16 @@ class Changing:
 
 class Bridge(bridge_grpc.BridgeServiceServicer):
     def __init__(self) -> None:
-        self.ideas = Changing()
+        self.recommendations = Changing()
 
     def put(self, row: Any) -> None:
-        self.ideas.put(row.recommendation.recommendation_id, row)
+        self.recommendations.put(row.recommendation.recommendation_id, row)
 
     async def ListRecommendations(self, request: Any, context: Any) -> Any:
-        return bridge_pb.ListRecommendationsResponse(records=self.ideas.newest(request.page_size))
+        return bridge_pb.ListRecommendationsResponse(records=self.recommendations.newest(request.page_size))
 
     async def WatchRecommendations(self, request: Any, context: Any) -> Any:
-        async for rows in self.ideas.after(request.after_sequence):
+        async for rows in self.recommendations.after(request.after_sequence):
             if rows is None:
                 yield bridge_pb.WatchRecommendationsResponse(heartbeat=stream_pb2.Heartbeat())
             else:

@@ -54,7 +54,7 @@ async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.M
             mesh.orchestrator.funnel = funnel(signals=1234)
             await total.get_by_text("1,234", exact=True).wait_for()
 
-            await page.locator("#ideas .chip", has_text="PORTFOLIO_HEAT").hover()
+            await page.locator("#recommendations .chip", has_text="PORTFOLIO_HEAT").hover()
             await page.locator("#tip", has_text="onerror=").wait_for()
             assert await page.locator("#tip img, #tip script").count() == 0
             assert await page.title() == "SIMULATED · Trading mesh"

@@ -1,4 +1,4 @@
-"""A feed asks as often as it is told, and a source that takes long is asked more rarely."""
+"""A feed asks as often as its setting says, and asks a slow source more rarely."""
 
 from __future__ import annotations
 

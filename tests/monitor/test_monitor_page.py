@@ -74,14 +74,19 @@ async def test_the_state_holds_what_the_services_said_exactly(database):
     assert found["mesh"]["venue"] == "SIMULATED"
     assert found["mesh"]["profile"] == "EXERCISE"
     assert found["mesh"]["real_money"] is False
-    idea = found["recommendations"][0]
-    assert (idea["state"], idea["decided_by"], idea["size"], idea["allowed_size"]) == (
+    recommendation = found["recommendations"][0]
+    assert (
+        recommendation["state"],
+        recommendation["decided_by"],
+        recommendation["size"],
+        recommendation["allowed_size"],
+    ) == (
         "REJECTED",
         "risk",
         "100.00",
         "0",
     )
-    assert idea["reasons"][0]["observed"] == "0.0634"
+    assert recommendation["reasons"][0]["observed"] == "0.0634"
     assert found["account"]["equity"] == "10012.340000000000000001"
     assert found["reviewer"]["reviewer"] == "rules"
     assert found["model"]["always_hold"] is True

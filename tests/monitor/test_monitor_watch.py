@@ -217,7 +217,7 @@ async def test_a_watched_feed_resumes_where_it_was():
             bridge = mesh.of["bridge"]
 
             async def shown() -> Any:
-                return mesh.bridge.ideas.resumed_after == [7]
+                return mesh.bridge.recommendations.resumed_after == [7]
 
             await eventually(shown)
             await bridge.stop()
@@ -228,12 +228,12 @@ async def test_a_watched_feed_resumes_where_it_was():
 
                 async def caught_up() -> Any:
                     async with http.get(f"{monitor.page}/api/state") as answer:
-                        ideas = (await answer.json())["sections"]["recommendations"]
-                    found = {one["recommendation_id"]: one["state"] for one in ideas}
+                        recommendations = (await answer.json())["sections"]["recommendations"]
+                    found = {one["recommendation_id"]: one["state"] for one in recommendations}
                     return found == {id_of("a"): "FAILED", id_of("b"): "EXECUTED"}
 
                 await eventually(caught_up)
-    assert mesh.bridge.ideas.resumed_after[:2] == [7, 7]
+    assert mesh.bridge.recommendations.resumed_after[:2] == [7, 7]
 
 
 async def test_a_taken_page_port_is_told_in_words():

@@ -136,14 +136,14 @@ class Risk(_Stage, risk_rpc.RiskServiceServicer):
         self.stored: dict[str, risk_pb.Assessment] = {}
 
     def _assess(self, request: Any) -> risk_pb.Assessment:
-        idea = request.recommendation
-        item = idea.recommendation_id
+        recommendation = request.recommendation
+        item = recommendation.recommendation_id
         if item in self.stored and item not in self.lost:
             return self.stored[item]
         self.lost.discard(item)
         self.attempts[item] += 1
-        asked = (idea.quote_size if idea.side == 1 else idea.base_size).value
-        decision, size = self.decisions.get(idea.product_id, (1, asked))
+        asked = (recommendation.quote_size if recommendation.side == 1 else recommendation.base_size).value
+        decision, size = self.decisions.get(recommendation.product_id, (1, asked))
         found = risk_pb.Assessment(
             assessment_id=str(uuid4()),
             recommendation_id=item,
@@ -181,8 +181,8 @@ class Executor(executor_rpc.ExecutorServiceServicer):
         self.on_get: Hook | None = None
 
     async def ExecuteRecommendation(self, request: Any, context: Any) -> executor_pb.ExecuteRecommendationResponse:
-        idea = request.recommendation
-        item = idea.recommendation_id
+        recommendation = request.recommendation
+        item = recommendation.recommendation_id
         self.executed.append(item)
         if self.before is not None:
             await self.before(request)
@@ -190,19 +190,19 @@ class Executor(executor_rpc.ExecutorServiceServicer):
             assessed = self._risk.stored.get(item)
             if item in self._risk.lost:
                 raise Aborted("RESERVATION_LOST", "the reservation is not held any more")
-            if idea.side == 2 and not request.ticket:
+            if recommendation.side == 2 and not request.ticket:
                 self.without_ticket.append(item)
             elif (
                 assessed is None or request.ticket != assessed.ticket or not _same(request.size, assessed.adjusted_size)
             ):
                 raise FailedPrecondition("TICKET_REFUSED", f"no ticket for {request.size.value}")
-            state = self.states.get(idea.product_id, 4)
-            self.created.append((item, idea.product_id))
+            state = self.states.get(recommendation.product_id, 4)
+            self.created.append((item, recommendation.product_id))
             order = executor_pb.Order(
                 order_id=str(ids.order_id(UUID(item))),
                 recommendation_id=item,
-                product_id=idea.product_id,
-                side=idea.side,
+                product_id=recommendation.product_id,
+                side=recommendation.side,
                 state=state,  # type: ignore[arg-type]
                 filled_size={"value": "0.01" if state == 4 else "0"},
             )

@@ -192,17 +192,17 @@ def _now() -> Any:
 async def test_answers_that_lack_something_approve_nothing(world: World) -> None:
     """Another item's review, no verdict, an approval without a ticket, above what was asked, or of nothing."""
     stages = world.stages
-    ideas = await world.propose(7)
+    recommendations = await world.propose(7)
     (good,) = await world.propose()
 
     def review(found: Any) -> None:
-        if found.recommendation_id == ideas[0]:
+        if found.recommendation_id == recommendations[0]:
             found.recommendation_id = good
-        if found.recommendation_id == ideas[1]:
+        if found.recommendation_id == recommendations[1]:
             found.verdict = 0
 
     def assessment(found: Any) -> None:
-        place = ideas.index(found.recommendation_id) if found.recommendation_id in ideas else -1
+        place = recommendations.index(found.recommendation_id) if found.recommendation_id in recommendations else -1
         if place == 2:
             found.ticket = ""
         elif place == 3:
@@ -217,9 +217,9 @@ async def test_answers_that_lack_something_approve_nothing(world: World) -> None
     stages.validator.change, stages.risk.change = review, assessment
     async with world.orchestrator():
         rows = await world.until_ended()
-    assert {rows[item]["state"] for item in ideas} == {"REJECTED"}
-    assert {rows[item]["reasons"][0]["code"] for item in ideas} == {"CONTRACT_VIOLATION"}
-    assert [rows[item]["decided_by"] for item in ideas] == ["validator"] * 2 + ["risk"] * 5
+    assert {rows[item]["state"] for item in recommendations} == {"REJECTED"}
+    assert {rows[item]["reasons"][0]["code"] for item in recommendations} == {"CONTRACT_VIOLATION"}
+    assert [rows[item]["decided_by"] for item in recommendations] == ["validator"] * 2 + ["risk"] * 5
     assert rows[good]["state"] == "EXECUTED"
     assert stages.executor.executed == [good]
 

@@ -1,4 +1,4 @@
-"""OrchestratorService over a real socket: the funnel counts rows, decisions are watched without gaps, stories are told."""
+"""OrchestratorService over a real socket: the funnel counts rows, watches have no gaps, explanations are complete."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""A replay that is told to stop takes its processes and its database with it; of one that is killed the next command does."""
+"""A stopped replay ends its processes and its database; the next command cleans up after a killed one."""
 
 import os
 import signal

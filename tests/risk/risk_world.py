@@ -64,7 +64,7 @@ class World:
     service: Any
     sequence: int = field(default=10_000)
 
-    def idea(
+    def recommendation(
         self, side: Side = Side.BUY, size: str = "100", product: str = "ETH-USD", **changes: Any
     ) -> Recommendation:
         made = Recommendation(
@@ -83,35 +83,39 @@ class World:
         )
         return replace(made, **changes)
 
-    async def propose(self, idea: Recommendation, state: str = "IN_REVIEW", reviewed: bool = True) -> Recommendation:
-        """Stores an idea as the bridge does, and its approval as the validator does, unless it is stored."""
-        found = idea.recommendation_id
+    async def propose(
+        self, recommendation: Recommendation, state: str = "IN_REVIEW", reviewed: bool = True
+    ) -> Recommendation:
+        """Stores a recommendation as the bridge does, and its approval as the validator does, unless it is stored."""
+        found = recommendation.recommendation_id
         async with self.engine.connect() as connection:
             known = select(trade_recommendations.c.state).where(trade_recommendations.c.recommendation_id == found)
             if (await connection.execute(known)).scalar_one_or_none() is not None:
-                return idea
-        await store_recommendation(self.engine, idea, state=state)
+                return recommendation
+        await store_recommendation(self.engine, recommendation, state=state)
         async with self.engine.begin() as connection:
-            if idea.side is Side.BUY and reviewed:
-                values = {"validation_id": uuid4(), "recommendation_id": found, "product_id": idea.product_id}
+            if recommendation.side is Side.BUY and reviewed:
+                values = {"validation_id": uuid4(), "recommendation_id": found, "product_id": recommendation.product_id}
                 values |= {"reviewer": "rules", "outcome": "APPROVE", "enforced": "APPROVE", "mode": "VETO"}
                 values |= {
                     "reasons": [],
-                    "request_hash": terms_hash(idea),
+                    "request_hash": terms_hash(recommendation),
                     "inputs": {},
                     "options": {},
                     "latency_ms": 0.0,
                     "timings": {},
                 }
                 await connection.execute(insert(llm_validation).values(**values))
-        return idea
+        return recommendation
 
-    async def ask(self, idea: Recommendation, request_id: UUID | None = None, stored: bool = True) -> pb.Assessment:
+    async def ask(
+        self, recommendation: Recommendation, request_id: UUID | None = None, stored: bool = True
+    ) -> pb.Assessment:
         """The assessment, or the MeshError."""
         if stored:
-            await self.propose(idea)
+            await self.propose(recommendation)
         request = pb.AssessRecommendationRequest(
-            request_id=str(request_id or new_request_id()), recommendation=wire.recommendation_message(idea)
+            request_id=str(request_id or new_request_id()), recommendation=wire.recommendation_message(recommendation)
         )
         try:
             return (await self.stub.AssessRecommendation(request, timeout=10)).assessment

@@ -21,9 +21,9 @@ from trading.common.v1 import decimal_pb2, recommendation_pb2
 from trading.risk.v1 import risk_service_pb2 as pb
 
 
-def spoiled(idea: Recommendation, **changes) -> pb.AssessRecommendationRequest:
+def spoiled(recommendation: Recommendation, **changes) -> pb.AssessRecommendationRequest:
     request = pb.AssessRecommendationRequest(
-        request_id=str(new_request_id()), recommendation=wire.recommendation_message(idea)
+        request_id=str(new_request_id()), recommendation=wire.recommendation_message(recommendation)
     )
     for path, value in changes.items():
         target, *rest = path.split("__")
@@ -62,10 +62,10 @@ BAD = [
 async def test_bad_requests_are_told_all_their_faults_and_store_nothing(world: World):
     before = await _rows(world)
     for changes, fields in BAD:
-        error = await refused(_call(world.stub.AssessRecommendation, spoiled(world.idea(), **changes)))
+        error = await refused(_call(world.stub.AssessRecommendation, spoiled(world.recommendation(), **changes)))
         assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"), changes
         assert fields <= {violation.field for violation in error.violations}, changes
-    mixed = spoiled(world.idea())
+    mixed = spoiled(world.recommendation())
     mixed.recommendation.base_size.CopyFrom(decimal_pb2.Decimal(value="1"))  # a BUY sized like a SELL
     empty = pb.AssessRecommendationRequest()
     for request in (mixed, empty):
@@ -73,20 +73,20 @@ async def test_bad_requests_are_told_all_their_faults_and_store_nothing(world: W
     state = await refused(_call(world.stub.SetTradingState, pb.SetTradingStateRequest(state=17, note="x" * 201)))
     assert {violation.field for violation in state.violations} == {"request_id", "state", "note"}
     assert await _rows(world) == before
-    assert (await world.ask(world.idea())).decision == pb.DECISION_APPROVE
+    assert (await world.ask(world.recommendation())).decision == pb.DECISION_APPROVE
 
 
 async def test_products_nobody_knows_or_trades_are_rejected_with_a_reason(world: World):
     await world.run(
         update(products).where(products.c.product_id == "SOL-USD").values(tradable=False, status="delisted")
     )
-    assert codes(await world.ask(world.idea(product="XYZ-USD")))[0] == "UNKNOWN_PRODUCT"
-    assert codes(await world.ask(world.idea(product="BTC-EUR")))[0] == "UNKNOWN_PRODUCT"
-    assert codes(await world.ask(world.idea(product="SOL-USD")))[0] == "TRADING_DISABLED"
+    assert codes(await world.ask(world.recommendation(product="XYZ-USD")))[0] == "UNKNOWN_PRODUCT"
+    assert codes(await world.ask(world.recommendation(product="BTC-EUR")))[0] == "UNKNOWN_PRODUCT"
+    assert codes(await world.ask(world.recommendation(product="SOL-USD")))[0] == "TRADING_DISABLED"
 
 
 async def test_a_huge_request_is_cut_not_failed(world: World):
-    found = await world.ask(world.idea(size="999999999999999.99"))
+    found = await world.ask(world.recommendation(size="999999999999999.99"))
     assert (found.decision, found.adjusted_size.value) == (pb.DECISION_REDUCE, "250")
     assert codes(found)[0] == "MAX_ORDER_NOTIONAL"
 

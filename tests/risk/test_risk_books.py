@@ -48,9 +48,9 @@ async def test_losses_trip_their_locks_with_no_request_at_all(world: World):
 
     await world.candles("ETH-USD", AS_OF + HOUR, [2500.0] * 10)
     await world.reconciled()
-    entry = await world.ask(world.idea(as_of=midnight + HOUR))
+    entry = await world.ask(world.recommendation(as_of=midnight + HOUR))
     assert {"DAILY_LOSS", "DRAWDOWN"} <= set(codes(entry))
-    assert (await world.ask(world.idea(Side.SELL, "60", "SOL-USD", as_of=midnight + HOUR))).decision == 1
+    assert (await world.ask(world.recommendation(Side.SELL, "60", "SOL-USD", as_of=midnight + HOUR))).decision == 1
 
     shown = await world.stub.GetPortfolioRisk(pb.GetPortfolioRiskRequest(), timeout=5)
     assert {lock.code for lock in shown.locks} == {"DAILY_LOSS", "DRAWDOWN"}
@@ -67,7 +67,7 @@ async def test_losses_trip_their_locks_with_no_request_at_all(world: World):
     await world.candles("ETH-USD", midnight + HOUR * 2, [2500.0] * 23)
     await world.market_at(next_day)
     await world.reconciled()
-    assert not {"DAILY_LOSS", "DRAWDOWN"} & set(codes(await world.ask(world.idea(as_of=next_day))))
+    assert not {"DAILY_LOSS", "DRAWDOWN"} & set(codes(await world.ask(world.recommendation(as_of=next_day))))
 
 
 async def test_a_mark_is_the_same_before_and_after_the_trades_of_its_bar(world: World):
@@ -76,7 +76,7 @@ async def test_a_mark_is_the_same_before_and_after_the_trades_of_its_bar(world: 
     (before,) = await marks(world)
     await world.run(text("DELETE FROM equity_snapshots"))
     await world.hold("SOL-USD", "10", as_of=AS_OF, paid="1513.50")
-    assert (await world.ask(world.idea(Side.SELL, "1", "SOL-USD"))).decision == pb.DECISION_APPROVE
+    assert (await world.ask(world.recommendation(Side.SELL, "1", "SOL-USD"))).decision == pb.DECISION_APPROVE
     (after,) = await marks(world)
     assert after.equity == before.equity == D(10000)
     assert (after.cash, after.exposure) == (before.cash, D(0))
@@ -92,14 +92,14 @@ async def test_a_losing_exit_cools_the_product_down(world: World):
         text("INSERT INTO fills VALUES ('f', :id, 't', 'ETH-USD', 'SELL', 1, 1, 0, 'TAKER', -5, :at, :at)"),
         {"id": order_id, "at": AS_OF - HOUR * 3},
     )
-    found = await world.ask(world.idea())
+    found = await world.ask(world.recommendation())
     assert codes(found)[0] == "COOLDOWN_LOSS"
     shown = await world.stub.GetPortfolioRisk(pb.GetPortfolioRiskRequest(), timeout=5)
     (lock,) = shown.locks
     assert (lock.code, lock.scope, lock.until_time.seconds) == (
         "COOLDOWN_LOSS", "product:ETH-USD", int((AS_OF + HOUR).timestamp()),
     )  # fmt: skip
-    assert (await world.ask(world.idea(product="BTC-USD"))).decision == pb.DECISION_APPROVE
+    assert (await world.ask(world.recommendation(product="BTC-USD"))).decision == pb.DECISION_APPROVE
 
 
 async def test_finer_bars_are_folded_into_their_hours(database):
@@ -131,7 +131,7 @@ async def test_finer_bars_are_folded_into_their_hours(database):
 async def test_the_portfolio_adds_up(world: World):
     await world.hold("SOL-USD", "10", paid="1000")
     await world.order("BTC-USD", "BUY", "OPEN", quote="200")
-    await world.ask(world.idea())
+    await world.ask(world.recommendation())
     shown = await world.stub.GetPortfolioRisk(pb.GetPortfolioRiskRequest(), timeout=5)
     assert D(shown.exposure.value) == D(1500 + 200 + 100)
     assert sum(D(p.exposure.value) for p in shown.positions) == D(shown.exposure.value)
@@ -147,7 +147,7 @@ async def test_the_limits_in_force_are_told(database, tmp_path):
         limits = {limit.code: limit for limit in found.limits}
         assert (limits["MAX_ORDER_NOTIONAL"].value, limits["MAX_ORDER_NOTIONAL"].kind) == ("55.5", "cap")
         assert found.parameters["sigma_target"] == "0.6"
-        answer = await world.ask(world.idea())
+        answer = await world.ask(world.recommendation())
         assert (answer.adjusted_size.value, answer.limits_version) == ("55.5", found.limits_version)
         assert set(codes(answer)) <= set(limits)
 
@@ -155,10 +155,10 @@ async def test_the_limits_in_force_are_told(database, tmp_path):
 async def test_what_refusals_and_locks_tell_is_what_is_listed(database, tmp_path):
     async with running(database, tmp_path, risk_product_orders_per_minute=1) as world:
         await world.order("BTC-USD", "BUY", "OPEN", AS_OF, quote="50")
-        await world.ask(world.idea())
+        await world.ask(world.recommendation())
         answers = [
-            await world.ask(world.idea(reference_price=D(2700))),
-            await world.ask(world.idea(product="SOL-USD", size="400")),
+            await world.ask(world.recommendation(reference_price=D(2700))),
+            await world.ask(world.recommendation(product="SOL-USD", size="400")),
         ]
         rows = (await world.stub.GetLimits(pb.GetLimitsRequest(), timeout=5)).limits
         locks = (await world.stub.GetPortfolioRisk(pb.GetPortfolioRiskRequest(), timeout=5)).locks

@@ -1,4 +1,4 @@
-"""Rows that no check of the table should have let through: only what needs them is held back, and it is told why."""
+"""Rows that no check of the table should have let through: only what needs them is held back, with the reason."""
 
 import math
 
@@ -53,11 +53,11 @@ async def test_a_mark_that_cannot_be_read_holds_back_entries_while_it_is_held_an
     await spoil(world, "SOL-USD", close, hours_ago=-1)
     await world.market_at(bar)
     for product in ("BTC-USD", "SOL-USD"):
-        error = await refused(world.ask(world.idea(product=product, as_of=bar)))
+        error = await refused(world.ask(world.recommendation(product=product, as_of=bar)))
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "STALE_DATA")
         assert "product:SOL-USD, no price that can be read" in error.message
     for product, size in (("ETH-USD", "1"), ("SOL-USD", "100")):
-        exit_of = await world.ask(world.idea(Side.SELL, size, product, as_of=bar))
+        exit_of = await world.ask(world.recommendation(Side.SELL, size, product, as_of=bar))
         assert (exit_of.decision, exit_of.adjusted_size.value) == (pb.DECISION_APPROVE, size)
         assert "STALE_DATA" in codes(exit_of)
     looked = await shown(world)
@@ -81,15 +81,15 @@ async def test_a_mark_that_cannot_be_read_holds_back_entries_while_it_is_held_an
     await world.until(marked_again)
     assert (rows[-1].as_of, rows[-1].equity) == (bar + HOUR, D(8000 + 100 * 150 + 2500))
     assert await world.run(select(risk_locks)) == []
-    again = await world.ask(world.idea(product="BTC-USD", as_of=bar + HOUR))
+    again = await world.ask(world.recommendation(product="BTC-USD", as_of=bar + HOUR))
     assert not {"STALE_DATA", "INTERNAL", "DRAWDOWN", "DAILY_LOSS"} & set(codes(again))
 
 
 async def test_a_product_that_is_not_held_holds_back_nobody_but_itself(world: World) -> None:
     await spoil(world, "SOL-USD", "NaN")
-    error = await refused(world.ask(world.idea(product="SOL-USD")))
+    error = await refused(world.ask(world.recommendation(product="SOL-USD")))
     assert error.reason == "STALE_DATA" and "no price that can be read" in error.message
-    assert (await world.ask(world.idea())).decision == pb.DECISION_APPROVE
+    assert (await world.ask(world.recommendation())).decision == pb.DECISION_APPROVE
     assert len(await world.run(select(risk_assessments))) == 1
 
 
@@ -97,10 +97,10 @@ async def test_an_hour_that_cannot_be_read_is_no_history_of_its_product(world: W
     """The newest price is good, so equity is known; what is held counts at the reference volatility."""
     await world.hold("SOL-USD", "10", paid="1000")
     await spoil(world, "SOL-USD", "NaN", hours_ago=40)
-    entry = await world.ask(world.idea(product="SOL-USD"))
+    entry = await world.ask(world.recommendation(product="SOL-USD"))
     assert entry.decision == pb.DECISION_REJECT and "INSUFFICIENT_HISTORY" in codes(entry)
     assert "INTERNAL" not in codes(entry)
-    assert (await world.ask(world.idea())).decision == pb.DECISION_APPROVE
+    assert (await world.ask(world.recommendation())).decision == pb.DECISION_APPROVE
     looked = await shown(world)
     assert math.isfinite(looked.heat) and looked.heat > 0
 

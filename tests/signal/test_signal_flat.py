@@ -1,4 +1,4 @@
-"""Flat arrays say what the estimator says, to the last bit; trees that nobody should walk are told."""
+"""Flat arrays say what the estimator says, to the last bit; hostile trees are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: the same input gives the same model, later bars never teach, and what cannot be learned is said."""
+"""Training: the same input gives the same model, later bars never teach, and refusals name what cannot be learned."""
 
 from __future__ import annotations
 

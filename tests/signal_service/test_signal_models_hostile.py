@@ -1,4 +1,4 @@
-"""Whatever is laid into the folder of models while one serves: it is told by name, and the one that serves goes on."""
+"""Whatever is laid into the folder of models while one serves: it is reported by name, and the serving model goes on."""
 
 import hashlib
 import json

@@ -42,7 +42,7 @@ class Forwarder:
 async def copied(
     source: asyncio.StreamReader, target: asyncio.StreamWriter, seen: Callable[[bytes], object] = bool
 ) -> None:
-    """Copies until the source ends or the target is gone; `seen` is told of each part before it is written."""
+    """Copies until the source ends or the target is gone; `seen` receives each part before it is written."""
     with contextlib.suppress(OSError):
         while part := await source.read(1 << 16):
             seen(part)

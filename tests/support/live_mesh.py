@@ -41,7 +41,7 @@ PRODUCTS = ("BTC-USD", "ETH-USD")
 # Market time runs as the wall clock does, and no bar closes while the tests last: what changes, a test changed.
 MARKET_START = datetime(2025, 3, 1, 0, 5, tzinfo=UTC)
 HISTORY_BARS = 700
-# What a watcher is told last must reach it before its stream is cut, on a busy machine too.
+# The last message to a watcher must reach it before its stream is cut, on a busy machine too.
 DRAIN_SECONDS = 8.0
 START_SECONDS = 240.0
 LIVE = "live"

@@ -1,4 +1,4 @@
-"""Another user of the machine, as a process: gives up its rights, then tries every way in that it is told of.
+"""Another user of the machine, as a process: gives up its rights, then tries every given way in.
 
 Run as `python other_user.py`; reads one JSON object from standard input, writes what each attempt met as JSON.
 """

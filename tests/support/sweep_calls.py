@@ -30,7 +30,7 @@ IGNORED = {
 }
 
 
-# What only the books can refuse, after the request's form was found good.
+# What only the stored state can refuse, once the request's form is right.
 JUDGED_LATER = {(f"{name}", "after_sequence") for name in METHODS if name.partition(".")[2].startswith("Watch")}
 
 

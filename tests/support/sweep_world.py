@@ -55,15 +55,15 @@ def decimal(text: str) -> decimal_pb2.Decimal:
 
 
 async def make_world(mesh: LiveMesh) -> World:
-    """Two operator's ideas are carried through the whole pipeline, so that every table of it has rows."""
+    """Two operator's recommendations are carried through the whole pipeline, so that every table of it has rows."""
     async with mesh.channel(services.BRIDGE) as channel:
         stub = bridge_grpc.BridgeServiceStub(channel)
         records = []
         for product in mesh.plan.products:
-            idea = bridge.CreateRecommendationRequest(
+            recommendation = bridge.CreateRecommendationRequest(
                 request_id=new_id(), product_id=product, side="SIDE_BUY", note="sweep"
             )
-            made = await stub.CreateRecommendation(idea, timeout=30)
+            made = await stub.CreateRecommendation(recommendation, timeout=30)
             records.append(made.record.recommendation.recommendation_id)
         done = [await ended(stub, one) for one in records]
     states = [recommendation_pb2.RecommendationState.Name(one.state) for one in done]
@@ -120,7 +120,7 @@ def evidence() -> recommendation_pb2.SignalEvidence:
 
 
 def recommendation(**changes: Any) -> recommendation_pb2.Recommendation:
-    """A well-formed idea that nobody ever entered."""
+    """A well-formed recommendation that nobody ever entered."""
     as_of = MARKET_START.replace(minute=0)
     values = {
         "recommendation_id": new_id(),

@@ -21,7 +21,7 @@ WITHOUT_DATABASE = {
     "MonitorService.GetStatus": "OK",
     # The switch that every send looks at stands in the executor itself.
     "ExecutorService.GetTradingState": "OK",
-    # Whose ticket nobody signed is told so, whatever else is out of order.
+    # A forged ticket is refused as one, whatever else is out of order.
     "ExecutorService.ExecuteRecommendation": "FAILED_PRECONDITION",
 }
 OUTAGE_SECONDS, RECOVERY_SECONDS = 20.0, 40.0

@@ -36,7 +36,7 @@ UNKNOWN_PRODUCT_IS = {
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "MarketService.ImportCandles"])
 async def test_an_unknown_product(world: World, name: str):
-    """Lists of it are empty, changed terms of a stored idea and anything else are refused.
+    """Lists of it are empty, changed terms of a stored recommendation and anything else are refused.
 
     A file may hold products that nobody follows, so an import takes them.
     """
@@ -144,17 +144,19 @@ async def test_a_replayed_request_has_one_effect(world: World, name: str):
     assert (other.code, other.reason) == wanted, other
     assert not other.faults()
     after = await fingerprint(world.mesh)
-    if name == "BridgeService.CreateRecommendation":  # the idea is on its way and moves rows: only its number counts
-        before, after = ({"ideas": one["trade_recommendations"].split()[0]} for one in (before, after))
+    if (
+        name == "BridgeService.CreateRecommendation"
+    ):  # the recommendation is on its way and moves rows: only its number counts
+        before, after = ({"recommendations": one["trade_recommendations"].split()[0]} for one in (before, after))
     assert after == before
 
 
 async def test_an_order_is_not_told_without_its_ticket(world: World):
     """A stranger who repeats an executed recommendation is refused like any other without a ticket."""
     name = "ExecutorService.ExecuteRecommendation"
-    idea = world.record.recommendation
+    recommendation = world.record.recommendation
     request = executor.ExecuteRecommendationRequest(
-        request_id=new_id(), recommendation=idea, size=world.record.adjusted_size, ticket="no.ticket.atall"
+        request_id=new_id(), recommendation=recommendation, size=world.record.adjusted_size, ticket="no.ticket.atall"
     )
     before = await fingerprint(world.mesh)
     [found] = await outcomes(world, name, [[request]])
@@ -232,7 +234,7 @@ async def test_a_size_of_the_wrong_side(world: World, untouched: None, name: str
     report(refused(str(number), outcome, sizes) for number, outcome in enumerate(found))
 
 
-async def test_an_idea_with_a_size_of_the_wrong_side(world: World, untouched: None):
+async def test_an_recommendation_with_a_size_of_the_wrong_side(world: World, untouched: None):
     name = "BridgeService.CreateRecommendation"
     buy = {"side": "SIDE_BUY", "base_size": decimal("1")}
     sell = {"side": "SIDE_SELL", "quote_size": decimal("1")}

@@ -116,7 +116,7 @@ def test_tour(step: Step, running_mesh: RunningMesh) -> None:
         assert done.stdout.strip(), told
 
 
-def test_the_same_idea_twice_is_one_recommendation(running_mesh: RunningMesh) -> None:
+def test_the_same_recommendation_twice_is_one_recommendation(running_mesh: RunningMesh) -> None:
     step = next(step for step in STEPS if step.symbol.endswith("CreateRecommendation"))
     ids = set()
     for _ in range(2):

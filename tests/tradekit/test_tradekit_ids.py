@@ -1,4 +1,4 @@
-"""Ids are contract: the same idea has the same id in every version, on every machine, at every retry."""
+"""Ids are contract: the same recommendation has the same id in every version, on every machine, at every retry."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -54,7 +54,7 @@ def test_every_part_of_a_signal_is_part_of_its_id(
     assert (ids.signal_id(run, product, granularity, start, model) == SIGNAL) is same
 
 
-def test_a_signal_and_a_request_with_one_uuid_are_two_ideas() -> None:
+def test_a_signal_and_a_request_with_one_uuid_are_two_recommendations() -> None:
     assert ids.recommendation_id_of_signal(SIGNAL) != ids.recommendation_id_of_request(SIGNAL)
 
 

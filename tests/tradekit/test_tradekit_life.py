@@ -71,12 +71,14 @@ def test_a_life_lasts_its_seconds(clock: LifeClock, machine: datetime, market: d
     assert not is_empty(clock, market, end)
 
 
-@given(idea=recommendations, machine=times, market=st.none() | times)
+@given(recommendation=recommendations, machine=times, market=st.none() | times)
 def test_a_recommendation_has_the_life_of_its_terms(
-    idea: Recommendation, machine: datetime, market: datetime | None
+    recommendation: Recommendation, machine: datetime, market: datetime | None
 ) -> None:
-    assert idea.life_at(machine, market) == life_at(idea.life_clock, idea.expire_time, machine, market)
-    empty = idea.life_clock is LifeClock.MARKET and idea.expire_time <= idea.as_of
-    assert idea.life_is_empty == empty
+    assert recommendation.life_at(machine, market) == life_at(
+        recommendation.life_clock, recommendation.expire_time, machine, market
+    )
+    empty = recommendation.life_clock is LifeClock.MARKET and recommendation.expire_time <= recommendation.as_of
+    assert recommendation.life_is_empty == empty
     if empty:
-        assert idea.life_at(machine, idea.as_of).is_over
+        assert recommendation.life_at(machine, recommendation.as_of).is_over

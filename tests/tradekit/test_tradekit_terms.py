@@ -21,17 +21,19 @@ from tradekit.states import LifeClock, Origin, Profile, Side
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
 
-@given(idea=recommendations)
-def test_the_wire_and_the_row_keep_the_hash(idea: Recommendation) -> None:
-    assert idea.evidence is not None
-    message = wire.recommendation_message(idea)
+@given(recommendation=recommendations)
+def test_the_wire_and_the_row_keep_the_hash(recommendation: Recommendation) -> None:
+    assert recommendation.evidence is not None
+    message = wire.recommendation_message(recommendation)
     received = wire.read_recommendation(
         Fields(), "recommendation", type(message).FromString(message.SerializeToString())
     )
     # What JSONB gives back: a whole number without its point, and no negative zero.
-    stored = json.loads(json.dumps(evidence_to_json(idea.evidence)), parse_float=_of_jsonb)
-    row = replace(idea, size=idea.size.quantize(Decimal("1e-18")), evidence=evidence_from_json(stored))
-    assert terms_hash(received) == terms_hash(row) == terms_hash(idea)
+    stored = json.loads(json.dumps(evidence_to_json(recommendation.evidence)), parse_float=_of_jsonb)
+    row = replace(
+        recommendation, size=recommendation.size.quantize(Decimal("1e-18")), evidence=evidence_from_json(stored)
+    )
+    assert terms_hash(received) == terms_hash(row) == terms_hash(recommendation)
 
 
 @given(evidence=evidences)
@@ -67,8 +69,8 @@ def test_any_field_that_differs_makes_another_hash(first: Recommendation, second
     "spelled", [{"size": Decimal("100.00")}, {"as_of": NOON.astimezone(timezone(timedelta(hours=1)))}, {"priority": 1}]
 )
 def test_another_spelling_is_the_same(spelled: dict[str, Any]) -> None:
-    idea = Recommendation(
+    recommendation = Recommendation(
         UUID(int=1), "BTC-USD", Side.BUY, Decimal(100), Decimal(1), NOON, NOON, LifeClock.MACHINE, Origin.OPERATOR,
         Profile.EVIDENCE, 1.0,
     )  # fmt: skip
-    assert terms_hash(replace(idea, **spelled)) == terms_hash(idea)
+    assert terms_hash(replace(recommendation, **spelled)) == terms_hash(recommendation)

@@ -85,12 +85,12 @@ def test_the_exercise_profile_skips_edge_and_expected_net_only():
     assert codes(entry(poor, profile=Profile.EXERCISE)) == {"DEAD_VOLUME"}
 
 
-def test_an_operators_idea_has_no_evidence_and_says_so():
+def test_an_operators_recommendation_has_no_evidence_and_says_so():
     assert codes(operator_entry()) == {"EVIDENCE_RULES_SKIPPED"}
     assert codes(operator_entry(product_id="PEPE-USD")) == {"EVIDENCE_RULES_SKIPPED", "PRODUCT_NOT_TRADED"}
 
 
-def test_limits_on_the_idea_itself():
+def test_limits_on_the_recommendation_itself():
     assert codes(entry(product_id="PEPE-USD")) == {"PRODUCT_NOT_TRADED"}
     assert codes(entry(life_clock=LifeClock.MARKET, expire_time=AS_OF)) == {"LIFE_EMPTY"}
     assert codes(entry(life_clock=LifeClock.MARKET, expire_time=AS_OF + timedelta(seconds=1))) == set()
@@ -135,9 +135,9 @@ def test_a_worse_figure_never_turns_a_rejection_into_an_approval(figures, name, 
 @settings(max_examples=100, deadline=None)
 @given(figures=st.fixed_dictionaries({name: st.floats() for name in RANGES}), profile=st.sampled_from(Profile))
 def test_any_figures_give_the_same_verdict_twice_and_never_an_error(figures, profile):
-    idea = entry(figures, profile=profile)
-    first = review(idea, Limits(), PRODUCTS)
-    assert review(idea, Limits(), PRODUCTS) == first
+    recommendation = entry(figures, profile=profile)
+    first = review(recommendation, Limits(), PRODUCTS)
+    assert review(recommendation, Limits(), PRODUCTS) == first
     assert all(math.isfinite(value) for value in first.inputs.values())
     if first.outcome is ReviewOutcome.APPROVE:
         needed = {name for rule in rules.RULES for name in rule[1]}

@@ -60,11 +60,11 @@ async def test_without_a_model_the_rules_decide_and_say_so(database):
 
 
 async def test_a_repeated_recommendation_gets_the_stored_answer(database):
-    idea = entry()
+    recommendation = entry()
     async with validator(database) as stub:
-        first = await ask(stub, idea)
-        again = await ask(stub, idea)
-        spelled = request_of(idea)
+        first = await ask(stub, recommendation)
+        again = await ask(stub, recommendation)
+        spelled = request_of(recommendation)
         spelled.recommendation.quote_size.value = "100.00"
         same = (await stub.ValidateRecommendation(spelled)).validation
     assert first == again == same
@@ -72,9 +72,9 @@ async def test_a_repeated_recommendation_gets_the_stored_answer(database):
 
 
 async def test_another_body_under_a_used_id_is_refused(database):
-    idea, used = entry(), str(uuid4())
+    recommendation, used = entry(), str(uuid4())
     async with validator(database) as stub:
-        await ask(stub, idea, used)
+        await ask(stub, recommendation, used)
         with pytest.raises(RequestIdReused):
             await ask(stub, entry(), used)
     assert len(await rows(database)) == 1
@@ -91,24 +91,24 @@ async def test_another_body_under_a_used_id_is_refused(database):
     ],
 )
 async def test_only_what_is_stored_is_reviewed_to_the_last_character(database, change):
-    idea = entry()
+    recommendation = entry()
     async with validator(database) as stub:
         with pytest.raises(NotFound):
-            await ask_unstored(stub, idea)
-        await store_recommendation(database.engine, idea)
+            await ask_unstored(stub, recommendation)
+        await store_recommendation(database.engine, recommendation)
         with pytest.raises(MeshError) as caught:
-            await ask_unstored(stub, replace(idea, **change))
+            await ask_unstored(stub, replace(recommendation, **change))
         assert (caught.value.reason, caught.value.code) == ("TERMS_DIFFER", grpc.StatusCode.FAILED_PRECONDITION)
         assert next(iter(change)) in caught.value.message
         assert await rows(database) == []
-        await ask_unstored(stub, idea)
-    assert [row.request_hash for row in await rows(database)] == [terms_hash(idea)]
+        await ask_unstored(stub, recommendation)
+    assert [row.request_hash for row in await rows(database)] == [terms_hash(recommendation)]
 
 
 async def test_many_askers_of_one_recommendation_get_one_verdict(database):
-    idea = entry()
+    recommendation = entry()
     async with validator(database) as stub:
-        answers = await asyncio.gather(*(ask(stub, idea) for _ in range(8)))
+        answers = await asyncio.gather(*(ask(stub, recommendation) for _ in range(8)))
     assert all(answer == answers[0] for answer in answers)
     assert len(await rows(database)) == 1
 
@@ -176,7 +176,7 @@ async def test_a_fit_model_may_veto_but_never_revive(database):
         passed = await ask(stub, entry())
         vetoed = await ask(stub, entry({"ret_24": -0.02}))
         dead = await ask(stub, entry({"relvol_24": -0.65}))
-        idea = await ask(stub, operator_entry())
+        recommendation = await ask(stub, operator_entry())
         assert len(ollama.questions) - asked == 2
     assert (reviewer.reviewer, reviewer.self_test_calls, reviewer.self_test_valid) == ("ollama", 5, 5)
     assert reviewer.model_digest == "sha256:aaaa"
@@ -184,7 +184,7 @@ async def test_a_fit_model_may_veto_but_never_revive(database):
     assert (vetoed.verdict, vetoed.decided_by) == (pb.VERDICT_REJECT, "ollama")
     assert [reason.code for reason in vetoed.reviews[1].reasons] == ["MODEL_TREND"]
     assert (dead.verdict, dead.decided_by, len(dead.reviews)) == (pb.VERDICT_REJECT, "rules", 1)
-    assert (idea.verdict, idea.decided_by) == (pb.VERDICT_APPROVE, "rules")
+    assert (recommendation.verdict, recommendation.decided_by) == (pb.VERDICT_APPROVE, "rules")
     stored = await rows(database)
     model = stored[1]
     assert (model.reviewer, model.outcome, model.enforced, model.mode) == ("ollama", "APPROVE", "APPROVE", "VETO")
@@ -227,9 +227,9 @@ async def test_an_unfit_model_leaves_the_rules_to_decide(database):
 async def test_with_real_money_and_no_fit_model_entries_are_refused(database, on_failure, verdict):
     async with validator(database, venue="LIVE", llm_on_failure=on_failure) as stub:
         found = await ask(stub, entry())
-        idea = await ask(stub, operator_entry())
+        recommendation = await ask(stub, operator_entry())
         reviewer = await stub.GetReviewer(pb.GetReviewerRequest())
-    assert found.verdict == idea.verdict == verdict
+    assert found.verdict == recommendation.verdict == verdict
     if verdict == pb.VERDICT_REJECT:
         assert [reason.code for reason in found.reviews[1].reasons] == ["REVIEWER_UNFIT"]
         assert found.reviews[1].outcome == pb.REVIEW_OUTCOME_UNAVAILABLE
@@ -241,11 +241,11 @@ async def test_shadow_records_the_model_and_lets_the_rules_decide(database):
     async with stand_in() as ollama, validator(database, ollama_host=ollama.url, **given) as stub:
         await until_fit(stub)
         ollama.delay = 0.3
-        idea = entry({"ret_24": -0.02})
-        found = await ask(stub, idea)
+        recommendation = entry({"ret_24": -0.02})
+        found = await ask(stub, recommendation)
         assert len(found.reviews) == 1
         stored = await until_rows(database, 2)
-        later = await ask(stub, idea)
+        later = await ask(stub, recommendation)
     assert [review.reviewer for review in later.reviews] == ["rules", "ollama"]
     assert (later.verdict, later.decided_by) == (found.verdict, found.decided_by)
     assert (found.verdict, found.decided_by, found.mode) == (pb.VERDICT_APPROVE, "rules", pb.REVIEW_MODE_SHADOW)
@@ -325,8 +325,8 @@ async def test_the_process_starts_answers_and_drains(database):
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = pb_grpc.ValidatorServiceStub(channel)
-            idea = await store_recommendation(database.engine, entry())
-            answer = await stub.ValidateRecommendation(request_of(idea), wait_for_ready=True, timeout=30)
+            recommendation = await store_recommendation(database.engine, entry())
+            answer = await stub.ValidateRecommendation(request_of(recommendation), wait_for_ready=True, timeout=30)
         assert answer.validation.verdict == pb.VERDICT_APPROVE
     finally:
         process.send_signal(signal.SIGTERM)

@@ -54,4 +54,4 @@ def entry(inputs: dict[str, float] | None = None, **changed: Any) -> Recommendat
 
 
 def operator_entry(**changed: Any) -> Recommendation:
-    return entry(**{"origin": Origin.OPERATOR, "evidence": None, "note": "my own idea", **changed})
+    return entry(**{"origin": Origin.OPERATOR, "evidence": None, "note": "my own recommendation", **changed})

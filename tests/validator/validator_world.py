@@ -36,7 +36,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 async def validator(database: Any, **given: Any) -> AsyncIterator[Any]:
     values = {"port": 0, "db_host": database.host, "db_name": database.name, "db_user": database.user}
     with tempfile.TemporaryDirectory() as folder:
-        # A venue with real money is served to callers that prove themselves only; who asks is not looked at here.
+        # A venue with real money serves only authenticated callers; this test does not check callers.
         live = given.get("venue") == "LIVE"
         proven = token_settings(identities(Path(folder)), "validator") if live else {}
         settings = ValidatorSettings(**{**values, "drain_seconds": 1.0, "ollama_host": None, **proven, **given})

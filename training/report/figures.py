@@ -73,7 +73,7 @@ def _picture(paint: Callable[[Any, Document, Theme], None], document: Document, 
 
 
 def _reliability(figure: Any, document: Document, theme: Theme) -> None:
-    """Said against seen, and how often it was said."""
+    """Predicted against observed frequency, and how often each was predicted."""
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     top = 0.05
     for kind, colour in (("model", theme.model), ("logistic", _OTHER[0])):

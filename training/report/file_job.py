@@ -1,6 +1,6 @@
 """Trains thoroughly on a file of candles, with no mesh and no database: `python -m training.report.file_job`.
 
-Tells its progress as the training job does. The model is written only where it is told to.
+Tells its progress as the training job does. The model is written only to the given folder.
 """
 
 from __future__ import annotations

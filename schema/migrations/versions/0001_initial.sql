@@ -405,13 +405,13 @@ CREATE INDEX ix_trade_recommendations_open ON trade_recommendations (side, prior
 --;
 CREATE INDEX ix_trade_recommendations_product_as_of ON trade_recommendations (product_id, as_of)
 --;
-COMMENT ON COLUMN trade_recommendations.signal_id IS 'null on an operator''s idea'
+COMMENT ON COLUMN trade_recommendations.signal_id IS 'null on an operator''s recommendation'
 --;
-COMMENT ON COLUMN trade_recommendations.request_id IS 'null on a signal''s idea'
+COMMENT ON COLUMN trade_recommendations.request_id IS 'null on a signal''s recommendation'
 --;
 COMMENT ON COLUMN trade_recommendations.size IS 'quote currency for BUY, base units for SELL'
 --;
-COMMENT ON COLUMN trade_recommendations.evidence IS 'null on an operator''s idea'
+COMMENT ON COLUMN trade_recommendations.evidence IS 'null on an operator''s recommendation'
 --;
 COMMENT ON COLUMN trade_recommendations.lease_expires_at IS 'machine time'
 --;

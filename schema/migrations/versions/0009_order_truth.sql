@@ -10,7 +10,7 @@ COMMENT ON COLUMN orders.done_at IS 'machine time the exchange first called it d
 --;
 COMMENT ON COLUMN orders.watch_until IS 'machine time until which an ended order is still searched for at the exchange'
 --;
-COMMENT ON COLUMN orders.adopted_at IS 'machine time the exchange was found to have an order that had ended without it'
+COMMENT ON COLUMN orders.adopted_at IS 'machine time an order that had ended without it turned up at the exchange'
 --;
 CREATE INDEX ix_orders_watched ON orders (watch_until) WHERE watch_until IS NOT NULL
 --;

@@ -1,4 +1,4 @@
-"""An order that the exchange shows as open for long, or does not show any more, is told of as well."""
+"""An order that the exchange shows as open for long, or no longer shows, is reported as well."""
 
 from pathlib import Path
 

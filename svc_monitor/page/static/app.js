@@ -6,7 +6,7 @@ import { span, words } from "/static/format.js";
 import { model } from "/static/model.js";
 import * as panels from "/static/panels.js";
 import { startStory, tell } from "/static/story.js";
-import { ideas, orders, positions } from "/static/tables.js";
+import { recommendations, orders, positions } from "/static/tables.js";
 
 const state = {};
 
@@ -31,10 +31,10 @@ const DRAW = {
     showAges();
   },
   alerts: () => alerts(state.alerts, clock),
-  recommendations: () => ideas(state.recommendations, state.orders, tell),
+  recommendations: () => recommendations(state.recommendations, state.orders, tell),
   orders: () => {
     orders(state.orders, tell);
-    ideas(state.recommendations, state.orders, tell);
+    recommendations(state.recommendations, state.orders, tell);
   },
   account: () => {
     panels.account(state.account, state.mesh);

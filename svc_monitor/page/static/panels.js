@@ -75,9 +75,9 @@ export function pipeline(value, barSeconds) {
   put(byId("market-time"), `${utc(value.market_time)} UTC`);
   byId("market-time").classList.remove("dim");
   const open = byId("open-work");
-  put(open, `${many(value.open_recommendations, "idea")} · ${many(value.open_orders, "order")}`);
+  put(open, `${many(value.open_recommendations, "recommendation")} · ${many(value.open_orders, "order")}`);
   open.classList.remove("dim");
-  open.dataset.tip = `Waiting for market time: ${many(value.waiting_recommendations, "idea")}\nOf unknown fate: ${many(value.unknown_orders, "order")}`;
+  open.dataset.tip = `Waiting for market time: ${many(value.waiting_recommendations, "recommendation")}\nOf unknown outcome: ${many(value.unknown_orders, "order")}`;
   const stages = byId("stages");
   for (const [index, stage] of value.stages.entries()) {
     let node = stages.children[index];

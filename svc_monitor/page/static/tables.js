@@ -1,4 +1,4 @@
-// Recommendations with their fate, orders, positions.
+// Recommendations with their outcome, orders, positions.
 
 import { byId, el, keyed, put } from "/static/dom.js";
 import { barTime, count, decider, gain, kind, money, price, reasonTip, share, tone, units, utc, words } from "/static/format.js";
@@ -7,35 +7,35 @@ const chips = (reasons) => reasons.map((reason) => el("span.chip", { tip: reason
 const sized = (side, text) => (side === "BUY" ? money(text) : units(text));
 const pill = (state, tip) => el(`span.pill.${kind(state)}`, { tip }, words(state));
 
-export function ideas(value, orders, tell) {
+export function recommendations(value, orders, tell) {
   if (!value) return;
-  const fate = new Map((orders ?? []).map((order) => [order.order_id, order]));
-  const rows = value.map((idea) => ({ idea, order: fate.get(idea.order_id) ?? null }));
-  keyed(byId("ideas"), rows, (row) => row.idea.recommendation_id, (row) => ideaRow(row, tell));
-  byId("ideas-empty").hidden = rows.length > 0;
-  put(byId("ideas-note"), rows.length ? `latest ${count(rows.length)}; open one for its story` : "");
+  const orderOf = new Map((orders ?? []).map((order) => [order.order_id, order]));
+  const rows = value.map((recommendation) => ({ recommendation, order: orderOf.get(recommendation.order_id) ?? null }));
+  keyed(byId("recommendations"), rows, (row) => row.recommendation.recommendation_id, (row) => recommendationRow(row, tell));
+  byId("recommendations-empty").hidden = rows.length > 0;
+  put(byId("recommendations-note"), rows.length ? `latest ${count(rows.length)}; open one for its story` : "");
 }
 
-function ideaRow({ idea, order }, tell) {
+function recommendationRow({ recommendation, order }, tell) {
   const open = (event) => {
     event.stopPropagation();
-    tell(idea);
+    tell(recommendation);
   };
-  const whole = idea.allowed_size !== null && Number(idea.allowed_size) === Number(idea.size);
-  const allowed = idea.allowed_size === null || whole ? "" : ` → ${sized(idea.side, idea.allowed_size)}`;
-  const unit = idea.side === "BUY" ? "quote currency, fee inside" : "base units";
-  const verdict = idea.allowed_size === null ? "no size allowed yet" : `allowed ${sized(idea.side, idea.allowed_size)}${whole ? ", all of it" : ""}`;
-  const evidence = idea.confidence === null ? "an operator's idea" : `confidence ${share(idea.confidence)}`;
-  const tip = [`bar closed ${utc(idea.as_of)} UTC`, evidence, `price ${price(idea.reference_price)}`, idea.profile, idea.note].filter(Boolean).join("\n");
+  const whole = recommendation.allowed_size !== null && Number(recommendation.allowed_size) === Number(recommendation.size);
+  const allowed = recommendation.allowed_size === null || whole ? "" : ` → ${sized(recommendation.side, recommendation.allowed_size)}`;
+  const unit = recommendation.side === "BUY" ? "quote currency, fee inside" : "base units";
+  const verdict = recommendation.allowed_size === null ? "no size allowed yet" : `allowed ${sized(recommendation.side, recommendation.allowed_size)}${whole ? ", all of it" : ""}`;
+  const evidence = recommendation.confidence === null ? "an operator's recommendation" : `confidence ${share(recommendation.confidence)}`;
+  const tip = [`bar closed ${utc(recommendation.as_of)} UTC`, evidence, `price ${price(recommendation.reference_price)}`, recommendation.profile, recommendation.note].filter(Boolean).join("\n");
   return el("tr.opens", { on: { click: open } },
-    el("td", {}, el("button.link", { type: "button", tip, on: { click: open } }, barTime(idea.as_of))),
-    el("td", {}, idea.product_id, idea.origin === "OPERATOR" ? el("span.sub", {}, " operator") : null),
-    el(`td.side-${idea.side === "BUY" ? "BUY" : "SELL"}`, {}, idea.side),
-    el("td.end.size", { tip: `asked ${sized(idea.side, idea.size)} (${unit})\n${verdict}` }, `${sized(idea.side, idea.size)}${allowed}`),
-    el("td.fate", {}, pill(idea.state, `changed ${utc(idea.updated_at, { seconds: true })} UTC`)),
-    el("td.by", {}, decider(idea.decided_by)),
-    el("td.reasons", {}, ...chips(idea.reasons)),
-    el("td.order", {}, order ? orderWords(order) : idea.order_id ? idea.order_id.slice(0, 8) : ""));
+    el("td", {}, el("button.link", { type: "button", tip, on: { click: open } }, barTime(recommendation.as_of))),
+    el("td", {}, recommendation.product_id, recommendation.origin === "OPERATOR" ? el("span.sub", {}, " operator") : null),
+    el(`td.side-${recommendation.side === "BUY" ? "BUY" : "SELL"}`, {}, recommendation.side),
+    el("td.end.size", { tip: `asked ${sized(recommendation.side, recommendation.size)} (${unit})\n${verdict}` }, `${sized(recommendation.side, recommendation.size)}${allowed}`),
+    el("td.state", {}, pill(recommendation.state, `changed ${utc(recommendation.updated_at, { seconds: true })} UTC`)),
+    el("td.by", {}, decider(recommendation.decided_by)),
+    el("td.reasons", {}, ...chips(recommendation.reasons)),
+    el("td.order", {}, order ? orderWords(order) : recommendation.order_id ? recommendation.order_id.slice(0, 8) : ""));
 }
 
 function orderWords(order) {
@@ -56,7 +56,7 @@ function orderRow(order, tell) {
     tell(order);
   };
   const tip = [`order ${order.order_id}`, order.exchange_order_id && `exchange ${order.exchange_order_id}`, `sent ${order.send_count} time(s)`].filter(Boolean).join("\n");
-  const state = el("td.fate", {}, pill(order.state, order.reasons.map(reasonTip).join("\n\n")));
+  const state = el("td.state", {}, pill(order.state, order.reasons.map(reasonTip).join("\n\n")));
   return el("tr.opens", { on: { click: open } },
     el("td", {}, el("button.link", { type: "button", tip, on: { click: open } }, barTime(order.as_of))),
     el("td", {}, order.product_id),
