@@ -85,7 +85,7 @@ bench: install-dev ## measure features, predictions, the signal path and stateme
 down: ## stop a running pipeline
 	@if [ -x $(BIN)/mesh ]; then $(BIN)/mesh down; else echo "Nothing is installed, so nothing runs."; fi
 
-clean: ## stop, then remove what was installed and built; the books in MESH_HOME stay
+clean: ## stop, then remove what was installed and built; the ledger in MESH_HOME stay
 	@if [ -x $(BIN)/mesh ]; then $(BIN)/mesh down || true; fi
 	@rm -rf $(VENV) node_modules build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

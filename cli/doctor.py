@@ -40,7 +40,7 @@ _GIB = 1 << 30
 _SKEW_WARN, _SKEW_FAIL = 2.0, 60.0
 
 
-class Mark(StrEnum):
+class Level(StrEnum):
     """How a check ended."""
 
     OK = "ok"
@@ -52,7 +52,7 @@ class Mark(StrEnum):
 class Finding:
     """One line: what was looked at, what was seen, what to do."""
 
-    mark: Mark
+    level: Level
     subject: str
     seen: str
     advice: str = ""
@@ -83,59 +83,59 @@ async def examine(patient: Patient) -> list[Finding]:
 async def _python(patient: Patient) -> list[Finding]:
     version = ".".join(str(part) for part in sys.version_info[:3])
     good = sys.version_info >= (3, 11)
-    return [Finding(Mark.OK if good else Mark.FAIL, "python", version, "" if good else "use Python 3.11 or newer")]
+    return [Finding(Level.OK if good else Level.FAIL, "python", version, "" if good else "use Python 3.11 or newer")]
 
 
 async def _disk(patient: Patient) -> list[Finding]:
     home = patient.plan.home
     reason = home.why_not_writable()
     if reason is not None:
-        return [Finding(Mark.FAIL, "disk", reason, "name a folder that you may write to with MESH_HOME")]
+        return [Finding(Level.FAIL, "disk", reason, "name a folder that you may write to with MESH_HOME")]
     free = shutil.disk_usage(home.nearest).free
     seen = f"{free / _GIB:.1f} GiB free for {home.root}"
     if free < _GIB // 2:
-        return [Finding(Mark.FAIL, "disk", seen, "make room: a full disk stops the database")]
-    mark = Mark.WARN if free < 2 * _GIB else Mark.OK
-    return [Finding(mark, "disk", seen, "make room soon" if mark is Mark.WARN else "")]
+        return [Finding(Level.FAIL, "disk", seen, "make room: a full disk stops the database")]
+    level = Level.WARN if free < 2 * _GIB else Level.OK
+    return [Finding(level, "disk", seen, "make room soon" if level is Level.WARN else "")]
 
 
 async def _configuration(patient: Patient) -> list[Finding]:
     faults = [one for one in read_configuration(patient.plan) if one.faults]
     if not faults:
-        return [Finding(Mark.OK, "configuration", "every service accepts its settings")]
-    return [Finding(Mark.FAIL, "configuration", one.faults, "mend the variables named above") for one in faults]
+        return [Finding(Level.OK, "configuration", "every service accepts its settings")]
+    return [Finding(Level.FAIL, "configuration", one.faults, "mend the variables named above") for one in faults]
 
 
 async def _keys(patient: Patient) -> list[Finding]:
     plan = patient.plan
     if not plan.home.keys.exists():
-        return [Finding(Mark.OK, "keys", "none yet; mesh up makes them")]
+        return [Finding(Level.OK, "keys", "none yet; mesh up makes them")]
     files = [path for path in astuple(plan.keys) if path.exists()]
     found = [_key(path) for path in (plan.home.keys, *files)]
     bad = [finding for finding in found if finding is not None]
     if plan.venue is Venue.LIVE and (live := _key(plan.live_key)) is not None:
         bad.append(live)
-    return bad or [Finding(Mark.OK, "keys", f"{plan.home.keys}: closed to everybody else")]
+    return bad or [Finding(Level.OK, "keys", f"{plan.home.keys}: closed to everybody else")]
 
 
 def _key(path: Path) -> Finding | None:
     try:
         require_private(path)
     except (UnsafeKey, OSError) as error:
-        return Finding(Mark.FAIL, "keys", str(error), "a key that others can read is no key")
+        return Finding(Level.FAIL, "keys", str(error), "a key that others can read is no key")
     return None
 
 
 async def _ports(patient: Patient) -> list[Finding]:
     if patient.running:
-        return [Finding(Mark.OK, "ports", "in use by this mesh")]
+        return [Finding(Level.OK, "ports", "in use by this mesh")]
     found = []
     for use in port_uses(patient.plan):
         reason = await asyncio.to_thread(why_not_free, use.host, use.port)
         if reason is not None:
             advice = f"set {use.variable} to another port, or stop that process"
-            found.append(Finding(Mark.FAIL, "ports", f"{use.port} ({use.service}) {reason}", advice))
-    return found or [Finding(Mark.OK, "ports", "all free")]
+            found.append(Finding(Level.FAIL, "ports", f"{use.port} ({use.service}) {reason}", advice))
+    return found or [Finding(Level.OK, "ports", "all free")]
 
 
 async def _processes(patient: Patient) -> list[Finding]:
@@ -144,26 +144,26 @@ async def _processes(patient: Patient) -> list[Finding]:
         left = [one.name for one in state.services if one.status is Status.READY] if state is not None else []
         if left:
             seen = f"left behind by a supervisor that is gone: {', '.join(left)}"
-            return [Finding(Mark.WARN, "processes", seen, "`mesh down` ends them, `mesh up` starts again")]
-        return [Finding(Mark.OK, "processes", "not running")]
+            return [Finding(Level.WARN, "processes", seen, "`mesh down` ends them, `mesh up` starts again")]
+        return [Finding(Level.OK, "processes", "not running")]
     bad = [one for one in state.services if one.status not in (Status.READY, Status.DONE)]
     return [
         Finding(
-            Mark.FAIL, "processes", f"{one.name} is {one.status.value}", f"read {patient.plan.home.log_file(one.name)}"
+            Level.FAIL, "processes", f"{one.name} is {one.status.value}", f"read {patient.plan.home.log_file(one.name)}"
         )
         for one in bad
-    ] or [Finding(Mark.OK, "processes", f"{len(state.services)} up")]
+    ] or [Finding(Level.OK, "processes", f"{len(state.services)} up")]
 
 
 async def _database(patient: Patient) -> list[Finding]:
     home = patient.plan.home
     if not patient.instance.own_database and find_postmaster(home.postgres) is None:
         made = "stopped; mesh up starts it" if home.postgres.exists() else "none yet; mesh up makes it"
-        return [Finding(Mark.OK, "database", f"embedded, {made}")]
+        return [Finding(Level.OK, "database", f"embedded, {made}")]
     try:
         address = patient.plan.database_address
     except Misconfigured as wrong:
-        return [Finding(Mark.FAIL, "database", wrong.message, "mend the variable named above")]
+        return [Finding(Level.FAIL, "database", wrong.message, "mend the variable named above")]
     where = address.host
     try:
         connection = await asyncpg.connect(**address.arguments("mesh"), timeout=_SECONDS)
@@ -172,13 +172,15 @@ async def _database(patient: Patient) -> list[Finding]:
         seen = secure or f"no connection to {where}: {error or type(error).__name__}"
         return [
             Finding(
-                Mark.FAIL, "database", seen, "" if secure else "check DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD"
+                Level.FAIL, "database", seen, "" if secure else "check DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD"
             )
         ]
     try:
         return list(await _inside(connection, where))
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return [Finding(Mark.FAIL, "database", f"{where}: {error or type(error).__name__}", "look at the server's log")]
+        return [
+            Finding(Level.FAIL, "database", f"{where}: {error or type(error).__name__}", "look at the server's log")
+        ]
     finally:
         await connection.close(timeout=_SECONDS)
 
@@ -190,16 +192,16 @@ async def _inside(connection: "asyncpg.Connection", where: str) -> list[Finding]
     )
     if read_only or not may_create:
         seen = f"{where} answers but cannot be written"
-        return [Finding(Mark.FAIL, "database", seen, "use the primary, and a role that may CREATE in schema public")]
+        return [Finding(Level.FAIL, "database", seen, "use the primary, and a role that may CREATE in schema public")]
     if broken := broken_promises(await connection.fetchrow(PROMISES, timeout=_SECONDS)):
-        return [Finding(Mark.FAIL, "database", broken)]
+        return [Finding(Level.FAIL, "database", broken)]
     table = await connection.fetchval("SELECT to_regclass('alembic_version')::text", timeout=_SECONDS)
     version = await connection.fetchval("SELECT version_num FROM alembic_version", timeout=_SECONDS) if table else None
     newest = newest_revision()
     if version != newest:
         seen = f"{where}: schema is {version or 'empty'}, this program's is {newest}"
-        return [Finding(Mark.WARN, "database", seen, "`mesh up` migrates it")]
-    return [Finding(Mark.OK, "database", f"{where}: writable, schema {version}")]
+        return [Finding(Level.WARN, "database", seen, "`mesh up` migrates it")]
+    return [Finding(Level.OK, "database", f"{where}: writable, schema {version}")]
 
 
 def newest_revision() -> str | None:
@@ -218,7 +220,7 @@ async def _clock(patient: Patient) -> list[Finding]:
     plan = patient.plan
     simulated = plan.venue is Venue.SIMULATED
     if simulated and not patient.running:
-        return [Finding(Mark.OK, "clock", "the simulated exchange is not running; its time is its own")]
+        return [Finding(Level.OK, "clock", "the simulated exchange is not running; its time is its own")]
     host = plan.simulator_host if simulated else plan.real_exchange
     context = ssl.create_default_context(cafile=str(plan.simulator_ca) if simulated else None)
     try:
@@ -232,33 +234,33 @@ async def _clock(patient: Patient) -> list[Finding]:
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as error:
         seen = f"{host} does not tell its time: {error or type(error).__name__}"
         return [
-            Finding(Mark.FAIL, "clock", seen, "check the network, a proxy (HTTPS_PROXY), and the exchange's status")
+            Finding(Level.FAIL, "clock", seen, "check the network, a proxy (HTTPS_PROXY), and the exchange's status")
         ]
     if simulated:
-        return [Finding(Mark.OK, "clock", f"market time {theirs:%Y-%m-%d %H:%M}; the simulation's own")]
+        return [Finding(Level.OK, "clock", f"market time {theirs:%Y-%m-%d %H:%M}; the simulation's own")]
     skew = abs(time.time() - theirs.timestamp())
-    mark = Mark.FAIL if skew > _SKEW_FAIL else Mark.WARN if skew > _SKEW_WARN else Mark.OK
-    advice = "" if mark is Mark.OK else "synchronise this machine's clock (NTP): API keys are checked by time"
-    return [Finding(mark, "clock", f"{skew:.1f} s from {host}", advice)]
+    level = Level.FAIL if skew > _SKEW_FAIL else Level.WARN if skew > _SKEW_WARN else Level.OK
+    advice = "" if level is Level.OK else "synchronise this machine's clock (NTP): API keys are checked by time"
+    return [Finding(level, "clock", f"{skew:.1f} s from {host}", advice)]
 
 
 async def _model(patient: Patient) -> list[Finding]:
     folder = patient.plan.model_folder
     if not folder.exists():
-        return [Finding(Mark.OK, "model", "none yet; mesh up trains one")]
+        return [Finding(Level.OK, "model", "none yet; mesh up trains one")]
     verdict = await examine_model(patient.plan, await recorded_champion(patient.plan))
     reason = why_retrain(verdict, patient.plan.products)
     if not verdict.usable:
-        return [Finding(Mark.FAIL, "model", f"{folder} is refused: {verdict.reason}, {reason}", "`mesh train`")]
+        return [Finding(Level.FAIL, "model", f"{folder} is refused: {verdict.reason}, {reason}", "`mesh train`")]
     if reason:
-        return [Finding(Mark.WARN, "model", f"{folder}: {reason}", "the next `mesh up` trains another")]
-    return [Finding(Mark.OK, "model", f"{verdict.model_version}, trained to {verdict.train_to}")]
+        return [Finding(Level.WARN, "model", f"{folder}: {reason}", "the next `mesh up` trains another")]
+    return [Finding(Level.OK, "model", f"{verdict.model_version}, trained to {verdict.train_to}")]
 
 
 async def _reviewer(patient: Patient) -> list[Finding]:
     host = patient.plan.inherited.get("OLLAMA_HOST", "")
     if not host:
-        return [Finding(Mark.OK, "reviewer", "rules; set OLLAMA_HOST for a language model")]
+        return [Finding(Level.OK, "reviewer", "rules; set OLLAMA_HOST for a language model")]
     wanted = patient.plan.inherited.get("OLLAMA_MODEL") or _default_model()
     from svc_validator.reviewers.model_server import ModelMissing
     from svc_validator.reviewers.ollama import SERVER_FAULTS, OllamaServer
@@ -271,11 +273,11 @@ async def _reviewer(patient: Patient) -> list[Finding]:
         finally:
             await server.close()
     except ModelMissing as missing:
-        return [Finding(Mark.WARN, "reviewer", f"Ollama at {host}: {missing}", meanwhile)]
+        return [Finding(Level.WARN, "reviewer", f"Ollama at {host}: {missing}", meanwhile)]
     except SERVER_FAULTS as error:
         seen = f"Ollama at {host} does not answer: {str(error) or type(error).__name__}"
-        return [Finding(Mark.WARN, "reviewer", seen, f"start it, or unset OLLAMA_HOST; {meanwhile}")]
-    return [Finding(Mark.OK, "reviewer", f"{wanted} at {host}")]
+        return [Finding(Level.WARN, "reviewer", seen, f"start it, or unset OLLAMA_HOST; {meanwhile}")]
+    return [Finding(Level.OK, "reviewer", f"{wanted} at {host}")]
 
 
 def _default_model() -> str:
@@ -286,27 +288,27 @@ def _default_model() -> str:
 
 async def _ledger(patient: Patient) -> list[Finding]:
     if not patient.running:
-        return [Finding(Mark.OK, "ledger", "not running; compared with the exchange once it is up")]
+        return [Finding(Level.OK, "ledger", "not running; compared with the exchange once it is up")]
     words = await ask_ledger(patient.instance)
     if words is None or not words.reconciled:
         seen = "the executor does not say whether the ledger agrees with the exchange"
-        return [Finding(Mark.WARN, "ledger", seen, f"read {patient.plan.home.log_file('executor')}")]
+        return [Finding(Level.WARN, "ledger", seen, f"read {patient.plan.home.log_file('executor')}")]
     advice = "`mesh ledger show` says how to book it"
-    found = [Finding(Mark.FAIL, "ledger", line, advice) for line in words.differences]
+    found = [Finding(Level.FAIL, "ledger", line, advice) for line in words.differences]
     found += [
-        Finding(Mark.WARN, "ledger", line, "it is not the mesh's; cancel it, or book it") for line in words.foreign
+        Finding(Level.WARN, "ledger", line, "it is not the mesh's; cancel it, or book it") for line in words.foreign
     ]
-    found += [Finding(Mark.WARN, "fees", line, "unset TAKER_FEE to follow the exchange") for line in words.fees]
+    found += [Finding(Level.WARN, "fees", line, "unset TAKER_FEE to follow the exchange") for line in words.fees]
     if words.unadopted:
         seen = f"not the mesh's own, never sold: {joined(words.unadopted)}"
-        found.append(Finding(Mark.OK, "ledger", seen, "`mesh ledger adopt COIN` lets the mesh sell it"))
-    return found or [Finding(Mark.OK, "ledger", "agrees with the exchange")]
+        found.append(Finding(Level.OK, "ledger", seen, "`mesh ledger adopt COIN` lets the mesh sell it"))
+    return found or [Finding(Level.OK, "ledger", "agrees with the exchange")]
 
 
-def worst(findings: list[Finding]) -> Mark:
-    """The gravest mark."""
-    order = (Mark.FAIL, Mark.WARN)
-    return next((mark for mark in order if any(one.mark is mark for one in findings)), Mark.OK)
+def worst(findings: list[Finding]) -> Level:
+    """The gravest level."""
+    order = (Level.FAIL, Level.WARN)
+    return next((level for level in order if any(one.level is level for one in findings)), Level.OK)
 
 
 CHECKS: tuple[Check, ...] = (

@@ -1,4 +1,4 @@
-"""What `mesh up` was started with, kept beside the books it made: `instance.json`.
+"""What `mesh up` was started with, kept beside the ledger it made: `instance.json`.
 
 A second start resumes from it, and every other command learns from it where the services are.
 """
@@ -20,7 +20,7 @@ DEFAULT_HOME = "~/.trading-mesh"
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """The choices behind an instance. `seed`, `start` and `market` belong to its books; the others may change."""
+    """The choices behind an instance. `seed`, `start` and `market` belong to its ledger; the others may change."""
 
     market: str
     venue: Venue

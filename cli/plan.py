@@ -87,7 +87,7 @@ class MeshPlan:
 
     @property
     def simulator_folder(self) -> Path:
-        """State of the simulated exchange: its books, clock and certificate."""
+        """State of the simulated exchange: its ledger, clock and certificate."""
         return self.home.root / "exchange_sim"
 
     @property

@@ -1,6 +1,6 @@
 """What a finished replay says: the funnel for people, everything for programs, and whether it may count.
 
-A replay counts only if the books agree with the exchange, order by order and to the last digit.
+A replay counts only if the ledger agrees with the exchange, order by order and to the last digit.
 """
 
 import json
@@ -27,7 +27,7 @@ def faults(report: ReplayReport) -> list[str]:
     result, agreement = report.result, report.agreement
     found = []
     if agreement.exchange_orders != result.orders_with_exchange_id:
-        counts = f"{agreement.exchange_orders} at the exchange, {result.orders_with_exchange_id} in the books"
+        counts = f"{agreement.exchange_orders} at the exchange, {result.orders_with_exchange_id} in the ledger"
         found.append(f"orders differ: {counts}")
     if result.orders_unknown:
         found.append(f"{result.orders_unknown} order(s) are UNKNOWN")
@@ -42,7 +42,7 @@ def as_json(report: ReplayReport) -> str:
     """Everything, decimals and times as text."""
     document = _plain(report)
     document["faults"] = faults(report)
-    document["result"]["books"]["pnl"] = plain(report.result.books.pnl)
+    document["result"]["account"]["pnl"] = plain(report.result.account.pnl)
     return json.dumps(document, indent=1) + "\n"
 
 
@@ -83,7 +83,7 @@ def print_report(report: ReplayReport, console: Console) -> None:
     _rows(table, "orders", _counted(result.orders))
     _rows(table, "fills", [{"outcome": "fills", "items": result.fills}])
     console.print(table)
-    _print_books(report, console)
+    _print_account(report, console)
     _print_proof(report, console)
 
 
@@ -104,16 +104,16 @@ def _rows(table: Table, stage: str, rows: Iterable[Mapping[str, Any]]) -> None:
         table.add_row(shown, "none", "", "0")
 
 
-def _print_books(report: ReplayReport, console: Console) -> None:
-    books = report.result.books
+def _print_account(report: ReplayReport, console: Console) -> None:
+    account = report.result.account
     table = Table(box=None, padding=(0, 2), show_header=False)
     lines = (
-        ("opening balance", books.opening),
-        ("fees", books.fees),
-        ("realized P&L", books.realized_pnl),
-        ("unrealized P&L", books.unrealized_pnl),
-        ("P&L", books.pnl),
-        ("buy and hold, without fees", books.buy_and_hold),
+        ("opening balance", account.opening),
+        ("fees", account.fees),
+        ("realized P&L", account.realized_pnl),
+        ("unrealized P&L", account.unrealized_pnl),
+        ("P&L", account.pnl),
+        ("buy and hold, without fees", account.buy_and_hold),
     )
     for name, amount in lines:
         table.add_row(name, f"{amount:,.2f}")

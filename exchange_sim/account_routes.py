@@ -7,13 +7,13 @@ from aiohttp import web
 
 from exchange_sim import reasons, views
 from exchange_sim.access import API_KEY
-from exchange_sim.books import Condition
 from exchange_sim.exchange import Acceptable, Exchange
 from exchange_sim.numbers import EXACT, ZERO, plain
 from exchange_sim.order_request import OrderRequest, parse_cancel, parse_create, parse_preview
 from exchange_sim.orders import Order
 from exchange_sim.queries import fill_conditions, order_conditions, whole
 from exchange_sim.reasons import Rejection
+from exchange_sim.state import Condition
 from exchange_sim.times import SECOND_US
 from exchange_sim.views import Settlement
 from exchange_sim.web import not_found, reply
@@ -28,7 +28,7 @@ _EVERY_ROW = 2**31
 class AccountRoutes:
     def __init__(self, exchange: Exchange, settle_delay_seconds: float, wall_clock: Callable[[], float]) -> None:
         self._exchange = exchange
-        self._books = exchange.books
+        self._state = exchange.state
         self._settle_delay_seconds = settle_delay_seconds
         self._wall_clock = wall_clock
 
@@ -49,7 +49,7 @@ class AccountRoutes:
     async def accounts(self, request: web.Request) -> web.Response:
         limit = whole(request, "limit", _ACCOUNTS_PAGE, 1, _MOST_ACCOUNTS)
         begin = whole(request, "cursor", 0, 0, _EVERY_ROW)
-        balances = self._books.balances()
+        balances = self._state.balances()
         page = balances[begin : begin + limit]
         has_next = begin + limit < len(balances)
         return reply(
@@ -62,7 +62,7 @@ class AccountRoutes:
         )
 
     async def account(self, request: web.Request) -> web.Response:
-        for one in self._books.balances():
+        for one in self._state.balances():
             if views.account_id(one.currency) == request.match_info["account_id"]:
                 return reply({"account": views.account(one, self._is_fiat(one.currency))})
         raise not_found("account not found")
@@ -87,14 +87,14 @@ class AccountRoutes:
         return reply({"results": rows})
 
     async def order(self, request: web.Request) -> web.Response:
-        order = self._books.order(request.match_info["order_id"])
+        order = self._state.order(request.match_info["order_id"])
         if order is None:
             raise not_found("order with this orderID was not found")
         return reply({"order": self._view(order)})
 
     async def orders(self, request: web.Request) -> web.Response:
         limit = whole(request, "limit", _ORDERS_PAGE, 1, _ORDERS_PAGE)
-        found = self._books.orders(order_conditions(request), limit + 1)
+        found = self._state.orders(order_conditions(request), limit + 1)
         page, has_next = found[:limit], len(found) > limit
         cursor = str(page[-1].sequence) if has_next else ""
         views_ = [self._view(one) for one in page]
@@ -102,7 +102,7 @@ class AccountRoutes:
 
     async def fills(self, request: web.Request) -> web.Response:
         limit = whole(request, "limit", _FILLS_PAGE, 1, _MOST_FILLS)
-        found = self._books.fills(fill_conditions(request), limit + 1)
+        found = self._state.fills(fill_conditions(request), limit + 1)
         page = found[:limit]
         cursor = str(page[-1].sequence) if len(found) > limit else ""
         return reply({"fills": [views.fill(one) for one in page], "cursor": cursor})
@@ -110,7 +110,7 @@ class AccountRoutes:
     async def transaction_summary(self, _: web.Request) -> web.Response:
         volume = fees = ZERO
         recent = Condition("at_us >= ?", (self._exchange.now_us - _SUMMARY_US,))
-        for fill in self._books.fills([recent], _EVERY_ROW):
+        for fill in self._state.fills([recent], _EVERY_ROW):
             volume = EXACT.add(volume, EXACT.multiply(fill.price, fill.size))
             fees = EXACT.add(fees, fill.commission)
         rates = self._exchange.fees
@@ -148,7 +148,7 @@ class AccountRoutes:
 
     def _cash(self) -> Decimal:
         cash = ZERO
-        for balance in self._books.balances():
+        for balance in self._state.balances():
             if self._is_fiat(balance.currency):
                 cash = EXACT.add(cash, EXACT.add(balance.available, balance.hold))
         return cash

@@ -12,7 +12,6 @@ from decimal import Decimal
 from uuid import NAMESPACE_URL, uuid5
 
 from exchange_sim import reasons
-from exchange_sim.books import Books
 from exchange_sim.market import Market, Quote
 from exchange_sim.matching import FillAmounts, fill_base, fill_quote
 from exchange_sim.numbers import EXACT, ZERO
@@ -34,6 +33,7 @@ from exchange_sim.order_request import OrderRequest
 from exchange_sim.orders import Balance, Fill, Order, Status
 from exchange_sim.products import Product
 from exchange_sim.reasons import Rejection
+from exchange_sim.state import ExchangeState
 
 _CLOCK = "clock_us"
 _NAMESPACE = uuid5(NAMESPACE_URL, "simulated-exchange")
@@ -45,7 +45,7 @@ class CannotMove(Exception):
 
 
 class ForeignState(Exception):
-    """The state folder holds the books of another market."""
+    """The state folder holds the ledger of another market."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +58,28 @@ class Acceptable:
 
 
 class Exchange:
-    def __init__(self, market: Market, books: Books, fees: Fees, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, market: Market, state: ExchangeState, fees: Fees, wall_clock: Callable[[], float]) -> None:
         self.market = market
-        self.books = books
+        self.state = state
         self.fees = fees
         self.now_us = 0
         self.wall_clock = wall_clock
 
     def open(self, identity: str, start_us: int, opening: Decimal) -> None:
-        """Resumes the stored books, or opens new ones with cash in each quote currency."""
-        stored = self.books.note("market")
+        """Resumes the stored state, or opens a new one with cash in each quote currency."""
+        stored = self.state.note("market")
         if stored is not None and stored != identity:
             raise ForeignState(f"the state belongs to market {stored}, not {identity}")
-        with self.books.transaction():
-            self.books.set_note("market", identity)
+        with self.state.transaction():
+            self.state.set_note("market", identity)
             quotes = dict.fromkeys(product.quote for product in self.market.products())
             for currency in quotes:
-                self.books.open_account(currency, opening)
+                self.state.open_account(currency, opening)
             for currency in (product.base for product in self.market.products()):
-                self.books.open_account(currency, ZERO)
-            clock = self.books.note(_CLOCK)
+                self.state.open_account(currency, ZERO)
+            clock = self.state.note(_CLOCK)
             self.now_us = start_us if clock is None else int(clock)
-            self.books.set_note(_CLOCK, str(self.now_us))
+            self.state.set_note(_CLOCK, str(self.now_us))
 
     def check(self, request: OrderRequest) -> Acceptable | list[Rejection]:
         """Everything against the order, gathered in stages that each rely on the one before."""
@@ -96,7 +96,7 @@ class Exchange:
         if quote is None:
             return [*faults, reasons.NO_PRICE]
         spends = product.quote if terms.side == "BUY" else product.base
-        available = self.books.balance(spends).available
+        available = self.state.balance(spends).available
         faults += check_price(request, terms, quote)
         faults += check_value(terms, Situation(product, quote, available, self.fees, self.now_us))
         if not faults and self._taker_fill(product, terms, quote).size < product.base_min_size:
@@ -105,20 +105,20 @@ class Exchange:
 
     def create(self, request: OrderRequest) -> Order | Rejection:
         """The order with this client id: a new one, or the one it already names."""
-        known = self.books.order_of_client(request.client_order_id)
+        known = self.state.order_of_client(request.client_order_id)
         if known is not None:
             return known
         acceptable = self.check(request)
         if not isinstance(acceptable, Acceptable):
             return acceptable[0]
-        with self.books.transaction():
+        with self.state.transaction():
             return self._place(request, acceptable)
 
     def cancel(self, order_ids: list[str]) -> list[tuple[str, str]]:
         """Cancels what is open; answers (order id, reason) in the order asked."""
         results: list[tuple[str, str]] = []
         seen: set[str] = set()
-        with self.books.transaction():
+        with self.state.transaction():
             for order_id in order_ids:
                 repeated = order_id in seen
                 seen.add(order_id)
@@ -129,25 +129,25 @@ class Exchange:
         """Moves market time forward and does everything that was due on the way, in its order."""
         if to_us < self.now_us:
             raise CannotMove("market time only moves forward")
-        with self.books.transaction():
-            due = [event for order in self.books.open_orders() if (event := self._due(order, to_us))]
+        with self.state.transaction():
+            due = [event for order in self.state.open_orders() if (event := self._due(order, to_us))]
             for at_us, _, order, touched in sorted(due, key=lambda event: event[:2]):
                 if touched:
                     amounts = fill_base(order.limit_price or ZERO, order.base_size or ZERO, self.fees.maker)
                     self._fill(order, amounts, "MAKER", at_us)
                 else:
                     self._finish(order, Status.EXPIRED, "Order expired", at_us)
-            self.books.set_note(_CLOCK, str(to_us))
+            self.state.set_note(_CLOCK, str(to_us))
         self.now_us = to_us
 
     def transfer(self, currency: str, amount: Decimal) -> Balance:
         """Pays an amount in from outside or, below zero, out of what is available."""
-        if EXACT.add(self.books.balance(currency).available, amount) < 0:
+        if EXACT.add(self.state.balance(currency).available, amount) < 0:
             raise CannotMove(f"not enough {currency} is available")
-        with self.books.transaction():
-            self.books.open_account(currency, ZERO)
-            self.books.change(currency, available=amount)
-        return self.books.balance(currency)
+        with self.state.transaction():
+            self.state.open_account(currency, ZERO)
+            self.state.change(currency, available=amount)
+        return self.state.balance(currency)
 
     def estimate(self, acceptable: Acceptable) -> FillAmounts:
         """What the order would trade now, or at its limit when it would rest."""
@@ -168,15 +168,15 @@ class Exchange:
 
     def _place(self, request: OrderRequest, acceptable: Acceptable) -> Order:
         terms, quote = acceptable.terms, acceptable.quote
-        order = self.books.add_order(self._new_order(request, terms))
+        order = self.state.add_order(self._new_order(request, terms))
         if crosses(terms, quote):
             amounts = self._taker_fill(acceptable.product, terms, quote)
             return self._fill(order, amounts, "TAKER", self.now_us)
         if request.variant not in _RESTING:
             return self._finish(order, Status.CANCELLED, "Remainder cancelled: no liquidity at the limit", self.now_us)
         held = replace(order, hold=required(terms, quote, self.fees))
-        self.books.change(held.spends, available=-held.hold, hold=held.hold)
-        self.books.save_order(held)
+        self.state.change(held.spends, available=-held.hold, hold=held.hold)
+        self.state.save_order(held)
         return held
 
     def _new_order(self, request: OrderRequest, terms: Terms) -> Order:
@@ -216,10 +216,10 @@ class Exchange:
         buying = order.side == "BUY"
         paid = EXACT.add(amounts.value, amounts.fee) if buying else amounts.size
         received = amounts.size if buying else EXACT.subtract(amounts.value, amounts.fee)
-        self.books.change(order.spends, available=EXACT.subtract(order.hold, paid), hold=-order.hold)
-        self.books.change(order.receives, available=received)
+        self.state.change(order.spends, available=EXACT.subtract(order.hold, paid), hold=-order.hold)
+        self.state.change(order.receives, available=received)
         number = order.fill_count + 1
-        self.books.add_fill(
+        self.state.add_fill(
             Fill(
                 sequence=0,
                 entry_id=str(uuid5(_NAMESPACE, f"entry/{order.order_id}/{number}")),
@@ -246,7 +246,7 @@ class Exchange:
         return self._finish(filled, Status.FILLED, "", at_us)
 
     def _cancel(self, order_id: str) -> str:
-        order = self.books.order(order_id)
+        order = self.state.order(order_id)
         if order is None:
             return reasons.CANCEL_UNKNOWN_ORDER
         if order.status is Status.FILLED:
@@ -260,7 +260,7 @@ class Exchange:
 
     def _finish(self, order: Order, status: Status, message: str, at_us: int) -> Order:
         """Ends the order and gives back whatever it still holds."""
-        self.books.change(order.spends, available=order.hold, hold=-order.hold)
+        self.state.change(order.spends, available=order.hold, hold=-order.hold)
         done = replace(
             order,
             status=status,
@@ -269,5 +269,5 @@ class Exchange:
             hold=ZERO,
             done_wall_seconds=self.wall_clock(),
         )
-        self.books.save_order(done)
+        self.state.save_order(done)
         return done

@@ -1,4 +1,4 @@
-"""Market data over HTTP: time, products, candles, trades and books.
+"""Market data over HTTP: time, products, candles, trades and order books.
 
 The public paths and their authenticated twins are the same handlers.
 """

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
-from exchange_sim.books import Condition, one_of
 from exchange_sim.order_request import SUPPORTED
 from exchange_sim.orders import Status
+from exchange_sim.state import Condition, one_of
 from exchange_sim.times import parse_iso
 from exchange_sim.views import order_type, time_in_force
 from exchange_sim.web import invalid_argument

@@ -17,7 +17,6 @@ from yarl import URL
 
 from exchange_sim.app import Parts, build_app
 from exchange_sim.auth import load_keys
-from exchange_sim.books import Books
 from exchange_sim.exchange import Exchange
 from exchange_sim.market import Market
 from exchange_sim.market_bars import BarMarket
@@ -27,6 +26,7 @@ from exchange_sim.market_replay import ReplayBars
 from exchange_sim.order_checks import Fees
 from exchange_sim.pacer import Pacer
 from exchange_sim.settings import DEFAULT_PRODUCTS, REPLAY_PREFIX, Settings
+from exchange_sim.state import ExchangeState
 from exchange_sim.times import SECOND_US, to_us
 from exchange_sim.tls import ensure_tls, server_context
 from meshkit import connections
@@ -52,10 +52,10 @@ async def serve(settings: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     tls = ensure_tls(settings.state_dir / "tls")
-    books = Books(settings.state_dir / "exchange.sqlite")
+    state = ExchangeState(settings.state_dir / "exchange.sqlite")
     try:
         async with _market(settings) as (market, background):
-            exchange = Exchange(market, books, Fees(settings.taker_fee, settings.maker_fee), time.time)
+            exchange = Exchange(market, state, Fees(settings.taker_fee, settings.maker_fee), time.time)
             exchange.open(_identity(settings, market), _start_us(settings, market), settings.opening_usd)
             _warm(exchange)
             parts = Parts(settings, exchange, Pacer(exchange, settings.speed), load_keys(settings.keys_file))
@@ -74,7 +74,7 @@ async def serve(settings: Settings) -> None:
             finally:
                 await runner.cleanup()
     finally:
-        books.close()
+        state.close()
 
 
 def _bind(address: str, port: int) -> socket.socket:
@@ -119,7 +119,7 @@ def _warm(exchange: Exchange) -> None:
 
 
 def _start_us(settings: Settings, market: Market) -> int:
-    """Where market time begins when the books are new."""
+    """Where market time begins when the ledger is new."""
     if market.follows_wall_clock:
         return time.time_ns() // 1000
     if settings.start is not None:
@@ -133,7 +133,7 @@ def _start_us(settings: Settings, market: Market) -> int:
 
 
 def _identity(settings: Settings, market: Market) -> str:
-    """What the books belong to: the same state must not be continued in another market."""
+    """What the ledger belongs to: the same state must not be continued in another market."""
     if settings.market == "simulated":
         first = (market.first_bar_us or 0) // SECOND_US
         return f"simulated seed {settings.seed} from {first}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Table
 
-from schema.books import (
+from schema.execution import (
     fee_tiers,
     fills,
     foreign_orders,

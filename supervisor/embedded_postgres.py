@@ -3,7 +3,7 @@ folder.
 
 Only the wheel's programs are used. Its Python side stops the server when the process that asked for it
 ends, takes any process with the right number for the server, and gives up on a crash recovery after ten
-seconds; a book of trades needs the opposite. The server listens on a Unix socket alone, for one account
+seconds; a ledger needs the opposite. The server listens on a Unix socket alone, for one account
 alone, and outlives its owner.
 """
 
@@ -140,12 +140,12 @@ class EmbeddedPostgres:
             postmaster = find_postmaster(self._data)
             if postmaster is None:
                 return False
-            for request, patience in (
+            for request, seconds in (
                 (postmaster.ask_fast_shutdown, self._settings.stop_timeout_seconds),
                 (postmaster.ask_immediate_shutdown, 10.0),
             ):
                 request()
-                deadline = time.monotonic() + patience
+                deadline = time.monotonic() + seconds
                 while time.monotonic() < deadline:
                     self._reap()
                     if not postmaster.alive():

@@ -23,7 +23,7 @@ from supervisor.state import read_state
 from supervisor.supervisor import DRAIN_SECONDS
 
 _POLL_SECONDS = 0.05
-STOP_SECONDS = DRAIN_SECONDS + 45.0  # the drain, then the database's own patience
+STOP_SECONDS = DRAIN_SECONDS + 45.0  # the drain, then the database's own timeout
 
 
 class AlreadyRunning(Exception):
@@ -87,7 +87,7 @@ def clear_leftovers(home: MeshHome) -> tuple[int, ...]:
     return tuple(sweep(str(home.root), state.children if state is not None else ()))
 
 
-def bring_down(home: MeshHome, postgres: EmbeddedPostgres, patience_seconds: float = STOP_SECONDS) -> DownReport:
+def bring_down(home: MeshHome, postgres: EmbeddedPostgres, timeout_seconds: float = STOP_SECONDS) -> DownReport:
     """Stops whatever runs in the folder and returns when it has ended. Nothing running is fine."""
     if not home.root.exists():
         return DownReport()
@@ -98,7 +98,7 @@ def bring_down(home: MeshHome, postgres: EmbeddedPostgres, patience_seconds: flo
     if descriptor is None:
         owner = _owner_for_sure(home)
         _signal(owner, signal.SIGTERM)
-        descriptor = _wait_for_lock(home, patience_seconds)
+        descriptor = _wait_for_lock(home, timeout_seconds)
     if descriptor is None and owner is not None:
         killed = True
         _signal(owner, signal.SIGKILL)

@@ -43,7 +43,7 @@ class PostgresUnit:
         return f"{cause} ({what})" if cause and cause not in what else what
 
     async def stop(self, grace_seconds: float, hurry: asyncio.Event) -> None:
-        """Always a fast shutdown with the server's own patience: a killed database only costs a recovery
+        """Always a fast shutdown with the server's own timeout: a killed database only costs a recovery
         later.
         """
         await asyncio.to_thread(self._server.stop)

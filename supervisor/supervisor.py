@@ -85,7 +85,7 @@ class Supervisor:
             raise self._failure
 
     def hurry(self) -> None:
-        """Ends the patience of a drain: whatever has not stopped yet is killed."""
+        """Ends the wait of a drain: whatever has not stopped yet is killed."""
         self._hurry.set()
 
     async def _everything_ready(self, stop: asyncio.Event) -> bool:
@@ -109,8 +109,8 @@ class Supervisor:
         for batch in stop_batches([keeper.unit for keeper in self._keepers.values()], self._depth):
             async with asyncio.TaskGroup() as group:
                 for unit in batch:
-                    patience = max(0.0, deadline - time.monotonic())
-                    grace = min(unit.spec.stop_grace_seconds, patience)
+                    left = max(0.0, deadline - time.monotonic())
+                    grace = min(unit.spec.stop_grace_seconds, left)
                     group.create_task(self._keepers[unit.spec.name].stop(grace, self._hurry))
 
     async def _look(self, group: asyncio.TaskGroup) -> None:

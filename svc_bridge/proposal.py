@@ -1,6 +1,6 @@
 """What becomes of a signal: a recommendation, or a reason why not.
 
-Pure: a function of the signal and of what the books said when it was read. Every signal gets an outcome.
+Pure: a function of the signal and of what the tables said when it was read. Every signal gets an outcome.
 """
 
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ class SignalSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class ProductBooks:
-    """What the books say of one product before a signal is read."""
+class ProductState:
+    """What the tables say of one product before a signal is read."""
 
     held: BaseSize = NO_BASE
     base_increment: BaseSize | None = None
@@ -86,37 +86,37 @@ class NewRecommendation:
     request_id: UUID | None = None
 
 
-def propose(signal: SignalSeen, books: ProductBooks, newest_as_of: datetime, rules: ProposalRules) -> Proposal | Skip:
+def propose(signal: SignalSeen, state: ProductState, newest_as_of: datetime, rules: ProposalRules) -> Proposal | Skip:
     """The signal's outcome. `newest_as_of` is the newest bar decided when it was read; staleness counts in bars."""
     if signal.side is SignalSide.HOLD:
         return Skip((Reason("HOLD", scope=f"product:{signal.product_id}"), *signal.reasons))
     if signal.side is SignalSide.SELL:
-        return _exit(signal, books)
-    return _entry(signal, books, newest_as_of, rules)
+        return _exit(signal, state)
+    return _entry(signal, state, newest_as_of, rules)
 
 
-def _exit(signal: SignalSeen, books: ProductBooks) -> Proposal | Skip:
+def _exit(signal: SignalSeen, state: ProductState) -> Proposal | Skip:
     """A SELL closes the whole position; an old SELL signal is still good: getting out must stay possible."""
     scope = f"product:{signal.product_id}"
     failed = []
-    size = sellable(books.held, books.base_increment)
+    size = sellable(state.held, state.base_increment)
     if size <= 0:
-        failed.append(Reason("NOTHING_HELD", "0", plain(books.held), "base", scope))
-    if books.open_sell:
+        failed.append(Reason("NOTHING_HELD", "0", plain(state.held), "base", scope))
+    if state.open_sell:
         failed.append(Reason("DUPLICATE_OPEN", "1", "1", "count", scope))
     return Skip(tuple(failed)) if failed else Proposal(Side.SELL, size, _priority(signal))
 
 
-def _entry(signal: SignalSeen, books: ProductBooks, newest_as_of: datetime, rules: ProposalRules) -> Proposal | Skip:
+def _entry(signal: SignalSeen, state: ProductState, newest_as_of: datetime, rules: ProposalRules) -> Proposal | Skip:
     scope = f"product:{signal.product_id}"
     failed = []
     age = bars_between(signal.as_of, newest_as_of, signal.granularity)
     if age >= rules.stale_signal_bars:
         failed.append(Reason("STALE_SIGNAL", str(rules.stale_signal_bars), str(age), "bars", scope))
-    if books.open_buy:
+    if state.open_buy:
         failed.append(Reason("DUPLICATE_OPEN", "1", "1", "count", scope))
-    if books.last_buy_as_of is not None:
-        since = bars_between(books.last_buy_as_of, signal.as_of, signal.granularity)
+    if state.last_buy_as_of is not None:
+        since = bars_between(state.last_buy_as_of, signal.as_of, signal.granularity)
         if since < rules.entry_cooldown_bars:
             failed.append(Reason("COOLDOWN", str(rules.entry_cooldown_bars), str(since), "bars", scope))
     return Skip(tuple(failed)) if failed else Proposal(Side.BUY, rules.entry_quote_size, _priority(signal))

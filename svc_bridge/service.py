@@ -61,7 +61,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     async def _recommendation(
         self, connection: AsyncConnection, recommendation: OperatorRecommendation
     ) -> NewRecommendation:
-        """An operator's recommendation as it is stored. A SELL needs the books only; a BUY needs a price and a market time."""
+        """An operator's recommendation as it is stored. A SELL needs the ledger only; a BUY needs a price and a market time."""
         if not await store.is_known_product(connection, recommendation.product_id):
             raise InvalidRequest(
                 [
@@ -100,8 +100,8 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     async def _size(self, connection: AsyncConnection, recommendation: OperatorRecommendation) -> OrderSize:
         if recommendation.side is Side.BUY:
             return recommendation.size or self._settings.entry_quote_size
-        books = (await store.books_of(connection, [recommendation.product_id]))[recommendation.product_id]
-        held = sellable(books.held, books.base_increment)
+        state = (await store.product_states(connection, [recommendation.product_id]))[recommendation.product_id]
+        held = sellable(state.held, state.base_increment)
         if held <= 0:
             raise FailedPrecondition(
                 "NOT_HELD", f"nothing of {recommendation.product_id} is held; there is nothing to sell"

@@ -79,14 +79,14 @@ class SignalConsumer:
         self, connection: AsyncConnection, signals: Sequence[SignalSeen]
     ) -> tuple[list[Outcome], list[NewRecommendation]]:
         """Outcomes and recommendations, in the order of the signals."""
-        books = await store.books_of(connection, sorted({signal.product_id for signal in signals}))
+        state = await store.product_states(connection, sorted({signal.product_id for signal in signals}))
         newest = await store.stage_as_of(connection, "signal") or max(signal.as_of for signal in signals)
         now = await store.machine_time(connection)
         outcomes: list[Outcome] = []
         recommendations: list[NewRecommendation] = []
         decided: set[tuple[str, str]] = set()
         for signal in signals:
-            outcome = propose(signal, books[signal.product_id], newest, self._rules)
+            outcome = propose(signal, state[signal.product_id], newest, self._rules)
             if isinstance(outcome, Proposal) and (signal.product_id, outcome.side) in decided:
                 # Two bars of one product in one frame: the first one's recommendation is already open.
                 outcome = Skip((Reason("DUPLICATE_OPEN", "1", "1", "count", f"product:{signal.product_id}"),))

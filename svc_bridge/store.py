@@ -14,7 +14,7 @@ from schema.operations import watermarks
 from schema.recommendation_rows import evidence_to_json
 from schema.recommendations import bridge_cursors, recommendation_events, signal_outcomes, trade_recommendations
 from schema.views.bridge import bridge_candles, bridge_positions, bridge_products
-from svc_bridge.proposal import NewRecommendation, Outcome, ProductBooks, Skip
+from svc_bridge.proposal import NewRecommendation, Outcome, ProductState, Skip
 from tradekit import ids
 from tradekit.decimals import to_stored_scale
 from tradekit.reasons import reasons_to_json
@@ -47,8 +47,10 @@ async def move_cursor(connection: AsyncConnection, consumer: str, sequence: int)
     )
 
 
-async def books_of(connection: AsyncConnection, product_ids: Sequence[ProductId]) -> dict[ProductId, ProductBooks]:
-    """What the books say of these products now: holdings, open recommendations, newest BUY recommendation."""
+async def product_states(
+    connection: AsyncConnection, product_ids: Sequence[ProductId]
+) -> dict[ProductId, ProductState]:
+    """What the tables say of these products now: holdings, open recommendations, newest BUY recommendation."""
     table = trade_recommendations
     held = dict(
         (
@@ -86,7 +88,7 @@ async def books_of(connection: AsyncConnection, product_ids: Sequence[ProductId]
         ).all()
     )
     return {
-        product: ProductBooks(
+        product: ProductState(
             held=held.get(product, NO_BASE),
             base_increment=increments.get(product),
             open_buy=(product, Side.BUY.value) in open_sides,

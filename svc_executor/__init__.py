@@ -1,1 +1,1 @@
-"""The executor: at most one order per recommendation, and the books that follow from its fills."""
+"""The executor: at most one order per recommendation, and the ledger that follows from its fills."""

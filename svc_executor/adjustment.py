@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from enum import StrEnum
 
-from svc_executor.books import ADJUSTMENTS, EXCHANGE, TRADING, UNADOPTED, Entry, Position, cost_share
+from svc_executor.ledger import ADJUSTMENTS, EXCHANGE, TRADING, UNADOPTED, Entry, Position, cost_share
 from tradekit.decimals import CONTEXT, ZERO, plain, to_stored_scale
 from tradekit.sizes import NO_BASE, NO_PRICE, NO_QUOTE
 from tradekit.units import BaseSize, Price, ProductId, QuoteSize

@@ -29,9 +29,9 @@ from exchange_client import (
 )
 from meshkit.backoff import Backoff
 from meshkit.errors import Unavailable
-from svc_executor import books_store, store
-from svc_executor.books import book_fill
+from svc_executor import account_store, store
 from svc_executor.exchange_clock import ExchangeClock
+from svc_executor.ledger import book_fill
 from svc_executor.locks import KeyedLocks, ReadersWriterLock, Watches
 from svc_executor.order_resolution import (
     Circumstances,
@@ -297,7 +297,7 @@ class OrderDriver:
     ) -> OrderRow:
         booked = [book_fill(fill) for fill in fills]
         async with self._engine.begin() as connection:
-            after = await books_store.record(connection, order.order_id, exchange_order_id, booked, conclusion)
+            after = await account_store.record(connection, order.order_id, exchange_order_id, booked, conclusion)
         if after.adopted_at != order.adopted_at:
             self._log.error(
                 "order_adopted",

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from exchange_client import Exchange, ExchangeRefused, ExchangeUnavailable, FeeRates
 from meshkit.clock import Clock
-from schema.books import fee_tiers
+from schema.execution import fee_tiers
 from tradekit.decimals import plain, to_stored_scale
 from tradekit.fees import reckoned_taker_fee
 

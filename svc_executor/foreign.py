@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal, localcontext
 
 from exchange_client import ExchangeFill, ExchangeOrder
-from svc_executor.books import book_fill
+from svc_executor.ledger import book_fill
 from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
 from tradekit.products import base_currency, quote_currency
 from tradekit.sizes import NO_BASE, NO_QUOTE, order_size

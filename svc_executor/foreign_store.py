@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.books import foreign_orders, ledger_opening, orders
+from schema.execution import foreign_orders, ledger_opening, orders
 from svc_executor.foreign import ForeignOrder, Opening
 from tradekit.states import Side
 from tradekit.units import BaseSize

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from exchange_client import Exchange, ExchangeFill, ExchangeOrder, ExchangeRefused, ExchangeUnavailable
 from meshkit.errors import Unavailable
 from svc_executor import foreign_store
-from svc_executor.books import book_fill
 from svc_executor.foreign import ForeignOrder, Opening, foreign_order
 from svc_executor.foreign_store import KnownOrders
+from svc_executor.ledger import book_fill
 from tradekit.sizes import NO_BASE
 from tradekit.units import BaseSize
 

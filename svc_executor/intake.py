@@ -106,7 +106,7 @@ class Intake:
             known = await self._known(connection, request)
             if known is not None:
                 return known
-            await _require_led(connection, request.recommendation)
+            await _require_stored(connection, request.recommendation)
             await self._no_doubt(connection, intent.product_id)
             if not await store.commit_reservation(connection, intent):
                 raise Aborted(
@@ -137,7 +137,7 @@ class Intake:
             known = await self._known(connection, request)
             if known is not None:
                 return known
-            await _require_led(connection, item)
+            await _require_stored(connection, item)
             holding = await store.holding(connection, item.product_id, self._settings.granularity_seconds)
             size = reduce_only(request.base_size, holding, available, product)
             now = await store.machine_time(connection)
@@ -159,7 +159,7 @@ class Intake:
                 raise FailedPrecondition("TRADING_HALTED", f"trading is {state.value}; it forbids a {side.value}")
 
 
-async def _require_led(connection: AsyncConnection, recommendation: Recommendation) -> None:
+async def _require_stored(connection: AsyncConnection, recommendation: Recommendation) -> None:
     """Only what is stored, as it is stored, becomes an order, and only while it has not ended: it cannot end before this
     transaction does. NotFound, TERMS_DIFFER, EXPIRED."""
     stored = matching(await store.lock_terms(connection, recommendation.recommendation_id), recommendation)

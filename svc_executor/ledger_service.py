@@ -17,8 +17,8 @@ from meshkit.errors import FailedPrecondition, InvalidRequest, MeshError, Reques
 from meshkit.identity import caller_or_none
 from meshkit.kit import Kit
 from svc_executor import adjustment, foreign_store, ledger_store, ledger_wire, store
+from svc_executor.account_store import Balance, Comparison
 from svc_executor.adjustment import Booking, Kind, Refusal, Standing
-from svc_executor.books_store import Balance, Comparison
 from svc_executor.fees import newest_fees
 from svc_executor.foreign import unbooked_changes
 from svc_executor.ledger_store import Adjustment, Booked
@@ -107,7 +107,7 @@ class Ledger:
     async def adopt(self, request: pb.AdoptHoldingsRequest) -> pb.AdoptHoldingsResponse:
         """Makes positions of what was never adopted; a repeated request_id gives what it booked."""
         wanted, body = ledger_wire.parse_adopt(request), _hash(request)
-        await self._reconciler.open_books()
+        await self._reconciler.open_ledger()
         as_of = await self._exchange.market_time()
         booked: list[Adjustment] = []
         async with self._kit.engine.begin() as connection:

@@ -11,11 +11,11 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.books import ledger_adjustments, ledger_entries, reconciliations
-from svc_executor import books_store
+from schema.execution import ledger_adjustments, ledger_entries, reconciliations
+from svc_executor import account_store
+from svc_executor.account_store import Balance
 from svc_executor.adjustment import Booking, Kind, Standing
-from svc_executor.books import EXCHANGE, UNADOPTED
-from svc_executor.books_store import Balance
+from svc_executor.ledger import EXCHANGE, UNADOPTED
 from tradekit.decimals import ZERO
 from tradekit.products import base_currency
 from tradekit.units import ProductId, QuoteSize
@@ -54,12 +54,12 @@ async def standing(
 ) -> Standing:
     """One currency under the account lock, with the position it is traded in."""
     parts = (await balances(connection)).get(currency, Parts())
-    held = {stored.product_id for stored in await books_store.list_positions(connection)}
+    held = {stored.product_id for stored in await account_store.list_positions(connection)}
     product_id = next((name for name in (*products, *sorted(held)) if base_currency(name) == currency), None)
     if currency == account_currency or product_id is None:
         return Standing(currency, parts.own, parts.unadopted)
-    mark = (await books_store.marks(connection, [product_id], granularity)).get(product_id)
-    position = await books_store.read_position(connection, product_id)
+    mark = (await account_store.marks(connection, [product_id], granularity)).get(product_id)
+    position = await account_store.read_position(connection, product_id)
     return Standing(currency, parts.own, parts.unadopted, product_id, position, mark)
 
 
@@ -137,10 +137,10 @@ def _adjustment(row: Any) -> StoredAdjustment:
 async def book(connection: AsyncConnection, adjustment: Adjustment, booking: Booking) -> Booked:
     """Writes entries, position, the equity that is no gain, and the adjustment."""
     transaction = f"adjustment:{adjustment.adjustment_id}"
-    rows = [books_store.entry_row(entry, transaction, adjustment.as_of, None) for entry in booking.entries]
+    rows = [account_store.entry_row(entry, transaction, adjustment.as_of, None) for entry in booking.entries]
     await connection.execute(insert(ledger_entries), rows)
     if booking.after.product_id and any(entry.account == EXCHANGE for entry in booking.entries):
-        await books_store.save_position(connection, booking.after.product_id, booking.after.position)
+        await account_store.save_position(connection, booking.after.product_id, booking.after.position)
     if booking.equity_change:
         await connection.execute(_RISK_TRANSFER, {"change": booking.equity_change})
     statement = insert(ledger_adjustments).values(
@@ -191,7 +191,7 @@ async def newest_reconciliation(connection: AsyncConnection) -> StoredComparison
 
 
 def _balance(stored: Mapping[str, str]) -> Balance:
-    """A balance as `books_store.store_comparison` stored it; one of an earlier version has no word of adoption."""
+    """A balance as `account_store.store_comparison` stored it; one of an earlier version has no word of adoption."""
     return Balance(
         currency=stored["currency"],
         ledger=Decimal(stored["ledger"]),

@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from meshkit.fields import Fields
+from svc_executor.account_store import Balance
 from svc_executor.adjustment import Kind, Standing, sign_refusal
-from svc_executor.books_store import Balance
 from svc_executor.fees import FeeView
 from svc_executor.foreign import ForeignOrder
 from svc_executor.ledger_store import Booked, StoredAdjustment

@@ -1,7 +1,7 @@
 """Two locks: one task at a time works on an order, and balances are compared only while nobody works. And watches, which
 tell how long something has been so.
 
-An order between its send and its record has moved the exchange's balances and not ours; compared then, the books would
+An order between its send and its record has moved the exchange's balances and not ours; compared then, the ledger would
 look wrong that are right.
 """
 
@@ -81,9 +81,9 @@ class ReadersWriterLock:
             if self._readers == 0:
                 self._free.set()
 
-    async def free(self, patience_seconds: float) -> int:
+    async def free(self, timeout_seconds: float) -> int:
         """A moment without readers, for `alone_if_free_since`; TimeoutError if none comes in time."""
-        async with asyncio.timeout(patience_seconds):
+        async with asyncio.timeout(timeout_seconds):
             # A reader may have entered between the event and this task's turn.
             while self._readers:
                 await self._free.wait()
@@ -96,12 +96,12 @@ class ReadersWriterLock:
             yield self._entered == moment
 
     @asynccontextmanager
-    async def alone(self, patience_seconds: float) -> AsyncIterator[None]:
-        """TimeoutError if the readers do not leave within `patience_seconds`; those it held back then go on at once.
+    async def alone(self, timeout_seconds: float) -> AsyncIterator[None]:
+        """TimeoutError if the readers do not leave within `timeout_seconds`; those it held back then go on at once.
 
         Whatever the writer waits for holds up exits too, so it has a bound of its own.
         """
         async with self._door:
-            async with asyncio.timeout(patience_seconds):
+            async with asyncio.timeout(timeout_seconds):
                 await self._free.wait()
             yield

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshkit.errors import OutcomeUnknown, Unavailable
 from meshkit.kit import Kit
 from schema.requests import once, request_key, stored_answer
-from svc_executor import books_store, operator_wire, store, wire
+from svc_executor import account_store, operator_wire, store, wire
 from svc_executor.cancelling import Cancelled, Cancelling
 from svc_executor.closing import Closed, Closing
 from svc_executor.trading_switch import Known, TradingSwitch
@@ -21,7 +21,7 @@ from tradekit.units import BaseSize
 from tradekit.wire import amount_message, reason_messages, timestamp_message
 from trading.executor.v1 import executor_service_pb2 as pb
 
-Fills: TypeAlias = Mapping[UUID, Sequence[books_store.StoredFill]]
+Fills: TypeAlias = Mapping[UUID, Sequence[account_store.StoredFill]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class OperatorCalls:
 
     async def _fills(self, ids: list[UUID]) -> Fills:
         async with self._kit.engine.connect() as connection:
-            return await books_store.fills_of(connection, ids)
+            return await account_store.fills_of(connection, ids)
 
 
 def _cancel_message(outcome: Cancelled, fills: Fills) -> pb.CancelOutcome:

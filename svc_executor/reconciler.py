@@ -1,4 +1,4 @@
-"""Keeps the books true: opens them once, settles what is open or unknown, and compares them with the exchange.
+"""Keeps the ledger true: opens it once, settles what is open or unknown, and compares it with the exchange.
 
 At start, after every doubt, and on a schedule. A difference is never repaired here: it is reported, and closes entries.
 """
@@ -12,12 +12,12 @@ from decimal import Decimal, localcontext
 from exchange_client import Account, Exchange, ExchangeRefused
 from meshkit.errors import MeshError, Unavailable
 from meshkit.kit import Kit
-from svc_executor import books_store, foreign_store, ledger_store, store
-from svc_executor.books import opening_entries
-from svc_executor.books_store import Balance, Comparison
+from svc_executor import account_store, foreign_store, ledger_store, store
+from svc_executor.account_store import Balance, Comparison
 from svc_executor.driver import OrderDriver
 from svc_executor.fees import FeeKeeper
 from svc_executor.foreign_watch import ForeignWatch
+from svc_executor.ledger import opening_entries
 from svc_executor.ledger_store import Parts
 from svc_executor.locks import ReadersWriterLock
 from svc_executor.settings import ExecutorSettings
@@ -97,7 +97,7 @@ class Reconciler:
         self._failing = None
         if not comparison.clean:
             self._kit.log.error(
-                "books_differ",
+                "ledger_differs",
                 orders_unknown=comparison.orders_unknown,
                 differences={b.currency: str(b.difference) for b in comparison.balances if not b.agrees},
                 foreign_orders=[one.exchange_order_id for one in comparison.foreign],
@@ -109,14 +109,14 @@ class Reconciler:
         if self._failing is not None:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", self._failing)
         async with self._kit.engine.connect() as connection:
-            newest = await books_store.newest_comparison(connection)
+            newest = await account_store.newest_comparison(connection)
         if newest is None or not newest.clean:
-            raise Unavailable("DEPENDENCY_UNAVAILABLE", "the books differ from the exchange, or an order is unknown")
+            raise Unavailable("DEPENDENCY_UNAVAILABLE", "the ledger differs from the exchange, or an order is unknown")
         if newest.age_seconds > self._settings.reconcile_seconds * _FRESH_PAUSES + _PATIENCE_SECONDS:
             raise Unavailable("STALE_DATA", f"the newest reconciliation is {newest.age_seconds:.0f} s old")
 
     async def _pass(self) -> Comparison:
-        await self.open_books()
+        await self.open_ledger()
         before = await self._open_orders()
         await self._settle_all(before)
         await self._driver.adopt_late()
@@ -155,12 +155,12 @@ class Reconciler:
 
     # ---- opening -----------------------------------------------------------------------------------------------------
 
-    async def open_books(self) -> None:
+    async def open_ledger(self) -> None:
         """At the first start, the account currency's cash becomes the opening; what else is there is not adopted."""
         if self._opened:
             return
         async with self._kit.engine.connect() as connection:
-            self._opened = await books_store.is_open(connection)
+            self._opened = await account_store.is_open(connection)
         if not self._opened:
             await self._open_from_exchange()
 
@@ -171,7 +171,7 @@ class Reconciler:
         totals = _totals(await self._exchange.accounts())
         currency = self._settings.account_currency
         async with self._kit.engine.begin() as connection:
-            if await books_store.open_books(connection, opening_entries(totals, currency), market_time, before):
+            if await account_store.open_ledger(connection, opening_entries(totals, currency), market_time, before):
                 cash, others = totals.get(currency, ZERO), {name: str(a) for name, a in totals.items() if a}
                 others.pop(currency, None)
                 self._kit.log.info("ledger_opened", cash=str(cash), currency=currency, unadopted=others)
@@ -192,7 +192,7 @@ class Reconciler:
         delay an exit."""
         comparison = await self._beside_work(before) or await self._without_work(before)
         async with self._kit.engine.begin() as connection:
-            await books_store.store_comparison(connection, comparison)
+            await account_store.store_comparison(connection, comparison)
             await foreign_store.mark_booked(connection, _booked(comparison))
         return comparison
 
@@ -220,7 +220,7 @@ class Reconciler:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", why) from None
 
     async def _compare_with(self, totals: dict[str, Decimal], before: list[OrderRow]) -> Comparison:
-        """Reads the books as they are now and compares them."""
+        """Reads the ledger as it is now and compares it."""
         async with self._kit.engine.connect() as connection:
             ledger = await ledger_store.balances(connection)
             foreign = await foreign_store.live_foreign_orders(connection)

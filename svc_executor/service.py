@@ -12,7 +12,7 @@ from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
 from schema.requests import once, request_key, stored_answer
-from svc_executor import books, books_store, ledger_store, store, wire
+from svc_executor import account_store, ledger, ledger_store, store, wire
 from svc_executor.availability import Availability
 from svc_executor.cancelling import Cancelling
 from svc_executor.closing import Closing
@@ -64,7 +64,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     ) -> pb.ExecuteRecommendationResponse:
         """Writes the intent down, then tracks its order for as long as the caller waits."""
         wanted = wire.parse_execute(request)
-        await self._reconciler.open_books()
+        await self._reconciler.open_ledger()
         order_id = await self._intake.order_for(wanted)
         try:
             await self._tracker.track(order_id)
@@ -79,7 +79,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     async def _message(self, order_id: UUID) -> pb.Order:
         async with self._kit.engine.connect() as connection:
             order = await store.get_order(connection, order_id)
-            fills = await books_store.fills_of(connection, [order_id])
+            fills = await account_store.fills_of(connection, [order_id])
         if order is None:
             raise NotFound("order", order_id)
         return wire.order_message(order, fills[order_id])
@@ -96,7 +96,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
                 order = None
             if order is None:
                 raise NotFound("order", name.order_id or name.recommendation_id)
-            fills = await books_store.fills_of(connection, [order.order_id])
+            fills = await account_store.fills_of(connection, [order.order_id])
         return pb.GetOrderResponse(order=wire.order_message(order, fills[order.order_id]))
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: ServicerContext) -> pb.ListOrdersResponse:
@@ -105,7 +105,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         size = wanted.page.size
         async with self._kit.engine.connect() as connection:
             rows = await store.list_orders(connection, wanted.product_id, wanted.state, wanted.before, size + 1)
-            fills = await books_store.fills_of(connection, [row.order_id for row in rows[:size]])
+            fills = await account_store.fills_of(connection, [row.order_id for row in rows[:size]])
         token = wire.page_token(rows[size - 1], wanted.scope) if len(rows) > size else ""
         orders = [wire.order_message(row, fills[row.order_id]) for row in rows[:size]]
         return pb.ListOrdersResponse(orders=orders, next_page_token=token)
@@ -123,7 +123,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     async def _changed(self, after: int, limit: int) -> list[pb.Order]:
         async with self._kit.engine.connect() as connection:
             orders = await store.changed_after(connection, after, limit)
-            fills = await books_store.fills_of(connection, [order.order_id for order in orders])
+            fills = await account_store.fills_of(connection, [order.order_id for order in orders])
         return [wire.order_message(order, fills[order.order_id]) for order in orders]
 
     async def ListPositions(
@@ -133,13 +133,13 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         currency = self._settings.account_currency
         async with self._kit.engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")
-            positions = await books_store.list_positions(connection)
+            positions = await account_store.list_positions(connection)
             names = [row.product_id for row in positions]
-            marks = await books_store.marks(connection, names, self._settings.granularity_seconds)
+            marks = await account_store.marks(connection, names, self._settings.granularity_seconds)
             parts = await ledger_store.balances(connection)
-            opening = await books_store.account_sum(connection, books.OPENING, currency)
-            transfers = await books_store.account_sum(connection, books.ADJUSTMENTS, currency)
-            fees = await books_store.account_sum(connection, books.FEES, currency)
+            opening = await account_store.account_sum(connection, ledger.OPENING, currency)
+            transfers = await account_store.account_sum(connection, ledger.ADJUSTMENTS, currency)
+            fees = await account_store.account_sum(connection, ledger.FEES, currency)
         coins = {base_currency(name) for name in names}
         account = wire.AccountView(
             positions=positions,

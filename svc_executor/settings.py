@@ -39,7 +39,7 @@ def parse_tolerance(text: str) -> dict[str, Decimal]:
 
 
 class ExecutorSettings(ExchangeSettings):
-    """Where orders go, who may ask for them, and how often the books are compared."""
+    """Where orders go, who may ask for them, and how often the ledger is compared."""
 
     service_name: str = "executor"
     port: int = port_field(services.EXECUTOR)

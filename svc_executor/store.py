@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
 from schema.base import Time
-from schema.books import orders, positions
+from schema.execution import orders, positions
 from schema.operations import stream_heads, watermarks
 from schema.recommendation_terms import StoredTerms, terms_of
 from schema.views.executor import executor_trading_state

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from meshkit import paging
 from meshkit.fields import Fields, Page
-from svc_executor.books_store import Comparison, StoredFill, StoredPosition
+from svc_executor.account_store import Comparison, StoredFill, StoredPosition
 from svc_executor.ledger_wire import foreign_message, money
 from svc_executor.store import OrderRow
 from tradekit.decimals import CONTEXT, ZERO

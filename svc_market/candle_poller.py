@@ -126,7 +126,7 @@ class CandlePoller:
         return Fetch(starts, newest_close, granularity, now)
 
     def _tell_if_behind(self, newest_close: datetime, mark: datetime | None) -> None:
-        """A market that runs before what is stored was started over with old books; nothing can be followed then."""
+        """A market that runs before what is stored was started over with an old database; nothing can be polled then."""
         behind = mark is not None and newest_close < mark
         if behind and not self._behind:
             self._log.warning("market_behind_watermark", newest_close=newest_close.isoformat(), mark=str(mark))

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshkit.errors import NotFound
 from meshkit.kit import Kit
 from svc_monitor import store
-from svc_monitor.alerts import Alert, AlertBook, acknowledged, adopt, advance
+from svc_monitor.alerts import ActiveAlerts, Alert, acknowledged, adopt, advance
 from svc_monitor.board import Board, Pulse
 from svc_monitor.feeds.all import Feeds
 from svc_monitor.health import starting
@@ -36,7 +36,7 @@ class AlertManager:
         self._feeds = feeds
         self._journal = journal
         self._pulse = pulse
-        self._book = AlertBook()
+        self._book = ActiveAlerts()
         journal.adopt = self._adopt
 
     def raised(self) -> tuple[Alert, ...]:

@@ -1,6 +1,6 @@
 """Alerts: how a condition that is true now becomes something raised once, and resolved when it is no longer true.
 
-Pure: `advance` is a function of the book of alerts, what the rules say and the time. A rule that cannot tell (its source
+Pure: `advance` is a function of the active alerts, what the rules say and the time. A rule that cannot tell (its source
 is silent) leaves its alerts as they stand: not knowing is no all-clear.
 """
 
@@ -55,7 +55,7 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class AlertBook:
+class ActiveAlerts:
     """Alerts in force by what they are about, and since when (steady seconds) a condition waits to become one."""
 
     raised: Mapping[Key, Alert] = field(default_factory=dict)
@@ -67,15 +67,15 @@ Verdicts = Mapping[str, tuple[Finding, ...] | None]
 
 
 def advance(
-    book: AlertBook, verdicts: Verdicts, now: datetime, steady: float, new_id: Callable[[], UUID]
-) -> tuple[AlertBook, tuple[Alert, ...]]:
-    """The book after this look, and the alerts that changed: raised, resolved, or with new words."""
+    active: ActiveAlerts, verdicts: Verdicts, now: datetime, steady: float, new_id: Callable[[], UUID]
+) -> tuple[ActiveAlerts, tuple[Alert, ...]]:
+    """The active alerts after this look, and the alerts that changed: raised, resolved, or with new words."""
     blind = {code for code, findings in verdicts.items() if findings is None}
     found = {finding.key: finding for findings in verdicts.values() for finding in findings or ()}
-    waiting = {key: book.waiting.get(key, steady) for key in found if key not in book.raised}
+    waiting = {key: active.waiting.get(key, steady) for key in found if key not in active.raised}
     raised: dict[Key, Alert] = {}
     changed: list[Alert] = []
-    for key, alert in book.raised.items():
+    for key, alert in active.raised.items():
         if key in found:
             raised[key] = replace(alert, message=found[key].message, severity=found[key].severity)
             changed += [raised[key]] if raised[key] != alert else []
@@ -89,19 +89,19 @@ def advance(
             del waiting[key]
             raised[key] = Alert(new_id(), finding.code, finding.scope, finding.severity, finding.message, now)
             changed.append(raised[key])
-    kept = {key: since for key, since in book.waiting.items() if key[0] in blind}
-    return AlertBook(raised, {**kept, **waiting}), tuple(changed)
+    kept = {key: since for key, since in active.waiting.items() if key[0] in blind}
+    return ActiveAlerts(raised, {**kept, **waiting}), tuple(changed)
 
 
-def adopt(book: AlertBook, stored: tuple[Alert, ...]) -> AlertBook:
-    """The book with the alerts that an earlier process raised and never resolved; the stored one is the alert."""
-    return replace(book, raised={**book.raised, **{alert.key: alert for alert in stored}})
+def adopt(active: ActiveAlerts, stored: tuple[Alert, ...]) -> ActiveAlerts:
+    """The active alerts with the alerts that an earlier process raised and never resolved; the stored one is the alert."""
+    return replace(active, raised={**active.raised, **{alert.key: alert for alert in stored}})
 
 
-def acknowledged(book: AlertBook, alert: Alert) -> AlertBook:
-    """The book after an alert was acknowledged in the store."""
-    mine = book.raised.get(alert.key)
+def acknowledged(active: ActiveAlerts, alert: Alert) -> ActiveAlerts:
+    """The active alerts after an alert was acknowledged in the store."""
+    mine = active.raised.get(alert.key)
     if mine is None or mine.alert_id != alert.alert_id:
-        return book
+        return active
     told = replace(mine, acknowledged_at=alert.acknowledged_at, acknowledged_by=alert.acknowledged_by)
-    return replace(book, raised={**book.raised, alert.key: told})
+    return replace(active, raised={**active.raised, alert.key: told})

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from decimal import localcontext
 
 from svc_risk.case import Case
-from svc_risk.catalogue import HARD_RULES
 from svc_risk.exits import exit_obstacles, exit_size
 from svc_risk.exposure import account_of, ratio_of, stop_distance
 from svc_risk.parameters import Parameters
 from svc_risk.rule import Effect, Verdict
+from svc_risk.rules import HARD_RULES
 from svc_risk.score import ScoreParts, score_of, score_parts
 from svc_risk.sizing import MIN_NOTIONAL, size_of, volatility_factor
 from svc_risk.snapshot import Request, Snapshot
@@ -55,7 +55,7 @@ def assess(request: Request, snapshot: Snapshot, p: Parameters) -> Assessment:
 def must_wait(request: Request, snapshot: Snapshot, p: Parameters) -> Reason | None:
     """Why an entry cannot be decided yet, None if it can.
 
-    Prices that are missing and books that are not reconciled are a matter of seconds: they call for a retry, not for a
+    Prices that are missing and a ledger that is not reconciled are a matter of seconds: they call for a retry, not for a
     verdict, unless a rule that no fresher data can change refuses the entry anyway. Exits never wait.
     """
     if request.side is Side.SELL:

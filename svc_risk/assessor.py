@@ -16,9 +16,9 @@ from meshkit.kit import Kit
 from schema.recommendation_terms import StoredTerms, require_terms
 from schema.requests import claim, request_key
 from svc_risk import assessment_store, store
+from svc_risk.account_state import VolatilityMemory, read_account_state
 from svc_risk.assess import Assessment, assess, must_wait
 from svc_risk.assessment_store import Attempt, Reservation, StoredAssessment
-from svc_risk.books import VolatilityMemory, read_books
 from svc_risk.exposure import account_of
 from svc_risk.locks import new_locks, tripped
 from svc_risk.marking import Marker
@@ -66,16 +66,16 @@ class Assessor:
             moment = await store.read_moment(connection)
             await store.expire_reservations(connection, moment.machine_time)
             await self._refuse_reuse(connection, request_id, terms)
-            # Only what is in the books, on the terms that are in the books, can be assessed.
+            # Only what is stored, on the terms that are stored, can be assessed.
             stored = await require_terms(connection, recommendation)
             newest = await assessment_store.newest_attempt(connection, recommendation.recommendation_id)
             if newest is not None and _stands(newest, stored.terms):
                 return Decided(newest.assessment, newest.expires_at)
-            await self._require_led(connection, stored)
+            await self._require_stored(connection, stored)
             attempt = 1 if newest is None else newest.assessment.attempt + 1
             return await self._decide(connection, account, moment, stored, attempt)
 
-    async def _require_led(self, connection: AsyncConnection, stored: StoredTerms) -> None:
+    async def _require_stored(self, connection: AsyncConnection, stored: StoredTerms) -> None:
         """Nothing new is decided on an ended recommendation, or on an entry that no reviewer approved as it is."""
         if not stored.is_open:
             raise DeadlineTooShort(f"the recommendation has ended: {stored.state.value}", reason="EXPIRED")
@@ -130,7 +130,7 @@ class Assessor:
         self, connection: AsyncConnection, account: AccountRow, moment: Moment, request: Request, expired: bool
     ) -> Snapshot:
         product_id, as_of = request.product_id, request.as_of
-        books = await read_books(
+        account_state = await read_account_state(
             connection,
             currency=self._settings.currency,
             granularity=self._settings.granularity_seconds,
@@ -143,7 +143,7 @@ class Assessor:
         past = await store.read_product_past(connection, product_id, as_of)
         product = await store.read_product(connection, product_id)
         ours = quote_currency(product_id) == self._settings.currency
-        mark, known = books.marks.get(product_id), books.volatility[product_id]
+        mark, known = account_state.marks.get(product_id), account_state.volatility[product_id]
         market = MarketView(
             last_close=mark.price if mark else None,
             last_close_time=mark.time if mark else None,
@@ -157,8 +157,8 @@ class Assessor:
             version=account.version,
             trading_state=account.trading_state,
             product=product if ours else None,
-            cash=books.cash if books.cash is not None else NO_QUOTE,
-            holdings=books.holdings,
+            cash=account_state.cash if account_state.cash is not None else NO_QUOTE,
+            holdings=account_state.holdings,
             market=market,
             stale_seconds=self._p.stale_seconds(self._settings.granularity_seconds),
             high_water_mark=account.high_water_mark,
@@ -168,7 +168,7 @@ class Assessor:
             last_entry=past.last_entry,
             last_losing_exit=past.last_losing_exit,
             expired=expired,
-            account_fresh=fresh and books.cash is not None,
+            account_fresh=fresh and account_state.cash is not None,
             taker_fee=self._settings.reckoned_taker_fee(moment.exchange_fee),
         )
 

@@ -1,6 +1,6 @@
 """Equity at a bar's close, before anything that was decided at that close.
 
-The books only know now. What the account was worth at an earlier close is found by taking back the fills decided at or
+The tables only know now. What the account was worth at an earlier close is found by taking back the fills decided at or
 after it, so the mark of a bar is the same whether it is made before or after the bar's own trades.
 """
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svc_risk import store
-from svc_risk.books import read_hours, read_marks
+from svc_risk.account_state import read_hours, read_marks
 from svc_risk.equity import CashChange, Changes, EquityMark, HoldingChange, equity_mark
 from svc_risk.locks import new_locks, tripped
 from svc_risk.parameters import Parameters

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import localcontext
 from uuid import UUID
 
-from svc_risk.books import Books
+from svc_risk.account_state import AccountState
 from svc_risk.exposure import Account, account_figures, exposure_of, ratio_of, stop_distance
 from svc_risk.parameters import Parameters
 from svc_risk.snapshot import Holding, Lock
@@ -38,7 +38,7 @@ class Portfolio:
 
 
 def portfolio_of(
-    books: Books,
+    account_state: AccountState,
     high_water_mark: QuoteSize | None,
     day_open: QuoteSize | None,
     locks: Sequence[tuple[UUID, Lock]],
@@ -46,11 +46,11 @@ def portfolio_of(
     as_of: datetime | None,
     p: Parameters,
 ) -> Portfolio:
-    """The figures of the books, as an assessment would see them."""
-    cash = books.cash if books.cash is not None else NO_QUOTE
+    """The figures of the account, as an assessment would see them."""
+    cash = account_state.cash if account_state.cash is not None else NO_QUOTE
     with localcontext(CONTEXT):
-        account = account_figures(cash, books.holdings, high_water_mark, day_open, p)
-        positions = tuple(_position(holding, account, p) for holding in books.holdings)
+        account = account_figures(cash, account_state.holdings, high_water_mark, day_open, p)
+        positions = tuple(_position(holding, account, p) for holding in account_state.holdings)
     return Portfolio(account, cash, high_water_mark, positions, locks, held_reservations, as_of)
 
 

@@ -5,9 +5,9 @@ The declarations are the truth; a test fails when the page is not what they say.
 
 from pathlib import Path
 
-from svc_risk.catalogue import RULES
 from svc_risk.parameters import Parameters
 from svc_risk.rule import Effect
+from svc_risk.rules import RULES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reasons.md"
 START = "<!-- risk rules: written by `python -m svc_risk.rules_page` -->\n"

@@ -13,7 +13,7 @@ from meshkit.translate import translate
 from schema import streams
 from svc_risk import store
 from svc_risk.assessor import Assessor
-from svc_risk.catalogue import limits_of
+from svc_risk.rules import limits_of
 from svc_risk.settings import RiskSettings
 from svc_risk.ticket import load_signer
 from svc_risk.trading_controls import TradingControls

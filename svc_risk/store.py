@@ -1,4 +1,4 @@
-"""The SQL of the tables that the risk engine owns, and the little it reads of others beside the books.
+"""The SQL of the tables that the risk engine owns, and the little it reads of others beside the account's state.
 
 Everything here runs inside a transaction that holds the account lock, unless it says otherwise.
 """
@@ -80,7 +80,7 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The clocks, when the books were last reconciled, and the exchange's taker fee, None until it was read.
+    """The clocks, when the ledger was last reconciled, and the exchange's taker fee, None until it was read.
     `market_time` is None before the first candle.
     """
 
@@ -91,7 +91,7 @@ class Moment:
     exchange_fee: Decimal | None = None
 
     def reconciled_within(self, seconds: int) -> bool:
-        """Whether the newest reconciliation is young enough and found the books equal."""
+        """Whether the newest reconciliation is young enough and found the ledger equal."""
         if self.reconciled_at is None or not self.clean:
             return False
         return self.machine_time - self.reconciled_at <= timedelta(seconds=seconds)

@@ -14,7 +14,7 @@ from meshkit.kit import Kit
 from schema.requests import once, request_key
 from schema.trading_state import set_trading_state
 from svc_risk import store
-from svc_risk.books import VolatilityMemory, read_books
+from svc_risk.account_state import VolatilityMemory, read_account_state
 from svc_risk.limits import COOLDOWN_ENTRY, COOLDOWN_LOSS
 from svc_risk.locks import cooldown_lock, lock_id
 from svc_risk.portfolio import Portfolio, portfolio_of
@@ -57,7 +57,7 @@ class TradingControls:
 
     async def _portfolio(self, connection: AsyncConnection, account: AccountRow, moment: Moment) -> Portfolio:
         as_of = moment.market_time or moment.machine_time
-        books = await read_books(
+        account_state = await read_account_state(
             connection,
             currency=self._settings.currency,
             granularity=self._settings.granularity_seconds,
@@ -68,7 +68,7 @@ class TradingControls:
             memory=self._memory,
         )
         return portfolio_of(
-            books,
+            account_state,
             account.high_water_mark,
             await store.day_open(connection, as_of),
             await store.locks_in_force(connection, as_of) + await self._cooldowns(connection, as_of),

@@ -168,7 +168,7 @@ def _account_fresh(case: Case, _: int) -> Finding:
 
 STALE_ACCOUNT = Rule(
     "STALE_ACCOUNT",
-    "the books were not reconciled lately, or did not agree",
+    "the ledger was not reconciled lately, or did not agree",
     fixed(lambda p: p.account_stale_seconds),
     unit="seconds",
     scope="account",

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from meshkit.fields import Fields
 from svc_risk.assessor import Decided
-from svc_risk.catalogue import ToldLimit
 from svc_risk.portfolio import Portfolio, PositionRisk
+from svc_risk.rules import LimitInForce
 from svc_risk.score import score_shown
 from svc_risk.snapshot import Lock
 from tradekit import wire
@@ -178,7 +178,9 @@ def _lock_message(lock_id: UUID, lock: Lock) -> pb.RiskLock:
     return message
 
 
-def limits_message(version: str, limits: tuple[ToldLimit, ...], parameters: Mapping[str, str]) -> pb.GetLimitsResponse:
+def limits_message(
+    version: str, limits: tuple[LimitInForce, ...], parameters: Mapping[str, str]
+) -> pb.GetLimitsResponse:
     """The limits in force."""
     return pb.GetLimitsResponse(
         limits_version=version,

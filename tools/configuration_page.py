@@ -55,7 +55,7 @@ This page is written from the settings classes by `tools/configuration_page.py`.
 MEANINGS = {
     "SIM_PORT": "HTTPS port",
     "SIM_BIND": "address it binds to",
-    "SIM_STATE_DIR": "folder of its books, clock and certificate",
+    "SIM_STATE_DIR": "folder of its ledger, clock and certificate",
     "SIM_MARKET": "simulated, replay:FILE or coinbase (public prices, mirrored)",
     "SIM_PRODUCTS": "products; unset takes the market's own",
     "SIM_SEED": "seed of the generated market",

@@ -29,7 +29,7 @@ def port_field(service: services.ServiceName) -> int:
 class _Agreed(KitSettings):
     """What all stages must agree on."""
 
-    run_id: str = Field("main", pattern=r"^[a-zA-Z0-9._-]{1,64}$", description="name of the books; part of every id")
+    run_id: str = Field("main", pattern=r"^[a-zA-Z0-9._-]{1,64}$", description="name of the run; part of every id")
     venue: Venue = Field(Venue.SIMULATED, description="SIMULATED, REPLAY, PAPER, SANDBOX or LIVE")
     decision_profile: Profile = Field(Profile.EVIDENCE, description="EVIDENCE or EXERCISE")
     granularity: Literal["ONE_MINUTE", "FIVE_MINUTE", "FIFTEEN_MINUTE", "ONE_HOUR"] = Field(

@@ -1,6 +1,6 @@
 """The server side of every resumable Watch: rows after a sequence, then what comes, as frames of its contract.
 
-One body for all of them, so that a position of other books is refused in the same words everywhere, and a client that
+One body for all of them, so that a position of another database is refused in the same words everywhere, and a client that
 resumes one stream can resume any.
 """
 
@@ -84,11 +84,11 @@ async def frames(kit: Kit[Any], after: int, watched: Watched[Row], response: Cal
 
 
 def position(request: Any, head: int) -> int:
-    """The sequence to begin after; without one, only what is to come. A position of the future is of other books."""
+    """The sequence to begin after; without one, only what is to come. A position of the future is of another database."""
     if not request.HasField("after_sequence"):
         return head
     after = int(request.after_sequence)
     if after > head:
-        why = f"is {after}; the newest is {head}, so it was not given by these books"
+        why = f"is {after}; the newest is {head}, so it was not given by this database"
         raise InvalidRequest([Violation("after_sequence", "INVALID_POSITION", why)])
     return after

@@ -198,7 +198,7 @@ class Run:
                 await asyncio.sleep(0.02)
 
     def _channel(self) -> grpc.aio.Channel:
-        """One that looks often for a service that is starting, so that its own patience is not measured."""
+        """One that looks often for a service that is starting, so that its own backoff is not measured."""
         often = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 50)]
         return grpc.aio.insecure_channel(f"127.0.0.1:{self._port}", [*often, ("grpc.min_reconnect_backoff_ms", 50)])
 

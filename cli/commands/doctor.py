@@ -21,7 +21,7 @@ def doctor() -> None:
 
     from cli.commands.config import resolved
     from cli.console import escape_lines as escape
-    from cli.doctor import Mark, Patient, examine, worst
+    from cli.doctor import Level, Patient, examine, worst
     from cli.instance_file import mesh_home
     from cli.instance_plan import plan_of
     from cli.replay.orphans import remove_orphans
@@ -33,13 +33,13 @@ def doctor() -> None:
     plan = plan_of(home, instance, key_files(home.keys), dict(os.environ))
     findings = asyncio.run(examine(Patient(plan, instance)))
     table = Table(box=None, padding=(0, 2), show_header=False)
-    for name in ("mark", "subject", "seen"):
+    for name in ("level", "subject", "seen"):
         table.add_column(name, overflow="fold")
     for one in findings:
         advice = f"\n[yellow]→[/] {escape(one.advice)}" if one.advice else ""
-        table.add_row(f"[{_STYLES[one.mark.value]}]{one.mark.value}[/]", one.subject, escape(one.seen) + advice)
+        table.add_row(f"[{_STYLES[one.level.value]}]{one.level.value}[/]", one.subject, escape(one.seen) + advice)
     out.print(f"[dim]MESH_HOME[/] {home.root}")
     for sentence in tidied:
         out.print(f"[yellow]{escape(sentence)}[/]")
     out.print(table)
-    raise typer.Exit(ExitCode.FAILED if worst(findings) is Mark.FAIL else ExitCode.OK)
+    raise typer.Exit(ExitCode.FAILED if worst(findings) is Level.FAIL else ExitCode.OK)

@@ -1,4 +1,4 @@
-"""`mesh down` and `mesh reset`: the end of an instance from any shell, and the end of its books."""
+"""`mesh down` and `mesh reset`: the end of an instance from any shell, and the end of its ledger."""
 
 import shutil
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @guarded
 def down() -> None:
-    """Stop the mesh, however it was left, and end what killed replays left behind; the books stay."""
+    """Stop the mesh, however it was left, and end what killed replays left behind; the ledger stays."""
     from cli.console import escape
     from cli.instance_file import mesh_home
     from cli.instance_plan import embedded_postgres
@@ -38,12 +38,12 @@ def down() -> None:
         parts.append(f"{len(report.swept_pids)} process(es) left behind were ended")
     if report.postgres_stopped:
         parts.append("database stopped")
-    out.print(f"[green]down[/]: {', '.join(parts)}. The books stay in {home.root}; mesh up resumes them.")
+    out.print(f"[green]down[/]: {', '.join(parts)}. The ledger stays in {home.root}; mesh up resumes it.")
 
 
 @guarded
 def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False) -> None:
-    """Stop the mesh and delete everything in its folder: books, simulated exchange, model, keys, logs."""
+    """Stop the mesh and delete everything in its folder: ledger, simulated exchange, model, keys, logs."""
     from cli.instance_file import instance_path, mesh_home
     from cli.instance_plan import embedded_postgres
     from cli.replay.orphans import remove_orphans
@@ -57,7 +57,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] =
         message = f"{home.root} does not look like a folder of the mesh; nothing was deleted"
         raise CommandFailed(message, "check MESH_HOME", ExitCode.USAGE)
     own_database = _has_own_database(home)
-    require_yes(f"Delete all books, models, keys and logs in {home.root}?", "nothing was deleted", yes)
+    require_yes(f"Delete the whole ledger, models, keys and logs in {home.root}?", "nothing was deleted", yes)
     with out.status("draining"):
         bring_down(home, embedded_postgres(home))
         remove_orphans(home.root)
@@ -70,13 +70,13 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] =
             path.unlink(missing_ok=True)
     for path in home.root.glob("halt.json.*"):
         path.unlink(missing_ok=True)
-    out.print(f"[green]reset[/]: books, model, keys and logs of {home.root} are gone; mesh up begins anew")
+    out.print(f"[green]reset[/]: ledger, model, keys and logs of {home.root} are gone; mesh up begins anew")
     if own_database:
         out.print("[yellow]the database at DB_HOST is yours and was left as it is: drop it before the next mesh up[/]")
 
 
 def _has_own_database(home: "MeshHome") -> bool:
-    """Whether the books lie in the operator's own PostgreSQL; a damaged instance.json must not stop a reset."""
+    """Whether the ledger lies in the operator's own PostgreSQL; a damaged instance.json must not stop a reset."""
     from cli.instance_file import read_instance
 
     try:

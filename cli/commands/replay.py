@@ -28,9 +28,9 @@ def replay(
     reviews_per_bar: Annotated[
         int, typer.Option(help="BUY recommendations reviewed in one bar", min=1, max=10_000)
     ] = 2,
-    keep: Annotated[bool, typer.Option("--keep", help="keep the folder with books and logs")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="keep the folder with ledger and logs")] = False,
 ) -> None:
-    """Replay a period. Exit code 1 if it failed, or if the books do not agree with the exchange."""
+    """Replay a period. Exit code 1 if it failed, or if the ledger does not agree with the exchange."""
     from cli.console import escape
     from cli.instance_file import mesh_home, write_whole
     from cli.replay.options import ReplayOptions, parse_day

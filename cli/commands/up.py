@@ -34,7 +34,7 @@ def up(
         ),
     ] = None,
 ) -> None:
-    """Start the mesh; a second start resumes the books."""
+    """Start the mesh; a second start resumes the ledger."""
     import asyncio
     import sys
 

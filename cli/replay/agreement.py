@@ -1,4 +1,4 @@
-"""Compares the books with the exchange at the end of a replay: orders one by one, balances to the last digit."""
+"""Compares the ledger with the exchange at the end of a replay: orders one by one, balances to the last digit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Orders the exchange accepted, and each currency's balance by both books."""
+    """Orders the exchange accepted, and each currency's balance by both sides."""
 
     exchange_orders: int
     balances: Sequence[tuple[str, Decimal, Decimal]]

@@ -24,7 +24,7 @@ from trading.market.v1 import market_service_pb2_grpc as market_grpc
 
 STALL_SECONDS = 60.0
 _CHANNELS = ("watermarks", "recommendations", "orders")
-# A bar is done when every stage's watermark has passed it, the risk engine has marked the books at it, and nothing that
+# A bar is done when every stage's watermark has passed it, the risk engine has marked the ledger at it, and nothing that
 # could still move is open: recommendations that wait for market time cannot move before the next bar.
 _PROGRESS = """
 SELECT

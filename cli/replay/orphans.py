@@ -1,4 +1,4 @@
-"""Ends and removes what replays left behind that were killed: a database that runs on, processes, a folder of books.
+"""Ends and removes what replays left behind that were killed: a database that runs on, processes, a folder with a ledger.
 
 A replay that ends by itself, even in failure, lets go of its folder's lock and empties it; one that was killed leaves its
 name in it. So a folder kept for its logs is never taken for an orphan, and neither is one whose owner lives.

@@ -1,4 +1,4 @@
-"""What a replay came to: the canonical decisions and their hash, the funnel, the books, and their agreement with the exchange.
+"""What a replay came to: the canonical decisions and their hash, the funnel, the account, and its agreement with the exchange.
 
 The hash covers what was decided and filled, in canonical order; not ids, machine times or attempts, so a replay that was
 disturbed and recovered has the hash of one that was not.
@@ -62,7 +62,7 @@ GROUP BY product_id ORDER BY product_id
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class AccountResult:
     """Money at the end, quote currency."""
 
     opening: Decimal
@@ -98,7 +98,7 @@ class ReplayResult:
     items: Sequence[Mapping[str, Any]]
     cash: Mapping[str, Decimal]
     positions: Sequence[Mapping[str, Any]]
-    books: Books
+    account: AccountResult
 
 
 async def read_result(
@@ -128,7 +128,7 @@ async def read_result(
         items=items,
         cash=cash,
         positions=positions,
-        books=_books(cash.get(quote, ZERO), positions, opening, held),
+        account=_account(cash.get(quote, ZERO), positions, opening, held),
     )
 
 
@@ -138,15 +138,15 @@ async def _rows(
     return [dict(row) for row in (await connection.execute(text(query), parameters or {})).mappings()]
 
 
-def _books(
+def _account(
     cash: Decimal, positions: Sequence[Mapping[str, Any]], opening: Decimal, held: Sequence[Mapping[str, Any]]
-) -> Books:
+) -> AccountResult:
     value = sum((row["base_size"] * row["mark"] for row in positions if row["mark"] is not None), ZERO)
     cost = sum((row["cost"] for row in positions), ZERO)
     # Equal parts of the opening balance at the first close, without any fee, valued at the last.
     part = opening / len(held) if held else ZERO
     holding = sum((part / row["first"] * row["last"] for row in held), ZERO)
-    return Books(
+    return AccountResult(
         opening=opening,
         cash=cash,
         equity=cash + value,

@@ -1,4 +1,4 @@
-"""Runs one replay from start to end in a folder, ports and a database of its own; the books of `up` are never touched."""
+"""Runs one replay from start to end in a folder, ports and a database of its own; the ledger of `mesh up` is never touched."""
 
 import asyncio
 import os

@@ -58,7 +58,7 @@ def resolve(
     market = _market(request.market) if request.market else stored.market if stored else SIMULATED
     venue = _venue(market, request.live, environment)
     own_database = bool(environment.get("DB_HOST"))
-    _same_books(request, market, venue, own_database, stored)
+    _same_market(request, market, venue, own_database, stored)
     facts = read_facts(Path(market.removeprefix(REPLAY_PREFIX))) if market.startswith(REPLAY_PREFIX) else None
     if facts is not None and tell is not None:
         tell(facts)
@@ -132,8 +132,8 @@ def _may_go_live(environment: Mapping[str, str]) -> None:
         raise refuse("--live spends real money and needs more: " + "; ".join(missing))
 
 
-def _same_books(request: UpRequest, market: str, venue: Venue, own_database: bool, stored: Instance | None) -> None:
-    """A folder holds the books of one market; they are never continued in another."""
+def _same_market(request: UpRequest, market: str, venue: Venue, own_database: bool, stored: Instance | None) -> None:
+    """A folder holds the ledger of one market; it is never continued in another."""
     if stored is None:
         return
     faults = []
@@ -147,7 +147,7 @@ def _same_books(request: UpRequest, market: str, venue: Venue, own_database: boo
         faults.append("a database at DB_HOST" if stored.own_database else "the embedded database, not of DB_HOST")
     if faults:
         advice = "`mesh reset` clears them, or choose another folder with MESH_HOME"
-        raise refuse("this folder holds the books of " + "; ".join(faults), advice)
+        raise refuse("this folder holds the ledger of " + "; ".join(faults), advice)
 
 
 def _granularity(stored: Instance | None, facts: CandleFileFacts | None, environment: Mapping[str, str]) -> str:

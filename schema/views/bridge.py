@@ -1,6 +1,6 @@
 """What svc_bridge reads of others: what is held, and what the market says of a product."""
 
-from schema.books import positions
+from schema.execution import positions
 from schema.market import crypto_prices, products
 from schema.views.base import part, view
 

@@ -7,7 +7,7 @@ these finds what it wants by an index (a test reads the plans).
 from sqlalchemy import Text, text
 
 from schema.base import Amount, Id, Json, Time
-from schema.books import orders
+from schema.execution import orders
 from schema.views.base import part, view
 
 _O = orders.c

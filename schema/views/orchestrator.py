@@ -1,7 +1,7 @@
 """What svc_orchestrator reads of others: orders, which decide how a recommendation ends, and every stage's rows for the
 funnel and for the story of a recommendation."""
 
-from schema.books import fills, orders
+from schema.execution import fills, orders
 from schema.market import candle_counts, crypto_prices
 from schema.recommendations import llm_validation, signal_outcomes
 from schema.risk import risk_assessments

@@ -3,7 +3,7 @@
 from sqlalchemy import Text, and_, func, or_, select, text
 
 from schema.base import Amount, Time
-from schema.books import fills, ledger_entries, orders, positions, reconciliations
+from schema.execution import fills, ledger_entries, orders, positions, reconciliations
 from schema.market import crypto_prices, products
 from schema.recommendations import llm_validation
 from schema.views.base import part, view
@@ -14,7 +14,7 @@ _OPEN = _O.state.in_(["PENDING", "UNKNOWN", "OPEN"])
 
 risk_positions = view("risk_positions", part(positions, "product_id base_size"))
 
-# Orders that may still change the books; UNKNOWN counts like any other.
+# Orders that may still change the ledger; UNKNOWN counts like any other.
 risk_open_orders = view(
     "risk_open_orders",
     part(orders, "product_id side state quote_size base_size filled_size filled_value total_fees").where(_OPEN),

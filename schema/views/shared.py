@@ -1,6 +1,6 @@
 """Views that the same code reads for several services."""
 
-from schema.books import fee_tiers
+from schema.execution import fee_tiers
 from schema.market import crypto_prices
 from schema.recommendations import trade_recommendations
 from schema.views.base import part, view

@@ -1,4 +1,4 @@
-"""Positions, cash and equity as the executor's books say, and the course of equity since the page began to look."""
+"""Positions, cash and equity as the executor's tables say, and the course of equity since the page began to look."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -59,7 +59,7 @@ def consumed(
 ) -> Task:
     """A task that lists, then watches after the newest sequence it has; `rows_of` reads a frame's batch.
 
-    After a refusal that asking again cannot mend, such as a position of other books, it lists anew.
+    After a refusal that asking again cannot mend, such as a position of another database, it lists anew.
     """
 
     position: int | None = None

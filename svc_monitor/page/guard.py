@@ -1,6 +1,6 @@
 """What stands between a browser and the page: callers, what a page may load, and the form of errors.
 
-A page of another site must neither read the books (a host name that resolves to this machine) nor press a button (a
+A page of another site must neither read the ledger (a host name that resolves to this machine) nor press a button (a
 forged form), so the host name is checked on every request and the origin on every change.
 """
 

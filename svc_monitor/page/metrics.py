@@ -106,7 +106,7 @@ def _account(feeds: Feeds) -> Iterator[Metric]:
             ("mesh_heat_ratio", "Share of equity lost if every stop is hit on one day", risk.heat),
             ("mesh_drawdown_ratio", "Fall from the high-water mark", risk.drawdown),
         ]
-    # Prometheus knows floats only; the exact figures are in the books.
+    # Prometheus knows floats only; the exact figures are in the ledger.
     yield from (_single(name, text, float(value)) for name, text, value in figures if value is not None)
 
 

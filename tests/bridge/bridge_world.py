@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, text
 from waiting import eventually
 
 from meshkit import lifecycle
-from schema.books import positions
+from schema.execution import positions
 from schema.market import crypto_prices, products
 from schema.recommendations import bridge_cursors, recommendation_events, signal_outcomes, trade_recommendations
 from schema.streams import advance_watermark
@@ -115,7 +115,7 @@ async def signal_server(stand_in: StandInSignals, port: int = 0) -> AsyncIterato
 
 @dataclass
 class World:
-    """The books, and what is asked of them."""
+    """The state, and what is asked of it."""
 
     database: Any
     signals: StandInSignals

@@ -1,4 +1,4 @@
-"""One world per test: fresh books and a signal service in memory."""
+"""One world per test: a fresh ledger and a signal service in memory."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What becomes of a signal: a table of cases, and what must hold for every signal and all books."""
+"""What becomes of a signal: a table of cases, and what must hold for every signal and every state."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc_bridge.proposal import ProductBooks, Proposal, ProposalRules, SignalSeen, Skip, propose, sellable
+from svc_bridge.proposal import ProductState, Proposal, ProposalRules, SignalSeen, Skip, propose, sellable
 from svc_bridge.wire import signal_of
 from tests.bridge.bridge_world import AS_OF, HOUR, signal
 from tradekit.states import Side, SignalSide
@@ -40,9 +40,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("side", "books", "bars_old", "codes"), CASES)
-def test_the_outcome_of_each_case(side: str, books: dict[str, object], bars_old: int, codes: list[str] | None) -> None:
-    outcome = propose(seen(side), ProductBooks(**books), AS_OF + bars_old * HOUR, RULES)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("side", "state", "bars_old", "codes"), CASES)
+def test_the_outcome_of_each_case(side: str, state: dict[str, object], bars_old: int, codes: list[str] | None) -> None:
+    outcome = propose(seen(side), ProductState(**state), AS_OF + bars_old * HOUR, RULES)  # type: ignore[arg-type]
     if codes is None:
         assert isinstance(outcome, Proposal)
         assert outcome.side.value == side
@@ -53,15 +53,15 @@ def test_the_outcome_of_each_case(side: str, books: dict[str, object], bars_old:
 
 def test_a_holds_own_reasons_are_kept() -> None:
     held = signal_of(signal(1, "HOLD", reasons=[{"code": "BELOW_THRESHOLD", "scope": "model"}]))
-    outcome = propose(held, ProductBooks(), AS_OF, RULES)
+    outcome = propose(held, ProductState(), AS_OF, RULES)
     assert isinstance(outcome, Skip)
     assert [reason.code for reason in outcome.reasons] == ["HOLD", "BELOW_THRESHOLD"]
 
 
 amounts = st.decimals(min_value=0, max_value=D(10) ** 19, places=18)
 increments = st.one_of(st.none(), st.integers(0, 18).map(lambda places: D(1).scaleb(-places)))
-books_of = st.builds(
-    ProductBooks,
+product_states = st.builds(
+    ProductState,
     held=amounts,
     base_increment=increments,
     open_buy=st.booleans(),
@@ -72,33 +72,33 @@ books_of = st.builds(
 
 @given(
     side=st.sampled_from(["BUY", "SELL", "HOLD"]),
-    books=books_of,
+    state=product_states,
     late_seconds=st.integers(-7200, 36000),
     cooldown=st.integers(0, 10),
     stale=st.integers(1, 5),
 )
-def test_every_signal_has_one_outcome_that_the_books_allow(
-    side: str, books: ProductBooks, late_seconds: int, cooldown: int, stale: int
+def test_every_signal_has_one_outcome_that_the_state_allows(
+    side: str, state: ProductState, late_seconds: int, cooldown: int, stale: int
 ) -> None:
     rules = ProposalRules(D(100), cooldown, stale)
     newest = AS_OF + timedelta(seconds=late_seconds)
-    outcome = propose(seen(side), books, newest, rules)
-    assert outcome == propose(seen(side), books, newest, rules)
+    outcome = propose(seen(side), state, newest, rules)
+    assert outcome == propose(seen(side), state, newest, rules)
     if isinstance(outcome, Skip):
         assert outcome.reasons
         return
     assert outcome.side.value == side
     assert 0 <= outcome.priority <= 1
     if outcome.side is Side.SELL:
-        assert 0 < outcome.size <= books.held
-        assert not books.open_sell
+        assert 0 < outcome.size <= state.held
+        assert not state.open_sell
     else:
         assert outcome.size == rules.entry_quote_size
-        assert not books.open_buy
+        assert not state.open_buy
         # Whole bars decide: a bar that is not over yet has no age.
         assert late_seconds < stale * 3600
-        if books.last_buy_as_of is not None and cooldown > 0:
-            assert AS_OF - books.last_buy_as_of >= cooldown * HOUR
+        if state.last_buy_as_of is not None and cooldown > 0:
+            assert AS_OF - state.last_buy_as_of >= cooldown * HOUR
 
 
 @given(held=amounts, increment=increments)
@@ -114,7 +114,7 @@ def test_what_is_sold_lies_on_the_grid_and_leaves_less_than_a_step(held: Decimal
 
 @given(edge=st.floats(-1, 1) | st.just(float("nan")))
 def test_priority_is_the_edge_between_0_and_1(edge: float) -> None:
-    outcome = propose(signal_of(signal(1, edge=edge)), ProductBooks(), AS_OF, RULES)
+    outcome = propose(signal_of(signal(1, edge=edge)), ProductState(), AS_OF, RULES)
     assert isinstance(outcome, Proposal)
     assert 0 <= outcome.priority <= 1
 

@@ -35,7 +35,7 @@ async def stored(world: World) -> tuple[int, int]:
     return len(await world.recommendations()), len(await world.run(select(stored_requests)))
 
 
-async def test_a_sell_needs_nothing_but_the_books(world: World) -> None:
+async def test_a_sell_needs_nothing_but_the_ledger(world: World) -> None:
     """No signal service, no candle, no market time, nobody at all: what is held can be sold."""
     await world.list_product()
     await world.hold("ETH-USD", "0.50005", cost="1000")

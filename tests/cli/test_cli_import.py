@@ -40,7 +40,7 @@ def market() -> Iterator[tuple[Market, int]]:
 
 
 def started(folder: Path, market: str, port: int) -> Path:
-    """Books that `mesh up` began, and a file to import into them."""
+    """A ledger that `mesh up` began, and a file to import into them."""
     home = MeshHome.at(folder / "mesh")
     home.prepare()
     write_instance(home, resolve(UpRequest(market=market), None, {"MARKET_PORT": str(port)}))

@@ -73,7 +73,7 @@ def test_real_money_needs_key_confirmation_and_evidence(tmp_path: Path) -> None:
     assert "exercise" in refused(UpRequest(market="coinbase", live=True), {**ready, "DECISION_PROFILE": "EXERCISE"})
 
 
-def test_a_second_start_resumes_and_never_changes_the_books(tmp_path: Path) -> None:
+def test_a_second_start_resumes_and_never_changes_the_ledger(tmp_path: Path) -> None:
     home = MeshHome.at(tmp_path)
     first = resolve(UpRequest(seed=7, products="BTC-USD,ETH-USD", speed=600.0), None, {})
     write_instance(home, first)
@@ -82,7 +82,7 @@ def test_a_second_start_resumes_and_never_changes_the_books(tmp_path: Path) -> N
     assert resolve(UpRequest(), stored, {}) == first
     assert resolve(UpRequest(speed=60.0, profile="evidence"), stored, {}).profile is Profile.EVIDENCE
     for other in (UpRequest(seed=8), UpRequest(market="coinbase")):
-        assert "books" in refused(other, stored=stored)
+        assert "ledger" in refused(other, stored=stored)
     assert "DB_HOST" in refused(UpRequest(), {"DB_HOST": "db.example"}, stored)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from cli.replay.agreement import Agreement
 from cli.replay.lockstep import Steps
 from cli.replay.options import ReplayOptions
-from cli.replay.result import Books, ReplayResult
+from cli.replay.result import AccountResult, ReplayResult
 from cli.replay.run import ReplayReport
 from cli.replay_report import IN_SAMPLE, as_json, faults, print_report
 
@@ -39,7 +39,7 @@ def report() -> ReplayReport:
         items=[{"product_id": "BTC-USD", "as_of": BEGIN, "size": Decimal(100), "reasons": []}],
         cash={"USD": Decimal("9900.5"), "BTC": LONG},
         positions=[],
-        books=Books(*(Decimal(number) for number in (10000, 9900, 9990, 0, -10, 1, 50))),
+        account=AccountResult(*(Decimal(number) for number in (10000, 9900, 9990, 0, -10, 1, 50))),
     )
     agreement = Agreement(1, [("BTC", LONG, LONG)])
     options = ReplayOptions(Path("candles.parquet"), ("BTC-USD",), BEGIN, END)
@@ -85,5 +85,5 @@ def test_the_json_keeps_decimals_to_the_last_digit_as_text() -> None:
         "size": "100",
         "reasons": [],
     }
-    assert document["result"]["books"]["pnl"] == "-10" and document["options"]["profile"] == "EXERCISE"
+    assert document["result"]["account"]["pnl"] == "-10" and document["options"]["profile"] == "EXERCISE"
     assert document["faults"] == []

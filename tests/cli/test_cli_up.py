@@ -132,7 +132,7 @@ def test_a_whole_life(instance: Instance) -> None:
     nothing_survives_kill_and_down(instance)
     code, said = instance.mesh("up", "--detach")
     assert code == 0 and "kept" in said and "HALTED" in said, said
-    assert instance.holdings() == halted, "a second start resumes the books"
+    assert instance.holdings() == halted, "a second start resumes the ledger"
     assert instance.status()["trading"]["state"] == "HALTED", "a halt outlives a restart"
     assert instance.mesh("resume")[0] == 0
     a_halt_and_the_way_out_need_no_other_service(instance)

@@ -102,7 +102,7 @@ class AlertRow:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSide:
-    """Rows of the books. `ledger` is what the exchange holds for us by the ledger; `now` the database's clock."""
+    """Rows of the ledger. `ledger` is what the exchange holds for us by the ledger; `now` the database's clock."""
 
     orders: tuple[OrderRow, ...]
     recommendations: tuple[RecommendationRow, ...]
@@ -224,26 +224,26 @@ def nothing_sent_while_stopped(history: History) -> Iterator[Violation]:
                 yield Violation("sent while stopped", send.client_order_id, what, _lines([period, send]))
 
 
-def in_the_books(history: History) -> Iterator[Violation]:
+def in_the_ledger(history: History) -> Iterator[Violation]:
     """Every exchange order of the mesh has its row, with its id, its fills and an end; no row is left open."""
     rows = {row.order_id: row for row in history.database.orders}
     for order in history.exchange.of_mesh():
         row = rows.get(order.client_order_id)
         if row is None:
-            yield Violation("in the books", order.client_order_id, "the exchange's order has no row", _lines([order]))
+            yield Violation("in the ledger", order.client_order_id, "the exchange's order has no row", _lines([order]))
         elif row.exchange_order_id != order.order_id or row.filled_size != order.filled_size:
             what = f"the row is {row.state}, filled {row.filled_size}; the order {order.status}, {order.filled_size}"
-            yield Violation("in the books", row.order_id, what, _about(history, row.order_id))
+            yield Violation("in the ledger", row.order_id, what, _about(history, row.order_id))
         elif (order.status == "FILLED") != (row.state == "FILLED"):
             what = f"the row is {row.state}, the order {order.status}"
-            yield Violation("in the books", row.order_id, what, _about(history, row.order_id))
+            yield Violation("in the ledger", row.order_id, what, _about(history, row.order_id))
     made = {order.client_order_id for order in history.exchange.of_mesh()}
     for row in history.database.orders:
         if row.state in ("PENDING", "UNKNOWN", "OPEN"):
             yield Violation("left open", row.order_id, f"the row is {row.state}", _about(history, row.order_id))
         elif row.filled_size > 0 and row.order_id not in made:
             what = f"the row is {row.state} with {row.filled_size}; the exchange has no such order"
-            yield Violation("in the books", row.order_id, what, _lines([row]))
+            yield Violation("in the ledger", row.order_id, what, _lines([row]))
 
 
 def sold_at_most_held(history: History) -> Iterator[Violation]:
@@ -337,7 +337,7 @@ def recommendations_fit_orders(history: History) -> Iterator[Violation]:
 CHECKS = (
     one_order_per_intent,
     nothing_sent_while_stopped,
-    in_the_books,
+    in_the_ledger,
     sold_at_most_held,
     positions_follow_fills,
     ledger_equals_exchange,

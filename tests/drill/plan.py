@@ -160,7 +160,7 @@ def plan_of(seed: int, *, long: bool = False) -> RunPlan:
 
 
 def drill_plan(seed: int) -> RunPlan:
-    """The run of a seed in a long drill, which has time for holds that outlive an exit's patience."""
+    """The run of a seed in a long drill, which has time for holds that outlive an exit's timeouts."""
     return plan_of(seed, long=seed % LONG_EVERY == LONG_EVERY - 1)
 
 

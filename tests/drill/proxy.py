@@ -52,7 +52,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """What the proxy must know of its client: how long it waits for an answer, and how long its tokens live; seconds."""
 
     answer: float
@@ -62,12 +62,12 @@ class Patience:
 class FaultProxy:
     """Listens on a port of this machine and forwards to `upstream`, a host:port whose certificate is signed by `trust`."""
 
-    def __init__(self, port: int, tls: TlsFiles, upstream: str, trust: Path, patience: Patience) -> None:
+    def __init__(self, port: int, tls: TlsFiles, upstream: str, trust: Path, timeouts: Timeouts) -> None:
         self.port = port
         self._tls = tls
         self._upstream = upstream
         self._trust = trust
-        self._patience = patience
+        self._timeouts = timeouts
         self._plan: FaultPlan = NO_FAULTS
         self._counts = {"send": 0, "read": 0}
         self._late: set[asyncio.Task[None]] = set()
@@ -144,12 +144,12 @@ class FaultProxy:
 
         Where the plan has time for stale requests, a late one takes most of the token's life; otherwise it hurries.
         """
-        patience = self._patience
+        timeouts = self._timeouts
         if delivery is Delivery.STALE:
-            return patience.token + 0.3
+            return timeouts.token + 0.3
         if self._plan.stale:
-            return patience.token * 0.75
-        return min(patience.answer * 1.8, (patience.answer + patience.token) / 2)
+            return timeouts.token * 0.75
+        return min(timeouts.answer * 1.8, (timeouts.answer + timeouts.token) / 2)
 
     def _hold_back(self, request: web.Request, body: bytes, passage: Passage, delay: float) -> None:
         async def deliver() -> None:
@@ -192,7 +192,7 @@ class FaultProxy:
             case Answer.RESET:
                 return _closed(request, reset=True)
             case Answer.SILENCE:
-                await asyncio.sleep(self._patience.answer * 2)
+                await asyncio.sleep(self._timeouts.answer * 2)
                 return _closed(request)
         if fault.answer is Answer.CLOSED or status == 0:
             return _closed(request)

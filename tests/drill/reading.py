@@ -30,7 +30,7 @@ SELECT
 
 
 async def database_side(world: World) -> DatabaseSide:
-    """The books as they stand."""
+    """The ledger as it stands."""
     row = (await world.fetch(_ALL))[0]
     return DatabaseSide(
         orders=tuple(_order(one) for one in json.loads(row["orders"])),

@@ -208,9 +208,9 @@ def test_a_send_while_stopped_is_found(case: tuple[History, int], state: str, la
 @given(sound_with_orders(), st.sampled_from(("REJECTED", "CANCELLED", "PENDING", "UNKNOWN", "OPEN")))
 def test_a_filled_order_under_another_state_is_found(case: tuple[History, int], state: str):
     history, index = case
-    assert checks(changed(history, "orders", index, state=state)) & {"in the books", "left open"}
+    assert checks(changed(history, "orders", index, state=state)) & {"in the ledger", "left open"}
     lost = changed(history, "orders", index, state=state, filled_size=D(0), exchange_order_id=None)
-    assert checks(lost) >= {"in the books"}
+    assert checks(lost) >= {"in the ledger"}
 
 
 @given(sound_with_orders())
@@ -218,7 +218,7 @@ def test_an_order_without_a_row_is_found(case: tuple[History, int]):
     history, index = case
     rows = history.database.orders
     kept = replace(history.database, orders=rows[:index] + rows[index + 1 :])
-    assert checks(replace(history, database=kept)) >= {"in the books", "recommendations fit orders"}
+    assert checks(replace(history, database=kept)) >= {"in the ledger", "recommendations fit orders"}
 
 
 @given(sound_with_orders())
@@ -226,7 +226,7 @@ def test_a_row_with_fills_that_the_exchange_never_made_is_found(case: tuple[Hist
     history, index = case
     name = history.database.orders[index].order_id
     kept = tuple(order for order in history.exchange.orders if order.client_order_id != name)
-    assert "in the books" in checks(replace(history, exchange=replace(history.exchange, orders=kept)))
+    assert "in the ledger" in checks(replace(history, exchange=replace(history.exchange, orders=kept)))
 
 
 @given(sound_with_orders(), SIZES)

@@ -16,11 +16,11 @@ from exchange_sim.tls import ensure_tls, server_context
 from supervisor.ports import free_ports
 from tests.drill.faults import BY_NAME, PASS, READS, SENDS, THEMES, Answer, Delivery, Fault
 from tests.drill.plan import DATABASE, SAMPLE, VICTIMS, drill_plan, plan_of
-from tests.drill.proxy import ORDERS, FaultProxy, Patience
+from tests.drill.proxy import ORDERS, FaultProxy, Timeouts
 from tradekit.services import SERVICES
 
 # Short, so that all faults together take a second or two; what is asserted is an order of events, never how fast one came.
-PATIENCE = Patience(answer=0.4, token=1.2)
+PATIENCE = Timeouts(answer=0.4, token=1.2)
 # For an answer that must come, also on a machine that has other work to do.
 ANSWER_SECONDS = 30.0
 REPLY = {

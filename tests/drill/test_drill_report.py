@@ -8,7 +8,7 @@ from tests.drill.report import Line, summary, told
 def test_the_tables_count_runs_by_fault_and_by_disturbance():
     lines = [
         Line(1, "late", ("kill executor",), {"EXECUTED": 2, "EXPIRED": 1}, {"late": 2, "pass": 3}, (), 3.0),
-        Line(2, "late", (), {"FAILED": 1}, {"stale": 1}, ("in the books",), 4.0),
+        Line(2, "late", (), {"FAILED": 1}, {"stale": 1}, ("in the ledger",), 4.0),
         Line(3, "cut", ("HALTED", "hand trade"), {"REJECTED": 2, "IN_REVIEW": 1}, {}, (), 5.0),
     ]
     rows = {line.split("  ")[0]: line.split()[-9:] for line in summary(lines).splitlines() if line}
@@ -22,7 +22,7 @@ def test_the_tables_count_runs_by_fault_and_by_disturbance():
 
 def test_a_violation_is_told_with_its_seed_plan_and_slice():
     plan = plan_of(SAMPLE[0])
-    words = told(plan, ["what was done"], [Violation("in the books", "o1", "it is not", ("OrderRow o1", "Send o1"))])
+    words = told(plan, ["what was done"], [Violation("in the ledger", "o1", "it is not", ("OrderRow o1", "Send o1"))])
     assert f"make drill DRILL_SEED={plan.seed} DRILL_RUNS=1" in words
     assert all(str(step) in words for step in plan.steps)
-    assert all(part in words for part in ("what was done", "in the books: o1: it is not", "OrderRow o1", "Send o1"))
+    assert all(part in words for part in ("what was done", "in the ledger: o1: it is not", "OrderRow o1", "Send o1"))

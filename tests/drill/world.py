@@ -38,7 +38,7 @@ from supervisor.unit import ProcessUnit, Unit
 from tests.drill.hand import HandTrader, new_key
 from tests.drill.operator import Operator
 from tests.drill.plan import DATABASE, PRODUCTS
-from tests.drill.proxy import FaultProxy, Patience
+from tests.drill.proxy import FaultProxy, Timeouts
 from tradekit import services
 from tradekit.services import SERVICES, ServiceName
 
@@ -131,7 +131,7 @@ class World:
             await asyncio.sleep(0.1)
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:
-        """Rows of the books, by a connection that is kept; waits for a database that is on its way back."""
+        """Rows of the ledger, by a connection that is kept; waits for a database that is on its way back."""
         end = time.monotonic() + BACK_SECONDS
         while True:
             try:
@@ -233,8 +233,8 @@ async def drill_world(root: Path) -> AsyncIterator[World]:
             policy=RestartPolicy(0.05, 1.0, 30.0, 1_000_000, 60.0),
         )
         mesh = LiveMesh(plan, postgres, supervisor)
-        patience = Patience(REQUEST_SECONDS, TOKEN_SECONDS)
-        proxy = FaultProxy(proxy_port, tls, plan.simulator_host, plan.simulator_ca, patience)
+        timeouts = Timeouts(REQUEST_SECONDS, TOKEN_SECONDS)
+        proxy = FaultProxy(proxy_port, tls, plan.simulator_host, plan.simulator_ca, timeouts)
         world = World(mesh, proxy, HandTrader(plan.simulator_host, plan.simulator_ca, key), Operator(mesh))
         await proxy.start()
         try:

@@ -162,7 +162,7 @@ def test_order_filters(sim: Any, new_id: Callable[[], str]) -> None:
     assert client.cancel_orders([resting]).results[0].success
 
 
-def test_books_and_trades_agree_with_the_price(sim: Any) -> None:
+def test_order_books_and_trades_agree_with_the_price(sim: Any) -> None:
     client = sim.client()
     book = client.get_product_book("BTC-USD")
     trades = client.get_market_trades("BTC-USD", 5)

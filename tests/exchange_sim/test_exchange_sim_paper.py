@@ -14,7 +14,6 @@ from aiohttp.test_utils import TestServer
 from waiting import eventually
 
 from exchange_sim.app import Parts, build_app
-from exchange_sim.books import Books
 from exchange_sim.exchange import Exchange
 from exchange_sim.market import MarketUnavailable
 from exchange_sim.market_bars import BarMarket
@@ -26,6 +25,7 @@ from exchange_sim.orders import Order
 from exchange_sim.pacer import Pacer
 from exchange_sim.reasons import NO_PRICE
 from exchange_sim.settings import Settings
+from exchange_sim.state import ExchangeState
 
 D = Decimal
 IDS = ("BTC-USD", "ETH-USD")
@@ -49,7 +49,7 @@ class Source:
 @pytest.fixture
 async def source() -> AsyncIterator[Source]:
     exchange = Exchange(
-        BarMarket(GeneratedBars(5, IDS, START - 10 * 86_400), D(2)), Books(Path(":memory:")), FEES, float
+        BarMarket(GeneratedBars(5, IDS, START - 10 * 86_400), D(2)), ExchangeState(Path(":memory:")), FEES, float
     )
     exchange.open("source", START * SECOND_US + 77, D(0))
 
@@ -64,7 +64,7 @@ async def source() -> AsyncIterator[Source]:
     await server.start_server()
     yield made
     await server.close()
-    exchange.books.close()
+    exchange.state.close()
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def mirror(source: Source) -> AsyncIterator[MirrorMarket]:
 
 
 def paper(market: MirrorMarket, source: Source) -> Exchange:
-    exchange = Exchange(market, Books(Path(":memory:")), FEES, lambda: source.wall_seconds)
+    exchange = Exchange(market, ExchangeState(Path(":memory:")), FEES, lambda: source.wall_seconds)
     exchange.open("paper", int(source.wall_seconds * SECOND_US), D(10000))
     return exchange
 
@@ -120,8 +120,8 @@ async def test_orders_fill_at_the_mirrored_book(mirror: MirrorMarket, source: So
     resting = exchange.create(parse_create(buy(2, limit_price=str(low))))
     assert isinstance(resting, Order) and resting.status == "OPEN"
     exchange.advance(exchange.now_us + SECOND_US)
-    assert len(exchange.books.open_orders()) == 1
-    exchange.books.close()
+    assert len(exchange.state.open_orders()) == 1
+    exchange.state.close()
 
 
 FAULTS: list[Callable[[web.Request], web.StreamResponse | None]] = [
@@ -155,7 +155,7 @@ async def test_no_order_on_a_stale_price(
     poll.cancel()
     with pytest.raises(asyncio.CancelledError):
         await poll
-    exchange.books.close()
+    exchange.state.close()
 
 
 async def test_no_start_without_a_source(source: Source) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of the executor's tests: one simulated exchange for all, a fault proxy and a risk desk for each."""
+"""Fixtures of the executor's tests: one simulated exchange for all, a fault proxy and a risk issuer for each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.executor.desk import Desk, environment, public_key_file
+from tests.executor.issuer import Issuer, environment, public_key_file
 from tests.executor.venue import FaultProxy, Simulator, start_simulator
 
 
@@ -38,8 +38,8 @@ def ticket_key() -> Ed25519PrivateKey:
 
 
 @pytest.fixture
-def desk(database: Any, ticket_key: Ed25519PrivateKey) -> Desk:
-    return Desk(database, ticket_key)
+def issuer(database: Any, ticket_key: Ed25519PrivateKey) -> Issuer:
+    return Issuer(database, ticket_key)
 
 
 @pytest.fixture

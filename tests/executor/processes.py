@@ -12,7 +12,7 @@ import grpc
 
 from supervisor.ports import free_ports
 from supervisor.python_process import PYTHONPATH
-from tests.executor.desk import Running
+from tests.executor.issuer import Running
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
 

@@ -9,19 +9,19 @@ from uuid import uuid4
 
 from exchange_client import Accepted
 from exchange_client.coinbase.client import CoinbaseClient
-from tests.executor.desk import Desk, Running, recommend
+from tests.executor.issuer import Issuer, Running, recommend
 from tradekit.states import Side
 from trading.executor.v1 import executor_service_pb2 as pb
 
 
-async def bought(executor: Running, desk: Desk, quote: str = "100.00", product: str = "BTC-USD") -> pb.Order:
-    order = await executor.execute(await desk.request(recommend(Side.BUY, quote, product)))
+async def bought(executor: Running, issuer: Issuer, quote: str = "100.00", product: str = "BTC-USD") -> pb.Order:
+    order = await executor.execute(await issuer.request(recommend(Side.BUY, quote, product)))
     assert order.state == pb.ORDER_STATE_FILLED
     return order
 
 
-async def without_ticket(desk: Desk, item: Any, size: str | None = None) -> pb.ExecuteRecommendationRequest:
-    request = await desk.request(item, size)
+async def without_ticket(issuer: Issuer, item: Any, size: str | None = None) -> pb.ExecuteRecommendationRequest:
+    request = await issuer.request(item, size)
     request.ticket = ""
     return request
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from tests.executor.desk import Running
+from tests.executor.issuer import Running
 from tradekit import halt_file
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2 as risk_pb

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svc_executor.adjustment import Refusal, Standing, adjust, adopt
-from svc_executor.books import ADJUSTMENTS, EXCHANGE, UNADOPTED, Entry
+from svc_executor.ledger import ADJUSTMENTS, EXCHANGE, UNADOPTED, Entry
 from tradekit.decimals import CONTEXT
 
 AMOUNT = st.decimals("-50", "50", places=8, allow_nan=False)

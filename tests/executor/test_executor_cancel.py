@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from tests.executor.desk import Desk, assert_books_hold, at_exchange, recommend, running
+from tests.executor.issuer import Issuer, assert_ledger_holds, at_exchange, recommend, running
 from tests.executor.venue import FaultProxy, Simulator
 from tradekit.states import Side
 from trading.executor.v1 import executor_service_pb2 as pb
@@ -16,14 +16,14 @@ def everything(note: str = "enough") -> pb.CancelOrdersRequest:
 
 
 async def test_an_order_of_open_fate_is_searched_for_and_never_sent_again(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
     """The exchange never had it: once that is certain the order ends as cancelled, by the operator's word."""
     async with running(environ) as executor:
         await executor.reconcile()
         proxy.hide_orders = True
         proxy.plan.append("drop_before")
-        request = await desk.request(recommend(Side.BUY, "10.00"))
+        request = await issuer.request(recommend(Side.BUY, "10.00"))
         proxy.reads_fail = 1_000_000
         order = await executor.execute(request, timeout=5)
         assert order.state == pb.ORDER_STATE_UNKNOWN
@@ -35,21 +35,21 @@ async def test_an_order_of_open_fate_is_searched_for_and_never_sent_again(
         assert [reason.code for reason in ended.reasons] == ["CANCELLED_BY_OPERATOR"]
         assert not (await executor.stub.CancelOrders(everything())).outcomes
     assert await at_exchange(simulator, order.order_id) == []
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
 
 
 async def test_an_order_that_the_exchange_filled_meanwhile_is_told_as_done(
-    environ: dict[str, str], desk: Desk, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, proxy: FaultProxy, database: Any
 ) -> None:
     async with running(environ) as executor:
         await executor.reconcile()
         proxy.plan.append("accept_drop")
         proxy.reads_fail = 1_000_000
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "10.00")), timeout=5)
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "10.00")), timeout=5)
         assert order.state == pb.ORDER_STATE_UNKNOWN
         proxy.reads_fail = 0
         receipt = await executor.stub.CancelOrders(everything(), timeout=30)
         for one in receipt.outcomes:  # none, if the reconciliation was faster
             assert one.result == pb.CANCEL_RESULT_ALREADY_DONE
         assert (await executor.until(order.order_id, pb.ORDER_STATE_FILLED)).send_count == 1
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)

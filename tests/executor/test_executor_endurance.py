@@ -25,7 +25,7 @@ from svc_executor.locks import ReadersWriterLock
 from svc_executor.product_rules import ProductRules
 from svc_executor.reconciler import Reconciler
 from svc_executor.trading_switch import TradingSwitch
-from tests.executor.desk import Desk, recommend, running, settings_of
+from tests.executor.issuer import Issuer, recommend, running, settings_of
 from tests.executor.selling import bought, rest_sell, without_ticket
 from tests.executor.venue import FaultProxy
 from tradekit import halt_file
@@ -37,10 +37,10 @@ LOG = structlog.get_logger()
 
 
 async def test_an_order_of_somebody_else_that_nobody_understands_ends_no_pass(
-    environ: dict[str, str], desk: Desk, proxy: FaultProxy
+    environ: dict[str, str], issuer: Issuer, proxy: FaultProxy
 ) -> None:
     async with running(environ) as executor:
-        order = await bought(executor, desk)
+        order = await bought(executor, issuer)
         held = order.filled_size.value
         far = f"{Decimal('1.2') * Decimal(order.filled_value.value) / Decimal(held):.2f}"
         async with CoinbaseClient(settings_of(environ).exchange_config()) as exchange:
@@ -51,7 +51,7 @@ async def test_an_order_of_somebody_else_that_nobody_understands_ends_no_pass(
             assert compared.orders_unknown == 0
             await exchange.cancel_orders([other])
         proxy.shown = None
-        sold = await executor.execute(await without_ticket(desk, recommend(Side.SELL, held)))
+        sold = await executor.execute(await without_ticket(issuer, recommend(Side.SELL, held)))
         assert sold.state == pb.ORDER_STATE_FILLED
 
 

@@ -16,7 +16,7 @@ from exchange_client.coinbase.client import CoinbaseClient
 from meshkit.errors import FailedPrecondition
 from svc_executor.reduce import reduce_only
 from svc_executor.store import Holding
-from tests.executor.desk import Desk, assert_books_hold, at_exchange, recommend, running
+from tests.executor.issuer import Issuer, assert_ledger_holds, at_exchange, recommend, running
 from tests.executor.selling import bought, rest_sell, without_ticket
 from tests.executor.venue import FaultProxy, Simulator
 from tradekit.exits import exit_size
@@ -43,35 +43,35 @@ def test_an_exit_is_on_the_grid_and_never_more_than_is_free(
 
 
 async def test_an_exit_needs_nobodys_word_and_sells_no_more_than_is_held(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, database: Any
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, database: Any
 ) -> None:
     async with running(environ) as executor:
-        held = (await bought(executor, desk)).filled_size.value
+        held = (await bought(executor, issuer)).filled_size.value
         item = recommend(Side.SELL, str(Decimal(held) * 3))
-        first = await executor.execute(await without_ticket(desk, item))
+        first = await executor.execute(await without_ticket(issuer, item))
         assert (first.state, first.base_size.value) == (pb.ORDER_STATE_FILLED, held)
         # Asked again, with a word that came meanwhile and speaks of another size: the same order.
-        again = await desk.request(item, held, max_size=held)
+        again = await issuer.request(item, held, max_size=held)
         assert await executor.execute(again) == first
-        nothing = await refused(executor.execute(await without_ticket(desk, recommend(Side.SELL, "0.1"))))
+        nothing = await refused(executor.execute(await without_ticket(issuer, recommend(Side.SELL, "0.1"))))
         assert nothing.reason == "NOT_HELD"
-        entry = await refused(executor.execute(await without_ticket(desk, recommend(Side.BUY, "10.00"))))
+        entry = await refused(executor.execute(await without_ticket(issuer, recommend(Side.BUY, "10.00"))))
         assert [(v.field, v.rule) for v in entry.violations] == [("ticket", "REQUIRED")]
         assert (await executor.reconcile()).clean
     assert len(await at_exchange(simulator, first.order_id)) == 1
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
 
 
-async def test_an_exit_goes_when_its_reservation_is_gone(environ: dict[str, str], desk: Desk) -> None:
+async def test_an_exit_goes_when_its_reservation_is_gone(environ: dict[str, str], issuer: Issuer) -> None:
     async with running(environ) as executor:
-        held = (await bought(executor, desk)).filled_size.value
-        late = await desk.request(recommend(Side.SELL, held), exp=1_700_000_000)
+        held = (await bought(executor, issuer)).filled_size.value
+        late = await issuer.request(recommend(Side.SELL, held), exp=1_700_000_000)
         assert (await executor.execute(late)).state == pb.ORDER_STATE_FILLED
 
 
-async def test_what_was_sent_must_be_what_is_stored(environ: dict[str, str], desk: Desk) -> None:
+async def test_what_was_sent_must_be_what_is_stored(environ: dict[str, str], issuer: Issuer) -> None:
     async with running(environ) as executor:
-        request = await without_ticket(desk, recommend(Side.SELL, "0.1"))
+        request = await without_ticket(issuer, recommend(Side.SELL, "0.1"))
         request.recommendation.note = "another one"
         assert (await refused(executor.execute(request))).reason == "TERMS_DIFFER"
         request.recommendation.recommendation_id = str(uuid4())
@@ -79,54 +79,54 @@ async def test_what_was_sent_must_be_what_is_stored(environ: dict[str, str], des
 
 
 async def test_coins_on_hold_elsewhere_delay_an_exit_and_size_it(
-    environ: dict[str, str], desk: Desk, simulator: Simulator
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator
 ) -> None:
     """Another client of the account rests a sell order: what it holds is not ours to sell now."""
     config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
     async with running(environ) as executor, CoinbaseClient(config) as other:
-        order = await bought(executor, desk)
+        order = await bought(executor, issuer)
         held, above = Decimal(order.filled_size.value), Decimal(order.average_price.value) * Decimal("1.2")
         part = floor_to(held / 4, Decimal("0.00000001"))
         # The account may hold coins that are not the mesh's: all of it but a part goes on hold.
         free = sum((one.available for one in await other.accounts() if one.currency == "BTC"), Decimal(0))
         resting = await rest_sell(other, "BTC-USD", free - part, format(floor_to(above, Decimal("0.01")), "f"))
         item = recommend(Side.SELL, str(held))
-        sold = await executor.execute(await without_ticket(desk, item))
+        sold = await executor.execute(await without_ticket(issuer, item))
         assert Decimal(sold.filled_size.value) == part
-        waiting = await refused(executor.execute(await without_ticket(desk, recommend(Side.SELL, str(held)))))
+        waiting = await refused(executor.execute(await without_ticket(issuer, recommend(Side.SELL, str(held)))))
         assert waiting.reason == "NOTHING_AVAILABLE"
         assert waiting.metadata["available"] == "0"
         assert await other.cancel_orders([resting]) == {}
-        rest = await executor.execute(await without_ticket(desk, recommend(Side.SELL, str(held))))
+        rest = await executor.execute(await without_ticket(issuer, recommend(Side.SELL, str(held))))
         assert Decimal(rest.filled_size.value) == held - part
 
 
 async def test_an_exit_does_not_wait_for_wallets_that_nobody_tells(
-    environ: dict[str, str], desk: Desk, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, proxy: FaultProxy, database: Any
 ) -> None:
     """Neither the exit's own look at what is free nor a comparison that hangs at the exchange holds it up."""
     patient = {**environ, "EXCHANGE_READ_SECONDS": "60", "EXCHANGE_TOTAL_SECONDS": "60", "ABSENCE_SECONDS": "200"}
     async with running(patient) as executor:
-        held = (await bought(executor, desk)).filled_size.value
+        held = (await bought(executor, issuer)).filled_size.value
         proxy.wallets = asyncio.Event()
         try:
             comparison = asyncio.ensure_future(executor.reconcile())
             await asyncio.sleep(0.5)
-            sold = await executor.execute(await without_ticket(desk, recommend(Side.SELL, held)))
+            sold = await executor.execute(await without_ticket(issuer, recommend(Side.SELL, held)))
             assert sold.state == pb.ORDER_STATE_FILLED
             assert not comparison.done()
         finally:
             proxy.wallets.set()
         assert (await comparison).clean
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
 
 
 async def test_a_close_sells_everything_once_and_says_what_remains(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, database: Any
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, database: Any
 ) -> None:
     async with running(environ) as executor:
         for product in ("BTC-USD", "ETH-USD"):
-            await bought(executor, desk, "50.00", product)
+            await bought(executor, issuer, "50.00", product)
         request = pb.ClosePositionsRequest(request_id=str(uuid4()), note="enough")
         receipt = await executor.stub.ClosePositions(request)
         assert {one.product_id for one in receipt.outcomes} == {"BTC-USD", "ETH-USD"}
@@ -146,12 +146,12 @@ async def test_a_close_sells_everything_once_and_says_what_remains(
         assert (await executor.reconcile()).clean
     for one in receipt.outcomes:
         assert len(await at_exchange(simulator, one.order.order_id)) == 1
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
 
 
-async def test_halted_nothing_is_closed_and_reducing_everything_is(environ: dict[str, str], desk: Desk) -> None:
+async def test_halted_nothing_is_closed_and_reducing_everything_is(environ: dict[str, str], issuer: Issuer) -> None:
     async with running(environ) as executor:
-        await bought(executor, desk)
+        await bought(executor, issuer)
         for state, closes in (("HALTED", False), ("REDUCING", True)):
             await executor.stub.SetTradingState(
                 pb.SetTradingStateRequest(request_id=str(uuid4()), state=f"TRADING_STATE_{state}", note="drill")
@@ -198,10 +198,10 @@ def test_a_reduction_is_within_the_ledger_and_the_wallet_or_says_which_of_them_l
         assert product.base_min_size <= size <= min(holding.free, available if available is not None else held)
 
 
-async def test_dust_goes_with_the_exit_that_would_leave_it(environ: dict[str, str], desk: Desk) -> None:
+async def test_dust_goes_with_the_exit_that_would_leave_it(environ: dict[str, str], issuer: Issuer) -> None:
     """9.09 of 9.09239129: the rest could never be sold by itself, whoever sizes the exit."""
     async with running(environ) as executor:
-        held = Decimal((await bought(executor, desk)).filled_size.value)
+        held = Decimal((await bought(executor, issuer)).filled_size.value)
         most = held - Decimal("0.00000100")
-        sold = await executor.execute(await without_ticket(desk, recommend(Side.SELL, str(most))))
+        sold = await executor.execute(await without_ticket(issuer, recommend(Side.SELL, str(most))))
         assert Decimal(sold.filled_size.value) == held

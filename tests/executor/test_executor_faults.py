@@ -1,4 +1,4 @@
-"""Faults between the executor and the exchange, and deaths of the executor: one order at most, and books that are equal."""
+"""Faults between the executor and the exchange, and deaths of the executor: one order at most, and ledgers that are equal."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sqlalchemy import func, select, text, update
 from exchange_client import Accepted, ExchangeConfig
 from exchange_client.coinbase.client import CoinbaseClient
 from meshkit.errors import from_rpc_error
-from schema.books import orders
+from schema.execution import orders
 from svc_executor import wire
-from tests.executor.desk import Desk, assert_books_hold, at_exchange, intake_alone, recommend, running
+from tests.executor.issuer import Issuer, assert_ledger_holds, at_exchange, intake_alone, recommend, running
 from tests.executor.processes import TERMINAL, clean, process
 from tests.executor.venue import BEFORE, FAULTS, FaultProxy, Simulator
 from tradekit import ids
@@ -27,12 +27,12 @@ from trading.executor.v1 import executor_service_pb2 as pb
 
 
 async def test_one_fault_each_ends_in_one_filled_order(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
     async with running(environ) as executor:
         for fault in FAULTS:
             proxy.plan.append(fault)
-            order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00")))
+            order = await executor.execute(await issuer.request(recommend(Side.BUY, "20.00")))
             order = await executor.until(order.order_id, *TERMINAL)
             assert order.state == pb.ORDER_STATE_FILLED, fault
             assert len(await at_exchange(simulator, order.order_id)) == 1, fault
@@ -41,20 +41,20 @@ async def test_one_fault_each_ends_in_one_filled_order(
             # A 401 is answered with one fresh token inside one counted send; what was accepted is found, not sent again.
             assert len(sent) == (2 if fault in BEFORE else 1), fault
         await clean(executor)
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
 
 
 async def test_an_order_nobody_can_see_stays_unknown_and_blocks_its_product_only(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy
 ) -> None:
     async with running({**environ, "ABSENCE_SECONDS": "60"}) as executor:
-        assert (await executor.execute(await desk.request(recommend(Side.BUY, "5.00")))).fills
+        assert (await executor.execute(await issuer.request(recommend(Side.BUY, "5.00")))).fills
         proxy.plan.append("accept_500")
         proxy.reads_fail = 10**6
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00")))
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "20.00")))
         assert order.state == pb.ORDER_STATE_UNKNOWN
         with pytest.raises(grpc.aio.AioRpcError) as blocked:
-            await executor.execute(await desk.request(recommend(Side.BUY, "20.00")))
+            await executor.execute(await issuer.request(recommend(Side.BUY, "20.00")))
         assert from_rpc_error(blocked.value).reason == "ORDER_UNKNOWN"
         proxy.reads_fail = 0
         assert (await executor.until(order.order_id, *TERMINAL)).state == pb.ORDER_STATE_FILLED
@@ -63,12 +63,12 @@ async def test_an_order_nobody_can_see_stays_unknown_and_blocks_its_product_only
 
 
 async def test_an_order_that_the_list_hides_is_sent_again_and_recognised(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy
 ) -> None:
     proxy.hide_orders = True
     proxy.plan.append("accept_drop")
     async with running(environ) as executor:
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00")))
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "20.00")))
         assert order.state == pb.ORDER_STATE_FILLED
         assert order.send_count == 2
         await clean(executor)
@@ -76,11 +76,11 @@ async def test_an_order_that_the_list_hides_is_sent_again_and_recognised(
 
 
 async def test_a_refusal_after_a_doubt_ends_the_order_only_when_its_absence_is_proven(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy
 ) -> None:
     proxy.plan.append("refuse_500")
     async with running(environ) as executor:
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "99000000.00")))
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "99000000.00")))
         assert order.state == pb.ORDER_STATE_UNKNOWN
         order = await executor.until(order.order_id, *TERMINAL, seconds=60)
         assert order.state == pb.ORDER_STATE_REJECTED
@@ -91,11 +91,11 @@ async def test_a_refusal_after_a_doubt_ends_the_order_only_when_its_absence_is_p
 
 
 async def test_an_entry_whose_life_ends_unsent_is_rejected_as_not_sent(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy
 ) -> None:
     proxy.plan.extend(["refuse_429"] * 50)
     async with running(environ) as executor:
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00", life_seconds=6)))
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "20.00", life_seconds=6)))
         assert order.state == pb.ORDER_STATE_PENDING
         order = await executor.until(order.order_id, *TERMINAL)
         assert order.state == pb.ORDER_STATE_REJECTED
@@ -104,32 +104,32 @@ async def test_an_entry_whose_life_ends_unsent_is_rejected_as_not_sent(
 
 
 async def test_an_order_of_other_terms_under_our_id_is_not_taken_for_ours(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy
 ) -> None:
     item = recommend(Side.BUY, "20.00")
     async with running(environ) as executor:
-        await executor.execute(await desk.request(recommend(Side.BUY, "5.00")))
+        await executor.execute(await issuer.request(recommend(Side.BUY, "5.00")))
         config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
         body = (
             proxy.sends[0][0]
             .decode()
-            .replace(str(ids.order_id(next(iter(desk.known)))), str(ids.order_id(item.recommendation_id)))
+            .replace(str(ids.order_id(next(iter(issuer.known)))), str(ids.order_id(item.recommendation_id)))
         )
         async with CoinbaseClient(config) as client:
             assert isinstance(await client.create_order(body.encode()), Accepted)
-        order = await executor.execute(await desk.request(item))
+        order = await executor.execute(await issuer.request(item))
         assert order.state == pb.ORDER_STATE_REJECTED
         assert order.reasons[0].code == "CLIENT_ORDER_ID_TAKEN"
-        # Somebody traded beside us: the books say so and do not repair it.
+        # Somebody traded beside us: the tables say so and do not repair it.
         assert not (await executor.reconcile()).clean
 
 
 async def test_a_caller_that_leaves_does_not_stop_its_order(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy
 ) -> None:
     proxy.plan.append("accept_hang")
     async with running(environ) as executor:
-        request = await desk.request(recommend(Side.BUY, "20.00"))
+        request = await issuer.request(recommend(Side.BUY, "20.00"))
         call = asyncio.ensure_future(executor.execute(request))
         await asyncio.wait_for(proxy.held.wait(), 10)
         call.cancel()
@@ -140,12 +140,12 @@ async def test_a_caller_that_leaves_does_not_stop_its_order(
 
 
 async def test_a_database_that_fails_after_the_send_loses_nothing(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
     async with running(
         {**environ, "EXCHANGE_READ_SECONDS": "5", "EXCHANGE_TOTAL_SECONDS": "5", "ABSENCE_SECONDS": "15"}
     ) as executor:
-        request = await desk.request(recommend(Side.BUY, "20.00"))
+        request = await issuer.request(recommend(Side.BUY, "20.00"))
         proxy.plan.append("accept_hang")
         proxy.hang_seconds = 0.7
         call = asyncio.ensure_future(executor.execute(request))
@@ -163,11 +163,11 @@ async def test_a_database_that_fails_after_the_send_loses_nothing(
 
 
 async def test_without_its_database_nothing_is_sent_and_the_same_request_works_later(
-    environ: dict[str, str], desk: Desk, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, proxy: FaultProxy, database: Any
 ) -> None:
     async with running(environ) as executor:
         await executor.reconcile()
-        request = await desk.request(recommend(Side.BUY, "20.00"))
+        request = await issuer.request(recommend(Side.BUY, "20.00"))
         await _refuse_connections(database, True)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await executor.execute(request)
@@ -197,11 +197,11 @@ async def _refuse_connections(database: Any, refused: bool) -> None:
 
 
 @pytest.mark.parametrize("fault", ["hang_before", "accept_hang"])
-async def test_killed_between_send_and_record_there_is_one_order_and_equal_books(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any, fault: str
+async def test_killed_between_send_and_record_there_is_one_order_and_equal_ledgers(
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any, fault: str
 ) -> None:
     slow = {**environ, "EXCHANGE_READ_SECONDS": "20", "EXCHANGE_TOTAL_SECONDS": "20", "ABSENCE_SECONDS": "60"}
-    request = await desk.request(recommend(Side.BUY, "20.00"))
+    request = await issuer.request(recommend(Side.BUY, "20.00"))
     proxy.plan.append(fault)
     async with process(slow) as (executor, child):
         call = asyncio.ensure_future(executor.execute(request))
@@ -217,18 +217,18 @@ async def test_killed_between_send_and_record_there_is_one_order_and_equal_books
         assert order.send_count == (2 if fault == "hang_before" else 1)
         await clean(executor)
     assert len(await at_exchange(simulator, order.order_id)) == 1
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
 
 
 async def test_dead_between_commit_and_send_the_intent_is_sent_once_after_the_restart(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
     """The intake alone leaves what a process leaves that died right after its commit."""
     config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
     entry, late = recommend(Side.BUY, "20.00"), recommend(Side.BUY, "20.00")
-    async with CoinbaseClient(config) as client, intake_alone(environ, desk, client) as intake:
+    async with CoinbaseClient(config) as client, intake_alone(environ, issuer, client) as intake:
         for item in (entry, late):
-            await intake.order_for(wire.parse_execute(await desk.request(item)))
+            await intake.order_for(wire.parse_execute(await issuer.request(item)))
     over = update(orders).where(orders.c.order_id == ids.order_id(late.recommendation_id))
     async with database.engine.begin() as connection:
         await connection.execute(over.values(expire_at=func.clock_timestamp()))
@@ -248,7 +248,7 @@ SCHEDULES = st.lists(st.sampled_from(("none", *FAULTS)), min_size=1, max_size=7)
 
 
 async def test_no_schedule_of_faults_makes_two_orders(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
     """Each schedule runs against the same executor with a new recommendation; hidden lists make re-sends happen."""
     quick = {**environ, "EXCHANGE_READ_SECONDS": "0.3", "EXCHANGE_TOTAL_SECONDS": "0.3"}
@@ -259,7 +259,7 @@ async def test_no_schedule_of_faults_makes_two_orders(
             proxy.plan.clear()
             proxy.plan.extend(schedule)
             proxy.hide_orders = hidden
-            order = await executor.execute(await desk.request(recommend(Side.BUY, "10.00")))
+            order = await executor.execute(await issuer.request(recommend(Side.BUY, "10.00")))
             proxy.plan.clear()
             proxy.hide_orders = False
             order = await executor.until(order.order_id, *TERMINAL)
@@ -282,7 +282,7 @@ async def test_no_schedule_of_faults_makes_two_orders(
 
         await asyncio.to_thread(play)
         await clean(executor)
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
     async with database.engine.connect() as connection:
         states = set((await connection.execute(select(orders.c.state))).scalars())
     assert states == {"FILLED"}

@@ -15,8 +15,8 @@ from sqlalchemy import func, select, text
 
 from exchange_client import Accepted, ExchangeConfig, ExchangeOrder
 from exchange_client.coinbase.client import CoinbaseClient
-from schema.books import ledger_entries
-from tests.executor.desk import Desk, Running, assert_books_hold, environment, public_key_file, recommend, running
+from schema.execution import ledger_entries
+from tests.executor.issuer import Issuer, Running, assert_ledger_holds, environment, public_key_file, recommend, running
 from tests.executor.venue import Simulator, start_simulator
 from tradekit.states import Side
 from tradekit.wire import decimal_message
@@ -97,7 +97,7 @@ async def positions(service: Running) -> pb.ListPositionsResponse:
 
 async def assert_money_adds_up(service: Running, database: Any) -> None:
     """Cash and what positions cost are what was there, what came in or went out, and what trades earned."""
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
     seen = await positions(service)
     cash = Decimal(next(money.amount.value for money in seen.cash if money.currency == "USD"))
     async with database.engine.connect() as connection:
@@ -107,7 +107,7 @@ async def assert_money_adds_up(service: Running, database: Any) -> None:
 
 
 async def test_what_is_in_the_account_at_the_first_start_is_shown_and_not_the_meshs_own(
-    account: Simulator, database: Any, environ: dict[str, str], desk: Desk
+    account: Simulator, database: Any, environ: dict[str, str], issuer: Issuer
 ) -> None:
     await account.control("transfer", currency="BTC", amount="0.5")
     await account.control("transfer", currency="ETH", amount="2")
@@ -144,7 +144,7 @@ async def test_what_is_in_the_account_at_the_first_start_is_shown_and_not_the_me
             ("BTC-USD", "0.5", "40000")
         ]
         assert (await look(service)).clean
-        order = await service.execute(await desk.request(recommend(Side.SELL, "0.2")))
+        order = await service.execute(await issuer.request(recommend(Side.SELL, "0.2")))
         assert order.state == pb.ORDER_STATE_FILLED
         await assert_money_adds_up(service, database)
     async with running(environ) as service:
@@ -210,11 +210,11 @@ async def test_faults_of_an_adjustment_are_told_together_and_nothing_is_booked(
 
 
 async def test_a_sale_by_hand_is_named_with_its_order_and_takes_the_position_down_when_booked(
-    account: Simulator, database: Any, environ: dict[str, str], desk: Desk
+    account: Simulator, database: Any, environ: dict[str, str], issuer: Issuer
 ) -> None:
     async with running(environ) as service:
         assert (await look(service)).clean
-        bought = await service.execute(await desk.request(recommend(Side.BUY, "1000", "DOGE-USD")))
+        bought = await service.execute(await issuer.request(recommend(Side.BUY, "1000", "DOGE-USD")))
         size = Decimal(bought.filled_size.value)
         by_hand = Decimal(int(size / 4))
         order_id = await somebody_trades(account, "DOGE-USD", "SELL", market_market_ioc={"base_size": str(by_hand)})
@@ -239,7 +239,7 @@ async def test_a_sale_by_hand_is_named_with_its_order_and_takes_the_position_dow
         assert (shown.realized_pnl.value, len(shown.positions)) == (before, 1)
         assert Decimal(shown.positions[0].base_size.value) == size - by_hand
         await assert_money_adds_up(service, database)
-        rest = await service.execute(await desk.request(recommend(Side.SELL, str(int(size - by_hand)), "DOGE-USD")))
+        rest = await service.execute(await issuer.request(recommend(Side.SELL, str(int(size - by_hand)), "DOGE-USD")))
         assert rest.state == pb.ORDER_STATE_FILLED
         assert (await look(service)).clean
 
@@ -282,7 +282,7 @@ async def test_a_tolerance_is_kept_to_the_last_digit_and_for_its_currency_only(
 
 
 async def test_the_fee_tier_is_read_at_the_start_and_again_when_a_fill_was_charged_otherwise(
-    account: Simulator, environ: dict[str, str], desk: Desk
+    account: Simulator, environ: dict[str, str], issuer: Issuer
 ) -> None:
     async with running({**environ, "TAKER_FEE": "0.004"}) as service:
         tier = (await look(service)).fee_tier
@@ -291,7 +291,7 @@ async def test_the_fee_tier_is_read_at_the_start_and_again_when_a_fill_was_charg
         try:
             await account.control("fees", taker="0.0025", maker="0.0015")
             assert (await look(service)).fee_tier.taker.value == "0.009", "nothing was charged yet"
-            await service.execute(await desk.request(recommend(Side.BUY, "1000", "ETH-USD")))
+            await service.execute(await issuer.request(recommend(Side.BUY, "1000", "ETH-USD")))
             tier = (await look(service)).fee_tier
             assert (tier.taker.value, tier.setting.value, tier.reckoned.value) == ("0.0025", "0.004", "0.004")
         finally:

@@ -17,9 +17,9 @@ from sqlalchemy import select
 from exchange_client import Exchange, models
 from exchange_client.adapters import ADAPTERS, Adapter
 from meshkit.hosts import Host
-from schema.books import orders
+from schema.execution import orders
 from schema.tables import metadata
-from tests.executor.desk import Desk, assert_books_hold, public_key_file, recommend, running, settings_of
+from tests.executor.issuer import Issuer, assert_ledger_holds, public_key_file, recommend, running, settings_of
 from tests.executor.second_exchange import FormExchange
 from tradekit.states import Side
 from trading.executor.v1 import executor_service_pb2 as pb
@@ -67,12 +67,12 @@ async def stored_bodies(database: Any) -> list[bytes]:
 
 
 async def test_a_buy_and_its_sale_go_to_another_exchange_in_its_own_words(
-    exchange: FormExchange, environ: dict[str, str], desk: Desk, database: Any
+    exchange: FormExchange, environ: dict[str, str], issuer: Issuer, database: Any
 ) -> None:
     async with running(environ) as executor:
-        bought = await executor.execute(await desk.request(recommend(Side.BUY, "100.00")))
+        bought = await executor.execute(await issuer.request(recommend(Side.BUY, "100.00")))
         assert bought.state == pb.ORDER_STATE_FILLED
-        sold = await executor.execute(await desk.request(recommend(Side.SELL, bought.filled_size.value)))
+        sold = await executor.execute(await issuer.request(recommend(Side.SELL, bought.filled_size.value)))
         assert sold.state == pb.ORDER_STATE_FILLED
         assert (await executor.reconcile()).clean
     reference = bought.order_id.replace("-", "")
@@ -83,23 +83,23 @@ async def test_a_buy_and_its_sale_go_to_another_exchange_in_its_own_words(
     assert exchange.wallets["BTC"] == 0
     assert exchange.wallets["USD"] == 1000 - Decimal(bought.total_fees.value) - Decimal(sold.total_fees.value)
     assert exchange.closed
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
 
 
 async def test_an_order_whose_answer_was_lost_is_known_again_by_the_adapter_and_not_sent_twice(
-    exchange: FormExchange, environ: dict[str, str], desk: Desk, database: Any
+    exchange: FormExchange, environ: dict[str, str], issuer: Issuer, database: Any
 ) -> None:
     exchange.lose_answers = 1
     async with running(environ) as executor:
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "100.00")))
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "100.00")))
         assert order.state == pb.ORDER_STATE_FILLED
         assert order.send_count == 1
     assert len(exchange.received) == 1
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
 
 
 async def test_an_order_of_other_terms_is_not_taken_for_ours(
-    exchange: FormExchange, environ: dict[str, str], desk: Desk, monkeypatch: pytest.MonkeyPatch
+    exchange: FormExchange, environ: dict[str, str], issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill = exchange._fill
 
@@ -109,7 +109,7 @@ async def test_an_order_of_other_terms_is_not_taken_for_ours(
 
     monkeypatch.setattr(exchange, "_fill", taken)
     async with running(environ) as executor:
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "100.00")))
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "100.00")))
     assert order.state == pb.ORDER_STATE_REJECTED
     assert [reason.code for reason in order.reasons] == ["CLIENT_ORDER_ID_TAKEN"]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from refusals import refused
 from sqlalchemy import text
 
-from tests.executor.desk import Desk, recommend, running
+from tests.executor.issuer import Issuer, recommend, running
 from tests.executor.switching import Postmaster, exists, in_force, is_there, stored_state, turn, until
 from tests.executor.venue import FaultProxy
 from tests.meshkit.hanging import hanging
@@ -24,7 +24,7 @@ from trading.risk.v1 import risk_service_pb2 as risk_pb
 
 
 async def test_a_halt_is_in_force_when_it_is_answered_and_in_the_database(
-    halting: dict[str, str], desk: Desk, database: Any, proxy: FaultProxy
+    halting: dict[str, str], issuer: Issuer, database: Any, proxy: FaultProxy
 ) -> None:
     async with running(halting) as executor:
         answer = await executor.stub.SetTradingState(turn("HALTED"))
@@ -33,10 +33,10 @@ async def test_a_halt_is_in_force_when_it_is_answered_and_in_the_database(
         assert await stored_state(database) == "HALTED"
         assert not exists(halting)
         for side in (Side.BUY, Side.SELL):
-            error = await refused(executor.execute(await desk.request(recommend(side, "10.00"))))
+            error = await refused(executor.execute(await issuer.request(recommend(side, "10.00"))))
             assert error.reason == "TRADING_HALTED"
         assert (await executor.stub.SetTradingState(turn("ACTIVE"))).previous_state == risk_pb.TRADING_STATE_HALTED
-        bought = await executor.execute(await desk.request(recommend(Side.BUY, "10.00")))
+        bought = await executor.execute(await issuer.request(recommend(Side.BUY, "10.00")))
         assert bought.state == pb.ORDER_STATE_FILLED
     assert len(proxy.sends) == 1
 
@@ -62,13 +62,13 @@ async def test_a_halt_needs_no_database_survives_a_restart_and_reaches_the_datab
 
 
 async def test_a_file_of_another_process_halts_at_once_and_garbage_in_it_too(
-    halting: dict[str, str], database: Any, desk: Desk
+    halting: dict[str, str], database: Any, issuer: Issuer
 ) -> None:
     file = Path(halting["HALT_FILE"])
     async with running(halting) as executor:
         halt_file.write(file, Halt(TradingState.REDUCING, "from the shell", halt_file.now_text(datetime.now(UTC))))
         assert (await in_force(executor)) == "REDUCING"
-        error = await refused(executor.execute(await desk.request(recommend(Side.BUY, "10.00"))))
+        error = await refused(executor.execute(await issuer.request(recommend(Side.BUY, "10.00"))))
         assert error.reason == "TRADING_HALTED"
         await until(lambda: stored_state(database), "REDUCING")
         damage(file)

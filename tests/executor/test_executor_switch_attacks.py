@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.executor.desk import Desk, Running, recommend, running
+from tests.executor.issuer import Issuer, Running, recommend, running
 from tests.executor.switching import Postmaster, in_force, is_there, stored_state, turn, until
 from tests.meshkit.hanging import hanging
 from tradekit import halt_file
@@ -67,7 +67,7 @@ def put(kind: str, path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link", "huge", "surrogate"])
 async def test_whatever_lies_in_place_of_the_halt_file_halts_and_ends_nothing(
-    halting: dict[str, str], desk: Desk, database: Any, kind: str
+    halting: dict[str, str], issuer: Issuer, database: Any, kind: str
 ) -> None:
     async with running(halting) as executor:
         put(kind, Path(halting["HALT_FILE"]))
@@ -75,7 +75,7 @@ async def test_whatever_lies_in_place_of_the_halt_file_halts_and_ends_nothing(
         await until(lambda: stored_state(database), "HALTED")
         await until(lambda: is_there(halting), False)
         assert (await executor.stub.SetTradingState(turn("ACTIVE"))).state == risk_pb.TRADING_STATE_ACTIVE
-        bought = await executor.execute(await desk.request(recommend(Side.BUY, "10.00")))
+        bought = await executor.execute(await issuer.request(recommend(Side.BUY, "10.00")))
         assert bought.state == pb.ORDER_STATE_FILLED
 
 

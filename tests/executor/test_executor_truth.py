@@ -14,9 +14,9 @@ from sqlalchemy import select, text
 
 from exchange_client import ExchangeConfig
 from exchange_client.coinbase.client import CoinbaseClient
-from schema.books import orders
+from schema.execution import orders
 from svc_executor import wire
-from tests.executor.desk import Desk, assert_books_hold, at_exchange, intake_alone, recommend, running
+from tests.executor.issuer import Issuer, assert_ledger_holds, at_exchange, intake_alone, recommend, running
 from tests.executor.processes import TERMINAL, clean, process
 from tests.executor.switching import turn
 from tests.executor.venue import FaultProxy, Simulator
@@ -34,15 +34,15 @@ async def row(database: Any, order_id: str) -> Any:
 
 
 async def test_after_a_halt_nothing_is_sent_when_the_exchange_is_reachable_again(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any, tmp_path: Path
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any, tmp_path: Path
 ) -> None:
     """Replies lost, the order unknown, halted, the exchange back: searched for and not sent; resumed, it goes on."""
     halting = {**environ, "HALT_FILE": str(tmp_path / "halt.json")}
     async with process(halting) as (executor, _):
         await executor.reconcile()
-        lost = await desk.request(recommend(Side.BUY, "20.00", life_seconds=600))
-        made = await desk.request(recommend(Side.BUY, "30.00", "ETH-USD", life_seconds=600))
-        waiting = await desk.request(recommend(Side.BUY, "40.00", "DOGE-USD", life_seconds=600))
+        lost = await issuer.request(recommend(Side.BUY, "20.00", life_seconds=600))
+        made = await issuer.request(recommend(Side.BUY, "30.00", "ETH-USD", life_seconds=600))
+        waiting = await issuer.request(recommend(Side.BUY, "40.00", "DOGE-USD", life_seconds=600))
         proxy.reads_fail = 10**6
         proxy.plan.append("drop_before")
         unknown = await executor.execute(lost)
@@ -77,19 +77,19 @@ async def test_after_a_halt_nothing_is_sent_when_the_exchange_is_reachable_again
     for order in (unknown, accepted):
         assert len(await at_exchange(simulator, order.order_id)) == 1
     assert await at_exchange(simulator, unsent.order_id) == []
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
 
 
 async def test_an_intent_that_was_never_sent_ends_as_halted_and_an_exit_goes_while_reducing(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
     async with running(environ) as executor:
-        bought = await executor.execute(await desk.request(recommend(Side.BUY, "10.00")))
+        bought = await executor.execute(await issuer.request(recommend(Side.BUY, "10.00")))
     entry, exit_ = recommend(Side.BUY, "20.00"), recommend(Side.SELL, bought.filled_size.value)
     config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
-    async with CoinbaseClient(config) as client, intake_alone(environ, desk, client) as intake:
+    async with CoinbaseClient(config) as client, intake_alone(environ, issuer, client) as intake:
         for item in (entry, exit_):
-            await intake.order_for(wire.parse_execute(await desk.request(item)))
+            await intake.order_for(wire.parse_execute(await issuer.request(item)))
     async with database.engine.begin() as connection:
         await connection.execute(text("SELECT set_trading_state('REDUCING', 'test', false)"))
     async with running(environ) as executor:
@@ -103,7 +103,7 @@ async def test_an_intent_that_was_never_sent_ends_as_halted_and_an_exit_goes_whi
 
 
 async def test_a_halt_while_a_counted_send_waits_for_its_connection_stops_it(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any, tmp_path: Path
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any, tmp_path: Path
 ) -> None:
     slow = {"EXCHANGE_TOTAL_SECONDS": "5", "EXCHANGE_READ_SECONDS": "5", "ABSENCE_SECONDS": "15"}
     async with forwarding(proxy.port) as front:
@@ -116,11 +116,11 @@ async def test_a_halt_while_a_counted_send_waits_for_its_connection_stops_it(
         halting["RECONCILE_SECONDS"] = "60"
         async with running(halting) as executor:
             await executor.reconcile()
-            assert (await executor.execute(await desk.request(recommend(Side.BUY, "5.00")))).fills
-            request = await desk.request(recommend(Side.BUY, "20.00"))
+            assert (await executor.execute(await issuer.request(recommend(Side.BUY, "5.00")))).fills
+            request = await issuer.request(recommend(Side.BUY, "20.00"))
             front.stall()
             call = asyncio.ensure_future(executor.execute(request))
-            order_id = str(ids.order_id(next(reversed(desk.known))))
+            order_id = str(ids.order_id(next(reversed(issuer.known))))
             async with asyncio.timeout(60):
                 while not await counted(database, order_id):
                     await asyncio.sleep(0.02)
@@ -144,7 +144,7 @@ async def counted(database: Any, order_id: str) -> bool:
 
 
 async def test_a_request_that_arrives_while_its_token_lives_is_waited_for(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
     """The wire keeps it back for most of the token's life, until the entry's own life is over."""
     # A token's end is reckoned in whole seconds, so it lives for 9 to 10 s from the decision to send.
@@ -152,24 +152,24 @@ async def test_a_request_that_arrives_while_its_token_lives_is_waited_for(
     proxy.plan.append("late")
     proxy.plan.extend(["refuse_429"] * 100)
     async with running(environ) as executor:
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00", life_seconds=6)))
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "20.00", life_seconds=6)))
         order = await executor.until(order.order_id, *TERMINAL, seconds=60)
         assert order.state == pb.ORDER_STATE_FILLED
         assert (await proxy.late[0])[0] == 200
         proxy.plan.clear()
         await clean(executor)
     assert len(await at_exchange(simulator, order.order_id)) == 1
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
 
 
 async def test_a_request_that_arrives_after_its_token_is_over_makes_nothing_and_the_order_ends(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy
 ) -> None:
     proxy.late_seconds = 10.2
     proxy.plan.append("late")
     proxy.plan.extend(["refuse_429"] * 100)
     async with running(environ) as executor:
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00", life_seconds=6)))
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "20.00", life_seconds=6)))
         order = await executor.until(order.order_id, *TERMINAL, seconds=60)
         assert (order.state, order.reasons[0].code) == (pb.ORDER_STATE_REJECTED, "NOT_SENT")
         assert (await proxy.late[0])[0] == 401
@@ -177,14 +177,14 @@ async def test_a_request_that_arrives_after_its_token_is_over_makes_nothing_and_
 
 
 async def test_an_order_that_ended_without_the_exchanges_id_is_adopted_when_it_appears(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
     """The exchange's own word can be wrong as well; then order, position and ledger follow what it has."""
     async with running(environ) as executor:
-        refused = await executor.execute(await desk.request(recommend(Side.BUY, "99000000.00")))
+        refused = await executor.execute(await issuer.request(recommend(Side.BUY, "99000000.00")))
         proxy.plan.append("lie")
         proxy.hide_orders = True
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00")))
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "20.00")))
         assert (order.state, order.reasons[0].code) == (pb.ORDER_STATE_REJECTED, "INSUFFICIENT_FUND")
         assert not (await executor.reconcile()).clean
         proxy.hide_orders = False
@@ -199,7 +199,7 @@ async def test_an_order_that_ended_without_the_exchanges_id_is_adopted_when_it_a
     async with database.engine.connect() as connection:
         alarms = (await connection.execute(text("SELECT code, order_id::text FROM monitor_order_alarms"))).all()
     assert [tuple(one) for one in alarms] == [("ORDER_ADOPTED", order.order_id)]
-    await assert_books_hold(database)
+    await assert_ledger_holds(database)
 
 
 # ---- what reads show -------------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def without(name: str) -> Callable[[dict[str, Any]], Any]:
 )
 async def test_what_a_read_leaves_out_or_adds_ends_nothing(
     environ: dict[str, str],
-    desk: Desk,
+    issuer: Issuer,
     simulator: Simulator,
     proxy: FaultProxy,
     change: Callable[[dict[str, Any]], Any],
@@ -231,7 +231,7 @@ async def test_what_a_read_leaves_out_or_adds_ends_nothing(
 ) -> None:
     async with running(environ) as executor:
         proxy.shown = change
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00")), timeout=30)
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "20.00")), timeout=30)
         assert order.state == (pb.ORDER_STATE_FILLED if known else pb.ORDER_STATE_UNKNOWN)
         proxy.shown = None
         order = await executor.until(order.order_id, *TERMINAL)
@@ -242,12 +242,12 @@ async def test_what_a_read_leaves_out_or_adds_ends_nothing(
 
 
 async def test_an_accepted_order_that_no_read_shows_is_neither_sent_again_nor_given_up(
-    environ: dict[str, str], desk: Desk, simulator: Simulator, proxy: FaultProxy, database: Any
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any
 ) -> None:
     async with running(environ) as executor:
         await executor.reconcile()
         proxy.reads_fail = 10**6
-        order = await executor.execute(await desk.request(recommend(Side.BUY, "20.00")))
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "20.00")))
         assert order.state == pb.ORDER_STATE_UNKNOWN
         assert order.exchange_order_id
         # The list lacks it for good: its own id is enough.
@@ -260,7 +260,7 @@ async def test_an_accepted_order_that_no_read_shows_is_neither_sent_again_nor_gi
 
 @pytest.mark.parametrize("time_fails", [False, True])
 async def test_the_search_does_not_lean_on_what_a_recommendation_claims(
-    environ: dict[str, str], desk: Desk, proxy: FaultProxy, time_fails: bool
+    environ: dict[str, str], issuer: Issuer, proxy: FaultProxy, time_fails: bool
 ) -> None:
     """Its market time lies in the year 2099; and the exchange may not even have told its own time before the send."""
     item = recommend(Side.BUY, "20.00")
@@ -269,6 +269,6 @@ async def test_the_search_does_not_lean_on_what_a_recommendation_claims(
         await executor.reconcile()
         proxy.time_fails = time_fails
         proxy.plan.append("accept_drop")
-        order = await executor.execute(await desk.request(item))
+        order = await executor.execute(await issuer.request(item))
         order = await executor.until(order.order_id, *TERMINAL)
         assert (order.state, order.send_count) == (pb.ORDER_STATE_FILLED, 1)

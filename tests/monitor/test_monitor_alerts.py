@@ -11,7 +11,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svc_monitor.alerts import Alert, AlertBook, Finding, Severity, acknowledged, adopt, advance
+from svc_monitor.alerts import ActiveAlerts, Alert, Finding, Severity, acknowledged, adopt, advance
 from svc_monitor.feeds.exits import Exits, UnknownOrder
 from svc_monitor.feeds.reviewer import Reviewer
 from svc_monitor.feeds.risk import Lock
@@ -53,7 +53,7 @@ def ids():
 @settings(deadline=None)
 @given(looks, st.sampled_from([0.0, 2.0]))
 def test_each_thing_is_raised_once_and_only_while_true(history, hold):
-    book, new_id = AlertBook(), ids()
+    active, new_id = ActiveAlerts(), ids()
     in_force: dict[tuple[str, str], UUID] = {}
     true_since: dict[tuple[str, str], int] = {}
     for second, look in enumerate(history):
@@ -62,14 +62,14 @@ def test_each_thing_is_raised_once_and_only_while_true(history, hold):
             for code, scopes in look.items()
         }
         before = dict(in_force)
-        book, changed = advance(book, verdicts, NOW + timedelta(seconds=second), float(second), new_id)
+        active, changed = advance(active, verdicts, NOW + timedelta(seconds=second), float(second), new_id)
         for alert in changed:
             if alert.resolved_at is None:
                 assert alert.key not in in_force, "raised twice"
                 in_force[alert.key] = alert.alert_id
             else:
                 assert in_force.pop(alert.key) == alert.alert_id, "resolved what was not raised"
-        assert {key: alert.alert_id for key, alert in book.raised.items()} == in_force
+        assert {key: alert.alert_id for key, alert in active.raised.items()} == in_force
         for code in CODES:
             for scope in SCOPES:
                 key, scopes = (code, scope), look[code]
@@ -84,21 +84,21 @@ def test_each_thing_is_raised_once_and_only_while_true(history, hold):
 
 
 def test_new_words_change_the_alert_and_not_its_identity():
-    book, raised = advance(AlertBook(), {"A": (finding("A"),)}, NOW, 0.0, ids())
-    book, changed = advance(book, {"A": (finding("A", message="worse"),)}, NOW, 1.0, ids())
+    active, raised = advance(ActiveAlerts(), {"A": (finding("A"),)}, NOW, 0.0, ids())
+    active, changed = advance(active, {"A": (finding("A", message="worse"),)}, NOW, 1.0, ids())
     assert [(alert.alert_id, alert.message) for alert in changed] == [(raised[0].alert_id, "worse")]
-    assert advance(book, {"A": (finding("A", message="worse"),)}, NOW, 2.0, ids())[1] == ()
+    assert advance(active, {"A": (finding("A", message="worse"),)}, NOW, 2.0, ids())[1] == ()
 
 
 def test_an_adopted_alert_is_the_stored_one_and_resolves():
     stored = Alert(UUID(int=99), "A", "x", Severity.WARNING, "m", NOW)
-    book, _ = advance(AlertBook(), {"A": (finding("A"),)}, NOW, 0.0, ids())
-    book = adopt(book, (stored,))
-    assert [alert.alert_id for alert in book.raised.values()] == [UUID(int=99)]
+    active, _ = advance(ActiveAlerts(), {"A": (finding("A"),)}, NOW, 0.0, ids())
+    active = adopt(active, (stored,))
+    assert [alert.alert_id for alert in active.raised.values()] == [UUID(int=99)]
     told = replace(stored, acknowledged_at=NOW, acknowledged_by="operator")
-    assert acknowledged(book, told).raised["A", "x"].acknowledged_by == "operator"
-    assert acknowledged(book, replace(told, alert_id=UUID(int=1))) == book
-    book, changed = advance(book, {"A": ()}, NOW, 1.0, ids())
+    assert acknowledged(active, told).raised["A", "x"].acknowledged_by == "operator"
+    assert acknowledged(active, replace(told, alert_id=UUID(int=1))) == active
+    active, changed = advance(active, {"A": ()}, NOW, 1.0, ids())
     assert (changed[0].alert_id, changed[0].resolved_at) == (UUID(int=99), NOW)
 
 
@@ -136,10 +136,10 @@ def test_a_service_that_never_served_is_no_outage_while_the_mesh_comes_up():
     for code in ("ENTRIES_CLOSED", "LEDGER_MISMATCH"):
         assert judge(closed)[code][0].hold_seconds == inf
         assert judge(replace(closed, starting=False))[code][0].hold_seconds == 10.0
-    book, raised = advance(AlertBook(), judge(coming_up), NOW, 0.0, ids())
-    book, raised = advance(book, judge(coming_up), NOW, 500.0, ids())
+    active, raised = advance(ActiveAlerts(), judge(coming_up), NOW, 0.0, ids())
+    active, raised = advance(active, judge(coming_up), NOW, 500.0, ids())
     assert raised == ()
-    book, raised = advance(book, judge(replace(coming_up, starting=False)), NOW, 501.0, ids())
+    active, raised = advance(active, judge(replace(coming_up, starting=False)), NOW, 501.0, ids())
     assert [alert.code for alert in raised] == ["SERVICE_DOWN"]
 
 
@@ -183,7 +183,7 @@ def test_the_model_that_moved_that_holds_and_that_was_refused():
     assert told("MODEL_REFUSED", loaded=False, refusal_code="NO_MODEL") == []
 
 
-def test_closed_entries_of_the_executor_mean_that_its_books_are_in_doubt():
+def test_closed_entries_of_the_executor_mean_that_its_ledger_is_in_doubt():
     name, entries = health_names(services.EXECUTOR)
     closed = Known(ServiceState.NOT_SERVING, "", NOW, NOW, 0.0)
     assert found(seen(health={entries: closed}))["LEDGER_MISMATCH"] == ["account"]

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import bindparam, insert, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from schema.books import positions
+from schema.execution import positions
 from schema.operations import alerts
 from schema.recommendations import recommendation_events
 from svc_monitor.alerts import Severity

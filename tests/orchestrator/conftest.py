@@ -1,4 +1,4 @@
-"""One world per test: fresh books and three stages."""
+"""One world per test: a fresh ledger and three stages."""
 
 from collections.abc import AsyncIterator
 from typing import Any

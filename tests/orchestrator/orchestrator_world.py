@@ -1,4 +1,4 @@
-"""Orchestrators on real ports and a real database, and the books they share with the stages beside them."""
+"""Orchestrators on real ports and a real database, and the ledger they share with the stages beside them."""
 
 import contextlib
 from collections import defaultdict
@@ -30,7 +30,7 @@ TERMINAL = {state.value for state in RECOMMENDATION_TERMINAL}
 
 @dataclass
 class World:
-    """The books and the stages."""
+    """The ledger and the stages."""
 
     database: Any
     stages: StandIns

@@ -1,4 +1,4 @@
-"""Kills every process of the pipeline once, without warning, in the middle of a replay: the final books do not change."""
+"""Kills every process of the pipeline once, without warning, in the middle of a replay: the final ledger do not change."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ class Killer:
         self.killed.append(name)
 
 
-def test_every_process_killed_once_and_the_books_are_the_same(undisturbed: Undisturbed):
+def test_every_process_killed_once_and_the_ledger_is_the_same(undisturbed: Undisturbed):
     killer = Killer()
     watching = Watching(quiet().progress, quiet().event, killer.on_bar)
     options = undisturbed.options(model=undisturbed.report.folder / "model", with_monitor=True)
@@ -49,7 +49,7 @@ def test_every_process_killed_once_and_the_books_are_the_same(undisturbed: Undis
     assert report.agreement.exchange_orders == report.result.orders_with_exchange_id == calm.agreement.exchange_orders
 
 
-def test_the_books_agree_with_the_exchange_to_the_last_digit(undisturbed: Undisturbed):
+def test_the_ledger_agrees_with_the_exchange_to_the_last_digit(undisturbed: Undisturbed):
     result, agreement = undisturbed.report.result, undisturbed.report.agreement
     assert agreement.balances_equal
     assert {currency for currency, _, _ in agreement.balances} >= {"USD", "ETH", "SOL"}

@@ -1,4 +1,4 @@
-"""A world for the service's tests: a database with a market and books, and the risk engine running on a real port."""
+"""A world for the service's tests: a database with a market and account_state, and the risk engine running on a real port."""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from meshkit.errors import MeshError, from_rpc_error
 from meshkit.lifecycle import create
-from schema.books import fills, ledger_entries, positions, reconciliations
+from schema.execution import fills, ledger_entries, positions, reconciliations
 from schema.market import crypto_prices, products
 from schema.recommendations import llm_validation, trade_recommendations
 from schema.risk import accounts, risk_assessments, risk_reservations
@@ -190,7 +190,7 @@ class World:
                 as_of=as_of,
             )
         )
-        # At once, as the executor books them: whoever marks the books in between would see a loss that was none.
+        # At once, as the executor books them: whoever marks the ledger in between would see a loss that was none.
         held = {"product_id": product, "base_size": D(base), "cost": D(paid), "realized_pnl": 0, "total_fees": 0}
         async with self.engine.begin() as connection:
             await connection.execute(insert(positions).values(**held))
@@ -268,7 +268,7 @@ class World:
 
 
 async def seed(world: World, cash: str) -> None:
-    """Three products with 400 hours of volatility 0.50, an opening balance, and reconciled books."""
+    """Three products with 400 hours of volatility 0.50, an opening balance, and reconciled account_state."""
     for product, price in PRICES.items():
         await world.run(_HISTORY, {"product": product, "price": price, "step": STEP, "as_of": AS_OF})
         await world.run(

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svc_risk.assess import Assessment, assess
-from svc_risk.catalogue import HARD_RULES, RULES, ToldLimit, limits_of
 from svc_risk.limits import COOLDOWN_ENTRY, COOLDOWN_LOSS
 from svc_risk.locks import cooldown_lock, tripped
 from svc_risk.parameters import Parameters, faults
 from svc_risk.rule import Effect
+from svc_risk.rules import HARD_RULES, RULES, LimitInForce, limits_of
 from svc_risk.rules_page import PAGE, written
 from svc_risk.settings import RiskSettings
 from svc_risk.snapshot import Lock, PastOrder, Request, Snapshot
@@ -186,7 +186,9 @@ def test_what_a_lock_tells_is_what_is_listed():
 
 
 def test_limits_that_once_were_told_otherwise():
-    rows: dict[tuple[str, str, str], ToldLimit] = {(row.code, row.unit, row.scope): row for row in limits_of(P, 3600)}
+    rows: dict[tuple[str, str, str], LimitInForce] = {
+        (row.code, row.unit, row.scope): row for row in limits_of(P, 3600)
+    }
     assert rows["STALE_DATA", "seconds", "product"].value == "7200"
     assert rows["ORDER_RATE", "count", "account"].value == "10"
     assert rows["ORDER_RATE", "count", "product"].value == "2"

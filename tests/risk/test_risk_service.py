@@ -201,7 +201,7 @@ async def test_no_reservation_keeps_an_exit_from_what_is_held(world: World):
     assert jwt.decode(whole.ticket, world.key, algorithms=["EdDSA"], audience="executor")["max_size"] == "1"
 
 
-async def test_an_exit_needs_no_fresh_books_and_no_candles(world: World):
+async def test_an_exit_needs_no_fresh_ledger_and_no_candles(world: World):
     await world.hold("SOL-USD", "1")
     await world.reconciled(clean=False, age_seconds=9999)
     await world.run(text("DELETE FROM crypto_prices"))
@@ -223,7 +223,7 @@ async def test_an_open_order_of_unknown_fate_keeps_what_it_may_still_sell(world:
 
 
 @pytest.mark.parametrize(("clean", "age"), [(True, 31.0), (False, 0.0)])
-async def test_an_entry_waits_for_reconciled_books(world: World, clean, age):
+async def test_an_entry_waits_for_a_reconciled_ledger(world: World, clean, age):
     await world.reconciled(clean, age)
     recommendation = world.recommendation()
     error = await refused(world.ask(recommendation))

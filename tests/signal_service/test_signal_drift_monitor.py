@@ -44,7 +44,7 @@ def model(version: str = "m1", rule: LabelRule = RULE, reference: dict[str, Any]
     return SimpleNamespace(manifest=manifest)
 
 
-class Books:
+class History:
     """Stored candles and signals, made by hand."""
 
     def __init__(self, database: Any) -> None:
@@ -126,28 +126,28 @@ class Books:
 
 
 @pytest.fixture
-async def books(database: Any) -> Books:
-    return Books(database)
+async def history(database: Any) -> History:
+    return History(database)
 
 
 def whole_grid(candles: Any, bars: int) -> Any:
     return clean(candles, 3600, "BTC-USD", FIRST, FIRST + bars - 1)
 
 
-async def test_outcomes_are_the_labels_that_training_would_give(books: Books) -> None:
+async def test_outcomes_are_the_labels_that_training_would_give(history: History) -> None:
     bars = 24 * 12 + 1
     rng = np.random.default_rng(3)
     missing = {(PRODUCTS[2], int(bar)) for bar in rng.integers(20, bars - 30, 25)}
     missing |= {(PRODUCTS[1], bar) for bar in range(100, 118)}  # a gap that resets
-    candles = await books.candles(bars, frozenset(missing))
+    candles = await history.candles(bars, frozenset(missing))
     grid = whole_grid(candles, bars)
     real = np.isfinite(grid.close) & ~grid.filled
     row_of = {product: row for row, product in enumerate(grid.products)}
-    await books.signals(0, bars - 1, has=lambda bar, product: bool(real[row_of[product], bar]))
-    drift_monitor = books.drift_monitor()
+    await history.signals(0, bars - 1, has=lambda bar, product: bool(real[row_of[product], bar]))
+    drift_monitor = history.drift_monitor()
     for bar in range(0, bars, 24):
-        await books.settle(drift_monitor, bar, model())
-    rows = await books.run(select(trading_signals))
+        await history.settle(drift_monitor, bar, model())
+    rows = await history.run(select(trading_signals))
     sigma = np.full(grid.close.shape, np.nan)
     for row in rows:
         at = int(row["bar_start"].timestamp()) // 3600 - FIRST
@@ -159,7 +159,7 @@ async def test_outcomes_are_the_labels_that_training_would_give(books: Books) ->
         for product, row in row_of.items()
         for at in np.flatnonzero(expected[row] != NO_LABEL)
     }
-    stored = await books.run(select(matured_labels))
+    stored = await history.run(select(matured_labels))
     found = {
         (row["product_id"], int(row["bar_start"].timestamp()) // 3600 - FIRST): (row["outcome"], row["next_return"])
         for row in stored
@@ -169,26 +169,26 @@ async def test_outcomes_are_the_labels_that_training_would_give(books: Books) ->
     assert len(found) < len(rows) - 24 * 3, "broken futures must have no outcome"
 
 
-async def test_a_check_is_a_function_of_rows_and_changes_nothing_when_repeated(books: Books) -> None:
+async def test_a_check_is_a_function_of_rows_and_changes_nothing_when_repeated(history: History) -> None:
     bars = 24 * 6 + 1
-    await books.candles(bars)
-    await books.signals(0, bars - 1)
-    drift_monitor = books.drift_monitor()
+    await history.candles(bars)
+    await history.signals(0, bars - 1)
+    drift_monitor = history.drift_monitor()
     for bar in range(0, bars, 24):
-        await books.settle(drift_monitor, bar, model())
-    labels, checks = await books.labels(), await books.checks()
+        await history.settle(drift_monitor, bar, model())
+    labels, checks = await history.labels(), await history.checks()
     assert labels and len(checks) == 7
     for bar in (24, bars - 1, 72):
-        await books.settle(drift_monitor, bar, model())
-        await books.settle(books.drift_monitor(), bar, model())
-    assert (await books.labels(), await books.checks()) == (labels, checks)
+        await history.settle(drift_monitor, bar, model())
+        await history.settle(history.drift_monitor(), bar, model())
+    assert (await history.labels(), await history.checks()) == (labels, checks)
     for table in (matured_labels, model_drift):
-        await books.run(delete(table))
+        await history.run(delete(table))
     for bar in range(0, bars, 24):
-        await books.settle(books.drift_monitor(), bar, model())  # each check by a process that remembers nothing
-    assert (await books.labels(), await books.checks()) == (labels, checks)
-    started = books.drift_monitor()
-    async with books.database.engine.connect() as connection:
+        await history.settle(history.drift_monitor(), bar, model())  # each check by a process that remembers nothing
+    assert (await history.labels(), await history.checks()) == (labels, checks)
+    started = history.drift_monitor()
+    async with history.database.engine.connect() as connection:
         next_bar = utc((FIRST + bars + 1) * 3600)
         await started.holds(connection, next_bar, model())
         assert started.newest is not None and started.newest.as_of == utc((FIRST + bars) * 3600)
@@ -196,7 +196,7 @@ async def test_a_check_is_a_function_of_rows_and_changes_nothing_when_repeated(b
         assert started.newest is None
 
 
-async def test_a_bar_is_decided_by_the_check_before_it_whoever_took_that(books: Books) -> None:
+async def test_a_bar_is_decided_by_the_check_before_it_whoever_took_that(history: History) -> None:
     """Its own check, that of another process, and after a transaction that was lost."""
     serving = model(reference={})
 
@@ -205,14 +205,14 @@ async def test_a_bar_is_decided_by_the_check_before_it_whoever_took_that(books: 
         report = DriftReport(
             version, utc((FIRST + bar + 1) * 3600), 0, (), 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, suspended, None, (), part
         )
-        async with books.database.engine.begin() as connection:
-            await insert_report(connection, books.settings.run_id, report)
+        async with history.database.engine.begin() as connection:
+            await insert_report(connection, history.settings.run_id, report)
 
     async def holds(drift_monitor: DriftMonitor, bar: int, model: Any = serving) -> bool:
-        async with books.database.engine.connect() as connection:
+        async with history.database.engine.connect() as connection:
             return await drift_monitor.holds(connection, utc((FIRST + bar + 1) * 3600), model)
 
-    mine = books.drift_monitor()
+    mine = history.drift_monitor()
     assert not await holds(mine, 24)
     await check(24, True)
     assert not await holds(mine, 24), "a check is in force from the next bar on"
@@ -225,7 +225,7 @@ async def test_a_bar_is_decided_by_the_check_before_it_whoever_took_that(books: 
     assert await holds(mine, 73)
     assert not await holds(mine, 73, model("m2"))
     assert await holds(mine, 73)
-    connection = await books.database.engine.connect()
+    connection = await history.database.engine.connect()
     await mine.settle(connection, utc((FIRST + 96 + 1) * 3600), model("m2"))
     await connection.rollback()
     await connection.close()
@@ -233,48 +233,48 @@ async def test_a_bar_is_decided_by_the_check_before_it_whoever_took_that(books: 
     assert await holds(mine, 96, model("m2")), "the check that was lost is not in force"
 
 
-async def test_a_signal_is_judged_by_the_rule_of_its_own_model(books: Books) -> None:
+async def test_a_signal_is_judged_by_the_rule_of_its_own_model(history: History) -> None:
     bars = 24 * 4 + 1
-    candles = await books.candles(bars)
+    candles = await history.candles(bars)
     short = LabelRule(horizon_bars=6, barrier_width=0.5, fee_ratio=0.0, slippage_ratio=0.0, margin_ratio=0.0)
     former = model("m0", short)
     manifest = {"model_version": "m0", "manifest": former.manifest.document, "manifest_sha256": "0"}
-    await books.run(insert(models), [manifest])
-    await books.signals(0, 47, "m0")
-    await books.signals(48, bars - 1, "m1")
-    drift_monitor = books.drift_monitor()
+    await history.run(insert(models), [manifest])
+    await history.signals(0, 47, "m0")
+    await history.signals(48, bars - 1, "m1")
+    drift_monitor = history.drift_monitor()
     for bar in range(0, bars, 24):
-        await books.settle(drift_monitor, bar, model("m1"))
+        await history.settle(drift_monitor, bar, model("m1"))
     grid = whole_grid(candles, bars)
-    rows = await books.run(select(trading_signals).where(trading_signals.c.model_version == "m0"))
+    rows = await history.run(select(trading_signals).where(trading_signals.c.model_version == "m0"))
     sigma = np.full(grid.close.shape, np.nan)
     for row in rows:
         sigma[PRODUCTS.index(row["product_id"]), int(row["bar_start"].timestamp()) // 3600 - FIRST] = row[
             "sigma_horizon"
         ]
     expected = label(grid, sigma, np.isfinite(sigma), short)
-    stored = await books.run(select(matured_labels).where(matured_labels.c.model_version == "m0"))
+    stored = await history.run(select(matured_labels).where(matured_labels.c.model_version == "m0"))
     assert len(stored) == 48 * 3
     for row in stored:
         at = int(row["bar_start"].timestamp()) // 3600 - FIRST
         assert row["outcome"] == expected[PRODUCTS.index(row["product_id"]), at]
 
 
-async def test_signals_without_probabilities_or_features_have_no_outcome(books: Books) -> None:
-    await books.candles(49)
-    await books.signals(0, 5, "none")
-    await books.signals(6, 10, confidence=0.0)
-    await books.signals(11, 15, features=lambda bar, product: [])
-    await books.settle(books.drift_monitor(), 48, model())
-    assert await books.labels() == []
-    report = (await books.checks())[0][3]
+async def test_signals_without_probabilities_or_features_have_no_outcome(history: History) -> None:
+    await history.candles(49)
+    await history.signals(0, 5, "none")
+    await history.signals(6, 10, confidence=0.0)
+    await history.signals(11, 15, features=lambda bar, product: [])
+    await history.settle(history.drift_monitor(), 48, model())
+    assert await history.labels() == []
+    report = (await history.checks())[0][3]
     assert (report["matured_labels"], report["log_loss"], report["features"]) == (0, 0.0, {})
 
 
-async def test_worse_than_the_priors_suspends_until_it_is_clearly_better(books: Books) -> None:
+async def test_worse_than_the_priors_suspends_until_it_is_clearly_better(history: History) -> None:
     days = 60
     bars = 24 * days + 1
-    candles = await books.candles(bars)
+    candles = await history.candles(bars)
     grid = whole_grid(candles, bars)
     sigma = np.asarray([[0.01 + 0.02 * ((bar * 7) % 10) / 10 for bar in range(bars)]] * 3)
     outcomes = label(grid, sigma, np.ones(sigma.shape, dtype=np.bool_), RULE)
@@ -285,10 +285,10 @@ async def test_worse_than_the_priors_suspends_until_it_is_clearly_better(books: 
         told = (truth + 1) % 3 if bar < 15 * 24 else truth
         return tuple(0.6 if code == told else 0.2 for code in range(3))  # type: ignore[return-value]
 
-    await books.signals(0, bars - 1, p=said)
-    drift_monitor, course = books.drift_monitor(), []
+    await history.signals(0, bars - 1, p=said)
+    drift_monitor, course = history.drift_monitor(), []
     for day in range(days + 1):
-        await books.settle(drift_monitor, 24 * day, model(reference={}))
+        await history.settle(drift_monitor, 24 * day, model(reference={}))
         report = drift_monitor.newest
         assert report is not None
         course.append((report.matured_labels, report.suspended, report.log_loss / (report.prior_log_loss or 1.0)))
@@ -308,25 +308,25 @@ async def test_worse_than_the_priors_suspends_until_it_is_clearly_better(books: 
     assert drift_monitor.newest.log_loss == pytest.approx(loss, rel=1e-9)
     prior = -np.mean([np.log(SHARES[outcome]) for _, _, outcome in of_them])
     assert drift_monitor.newest.prior_log_loss == pytest.approx(prior, rel=1e-9)
-    restored = books.drift_monitor()
-    async with books.database.engine.connect() as connection:
+    restored = history.drift_monitor()
+    async with history.database.engine.connect() as connection:
         after = drift_monitor.newest.as_of + timedelta(seconds=3600)
         await restored.holds(connection, after, model(reference={}))
     assert restored.newest == drift_monitor.newest
 
 
-async def test_moved_features_alarm_and_do_not_suspend(books: Books) -> None:
+async def test_moved_features_alarm_and_do_not_suspend(history: History) -> None:
     bars = 1500
     rng = np.random.default_rng(5)
     drawn = rng.uniform(0.0, 1.0, (bars, 3, 51))
     drawn[:, :, NAMES.index("rsi_14")] *= 0.4
-    await books.signals(0, bars, features=lambda bar, product: drawn[bar - 1, PRODUCTS.index(product)].tolist())
-    drift_monitor = books.drift_monitor()
+    await history.signals(0, bars, features=lambda bar, product: drawn[bar - 1, PRODUCTS.index(product)].tolist())
+    drift_monitor = history.drift_monitor()
     early = 24 * 40
-    await books.settle(drift_monitor, early, model())
+    await history.settle(drift_monitor, early, model())
     assert drift_monitor.newest is not None
     assert (drift_monitor.newest.rows, drift_monitor.newest.features) == (0, ())
-    await books.settle(drift_monitor, 24 * 62, model())
+    await history.settle(drift_monitor, 24 * 62, model())
     report = drift_monitor.newest
     assert report.rows == 131 * 3
     assert {feature.name for feature in report.features} == set(TIMELESS)
@@ -334,7 +334,7 @@ async def test_moved_features_alarm_and_do_not_suspend(books: Books) -> None:
     assert (worst.name, worst.grade) == ("rsi_14", Grade.ALARM)
     assert {feature.grade for feature in others} == {Grade.NONE}
     assert not drift_monitor.suspended
-    told = books.kit.telemetry.prometheus_text().decode()
+    told = history.kit.telemetry.prometheus_text().decode()
     gauges = {
         line.split(" ")[0].split("{")[0]: float(line.split(" ")[1]) for line in told.splitlines() if line[0] != "#"
     }
@@ -343,7 +343,7 @@ async def test_moved_features_alarm_and_do_not_suspend(books: Books) -> None:
     assert told.count("signal_model_feature_psi{") == len(TIMELESS)
 
 
-async def test_edges_are_compared_with_the_first_days_of_their_own_model(books: Books) -> None:
+async def test_edges_are_compared_with_the_first_days_of_their_own_model(history: History) -> None:
     days = 61
     rng = np.random.default_rng(9)
     moved = 45 * 24
@@ -352,11 +352,11 @@ async def test_edges_are_compared_with_the_first_days_of_their_own_model(books: 
         edge = float(rng.normal(0.2 if bar >= moved else 0.0, 0.05))
         return 0.3 - edge / 2, 0.4, 0.3 + edge / 2
 
-    await books.signals(0, days * 24, p=said)
-    drift_monitor = books.drift_monitor()
+    await history.signals(0, days * 24, p=said)
+    drift_monitor = history.drift_monitor()
     psis = []
     for day in range(days + 1):
-        await books.settle(drift_monitor, 24 * day, model(reference={}))
+        await history.settle(drift_monitor, 24 * day, model(reference={}))
         assert drift_monitor.newest is not None
         psis.append(drift_monitor.newest.edge_psi)
     assert psis[:60] == [0.0] * 60

@@ -135,7 +135,7 @@ def kept_mesh() -> Iterator[Mesh]:
 
 
 @pytest.fixture
-def mesh_with_books(kept_mesh: Mesh) -> Iterator[Mesh]:
+def mesh_with_ledger(kept_mesh: Mesh) -> Iterator[Mesh]:
     """A state folder whose cluster exists already; nothing runs in it before and after the test."""
     kept_mesh.output.unlink(missing_ok=True)
     yield kept_mesh

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from cli.doctor import Mark, _inside
+from cli.doctor import Level, _inside
 from meshkit import database
 from meshkit.database_link import DatabaseAddress
 from meshkit.errors import Misconfigured
@@ -56,8 +56,8 @@ def kill_whole(mesh: Mesh, pid: int) -> None:
     mesh.wait_until(lambda: not mesh.postgres.alive())
 
 
-async def test_an_answered_commit_survives_a_kill_whatever_the_server_is_set_to(mesh_with_books: Mesh) -> None:
-    mesh = mesh_with_books
+async def test_an_answered_commit_survives_a_kill_whatever_the_server_is_set_to(mesh_with_ledger: Mesh) -> None:
+    mesh = mesh_with_ledger
     mesh.postgres.start()
     await say(mesh, "DROP TABLE IF EXISTS intents", "CREATE TABLE intents (who text)", *CARELESS)
     mesh.postgres.stop()
@@ -84,8 +84,8 @@ async def test_an_answered_commit_survives_a_kill_whatever_the_server_is_set_to(
 
 
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes"])
-async def test_a_server_that_may_lose_what_it_stored_is_refused_in_words(mesh_with_books: Mesh, name: str) -> None:
-    mesh = mesh_with_books
+async def test_a_server_that_may_lose_what_it_stored_is_refused_in_words(mesh_with_ledger: Mesh, name: str) -> None:
+    mesh = mesh_with_ledger
     mesh.postgres.start()
     before: Kit[Any] = Kit(chosen(mesh))
     await before.check_database()
@@ -102,7 +102,7 @@ async def test_a_server_that_may_lose_what_it_stored_is_refused_in_words(mesh_wi
         )
         (finding,) = await _inside(connection, "here")
         await connection.close()
-        assert finding.mark is Mark.FAIL and f"{name}=off" in finding.seen
+        assert finding.level is Level.FAIL and f"{name}=off" in finding.seen
         await say(mesh, "ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()")
         await after.check_database()
         await before.check_database()

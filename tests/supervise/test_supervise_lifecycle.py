@@ -198,7 +198,7 @@ def test_down_kills_a_supervisor_that_does_not_react(mesh: Mesh) -> None:
     supervisor = mesh.up_and_ready([{"name": "worker", "argv": mesh.SLEEPER}])
     worker = mesh.pid_of("worker")
     os.kill(supervisor.pid, signal.SIGSTOP)
-    report = bring_down(mesh.home, mesh.postgres, patience_seconds=0.3)
+    report = bring_down(mesh.home, mesh.postgres, timeout_seconds=0.3)
     assert report.supervisor_killed
     assert supervisor.wait(timeout=60) == -signal.SIGKILL
     mesh.wait_until(lambda: mesh.gone(worker))

@@ -58,8 +58,8 @@ async def test_a_fresh_folder_becomes_a_durable_server_on_a_unix_socket_only(mes
     assert mesh.postgres.address.environment()["DB_HOST"] == str(mesh.home.postgres)
 
 
-async def test_a_live_server_is_adopted_and_a_second_database_made_in_it(mesh_with_books: Mesh) -> None:
-    mesh = mesh_with_books
+async def test_a_live_server_is_adopted_and_a_second_database_made_in_it(mesh_with_ledger: Mesh) -> None:
+    mesh = mesh_with_ledger
     first = mesh.postgres.start()
     assert not mesh.postgres.adopted
     second = EmbeddedPostgres(mesh.home.postgres, mesh.home.log_file("postgres"), 'replay "1" o\'clock')
@@ -71,8 +71,8 @@ async def test_a_live_server_is_adopted_and_a_second_database_made_in_it(mesh_wi
     assert not second.stop()
 
 
-async def test_a_server_outlives_the_kill_of_its_supervisor_and_its_books_survive(mesh_with_books: Mesh) -> None:
-    mesh = mesh_with_books
+async def test_a_server_outlives_the_kill_of_its_supervisor_and_its_ledger_survives(mesh_with_ledger: Mesh) -> None:
+    mesh = mesh_with_ledger
     plan: list[dict[str, object]] = [
         {"name": "postgres", "postgres": True},
         {"name": "worker", "argv": mesh.SLEEPER, "depends_on": ["postgres"]},
@@ -95,8 +95,8 @@ async def test_a_server_outlives_the_kill_of_its_supervisor_and_its_books_surviv
     assert mesh.gone(server)
 
 
-async def test_a_killed_server_is_started_again_by_the_supervisor_and_stopped_last(mesh_with_books: Mesh) -> None:
-    mesh = mesh_with_books
+async def test_a_killed_server_is_started_again_by_the_supervisor_and_stopped_last(mesh_with_ledger: Mesh) -> None:
+    mesh = mesh_with_ledger
     supervisor = mesh.up_and_ready(
         [
             {"name": "postgres", "postgres": True},
@@ -114,8 +114,8 @@ async def test_a_killed_server_is_started_again_by_the_supervisor_and_stopped_la
     assert find_postmaster(mesh.home.postgres) is None
 
 
-async def test_a_session_left_by_a_killed_server_does_not_stop_the_next(mesh_with_books: Mesh) -> None:
-    mesh = mesh_with_books
+async def test_a_session_left_by_a_killed_server_does_not_stop_the_next(mesh_with_ledger: Mesh) -> None:
+    mesh = mesh_with_ledger
     first = mesh.postgres.start()
     address = mesh.postgres.address
     holder = await asyncpg.connect(host=address.host, user=address.user, database=address.dbname, timeout=60)
@@ -127,8 +127,8 @@ async def test_a_session_left_by_a_killed_server_does_not_stop_the_next(mesh_wit
     assert await ask(mesh.postgres, "SELECT 1") == 1
 
 
-def test_a_stale_pid_file_that_names_a_stranger_is_no_server(mesh_with_books: Mesh) -> None:
-    mesh = mesh_with_books
+def test_a_stale_pid_file_that_names_a_stranger_is_no_server(mesh_with_ledger: Mesh) -> None:
+    mesh = mesh_with_ledger
     mesh.postgres.start()
     pid_file = mesh.home.postgres / "postmaster.pid"
     lines = pid_file.read_text().splitlines()

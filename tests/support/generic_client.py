@@ -88,18 +88,18 @@ async def ask(
     method: MethodDescriptor,
     frames: Sequence[Any],
     serialize: Any = None,
-    patience: float = FIRST_FRAME_SECONDS,
+    timeout_seconds: float = FIRST_FRAME_SECONDS,
 ) -> Outcome:
     """One call of any kind. A client that is refused while it still writes may not hear why: then it asks again."""
     for _ in range(9):
-        outcome = await _ask_once(channel, method, frames, serialize, patience)
+        outcome = await _ask_once(channel, method, frames, serialize, timeout_seconds)
         if (outcome.code, outcome.message) != ("INTERNAL", WRITER_CUT_OFF):
             break
     return outcome
 
 
 async def _ask_once(
-    channel: grpc.aio.Channel, method: MethodDescriptor, frames: Sequence[Any], serialize: Any, patience: float
+    channel: grpc.aio.Channel, method: MethodDescriptor, frames: Sequence[Any], serialize: Any, timeout_seconds: float
 ) -> Outcome:
     """Of a stream of responses the first frame counts, and silence is acceptance."""
     call = bound(channel, method, serialize)
@@ -109,7 +109,7 @@ async def _ask_once(
             return Outcome("OK", response=await call(request, timeout=CALL_SECONDS))
         running = call(request, timeout=CALL_SECONDS)
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout_seconds):
                 frame = await running.read()
         except TimeoutError:
             return Outcome("OK")

@@ -89,7 +89,7 @@ _WHOLE = {
     "max_in_flight": [("zero", 0), ("huge", 2**32 - 1)],
     "expected_count": [],  # any count may be asked for; one that is not so is refused as an outdated preview
     "sequence": [],  # of a candle: set by the service, ignored where it is sent
-    "after_sequence": [("of other books", 10**12), ("past int64", 2**63), ("largest", 2**64 - 1)],
+    "after_sequence": [("of another database", 10**12), ("past int64", 2**63), ("largest", 2**64 - 1)],
 }
 
 

@@ -81,7 +81,7 @@ class LiveMesh:
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Any]:
-        """A driver connection to the books."""
+        """A driver connection to the ledger."""
         connection = await asyncpg.connect(**self.plan.database_address.arguments("mesh"), timeout=30)
         try:
             yield connection

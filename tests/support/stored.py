@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from schema.books import orders
+from schema.execution import orders
 from schema.recommendation_rows import evidence_to_json
 from schema.recommendations import trade_recommendations
 from schema.streams import RECOMMENDATIONS, take_sequences

@@ -1,4 +1,4 @@
-"""What is in the books when the sweeps begin, and one good request of every RPC, from which the bad ones are made."""
+"""What is in the ledger when the sweeps begin, and one good request of every RPC, from which the bad ones are made."""
 
 import asyncio
 from collections.abc import Callable
@@ -223,7 +223,7 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
     "SignalService.WatchSignals": lambda world: [signal.WatchSignalsRequest(after_sequence=0)],
     "SignalService.GetModel": lambda world: [signal.GetModelRequest()],
     "SignalService.ListModels": lambda world: [signal.ListModelsRequest()],
-    # There is one model, so nobody challenges and nobody was champion before: well-formed, and refused by the books.
+    # There is one model, so nobody challenges and nobody was champion before: well-formed, and refused by the ledger.
     "SignalService.PromoteModel": lambda world: [
         signal.PromoteModelRequest(request_id=new_id(), model_version="challenger")
     ],
@@ -278,7 +278,7 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
     "ExecutorService.SetTradingState": lambda world: [
         executor.SetTradingStateRequest(request_id=new_id(), state="TRADING_STATE_ACTIVE", note="sweep")
     ],
-    # A product that nobody has: the calls are good, and the shared books stay.
+    # A product that nobody has: the calls are good, and the shared ledger stays.
     "ExecutorService.CancelOrders": lambda world: [
         executor.CancelOrdersRequest(request_id=new_id(), product_id="NOBODYS-USD", note="sweep")
     ],

@@ -20,7 +20,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
 
 @pytest.fixture(scope="session")
 def world(mesh: LiveMesh) -> World:
-    """The mesh with trades in its books, at rest."""
+    """The mesh with trades in its ledger, at rest."""
     return asyncio.run(make_world(mesh))
 
 

@@ -65,7 +65,7 @@ async def test_a_model_that_is_missing_closes_entries_only(mesh: LiveMesh):
 
 @contextmanager
 def lonely_market(mesh: LiveMesh, drain_seconds: float) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """One more market service, with a patience of its own."""
+    """One more market service, with timeouts of its own."""
     [port] = free_ports(1)
     plan = replace(mesh.plan, extra={**mesh.plan.extra, "DRAIN_SECONDS": str(drain_seconds), "MARKET_FOLLOW": "off"})
     environment = {
@@ -108,7 +108,7 @@ async def gone(process: subprocess.Popen[bytes]) -> int:
     return code
 
 
-async def test_a_second_signal_ends_the_patience(world: World):
+async def test_a_second_signal_ends_the_drain(world: World):
     """A caller who never ends its upload holds a drain of five minutes, until somebody asks a second time."""
     with lonely_market(world.mesh, 300) as (process, address):
         async with operator_channel(world.mesh.plan.home, address) as channel:

@@ -11,10 +11,10 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from exchange_client import ExchangeFill, ExchangeOrder, ExchangeProduct
-from svc_bridge.proposal import ProductBooks, ProposalRules, sellable
+from svc_bridge.proposal import ProductState, ProposalRules, sellable
 from svc_executor import store
-from svc_executor.books import BookFill, Position, cost_share
 from svc_executor.intent import BodyOf, close_intent, make_intent
+from svc_executor.ledger import BookedFill, Position, cost_share
 from svc_executor.reduce import reduce_only
 from svc_risk.assess import Assessment
 from svc_risk.case import Case
@@ -57,14 +57,14 @@ def closed(order_id: UUID, product_id: ProductId, size: BaseSize, mark: Price, n
     close_intent(order_id, product_id, size, Venue.LIVE, now, size, "", body)  # no: BaseSize for Price
 
 
-def cost(position: Position, fill: BookFill) -> None:
+def cost(position: Position, fill: BookedFill) -> None:
     cost_share(position, fill.size)
     cost_share(position, fill.value)  # no: QuoteSize for BaseSize
 
 
-def proposed(books: ProductBooks, rules: ProposalRules) -> None:
-    sellable(books.held, books.base_increment)
-    sellable(rules.entry_quote_size, books.base_increment)  # no: QuoteSize for BaseSize
+def proposed(state: ProductState, rules: ProposalRules) -> None:
+    sellable(state.held, state.base_increment)
+    sellable(rules.entry_quote_size, state.base_increment)  # no: QuoteSize for BaseSize
 
 
 # ---- entries: what buys ----------------------------------------------------------------------------------------------

@@ -632,7 +632,7 @@ $$
 CREATE OR REPLACE VIEW account_cash AS
   SELECT currency, sum(amount) AS amount FROM ledger_entries WHERE account = 'exchange' GROUP BY currency
 --;
--- Orders that may still change the books; UNKNOWN counts like any other.
+-- Orders that may still change the ledger; UNKNOWN counts like any other.
 CREATE OR REPLACE VIEW open_orders AS
   SELECT order_id, recommendation_id, reservation_id, product_id, side, state, quote_size, base_size,
          filled_size, filled_value, total_fees, as_of

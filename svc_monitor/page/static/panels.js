@@ -27,7 +27,7 @@ export function mesh(value) {
   profile.className = `badge ${value.profile.toLowerCase()}`;
   profile.dataset.tip = PROFILES[value.profile];
   const exercise = value.profile === "EXERCISE" ? ` ${PROFILES.EXERCISE}` : "";
-  put(byId("honest"), `${VENUES[value.venue]}${exercise} Books “${value.run_id}”, ${value.products.length} products.`);
+  put(byId("honest"), `${VENUES[value.venue]}${exercise} Run “${value.run_id}”, ${value.products.length} products.`);
   document.title = `${value.venue} · Trading mesh`;
 }
 

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class BridgeServiceStub:
     """BridgeService turns each signal into at most one recommendation, and every signal into an outcome: RECOMMENDED, or
-    SKIPPED with a reason. Operators enter their own ideas with CreateRecommendation; these take the same way.
+    SKIPPED with a reason. Operators enter their own recommendations with CreateRecommendation; these take the same way.
     """
 
     def __init__(self, channel):
@@ -60,11 +60,11 @@ class BridgeServiceStub:
 
 class BridgeServiceServicer:
     """BridgeService turns each signal into at most one recommendation, and every signal into an outcome: RECOMMENDED, or
-    SKIPPED with a reason. Operators enter their own ideas with CreateRecommendation; these take the same way.
+    SKIPPED with a reason. Operators enter their own recommendations with CreateRecommendation; these take the same way.
     """
 
     def CreateRecommendation(self, request, context):
-        """CreateRecommendation enters an operator's idea. A SELL works with signal, market and validator dead.
+        """CreateRecommendation enters an operator's recommendation. A SELL works with signal, market and validator dead.
         NOT_HELD if nothing is held to sell; REQUEST_ID_REUSED for the same id with another body.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -72,7 +72,7 @@ class BridgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetRecommendation(self, request, context):
-        """GetRecommendation gives one recommendation and its fate so far; NOT_FOUND if there is none.
+        """GetRecommendation gives one recommendation and its state so far; NOT_FOUND if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +126,7 @@ def add_BridgeServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class BridgeService:
     """BridgeService turns each signal into at most one recommendation, and every signal into an outcome: RECOMMENDED, or
-    SKIPPED with a reason. Operators enter their own ideas with CreateRecommendation; these take the same way.
+    SKIPPED with a reason. Operators enter their own recommendations with CreateRecommendation; these take the same way.
     """
 
     @staticmethod

@@ -28,7 +28,7 @@ if _version_not_supported:
 
 class ExecutorServiceStub:
     """ExecutorService verifies the risk engine's ticket, commits the intent, sends one order and records what came of it.
-    An order whose fate is not known is UNKNOWN until evidence from the exchange ends that; a transport error never does.
+    An order whose outcome is not known is UNKNOWN until evidence from the exchange ends that; a transport error never does.
     """
 
     def __init__(self, channel):
@@ -106,7 +106,7 @@ class ExecutorServiceStub:
 
 class ExecutorServiceServicer:
     """ExecutorService verifies the risk engine's ticket, commits the intent, sends one order and records what came of it.
-    An order whose fate is not known is UNKNOWN until evidence from the exchange ends that; a transport error never does.
+    An order whose outcome is not known is UNKNOWN until evidence from the exchange ends that; a transport error never does.
     """
 
     def ExecuteRecommendation(self, request, context):
@@ -174,7 +174,7 @@ class ExecutorServiceServicer:
 
     def CancelOrders(self, request, context):
         """CancelOrders ends orders that were not sent, asks the exchange to cancel those that rest there, and tells of each what
-        came of it. One whose fate is open is searched for, never called cancelled.
+        came of it. One whose outcome is open is searched for, never called cancelled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -291,7 +291,7 @@ def add_ExecutorServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ExecutorService:
     """ExecutorService verifies the risk engine's ticket, commits the intent, sends one order and records what came of it.
-    An order whose fate is not known is UNKNOWN until evidence from the exchange ends that; a transport error never does.
+    An order whose outcome is not known is UNKNOWN until evidence from the exchange ends that; a transport error never does.
     """
 
     @staticmethod

@@ -78,7 +78,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class AccountState:
     """Account and market together. `cash` is None while the ledger has no opening entry."""
 
     cash: QuoteSize | None
@@ -109,7 +109,7 @@ class VolatilityMemory:
             self._known |= measured
 
 
-async def read_books(
+async def read_account_state(
     connection: AsyncConnection,
     *,
     currency: str,
@@ -119,8 +119,8 @@ async def read_books(
     also: Sequence[ProductId],
     p: Parameters,
     memory: VolatilityMemory,
-) -> Books:
-    """Books with marks and volatility of everything that is exposure, and of the products in `also`."""
+) -> AccountState:
+    """The account with marks and volatility of everything that is exposure, and of the products in `also`."""
     cash = (await connection.execute(_CASH, {"currency": currency})).scalar_one_or_none()
     rows = (await connection.execute(_HOLDINGS, {"machine_time": machine_time})).all()
     products = sorted({row.product_id for row in rows} | set(also))
@@ -133,7 +133,7 @@ async def read_books(
         fresh = {product for product, mark in marks.items() if mark.time == as_of}
         memory.keep(as_of, {n: v for n, v in measured.items() if n in fresh and v.real_bars >= p.min_real_bars})
         volatility |= measured
-    return Books(cash, tuple(_holding(row, marks, volatility) for row in rows), marks, volatility)
+    return AccountState(cash, tuple(_holding(row, marks, volatility) for row in rows), marks, volatility)
 
 
 def _holding(row: Any, marks: dict[ProductId, Mark], volatility: dict[ProductId, Volatility]) -> Holding:

@@ -1,4 +1,4 @@
-"""Whatever is ordered, cancelled and waited for: the books balance, exactly, and time's cut does not matter."""
+"""Whatever is ordered, cancelled and waited for: the balances add up, exactly, and time's cut does not matter."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exchange_sim.books import Books, StateInUse
 from exchange_sim.exchange import Acceptable, CannotMove, Exchange, ForeignState
 from exchange_sim.market import Candle, Quote
 from exchange_sim.market_bars import BarMarket
@@ -24,6 +23,7 @@ from exchange_sim.order_request import OrderRequest, parse_create
 from exchange_sim.orders import Order, Status
 from exchange_sim.products import Product, derived, listed
 from exchange_sim.reasons import Rejection
+from exchange_sim.state import ExchangeState, StateInUse
 
 D = Decimal
 START = 1_735_689_600
@@ -34,7 +34,7 @@ SOURCE = GeneratedBars(3, PRODUCTS, START - 86_400)
 
 
 def exchange(path: Path | str = ":memory:") -> Exchange:
-    made = Exchange(BarMarket(SOURCE, D(2)), Books(Path(path)), FEES, lambda: 0.0)
+    made = Exchange(BarMarket(SOURCE, D(2)), ExchangeState(Path(path)), FEES, lambda: 0.0)
     made.open("test", START * SECOND_US, D(10000))
     return made
 
@@ -68,7 +68,7 @@ def configuration(made: Exchange, step: Step) -> dict[str, object]:
     kind, product_id, side, share, distance, seconds = step
     product, quote = made.market.product(product_id), made.market.quote(product_id, made.now_us)
     assert product is not None and quote is not None
-    spendable = made.books.balance(product.quote if side == "BUY" else product.base).available
+    spendable = made.state.balance(product.quote if side == "BUY" else product.base).available
     if kind == "market" and side == "BUY":
         return {"market_market_ioc": {"quote_size": plain(floor_to(spendable * share, D("0.01")))}}
     limit = floor_to(quote.last * distance, product.price_increment)
@@ -98,18 +98,18 @@ def play(made: Exchange, played: Sequence[Step], cuts: int) -> None:
             for cut in range(1, cuts + 1):
                 made.advance(begin + seconds * SECOND_US * cut // cuts)
         elif kind == "cancel":
-            made.cancel([order.order_id for order in made.books.open_orders()[:1]])
+            made.cancel([order.order_id for order in made.state.open_orders()[:1]])
         else:
             made.create(request(number, product_id, side, configuration(made, step)))
-        check_books(made)
+        check_balances(made)
 
 
-def check_books(made: Exchange) -> None:
+def check_balances(made: Exchange) -> None:
     """Balances recomputed from nothing but the opening, the fills and the open orders."""
     expected = {"USD": D(10000)} | {product.partition("-")[0]: D(0) for product in PRODUCTS}
-    orders: dict[str, Order] = {order.order_id: order for order in made.books.orders([], 10_000)}
+    orders: dict[str, Order] = {order.order_id: order for order in made.state.orders([], 10_000)}
     sums: dict[str, list[Decimal]] = {order_id: [D(0), D(0), D(0)] for order_id in orders}
-    for fill in made.books.fills([], 10_000):
+    for fill in made.state.fills([], 10_000):
         base, sign = fill.product_id.partition("-")[0], 1 if fill.side == "BUY" else -1
         expected[base] += sign * fill.size
         expected["USD"] -= sign * fill.price * fill.size + fill.commission
@@ -125,7 +125,7 @@ def check_books(made: Exchange) -> None:
         if order.limit_price is not None and order.filled_size:
             better = order.filled_value <= order.limit_price * order.filled_size
             assert better if order.side == "BUY" else order.filled_value >= order.limit_price * order.filled_size
-    for balance in made.books.balances():
+    for balance in made.state.balances():
         assert balance.available >= 0 and balance.hold >= 0
         assert balance.available + balance.hold == expected[balance.currency]
         assert balance.hold == held[balance.currency]
@@ -133,20 +133,20 @@ def check_books(made: Exchange) -> None:
 
 def record(made: Exchange) -> list[object]:
     """All that happened, without the order in which rows were written."""
-    orders = sorted((replace(o, sequence=0) for o in made.books.orders([], 10_000)), key=lambda o: o.order_id)
-    fills = sorted((replace(f, sequence=0) for f in made.books.fills([], 10_000)), key=lambda f: f.entry_id)
-    return [*orders, *fills, *made.books.balances()]
+    orders = sorted((replace(o, sequence=0) for o in made.state.orders([], 10_000)), key=lambda o: o.order_id)
+    fills = sorted((replace(f, sequence=0) for f in made.state.fills([], 10_000)), key=lambda f: f.entry_id)
+    return [*orders, *fills, *made.state.balances()]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
-def test_books_balance_and_waiting_in_pieces_changes_nothing(played: list[Step]) -> None:
+def test_balances_add_up_and_waiting_in_pieces_changes_nothing(played: list[Step]) -> None:
     whole, pieces = exchange(), exchange()
     play(whole, played, 1)
     play(pieces, played, 3)
     assert record(whole) == record(pieces)
-    whole.books.close()
-    pieces.books.close()
+    whole.state.close()
+    pieces.state.close()
 
 
 prices = st.decimals("0.00000001", "999999.99", places=8)
@@ -178,29 +178,29 @@ def test_rounding_and_text(value: Decimal, increment: str) -> None:
     assert parse_number(plain(value)) == value and "E" not in plain(value)
 
 
-def test_books_survive_and_are_held_by_one(tmp_path: Path) -> None:
-    made = exchange(tmp_path / "books")
+def test_the_state_survives_and_is_held_by_one(tmp_path: Path) -> None:
+    made = exchange(tmp_path / "state")
     made.create(request(1, "BTC-USD", "BUY", {"market_market_ioc": {"quote_size": "100"}}))
     made.advance(made.now_us + 5 * SECOND_US)
     with pytest.raises(StateInUse):
-        exchange(tmp_path / "books")
+        exchange(tmp_path / "state")
     before, now = record(made), made.now_us
-    made.books.close()
-    again = exchange(tmp_path / "books")
+    made.state.close()
+    again = exchange(tmp_path / "state")
     assert record(again) == before and again.now_us == now
     with pytest.raises(CannotMove):
         again.advance(now - 1)
-    again.books.close()
-    other = Exchange(BarMarket(SOURCE, D(2)), Books(tmp_path / "books"), FEES, lambda: 0.0)
+    again.state.close()
+    other = Exchange(BarMarket(SOURCE, D(2)), ExchangeState(tmp_path / "state"), FEES, lambda: 0.0)
     with pytest.raises(ForeignState, match="belongs to market test"):
         other.open("another", 0, D(1))
-    other.books.close()
+    other.state.close()
 
 
 def test_a_failure_inside_a_request_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     made = exchange()
     before = record(made)
-    monkeypatch.setattr(made.books, "add_fill", lambda fill: 1 / 0)
+    monkeypatch.setattr(made.state, "add_fill", lambda fill: 1 / 0)
     wanted = request(1, "BTC-USD", "BUY", {"market_market_ioc": {"quote_size": "100"}})
     with pytest.raises(ZeroDivisionError):
         made.create(wanted)
@@ -266,7 +266,7 @@ class Jump:
 
 def test_a_resting_order_fills_when_the_path_reaches_it() -> None:
     """Falling bar: 100, 101 at 100 s, 90 at 200 s, 95 at 300 s. With no spread 95.5 is met at 150 s."""
-    made = Exchange(BarMarket(Jump(), D(0)), Books(Path(":memory:")), FEES, lambda: 0.0)
+    made = Exchange(BarMarket(Jump(), D(0)), ExchangeState(Path(":memory:")), FEES, lambda: 0.0)
     made.open("jump", START * SECOND_US, D(10000))
     quote = made.market.quote("LTC-USD", made.now_us)
     assert quote == Quote(D(100), D(100), D(100), made.now_us)
@@ -276,10 +276,10 @@ def test_a_resting_order_fills_when_the_path_reaches_it() -> None:
     late = made.create(request(2, "LTC-USD", "BUY", {"limit_limit_gtd": {**terms, "end_time": _iso(START + 149)}}))
     assert isinstance(late, Order)
     made.advance((START + 149) * SECOND_US)
-    assert [o.order_id for o in made.books.open_orders()] == [order.order_id]
+    assert [o.order_id for o in made.state.open_orders()] == [order.order_id]
     made.advance((START + 300) * SECOND_US)
-    [fill] = made.books.fills([], 10)
+    [fill] = made.state.fills([], 10)
     assert (fill.order_id, fill.at_us, fill.price) == (order.order_id, (START + 150) * SECOND_US, D("95.5"))
-    assert made.books.balance("LTC").available == 2
+    assert made.state.balance("LTC").available == 2
     assert isinstance(made.check(request(3, "LTC-USD", "SELL", {"market_market_ioc": {"base_size": "1"}})), Acceptable)
     assert isinstance(made.create(request(4, "LTC-USD", "SELL", {"market_market_ioc": {"base_size": "3"}})), Rejection)

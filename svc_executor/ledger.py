@@ -1,4 +1,4 @@
-"""The arithmetic of the books: what one fill does to a position and to the double-entry ledger.
+"""The arithmetic of the ledger: what one fill does to a position and to the double entries.
 
 Everything is exact; the one rounding is a partial sale's share of the cost, to the 18 decimals that a column holds, and
 what it takes from one sale stays in the cost of the rest.
@@ -34,7 +34,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class BookFill:
+class BookedFill:
     """A fill, with its value without the fee."""
 
     fill_id: str
@@ -59,11 +59,11 @@ class Position:
     total_fees: QuoteSize = NO_QUOTE
 
 
-def book_fill(fill: ExchangeFill) -> BookFill:
+def book_fill(fill: ExchangeFill) -> BookedFill:
     """The exchange's fill as it is booked. Digits beyond the 18 decimals of a column are rounded here, once."""
     with localcontext(CONTEXT):
         value = QuoteSize(fill.size) if fill.size_in_quote else fill.price * base_size(fill)
-    return BookFill(
+    return BookedFill(
         fill_id=fill.entry_id,
         trade_id=fill.trade_id,
         product_id=fill.product_id,
@@ -77,7 +77,7 @@ def book_fill(fill: ExchangeFill) -> BookFill:
     )
 
 
-def apply_fill(position: Position, fill: BookFill) -> tuple[Position, QuoteSize]:
+def apply_fill(position: Position, fill: BookedFill) -> tuple[Position, QuoteSize]:
     """The position after a fill, and the profit it realised (0 for a BUY)."""
     with localcontext(CONTEXT):
         fees = position.total_fees + fill.commission
@@ -86,7 +86,7 @@ def apply_fill(position: Position, fill: BookFill) -> tuple[Position, QuoteSize]
             return Position(position.base_size + fill.size, cost, position.realized_pnl, fees), NO_QUOTE
         share = cost_share(position, fill.size)
         realized = fill.value - fill.commission - share
-        # More may be sold than the books hold, where coins came from elsewhere: they cost the books nothing.
+        # More may be sold than the ledger holds, where coins came from elsewhere: they cost the ledger nothing.
         left = max(position.base_size - fill.size, NO_BASE)
         return Position(left, position.cost - share, position.realized_pnl + realized, fees), realized
 
@@ -100,7 +100,7 @@ def cost_share(position: Position, size: BaseSize) -> QuoteSize:
         return to_stored_scale(QuoteSize(position.cost * size / position.base_size))
 
 
-def ledger_of(fill: BookFill) -> tuple[Entry, ...]:
+def ledger_of(fill: BookedFill) -> tuple[Entry, ...]:
     """A fill's entries; they sum to zero in each currency."""
     base, quote = base_currency(fill.product_id), quote_currency(fill.product_id)
     sign = 1 if fill.side is Side.BUY else -1

@@ -18,7 +18,7 @@ RULES: tuple[Rule[Any], ...] = (*HARD_RULES, *SCALES, *CAPS, MIN_NOTIONAL, *EXIT
 
 
 @dataclass(frozen=True, slots=True)
-class ToldLimit:
+class LimitInForce:
     """One rule as GetLimits shows it. A code may have several: of the account and of a product, of entries and of exits.
 
     `value` is the limit that a reason tells, a formula in recorded figures where it follows the state, or empty.
@@ -43,10 +43,10 @@ class ToldLimit:
         return self.on_buy is not Effect.NONE and self.on_sell in (Effect.NONE, Effect.FLAG)
 
 
-def limits_of(p: Parameters, granularity_seconds: int) -> tuple[ToldLimit, ...]:
+def limits_of(p: Parameters, granularity_seconds: int) -> tuple[LimitInForce, ...]:
     """Every rule with the limit in force, on bars of this length."""
     return tuple(
-        ToldLimit(
+        LimitInForce(
             code=rule.code,
             value=rule.limit.told(p, granularity_seconds),
             unit=rule.unit,

@@ -5,7 +5,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import select, text
 
 from schema.risk import equity_snapshots, risk_locks
-from svc_risk.books import read_hours
+from svc_risk.account_state import read_hours
 from svc_risk.parameters import Parameters
 from svc_risk.volatility import measure
 from tests.risk.risk_calls import codes

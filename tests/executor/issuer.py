@@ -22,7 +22,7 @@ from exchange_client import ExchangeConfig, ExchangeOrder
 from exchange_client.coinbase.client import CoinbaseClient
 from meshkit import lifecycle
 from meshkit.kit import Kit
-from schema.books import fills, ledger_entries, orders, positions
+from schema.execution import fills, ledger_entries, orders, positions
 from schema.risk import risk_assessments, risk_reservations
 from svc_executor.availability import Availability
 from svc_executor.intake import Intake
@@ -66,7 +66,7 @@ def recommend(side: Side, size: str, product_id: str = "BTC-USD", life_seconds: 
 
 
 @dataclass
-class Desk:
+class Issuer:
     """Approves recommendations the way the risk engine would."""
 
     database: Any
@@ -209,7 +209,7 @@ def settings_of(environ: dict[str, str]) -> ExecutorSettings:
 
 
 @contextlib.asynccontextmanager
-async def intake_alone(environ: dict[str, str], desk: Desk, exchange: CoinbaseClient) -> AsyncIterator[Intake]:
+async def intake_alone(environ: dict[str, str], issuer: Issuer, exchange: CoinbaseClient) -> AsyncIterator[Intake]:
     """What writes intents, without whatever sends them."""
     settings = settings_of(environ)
     kit = Kit(settings)
@@ -218,7 +218,7 @@ async def intake_alone(environ: dict[str, str], desk: Desk, exchange: CoinbaseCl
         yield Intake(
             settings,
             kit.engine,
-            desk.key.public_key(),
+            issuer.key.public_key(),
             ProductRules(exchange, kit.log),
             available,
             switch,
@@ -257,8 +257,8 @@ async def at_exchange(simulator: Simulator, order_id: str) -> list[ExchangeOrder
     return [order for order in listed if order.client_order_id == order_id]
 
 
-async def assert_books_hold(database: Any) -> None:
-    """What must be true of the books at any moment, whatever happened."""
+async def assert_ledger_holds(database: Any) -> None:
+    """What must be true of the ledger at any moment, whatever happened."""
     async with database.engine.connect() as connection:
         sums = await connection.execute(
             select(ledger_entries.c.transaction_id, func.sum(ledger_entries.c.amount)).group_by(

@@ -1,4 +1,4 @@
-"""The arithmetic of the books as properties: nothing is lost, nothing appears, profit is what changed."""
+"""The arithmetic of the ledger as properties: nothing is lost, nothing appears, profit is what changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal, localcontext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc_executor.books import EXCHANGE, Position, apply_fill, book_fill, ledger_of, opening_entries
+from svc_executor.ledger import EXCHANGE, Position, apply_fill, book_fill, ledger_of, opening_entries
 from tests.executor.exchange_fills import fill
 from tradekit.decimals import CONTEXT
 
@@ -48,7 +48,7 @@ def test_equity_changes_by_realized_and_unrealized_profit_to_the_last_digit(
         assert position.realized_pnl == realized_total
 
 
-def test_a_sale_beyond_the_books_costs_nothing_more_and_holds_nothing_less_than_zero() -> None:
+def test_a_sale_beyond_the_ledger_costs_nothing_more_and_holds_nothing_less_than_zero() -> None:
     held, _ = apply_fill(Position(), book_fill(fill("BUY", Decimal(100), Decimal(1), Decimal(0))))
     after, realized = apply_fill(held, book_fill(fill("SELL", Decimal(110), Decimal(3), Decimal(0))))
     assert (after.base_size, after.cost, realized) == (0, 0, 230)

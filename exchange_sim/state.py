@@ -1,4 +1,4 @@
-"""The exchange's books: one SQLite file with orders, fills, balances and the market clock.
+"""The exchange's state: one SQLite file with orders, fills, balances and the market clock.
 
 Every request that changes something is one transaction, so a process killed at any moment comes
 back with what it had answered. WAL with synchronous=NORMAL survives the death of the process;
@@ -47,7 +47,7 @@ _FILL_DECIMALS = {"price", "size", "commission"}
 
 
 class StateInUse(Exception):
-    """Another process holds these books, or the file cannot be opened."""
+    """Another process holds this state, or the file cannot be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def one_of(column: str, values: Sequence[str]) -> Condition:
     return Condition(f"{column} IN ({','.join('?' * len(values))})", tuple(values))
 
 
-class Books:
+class ExchangeState:
     def __init__(self, path: Path) -> None:
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=2.0)

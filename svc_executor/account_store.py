@@ -1,4 +1,4 @@
-"""The SQL of the books: fills with what follows from them in one transaction, opening, balances, comparisons."""
+"""The SQL of the account: fills with what follows from them in one transaction, opening, balances, comparisons."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.books import fills, ledger_entries, positions, reconciliations
+from schema.execution import fills, ledger_entries, positions, reconciliations
 from schema.views.executor import executor_latest_closes
-from svc_executor import books, foreign_store, store
-from svc_executor.books import BookFill, Entry, Position
+from svc_executor import foreign_store, ledger, store
 from svc_executor.foreign import ForeignOrder
+from svc_executor.ledger import BookedFill, Entry, Position
 from svc_executor.order_resolution import WATCH, Conclusion
 from svc_executor.store import OrderRow
 from tradekit.decimals import CONTEXT, ZERO, plain
@@ -31,7 +31,7 @@ async def record(
     connection: AsyncConnection,
     order_id: UUID,
     exchange_order_id: str,
-    found: Sequence[BookFill],
+    found: Sequence[BookedFill],
     conclusion: Conclusion,
 ) -> OrderRow:
     """Books the fills that are new and moves the order, position and ledger with them, under the account lock.
@@ -76,7 +76,7 @@ def _changes(order: OrderRow, exchange_order_id: str, conclusion: Conclusion, fi
     return changes
 
 
-async def _new_fills(connection: AsyncConnection, order: OrderRow, found: Sequence[BookFill]) -> list[BookFill]:
+async def _new_fills(connection: AsyncConnection, order: OrderRow, found: Sequence[BookedFill]) -> list[BookedFill]:
     """Fills not booked yet, in the order they happened. The order row is locked, so none comes in between."""
     ids = [fill.fill_id for fill in found]
     query = select(fills.c.fill_id).where(fills.c.fill_id.in_(ids))
@@ -85,19 +85,19 @@ async def _new_fills(connection: AsyncConnection, order: OrderRow, found: Sequen
     return sorted(new, key=lambda fill: (fill.trade_time, fill.fill_id))
 
 
-async def _book(connection: AsyncConnection, order: OrderRow, new: Sequence[BookFill]) -> None:
+async def _book(connection: AsyncConnection, order: OrderRow, new: Sequence[BookedFill]) -> None:
     position = await read_position(connection, order.product_id)
     fill_rows, entry_rows = [], []
     for fill in new:
-        position, realized = books.apply_fill(position, fill)
+        position, realized = ledger.apply_fill(position, fill)
         fill_rows.append(_fill_row(order, fill, realized))
-        entry_rows += [entry_row(entry, fill.fill_id, order.as_of, order.order_id) for entry in books.ledger_of(fill)]
+        entry_rows += [entry_row(entry, fill.fill_id, order.as_of, order.order_id) for entry in ledger.ledger_of(fill)]
     await connection.execute(insert(fills), fill_rows)
     await connection.execute(insert(ledger_entries), entry_rows)
     await save_position(connection, order.product_id, position)
 
 
-def _fill_row(order: OrderRow, fill: BookFill, realized: QuoteSize) -> dict[str, Any]:
+def _fill_row(order: OrderRow, fill: BookedFill, realized: QuoteSize) -> dict[str, Any]:
     return {
         "fill_id": fill.fill_id,
         "order_id": order.order_id,
@@ -156,7 +156,7 @@ async def _totals(connection: AsyncConnection, order: OrderRow) -> dict[str, Dec
     size, fees = (await connection.execute(sums.where(fills.c.order_id == order.order_id))).one()
     value = select(func.coalesce(func.sum(func.abs(ledger_entries.c.amount)), 0)).where(
         ledger_entries.c.order_id == order.order_id,
-        ledger_entries.c.account == books.TRADING,
+        ledger_entries.c.account == ledger.TRADING,
         ledger_entries.c.currency == quote_currency(order.product_id),
     )
     return {
@@ -203,7 +203,7 @@ async def is_open(connection: AsyncConnection) -> bool:
     return await foreign_store.read_opening(connection) is not None
 
 
-async def open_books(
+async def open_ledger(
     connection: AsyncConnection, entries: Sequence[Entry], opened_at: datetime, fills_before: Iterable[str]
 ) -> bool:
     """Writes the opening entries once; False if the ledger was open already."""
@@ -211,7 +211,7 @@ async def open_books(
     if await is_open(connection):
         return False
     await foreign_store.write_opening(connection, opened_at, fills_before)
-    rows = [entry_row(entry, books.OPENING_TRANSACTION, opened_at, None) for entry in entries]
+    rows = [entry_row(entry, ledger.OPENING_TRANSACTION, opened_at, None) for entry in entries]
     if rows:
         await connection.execute(insert(ledger_entries), rows)
     return True
