@@ -188,7 +188,9 @@ async def test_messages_over_four_mebibytes(world: World, untouched: None, name:
     """The transport refuses them before anybody reads them; so there is no reason, but a code that says why."""
     service, method = METHODS[name]
     async with world.mesh.channel(service) as channel:
-        found = await ask(channel, method, [b"\x7a" + b"\x00" * (4 * 1024 * 1024 + 1)], serialize=bytes, timeout_seconds=20)
+        found = await ask(
+            channel, method, [b"\x7a" + b"\x00" * (4 * 1024 * 1024 + 1)], serialize=bytes, timeout_seconds=20
+        )
     assert found.code == "RESOURCE_EXHAUSTED", found
 
 
