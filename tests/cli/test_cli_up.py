@@ -84,7 +84,14 @@ class Instance:
 
     def has_traded(self) -> bool:
         """Whether an order was filled. An operator's recommendation helps: what a model of two products says is left to it."""
-        if not self.filled():
+        return self._helped(lambda: bool(self.filled()))
+
+    def holds_something(self) -> bool:
+        """Whether a position is open now: a SELL of the model's may have come since the first fill."""
+        return self._helped(lambda: any(float(size) for size, _ in self.holdings()[0].values()))
+
+    def _helped(self, true: Callable[[], bool]) -> bool:
+        if not true():
             with self.channel("bridge") as channel:
                 stub = bridge_grpc.BridgeServiceStub(channel)
                 for product in ("BTC-USD", "ETH-USD"):
@@ -93,7 +100,7 @@ class Instance:
                     )
                     stub.CreateRecommendation(recommendation, timeout=30)
             time.sleep(2)
-        return bool(self.filled())
+        return true()
 
     def holdings(self) -> tuple[Any, Any]:
         found = self.executor(lambda stub: stub.ListPositions(executor_pb.ListPositionsRequest(), timeout=30))
@@ -177,7 +184,7 @@ def a_halt_stops_everything(instance: Instance) -> tuple[Any, Any]:
 
 def a_halt_and_the_way_out_need_no_other_service(instance: Instance) -> None:
     """Everything but the executor and its database stands still, as a machine that swaps leaves it."""
-    wait_until(instance.has_traded, 600)
+    wait_until(instance.holds_something, 600)
     units = {one["name"]: one for one in instance.status()["units"]}
     names = ("risk", "orchestrator", "signal", "bridge", "validator", "monitor")
     still = [psutil.Process(units[name]["process"]["pid"]) for name in names]

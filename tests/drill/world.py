@@ -154,8 +154,7 @@ class World:
 
 def _plan(postgres: EmbeddedPostgres, home: MeshHome, proxy_port: int, ca: Path) -> MeshPlan:
     return replace(
-        plan_of(postgres, home),
-        products=PRODUCTS,
+        plan_of(postgres, home, PRODUCTS, {}),
         run_id="drill",
         simulator=SimulatorPlan("simulated", 1.0, 7, MARKET_START, history_days=HISTORY_BARS // 24 + 4),
         extra={

@@ -27,14 +27,12 @@ from svc_orchestrator.steps import (
     after_validation,
     agrees,
     backoff_seconds,
-    life_is_over,
     out_of_retries,
 )
 from tradekit.reasons import Reason
 from tradekit.recommendation import EXIT_RETRIES
 from tradekit.states import (
     ORDER_TERMINAL,
-    LifeClock,
     OrderState,
     RecommendationState,
     ReviewVerdict,
@@ -205,16 +203,3 @@ def test_only_a_terminal_order_ends_it_and_what_was_filled_says_how(
     assert outcome.decided_by == "exchange"
     assert outcome.state.value == ("EXECUTED" if filled > 0 else "FAILED")
     assert outcome.reasons or filled > 0
-
-
-def test_a_life_ends_by_its_own_clock_only() -> None:
-    end = datetime(2025, 1, 1, tzinfo=UTC)
-    before, after = end - timedelta(seconds=1), end + timedelta(seconds=1)
-    assert life_is_over(LifeClock.MARKET, end, before, end)
-    assert not life_is_over(LifeClock.MARKET, end, after, before)
-    assert not life_is_over(LifeClock.MARKET, end, after, None)
-    assert life_is_over(LifeClock.MACHINE, end, end, None)
-    assert not life_is_over(LifeClock.MACHINE, end, before, after)
-    # The grace is for calls that still run, which market time knows nothing of.
-    assert not life_is_over(LifeClock.MACHINE, end, after, None, timedelta(seconds=2))
-    assert life_is_over(LifeClock.MARKET, end, before, end, timedelta(seconds=2))

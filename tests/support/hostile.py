@@ -116,6 +116,10 @@ def _of_repeated(message: Any, field: FieldDescriptor, path: Path) -> Iterator[F
         yield from (Fault((*path, 0), *found) for found in _of_value(field))
         yield Fault(path, "too many", [f"A{number}-USD" for number in range(1_500)])
         return
+    if field.type == FieldDescriptor.TYPE_DOUBLE:
+        yield from (Fault((*path, 0), *found) for found in _DOUBLES)
+        yield Fault(path, "too many", [0.0] * 1_500)
+        return
     for index, entry in enumerate(getattr(message, field.name)):
         yield from faults(entry, (*path, index))
 
