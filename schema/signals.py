@@ -19,6 +19,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from schema.base import Amount, Id, Json, Time, metadata
 
+SIGNAL_NUMBERS = ("confidence", "p_down", "p_neutral", "p_up", "edge", "expected_net", "sigma_horizon")
+"""The doubles of a signal: fields of the contract and columns of the table by the same names."""
+
 trading_signals = Table(
     "trading_signals",
     metadata,
@@ -29,13 +32,7 @@ trading_signals = Table(
     Column("bar_start", Time, nullable=False),
     Column("as_of", Time, nullable=False),
     Column("side", Text, nullable=False, comment="BUY, SELL or HOLD"),
-    Column("confidence", Double, nullable=False),
-    Column("p_down", Double, nullable=False),
-    Column("p_neutral", Double, nullable=False),
-    Column("p_up", Double, nullable=False),
-    Column("edge", Double, nullable=False),
-    Column("expected_net", Double, nullable=False),
-    Column("sigma_horizon", Double, nullable=False),
+    *(Column(name, Double, nullable=False) for name in SIGNAL_NUMBERS),
     Column("reference_price", Amount, nullable=False),
     Column("model_version", Text, nullable=False),
     Column("feature_set_hash", Text, nullable=False),

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.signals import models, trading_signals
+from schema.signals import SIGNAL_NUMBERS, models, trading_signals
 from tradekit.states import SignalSide
 
 STAGE = "signal"
@@ -38,9 +38,8 @@ def _signals(whole: bool = False) -> Select[Any]:
     return select(
         cast(table.c.signal_id, Text).label("signal_id"),
         *(table.c.product_id, table.c.granularity, table.c.bar_start, table.c.as_of, table.c.side),
-        *(table.c.confidence, table.c.p_down, table.c.p_neutral, table.c.p_up, table.c.edge),
-        *(table.c.expected_net, table.c.sigma_horizon, table.c.model_version, table.c.feature_set_hash),
-        *(table.c.profile, table.c.sequence),
+        *(table.c[name] for name in SIGNAL_NUMBERS),
+        *(table.c.model_version, table.c.feature_set_hash, table.c.profile, table.c.sequence),
         cast(func.trim_scale(table.c.reference_price), Text).label("reference_price"),
         cast(table.c.reasons, Text).label("reasons"),
         features.label("features"),

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import RowMapping
 
 from modelkit.features.definition import FEATURE_COUNT
+from schema.signals import SIGNAL_NUMBERS
 from tradekit import wire
 from tradekit.reasons import reasons_from_json
 from tradekit.states import Profile, SignalSide
@@ -18,8 +19,6 @@ from trading.signal.v1 import signal_service_pb2 as pb
 Row: TypeAlias = Mapping[str, Any] | RowMapping
 Shared: TypeAlias = tuple[Any, ...]
 
-NUMBERS = ("confidence", "p_down", "p_neutral", "p_up", "edge", "expected_net", "sigma_horizon")
-"""Columns of a signal that are doubles, in the order of `set_own`."""
 SHARED = ("granularity", "bar_start", "as_of", "side", "model_version", "feature_set_hash", "profile", "reasons")
 """Columns that signals of one bar with the same side and reasons have in common, in the order of `shared_part`."""
 
@@ -56,10 +55,10 @@ def shared_part(shared: Shared) -> pb.Signal:
 
 
 def set_own(message: pb.Signal, signal_id: str, product: str, numbers: Sequence[float], price: str) -> None:
-    """Sets what a signal shares with no other; `numbers` are those of NUMBERS, `price` is plain decimal text."""
+    """Sets what a signal shares with no other; `numbers` are those of SIGNAL_NUMBERS, `price` is plain decimal text."""
     message.signal_id, message.product_id = signal_id, product
-    message.confidence, message.p_down, message.p_neutral, message.p_up = numbers[:4]
-    message.edge, message.expected_net, message.sigma_horizon = numbers[4:]
+    for name, number in zip(SIGNAL_NUMBERS, numbers, strict=True):
+        setattr(message, name, number)
     message.reference_price.value = price
 
 
@@ -72,7 +71,7 @@ def _batch(rows: Sequence[Row], whole: Sequence[bool]) -> pb.SignalBatch:
             shared[key] = shared_part(key)
         message = batch.signals.add()
         message.CopyFrom(shared[key])
-        numbers = [row[name] for name in NUMBERS]
+        numbers = [row[name] for name in SIGNAL_NUMBERS]
         set_own(message, row["signal_id"], row["product_id"], numbers, row["reference_price"])
         message.sequence = row["sequence"]
         if with_features:

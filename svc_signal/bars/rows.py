@@ -13,17 +13,18 @@ import numpy as np
 
 from modelkit.candles import FloatArray
 from modelkit.decision import SignalReason
+from schema.signals import SIGNAL_NUMBERS
 from svc_signal.bars import binary_copy as copy
 from svc_signal.bars.bar import BarDecisions
 from svc_signal.bars.store import Close
-from svc_signal.wire_signals import NUMBERS, Shared, set_own, shared_part
+from svc_signal.wire_signals import Shared, set_own, shared_part
 from tradekit import ids
 from tradekit.reasons import Reason, reasons_to_json
 from tradekit.states import Profile, SignalSide
 from trading.signal.v1 import signal_service_pb2 as pb
 
 SIGNAL_COLUMNS = (
-    *("signal_id", "product_id", "sequence", *NUMBERS),
+    *("signal_id", "product_id", "sequence", *SIGNAL_NUMBERS),
     *("reference_price", "features", "side", "reasons"),
     *("run_id", "granularity", "bar_start", "as_of", "model_version", "feature_set_hash", "profile"),
 )
@@ -47,14 +48,20 @@ class BarHead:
 
 
 def _numbers(found: BarDecisions) -> FloatArray:
-    """(n, 7) numbers of signals as they are published: where there were no probabilities, NEUTRAL and no edge."""
+    """(n, 7) SIGNAL_NUMBERS as they are published: where there were no probabilities, NEUTRAL and no edge."""
     said = found.decisions
     known = np.isfinite(said.edge)
-    told = np.empty((len(known), 7))
-    told[:, 0], told[:, 6] = said.confidence, found.sigma
-    told[:, 1:4] = np.where(known[:, None], said.probabilities, (0.0, 1.0, 0.0))
-    told[:, 4], told[:, 5] = np.where(known, said.edge, 0.0), np.where(known, said.expected_net, 0.0)
-    return told
+    p_down, p_neutral, p_up = np.where(known[:, None], said.probabilities, (0.0, 1.0, 0.0)).T
+    values = {
+        "confidence": said.confidence,
+        "p_down": p_down,
+        "p_neutral": p_neutral,
+        "p_up": p_up,
+        "edge": np.where(known, said.edge, 0.0),
+        "expected_net": np.where(known, said.expected_net, 0.0),
+        "sigma_horizon": found.sigma,
+    }
+    return np.stack([values[name] for name in SIGNAL_NUMBERS], axis=1)
 
 
 def signal_ids(head: BarHead, products: Iterable[str]) -> dict[str, UUID]:

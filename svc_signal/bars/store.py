@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit import database
 from modelkit.candle_reader import COLUMNS, PACKED, PackedCandles, unpack
+from schema.signals import SIGNAL_NUMBERS
 from tradekit.bars import unix, utc
 
 _LOCK = "SELECT pg_advisory_xact_lock(7406025)"
@@ -71,29 +72,32 @@ _FINISH = f"""
   FROM taken
 """
 
+# What a signal shares with no other of its bar, as parallel arrays, $3 and on.
+_OWN = (
+    *(("signal_id", "uuid"), ("product_id", "text"), ("side", "text")),
+    *((name, "float8") for name in SIGNAL_NUMBERS),
+    *(("reference_price", "numeric"), ("reasons", "jsonb"), ("ready", "boolean")),
+)
+_STORED = ", ".join(name for name, _ in _OWN if name != "ready")
+_AFTER = 3 + len(_OWN)
+
 # A bar of few products is written in one round trip: as `_FINISH`, with the rows.
 _FINISH_WITH = f"""
   WITH {_HELD},
   given AS (
-    SELECT * FROM unnest(
-      $3::uuid[], $4::text[], $5::text[], $6::float8[], $7::float8[], $8::float8[], $9::float8[], $10::float8[],
-      $11::float8[], $12::float8[], $13::numeric[], $14::jsonb[], $15::boolean[]
-    ) WITH ORDINALITY AS row(
-      signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
-      reference_price, reasons, ready, place
-    )
+    SELECT * FROM unnest({", ".join(f"${3 + at}::{kind}[]" for at, (_, kind) in enumerate(_OWN))})
+    WITH ORDINALITY AS row({", ".join(name for name, _ in _OWN)}, place)
   ),
   taken AS MATERIALIZED (SELECT take_sequences('signals', cardinality($3)) AS first FROM held),
   stored AS (
     INSERT INTO trading_signals (
-      signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
-      reference_price, reasons, features, sequence, run_id, granularity, bar_start, as_of, model_version,
-      feature_set_hash, profile
+      {_STORED}, features, sequence, run_id, granularity, bar_start, as_of, model_version, feature_set_hash, profile
     )
-    SELECT signal_id, product_id, side, confidence, p_down, p_neutral, p_up, edge, expected_net, sigma_horizon,
-      reference_price, reasons,
-      CASE WHEN ready THEN ($16::float8[])[(place - 1) * $17 + 1 : place * $17] ELSE '{{}}' END,
-      first + place - 1, $18, $19, $20, $2, $21, $22, $23
+    SELECT {_STORED},
+      CASE WHEN ready
+        THEN (${_AFTER}::float8[])[(place - 1) * ${_AFTER + 1} + 1 : place * ${_AFTER + 1}] ELSE '{{}}'
+      END,
+      first + place - 1, ${_AFTER + 2}, ${_AFTER + 3}, ${_AFTER + 4}, $2, ${_AFTER + 5}, ${_AFTER + 6}, ${_AFTER + 7}
     FROM given, taken
   )
   SELECT first, pg_notify('signals', ''), advance_watermark('signal', $2, first + cardinality($3) - 1) FROM taken
