@@ -5,8 +5,6 @@ import gc
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from sqlalchemy import RowMapping
-
 from meshkit.background import outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
 from meshkit.grpc_types import ServicerContext
@@ -23,6 +21,7 @@ from svc_signal.models.keeper import ModelKeeper
 from svc_signal.models.wire import parse_promote, parse_rollback
 from svc_signal.settings import SignalSettings
 from svc_signal.signal_watch import SignalReader, SignalTap
+from svc_signal.stored_signal import StoredSignal
 from svc_signal.wire import GenerateOrder, page_token, parse_generate, parse_get, parse_list
 from svc_signal.wire_signals import signal_message, signal_messages
 from tradekit import services
@@ -94,9 +93,9 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
             await self._decider.catch_up(as_of)
             rows = await self._stored(as_of)
         wanted = set(order.product_ids or self._settings.products)
-        return pb.GenerateSignalsResponse(signals=signal_messages([row for row in rows if row["product_id"] in wanted]))
+        return pb.GenerateSignalsResponse(signals=signal_messages([row for row in rows if row.product_id in wanted]))
 
-    async def _stored(self, as_of: datetime) -> list[RowMapping]:
+    async def _stored(self, as_of: datetime) -> list[StoredSignal]:
         granularity = self._settings.granularity_seconds
         start = utc(int(as_of.timestamp()) - granularity)
         async with self._kit.engine.connect() as connection:

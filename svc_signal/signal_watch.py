@@ -137,7 +137,7 @@ class SignalReader:
         async with self._kit.engine.connect() as connection:
             rows = await store.signals_after(connection, position, limit)
         self.frame = stored_frame(rows)
-        return [row["sequence"] for row in rows]
+        return [row.sequence for row in rows]
 
     def _fresh(self) -> PublishedBar | None:
         """The newest bar, once, if it is what comes next. Whatever another process decided is in the table only."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    RowMapping,
+    Row,
     Select,
     Text,
     and_,
@@ -23,7 +23,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.signals import SIGNAL_NUMBERS, models, trading_signals
-from tradekit.states import SignalSide
+from svc_signal.stored_signal import Shared, StoredSignal
+from tradekit.states import Profile, SignalSide
 
 STAGE = "signal"
 
@@ -46,9 +47,31 @@ def _signals(whole: bool = False) -> Select[Any]:
     )
 
 
+def _stored(row: Row[Any]) -> StoredSignal:
+    found = row._mapping
+    return StoredSignal(
+        signal_id=row.signal_id,
+        product_id=row.product_id,
+        sequence=row.sequence,
+        numbers=tuple(found[name] for name in SIGNAL_NUMBERS),
+        reference_price=row.reference_price,
+        features=row.features,
+        shared=Shared(
+            granularity=row.granularity,
+            bar_start=row.bar_start,
+            as_of=row.as_of,
+            side=SignalSide(row.side),
+            model_version=row.model_version,
+            feature_set_hash=row.feature_set_hash,
+            profile=Profile(row.profile),
+            reasons=row.reasons,
+        ),
+    )
+
+
 async def signals_of_bar(
     connection: AsyncConnection, run_id: str, granularity: int, start: datetime
-) -> list[RowMapping]:
+) -> list[StoredSignal]:
     """Stored signals of a bar, by product."""
     table = trading_signals
     query = (
@@ -57,14 +80,14 @@ async def signals_of_bar(
         .where(table.c.run_id == run_id, table.c.granularity == granularity)
         .order_by(table.c.product_id)
     )
-    return list((await connection.execute(query)).mappings())
+    return [_stored(row) for row in await connection.execute(query)]
 
 
-async def get_signal(connection: AsyncConnection, signal_id: UUID) -> RowMapping | None:
+async def get_signal(connection: AsyncConnection, signal_id: UUID) -> StoredSignal | None:
     """One signal, None if there is none."""
     query = _signals(whole=True).where(trading_signals.c.signal_id == signal_id)
-    found: RowMapping | None = (await connection.execute(query)).mappings().one_or_none()
-    return found
+    row = (await connection.execute(query)).one_or_none()
+    return _stored(row) if row is not None else None
 
 
 async def list_signals(
@@ -73,7 +96,7 @@ async def list_signals(
     side: str | None,
     before: tuple[datetime, str, UUID] | None,
     limit: int,
-) -> list[RowMapping]:
+) -> list[StoredSignal]:
     """Signals by newest bar, then product, then id; those after position `before`."""
     table = trading_signals
     conditions = []
@@ -90,14 +113,14 @@ async def list_signals(
         )
     order = (table.c.as_of.desc(), table.c.product_id, table.c.signal_id)
     query = _signals().where(*conditions).order_by(*order).limit(limit)
-    return list((await connection.execute(query)).mappings())
+    return [_stored(row) for row in await connection.execute(query)]
 
 
-async def signals_after(connection: AsyncConnection, sequence: int, limit: int) -> list[RowMapping]:
+async def signals_after(connection: AsyncConnection, sequence: int, limit: int) -> list[StoredSignal]:
     """Signals in the order of their sequence, for watchers."""
     table = trading_signals
     query = _signals().where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
-    return list((await connection.execute(query)).mappings())
+    return [_stored(row) for row in await connection.execute(query)]
 
 
 async def head_sequence(connection: AsyncConnection) -> int:

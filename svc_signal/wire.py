@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import RowMapping
-
 from meshkit import paging
 from meshkit.fields import Fields
+from svc_signal.stored_signal import StoredSignal
 from tradekit import wire
 from tradekit.bars import is_on_grid
 from tradekit.products import is_product_id
@@ -79,9 +78,9 @@ def parse_list(message: pb.ListSignalsRequest) -> SignalFilter:
     return SignalFilter(product, side, page.size, before)
 
 
-def page_token(message: pb.ListSignalsRequest, row: RowMapping) -> str:
-    """Token of the page after a row."""
-    position = {"as_of": row["as_of"].isoformat(), "product": row["product_id"], "id": str(row["signal_id"])}
+def page_token(message: pb.ListSignalsRequest, last: StoredSignal) -> str:
+    """Token of the page after a signal."""
+    position = {"as_of": last.shared.as_of.isoformat(), "product": last.product_id, "id": last.signal_id}
     return paging.encode(position, _scope(message))
 
 

@@ -4,53 +4,44 @@ What a signal shares with the others of its bar is made once and copied; of a ba
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
-
-from sqlalchemy import RowMapping
+from collections.abc import Sequence
 
 from modelkit.features.definition import FEATURE_COUNT
 from schema.signals import SIGNAL_NUMBERS
+from svc_signal.stored_signal import Shared, StoredSignal
 from tradekit import wire
 from tradekit.reasons import reasons_from_json
-from tradekit.states import Profile, SignalSide
+from tradekit.states import SignalSide
 from trading.signal.v1 import signal_service_pb2 as pb
 
-Row: TypeAlias = Mapping[str, Any] | RowMapping
-Shared: TypeAlias = tuple[Any, ...]
 
-SHARED = ("granularity", "bar_start", "as_of", "side", "model_version", "feature_set_hash", "profile", "reasons")
-"""Columns that signals of one bar with the same side and reasons have in common, in the order of `shared_part`."""
-
-
-def signal_message(row: Row) -> pb.Signal:
+def signal_message(signal: StoredSignal) -> pb.Signal:
     """One stored signal with its features."""
-    return signal_messages([row], whole=True)[0]
+    return signal_messages([signal], whole=True)[0]
 
 
-def signal_messages(rows: Sequence[Row], whole: bool = False) -> Sequence[pb.Signal]:
+def signal_messages(signals: Sequence[StoredSignal], whole: bool = False) -> Sequence[pb.Signal]:
     """Stored signals, without features unless `whole`."""
-    return _batch(rows, [whole] * len(rows)).signals
+    return _batch(signals, [whole] * len(signals)).signals
 
 
-def stored_frame(rows: Sequence[Row]) -> pb.WatchSignalsResponse:
+def stored_frame(signals: Sequence[StoredSignal]) -> pb.WatchSignalsResponse:
     """Stored signals as a watcher gets them: BUY and SELL with their features, HOLD without."""
-    hold = SignalSide.HOLD.value
-    return pb.WatchSignalsResponse(batch=_batch(rows, [row["side"] != hold for row in rows]))
+    with_features = [signal.shared.side is not SignalSide.HOLD for signal in signals]
+    return pb.WatchSignalsResponse(batch=_batch(signals, with_features))
 
 
 def shared_part(shared: Shared) -> pb.Signal:
-    """A signal with the values of SHARED only: `reasons` as JSON text, times aware."""
-    granularity, bar_start, as_of, side, model_version, feature_set_hash, profile, reasons = shared
+    """A signal with the shared values only."""
     return pb.Signal(
-        granularity=granularity,
-        bar_start_time=wire.timestamp_message(bar_start),
-        as_of=wire.timestamp_message(as_of),
-        side=wire.enum_number("SIGNAL_SIDE", SignalSide(side), pb.SignalSide),
-        model_version=model_version,
-        feature_set_hash=feature_set_hash,
-        profile=wire.profile_number(Profile(profile)),
-        reasons=wire.reason_messages(reasons_from_json(json.loads(reasons))),
+        granularity=shared.granularity,  # type: ignore[arg-type]  # the numbers of the enum are seconds
+        bar_start_time=wire.timestamp_message(shared.bar_start),
+        as_of=wire.timestamp_message(shared.as_of),
+        side=wire.enum_number("SIGNAL_SIDE", shared.side, pb.SignalSide),
+        model_version=shared.model_version,
+        feature_set_hash=shared.feature_set_hash,
+        profile=wire.profile_number(shared.profile),
+        reasons=wire.reason_messages(reasons_from_json(json.loads(shared.reasons))),
     )
 
 
@@ -62,26 +53,23 @@ def set_own(message: pb.Signal, signal_id: str, product: str, numbers: Sequence[
     message.reference_price.value = price
 
 
-def _batch(rows: Sequence[Row], whole: Sequence[bool]) -> pb.SignalBatch:
+def _batch(signals: Sequence[StoredSignal], whole: Sequence[bool]) -> pb.SignalBatch:
     batch = pb.SignalBatch()
-    shared: dict[Shared, pb.Signal] = {}
-    for row, with_features in zip(rows, whole, strict=True):
-        key = tuple(row[name] for name in SHARED)
-        if key not in shared:
-            shared[key] = shared_part(key)
+    parts: dict[Shared, pb.Signal] = {}
+    for signal, with_features in zip(signals, whole, strict=True):
+        if signal.shared not in parts:
+            parts[signal.shared] = shared_part(signal.shared)
         message = batch.signals.add()
-        message.CopyFrom(shared[key])
-        numbers = [row[name] for name in SIGNAL_NUMBERS]
-        set_own(message, row["signal_id"], row["product_id"], numbers, row["reference_price"])
-        message.sequence = row["sequence"]
+        message.CopyFrom(parts[signal.shared])
+        set_own(message, signal.signal_id, signal.product_id, signal.numbers, signal.reference_price)
+        message.sequence = signal.sequence
         if with_features:
-            message.features.extend(_features(row))
+            message.features.extend(_features(signal))
     return batch
 
 
-def _features(row: Row) -> Sequence[float]:
+def _features(signal: StoredSignal) -> Sequence[float]:
     """A row of another width was stored by nobody who knows the contract."""
-    found: Sequence[float] = row["features"]
-    if len(found) not in (0, FEATURE_COUNT):
-        raise ValueError(f"signal {row['signal_id']} has {len(found)} features, not {FEATURE_COUNT}")
-    return found
+    if len(signal.features) not in (0, FEATURE_COUNT):
+        raise ValueError(f"signal {signal.signal_id} has {len(signal.features)} features, not {FEATURE_COUNT}")
+    return signal.features

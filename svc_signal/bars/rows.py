@@ -17,7 +17,8 @@ from schema.signals import SIGNAL_NUMBERS
 from svc_signal.bars import binary_copy as copy
 from svc_signal.bars.bar import BarDecisions
 from svc_signal.bars.store import Close
-from svc_signal.wire_signals import Shared, set_own, shared_part
+from svc_signal.stored_signal import Shared
+from svc_signal.wire_signals import set_own, shared_part
 from tradekit import ids
 from tradekit.reasons import Reason, reasons_to_json
 from tradekit.states import Profile, SignalSide
@@ -158,9 +159,15 @@ def number(frame: pb.WatchSignalsResponse, first_sequence: int) -> None:
 
 
 def _shared(head: BarHead, side: SignalSide, reasons: tuple[SignalReason, ...]) -> Shared:
-    return (
-        *(head.granularity, head.bar_start, head.as_of, side.value, head.model_version, head.feature_set_hash),
-        *(head.profile.value, _reasons_text(reasons)),
+    return Shared(
+        granularity=head.granularity,
+        bar_start=head.bar_start,
+        as_of=head.as_of,
+        side=side,
+        model_version=head.model_version,
+        feature_set_hash=head.feature_set_hash,
+        profile=head.profile,
+        reasons=_reasons_text(reasons),
     )
 
 

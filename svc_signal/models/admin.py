@@ -11,7 +11,6 @@ from typing import TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit import identity
@@ -27,16 +26,16 @@ from svc_signal.fees import taker_fee
 from svc_signal.models import registry
 from svc_signal.models.keeper import Candidate, ModelKeeper
 from svc_signal.models.promotion import Evidence, in_words, missing, weigh
-from svc_signal.models.roles import Change, ChangeKind, Roles, rolled_back
+from svc_signal.models.roles import Change, ChangeKind, KnownModel, Roles, rolled_back
 from svc_signal.models.wire import (
     Promotion,
     Rollback,
     change_message,
     describe_model,
     evidence_message,
+    known_info,
     loaded_info,
     refused_info,
-    stored_info,
 )
 from svc_signal.settings import SignalSettings
 from tradekit import wire
@@ -88,18 +87,18 @@ class ModelAdmin:
         """Champion, challenger, the others by their training; then the refused, and the newest changes."""
         async with self._kit.engine.connect() as connection:
             roles = await registry.read_roles(connection)
-            stored = await registry.loaded_models(connection, MOST_MODELS)
+            known = await registry.loaded_models(connection, MOST_MODELS)
             seen = await registry.versions_with_a_part(connection)
             changes = await registry.list_changes(connection, MOST_CHANGES)
             evidence = await self._evidence_message(connection, roles)
         serving = {each.version: each for each in (self._keeper.challenger, self._keeper.model) if each is not None}
-        models = _infos(self._keeper.candidates, serving, roles, stored, seen)
+        models = _infos(self._keeper.candidates, serving, roles, known, seen)
         for info in models:
             if evidence is not None and info.role == pb.MODEL_ROLE_CHALLENGER:
                 info.evidence.CopyFrom(evidence)
         return pb.ListModelsResponse(
             models=models,
-            changes=[change_message(row) for row in changes],
+            changes=[change_message(recorded) for recorded in changes],
             folders_left_out=self._keeper.left_out,
         )
 
@@ -207,19 +206,19 @@ class ModelAdmin:
     ) -> pb.ModelChange:
         """Makes the changes and gives the first as recorded."""
         figures = evidence.as_dict() if evidence else None
-        rows = await registry.change_roles(connection, roles, entries, identity.current_caller().name, figures)
-        return change_message(rows[0])
+        recorded = await registry.change_roles(connection, roles, entries, identity.current_caller().name, figures)
+        return change_message(recorded[0])
 
 
 def _infos(
     candidates: Iterable[Candidate],
     serving: Mapping[str, LoadedModel],
     roles: Roles,
-    stored: Iterable[RowMapping],
+    known: Iterable[KnownModel],
     seen: Iterable[str],
 ) -> list[pb.ModelInfo]:
     """One entry per version, and one per refused folder; champion, challenger, the others, the refused."""
-    first_loads = {row["model_version"]: row for row in stored}
+    by_version = {each.version: each for each in known}
     parts = {roles.challenger: pb.MODEL_ROLE_CHALLENGER, roles.champion: pb.MODEL_ROLE_CHAMPION}
     served: dict[str, pb.ModelInfo] = {}
     refused = []
@@ -230,15 +229,14 @@ def _infos(
         elif each.refusal is not None:
             refused.append(refused_info(each.folder.shown, each.refusal.code, each.refusal.detail))
     for version, found in holders.items():
-        row = first_loads.get(version)
-        first = row["first_loaded_at"] if row else None
+        first = by_version[version].first_loaded_at if version in by_version else None
         model, folder = _used(found, serving.get(version))
         info = loaded_info(model, folder, parts.get(version, pb.MODEL_ROLE_RETIRED), first)
         info.other_folders.extend(name for _, name in found if name != folder)
         served[version] = info
-    for version, row in first_loads.items():
+    for version, each_known in by_version.items():
         if version not in served and (version in seen or version in parts):
-            served[version] = stored_info(row, parts.get(version, pb.MODEL_ROLE_RETIRED))
+            served[version] = known_info(each_known, parts.get(version, pb.MODEL_ROLE_RETIRED))
     order = sorted(served.values(), key=lambda info: (info.role, -info.train_end_time.seconds, info.model_version))
     kept = order[: MOST_MODELS - len(refused)]
     return kept + refused

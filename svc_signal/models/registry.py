@@ -10,7 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     Integer,
-    RowMapping,
+    Row,
     Table,
     and_,
     case,
@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult
 from schema import streams
 from schema.signals import matured_labels, model_changes, model_roles, models, shadow_signals, trading_signals
 from svc_signal.models.promotion import BUY, HOLD, SELL, JudgedRows
-from svc_signal.models.roles import Change, ChangeKind, Roles
+from svc_signal.models.roles import Change, ChangeKind, KnownModel, RecordedChange, Roles
 from tradekit.bars import utc
 
 # Wakes every process that keeps models when the roles have changed.
@@ -49,10 +49,10 @@ async def change_roles(
     changes: Sequence[Change],
     caller: str = "",
     evidence: Mapping[str, Any] | None = None,
-) -> list[RowMapping]:
-    """Roles and record together, and a wake-up on commit; the rows of the record. The roles must be locked."""
+) -> list[RecordedChange]:
+    """Roles and record together, and a wake-up on commit; the entries as recorded. The roles must be locked."""
     await connection.execute(update(model_roles).values(**asdict(roles), changed_at=func.now()))
-    rows = []
+    recorded = []
     for change in changes:
         row = insert(model_changes).values(
             kind=change.kind.value,
@@ -62,9 +62,9 @@ async def change_roles(
             note=change.note,
             evidence=dict(evidence or {}),
         )
-        rows.append((await connection.execute(row.returning(*model_changes.c))).mappings().one())
+        recorded.append(_recorded((await connection.execute(row.returning(*model_changes.c))).one()))
     await streams.notify(connection, CHANNEL)
-    return rows
+    return recorded
 
 
 async def versions_with_a_part(connection: AsyncConnection) -> frozenset[str]:
@@ -73,16 +73,33 @@ async def versions_with_a_part(connection: AsyncConnection) -> frozenset[str]:
     return frozenset((await connection.execute(query)).scalars())
 
 
-async def list_changes(connection: AsyncConnection, limit: int) -> list[RowMapping]:
+async def list_changes(connection: AsyncConnection, limit: int) -> list[RecordedChange]:
     """The record, newest first."""
     query = select(model_changes).order_by(model_changes.c.number.desc()).limit(limit)
-    return list((await connection.execute(query)).mappings())
+    return [_recorded(row) for row in await connection.execute(query)]
 
 
-async def loaded_models(connection: AsyncConnection, limit: int) -> list[RowMapping]:
+def _recorded(row: Row[Any]) -> RecordedChange:
+    change = Change(ChangeKind(row.kind), row.model_version, row.previous_version, row.note)
+    return RecordedChange(change, row.caller, row.created_at)
+
+
+async def loaded_models(connection: AsyncConnection, limit: int) -> list[KnownModel]:
     """Every model that was ever loaded, the last loaded first."""
     query = select(models).order_by(models.c.last_loaded_at.desc(), models.c.model_version).limit(limit)
-    return list((await connection.execute(query)).mappings())
+    return [_known(row) for row in await connection.execute(query)]
+
+
+def _known(row: Row[Any]) -> KnownModel:
+    trained = row.manifest["train"]
+    return KnownModel(
+        version=row.model_version,
+        train_from=utc(int(trained["from"])),
+        train_to=utc(int(trained["to"])),
+        theta_buy=float(row.manifest["thresholds"]["theta_buy"]),
+        manifest_sha256=row.manifest_sha256,
+        first_loaded_at=row.first_loaded_at,
+    )
 
 
 async def rolled_back_at(connection: AsyncConnection, version: str) -> datetime | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -56,6 +57,27 @@ class Change:
     version: str
     previous: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedChange:
+    """A change as it was recorded: by whom, and when by machine time. `caller` is empty where the service did it itself."""
+
+    change: Change
+    caller: str
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model that was loaded once; its training in market time, its first load in machine time."""
+
+    version: str
+    train_from: datetime
+    train_to: datetime
+    theta_buy: float
+    manifest_sha256: str
+    first_loaded_at: datetime
 
 
 def settle(

@@ -1,18 +1,15 @@
 """Messages ⇄ domain types of models: the operator's requests, a model's description, its evidence, the record."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
-
-from sqlalchemy import RowMapping
 
 from meshkit.fields import Fields
 from modelkit.decision import EXERCISE_THRESHOLDS
 from modelkit.loading import LoadedModel
 from modelkit.manifest import MOST_VERSION, canonical
 from svc_signal.models.promotion import Evidence, missing
+from svc_signal.models.roles import KnownModel, RecordedChange
 from tradekit import wire
 from tradekit.bars import utc
 from trading.signal.v1 import signal_service_pb2 as pb
@@ -86,19 +83,17 @@ def loaded_info(model: LoadedModel, folder: str, role: pb.ModelRole, first_loade
     return info
 
 
-def stored_info(row: RowMapping, role: pb.ModelRole) -> pb.ModelInfo:
+def known_info(known: KnownModel, role: pb.ModelRole) -> pb.ModelInfo:
     """A model that served before and whose files are not there now."""
-    manifest: Mapping[str, Any] = row["manifest"]
-    theta_buy = float(manifest["thresholds"]["theta_buy"])
     return pb.ModelInfo(
-        model_version=row["model_version"],
+        model_version=known.version,
         role=role,
-        train_start_time=wire.timestamp_message(utc(int(manifest["train"]["from"]))),
-        train_end_time=wire.timestamp_message(utc(int(manifest["train"]["to"]))),
-        theta_buy=theta_buy,
-        always_hold=theta_buy >= 1.0,
-        manifest_sha256=row["manifest_sha256"],
-        first_load_time=wire.timestamp_message(row["first_loaded_at"]),
+        train_start_time=wire.timestamp_message(known.train_from),
+        train_end_time=wire.timestamp_message(known.train_to),
+        theta_buy=known.theta_buy,
+        always_hold=known.theta_buy >= 1.0,
+        manifest_sha256=known.manifest_sha256,
+        first_load_time=wire.timestamp_message(known.first_loaded_at),
     )
 
 
@@ -128,13 +123,13 @@ def evidence_message(evidence: Evidence, shadow_since: datetime | None) -> pb.Mo
     return message
 
 
-def change_message(row: RowMapping) -> pb.ModelChange:
+def change_message(recorded: RecordedChange) -> pb.ModelChange:
     """One entry of the record."""
     return pb.ModelChange(
-        kind=row["kind"],
-        model_version=row["model_version"],
-        previous_version=row["previous_version"],
-        caller=row["caller"],
-        note=row["note"],
-        change_time=wire.timestamp_message(row["created_at"]),
+        kind=recorded.change.kind.value,
+        model_version=recorded.change.version,
+        previous_version=recorded.change.previous,
+        caller=recorded.caller,
+        note=recorded.change.note,
+        change_time=wire.timestamp_message(recorded.recorded_at),
     )

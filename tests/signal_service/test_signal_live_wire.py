@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 
 from modelkit.decision import Decisions, SignalReason
 from modelkit.features.definition import FEATURE_COUNT, feature_set_hash
-from schema.signals import shadow_signals, trading_signals
+from schema.signals import SIGNAL_NUMBERS, shadow_signals, trading_signals
 from svc_signal.bars import binary_copy as copy
 from svc_signal.bars import store as bar_store
 from svc_signal.bars.bar import BarDecisions
@@ -31,6 +31,7 @@ from svc_signal.bars.rows import (
 )
 from svc_signal.bars.store import Close
 from svc_signal.store import signals_after
+from svc_signal.stored_signal import Shared, StoredSignal
 from svc_signal.wire_signals import signal_message, signal_messages, stored_frame
 from tradekit import wire
 from tradekit.bars import utc
@@ -161,11 +162,11 @@ async def test_a_bar_is_stored_and_told_as_it_was_decided(
         await bar_store.copy_records(connection, "shadow_signals", SHADOW_COLUMNS, shadow_records(HEAD, found, "other"))
         await bar_store.copy_records(connection, "shadow_signals", SHADOW_COLUMNS, [])
         table = trading_signals
-        stored = list((await connection.execute(select(table).order_by(table.c.sequence))).mappings())
+        records = list((await connection.execute(select(table).order_by(table.c.sequence))).mappings())
         shadow = list((await connection.execute(select(shadow_signals))).mappings())
         told = stored_frame(await signals_after(connection, 0, 100))
     said = found.decisions
-    for row, one in enumerate(stored):
+    for row, one in enumerate(records):
         known = row < 5
         assert (one["signal_id"], one["product_id"], one["sequence"]) == (names[row], PRODUCTS[row], first + row)
         assert one["reference_price"] == Decimal(PRICES[row])
@@ -211,6 +212,17 @@ def stored_row(number: int, side: str) -> dict[str, Any]:
     }
 
 
+def stored(row: dict[str, Any]) -> StoredSignal:
+    shared = ("granularity", "bar_start", "as_of", "model_version", "feature_set_hash", "reasons")
+    return StoredSignal(
+        **{name: row[name] for name in ("signal_id", "product_id", "sequence", "reference_price", "features")},
+        numbers=tuple(row[name] for name in SIGNAL_NUMBERS),
+        shared=Shared(
+            **{name: row[name] for name in shared}, side=SignalSide(row["side"]), profile=Profile(row["profile"])
+        ),
+    )
+
+
 def plainly(row: dict[str, Any], with_features: bool) -> pb.Signal:
     return pb.Signal(
         **{name: row[name] for name in (*FLOATS, "signal_id", "product_id", "granularity", "sequence")},
@@ -230,17 +242,19 @@ def test_messages_made_for_a_batch_are_those_made_one_by_one() -> None:
     rows = [stored_row(number, ("BUY", "SELL", "HOLD")[number % 3]) for number in range(9)]
     rows += [{**row, "product_id": "AGAIN-USD", "feature_set_hash": "g" * 64} for row in rows]
     rows += [{**row, "features": [0.0] * FEATURE_COUNT, "sequence": 2**64 - 1} for row in rows[:2]]
-    assert list(stored_frame(rows).batch.signals) == [plainly(row, row["side"] != "HOLD") for row in rows]
-    assert list(signal_messages(rows)) == [plainly(row, False) for row in rows]
-    assert list(signal_messages(rows, whole=True)) == [plainly(row, True) for row in rows]
+    assert list(stored_frame([stored(row) for row in rows]).batch.signals) == [
+        plainly(row, row["side"] != "HOLD") for row in rows
+    ]
+    assert list(signal_messages([stored(row) for row in rows])) == [plainly(row, False) for row in rows]
+    assert list(signal_messages([stored(row) for row in rows], whole=True)) == [plainly(row, True) for row in rows]
     for row in rows:
-        assert signal_message(row) == plainly(row, True)
+        assert signal_message(stored(row)) == plainly(row, True)
 
 
 def test_features_travel_as_doubles_without_their_names() -> None:
     """51 doubles behind one head: field 19, the length, and nothing else."""
     row = stored_row(1, "BUY")
-    with_features, without = signal_message(row), signal_message({**row, "features": []})
+    with_features, without = signal_message(stored(row)), signal_message(stored({**row, "features": []}))
     extra = len(with_features.SerializeToString()) - len(without.SerializeToString())
     assert extra == 2 + 2 + 8 * FEATURE_COUNT
     assert struct.pack(f"<{FEATURE_COUNT}d", *row["features"]) in with_features.SerializeToString()
@@ -248,7 +262,7 @@ def test_features_travel_as_doubles_without_their_names() -> None:
 
 def test_the_sign_of_nothing_is_told() -> None:
     row = {**stored_row(1, "BUY"), "edge": -0.0, "p_up": 0.0}
-    told = signal_message(row)
+    told = signal_message(stored(row))
     assert [math.copysign(1.0, value) for value in (told.edge, told.p_up)] == [-1.0, 1.0]
 
 
@@ -260,4 +274,4 @@ def test_no_signals_are_an_empty_batch() -> None:
 @pytest.mark.parametrize("count", [1, 50, 52])
 def test_a_row_of_another_width_is_no_message(count: int) -> None:
     with pytest.raises(ValueError, match="features"):
-        signal_message({**stored_row(1, "BUY"), "features": [1.0] * count})
+        signal_message(stored({**stored_row(1, "BUY"), "features": [1.0] * count}))
