@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshkit.errors import Unavailable
-from tests.tradekit.test_tradekit_terms import YEARS, recommendations
+from tests.tradekit.ideas import YEARS, recommendations
 from tradekit.life import Life, LifeState, is_empty, life_at, life_end
 from tradekit.recommendation import Recommendation
 from tradekit.states import LifeClock
