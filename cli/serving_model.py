@@ -26,7 +26,7 @@ _STALL_SECONDS = 120.0
 _CHECK_SECONDS = 60.0
 _TOO_FEW = "TOO_FEW_ROWS"
 _LOOK = """
-SELECT (SELECT as_of FROM watermarks WHERE stage = 'market') AS mark,
+SELECT (SELECT as_of FROM watermarks WHERE stage = 'market') AS watermark,
        (SELECT count(*) FROM crypto_prices) AS candles
 """
 
@@ -107,8 +107,8 @@ async def wait_for_history(plan: MeshPlan, history_bars: int, progress: Progress
             with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 if connection is None or connection.is_closed():
                     connection = await asyncpg.connect(**plan.database_address.arguments("mesh"), timeout=5)
-                mark, candles = await _look(connection)
-                if mark is not None:
+                watermark, candles = await _read_market(connection)
+                if watermark is not None:
                     progress(HISTORY, 1.0, "")
                     return
                 if candles > last:
@@ -135,6 +135,6 @@ async def recorded_champion(plan: MeshPlan) -> str:
     return ""
 
 
-async def _look(connection: "asyncpg.Connection") -> tuple[datetime | None, int]:
+async def _read_market(connection: "asyncpg.Connection") -> tuple[datetime | None, int]:
     row = await connection.fetchrow(_LOOK, timeout=10)
-    return row["mark"], row["candles"]
+    return row["watermark"], row["candles"]

@@ -71,13 +71,13 @@ class Supervisor:
                 for keeper in self._keepers.values():
                     depends_on = keeper.unit.spec.depends_on
                     keeper.begin(group, [self._keepers[name] for name in depends_on])
-                look = group.create_task(self._look(group), name="requests")
+                requests = group.create_task(self._poll_requests(group), name="requests")
                 try:
                     if await self._everything_ready(stop):
                         await on_ready()
                         await stop.wait()
                 finally:
-                    look.cancel()
+                    requests.cancel()
                     await self._drain()
         finally:
             reaper.dismiss()
@@ -113,7 +113,7 @@ class Supervisor:
                     grace = min(unit.spec.stop_grace_seconds, left)
                     group.create_task(self._keepers[unit.spec.name].stop(grace, self._hurry))
 
-    async def _look(self, group: asyncio.TaskGroup) -> None:
+    async def _poll_requests(self, group: asyncio.TaskGroup) -> None:
         """Restarts what another shell asks for, and publishes again what a full disk kept from being published."""
         take_requests(self._home.run)  # of a run before this one
         while True:

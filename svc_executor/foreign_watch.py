@@ -20,17 +20,17 @@ _LOOK_BACK = timedelta(hours=1)
 
 
 class ForeignWatch:
-    """One look at a time."""
+    """One check at a time."""
 
     def __init__(self, engine: AsyncEngine, exchange: Exchange, log: Any) -> None:
         self._engine = engine
         self._exchange = exchange
         self._log = log
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """One look. What cannot be listed now is listed at the next pass: balances are compared all the same."""
         try:
-            await self._look()
+            await self._check()
         except (ExchangeUnavailable, ExchangeRefused) as error:
             self._log.warning("foreign_orders_not_listed", why=error.message)
         except Unavailable:
@@ -39,7 +39,7 @@ class ForeignWatch:
             # Whatever others do in the account, the mesh's own orders go on being settled and compared.
             self._log.error("foreign_orders_not_looked_at", exc_info=error)
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         async with self._engine.connect() as connection:
             opening = await foreign_store.read_opening(connection)
         if opening is None:

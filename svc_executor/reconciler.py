@@ -120,7 +120,7 @@ class Reconciler:
         before = await self._open_orders()
         await self._settle_all(before)
         await self._driver.adopt_late()
-        await self._foreign.look()
+        await self._foreign.check()
         await self._fees.refresh_if_due()
         return await self._compare(before)
 

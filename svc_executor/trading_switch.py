@@ -27,7 +27,7 @@ from tradekit.states import Side, TradingState
 T = TypeVar("T")
 CHANNEL = "trading_state"
 # A lost wake-up of the database costs at most this; a file that another process wrote is merged as late.
-LOOK_SECONDS = 1.0
+READ_SECONDS = 1.0
 # Longest wait of a halt for the database; the state is in force before.
 _STORE_SECONDS = 0.7
 
@@ -76,7 +76,7 @@ class TradingSwitch:
         self._stored_note = ""
         self._now = now
         self._turn = asyncio.Lock()
-        self._look = asyncio.Event()
+        self._asked = asyncio.Event()
         self._looked = asyncio.Event()
         self._fault = ""
         # Orders that went from here into the database, the newest last; a call waits for seconds, not for a thousand halts.
@@ -116,7 +116,7 @@ class TradingSwitch:
                 self._memory = halt
         self._kit.log.warning("trading_state_tightened", state=state.value, note=halt.note)
         self._looked.clear()
-        self._look.set()
+        self._asked.set()
         try:
             async with asyncio.timeout(_STORE_SECONDS):
                 while self._local() is not None:
@@ -198,13 +198,13 @@ class TradingSwitch:
 
     async def _either(self, wakeup: Any) -> None:
         """Until the database notifies, an order is given here, or a second is over."""
-        waits = [asyncio.ensure_future(wakeup.wait(LOOK_SECONDS)), asyncio.ensure_future(self._look.wait())]
+        waits = [asyncio.ensure_future(wakeup.wait(READ_SECONDS)), asyncio.ensure_future(self._asked.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        self._look.clear()
+        self._asked.clear()
 
     async def _read(self) -> None:
         async with self._kit.engine.connect() as connection:

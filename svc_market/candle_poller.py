@@ -94,13 +94,13 @@ class CandlePoller:
         followed = frozenset(self._feed.followed)
         newest_close = bar_start(now, self._settings.granularity_seconds)
         async with self._feed.engine.connect() as connection:
-            mark = await read_watermark(connection, STAGE)
-            self._tell_if_behind(newest_close, mark.as_of if mark else None)
+            watermark = await read_watermark(connection, STAGE)
+            self._tell_if_behind(newest_close, watermark.as_of if watermark else None)
             await self._plan_missing(connection, newest_close)
-            if mark is not None and newest_close <= mark.as_of and followed <= self._caught_up:
+            if watermark is not None and newest_close <= watermark.as_of and followed <= self._caught_up:
                 return
             newest = await store.newest_starts(connection, self._settings.granularity_seconds, followed)
-        fetch = self._fetch(newest, mark.as_of if mark else None, newest_close, now)
+        fetch = self._fetch(newest, watermark.as_of if watermark else None, newest_close, now)
         async for progress in self._feed.fetch_and_store(fetch):
             if progress.bars_total > len(followed) * 2:
                 self._log.info("catching_up", bars_done=progress.bars_done, bars_total=progress.bars_total)
@@ -116,18 +116,20 @@ class CandlePoller:
             self._history.plan(unplanned, gaps)
 
     def _fetch(
-        self, newest: dict[str, datetime], mark: datetime | None, newest_close: datetime, now: datetime
+        self, newest: dict[str, datetime], watermark: datetime | None, newest_close: datetime, now: datetime
     ) -> Fetch:
         granularity, history = self._settings.granularity_seconds, self._settings.market_history_bars
         starts = {
-            product_id: begin(newest.get(product_id), mark, newest_close, granularity, history)
+            product_id: begin(newest.get(product_id), watermark, newest_close, granularity, history)
             for product_id in self._feed.followed
         }
         return Fetch(starts, newest_close, granularity, now)
 
-    def _tell_if_behind(self, newest_close: datetime, mark: datetime | None) -> None:
+    def _tell_if_behind(self, newest_close: datetime, watermark: datetime | None) -> None:
         """A market that runs before what is stored was started over with an old database; nothing can be polled then."""
-        behind = mark is not None and newest_close < mark
+        behind = watermark is not None and newest_close < watermark
         if behind and not self._behind:
-            self._log.warning("market_behind_watermark", newest_close=newest_close.isoformat(), mark=str(mark))
+            self._log.warning(
+                "market_behind_watermark", newest_close=newest_close.isoformat(), watermark=str(watermark)
+            )
         self._behind = behind

@@ -120,10 +120,10 @@ class Feed:
         """What this service keeps current from the exchange; None where it does not, or has no watermark yet."""
         if not self.settings.market_follow:
             return None
-        mark = await read_watermark(connection, STAGE)
+        watermark = await read_watermark(connection, STAGE)
         # Until the products are read after a start, those that are to be followed stand for those that are.
         product_ids = frozenset(self.followed or self.settings.followed_products)
-        return Followed(product_ids, self.settings.granularity_seconds, mark.as_of) if mark else None
+        return Followed(product_ids, self.settings.granularity_seconds, watermark.as_of) if watermark else None
 
     async def fetch_and_store(self, fetch: Fetch, at_end: Beside | None = None) -> AsyncIterator[Progress]:
         """Fetches and stores window by window; `at_end` runs in the last transaction, with the final progress."""
@@ -201,10 +201,10 @@ class Feed:
     async def _advance(self, connection: AsyncConnection, asked: Mapping[str, Span], fetch: Fetch, newest: int) -> bool:
         if fetch.granularity != self.settings.granularity_seconds or not asked:
             return False
-        mark = await read_watermark(connection, STAGE)
+        watermark = await read_watermark(connection, STAGE)
         span = Span(max(span.start for span in asked.values()), max(span.end for span in asked.values()))
         newest_close = bar_start(fetch.now, fetch.granularity)
-        as_of = reach(mark.as_of if mark else None, span, asked, self.followed, newest_close)
+        as_of = reach(watermark.as_of if watermark else None, span, asked, self.followed, newest_close)
         if as_of is not None:
             await advance_watermark(connection, STAGE, as_of, newest)
         return as_of is not None

@@ -11,7 +11,7 @@ from svc_market.paging import Span
 
 
 def reach(
-    mark: datetime | None,
+    watermark: datetime | None,
     span: Span,
     asked: Collection[str],
     followed: Collection[str],
@@ -24,19 +24,23 @@ def reach(
     """
     if not followed or not set(followed) <= set(asked) or span.start >= span.end or span.end > newest_close:
         return None
-    if mark is None:
+    if watermark is None:
         return span.end if span.end == newest_close else None
-    return span.end if span.start <= mark < span.end else None
+    return span.end if span.start <= watermark < span.end else None
 
 
 def begin(
-    newest_stored: datetime | None, mark: datetime | None, newest_close: datetime, granularity: int, history_bars: int
+    newest_stored: datetime | None,
+    watermark: datetime | None,
+    newest_close: datetime,
+    granularity: int,
+    history_bars: int,
 ) -> datetime:
-    """First open time to ask one product for: after its newest candle, at most the history, and joined to the mark.
+    """First open time to ask one product for: after its newest candle, at most the history, and joined to the watermark.
 
-    The bar before the mark is asked again: a candle that the exchange published late is found, and one that it changed
+    The bar before the watermark is asked again: a candle that the exchange published late is found, and one that it changed
     afterwards is counted as a conflict.
     """
     history = newest_close - timedelta(seconds=granularity * history_bars)
     after = history if newest_stored is None else max(history, newest_stored + timedelta(seconds=granularity))
-    return after if mark is None else min(after, mark - timedelta(seconds=granularity))
+    return after if watermark is None else min(after, watermark - timedelta(seconds=granularity))

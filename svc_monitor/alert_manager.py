@@ -46,10 +46,10 @@ class AlertManager:
     async def run(self) -> None:
         """Looks for ever."""
         while True:
-            self.look()
+            self.check()
             await asyncio.sleep(_INTERVAL_SECONDS)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """One look: what changed is logged and handed to the journal."""
         clock = self._kit.clock
         verdicts = judge(self._seen(clock.monotonic()))

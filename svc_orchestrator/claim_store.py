@@ -187,14 +187,14 @@ class Pulse:
         """Whether there is work of a side, None for both."""
         return (self.exits and side is not Side.BUY) or (self.entries and side is not Side.SELL)
 
-    def own_mark(self, granularity: int) -> datetime | None:
+    def own_watermark(self, granularity: int) -> datetime | None:
         """The newest bar whose recommendations are all terminal, if the own watermark is behind it."""
         if self.bridge is None:
             return None
-        mark = self.bridge
+        watermark = self.bridge
         if self.oldest_open is not None and self.oldest_open <= self.bridge:
-            mark = self.oldest_open - timedelta(seconds=granularity)
-        return mark if self.own is None or mark > self.own else None
+            watermark = self.oldest_open - timedelta(seconds=granularity)
+        return watermark if self.own is None or watermark > self.own else None
 
 
 def _any(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:

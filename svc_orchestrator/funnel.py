@@ -74,7 +74,7 @@ def funnel_of(rows: FunnelRows) -> Funnel:
     market = rows.watermarks.get("market")
     stages = []
     for name, process in STAGES.items():
-        mark = rows.watermarks.get(process) if process else None
-        lag = max(market - mark, timedelta(0)) if market is not None and mark is not None else None
-        stages.append(Stage(name, tuple(count for count in rows.counts if count.stage == name), mark, lag))
+        watermark = rows.watermarks.get(process) if process else None
+        lag = max(market - watermark, timedelta(0)) if market is not None and watermark is not None else None
+        stages.append(Stage(name, tuple(count for count in rows.counts if count.stage == name), watermark, lag))
     return Funnel(tuple(stages), market, rows.open)

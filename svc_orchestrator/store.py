@@ -174,8 +174,8 @@ async def reviews_ahead(connection: AsyncConnection, priority: float, product_id
     return count
 
 
-async def advance_own_watermark(connection: AsyncConnection, mark: datetime) -> None:
+async def advance_own_watermark(connection: AsyncConnection, watermark: datetime) -> None:
     """Moves the orchestrator's watermark."""
-    await streams.advance_watermark(connection, "orchestrator", mark, await head_sequence(connection))
+    await streams.advance_watermark(connection, "orchestrator", watermark, await head_sequence(connection))
     # Watchers of decisions get the watermark too, and listen to their own channel.
     await streams.notify(connection, streams.DECISIONS)

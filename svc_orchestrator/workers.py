@@ -158,10 +158,10 @@ class Workers:
                     self._news.set()
 
     async def _move_watermark(self, pulse: claim_store.Pulse) -> None:
-        mark = pulse.own_mark(self._settings.granularity_seconds)
-        if mark is not None:
+        watermark = pulse.own_watermark(self._settings.granularity_seconds)
+        if watermark is not None:
             async with self._kit.engine.begin() as connection:
-                await store.advance_own_watermark(connection, mark)
+                await store.advance_own_watermark(connection, watermark)
 
     async def _pulse(self) -> claim_store.Pulse:
         async with self._kit.engine.connect() as connection:

@@ -85,8 +85,8 @@ class RiskServicer(pb_grpc.RiskServiceServicer):
         self, request: pb.GetPortfolioRiskRequest, context: ServicerContext
     ) -> pb.GetPortfolioRiskResponse:
         """The account's risk now."""
-        look = await self._operator.look()
-        return portfolio_message(look.portfolio, look.account.trading_state, look.account.note)
+        view = await self._operator.account()
+        return portfolio_message(view.portfolio, view.account.trading_state, view.account.note)
 
     async def GetLimits(self, request: pb.GetLimitsRequest, context: ServicerContext) -> pb.GetLimitsResponse:
         """Every parameter and limit in force."""

@@ -30,7 +30,7 @@ METHOD = "SetTradingState"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class AccountView:
     """The account as it was at one moment."""
 
     account: AccountRow
@@ -46,14 +46,14 @@ class TradingControls:
         self._p = settings.parameters
         self._memory = VolatilityMemory()
 
-    async def look(self) -> Look:
+    async def account(self) -> AccountView:
         """The account's risk now."""
         async with self._kit.engine.connect() as connection:
             connection = await connection.execution_options(isolation_level="REPEATABLE READ")
             async with connection.begin():
                 account = await store.read_account(connection)
                 moment = await store.read_moment(connection)
-                return Look(account, await self._portfolio(connection, account, moment))
+                return AccountView(account, await self._portfolio(connection, account, moment))
 
     async def _portfolio(self, connection: AsyncConnection, account: AccountRow, moment: Moment) -> Portfolio:
         as_of = moment.market_time or moment.machine_time

@@ -30,11 +30,11 @@ class PublishedBar:
 
     first_sequence: int
     frame: pb.WatchSignalsResponse
-    mark: Watermark
+    watermark: Watermark
 
     @property
     def sequences(self) -> range:
-        return range(self.first_sequence, self.mark.sequence + 1)
+        return range(self.first_sequence, self.watermark.sequence + 1)
 
 
 class SignalTap:
@@ -102,7 +102,7 @@ class SignalReader:
         self.frame = pb.WatchSignalsResponse()
         """What `after` told last, as it is sent."""
 
-    async def mark(self) -> Watermark | None:
+    async def watermark(self) -> Watermark | None:
         """The stage's watermark."""
         await self._tap.settled()
         bar, echo, self._echo, self._nothing_new = self._fresh(), self._echo, False, False
@@ -111,11 +111,11 @@ class SignalReader:
             await self._tap.settled()
             bar = self._fresh()
         if bar is not None:
-            return bar.mark
+            return bar.watermark
         async with self._kit.engine.connect() as connection:
             found = await read_watermark(connection, store.STAGE)
         # What is committed after this comes with another notification.
-        self._nothing_new = echo and self._taken is not None and found == self._taken.mark
+        self._nothing_new = echo and self._taken is not None and found == self._taken.watermark
         return found
 
     async def after(self, position: int, limit: int) -> Sequence[int]:

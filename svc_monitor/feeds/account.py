@@ -107,7 +107,7 @@ class Course:
         self._every = 1
         self._looks = 0
 
-    def look(self, at: datetime, equity: str | None) -> None:
+    def add(self, at: datetime, equity: str | None) -> None:
         """Notes the equity of now."""
         if equity is None:
             return
@@ -123,7 +123,7 @@ def feed(channel: Any, kit: Kit[Any], course: Course) -> tuple[Feed[Account], Ta
 
     async def ask() -> Account:
         account = read(await stub.ListPositions(pb.ListPositionsRequest(), timeout=CALL_TIMEOUT_SECONDS))
-        course.look(kit.clock.now(), account.equity)
+        course.add(kit.clock.now(), account.equity)
         return account
 
     return kept, polled(kept, INTERVAL_SECONDS, ask)

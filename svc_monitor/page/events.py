@@ -47,10 +47,10 @@ class Broadcast:
         """Looks for changes while somebody watches, for ever."""
         while True:
             if self.clients:
-                self._look()
+                self._sample()
             await asyncio.sleep(PUSH_SECONDS)
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         self._round += 1
         for name, text in self._snapshots.sections().items():
             known = self._sections.get(name)
@@ -69,7 +69,7 @@ class Broadcast:
         self._clients[address] += 1
         sent = 0
         try:
-            self._look()
+            self._sample()
             while not self._draining.is_set():
                 newest = self._pulse.count
                 sent = await self._send(response, sent)

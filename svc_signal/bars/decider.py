@@ -114,8 +114,8 @@ class Decider:
         """as_of of the first bar after the watermark. What this process decided last need not be read again."""
         if self._decided_to is None or as_of > self._decided_to + self._step:
             async with self._kit.engine.connect() as connection:
-                mark = await streams.read_watermark(connection, store.STAGE)
-            self._decided_to = mark.as_of if mark else None
+                watermark = await streams.read_watermark(connection, store.STAGE)
+            self._decided_to = watermark.as_of if watermark else None
         return self._decided_to + self._step if self._decided_to else as_of
 
     async def decide(self, as_of: datetime) -> None:
@@ -166,11 +166,11 @@ class Decider:
         """Decides and stores the bar, unless that has been done."""
         watch = Stopwatch()
         read = await self._features.read(connection, bar)
-        if read.mark is not None and as_of <= read.mark:
+        if read.watermark is not None and as_of <= read.watermark:
             # Decided before or by another process; a candle that came late does not decide a bar anew.
             return None
         if read.decided:
-            await bar_store.finish_bar(connection, read.mark, as_of, 0)
+            await bar_store.finish_bar(connection, read.watermark, as_of, 0)
             return None
         watch.lap("read")
         # One model for the whole bar: the keeper may take another meanwhile.
@@ -183,8 +183,8 @@ class Decider:
         try:
             await self._store(connection, as_of, found, read, terms)
         except Overtaken:
-            mark = await streams.read_watermark(connection, store.STAGE)
-            if mark is not None and as_of <= mark.as_of:
+            watermark = await streams.read_watermark(connection, store.STAGE)
+            if watermark is not None and as_of <= watermark.as_of:
                 # The features stay: they are of stored candles, whoever decided by them.
                 return None
             raise
@@ -289,9 +289,9 @@ class Decider:
         """Saves the state if it is in step with the watermark; one that cannot be saved costs time, not signals."""
         try:
             async with self._connected() as connection:
-                mark = await streams.read_watermark(connection, store.STAGE)
-                if mark is not None:
-                    await self._features.save(connection, bars.unix(mark.as_of) // self._granularity - 1)
+                watermark = await streams.read_watermark(connection, store.STAGE)
+                if watermark is not None:
+                    await self._features.save(connection, bars.unix(watermark.as_of) // self._granularity - 1)
         except MeshError as error:
             self._kit.log.warning("features_not_saved", reason=str(error))
 

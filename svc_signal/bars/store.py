@@ -41,7 +41,7 @@ _OPEN = f"""
     WHERE c.granularity = $1 AND c.start > $6 AND c.start <= $7
   )
   SELECT
-    (SELECT as_of FROM watermarks WHERE stage = 'signal') AS mark,
+    (SELECT as_of FROM watermarks WHERE stage = 'signal') AS watermark,
     (SELECT sequence FROM head) AS head,
     EXISTS (SELECT FROM trading_signals WHERE as_of = $8 AND run_id = $9 AND granularity = $1) AS decided,
     coalesce((SELECT head FROM stream_heads WHERE stream = 'signals'), 0) AS signals,
@@ -132,14 +132,14 @@ class Close(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BarRead:
-    """Everything a bar needs. `mark` is the stage's watermark; `decided`: its signals are stored already; `signals` is
+    """Everything a bar needs. `watermark` is the stage's watermark; `decided`: its signals are stored already; `signals` is
     the newest sequence of the stream of signals.
 
     `fresh` and `late` are the candles of the window; `sequence`: none stored up to it is missing; `closes` are those of
     the bar's candles, by product.
     """
 
-    mark: datetime | None
+    watermark: datetime | None
     decided: bool
     signals: int
     sequence: int
@@ -193,7 +193,7 @@ async def read_bar(
     fresh = candles.start > unix(window.before)
     told = zip(candles.place.tolist(), row["exact"] or (), row["shown"] or (), strict=True)
     return BarRead(
-        row["mark"],
+        row["watermark"],
         row["decided"],
         row["signals"],
         row["head"],
@@ -203,20 +203,22 @@ async def read_bar(
     )
 
 
-async def finish_bar(connection: AsyncConnection, mark: datetime | None, as_of: datetime, count: int) -> int | None:
-    """Takes the bar's sequences, moves the watermark from `mark` past it and wakes watchers; gives the first sequence.
+async def finish_bar(
+    connection: AsyncConnection, watermark: datetime | None, as_of: datetime, count: int
+) -> int | None:
+    """Takes the bar's sequences, moves the watermark from `watermark` past it and wakes watchers; gives the first sequence.
 
-    None, and nothing done, if the watermark is not `mark` any more.
+    None, and nothing done, if the watermark is not `watermark` any more.
     """
-    row = await _row(connection, _FINISH, mark, as_of, count)
+    row = await _row(connection, _FINISH, watermark, as_of, count)
     return None if row is None else int(row["first"])
 
 
 async def finish_bar_with(
-    connection: AsyncConnection, mark: datetime | None, as_of: datetime, columns: Sequence[Any]
+    connection: AsyncConnection, watermark: datetime | None, as_of: datetime, columns: Sequence[Any]
 ) -> int | None:
     """As `finish_bar`, with the signals themselves, given as `bar_rows.signal_columns`; for few of them."""
-    row = await _row(connection, _FINISH_WITH, mark, as_of, *columns)
+    row = await _row(connection, _FINISH_WITH, watermark, as_of, *columns)
     return None if row is None else int(row["first"])
 
 

@@ -54,19 +54,19 @@ class DecidedBar:
     watched: bool
 
     @property
-    def mark(self) -> datetime | None:
-        return self.read.mark
+    def watermark(self) -> datetime | None:
+        return self.read.watermark
 
 
 async def write(connection: AsyncConnection, bar: DecidedBar) -> PublishedBar | None:
     """Stores the bar; what watchers get, if there are any. Overtaken if another process stored one meanwhile."""
     names = [bar.ids[product] for product in bar.found.products]
     one_statement = 0 < len(names) <= ROWS_IN_ONE_STATEMENT
-    if one_statement and bar.found.shadow is None and bar.mark is not None:
+    if one_statement and bar.found.shadow is None and bar.watermark is not None:
         first, frame = await _few(connection, bar, names)
     else:
         async with bar_store.transaction(connection):
-            if bar.mark is None:
+            if bar.watermark is None:
                 await bar_store.lock_first_bar(connection)
             first, frame = await (_few if one_statement else _many)(connection, bar, names)
             if bar.found.shadow is not None:
@@ -80,7 +80,7 @@ async def write(connection: AsyncConnection, bar: DecidedBar) -> PublishedBar | 
 
 async def _few(connection: AsyncConnection, bar: DecidedBar, names: Sequence[UUID]) -> _Written:
     columns = signal_columns(bar.head, bar.found, names, bar.read.closes)
-    writing = bar_store.finish_bar_with(connection, bar.mark, bar.head.as_of, columns)
+    writing = bar_store.finish_bar_with(connection, bar.watermark, bar.head.as_of, columns)
     first, frame = await asyncio.gather(writing, _watched(bar, names))
     if first is None:
         raise Overtaken
@@ -88,7 +88,7 @@ async def _few(connection: AsyncConnection, bar: DecidedBar, names: Sequence[UUI
 
 
 async def _many(connection: AsyncConnection, bar: DecidedBar, names: Sequence[UUID]) -> _Written:
-    first = await bar_store.finish_bar(connection, bar.mark, bar.head.as_of, len(names))
+    first = await bar_store.finish_bar(connection, bar.watermark, bar.head.as_of, len(names))
     if first is None:
         raise Overtaken
     if not names:

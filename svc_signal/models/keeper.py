@@ -78,7 +78,7 @@ class ModelKeeper:
             if self._settings.model_dir is None:
                 self._note(Refusal("NO_MODEL", "MODEL_DIR is not set; run `mesh train`"))
                 return
-            await self._look()
+            await self._scan()
             found = self._verdicts
             roles = await self._settled(found)
             self._take(roles, found)
@@ -90,7 +90,7 @@ class ModelKeeper:
         found = (each.model for each in self.candidates if each.model is not None)
         return next((model for model in found if model.version == version), None)
 
-    async def _look(self) -> None:
+    async def _scan(self) -> None:
         """Verdicts are kept while nothing that they depend on changes; models with a part are looked at first."""
         root = self._settings.model_dir
         if root is None:

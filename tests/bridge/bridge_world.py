@@ -63,17 +63,17 @@ class StandInSignals(signal_rpc.SignalServiceServicer):
 
     def __init__(self) -> None:
         self.signals: list[signal_pb.Signal] = []
-        self.mark: datetime | None = None
+        self.watermark: datetime | None = None
         self.news = asyncio.Condition()
         self.asked: list[int] = []
         self.batch = 100
         # The stream breaks after each of these numbers of batches, once each.
         self.breaks: list[int] = []
 
-    async def publish(self, *signals: signal_pb.Signal, mark: datetime | None = None) -> None:
+    async def publish(self, *signals: signal_pb.Signal, watermark: datetime | None = None) -> None:
         async with self.news:
             self.signals.extend(signals)
-            self.mark = mark or self.mark
+            self.watermark = watermark or self.watermark
             self.news.notify_all()
 
     async def WatchSignals(self, request: Any, context: Any) -> AsyncIterator[signal_pb.WatchSignalsResponse]:
@@ -82,7 +82,7 @@ class StandInSignals(signal_rpc.SignalServiceServicer):
         position, told = request.after_sequence, None
         left = self.breaks.pop(0) if self.breaks else None
         while True:
-            mark = self.mark
+            watermark = self.watermark
             fresh = [one for one in self.signals if one.sequence > position][: self.batch]
             if fresh:
                 if left == 0:
@@ -91,9 +91,9 @@ class StandInSignals(signal_rpc.SignalServiceServicer):
                 position = fresh[-1].sequence
                 yield signal_pb.WatchSignalsResponse(batch=signal_pb.SignalBatch(signals=fresh))
                 continue
-            if mark is not None and mark != told:
-                told = mark
-                yield signal_pb.WatchSignalsResponse(watermark=wire.watermark_message(mark, position))
+            if watermark is not None and watermark != told:
+                told = watermark
+                yield signal_pb.WatchSignalsResponse(watermark=wire.watermark_message(watermark, position))
             async with self.news:
                 try:
                     await asyncio.wait_for(self.news.wait(), 1.0)
@@ -166,7 +166,7 @@ class World:
             )
         )
 
-    async def mark(self, stage: str, as_of: datetime) -> None:
+    async def watermark(self, stage: str, as_of: datetime) -> None:
         async with self.database.engine.begin() as connection:
             await advance_watermark(connection, stage, as_of, 0)
 

@@ -49,7 +49,7 @@ async def check_all_told(world: World, signals: list[Any], held: set[str] | None
 async def test_every_signal_gets_an_outcome_and_the_watermark_follows(world: World) -> None:
     await world.hold("C02-USD", "0.5")
     signals = one_per_product(30)
-    await world.signals.publish(*signals, mark=AS_OF)
+    await world.signals.publish(*signals, watermark=AS_OF)
     async with world.bridge():
         await world.until("SELECT count(*) = 1 AS ok FROM watermarks WHERE stage = 'bridge' AND sequence = 11")
         await check_all_told(world, signals, {"C02-USD"})
@@ -131,7 +131,7 @@ async def test_outcomes_recommendations_and_cursor_move_together(world: World, m
 
 async def test_two_bars_of_one_product_in_one_frame_are_one_recommendation(world: World) -> None:
     pair = [signal(1, "BUY", as_of=AS_OF - HOUR), signal(2, "BUY", as_of=AS_OF)]
-    await world.mark("signal", AS_OF)
+    await world.watermark("signal", AS_OF)
     await world.signals.publish(*pair)
     async with world.bridge(stale_signal_bars=5):
         await world.until_cursor(2)
@@ -142,7 +142,7 @@ async def test_two_bars_of_one_product_in_one_frame_are_one_recommendation(world
 
 
 async def test_staleness_counts_against_the_newest_bar_decided(world: World) -> None:
-    await world.mark("signal", AS_OF + 2 * HOUR)
+    await world.watermark("signal", AS_OF + 2 * HOUR)
     await world.hold("C01-USD", "1")
     await world.signals.publish(signal(1, "BUY", "C00-USD"), signal(2, "SELL", "C01-USD"))
     async with world.bridge():

@@ -68,7 +68,7 @@ async def test_a_buy_needs_a_price_and_a_market_time(world: World) -> None:
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "STALE_DATA")
         await world.candle("ETH-USD", "2500.25")
         assert (await refused(stub.CreateRecommendation(recommendation(BUY)))).reason == "STALE_DATA"
-        await world.mark("market", AS_OF)
+        await world.watermark("market", AS_OF)
         made = (await stub.CreateRecommendation(recommendation(BUY))).record.recommendation
         other = (await stub.CreateRecommendation(recommendation(BUY, quote_size="12.50"))).record.recommendation
     assert D(made.quote_size.value) == 100
@@ -203,18 +203,18 @@ async def read(call: Any, wanted: str) -> Any:
 
 
 async def test_a_watch_resumes_and_the_watermark_comes_behind_its_rows(world: World) -> None:
-    await world.signals.publish(signal(1, product="C00-USD"), signal(2, product="C01-USD"), mark=AS_OF)
+    await world.signals.publish(signal(1, product="C00-USD"), signal(2, product="C01-USD"), watermark=AS_OF)
     async with world.bridge() as stub:
         await world.until("SELECT count(*) = 1 AS ok FROM watermarks WHERE stage = 'bridge'")
         call = stub.WatchRecommendations(pb.WatchRecommendationsRequest(after_sequence=0))
         batch = await read(call, "batch")
         assert [record.sequence for record in batch.records] == [1, 2]
-        mark = await read(call, "watermark")
-        assert (mark.as_of.ToDatetime(), mark.sequence) == (AS_OF.replace(tzinfo=None), 2)
+        watermark = await read(call, "watermark")
+        assert (watermark.as_of.ToDatetime(), watermark.sequence) == (AS_OF.replace(tzinfo=None), 2)
         fresh = stub.WatchRecommendations(pb.WatchRecommendationsRequest())
         await read(fresh, "watermark")
         later = AS_OF + HOUR
-        await world.signals.publish(signal(3, product="C02-USD", as_of=later), mark=later)
+        await world.signals.publish(signal(3, product="C02-USD", as_of=later), watermark=later)
         for watch in (call, fresh):
             assert [record.sequence for record in (await read(watch, "batch")).records] == [3]
             assert (await read(watch, "watermark")).as_of.ToDatetime() == later.replace(tzinfo=None)

@@ -106,14 +106,14 @@ def test_the_watermark_moves_only_over_ranges_that_join_on():
     st.integers(0, 5000),
     st.integers(1, 2000),
 )
-def test_a_fetch_of_the_poller_always_joins_the_watermark(newest, mark, close, history):
+def test_a_fetch_of_the_poller_always_joins_the_watermark(newest, watermark, close, history):
     newest_stored = None if newest is None else at(newest)
-    start = begin(newest_stored, None if mark is None else at(mark), at(close), 3600, history)
-    if mark is not None:
-        assert start <= at(mark) - timedelta(hours=1)
+    start = begin(newest_stored, None if watermark is None else at(watermark), at(close), 3600, history)
+    if watermark is not None:
+        assert start <= at(watermark) - timedelta(hours=1)
     else:
         assert start >= at(close - history)
-    if newest is None and mark is None:
+    if newest is None and watermark is None:
         assert start == at(close - history)
 
 

@@ -97,7 +97,7 @@ class World:
         about = {"order_id": ids.order_id(UUID(item)), "recommendation_id": UUID(item), "filled_size": D(filled)}
         await store_order(self.database.engine, row["product_id"], row["side"], state, AS_OF, **about, **size)
 
-    async def mark(self, stage: str, as_of: datetime) -> None:
+    async def watermark(self, stage: str, as_of: datetime) -> None:
         async with self.database.engine.begin() as connection:
             await streams.advance_watermark(connection, stage, as_of, 0)
 

@@ -165,7 +165,7 @@ async def test_without_market_time_an_entry_of_a_market_life_waits_and_an_exit_d
         await eventually(delayed)
         row = (await world.rows())[entry]
         assert (row["state"], row["delay_reason"]["code"]) == ("PROPOSED", "STALE_DATA")
-        await world.mark("market", AS_OF)
+        await world.watermark("market", AS_OF)
         await world.change(entry, not_before=None)
         rows = await world.until_ended()
     assert rows[entry]["state"] == "EXECUTED"
@@ -226,7 +226,7 @@ async def test_answers_that_lack_something_approve_nothing(world: World) -> None
 
 async def test_the_review_budget_waits_for_the_next_bar(world: World) -> None:
     """Leaders beside each other keep to it; what waits competes again in the next bar, or its life is over there."""
-    await world.mark("market", AS_OF)
+    await world.watermark("market", AS_OF)
     items = await world.propose(6)
     short = await world.propose(1, life_clock="MARKET", expire_at=AS_OF + HOUR / 2, priority=0.1)
     exits = await world.propose(2, side="SELL", size=D(1))
@@ -240,7 +240,7 @@ async def test_the_review_budget_waits_for_the_next_bar(world: World) -> None:
 
         await eventually(budget_used)
         assert len(stages_reviewed(world)) == 2
-        await world.mark("market", AS_OF + HOUR)
+        await world.watermark("market", AS_OF + HOUR)
         rows = await world.until_ended(*short)
         assert rows[short[0]]["state"] == "EXPIRED"
 
@@ -248,7 +248,7 @@ async def test_the_review_budget_waits_for_the_next_bar(world: World) -> None:
             return len(stages_reviewed(world)) == 4
 
         await eventually(next_two)
-        await world.mark("market", AS_OF + 2 * HOUR)
+        await world.watermark("market", AS_OF + 2 * HOUR)
         rows = await world.until_ended()
     assert {rows[item]["state"] for item in items} == {"EXECUTED"}
     await world.check_once()
@@ -401,7 +401,7 @@ async def test_a_defect_met_by_one_item_stops_no_other(world: World) -> None:
 async def test_in_lock_step_one_at_a_time_in_order_and_a_delayed_head_keeps_its_place(world: World) -> None:
     stages = world.stages
     life = {"life_clock": "MARKET", "expire_at": AS_OF + 9 * HOUR}
-    await world.mark("market", AS_OF + HOUR)
+    await world.watermark("market", AS_OF + HOUR)
     later = await world.propose(1, as_of=AS_OF + HOUR, side="SELL", size=D(1), priority=1.0, **life)
     low = await world.propose(1, priority=0.1, **life)
     tie_b = await world.propose(1, priority=0.9, product_id="ZB-USD", **life)

@@ -88,8 +88,8 @@ async def test_the_funnel_counts_the_rows(world: World) -> None:
         await world.run(statement)
     for number, source in enumerate(("file:history", "file:history", "exchange:SIMULATED")):
         await world.run(insert(crypto_prices).values(candle_row(source, number)))
-    await world.mark("market", AS_OF)
-    await world.mark("signal", AS_OF - HOUR)
+    await world.watermark("market", AS_OF)
+    await world.watermark("signal", AS_OF - HOUR)
     async with world.orchestrator() as stub:
         funnel = await stub.GetPipeline(pb.GetPipelineRequest())
         later = await stub.GetPipeline(pb.GetPipelineRequest(from_time=wire.timestamp_message(AS_OF)))
@@ -115,7 +115,7 @@ async def test_the_funnel_counts_the_rows(world: World) -> None:
 
 
 async def test_decisions_are_watched_from_any_position(world: World) -> None:
-    await world.mark("bridge", AS_OF)
+    await world.watermark("bridge", AS_OF)
     (item,) = await world.propose()
     async with world.orchestrator() as stub:
         await world.until_ended(item)

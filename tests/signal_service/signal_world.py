@@ -43,7 +43,7 @@ class StandInMarket(market_rpc.MarketServiceServicer):
     """WatchCandles from now on: the watermark at once and at every move, heartbeats between."""
 
     def __init__(self) -> None:
-        self.mark: datetime | None = None
+        self.watermark: datetime | None = None
         self.news = asyncio.Condition()
         self.drop = asyncio.Event()
         self.opened = 0
@@ -56,8 +56,8 @@ class StandInMarket(market_rpc.MarketServiceServicer):
             if self.drop.is_set():
                 self.drop.clear()
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection is lost")
-            if self.mark is not None and self.mark != told:
-                told = self.mark
+            if self.watermark is not None and self.watermark != told:
+                told = self.watermark
                 yield market_pb.WatchCandlesResponse(watermark=wire.watermark_message(told, 0))
             async with self.news:
                 try:
@@ -94,7 +94,7 @@ class World:
         async with self.database.engine.begin() as connection:
             await streams.advance_watermark(connection, "market", close_of(bar), self.sequence)
         async with self.market.news:
-            self.market.mark = close_of(bar)
+            self.market.watermark = close_of(bar)
             self.market.news.notify_all()
 
     async def signals(self) -> list[Any]:
@@ -103,8 +103,8 @@ class World:
     async def until_decided(self, bar: int) -> list[Any]:
         async def passed() -> bool:
             async with self.database.engine.connect() as connection:
-                mark = await streams.read_watermark(connection, "signal")
-            return mark is not None and mark.as_of >= close_of(bar)
+                watermark = await streams.read_watermark(connection, "signal")
+            return watermark is not None and watermark.as_of >= close_of(bar)
 
         await eventually(passed)
         return await self.signals()
