@@ -56,7 +56,7 @@ class FormExchange:
     async def products(self, product_ids: Iterable[str]) -> tuple[ExchangeProduct, ...]:
         least, most = Decimal("0.0001"), Decimal(1000)
         rules = ExchangeProduct(
-            "BTC-USD", "BTC", "USD", STEP, CENT, CENT, least, most, Decimal(1), most * 1000, "trading", tradable=True
+            "BTC-USD", "BTC", STEP, CENT, CENT, least, most, Decimal(1), most * 1000, "trading", tradable=True
         )
         return (rules,) if "BTC-USD" in product_ids else ()
 
@@ -131,7 +131,7 @@ class FormExchange:
         self.wallets["BTC"] += base if buys else -base
         self.wallets["USD"] += -value - fee if buys else value - fee
         order = ExchangeOrder(
-            *(number, reference, "BTC-USD", side.value, {"form": body.decode()}, "FILLED", base, value, fee, 1),
+            *(number, reference, "BTC-USD", side.value, {"form": body.decode()}, "FILLED", base, value, fee),
             settled=True,
             created_time=NOW,
             reject_reason="",

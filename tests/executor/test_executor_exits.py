@@ -170,7 +170,6 @@ def coin(step: str, least: str) -> ExchangeProduct:
     return ExchangeProduct(
         "LTC-USD",
         "LTC",
-        "USD",
         Decimal(step),
         one,
         one,

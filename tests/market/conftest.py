@@ -176,7 +176,7 @@ class FakeExchange:
 
 
 def _product(product_id: str) -> ExchangeProduct:
-    base, _, quote = product_id.partition("-")
+    base = product_id.partition("-")[0]
     step = Decimal("0.01")
     sizes = (Decimal("0.00000001"), step, step, Decimal("0.0001"), Decimal(1000), Decimal(1), Decimal(1_000_000))
-    return ExchangeProduct(product_id, base, quote, *sizes, "online", tradable=True)
+    return ExchangeProduct(product_id, base, *sizes, "online", tradable=True)
