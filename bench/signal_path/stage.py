@@ -115,7 +115,7 @@ class StandInMarket(market_grpc.MarketServiceServicer):
         self._news.set()
 
     async def WatchCandles(self, request: Any, context: Any) -> AsyncIterator[market_pb.WatchCandlesResponse]:
-        """For one follower. No more than a wake-up stands between its word and the stream: its own work is not measured."""
+        """For one watcher. No more than a wake-up stands between its word and the stream: its own work is not measured."""
         if self._mark is not None:
             self._news.set()
         while True:

@@ -153,7 +153,7 @@ def test_a_fifth_of_the_last_fifty_answers_makes_a_model_unfit():
     assert not any(notes)
 
 
-async def test_the_turnstile_bounds_who_is_inside_and_who_waits():
+async def test_the_limiter_bounds_who_is_inside_and_who_waits():
     limiter, release, inside = ConcurrencyLimiter(2, 1), asyncio.Event(), 0
 
     async def visit() -> None:
