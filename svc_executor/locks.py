@@ -1,8 +1,8 @@
 """Two locks: one task at a time works on an order, and balances are compared only while nobody works. And watches, which
 tell how long something has been so.
 
-An order between its send and its record has moved the exchange's balances and not ours; compared then, the ledger would
-look wrong that are right.
+An order between its send and its record has moved the exchange's balances and not ours; compared then, a ledger
+that is right would look wrong.
 """
 
 import asyncio
