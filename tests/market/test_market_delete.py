@@ -1,17 +1,15 @@
 """DeleteCandles and `mesh data delete`: previewed, recorded, and what is missing then is asked of the exchange again."""
 
-import asyncio
 import itertools
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from commands import mesh
 from refusals import refused
-from typer.testing import CliRunner
 
 from cli.instance_file import write_instance
-from cli.main import app
 from cli.up.options import UpRequest, resolve
 from supervisor.home import MeshHome
 from svc_market.history import plan_pages
@@ -90,13 +88,13 @@ async def test_the_command_shows_asks_and_deletes(database, tmp_path, monkeypatc
         write_instance(home, resolve(UpRequest(), None, {"MARKET_PORT": str(market.service.port)}))
         monkeypatch.setenv("MESH_HOME", str(home.root))
         words = ["data", "delete", "btc-usd", "--from", "2025-10-01", "--to", "2025-11-02", "--note", "a test"]
-        ran = await asyncio.to_thread(CliRunner().invoke, app, words, input="n\n")
+        ran = await mesh(*words, typed="n\n")
         assert ran.exit_code == 2 and "1 candles of BTC-USD" in ran.output and "file:wrong.csv" in ran.output
         assert len(await table(database, "crypto_prices")) == 1
-        ran = await asyncio.to_thread(CliRunner().invoke, app, [*words, "--yes"])
+        ran = await mesh(*words, "--yes")
         assert ran.exit_code == 0 and "deleted 1 candles" in ran.output
         assert await table(database, "crypto_prices") == []
-        ran = await asyncio.to_thread(CliRunner().invoke, app, [*words, "--yes"])
+        ran = await mesh(*words, "--yes")
         assert ran.exit_code == 0 and "no candle of BTC-USD" in ran.output
 
 

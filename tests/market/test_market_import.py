@@ -1,6 +1,5 @@
 """ImportCandles over a real socket and database: what it stores, what it refuses and with which words."""
 
-import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,11 +7,10 @@ from decimal import Decimal
 import grpc
 import pyarrow.parquet as pq
 import pytest
+from commands import mesh
 from refusals import refused
-from typer.testing import CliRunner
 
 from cli.instance_file import write_instance
-from cli.main import app
 from cli.up.options import UpRequest, resolve
 from supervisor.home import MeshHome
 from tests.market.market_calls import (
@@ -180,11 +178,11 @@ async def test_a_made_up_market_takes_real_candles_only_when_told(database, tmp_
             error = await refused(send(market, opened(request_id=request_id), given))
             assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "MARKET_SIMULATED")
             assert "into_simulated" in error.message
-        ran = await asyncio.to_thread(CliRunner().invoke, app, ["import", str(file)])
+        ran = await mesh("import", str(file))
         said = " ".join(ran.output.split())
         assert ran.exit_code == 2 and "MARKET_SIMULATED" in said and "--into-simulated" in said
         assert await table(database, "crypto_prices") == await table(database, "stored_requests") == []
-        ran = await asyncio.to_thread(CliRunner().invoke, app, ["import", str(file), "--into-simulated"])
+        ran = await mesh("import", str(file), "--into-simulated")
         assert "MARKET_SIMULATED" not in ran.output
         # A refused import stands for nothing yet: its id can be used for the one that is meant.
         answer = await send(market, opened(request_id=request_id, into_simulated=True), batch(candle()))
