@@ -1,17 +1,14 @@
 """`mesh model` against a running service: what it shows, what it refuses, and what it changes."""
 
-import asyncio
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
-from typer.testing import CliRunner
 
-from cli import console
 from cli.instance_file import Instance, write_instance
-from cli.main import app
 from supervisor.home import MeshHome
 from tests.signal.conftest import SMALL
 from tests.signal.signal_series import synthetic
@@ -24,17 +21,14 @@ from training.fit import train
 
 
 async def mesh(*arguments: str) -> tuple[int, str]:
-    ran = await asyncio.to_thread(CliRunner().invoke, app, ["model", *arguments])
-    if ran.exception is not None and not isinstance(ran.exception, SystemExit):
-        raise ran.exception
+    ran = await commands.mesh("model", *arguments)
     return ran.exit_code, " ".join(ran.output.split())
 
 
 async def test_list_promote_and_rollback(
     world: World, tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for one in (console.out, console.err):
-        monkeypatch.setattr(one, "width", 200)
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("MESH_HOME", str(tmp_path / "home"))
     assert (await mesh("list"))[0] == 3
     (tmp_path / "home").mkdir(mode=0o700)
