@@ -1,7 +1,6 @@
 """BridgeService: parse, decide, store, answer."""
 
 from collections.abc import AsyncIterator, Sequence
-from decimal import Decimal
 
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +10,7 @@ from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
+from schema.clocks import read_clocks
 from schema.recommendation_rows import record_of_row
 from schema.requests import once, request_key
 from svc_bridge import store
@@ -21,17 +21,15 @@ from svc_bridge.wire import OperatorRecommendation, page_token, parse_create, pa
 from tradekit import ids, services
 from tradekit.life import life_end
 from tradekit.recommendation import Recommendation
-from tradekit.sizes import base_size
+from tradekit.sizes import NO_PRICE_KNOWN, base_size
 from tradekit.states import Origin, Side
-from tradekit.units import OrderSize, Price
+from tradekit.units import OrderSize
 from tradekit.watching import Watched, frames, position
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc
 
 # An operator's recommendation goes before every signal's: a person is waiting for it.
 OPERATOR_PRIORITY = 1.0
-# A price that says nothing, for an exit of which nobody knows one.
-_NO_PRICE_KNOWN = Price(Decimal(1))
 
 
 class BridgeServicer(pb_grpc.BridgeServiceServicer):
@@ -75,8 +73,8 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         price = await store.newest_price(connection, recommendation.product_id, self._settings.granularity_seconds)
         if price is None and recommendation.side is Side.SELL:
             price = await store.average_cost(connection, recommendation.product_id)
-        now = await store.machine_time(connection)
-        market = await store.stage_as_of(connection, "market")
+        clocks = await read_clocks(connection)
+        now, market = clocks.machine, clocks.market
         if recommendation.side is Side.BUY and (price is None or market is None):
             raise Unavailable("STALE_DATA", f"there is no candle of {recommendation.product_id} yet; try again later")
         as_of = market or now
@@ -86,7 +84,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
             product_id=recommendation.product_id,
             side=recommendation.side,
             size=await self._size(connection, recommendation),
-            reference_price=price or _NO_PRICE_KNOWN,
+            reference_price=price or NO_PRICE_KNOWN,
             as_of=as_of,
             expire_time=life_end(clock, now, as_of, self._settings.recommendation_ttl_seconds),
             life_clock=clock,

@@ -14,6 +14,7 @@ from meshkit.consumer import Consumer
 from meshkit.errors import Unavailable
 from meshkit.kit import Kit
 from schema import streams
+from schema.clocks import read_clocks
 from svc_bridge import store
 from svc_bridge.proposal import NewRecommendation, Outcome, Proposal, ProposalRules, SignalSeen, Skip, propose
 from svc_bridge.settings import BridgeSettings
@@ -81,7 +82,7 @@ class SignalConsumer:
         """Outcomes and recommendations, in the order of the signals."""
         state = await store.product_states(connection, sorted({signal.product_id for signal in signals}))
         newest = await store.stage_as_of(connection, "signal") or max(signal.as_of for signal in signals)
-        now = await store.machine_time(connection)
+        now = (await read_clocks(connection)).machine
         outcomes: list[Outcome] = []
         recommendations: list[NewRecommendation] = []
         decided: set[tuple[str, str]] = set()

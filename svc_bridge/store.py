@@ -99,12 +99,6 @@ async def product_states(
     }
 
 
-async def machine_time(connection: AsyncConnection) -> datetime:
-    """The database's clock."""
-    now: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
-    return now
-
-
 async def insert_outcomes(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
     """One outcome per signal."""
     if outcomes:

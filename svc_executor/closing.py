@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from meshkit.errors import InvalidRequest, MeshError, Unavailable
+from schema.clocks import read_clocks
 from svc_executor import store
 from svc_executor.availability import Availability
 from svc_executor.intake import Intake
@@ -18,17 +19,14 @@ from svc_executor.product_rules import ProductRules
 from svc_executor.reduce import reduce_only
 from svc_executor.settings import ExecutorSettings
 from tradekit import ids
-from tradekit.decimals import ONE
 from tradekit.reasons import Reason
-from tradekit.sizes import NO_BASE
+from tradekit.sizes import NO_BASE, NO_PRICE_KNOWN
 from tradekit.states import Side
-from tradekit.units import BaseSize, Price, ProductId
+from tradekit.units import BaseSize, ProductId
 
 # Of the caller's minute; an order that takes longer goes on and is reported as it stands.
 _TRACK_SECONDS = 40.0
 _AT_ONCE = 8
-# A price that says nothing, for the row of an exit of which nobody knows one.
-_NO_PRICE_KNOWN = Price(ONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +116,9 @@ class Closing:
                 return order_id
             holding = await store.holding(connection, product_id, self._settings.granularity_seconds)
             size = reduce_only(holding.held, holding, available, product)
-            now = await store.market_time(connection)
-            price = holding.price or _NO_PRICE_KNOWN
+            clocks = await read_clocks(connection)
+            now = clocks.market or clocks.machine
+            price = holding.price or NO_PRICE_KNOWN
             intent = close_intent(
                 order_id, product_id, size, self._settings.venue, now, price, wanted.note, self._body_of
             )

@@ -140,7 +140,7 @@ class Intake:
             await _require_stored(connection, item)
             holding = await store.holding(connection, item.product_id, self._settings.granularity_seconds)
             size = reduce_only(request.base_size, holding, available, product)
-            now = await store.machine_time(connection)
+            now = (await read_clocks(connection)).machine
             intent = self._intent(item, size, ticket, now)
             if ticket and not await store.commit_reservation(connection, intent):
                 # Risk's word came to nothing meanwhile; the ledger's word is enough to get out.

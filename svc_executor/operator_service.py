@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.errors import OutcomeUnknown, Unavailable
 from meshkit.kit import Kit
+from schema.clocks import read_clocks
 from schema.requests import once, request_key, stored_answer
 from svc_executor import account_store, operator_wire, store, wire
 from svc_executor.cancelling import Cancelled, Cancelling
@@ -80,7 +81,7 @@ class OperatorCalls:
                     state=operator_wire.state_number(call.state),
                     previous_state=operator_wire.state_number(before),
                     stored=True,
-                    set_time=timestamp_message(await store.machine_time(connection)),
+                    set_time=timestamp_message((await read_clocks(connection)).machine),
                 )
 
             answer, _ = await once(connection, key, pb.SetTradingStateResponse, loosened)

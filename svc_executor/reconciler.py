@@ -12,6 +12,7 @@ from decimal import Decimal, localcontext
 from exchange_client import Account, Exchange, ExchangeRefused
 from meshkit.errors import MeshError, Unavailable
 from meshkit.kit import Kit
+from schema.clocks import read_clocks
 from svc_executor import account_store, foreign_store, ledger_store, store
 from svc_executor.account_store import Balance, Comparison
 from svc_executor.driver import OrderDriver
@@ -225,7 +226,7 @@ class Reconciler:
             ledger = await ledger_store.balances(connection)
             foreign = await foreign_store.live_foreign_orders(connection)
             still = await store.open_orders(connection)
-            at = await store.machine_time(connection)
+            at = (await read_clocks(connection)).machine
         left = {order.order_id for order in still}
         return Comparison(
             orders_checked=len(before),

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema import streams
 from schema.base import Time
 from schema.execution import orders, positions
-from schema.operations import stream_heads, watermarks
+from schema.operations import stream_heads
 from schema.recommendation_terms import StoredTerms, terms_of
 from schema.views.executor import executor_trading_state
 from schema.views.shared import recommendation_terms
@@ -109,19 +109,6 @@ def _order(row: Any) -> OrderRow:
         reasons=reasons_from_json(row.reasons),
         now=row.now,
     )
-
-
-async def machine_time(connection: AsyncConnection) -> datetime:
-    """The database's wall clock."""
-    now: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
-    return now
-
-
-async def market_time(connection: AsyncConnection) -> datetime:
-    """The market's watermark, the database's clock before the first candle."""
-    mark = select(watermarks.c.as_of).where(watermarks.c.stage == "market").scalar_subquery()
-    now: datetime = (await connection.execute(select(func.coalesce(mark, func.clock_timestamp())))).scalar_one()
-    return now
 
 
 async def lock_account(connection: AsyncConnection) -> TradingState:

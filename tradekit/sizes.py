@@ -6,11 +6,13 @@ side it is of and gets the unit that goes with it.
 
 from decimal import Decimal
 
-from tradekit.decimals import ZERO, divide
+from tradekit.decimals import ONE, ZERO, divide
 from tradekit.states import Side
 from tradekit.units import BaseSize, OrderSize, Price, QuoteSize
 
 NO_BASE = BaseSize(ZERO)
+# A price that says nothing, for the row of an exit of which nobody knows one.
+NO_PRICE_KNOWN = Price(ONE)
 NO_QUOTE = QuoteSize(ZERO)
 # What is worth nothing, for want of a price: it adds nothing to a sum of values.
 NO_PRICE = Price(ZERO)

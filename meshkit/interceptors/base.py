@@ -7,6 +7,7 @@ generator must be closed when its reader leaves.
 from __future__ import annotations
 
 import inspect
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
@@ -32,9 +33,9 @@ class Call:
 class BaseInterceptor(grpc.aio.ServerInterceptor):
     """Base of the kit's server interceptors."""
 
+    @abstractmethod
     def wrap(self, call: Call, context: ServicerContext) -> AbstractAsyncContextManager[None]:
         """What surrounds the call."""
-        raise NotImplementedError
 
     def applies(self, method: str) -> bool:
         """Whether this interceptor has anything to do with the method."""
