@@ -89,8 +89,3 @@ def record_message(stored: StoredRecommendation) -> recommendation_pb2.Recommend
     if stored.adjusted_size is not None:
         record.adjusted_size.CopyFrom(wire.amount_message(stored.adjusted_size))
     return record
-
-
-def record_of_row(row: RowMapping) -> recommendation_pb2.RecommendationRecord:
-    """A whole row as a message."""
-    return record_message(stored_of_row(row))

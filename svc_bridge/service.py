@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
@@ -11,7 +10,7 @@ from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
 from schema.clocks import read_clocks
-from schema.recommendation_rows import record_of_row
+from schema.recommendation_rows import StoredRecommendation, record_message
 from schema.requests import once, request_key
 from svc_bridge import store
 from svc_bridge.proposal import NewRecommendation, sellable
@@ -51,7 +50,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
                 records = await store.insert_recommendations(
                     connection, [await self._recommendation(connection, recommendation)]
                 )
-                return pb.CreateRecommendationResponse(record=record_of_row(records[0]))
+                return pb.CreateRecommendationResponse(record=record_message(records[0]))
 
             answer, _ = await once(connection, key, pb.CreateRecommendationResponse, create)
         return answer
@@ -112,10 +111,10 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         """One recommendation."""
         wanted = parse_get(request)
         async with self._kit.engine.connect() as connection:
-            row = await store.get_recommendation(connection, wanted)
-        if row is None:
+            found = await store.get_recommendation(connection, wanted)
+        if found is None:
             raise NotFound("recommendation", wanted)
-        return pb.GetRecommendationResponse(record=record_of_row(row))
+        return pb.GetRecommendationResponse(record=record_message(found))
 
     async def ListRecommendations(
         self, request: pb.ListRecommendationsRequest, context: ServicerContext
@@ -124,14 +123,14 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         wanted = parse_list(request)
         size = wanted.page_size
         async with self._kit.engine.connect() as connection:
-            rows = await store.list_recommendations(
+            found = await store.list_recommendations(
                 connection, wanted.product_id, wanted.state, wanted.before, size + 1
             )
         token = ""
-        if len(rows) > size:
-            rows = rows[:size]
-            token = page_token(request, rows[-1]["created_at"], rows[-1]["recommendation_id"])
-        return pb.ListRecommendationsResponse(records=[record_of_row(row) for row in rows], next_page_token=token)
+        if len(found) > size:
+            found = found[:size]
+            token = page_token(request, found[-1].created_at, found[-1].recommendation.recommendation_id)
+        return pb.ListRecommendationsResponse(records=[record_message(one) for one in found], next_page_token=token)
 
     async def WatchRecommendations(
         self, request: pb.WatchRecommendationsRequest, context: ServicerContext
@@ -142,7 +141,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         async for frame in frames(self._kit, after, watched, pb.WatchRecommendationsResponse):
             yield frame
 
-    async def _changed(self, after: int, limit: int) -> list[RowMapping]:
+    async def _changed(self, after: int, limit: int) -> list[StoredRecommendation]:
         async with self._kit.engine.connect() as connection:
             return await store.changed_after(connection, after, limit)
 
@@ -155,8 +154,10 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
             return await streams.read_watermark(connection, "bridge")
 
 
-def _frame(rows: Sequence[RowMapping]) -> pb.WatchRecommendationsResponse:
-    return pb.WatchRecommendationsResponse(batch=pb.RecommendationBatch(records=[record_of_row(row) for row in rows]))
+def _frame(changed: Sequence[StoredRecommendation]) -> pb.WatchRecommendationsResponse:
+    return pb.WatchRecommendationsResponse(
+        batch=pb.RecommendationBatch(records=[record_message(one) for one in changed])
+    )
 
 
 def build(settings: BridgeSettings, kit: Kit[BridgeSettings]) -> ServiceSpec:

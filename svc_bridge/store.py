@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, and_, func, insert, or_, select
+from sqlalchemy import and_, func, insert, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
 from schema.operations import watermarks
-from schema.recommendation_rows import evidence_to_json
+from schema.recommendation_rows import StoredRecommendation, evidence_to_json, stored_of_row
 from schema.recommendations import bridge_cursors, recommendation_events, signal_outcomes, trade_recommendations
 from schema.views.bridge import bridge_candles, bridge_positions, bridge_products
 from svc_bridge.proposal import NewRecommendation, Outcome, ProductState, Skip
@@ -19,7 +19,7 @@ from tradekit import ids
 from tradekit.decimals import to_stored_scale
 from tradekit.reasons import reasons_to_json
 from tradekit.sizes import NO_BASE, price_of
-from tradekit.states import RECOMMENDATION_TERMINAL, Side, SignalOutcome
+from tradekit.states import RECOMMENDATION_TERMINAL, RecommendationState, Side, SignalOutcome
 from tradekit.units import Price, ProductId
 
 _TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
@@ -144,7 +144,7 @@ def _recommendation_row(recommendation: NewRecommendation) -> dict[str, Any]:
 
 async def insert_recommendations(
     connection: AsyncConnection, recommendations: Sequence[NewRecommendation]
-) -> list[RowMapping]:
+) -> list[StoredRecommendation]:
     """Inserts recommendations, all of signals or all of operators, with their first event, and wakes orchestrators on commit."""
     if not recommendations:
         return []
@@ -155,19 +155,19 @@ async def insert_recommendations(
         insert(trade_recommendations).returning(trade_recommendations),
         [{**row, "sequence": sequence} for row, sequence in zip(rows, changes, strict=True)],
     )
-    found = list(stored.mappings())
+    found = [stored_of_row(row) for row in stored.mappings()]
     await connection.execute(
         insert(recommendation_events),
         [
             {
                 "sequence": sequence,
-                "recommendation_id": row["recommendation_id"],
-                "to_state": "PROPOSED",
+                "recommendation_id": made.recommendation.recommendation_id,
+                "to_state": RecommendationState.PROPOSED.value,
                 "decided_by": "bridge",
                 "reasons": [],
-                "as_of": row["as_of"],
+                "as_of": made.recommendation.as_of,
             }
-            for row, sequence in zip(rows, decisions, strict=True)
+            for made, sequence in zip(found, decisions, strict=True)
         ],
     )
     await streams.notify(connection, streams.RECOMMENDATIONS)
@@ -202,10 +202,11 @@ async def is_known_product(connection: AsyncConnection, product_id: ProductId) -
     return (await connection.execute(query)).scalar_one_or_none() is not None
 
 
-async def get_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> RowMapping | None:
-    """One row, None if there is none."""
+async def get_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> StoredRecommendation | None:
+    """One recommendation, None if there is none."""
     query = select(trade_recommendations).where(trade_recommendations.c.recommendation_id == recommendation_id)
-    return (await connection.execute(query)).mappings().one_or_none()
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return stored_of_row(row) if row is not None else None
 
 
 async def list_recommendations(
@@ -214,8 +215,8 @@ async def list_recommendations(
     state: str | None,
     before: tuple[datetime, UUID] | None,
     limit: int,
-) -> list[RowMapping]:
-    """Rows by newest as_of, then id; those after position `before`."""
+) -> list[StoredRecommendation]:
+    """Recommendations by newest as_of, then id; those after position `before`."""
     table = trade_recommendations
     conditions = []
     if product_id:
@@ -230,14 +231,14 @@ async def list_recommendations(
             )
         )
     query = select(table).where(*conditions).order_by(table.c.created_at.desc(), table.c.recommendation_id).limit(limit)
-    return list((await connection.execute(query)).mappings())
+    return [stored_of_row(row) for row in (await connection.execute(query)).mappings()]
 
 
-async def changed_after(connection: AsyncConnection, sequence: int, limit: int) -> list[RowMapping]:
-    """Rows whose newest change is after `sequence`, in order of change."""
+async def changed_after(connection: AsyncConnection, sequence: int, limit: int) -> list[StoredRecommendation]:
+    """Recommendations whose newest change is after `sequence`, in order of change."""
     table = trade_recommendations
     query = select(table).where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
-    return list((await connection.execute(query)).mappings())
+    return [stored_of_row(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def head_sequence(connection: AsyncConnection) -> int:

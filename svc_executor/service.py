@@ -1,7 +1,6 @@
 """ExecutorService: parse, decide, store, answer."""
 
 from collections.abc import AsyncIterator, Sequence
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -116,7 +115,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         """Changed orders after a sequence, then new changes."""
         async with self._kit.engine.connect() as connection:
             after = position(request, await store.head_sequence(connection))
-        watched = Watched(streams.ORDERS, self._changed, _frame, sequence_of=attrgetter("sequence"))
+        watched = Watched(streams.ORDERS, self._changed, _frame)
         async for frame in frames(self._kit, after, watched, pb.WatchOrdersResponse):
             yield frame
 

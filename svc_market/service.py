@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from operator import attrgetter
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -80,8 +79,7 @@ class MarketServicer(rpc.MarketServiceServicer):
             partial(self._candles_after, query),
             wire.batch_frame,
             partial(self._watermark, query.granularity),
-            attrgetter("sequence"),
-            WATCH_BATCH,
+            batch=WATCH_BATCH,
         )
         async for frame in frames(self._kit, after, watched, pb.WatchCandlesResponse):
             yield frame

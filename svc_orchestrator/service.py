@@ -4,7 +4,6 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -87,9 +86,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     ) -> AsyncIterator[pb.WatchDecisionsResponse]:
         """Changes of state after a sequence, then new ones, with the orchestrator's watermark."""
         after = position(request, await self._head())
-        watched = Watched(
-            streams.DECISIONS, self._decisions, _frame, self._watermark, sequence_of=attrgetter("sequence")
-        )
+        watched = Watched(streams.DECISIONS, self._decisions, _frame, self._watermark)
         async for frame in frames(self._kit, after, watched, pb.WatchDecisionsResponse):
             yield frame
 

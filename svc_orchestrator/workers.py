@@ -63,17 +63,17 @@ class Workers:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._news.clear()
-                if await self._look(group):
+                if await self._claim_work(group):
                     continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._news.wait()
 
-    async def _look(self, group: asyncio.TaskGroup) -> bool:
-        """One look at the rows serves all pools: most notifications bring no work. True if more may be claimed at once."""
+    async def _claim_work(self, group: asyncio.TaskGroup) -> bool:
+        """Claims for all pools by one query of what there is: most notifications bring no work. True if there may be more."""
         more = False
         orders_changed, self._orders_changed = self._orders_changed, False
-        with self.outages("look"):
+        with self.outages("claim"):
             pulse = await self._pulse()
             if orders_changed and pulse.awaits_order:
                 async with self._kit.engine.begin() as connection:

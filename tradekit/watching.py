@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
 
 from meshkit import watch
@@ -30,11 +31,6 @@ class Watermark(Protocol):
     def sequence(self) -> int: ...
 
 
-def sequence_of_row(row: Any) -> int:
-    """The sequence of a row of a table."""
-    return int(row["sequence"])
-
-
 def by_the_channel_only(wakeup: Wakeup) -> AbstractContextManager[None]:
     """Nobody but the channel wakes the watcher."""
     return nullcontext()
@@ -53,7 +49,7 @@ class Watched(Generic[Row]):
     rows_after: Callable[[int, int], Awaitable[Sequence[Row]]]
     frame: Callable[[Sequence[Row]], Any]
     watermark: Callable[[], Awaitable[Watermark | None]] | None = None
-    sequence_of: Callable[[Row], int] = sequence_of_row
+    sequence_of: Callable[[Row], int] = attrgetter("sequence")
     batch: int = watch.DEFAULT_BATCH
     waking: Callable[[Wakeup], AbstractContextManager[None]] = by_the_channel_only
 

@@ -108,7 +108,7 @@ def test_sql_whose_tables_cannot_be_read_off_is_refused(source: str) -> None:
         'stage = "orders"',
         'q = text("SELECT o.orders FROM o -- FROM orders")',
         "from schema.base import Amount",
-        "from schema.recommendation_rows import record_of_row",
+        "from schema.recommendation_rows import record_message",
     ],
 )
 def test_what_names_no_table_is_left_alone(source: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +16,6 @@ import jwt
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from forwarder import forwarding
 
@@ -30,7 +28,6 @@ from exchange_client import (
     Unknown,
 )
 from exchange_client.coinbase.client import CoinbaseClient
-from exchange_client.coinbase.credentials import load_key
 from exchange_client.throttle import Throttle
 from exchange_sim.tls import ensure_tls, server_context
 from meshkit.errors import Misconfigured
@@ -395,24 +392,3 @@ async def test_the_throttle_lets_a_burst_pass_and_then_spaces_requests() -> None
     began = loop.time()
     await asyncio.gather(*(throttle.take() for _ in range(60)))
     assert loop.time() - began >= 9 / 50
-
-
-def test_key_files_of_every_documented_form(tmp_path: Path) -> None:
-    def loaded(secret: str, name: str = "name") -> Any:
-        file = tmp_path / "k.json"
-        file.write_text(json.dumps({name: "n", "privateKey": secret}))
-        return load_key(file)
-
-    curve = generate_private_key(SECP256R1())
-    for form in (PrivateFormat.TraditionalOpenSSL, PrivateFormat.PKCS8):
-        pem = curve.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
-        assert loaded(pem).algorithm == "ES256"
-        assert loaded(pem.replace("\n", "\\n"), "id").algorithm == "ES256"
-    raw = Ed25519PrivateKey.generate().private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-    key = loaded(base64.b64encode(raw).decode())
-    assert key.algorithm == "EdDSA"
-    assert base64.b64encode(raw).decode() not in repr(key)
-    for bad in ("", "secret words", base64.b64encode(b"short").decode()):
-        with pytest.raises(Misconfigured) as caught:
-            loaded(bad)
-        assert "secret words" not in str(caught.value)

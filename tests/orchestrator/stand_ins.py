@@ -35,6 +35,19 @@ def unavailable(*_: Any) -> MeshError:
     return Unavailable("DEPENDENCY_UNAVAILABLE", "gone")
 
 
+def first_time_only(items: set[str] | None = None) -> Any:
+    """A hook that fails the first call for each item, as a connection lost at that moment."""
+    met: Counter[str] = Counter()
+
+    async def hook(request: Any) -> None:
+        item = request.recommendation.recommendation_id
+        met[item] += 1
+        if met[item] == 1 and (items is None or item in items):
+            raise unavailable()
+
+    return hook
+
+
 def _item_error(request: Any, error: MeshError) -> error_pb2.ItemError:
     return error_pb2.ItemError(
         request_id=request.request_id,
