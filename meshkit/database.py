@@ -8,6 +8,7 @@ cut because its caller's time is over is noted there as well, so that nobody has
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ import asyncpg
 from sqlalchemy import event, exc
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 
 from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.errors import Misconfigured, Unavailable
@@ -26,6 +27,9 @@ from meshkit.settings import KitSettings
 
 REASON = "DATABASE_UNAVAILABLE"
 _RECYCLE_SECONDS = 1800
+# A connection idle for longer is asked for a sign of life before it is lent: a firewall may have forgotten it silently.
+_PING_AFTER_SECONDS = 30.0
+_RETURNED = "meshkit_returned"
 # SQLSTATE classes and codes that say "not now": connection, resources, operator intervention, lost races of the server.
 _CLASSES_NOT_NOW = ("08", "53", "57")
 _CODES_NOT_NOW = frozenset({"40001", "40P01", "55P03", "25P03", "3D000", "28000", "28P01"})
@@ -91,7 +95,7 @@ def _note_cut() -> None:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """BaseInterceptor every wait for the database: its cancellation is noted in the work that it belongs to."""
+    """Around every wait for the database: its cancellation is noted in the work that it belongs to."""
     try:
         yield
     except asyncio.CancelledError:
@@ -101,7 +105,7 @@ def waiting() -> Iterator[None]:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """BaseInterceptor calls of the driver itself: what it raises when the database does not answer becomes Unavailable."""
+    """Around calls of the driver itself: what it raises when the database does not answer becomes Unavailable."""
     try:
         with waiting():
             yield
@@ -203,12 +207,35 @@ def create_engine(settings: KitSettings) -> AsyncEngine:
         pool_size=settings.db_pool_size,
         max_overflow=0,
         pool_timeout=settings.db_timeout_seconds,
-        pool_pre_ping=True,
         pool_recycle=_RECYCLE_SECONDS,
     )
     event.listen(engine.sync_engine, "handle_error", _translate)
     event.listen(engine.sync_engine, "invalidate", _end_at_once)
+    event.listen(engine.sync_engine, "checkin", _note_return)
+    event.listen(engine.sync_engine, "checkout", _lend_living)
     return engine
+
+
+def reading(engine: AsyncEngine) -> AsyncEngine:
+    """The same pool for statements that are each a transaction of their own: no BEGIN before and no ROLLBACK after."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _note_return(connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_RETURNED] = time.monotonic()
+
+
+def _lend_living(connection: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
+    """Lends no connection that is known to be closed: the driver hears of that at once, and no round trip is spent on it."""
+    if connection.driver_connection.is_closed():
+        raise exc.DisconnectionError("the server closed the connection")
+    returned = record.info.get(_RETURNED)
+    if returned is None or time.monotonic() - returned < _PING_AFTER_SECONDS:
+        return
+    try:
+        connection.ping()
+    except (connection.dbapi.Error, OSError) as error:
+        raise exc.DisconnectionError("the connection gave no sign of life") from error
 
 
 def _end_at_once(connection: Any, record: Any, error: BaseException | None) -> None:
@@ -218,10 +245,6 @@ def _end_at_once(connection: Any, record: Any, error: BaseException | None) -> N
 
 def _translate(context: ExceptionContext) -> None:
     """Raised from here, an outage reaches stores and background tasks as the same error that callers see."""
-    if context.is_pre_ping:
-        # Whatever the ping met, the pool shall open another connection instead of failing its borrower.
-        context.is_disconnect = True
-        return
     met = context.original_exception
     if not isinstance(met, Exception):
         # A cancellation breaks the connection too, but it must reach its task as what it is.

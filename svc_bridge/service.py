@@ -110,7 +110,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     ) -> pb.GetRecommendationResponse:
         """One recommendation."""
         wanted = parse_get(request)
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             found = await store.get_recommendation(connection, wanted)
         if found is None:
             raise NotFound("recommendation", wanted)
@@ -122,7 +122,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         """A page, newest first."""
         wanted = parse_list(request)
         size = wanted.page_size
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             found = await store.list_recommendations(
                 connection, wanted.product_id, wanted.state, wanted.before, size + 1
             )
@@ -142,15 +142,15 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
             yield frame
 
     async def _changed(self, after: int, limit: int) -> list[StoredRecommendation]:
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             return await store.changed_after(connection, after, limit)
 
     async def _head(self) -> int:
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             return await store.head_sequence(connection)
 
     async def _watermark(self) -> streams.Watermark | None:
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             return await streams.read_watermark(connection, "bridge")
 
 

@@ -42,7 +42,7 @@ class SignalConsumer:
         self.consumer = Consumer(kit, "signal", self._watch, self._take_frame)
 
     async def _watch(self) -> Any:
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             after = await store.read_cursor(connection, CONSUMER)
         return self._stub.WatchSignals(signal_pb.WatchSignalsRequest(after_sequence=after))
 

@@ -68,7 +68,7 @@ class OperatorCalls:
     async def _loosen(self, call: operator_wire.StateCall, known: Known) -> pb.SetTradingStateResponse:
         body = f"{call.state.value}|{call.note}"
         key = request_key(self._kit.settings.service_name, "SetTradingState", call.request_id, body)
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             again = await stored_answer(connection, key, pb.SetTradingStateResponse)
         if again is not None:
             # Trading may have been halted since: an old request must not undo that, nor its answer hide it.
@@ -92,7 +92,7 @@ class OperatorCalls:
     async def _open_orders(self) -> OpenOrders | None:
         """None if the database does not answer."""
         try:
-            async with self._kit.engine.connect() as connection:
+            async with self._kit.reads.connect() as connection:
                 rows = await store.open_orders(connection)
         except Unavailable:
             return None
@@ -128,7 +128,7 @@ class OperatorCalls:
         closed = await self._closing.close(call)
         ids = [one.order_id for one in closed if one.order_id is not None]
         try:
-            async with self._kit.engine.connect() as connection:
+            async with self._kit.reads.connect() as connection:
                 rows = {row.order_id: row for row in await store.orders_by_id(connection, ids)}
                 held = await store.held(connection)
             fills = await self._fills(ids)
@@ -151,7 +151,7 @@ class OperatorCalls:
         )
 
     async def _fills(self, ids: list[UUID]) -> Fills:
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             return await account_store.fills_of(connection, ids)
 
 

@@ -109,7 +109,7 @@ class Reconciler:
         """Raises unless the newest comparison is clean and fresh and the last pass got through."""
         if self._failing is not None:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", self._failing)
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             newest = await account_store.newest_comparison(connection)
         if newest is None or not newest.clean:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", "the ledger differs from the exchange, or an order is unknown")
@@ -151,7 +151,7 @@ class Reconciler:
         return None
 
     async def _open_orders(self) -> list[OrderRow]:
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             return await store.open_orders(connection)
 
     # ---- opening -----------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class Reconciler:
         """At the first start, the account currency's cash becomes the opening; what else is there is not adopted."""
         if self._opened:
             return
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             self._opened = await account_store.is_open(connection)
         if not self._opened:
             await self._open_from_exchange()
@@ -222,7 +222,7 @@ class Reconciler:
 
     async def _compare_with(self, totals: dict[str, Decimal], before: list[OrderRow]) -> Comparison:
         """Reads the ledger as it is now and compares it."""
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             ledger = await ledger_store.balances(connection)
             foreign = await foreign_store.live_foreign_orders(connection)
             still = await store.open_orders(connection)

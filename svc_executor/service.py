@@ -76,7 +76,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
             ) from error
 
     async def _message(self, order_id: UUID) -> pb.Order:
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             order = await store.get_order(connection, order_id)
             fills = await account_store.fills_of(connection, [order_id])
         if order is None:
@@ -86,7 +86,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     async def GetOrder(self, request: pb.GetOrderRequest, context: ServicerContext) -> pb.GetOrderResponse:
         """One order by either of its ids."""
         name = wire.parse_get(request)
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             if name.order_id is not None:
                 order = await store.get_order(connection, name.order_id)
             elif name.recommendation_id is not None:
@@ -102,7 +102,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         """A page, newest first."""
         wanted = wire.parse_list(request)
         size = wanted.page.size
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             rows = await store.list_orders(connection, wanted.product_id, wanted.state, wanted.before, size + 1)
             fills = await account_store.fills_of(connection, [row.order_id for row in rows[:size]])
         token = wire.page_token(rows[size - 1], wanted.scope) if len(rows) > size else ""
@@ -113,14 +113,14 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         self, request: pb.WatchOrdersRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchOrdersResponse]:
         """Changed orders after a sequence, then new changes."""
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             after = position(request, await store.head_sequence(connection))
         watched = Watched(streams.ORDERS, self._changed, _frame)
         async for frame in frames(self._kit, after, watched, pb.WatchOrdersResponse):
             yield frame
 
     async def _changed(self, after: int, limit: int) -> list[pb.Order]:
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             orders = await store.changed_after(connection, after, limit)
             fills = await account_store.fills_of(connection, [order.order_id for order in orders])
         return [wire.order_message(order, fills[order.order_id]) for order in orders]
@@ -157,7 +157,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         """One reconciliation now; the same request_id gives the stored answer."""
         request_id = wire.parse_reconcile(request)
         key = request_key(self._settings.service_name, "Reconcile", request_id, request)
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             stored = await stored_answer(connection, key, pb.ReconcileResponse)
         if stored is not None:
             return stored

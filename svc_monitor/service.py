@@ -65,7 +65,7 @@ class MonitorServicer(pb_grpc.MonitorServiceServicer):
     async def ListAlerts(self, request: pb.ListAlertsRequest, context: ServicerContext) -> pb.ListAlertsResponse:
         """A page, newest first."""
         wanted = wire.parse_list(request)
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             found = await store.list_alerts(connection, wanted.raised, wanted.before, wanted.page.size + 1)
         token = ""
         if len(found) > wanted.page.size:

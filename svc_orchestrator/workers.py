@@ -164,8 +164,7 @@ class Workers:
                 await store.advance_own_watermark(connection, watermark)
 
     async def _pulse(self) -> claim_store.Pulse:
-        async with self._kit.engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
+        async with self._kit.reads.connect() as connection:
             return await claim_store.read_pulse(connection)
 
     async def release(self) -> None:

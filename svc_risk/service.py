@@ -149,7 +149,7 @@ class EquityWatch:
                     await asyncio.sleep(RETRY_SECONDS)
 
     async def _market_time(self) -> datetime | None:
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             mark = await streams.read_watermark(connection, "market")
         return mark.as_of if mark else None
 
@@ -160,11 +160,11 @@ def build(settings: RiskSettings, kit: Kit[RiskSettings]) -> ServiceSpec:
 
     async def database_answers() -> None:
         await kit.check_database()
-        async with kit.engine.connect() as connection:
+        async with kit.reads.connect() as connection:
             await store.read_account(connection)
 
     async def market_is_known() -> None:
-        async with kit.engine.connect() as connection:
+        async with kit.reads.connect() as connection:
             if (await store.read_moment(connection)).market_time is None:
                 raise Unavailable("STALE_DATA", "no candle has arrived yet")
 

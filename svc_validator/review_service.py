@@ -64,7 +64,7 @@ class ReviewService:
 
     async def validate(self, request: ReviewRequest) -> Validation:
         """The stored review of the recommendation; made now if there is none. Only what is stored is reviewed."""
-        async with self._kit.engine.connect() as connection:
+        async with self._kit.reads.connect() as connection:
             stored = await self._stored(connection, request)
             await require_terms(connection, request.recommendation)
             clocks = await read_clocks(connection)

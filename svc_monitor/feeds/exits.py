@@ -162,8 +162,7 @@ class Exits:
 
 async def read(kit: Kit[Any]) -> Exits:
     """What the rows say now; Unavailable if the database does not answer."""
-    async with kit.engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
+    async with kit.reads.connect() as connection:
         return Exits(
             tuple(OpenExit(*row) for row in await connection.execute(_OPEN)),
             tuple(FailedExit(*row) for row in await connection.execute(_FAILED)),

@@ -30,10 +30,9 @@ class Presence:
             await self.end()
         if version is None or self._connection is not None:
             return
-        connection = await self._kit.engine.connect()
+        connection = await self._kit.reads.connect()
         try:
             async with asyncio.timeout(_SECONDS):
-                await connection.execution_options(isolation_level="AUTOCOMMIT")
                 await connection.execute(select(func.pg_advisory_lock_shared(_key(version))))
         except BaseException:
             await connection.invalidate()
