@@ -1,0 +1,85 @@
+"""Group commit: calls that come while one is at the database go together in the next.
+
+A call that finds nobody there goes at once and alone, so waiting costs nothing when there is nothing to share; the busier
+the database, the more calls share one transaction. Nobody waits for a batch to fill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from meshkit.database import as_unavailable, waiting
+
+I = TypeVar("I")  # noqa: E741
+O = TypeVar("O")  # noqa: E741
+
+Place = tuple[I, "asyncio.Future[O]"]
+
+
+class Batches(Generic[I, O]):
+    """Hands waiting items to `work`, at most `most` at a time, urgent ones first, each kind in its order of arrival.
+
+    `work` gives one result for each item, in their order; an exception among them is raised to that item's caller alone. An
+    exception out of `work` means that nothing happened. If it is a database outage all its items get it; else they are tried
+    one by one, so that one that cannot be worked on takes no other with it.
+    """
+
+    def __init__(self, work: Callable[[Sequence[I]], Awaitable[Sequence[O | Exception]]], most: int) -> None:
+        self._work = work
+        self._most = most
+        self._urgent: deque[Place[I, O]] = deque()
+        self._others: deque[Place[I, O]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def submit(self, item: I, *, urgent: bool = False) -> O:
+        """The item's result. A caller that gives up before its item is taken leaves nothing behind; later, the work goes on
+        without it. The work runs outside the caller's context: what it needs of that (who calls) is part of the item."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[O] = loop.create_future()
+        (self._urgent if urgent else self._others).append((item, result))
+        if self._task is None:
+            # The task ends with the last item that waits, and every item has a caller that waits for it.
+            self._task = loop.create_task(self._run(), context=contextvars.Context())
+        with waiting():
+            return await result
+
+    async def _run(self) -> None:
+        places: list[Place[I, O]] = []
+        try:
+            while places := self._take():
+                await self._hand_over(places)
+        finally:
+            self._task = None
+            # Only a cancelled loop leaves anybody here: who waits is told, and not left waiting.
+            for _, result in (*places, *self._urgent, *self._others):
+                result.cancel()
+
+    def _take(self) -> list[Place[I, O]]:
+        places: list[Place[I, O]] = []
+        for queue in (self._urgent, self._others):
+            while queue and len(places) < self._most:
+                place = queue.popleft()
+                if not place[1].done():
+                    places.append(place)
+        return places
+
+    async def _hand_over(self, places: Sequence[Place[I, O]]) -> None:
+        try:
+            results = await self._work([item for item, _ in places])
+        except Exception as error:
+            if len(places) > 1 and as_unavailable(error) is None:
+                for place in places:
+                    await self._hand_over([place])
+                return
+            results = [error] * len(places)
+        for (_, waiter), result in zip(places, results, strict=True):
+            if waiter.done():
+                continue
+            if isinstance(result, Exception):
+                waiter.set_exception(result)
+            else:
+                waiter.set_result(result)
