@@ -59,18 +59,27 @@ async def tail(
     draining: asyncio.Event,
     batch: int = DEFAULT_BATCH,
     progress: Callable[[], Awaitable[Sign | None]] | None = None,
+    spacing_seconds: float = 0.0,
 ) -> AsyncIterator[Rows[Row] | Progress[Sign] | Idle | Drain]:
     """Yields everything after sequence `after`, then what comes; ends only by draining or by its reader.
 
     `progress` reads a sign of progress that is written in the transaction of the rows it covers, or after it; it is read
     before the rows, so what it covers is never still to come.
+
+    A look that found rows is followed by the next no sooner than `spacing_seconds` later: what comes in a burst is read
+    together, at the price of that delay.
     """
     loop = asyncio.get_running_loop()
     position, last_sign = after, loop.time()
+    next_look = 0.0
     told: Sign | None = None
     bell = loop.create_task(_wake_at_drain(draining, wakeup))
     try:
         while not draining.is_set():
+            if (early := next_look - loop.time()) > 0:
+                await asyncio.sleep(early)
+                # What was notified meanwhile is read by this look.
+                await wakeup.wait(0.0)
             sign = await progress() if progress is not None else None
             rows = await fetch(position, batch)
             if rows:
@@ -82,6 +91,7 @@ async def tail(
                 last_sign = loop.time()
                 if len(rows) >= batch:
                     continue
+                next_look = loop.time() + spacing_seconds
             if sign is not None and sign != told:
                 told, last_sign = sign, loop.time()
                 yield Progress(sign)

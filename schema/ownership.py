@@ -121,6 +121,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "trading_state_allows": Function("risk", ("executor",)),
     "tell_trading_state": Function("risk"),
     "count_send": Function("executor"),
+    "orders_of_locked": Function("orchestrator"),
 }
 
 

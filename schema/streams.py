@@ -14,6 +14,8 @@ from schema.operations import watermarks
 CANDLES = "candles"
 SIGNALS = "signals"
 RECOMMENDATIONS = "recommendations"
+# Wakes orchestrators when there is something to claim; every change of a recommendation wakes those who watch it.
+PROPOSALS = "proposals"
 DECISIONS = "decisions"
 ORDERS = "orders"
 ALERTS = "alerts"

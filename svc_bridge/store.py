@@ -171,6 +171,7 @@ async def insert_recommendations(
         ],
     )
     await streams.notify(connection, streams.RECOMMENDATIONS)
+    await streams.notify(connection, streams.PROPOSALS)
     await streams.notify(connection, streams.DECISIONS)
     return found
 

@@ -80,6 +80,7 @@ class MarketServicer(rpc.MarketServiceServicer):
             wire.batch_frame,
             partial(self._watermark, query.granularity),
             batch=WATCH_BATCH,
+            spacing_seconds=0.0,
         )
         async for frame in frames(self._kit, after, watched, pb.WatchCandlesResponse):
             yield frame

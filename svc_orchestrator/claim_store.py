@@ -1,29 +1,59 @@
 """The SQL of claims under leases, and the look at the rows that says whether there is any work."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, case, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Double,
+    Integer,
+    RowMapping,
+    ScalarSelect,
+    Select,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
+from schema.base import Id
+from schema.recommendation_rows import recommendation_of_row
 from schema.recommendations import trade_recommendations
 from svc_orchestrator.store import market_reached, watermark_of
 from tradekit.reasons import Reason, reason_from_dict
+from tradekit.recommendation import Recommendation
 from tradekit.states import RECOMMENDATION_TERMINAL, LifeClock, RecommendationState, Side
 
 _T = trade_recommendations
-_OPEN = [state.value for state in RecommendationState if state not in RECOMMENDATION_TERMINAL]
+# As literals: with parameters the planner could not use the index of what is open.
+_IS_OPEN = _T.c.state.in_(
+    [literal_column(f"'{state.value}'") for state in RecommendationState if state not in RECOMMENDATION_TERMINAL]
+)
+_MARKET = watermark_of("market")
 _EXIT_FIRST = case((_T.c.side == Side.SELL.value, 0), else_=1)
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRow:
-    """A claimed row. `stored` is the recommendation as it is stored: whoever processes it parses it, so that one that cannot
-    be parsed stops no other. `now` is machine time, `market` market time at the claim."""
+    """A claimed row. `stored` is the recommendation, or what was raised when it was read: one that cannot be read stops no
+    other. `now` is machine time, `market` market time at the claim."""
 
     recommendation_id: UUID
     side: Side
@@ -38,10 +68,31 @@ class ClaimedRow:
     """The operator's note; None while nobody cancelled it."""
     now: datetime
     market: datetime | None
-    stored: RowMapping
+    stored: Recommendation | Exception
+
+    @property
+    def defect(self) -> Exception | None:
+        """Why the stored recommendation cannot be read; None if it can."""
+        return self.stored if isinstance(self.stored, Exception) else None
+
+    def in_review(self) -> "ClaimedRow":
+        """The row after its review has begun."""
+        return replace(self, state=RecommendationState.IN_REVIEW)
+
+    def recommendation(self) -> Recommendation:
+        """The stored recommendation; raises its defect."""
+        if isinstance(self.stored, Exception):
+            raise self.stored
+        return self.stored
 
 
-def _claimed(row: RowMapping, market: datetime | None) -> ClaimedRow:
+def _claimed(row: RowMapping) -> ClaimedRow:
+    stored: Recommendation | Exception
+    try:
+        stored = recommendation_of_row(row)
+    except Exception as error:
+        # Whatever is wrong with one row, its claim comes to the one who processes it, and he says so in the row.
+        stored = error
     return ClaimedRow(
         recommendation_id=row["recommendation_id"],
         side=Side(row["side"]),
@@ -54,8 +105,8 @@ def _claimed(row: RowMapping, market: datetime | None) -> ClaimedRow:
         delay_reason=reason_from_dict(row["delay_reason"]) if row["delay_reason"] else None,
         cancelled=row["cancel_note"] if row["cancel_requested_at"] else None,
         now=row["now"],
-        market=market,
-        stored=row,
+        market=row["market"],
+        stored=stored,
     )
 
 
@@ -63,67 +114,99 @@ def _awaits_order() -> ColumnElement[bool]:
     return and_(_T.c.state == RecommendationState.EXECUTING.value, _T.c.not_before.is_not(None))
 
 
-def _seconds(seconds: float) -> ColumnElement[Any]:
+def _seconds(seconds: float | ColumnElement[float]) -> ColumnElement[Any]:
     return func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 def _claimable(market_time: datetime | ScalarSelect[datetime] | None) -> ColumnElement[bool]:
     now = func.clock_timestamp()
     return and_(
-        _T.c.state.in_(_OPEN),
+        _IS_OPEN,
         or_(_T.c.lease_expires_at.is_(None), _T.c.lease_expires_at <= now),
         or_(_T.c.not_before.is_(None), _T.c.not_before <= now),
         market_reached(market_time),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many more of a side may be claimed; `side` None is both, exits first."""
+
+    side: Side | None
+    size: int
+
+
 async def claim(
     connection: AsyncConnection,
     owner: str,
     lease_seconds: float,
-    limit: int,
-    side: Side | None,
-    market_time: datetime | None,
+    rooms: Sequence[Room],
     lockstep: bool,
     in_progress: Sequence[UUID],
 ) -> list[ClaimedRow]:
-    """Claims up to `limit` open rows nobody holds, in working order. `side` None claims both, exits first.
+    """Claims open rows nobody holds, as many as there is room for and in working order, with one statement.
 
     `in_progress` is what the claimer still works on: after an outage longer than a lease those look free, and are not.
     """
-    order = (
-        (_T.c.as_of, _EXIT_FIRST, _T.c.priority.desc(), _T.c.product_id)
-        if lockstep
-        else (_EXIT_FIRST, _T.c.priority.desc(), _T.c.as_of, _T.c.product_id)
+    claims = _CLAIM_IN_LOCKSTEP if lockstep else _CLAIM
+    sizes = {_size(room.side): room.size for room in rooms}
+    given = {"owner": owner, "lease": lease_seconds, "in_progress": list(in_progress)}
+    taken = await connection.execute(claims, {"exits": 0, "entries": 0, "both": 0, **sizes, **given})
+    return [_claimed(row) for row in taken.mappings()]
+
+
+def _size(side: Side | None) -> str:
+    return {None: "both", Side.SELL: "exits", Side.BUY: "entries"}[side]
+
+
+def _free(side: Side | None, order: Sequence[ColumnElement[Any]], *conditions: ColumnElement[bool]) -> Select[Any]:
+    in_progress = bindparam("in_progress", type_=ARRAY(Id))
+    free = select(_T.c.recommendation_id).where(
+        _claimable(_MARKET), not_(_T.c.recommendation_id == any_(in_progress)), *conditions
     )
-    conditions = [_claimable(market_time), _T.c.recommendation_id.not_in(in_progress)]
-    if lockstep:
-        # A delayed item keeps its place: no other overtakes it, so the order of decisions is the same in every run.
-        head = select(_T.c.recommendation_id).where(_T.c.state.in_(_OPEN), market_reached(market_time))
-        conditions.append(_T.c.recommendation_id == head.order_by(*order).limit(1).scalar_subquery())
     if side is not None:
-        conditions.append(_T.c.side == side.value)
-    free = select(_T.c.recommendation_id).where(*conditions).order_by(*order).limit(limit)
-    free = free.with_for_update(skip_locked=True)
-    taken = await connection.execute(
+        free = free.where(_T.c.side == side.value)
+    size = bindparam(_size(side), type_=Integer)
+    return select(free.order_by(*order).limit(size).with_for_update(skip_locked=True).cte(_size(side)))
+
+
+def _claim_of(free: Select[Any] | CompoundSelect[Any]) -> Any:
+    return (
         update(_T)
         .where(_T.c.recommendation_id.in_(free))
         .values(
-            lease_owner=owner,
-            lease_expires_at=func.clock_timestamp() + _seconds(lease_seconds),
+            lease_owner=bindparam("owner", type_=Text),
+            lease_expires_at=func.clock_timestamp() + _seconds(bindparam("lease", type_=Double)),
             not_before=None,
             wait_for_market=None,
         )
-        .returning(_T, func.clock_timestamp().label("now"))
+        .returning(_T, func.clock_timestamp().label("now"), _MARKET.label("market"))
     )
-    return [_claimed(row, market_time) for row in taken.mappings()]
+
+
+_ORDER = (_EXIT_FIRST, _T.c.priority.desc(), _T.c.as_of, _T.c.product_id)
+_ORDER_IN_LOCKSTEP = (_T.c.as_of, _EXIT_FIRST, _T.c.priority.desc(), _T.c.product_id)
+_CLAIM = _claim_of(union_all(_free(Side.SELL, _ORDER), _free(Side.BUY, _ORDER)))
+# A delayed item keeps its place: no other overtakes it, so the order of decisions is the same in every run.
+_HEAD = select(_T.c.recommendation_id).where(_IS_OPEN, market_reached(_MARKET))
+_CLAIM_IN_LOCKSTEP = _claim_of(
+    _free(
+        None,
+        _ORDER_IN_LOCKSTEP,
+        _T.c.recommendation_id == _HEAD.order_by(*_ORDER_IN_LOCKSTEP).limit(1).scalar_subquery(),
+    )
+)
 
 
 async def renew(connection: AsyncConnection, owner: str, held: Sequence[UUID], lease_seconds: float) -> set[UUID]:
     """Renews leases; returns those still ours."""
     kept = await connection.execute(
         update(_T)
-        .where(_T.c.recommendation_id.in_(held), _T.c.lease_owner == owner, _T.c.state.in_(_OPEN))
+        .where(
+            _T.c.recommendation_id == any_(literal(list(held), ARRAY(Id))),
+            _T.c.lease_owner == owner,
+            _IS_OPEN,
+        )
         .values(lease_expires_at=func.clock_timestamp() + _seconds(lease_seconds))
         .returning(_T.c.recommendation_id)
     )
@@ -162,7 +245,7 @@ async def release_all(connection: AsyncConnection, owner: str) -> None:
     await connection.execute(
         update(_T).where(_T.c.lease_owner == owner).values(lease_owner=None, lease_expires_at=None)
     )
-    await streams.notify(connection, streams.RECOMMENDATIONS)
+    await streams.notify(connection, streams.PROPOSALS)
 
 
 async def wake_order(connection: AsyncConnection) -> None:
@@ -205,7 +288,7 @@ _PULSE = select(
     watermark_of("market"),
     watermark_of("bridge"),
     watermark_of("orchestrator"),
-    select(func.min(_T.c.as_of)).where(_T.c.state.in_(_OPEN)).scalar_subquery(),
+    select(func.min(_T.c.as_of)).where(_IS_OPEN).scalar_subquery(),
     _any(_claimable(watermark_of("market")), _T.c.side == Side.SELL.value),
     _any(_claimable(watermark_of("market")), _T.c.side == Side.BUY.value),
     _any(_awaits_order()),

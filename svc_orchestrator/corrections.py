@@ -40,7 +40,8 @@ async def correct(connection: AsyncConnection, recommendation_id: UUID) -> Termi
     change = Transition(
         recommendation_id, stored.state, end.state, end.decided_by, end.reasons, as_of, order_id=order.order_id
     )
-    return end if await change_state(connection, None, change) else None
+    await change_state(connection, None, change)
+    return end
 
 
 async def run(kit: Kit[Any], outages: Callable[[str], AbstractContextManager[None]]) -> None:

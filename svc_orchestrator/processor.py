@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from meshkit.errors import MeshError
 from meshkit.kit import Kit
 from schema.clocks import read_clocks
-from schema.recommendation_rows import recommendation_of_row
 from svc_orchestrator import claim_store, store
 from svc_orchestrator.claim_store import ClaimedRow
 from svc_orchestrator.settings import OrchestratorSettings
@@ -30,19 +27,22 @@ from svc_orchestrator.steps import (
     out_of_retries,
     without_risk,
 )
-from svc_orchestrator.transitions import Cancelled, OrderStands, Transition, change_state
-from tradekit.life import Life, life_at
+from svc_orchestrator.transitions import (
+    Cancelled,
+    LeaseLost,
+    OrderStands,
+    Transition,
+    Transitions,
+    change_state,
+)
+from tradekit.life import Life, LifeState, life_at
 from tradekit.reasons import Reason
 from tradekit.recommendation import Recommendation
-from tradekit.states import LifeClock, RecommendationState, Side
+from tradekit.states import RECOMMENDATION_TERMINAL, LifeClock, RecommendationState, Side
 
 # An ExecuteRecommendation call of a dead orchestrator may still run this long after the item's life.
 EXECUTE_GRACE = timedelta(seconds=30)
 MOST_ATTEMPTS = 3
-
-
-class LeaseLost(Exception):
-    """Somebody else processes this one now; nothing was changed."""
 
 
 @dataclass(slots=True)
@@ -69,14 +69,50 @@ class ClaimedRecommendation:
 
 
 def item_of(row: ClaimedRow) -> ClaimedRecommendation:
-    """The item of a claimed row."""
+    """The item of a claimed row; raises what its stored recommendation raises when it is read."""
     return ClaimedRecommendation(
-        recommendation=recommendation_of_row(row.stored),
+        recommendation=row.recommendation(),
         state=row.state,
         delays=row.delays,
         delayed_since=row.delayed_since,
         delay_reason=row.delay_reason,
         cancelled=row.cancelled,
+    )
+
+
+def beginning(recommendation: Recommendation) -> Transition:
+    """The change that takes a proposed recommendation into review."""
+    return Transition(
+        recommendation.recommendation_id,
+        RecommendationState.PROPOSED,
+        RecommendationState.IN_REVIEW,
+        "orchestrator",
+        (),
+        recommendation.as_of,
+    )
+
+
+def begins_at_claim(row: ClaimedRow, budget: int | None) -> bool:
+    """Whether a claimed row may be taken into review with its claim: nothing stands against it that the row itself shows."""
+    if row.state is not RecommendationState.PROPOSED or row.cancelled is not None or row.defect is not None:
+        return False
+    if row.side is Side.SELL:
+        return True
+    life = life_at(row.life_clock, row.expire_at, row.now, row.market)
+    return budget is None and life.state is LifeState.ALIVE
+
+
+def log_change(kit: Kit[OrchestratorSettings], recommendation: Recommendation, change: Transition) -> None:
+    """Says in the log what changed."""
+    kit.log.info(
+        "recommendation",
+        recommendation_id=str(recommendation.recommendation_id),
+        product_id=recommendation.product_id,
+        side=recommendation.side.value,
+        from_state=change.from_state.value,
+        to_state=change.to_state.value,
+        decided_by=change.decided_by,
+        reasons=[reason.code for reason in change.reasons],
     )
 
 
@@ -96,9 +132,10 @@ class RecommendationProcessor:
         self._kit = kit
         self._stages = stages
         self._owner = owner
+        self._transitions = Transitions(kit.engine, owner)
 
-    async def process(self, row: ClaimedRow) -> None:
-        """Leads a claimed row. Never raises for what a stage does; LeaseLost ends it quietly."""
+    async def process(self, row: ClaimedRow) -> bool:
+        """Leads a claimed row; True if it came to its end. Never raises for what a stage does; LeaseLost ends it quietly."""
         item = item_of(row)
         try:
             try:
@@ -107,6 +144,7 @@ class RecommendationProcessor:
                 await self._settle(item, cancelled(str(stop)))
         except LeaseLost:
             self._kit.log.info("lease_lost", recommendation_id=str(item.id))
+        return item.state in RECOMMENDATION_TERMINAL
 
     async def _settle(self, item: ClaimedRecommendation, outcome: Terminal | RetryLater | None) -> None:
         """Writes what became of the item; where its order says otherwise, what the order says."""
@@ -298,8 +336,9 @@ class RecommendationProcessor:
                     await claim_store.requeue(connection, self._owner, item.id, 0, wait_for_market=next_bar)
                     self._kit.log.info("review_budget_used", recommendation_id=str(item.id), budget=budget)
                     return False
-            await self._write(connection, item, RecommendationState.IN_REVIEW, "orchestrator", ())
-        self._changed(item, RecommendationState.IN_REVIEW, "orchestrator", ())
+            await change_state(connection, self._owner, beginning(item.recommendation))
+        log_change(self._kit, item.recommendation, beginning(item.recommendation))
+        item.state = RecommendationState.IN_REVIEW
         return True
 
     async def _change(
@@ -310,20 +349,7 @@ class RecommendationProcessor:
         reasons: tuple[Reason, ...],
         approved: Approved | None = None,
     ) -> None:
-        """A change of state in a transaction of its own. Raises LeaseLost if the item is no longer ours."""
-        async with self._kit.engine.begin() as connection:
-            await self._write(connection, item, to_state, decided_by, reasons, approved)
-        self._changed(item, to_state, decided_by, reasons)
-
-    async def _write(
-        self,
-        connection: AsyncConnection,
-        item: ClaimedRecommendation,
-        to_state: RecommendationState,
-        decided_by: str,
-        reasons: tuple[Reason, ...],
-        approved: Approved | None = None,
-    ) -> None:
+        """A change of state, committed. Raises LeaseLost if the item is no longer ours."""
         change = Transition(
             item.id,
             item.state,
@@ -334,22 +360,8 @@ class RecommendationProcessor:
             approved.size if approved and approved.ticket else None,
             item.order_id,
         )
-        if not await change_state(connection, self._owner, change):
-            raise LeaseLost
-
-    def _changed(
-        self, item: ClaimedRecommendation, to_state: RecommendationState, decided_by: str, reasons: tuple[Reason, ...]
-    ) -> None:
-        self._kit.log.info(
-            "recommendation",
-            recommendation_id=str(item.id),
-            product_id=item.recommendation.product_id,
-            side=item.recommendation.side.value,
-            from_state=item.state.value,
-            to_state=to_state.value,
-            decided_by=decided_by,
-            reasons=[reason.code for reason in reasons],
-        )
+        await self._transitions.change(change, urgent=not item.is_entry)
+        log_change(self._kit, item.recommendation, change)
         item.state = to_state
 
     async def _requeue(self, item: ClaimedRecommendation, delay: RetryLater) -> None:

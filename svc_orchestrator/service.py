@@ -136,7 +136,7 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
             Task("process", workers.run),
             *(
                 Task(f"listen-{channel}", partial(workers.listen, channel))
-                for channel in (streams.RECOMMENDATIONS, streams.WATERMARKS, streams.ORDERS)
+                for channel in (streams.PROPOSALS, streams.WATERMARKS, streams.ORDERS)
             ),
             Task("renew-leases", workers.renew_leases),
             Task("correct-ends", partial(corrections.run, kit, workers.outages)),

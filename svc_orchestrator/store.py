@@ -46,8 +46,11 @@ async def order_of(connection: AsyncConnection, recommendation_id: UUID) -> Orde
     c = orchestrator_orders.c
     query = select(c.order_id, c.state, c.filled_size, c.reasons).where(c.recommendation_id == recommendation_id)
     row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        return None
+    return order_seen(row) if row is not None else None
+
+
+def order_seen(row: Any) -> OrderSeen:
+    """The order of a row with these columns."""
     return OrderSeen(row.order_id, OrderState(row.state), row.filled_size, reasons_from_json(row.reasons))
 
 
@@ -70,7 +73,7 @@ async def request_cancel(connection: AsyncConnection, recommendation_id: UUID, n
             wait_for_market=None,
         )
     )
-    await streams.notify(connection, streams.RECOMMENDATIONS)
+    await streams.notify(connection, streams.PROPOSALS)
 
 
 async def ended_without_its_order(

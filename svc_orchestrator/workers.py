@@ -1,11 +1,12 @@
 """Claims recommendations and processes them, entries and exits each within a bound of their own, under leases.
 
-Woken by notifications; a poll of one second is the safety net and serves delays and leases that run out.
+Notifications say what to look for: a proposal is claimed with one statement, and only a watermark, an order that is waited
+for, or time (delays, leases that run out) is worth a look at where the pipeline stands.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -14,11 +15,14 @@ from meshkit.kit import Kit
 from schema import streams
 from svc_orchestrator import claim_store, store
 from svc_orchestrator.claim_store import ClaimedRow
-from svc_orchestrator.processor import RecommendationProcessor
+from svc_orchestrator.processor import RecommendationProcessor, beginning, begins_at_claim, log_change
 from svc_orchestrator.settings import OrchestratorSettings
+from svc_orchestrator.transitions import change_states
 from tradekit.states import Side
 
+# Delays and leases end by time; where nothing is open this is only the safety net of a lost notification.
 POLL_SECONDS = 1.0
+IDLE_POLL_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -50,7 +54,15 @@ class Workers:
         self._processor = processor
         self._owner = owner
         self._news = asyncio.Event()
-        self._orders_changed = False
+        # What is to be done at the next turn: the first one begins with a look.
+        self._look_wanted = True
+        self._wake_orders = False
+        self._some_claimable = True
+        # What the last look showed, and what happened here since.
+        self._some_open = True
+        self._watermark_behind = True
+        self._awaits_order = True
+        self._orders_notified = 0
         size = settings.orchestrator_concurrency
         self.pools = (
             [Pool("replay", None, 1)]
@@ -65,42 +77,77 @@ class Workers:
                 self._news.clear()
                 if await self._claim_work(group):
                     continue
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
+                try:
+                    async with asyncio.timeout(self._poll_seconds()):
                         await self._news.wait()
+                except TimeoutError:
+                    self._look_wanted = True
+
+    def _poll_seconds(self) -> float:
+        busy = self._some_open or any(pool.in_progress for pool in self.pools)
+        return POLL_SECONDS if busy else IDLE_POLL_SECONDS
 
     async def _claim_work(self, group: asyncio.TaskGroup) -> bool:
-        """Claims for all pools by one query of what there is: most notifications bring no work. True if there may be more."""
-        more = False
-        orders_changed, self._orders_changed = self._orders_changed, False
+        """One turn. True if more may be claimed at once."""
+        look, self._look_wanted = self._look_wanted, False
+        wake_orders, self._wake_orders = self._wake_orders, False
         with self.outages("claim"):
-            pulse = await self._pulse()
-            if orders_changed and pulse.awaits_order:
-                async with self._kit.engine.begin() as connection:
-                    await claim_store.wake_order(connection)
-                pulse = await self._pulse()
-            await self._move_watermark(pulse)
-            for pool in self.pools:
-                claimed = await self._claim(pool, pulse)
-                for row in claimed:
-                    pool.in_progress[row.recommendation_id] = group.create_task(self._process(pool, row))
-                more = more or (bool(claimed) and pool.room > 0)
-        return more
+            if wake_orders:
+                await self._wake_waiting_for_orders()
+                self._some_claimable = True
+            pools = self.pools
+            if look:
+                pulse = await self._look()
+                pools = [pool for pool in pools if pulse.claimable(pool.side)]
+                self._some_claimable = bool(pools)
+            pools = [pool for pool in pools if pool.room > 0]
+            if self._some_claimable and pools and not self._kit.draining.is_set():
+                return await self._start(group, pools)
+        return False
 
-    async def _claim(self, pool: Pool, pulse: claim_store.Pulse) -> list[ClaimedRow]:
-        if pool.room <= 0 or not pulse.claimable(pool.side) or self._kit.draining.is_set():
-            return []
+    async def _start(self, group: asyncio.TaskGroup, pools: Sequence[Pool]) -> bool:
+        """Claims for these pools and starts what was claimed. True if more may be claimed at once."""
+        rooms = [claim_store.Room(pool.side, pool.room) for pool in pools]
+        claimed = await self._claim(rooms)
+        for row in claimed:
+            pool = next(one for one in pools if one.side in (row.side, None))
+            pool.in_progress[row.recommendation_id] = group.create_task(self._process(pool, row))
+        # A pool that is full now may have left some for later; one with room has taken all there was.
+        self._some_claimable = bool(claimed) and any(pool.room == 0 for pool in pools)
+        return self._some_claimable and any(pool.room > 0 for pool in pools)
+
+    async def _look(self) -> claim_store.Pulse:
+        """Where the pipeline stands; moves the own watermark up to there."""
+        async with self._kit.reads.connect() as connection:
+            pulse = await claim_store.read_pulse(connection)
+        watermark = pulse.own_watermark(self._settings.granularity_seconds)
+        if watermark is not None:
+            async with self._kit.engine.begin() as connection:
+                await store.advance_own_watermark(connection, watermark)
+        reached = watermark or pulse.own
+        self._watermark_behind = pulse.bridge is not None and (reached is None or reached < pulse.bridge)
+        self._some_open = pulse.oldest_open is not None
+        self._awaits_order = pulse.awaits_order
+        return pulse
+
+    async def _wake_waiting_for_orders(self) -> None:
         async with self._kit.engine.begin() as connection:
-            return await claim_store.claim(
-                connection,
-                self._owner,
-                self._settings.lease_seconds,
-                pool.room,
-                pool.side,
-                pulse.market,
-                self._settings.lockstep,
-                list(pool.in_progress),
+            await claim_store.wake_order(connection)
+
+    async def _claim(self, rooms: Sequence[claim_store.Room]) -> list[ClaimedRow]:
+        """Claims, and takes into review what nothing stands against, in one transaction."""
+        held = [item for pool in self.pools for item in pool.in_progress]
+        budget = self._settings.review_budget_per_bar
+        async with self._kit.engine.begin() as connection:
+            rows = await claim_store.claim(
+                connection, self._owner, self._settings.lease_seconds, rooms, self._settings.lockstep, held
             )
+            begun = [row for row in rows if begins_at_claim(row, budget)]
+            await change_states(connection, self._owner, [beginning(row.recommendation()) for row in begun])
+        for row in begun:
+            log_change(self._kit, row.recommendation(), beginning(row.recommendation()))
+        started = {row.recommendation_id for row in begun}
+        return [row.in_review() if row.recommendation_id in started else row for row in rows]
 
     @contextmanager
     def outages(self, what: str, **facts: str) -> Iterator[None]:
@@ -117,11 +164,11 @@ class Workers:
             self._kit.log.warning("outage", work=what, reason=outage.reason, **facts)
 
     async def _process(self, pool: Pool, row: ClaimedRow) -> None:
-        item = row.recommendation_id
+        item, notified, ended = row.recommendation_id, self._orders_notified, False
         try:
             # After an outage the lease runs out, and the rows say where the item stood.
             with self.outages("process", recommendation_id=str(item)):
-                await self._processor.process(row)
+                ended = await self._processor.process(row)
         except Exception as error:
             # A defect met while leading one item must not stop the others.
             self._kit.log.error("leading_failed", recommendation_id=str(item), exc_info=error)
@@ -129,6 +176,11 @@ class Workers:
                 await self._processor.after_defect(row, error)
         finally:
             del pool.in_progress[item]
+            self._look_wanted = self._look_wanted or self._watermark_behind
+            if not ended:
+                self._some_open = self._awaits_order = True
+                # What its order did meanwhile was notified before anybody could know that it is waited for.
+                self._wake_orders = self._wake_orders or notified != self._orders_notified
             self._news.set()
 
     async def renew_leases(self) -> None:
@@ -150,22 +202,22 @@ class Workers:
                 self._kit.log.info("lease_not_renewed", recommendation_id=str(item))
 
     async def listen(self, channel: str) -> None:
-        """Has the rows looked at after every notification of a channel."""
+        """Turns every notification of a channel into what is worth doing about it."""
         async with self._kit.notifications.subscribe(channel) as wakeup:
             while True:
-                if await wakeup.wait(60.0):
-                    self._orders_changed = self._orders_changed or channel == streams.ORDERS
+                if await wakeup.wait(60.0) and self._worth_a_turn(channel):
                     self._news.set()
 
-    async def _move_watermark(self, pulse: claim_store.Pulse) -> None:
-        watermark = pulse.own_watermark(self._settings.granularity_seconds)
-        if watermark is not None:
-            async with self._kit.engine.begin() as connection:
-                await store.advance_own_watermark(connection, watermark)
-
-    async def _pulse(self) -> claim_store.Pulse:
-        async with self._kit.reads.connect() as connection:
-            return await claim_store.read_pulse(connection)
+    def _worth_a_turn(self, channel: str) -> bool:
+        if channel == streams.ORDERS:
+            self._orders_notified += 1
+            self._wake_orders = self._wake_orders or self._awaits_order
+            return self._awaits_order
+        if channel == streams.WATERMARKS:
+            self._look_wanted = True
+        else:
+            self._some_claimable = True
+        return True
 
     async def release(self) -> None:
         """Gives back what is still claimed when the process goes away."""

@@ -129,7 +129,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         after = position(request, await self._head())
         reader = SignalReader(self._kit, self._tap, after)
         watched = Watched(
-            streams.SIGNALS, reader.after, lambda _: reader.frame, reader.watermark, int, BATCH, self._tap.waking
+            streams.SIGNALS, reader.after, lambda _: reader.frame, reader.watermark, int, BATCH, self._tap.waking, 0.0
         )
         async for frame in frames(self._kit, after, watched, pb.WatchSignalsResponse):
             yield frame

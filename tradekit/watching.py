@@ -19,6 +19,8 @@ from tradekit import wire
 
 Row = TypeVar("Row")
 HEARTBEAT_SECONDS = 5.0
+# People and their programs see a change within a twentieth of a second; a burst of changes costs them one look.
+SPACING_SECONDS = 0.05
 
 
 class Watermark(Protocol):
@@ -42,7 +44,8 @@ class Watched(Generic[Row]):
     some rows.
 
     `watermark` is the stage's, read in the order that `meshkit.watch.tail` demands; None for a stage without one. `waking`
-    lets somebody in this process wake the watcher too, for as long as it watches.
+    lets somebody in this process wake the watcher too, for as long as it watches. Looks that found something are apart by
+    `spacing_seconds`: 0 where a service works on what it watches.
     """
 
     channel: str
@@ -52,6 +55,7 @@ class Watched(Generic[Row]):
     sequence_of: Callable[[Row], int] = attrgetter("sequence")
     batch: int = watch.DEFAULT_BATCH
     waking: Callable[[Wakeup], AbstractContextManager[None]] = by_the_channel_only
+    spacing_seconds: float = SPACING_SECONDS
 
 
 async def frames(kit: Kit[Any], after: int, watched: Watched[Row], response: Callable[..., Any]) -> AsyncIterator[Any]:
@@ -67,6 +71,7 @@ async def frames(kit: Kit[Any], after: int, watched: Watched[Row], response: Cal
                 kit.draining,
                 watched.batch,
                 watched.watermark,
+                watched.spacing_seconds,
             )
             async for event in events:
                 if isinstance(event, watch.Rows):

@@ -116,3 +116,35 @@ async def test_tail_refuses_a_fetch_that_does_not_move() -> None:
     events = tail(stuck, int, a_wakeup(), 1, 1.0, asyncio.Event())
     with pytest.raises(ValueError, match="after 1"):
         await anext(events)
+
+
+async def test_a_burst_costs_a_spaced_watcher_one_look_and_loses_nothing() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    wakeup = a_wakeup()
+    table = Table(wakeup)
+    looks: list[int] = []
+
+    async def fetch(after: int, limit: int) -> Sequence[int]:
+        looks.append(after)
+        return await table.fetch(after, limit)
+
+    seen: list[int] = []
+    events = tail(fetch, lambda row: row, wakeup, 0, 60.0, asyncio.Event(), spacing_seconds=0.2)
+    table.insert()
+
+    async def burst() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+            table.insert()
+
+    writer = asyncio.create_task(burst())
+    async for event in events:
+        assert isinstance(event, Rows)
+        seen += event.rows
+        if len(seen) == 21:
+            break
+    await writer
+    assert seen == list(range(1, 22))
+    # Looks are apart, however long the machine took to write what they read.
+    assert len(looks) <= 2 + (loop.time() - began) / 0.2

@@ -81,6 +81,7 @@ class World:
                     )
                 )
             await streams.notify(connection, streams.RECOMMENDATIONS)
+            await streams.notify(connection, streams.PROPOSALS)
         return [str(row["recommendation_id"]) for row in rows]
 
     async def change(self, item: str, **values: Any) -> None:
@@ -88,7 +89,7 @@ class World:
         async with self.database.engine.begin() as connection:
             where = trade_recommendations.c.recommendation_id == UUID(item)
             await connection.execute(update(trade_recommendations).where(where).values(**values))
-            await streams.notify(connection, streams.RECOMMENDATIONS)
+            await streams.notify(connection, streams.PROPOSALS)
 
     async def write_order(self, item: str, state: str, filled: str = "0") -> None:
         """An order as the executor writes it down."""
