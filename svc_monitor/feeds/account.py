@@ -6,14 +6,15 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
+from svc_monitor.board import Pulse
 from svc_monitor.feeds import reading
-from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, polled
+from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, Pace, polled
 from trading.common.v1 import trade_pb2
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
 
-INTERVAL_SECONDS = 2.0
-STALE_SECONDS = 8.0
+PACE = Pace(2.0, 6.0)
+STALE_SECONDS = 14.0
 COURSE_POINTS = 480
 
 
@@ -116,7 +117,7 @@ class Course:
         self._looks += 1
 
 
-def feed(channel: Any, kit: Kit[Any], course: Course) -> tuple[Feed[Account], Task]:
+def feed(channel: Any, kit: Kit[Any], course: Course, news: Pulse) -> tuple[Feed[Account], Task]:
     """The feed and its task; each answer is also a point of the course."""
     kept: Feed[Account] = Feed("account", STALE_SECONDS, kit)
     stub = pb_grpc.ExecutorServiceStub(channel)
@@ -126,4 +127,4 @@ def feed(channel: Any, kit: Kit[Any], course: Course) -> tuple[Feed[Account], Ta
         course.add(kit.clock.now(), account.equity)
         return account
 
-    return kept, polled(kept, INTERVAL_SECONDS, ask)
+    return kept, polled(kept, PACE, ask, news)

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
+from svc_monitor.board import Pulse
 from svc_monitor.feeds import account, exits, ledger, model, orders, pipeline, recommendations, reviewer, risk, trading
 from svc_monitor.feeds.account import Account, Course
 from svc_monitor.feeds.exits import Exits
@@ -60,16 +61,16 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
     def channel(service: ServiceName) -> Any:
         return kit.channel(settings.address(service), service.full_name)
 
-    course = Course()
-    pipeline_feed, pipeline_task = pipeline.feed(channel(services.ORCHESTRATOR), kit)
-    recommendations_feed, recommendations_task = recommendations.feed(channel(services.BRIDGE), kit)
-    orders_feed, orders_task = orders.feed(channel(services.EXECUTOR), kit)
-    account_feed, account_task = account.feed(channel(services.EXECUTOR), kit, course)
-    risk_feed, risk_task = risk.feed(channel(services.RISK), kit)
+    course, news = Course(), Pulse()
+    pipeline_feed, pipeline_task = pipeline.feed(channel(services.ORCHESTRATOR), kit, news)
+    recommendations_feed, recommendations_task = recommendations.feed(channel(services.BRIDGE), kit, news)
+    orders_feed, orders_task = orders.feed(channel(services.EXECUTOR), kit, news)
+    account_feed, account_task = account.feed(channel(services.EXECUTOR), kit, course, news)
+    risk_feed, risk_task = risk.feed(channel(services.RISK), kit, news)
     model_feed, model_task = model.feed(channel(services.SIGNAL), kit)
     reviewer_feed, reviewer_task = reviewer.feed(channel(services.VALIDATOR), kit)
-    exits_feed, exits_task = exits.feed(kit)
-    trading_feed, trading_task = trading.feed(channel(services.EXECUTOR), kit)
+    exits_feed, exits_task = exits.feed(kit, news)
+    trading_feed, trading_tasks = trading.feed(channel(services.EXECUTOR), kit)
     ledger_feed, ledger_task = ledger.feed(channel(services.EXECUTOR), kit)
     feeds = Feeds(
         pipeline_feed,
@@ -85,4 +86,4 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
         ledger_feed,
     )
     tasks = [pipeline_task, recommendations_task, orders_task, account_task, risk_task, model_task, reviewer_task]
-    return feeds, [*tasks, exits_task, trading_task, ledger_task]
+    return feeds, [*tasks, exits_task, *trading_tasks, ledger_task]

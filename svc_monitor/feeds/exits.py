@@ -10,10 +10,11 @@ from sqlalchemy import text
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.feeds.feed import Feed, polled
+from svc_monitor.board import Pulse
+from svc_monitor.feeds.feed import Feed, Pace, polled
 
-INTERVAL_SECONDS = 2.0
-STALE_SECONDS = 8.0
+PACE = Pace(2.0, 6.0)
+STALE_SECONDS = 14.0
 
 # The oldest open exit of each product.
 _OPEN = text("""
@@ -174,11 +175,11 @@ async def read(kit: Kit[Any]) -> Exits:
         )
 
 
-def feed(kit: Kit[Any]) -> tuple[Feed[Exits], Task]:
+def feed(kit: Kit[Any], news: Pulse) -> tuple[Feed[Exits], Task]:
     """The feed and its task."""
     kept: Feed[Exits] = Feed("exits", STALE_SECONDS, kit)
 
     async def ask() -> Exits:
         return await read(kit)
 
-    return kept, polled(kept, INTERVAL_SECONDS, ask)
+    return kept, polled(kept, PACE, ask, news)

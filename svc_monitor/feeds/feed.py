@@ -6,6 +6,7 @@ A failure never blanks a value: it stays, with its age, until the source answers
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from meshkit.backoff import Backoff
 from meshkit.errors import MeshError, from_rpc_error
 from meshkit.kit import Kit
 from meshkit.spec import Task
+from svc_monitor.board import Pulse
 
 T = TypeVar("T")
 CALL_TIMEOUT_SECONDS = 3.0
@@ -79,13 +81,26 @@ def keep(feed: Feed[Any], body: Callable[[], Awaitable[None]]) -> Task:
     return Task(f"feed-{feed.name}", run)
 
 
-def polled(feed: Feed[T], interval_seconds: float, ask: Callable[[], Awaitable[T]], rest: float = 0.0) -> Task:
-    """A task that asks a source at an interval, and leaves it alone for at least `rest` times as long as it took to answer."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a source is asked: at least `seconds` apart while there is news of what it tells of, else every
+    `idle_seconds`. It is left alone for at least `rest` times as long as it took to answer."""
+
+    seconds: float
+    idle_seconds: float = 0.0
+    rest: float = 0.0
+
+
+def polled(feed: Feed[T], pace: Pace, ask: Callable[[], Awaitable[T]], news: Pulse | None = None) -> Task:
+    """A task that asks a source at its pace; without `news` the faster one."""
 
     async def body() -> None:
         while True:
-            began = feed.clock.monotonic()
+            began, seen = feed.clock.monotonic(), news.count if news is not None else 0
             feed.put(await ask())
-            await asyncio.sleep(max(interval_seconds, rest * (feed.clock.monotonic() - began)))
+            pause = max(pace.seconds, pace.rest * (feed.clock.monotonic() - began))
+            await asyncio.sleep(pause)
+            if news is not None and pace.idle_seconds > pause:
+                await news.after(seen, pace.idle_seconds - pause)
 
     return keep(feed, body)

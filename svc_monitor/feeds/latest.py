@@ -10,6 +10,7 @@ from meshkit.consumer import Consumer
 from meshkit.errors import MeshError
 from meshkit.kit import Kit
 from meshkit.spec import Task
+from svc_monitor.board import Pulse
 from svc_monitor.feeds.feed import Feed
 
 # Two missed heartbeats.
@@ -56,10 +57,12 @@ def consumed(
     first_page: Callable[[], Awaitable[Sequence[L]]],
     open_watch: Callable[[int], Any],
     rows_of: Callable[[Any], Sequence[L]],
+    news: Pulse,
 ) -> Task:
     """A task that lists, then watches after the newest sequence it has; `rows_of` reads a frame's batch.
 
-    After a refusal that asking again cannot mend, such as a position of another database, it lists anew.
+    Whatever changes, rows or a watermark, is news to those who poll. After a refusal that asking again cannot mend, such as a
+    position of another database, it lists anew.
     """
 
     position: int | None = None
@@ -75,6 +78,8 @@ def consumed(
     async def take(frame: Any) -> bool:
         nonlocal position
         feed.confirm()
+        if frame.WhichOneof("frame") in ("batch", "watermark"):
+            news.beat()
         if changed := rows_of(frame):
             feed.put(latest(feed.value or {}, changed, kept))
             position = max(position or 0, changed[-1].sequence)

@@ -4,12 +4,12 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, polled
+from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, Pace, polled
 from tradekit.ledger_words import LedgerWords, words_of
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
 from trading.executor.v1 import ledger_pb2 as pb
 
-INTERVAL_SECONDS = 5.0
+PACE = Pace(5.0)
 STALE_SECONDS = 20.0
 
 
@@ -21,4 +21,4 @@ def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[LedgerWords], Task]:
     async def ask() -> LedgerWords:
         return words_of(await stub.GetLedger(pb.GetLedgerRequest(), timeout=CALL_TIMEOUT_SECONDS))
 
-    return kept, polled(kept, INTERVAL_SECONDS, ask)
+    return kept, polled(kept, PACE, ask)

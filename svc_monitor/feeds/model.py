@@ -7,12 +7,12 @@ from typing import Any
 from meshkit.kit import Kit
 from meshkit.spec import Task
 from svc_monitor.feeds import reading
-from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, polled
+from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, Pace, polled
 from trading.common.v1 import trade_pb2
 from trading.signal.v1 import signal_service_pb2 as pb
 from trading.signal.v1 import signal_service_pb2_grpc as pb_grpc
 
-INTERVAL_SECONDS = 10.0
+PACE = Pace(10.0)
 STALE_SECONDS = 30.0
 
 
@@ -109,4 +109,4 @@ def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Model], Task]:
     async def ask() -> Model:
         return read(await stub.GetModel(pb.GetModelRequest(), timeout=CALL_TIMEOUT_SECONDS))
 
-    return kept, polled(kept, INTERVAL_SECONDS, ask)
+    return kept, polled(kept, PACE, ask)

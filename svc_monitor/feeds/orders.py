@@ -6,6 +6,7 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
+from svc_monitor.board import Pulse
 from svc_monitor.feeds import reading
 from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed
 from svc_monitor.feeds.latest import STALE_SECONDS, consumed
@@ -68,7 +69,7 @@ def read(message: pb.Order) -> OrderSeen:
     )
 
 
-def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[dict[str, OrderSeen]], Task]:
+def feed(channel: Any, kit: Kit[Any], news: Pulse) -> tuple[Feed[dict[str, OrderSeen]], Task]:
     """The feed and its task."""
     kept: Feed[dict[str, OrderSeen]] = Feed("orders", STALE_SECONDS, kit)
     stub = pb_grpc.ExecutorServiceStub(channel)
@@ -83,4 +84,4 @@ def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[dict[str, OrderSeen]], Task]
     def rows_of(frame: pb.WatchOrdersResponse) -> list[OrderSeen]:
         return [read(order) for order in frame.batch.orders]
 
-    return kept, consumed(kept, kit, KEPT, first_page, open_watch, rows_of)
+    return kept, consumed(kept, kit, KEPT, first_page, open_watch, rows_of, news)

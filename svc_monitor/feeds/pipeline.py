@@ -6,15 +6,16 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
+from svc_monitor.board import Pulse
 from svc_monitor.feeds import reading
-from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, polled
+from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, Pace, polled
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as pb_grpc
 
-INTERVAL_SECONDS = 1.0
 # Counting is work for the database that grows with its tables: it has no more than a quarter of one connection for it. The
 # slowest answer that is waited for is still fresh when the next one comes.
 REST = 3.0
+PACE = Pace(1.0, 5.0, REST)
 STALE_SECONDS = CALL_TIMEOUT_SECONDS * (1 + REST) + 3.0
 
 
@@ -72,7 +73,7 @@ def _stage(message: pb.StageStatus) -> Stage:
     )
 
 
-def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Pipeline], Task]:
+def feed(channel: Any, kit: Kit[Any], news: Pulse) -> tuple[Feed[Pipeline], Task]:
     """The feed and its task."""
     kept: Feed[Pipeline] = Feed("pipeline", STALE_SECONDS, kit)
     stub = pb_grpc.OrchestratorServiceStub(channel)
@@ -80,4 +81,4 @@ def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Pipeline], Task]:
     async def ask() -> Pipeline:
         return read(await stub.GetPipeline(pb.GetPipelineRequest(), timeout=CALL_TIMEOUT_SECONDS))
 
-    return kept, polled(kept, INTERVAL_SECONDS, ask, REST)
+    return kept, polled(kept, PACE, ask, news)

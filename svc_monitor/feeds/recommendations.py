@@ -6,6 +6,7 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
+from svc_monitor.board import Pulse
 from svc_monitor.feeds import reading
 from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed
 from svc_monitor.feeds.latest import STALE_SECONDS, consumed
@@ -70,7 +71,7 @@ def read(message: recommendation_pb2.RecommendationRecord) -> Recommendation:
     )
 
 
-def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[dict[str, Recommendation]], Task]:
+def feed(channel: Any, kit: Kit[Any], news: Pulse) -> tuple[Feed[dict[str, Recommendation]], Task]:
     """The feed and its task."""
     kept: Feed[dict[str, Recommendation]] = Feed("recommendations", STALE_SECONDS, kit)
     stub = pb_grpc.BridgeServiceStub(channel)
@@ -86,4 +87,4 @@ def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[dict[str, Recommendation]], 
     def rows_of(frame: pb.WatchRecommendationsResponse) -> list[Recommendation]:
         return [read(record) for record in frame.batch.records]
 
-    return kept, consumed(kept, kit, KEPT, first_page, open_watch, rows_of)
+    return kept, consumed(kept, kit, KEPT, first_page, open_watch, rows_of, news)

@@ -6,11 +6,11 @@ from typing import Any
 from meshkit.kit import Kit
 from meshkit.spec import Task
 from svc_monitor.feeds import reading
-from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, polled
+from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, Pace, polled
 from trading.validator.v1 import validator_service_pb2 as pb
 from trading.validator.v1 import validator_service_pb2_grpc as pb_grpc
 
-INTERVAL_SECONDS = 10.0
+PACE = Pace(10.0)
 STALE_SECONDS = 30.0
 
 
@@ -48,4 +48,4 @@ def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Reviewer], Task]:
     async def ask() -> Reviewer:
         return read(await stub.GetReviewer(pb.GetReviewerRequest(), timeout=CALL_TIMEOUT_SECONDS))
 
-    return kept, polled(kept, INTERVAL_SECONDS, ask)
+    return kept, polled(kept, PACE, ask)

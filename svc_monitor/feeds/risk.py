@@ -6,13 +6,14 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
+from svc_monitor.board import Pulse
 from svc_monitor.feeds import reading
-from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, polled
+from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, Pace, polled
 from trading.risk.v1 import risk_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2_grpc as pb_grpc
 
-INTERVAL_SECONDS = 2.0
-STALE_SECONDS = 8.0
+PACE = Pace(2.0, 6.0)
+STALE_SECONDS = 14.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def _product(message: pb.PositionRisk) -> ProductRisk:
     return ProductRisk(message.product_id, reading.number(message, "exposure"), sigma, message.heat)
 
 
-def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[PortfolioRisk], Task]:
+def feed(channel: Any, kit: Kit[Any], news: Pulse) -> tuple[Feed[PortfolioRisk], Task]:
     """The feed and its task."""
     kept: Feed[PortfolioRisk] = Feed("risk", STALE_SECONDS, kit)
     stub = pb_grpc.RiskServiceStub(channel)
@@ -86,4 +87,4 @@ def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[PortfolioRisk], Task]:
     async def ask() -> PortfolioRisk:
         return read(await stub.GetPortfolioRisk(pb.GetPortfolioRiskRequest(), timeout=CALL_TIMEOUT_SECONDS))
 
-    return kept, polled(kept, INTERVAL_SECONDS, ask)
+    return kept, polled(kept, PACE, ask, news)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from svc_monitor.feeds.feed import Pace
 from tests.monitor.monitor_mesh import MARKET_TIME, funnel, order, record, running_mesh, running_monitor, trade_pb2
 from tests.support.stored import store_order
 
@@ -32,7 +33,7 @@ async def browser() -> AsyncIterator[Any]:
 
 
 async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("svc_monitor.feeds.model.INTERVAL_SECONDS", 0.5)
+    monkeypatch.setattr("svc_monitor.feeds.model.PACE", Pace(0.5))
     async with running_mesh() as mesh:
         await store_order(database.engine, "BTC-USD", "BUY", "UNKNOWN", MARKET_TIME)
         reason = trade_pb2.Reason(code="PORTFOLIO_HEAT", limit="0.06", observed=HOSTILE, unit="ratio", scope="account")

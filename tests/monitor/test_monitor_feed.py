@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from meshkit.clock import FixedClock
+from meshkit.clock import FixedClock, SystemClock
+from svc_monitor.board import Pulse
 from svc_monitor.feeds import pipeline
-from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, polled
+from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, Pace, polled
 
 
 async def pauses(monkeypatch: pytest.MonkeyPatch, answers: list[float], rest: float) -> list[float]:
@@ -30,7 +31,7 @@ async def pauses(monkeypatch: pytest.MonkeyPatch, answers: list[float], rest: fl
 
     monkeypatch.setattr("svc_monitor.feeds.feed.asyncio.sleep", sleep)
     with pytest.raises(asyncio.CancelledError):
-        await polled(Feed("toy", 5.0, kit), 1.0, ask, rest).run()
+        await polled(Feed("toy", 5.0, kit), Pace(1.0, 0.0, rest), ask).run()
     return found
 
 
@@ -44,3 +45,28 @@ async def test_another_source_is_asked_at_its_interval(monkeypatch: pytest.Monke
 
 def test_the_slowest_answer_of_the_funnel_is_fresh_until_the_next() -> None:
     assert CALL_TIMEOUT_SECONDS * (2 + pipeline.REST) <= pipeline.STALE_SECONDS
+
+
+async def test_without_news_a_source_is_at_rest_and_news_is_shown_soon() -> None:
+    kit: Any = SimpleNamespace(clock=SystemClock(), log=None)
+    news, asked = Pulse(), asyncio.Event()
+    answers = 0
+
+    async def ask() -> int:
+        nonlocal answers
+        answers += 1
+        asked.set()
+        return answers
+
+    task = asyncio.create_task(polled(Feed("toy", 5.0, kit), Pace(0.01, 3600.0), ask, news).run())
+    try:
+        for number in range(1, 4):
+            async with asyncio.timeout(60):
+                await asked.wait()
+            asked.clear()
+            assert answers == number
+            await asyncio.sleep(0.1)
+            assert answers == number
+            news.beat()
+    finally:
+        task.cancel()

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from svc_monitor.feeds.feed import Pace
 from tests.monitor.monitor_mesh import running_mesh, running_monitor
 from trading.monitor.v1 import monitor_service_pb2 as pb
 from trading.monitor.v1 import monitor_service_pb2_grpc as pb_grpc
@@ -22,7 +23,7 @@ Codes = dict[str, pb.Severity]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model is asked often, and a fault need not last long."""
-    monkeypatch.setattr("svc_monitor.feeds.model.INTERVAL_SECONDS", 0.2)
+    monkeypatch.setattr("svc_monitor.feeds.model.PACE", Pace(0.2))
     monkeypatch.setattr("svc_monitor.rules.DOWN_SECONDS", 0.0)
 
 
