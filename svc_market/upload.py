@@ -11,14 +11,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from candle_files.files import OpenedFile, opened
 from candle_files.rows import Row, UnusableFile
 from meshkit.errors import InvalidRequest, Violation
 from svc_market import wire
 from svc_market.wire import ImportQuery
 from trading.market.v1 import market_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from candle_files.files import OpenedFile
 
 MOST_BYTES = 256 * 1024 * 1024
 FRAMES_FORMAT = "frames"
@@ -103,8 +105,11 @@ def _frames(path: Path, query: ImportQuery) -> Iterator[Row]:
             yield from wire.read_import_candles(batch, query.hints)
 
 
-def _open(stack: ExitStack, path: Path, query: ImportQuery) -> OpenedFile:
+def _open(stack: ExitStack, path: Path, query: ImportQuery) -> "OpenedFile":
     """Unpacks the file and recognises its format; what was unpacked goes with the stack."""
+    # Readers of columns take thirty megabytes that a market without imports does not need.
+    from candle_files.files import opened
+
     try:
         return stack.enter_context(opened(path, query.hints))
     except UnusableFile as error:
