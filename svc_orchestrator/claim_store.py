@@ -36,7 +36,7 @@ from schema import streams
 from schema.base import Id
 from schema.recommendation_rows import recommendation_of_row
 from schema.recommendations import trade_recommendations
-from svc_orchestrator.store import market_reached, watermark_of
+from svc_orchestrator.store import life_over, market_reached, watermark_of
 from tradekit.reasons import Reason, reason_from_dict
 from tradekit.recommendation import Recommendation
 from tradekit.states import RECOMMENDATION_TERMINAL, LifeClock, RecommendationState, Side
@@ -159,15 +159,17 @@ def _size(side: Side | None) -> str:
     return {None: "both", Side.SELL: "exits", Side.BUY: "entries"}[side]
 
 
-def _free(side: Side | None, order: Sequence[ColumnElement[Any]], *conditions: ColumnElement[bool]) -> Select[Any]:
+def _free(
+    side: Side | None, order: Sequence[ColumnElement[Any]], size: str, *conditions: ColumnElement[bool]
+) -> Select[Any]:
     in_progress = bindparam("in_progress", type_=ARRAY(Id))
     free = select(_T.c.recommendation_id).where(
         _claimable(_MARKET), not_(_T.c.recommendation_id == any_(in_progress)), *conditions
     )
     if side is not None:
         free = free.where(_T.c.side == side.value)
-    size = bindparam(_size(side), type_=Integer)
-    return select(free.order_by(*order).limit(size).with_for_update(skip_locked=True).cte(_size(side)))
+    limited = free.order_by(*order).limit(bindparam(size, type_=Integer))
+    return select(limited.with_for_update(skip_locked=True).cte(size))
 
 
 def _claim_of(free: Select[Any] | CompoundSelect[Any]) -> Any:
@@ -186,16 +188,27 @@ def _claim_of(free: Select[Any] | CompoundSelect[Any]) -> Any:
 
 _ORDER = (_EXIT_FIRST, _T.c.priority.desc(), _T.c.as_of, _T.c.product_id)
 _ORDER_IN_LOCKSTEP = (_T.c.as_of, _EXIT_FIRST, _T.c.priority.desc(), _T.c.product_id)
-_CLAIM = _claim_of(union_all(_free(Side.SELL, _ORDER), _free(Side.BUY, _ORDER)))
+_OVER = and_(_T.c.state == literal_column("'PROPOSED'"), _T.c.side == Side.BUY.value, life_over(_MARKET))
+_CLAIM_OVER = _claim_of(_free(None, (_T.c.expire_at,), "over", _OVER))
+_CLAIM = _claim_of(union_all(_free(Side.SELL, _ORDER, "exits"), _free(Side.BUY, _ORDER, "entries")))
 # A delayed item keeps its place: no other overtakes it, so the order of decisions is the same in every run.
 _HEAD = select(_T.c.recommendation_id).where(_IS_OPEN, market_reached(_MARKET))
 _CLAIM_IN_LOCKSTEP = _claim_of(
     _free(
         None,
         _ORDER_IN_LOCKSTEP,
+        "both",
         _T.c.recommendation_id == _HEAD.order_by(*_ORDER_IN_LOCKSTEP).limit(1).scalar_subquery(),
     )
 )
+
+
+async def claim_over(
+    connection: AsyncConnection, owner: str, lease_seconds: float, limit: int, in_progress: Sequence[UUID]
+) -> list[ClaimedRow]:
+    """Claims entries that nobody holds and whose life is over, whatever their priority: they have only to be ended."""
+    given = {"owner": owner, "lease": lease_seconds, "in_progress": list(in_progress), "over": limit}
+    return [_claimed(row) for row in (await connection.execute(_CLAIM_OVER, given)).mappings()]
 
 
 async def renew(connection: AsyncConnection, owner: str, held: Sequence[UUID], lease_seconds: float) -> set[UUID]:
@@ -256,7 +269,7 @@ async def wake_order(connection: AsyncConnection) -> None:
 @dataclass(frozen=True, slots=True)
 class Pulse:
     """Where the pipeline stands: watermarks of stages, the oldest market time of an open recommendation, whether any exit or
-    entry can be claimed, and whether any waits for its order."""
+    entry can be claimed, whether any waits for its order, and whether the life of any is over that nobody has begun."""
 
     market: datetime | None
     bridge: datetime | None
@@ -265,6 +278,7 @@ class Pulse:
     exits: bool
     entries: bool
     awaits_order: bool
+    over: bool
 
     def claimable(self, side: Side | None) -> bool:
         """Whether there is work of a side, None for both."""
@@ -292,6 +306,7 @@ _PULSE = select(
     _any(_claimable(watermark_of("market")), _T.c.side == Side.SELL.value),
     _any(_claimable(watermark_of("market")), _T.c.side == Side.BUY.value),
     _any(_awaits_order()),
+    _any(_claimable(_MARKET), _OVER),
 )
 
 

@@ -23,6 +23,8 @@ from tradekit.states import Side
 # Delays and leases end by time; where nothing is open this is only the safety net of a lost notification.
 POLL_SECONDS = 1.0
 IDLE_POLL_SECONDS = 5.0
+# Entries that are ended at once when their life is over; more of them wait for the next look.
+MOST_OVER = 200
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Workers:
             if settings.lockstep
             else [Pool("exits", Side.SELL, size), Pool("entries", Side.BUY, size)]
         )
+        self._over = Pool("over", Side.BUY, MOST_OVER)
 
     async def run(self) -> None:
         """Claims and processes for ever; claims nothing more when the process drains."""
@@ -84,7 +87,7 @@ class Workers:
                     self._look_wanted = True
 
     def _poll_seconds(self) -> float:
-        busy = self._some_open or any(pool.in_progress for pool in self.pools)
+        busy = self._some_open or bool(self._held())
         return POLL_SECONDS if busy else IDLE_POLL_SECONDS
 
     async def _claim_work(self, group: asyncio.TaskGroup) -> bool:
@@ -100,6 +103,8 @@ class Workers:
                 pulse = await self._look()
                 pools = [pool for pool in pools if pulse.claimable(pool.side)]
                 self._some_claimable = bool(pools)
+                if pulse.over and self._over.room > 0 and not self._settings.lockstep:
+                    await self._end_those_over(group)
             pools = [pool for pool in pools if pool.room > 0]
             if self._some_claimable and pools and not self._kit.draining.is_set():
                 return await self._start(group, pools)
@@ -115,6 +120,18 @@ class Workers:
         # A pool that is full now may have left some for later; one with room has taken all there was.
         self._some_claimable = bool(claimed) and any(pool.room == 0 for pool in pools)
         return self._some_claimable and any(pool.room > 0 for pool in pools)
+
+    async def _end_those_over(self, group: asyncio.TaskGroup) -> None:
+        """What came in faster than it could be worked on ends when its life does, not when its turn would have come.
+
+        It needs no stage, so it takes no room of a pool from those that do.
+        """
+        async with self._kit.engine.begin() as connection:
+            rows = await claim_store.claim_over(
+                connection, self._owner, self._settings.lease_seconds, self._over.room, self._held()
+            )
+        for row in rows:
+            self._over.in_progress[row.recommendation_id] = group.create_task(self._process(self._over, row))
 
     async def _look(self) -> claim_store.Pulse:
         """Where the pipeline stands; moves the own watermark up to there."""
@@ -134,13 +151,15 @@ class Workers:
         async with self._kit.engine.begin() as connection:
             await claim_store.wake_order(connection)
 
+    def _held(self) -> list[UUID]:
+        return [item for pool in (*self.pools, self._over) for item in pool.in_progress]
+
     async def _claim(self, rooms: Sequence[claim_store.Room]) -> list[ClaimedRow]:
         """Claims, and takes into review what nothing stands against, in one transaction."""
-        held = [item for pool in self.pools for item in pool.in_progress]
         budget = self._settings.review_budget_per_bar
         async with self._kit.engine.begin() as connection:
             rows = await claim_store.claim(
-                connection, self._owner, self._settings.lease_seconds, rooms, self._settings.lockstep, held
+                connection, self._owner, self._settings.lease_seconds, rooms, self._settings.lockstep, self._held()
             )
             begun = [row for row in rows if begins_at_claim(row, budget)]
             await change_states(connection, self._owner, [beginning(row.recommendation()) for row in begun])
@@ -187,7 +206,7 @@ class Workers:
         """Renews the leases of everything in progress; an item whose lease was lost is let go."""
         while True:
             await asyncio.sleep(self._settings.lease_seconds / 3)
-            for pool in self.pools:
+            for pool in (*self.pools, self._over):
                 if pool.in_progress:
                     with self.outages("renew", pool=pool.name):
                         await self._renew(pool)

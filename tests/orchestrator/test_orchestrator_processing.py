@@ -137,6 +137,31 @@ async def test_an_entry_without_its_review_expires_and_an_exit_goes_on(world: Wo
     assert entry not in stages.risk.asked
 
 
+async def test_what_came_faster_than_it_could_be_served_ends_when_its_life_does(world: World) -> None:
+    """Better ones hold every place, for ever; those behind them end as EXPIRED all the same, and an exit goes past them."""
+    held = asyncio.Event()
+
+    async def hold(_: Any) -> None:
+        await held.wait()
+
+    best = await world.propose(2, priority=0.9)
+    world.stages.validator.before = hold
+    async with world.orchestrator(orchestrator_concurrency=2):
+        await world.until_state(best[0], "IN_REVIEW")
+        late = await world.propose(300, priority=0.1, expire_at=GONE)
+        waiting = await world.propose(3, priority=0.2)
+        (way_out,) = await world.propose(1, side="SELL", size=D(1))
+        rows = await world.until_ended(*late, way_out)
+        assert {rows[item]["state"] for item in late} == {"EXPIRED"}
+        assert rows[late[0]]["reasons"][0]["code"] == "LIFE_OVER"
+        assert rows[way_out]["state"] == "EXECUTED"
+        assert {rows[item]["state"] for item in waiting} == {"PROPOSED"}
+        held.set()
+        rows = await world.until_ended()
+    assert {rows[item]["state"] for item in (*best, *waiting)} == {"EXECUTED"}
+    await world.check_once()
+
+
 async def test_without_market_time_an_entry_of_a_market_life_waits_and_an_exit_does_not(world: World) -> None:
     """Nothing is begun for it and it does not expire, until the market has a time to measure it by."""
     life = {"life_clock": "MARKET", "expire_at": AS_OF + HOUR}
