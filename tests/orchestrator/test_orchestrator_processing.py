@@ -1,6 +1,7 @@
 """Each recommendation comes to exactly one end with at most one order, whatever the stages, the streams and the
 orchestrators themselves do meanwhile."""
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
