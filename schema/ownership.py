@@ -109,6 +109,7 @@ class Function:
 FUNCTIONS: Mapping[str, Function] = {
     "take_sequences": Function("", tuple(OWNED)),
     "advance_watermark": Function("", tuple(OWNED)),
+    "begin_requests": Function("", tuple(OWNED)),
     "count_added_candles": Function("market"),
     "count_removed_candles": Function("market"),
     "forget_candle_counts": Function("market"),
@@ -121,6 +122,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "trading_state_allows": Function("risk", ("executor",)),
     "tell_trading_state": Function("risk"),
     "count_send": Function("executor"),
+    "store_reviews": Function("validator"),
 }
 
 

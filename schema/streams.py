@@ -19,6 +19,8 @@ ORDERS = "orders"
 ALERTS = "alerts"
 # Wakes listeners whenever any stage's watermark moves.
 WATERMARKS = "watermarks"
+# Wakes orchestrators: there is something to claim. Watchers of recommendations are woken by every change of one.
+PROPOSALS = "proposals"
 
 _TAKE = text("SELECT take_sequences(:stream, :count)")
 _ADVANCE = text("SELECT advance_watermark(:stage, :as_of, :sequence)")

@@ -1,28 +1,47 @@
 """The SQL of the bridge: its cursor, the outcomes of signals, and the first row of every recommendation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, insert, or_, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    column,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
+from schema.base import Json
+from schema.clocks import CLOCK_COLUMNS, Clocks
 from schema.operations import watermarks
 from schema.recommendation_rows import StoredRecommendation, evidence_to_json, stored_of_row
-from schema.recommendations import bridge_cursors, recommendation_events, signal_outcomes, trade_recommendations
+from schema.recommendations import bridge_cursors, signal_outcomes, trade_recommendations
 from schema.views.bridge import bridge_candles, bridge_positions, bridge_products
 from svc_bridge.proposal import NewRecommendation, Outcome, ProductState, Skip
 from tradekit import ids
-from tradekit.decimals import to_stored_scale
 from tradekit.reasons import reasons_to_json
-from tradekit.sizes import NO_BASE, price_of
+from tradekit.sizes import NO_BASE
 from tradekit.states import RECOMMENDATION_TERMINAL, RecommendationState, Side, SignalOutcome
-from tradekit.units import Price, ProductId
+from tradekit.units import ProductId
 
-_TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
+_OPEN = [state.value for state in RecommendationState if state not in RECOMMENDATION_TERMINAL]
 
 
 async def lock_cursor(connection: AsyncConnection, consumer: str) -> int:
@@ -47,56 +66,77 @@ async def move_cursor(connection: AsyncConnection, consumer: str, sequence: int)
     )
 
 
-async def product_states(
-    connection: AsyncConnection, product_ids: Sequence[ProductId]
-) -> dict[ProductId, ProductState]:
-    """What the tables say of these products now: holdings, open recommendations, newest BUY recommendation."""
-    table = trade_recommendations
-    held = dict(
-        (
-            await connection.execute(
-                select(bridge_positions.c.product_id, bridge_positions.c.base_size).where(
-                    bridge_positions.c.product_id.in_(product_ids)
-                )
-            )
-        ).all()
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the tables say at one moment: each product asked about, the clocks, and how far signals have been decided."""
+
+    products: Mapping[ProductId, ProductState]
+    clocks: Clocks
+    signals_as_of: datetime | None
+
+
+_T = trade_recommendations
+
+
+def _facts() -> Select[Any]:
+    """One row per product that is asked about; a subquery for each fact, so that every one is a look into an index."""
+    given = func.unnest(bindparam("products", type_=ARRAY(Text)))
+    asked = given.table_valued(column("product_id", Text)).render_derived(name="asked")
+    wanted = asked.c.product_id
+    candle, of_product = bridge_candles.c, _T.c.product_id == wanted
+    last_close = (
+        select(candle.close)
+        .where(candle.product_id == wanted, candle.granularity == bindparam("granularity", type_=Integer))
+        .order_by(candle.start.desc())
+        .limit(1)
     )
-    increments = dict(
-        (
-            await connection.execute(
-                select(bridge_products.c.product_id, bridge_products.c.base_increment).where(
-                    bridge_products.c.product_id.in_(product_ids)
-                )
-            )
-        ).all()
-    )
-    open_sides = {
-        (row.product_id, row.side)
-        for row in await connection.execute(
-            select(table.c.product_id, table.c.side)
-            .where(table.c.product_id.in_(product_ids), table.c.state.not_in(_TERMINAL))
-            .distinct()
+    last_buy = select(_T.c.as_of).where(of_product, _T.c.side == Side.BUY.value).order_by(_T.c.as_of.desc()).limit(1)
+
+    def is_open(side: Side) -> ColumnElement[bool]:
+        # Written out: the index of what is open serves no state that is not known when the statement is planned.
+        states: BindParameter[str] = bindparam("open", _OPEN, expanding=True, literal_execute=True)
+        return exists(select(_T.c.state).where(of_product, _T.c.side == side.value, _T.c.state.in_(states)))
+
+    signals = select(watermarks.c.as_of).where(watermarks.c.stage == "signal")
+    return (
+        select(
+            wanted,
+            bridge_products.c.base_increment,
+            bridge_positions.c.base_size,
+            bridge_positions.c.cost,
+            last_close.scalar_subquery().label("last_close"),
+            last_buy.scalar_subquery().label("last_buy_as_of"),
+            is_open(Side.BUY).label("open_buy"),
+            is_open(Side.SELL).label("open_sell"),
+            signals.scalar_subquery().label("signals_as_of"),
+            *CLOCK_COLUMNS,
         )
-    }
-    newest_buy = dict(
-        (
-            await connection.execute(
-                select(table.c.product_id, func.max(table.c.as_of))
-                .where(table.c.product_id.in_(product_ids), table.c.side == Side.BUY.value)
-                .group_by(table.c.product_id)
-            )
-        ).all()
+        .select_from(asked)
+        .outerjoin(bridge_products, bridge_products.c.product_id == wanted)
+        .outerjoin(bridge_positions, bridge_positions.c.product_id == wanted)
     )
-    return {
-        product: ProductState(
-            held=held.get(product, NO_BASE),
-            base_increment=increments.get(product),
-            open_buy=(product, Side.BUY.value) in open_sides,
-            open_sell=(product, Side.SELL.value) in open_sides,
-            last_buy_as_of=newest_buy.get(product),
+
+
+_FACTS = _facts()
+
+
+async def read_facts(connection: AsyncConnection, product_ids: Sequence[ProductId], granularity: int) -> Facts:
+    """What the tables say of these products now, and of the time, in one statement. At least one product."""
+    given = {"products": list(product_ids), "granularity": granularity}
+    rows = (await connection.execute(_FACTS, given)).all()
+    products = {
+        row.product_id: ProductState(
+            held=row.base_size if row.base_size is not None else NO_BASE,
+            base_increment=row.base_increment,
+            open_buy=row.open_buy,
+            open_sell=row.open_sell,
+            last_buy_as_of=row.last_buy_as_of,
+            cost=row.cost,
+            last_close=row.last_close,
         )
-        for product in product_ids
+        for row in rows
     }
+    return Facts(products, Clocks(rows[0].machine, rows[0].market), rows[0].signals_as_of)
 
 
 async def insert_outcomes(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
@@ -119,87 +159,82 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _recommendation_row(recommendation: NewRecommendation) -> dict[str, Any]:
+def _recommendation_row(place: int, recommendation: NewRecommendation) -> dict[str, Any]:
+    """As JSON. What is left out is null; what is given as None would be the JSON word null."""
     made = recommendation.recommendation
     row = {
-        "recommendation_id": made.recommendation_id,
+        "place": place,
+        "recommendation_id": str(made.recommendation_id),
         "run_id": recommendation.run_id,
         "origin": made.origin.value,
-        "signal_id": recommendation.signal_id,
-        "request_id": recommendation.request_id,
+        "signal_id": recommendation.signal_id and str(recommendation.signal_id),
+        "request_id": recommendation.request_id and str(recommendation.request_id),
         "product_id": made.product_id,
         "side": made.side.value,
-        "size": made.size,
-        "reference_price": made.reference_price,
-        "as_of": made.as_of,
-        "expire_at": made.expire_time,
+        "size": str(made.size),
+        "reference_price": str(made.reference_price),
+        "as_of": made.as_of.isoformat(),
+        "expire_at": made.expire_time.isoformat(),
         "life_clock": made.life_clock.value,
         "profile": made.profile.value,
         "priority": made.priority,
         "note": made.note,
+        "evidence": made.evidence and evidence_to_json(made.evidence),
     }
-    # A column left out is null; one that is given None would hold the JSON word null.
-    return row if made.evidence is None else {**row, "evidence": evidence_to_json(made.evidence)}
+    return {name: value for name, value in row.items() if value is not None}
+
+
+# The sequences of decisions are taken from those of recommendations, and so after them: the order of all transactions.
+_INSERT = (
+    text("""
+    WITH given AS MATERIALIZED (
+      SELECT * FROM jsonb_to_recordset(:rows) AS item (
+        place bigint, recommendation_id uuid, run_id text, origin text, signal_id uuid, request_id uuid, product_id text,
+        side text, size numeric, reference_price numeric, as_of timestamptz, expire_at timestamptz, life_clock text,
+        profile text, priority double precision, evidence jsonb, note text)
+    ), changes AS MATERIALIZED (
+      SELECT take_sequences(:recommendations, :count) AS first
+    ), decisions AS MATERIALIZED (
+      SELECT take_sequences(:decisions, :count) AS first, changes.first AS first_change FROM changes
+    ), inserted AS (
+      INSERT INTO trade_recommendations (recommendation_id, run_id, origin, signal_id, request_id, product_id, side, size,
+        reference_price, as_of, expire_at, life_clock, profile, priority, evidence, note, state, sequence)
+      SELECT recommendation_id, run_id, origin, signal_id, request_id, product_id, side, size,
+        reference_price, as_of, expire_at, life_clock, profile, priority, evidence, note, :state, first_change + place
+      FROM given CROSS JOIN decisions
+      RETURNING *
+    ), first_events AS (
+      INSERT INTO recommendation_events (sequence, recommendation_id, to_state, decided_by, reasons, as_of)
+      SELECT first + place, recommendation_id, :state, 'bridge', '[]', as_of FROM given CROSS JOIN decisions
+    ), woken AS MATERIALIZED (
+      SELECT pg_notify(:recommendations, ''), pg_notify(:decisions, ''), pg_notify(:proposals, '')
+    )
+    SELECT inserted.* FROM inserted CROSS JOIN woken ORDER BY sequence
+    """)
+    .bindparams(
+        bindparam("rows", type_=Json),
+        bindparam("count", type_=BigInteger),
+        bindparam("recommendations", streams.RECOMMENDATIONS, Text),
+        bindparam("decisions", streams.DECISIONS, Text),
+        bindparam("proposals", streams.PROPOSALS, Text),
+        bindparam("state", RecommendationState.PROPOSED.value, Text),
+    )
+    .columns(**{column.name: column.type for column in trade_recommendations.c})
+)
 
 
 async def insert_recommendations(
     connection: AsyncConnection, recommendations: Sequence[NewRecommendation]
 ) -> list[StoredRecommendation]:
-    """Inserts recommendations, all of signals or all of operators, with their first event, and wakes orchestrators on commit."""
+    """Inserts recommendations with their first event in one statement, and wakes watchers and orchestrators on commit.
+
+    Gives them as they are stored, in their order.
+    """
     if not recommendations:
         return []
-    rows = [_recommendation_row(recommendation) for recommendation in recommendations]
-    changes = await streams.take_sequences(connection, streams.RECOMMENDATIONS, len(rows))
-    decisions = await streams.take_sequences(connection, streams.DECISIONS, len(rows))
-    stored = await connection.execute(
-        insert(trade_recommendations).returning(trade_recommendations),
-        [{**row, "sequence": sequence} for row, sequence in zip(rows, changes, strict=True)],
-    )
-    found = [stored_of_row(row) for row in stored.mappings()]
-    await connection.execute(
-        insert(recommendation_events),
-        [
-            {
-                "sequence": sequence,
-                "recommendation_id": made.recommendation.recommendation_id,
-                "to_state": RecommendationState.PROPOSED.value,
-                "decided_by": "bridge",
-                "reasons": [],
-                "as_of": made.recommendation.as_of,
-            }
-            for made, sequence in zip(found, decisions, strict=True)
-        ],
-    )
-    await streams.notify(connection, streams.RECOMMENDATIONS)
-    await streams.notify(connection, streams.DECISIONS)
-    return found
-
-
-async def newest_price(connection: AsyncConnection, product_id: ProductId, granularity: int) -> Price | None:
-    """Close of the product's newest candle, None if there is none."""
-    table = bridge_candles
-    query = (
-        select(table.c.close)
-        .where(table.c.product_id == product_id, table.c.granularity == granularity)
-        .order_by(table.c.start.desc())
-        .limit(1)
-    )
-    return (await connection.execute(query)).scalar_one_or_none()
-
-
-async def average_cost(connection: AsyncConnection, product_id: ProductId) -> Price | None:
-    """Average cost of what is held, None if nothing is."""
-    query = select(bridge_positions.c.cost, bridge_positions.c.base_size).where(
-        bridge_positions.c.product_id == product_id, bridge_positions.c.base_size > 0
-    )
-    row = (await connection.execute(query)).one_or_none()
-    return to_stored_scale(price_of(row.cost, row.base_size)) if row and row.cost else None
-
-
-async def is_known_product(connection: AsyncConnection, product_id: ProductId) -> bool:
-    """True if the exchange lists the product."""
-    query = select(bridge_products.c.product_id).where(bridge_products.c.product_id == product_id)
-    return (await connection.execute(query)).scalar_one_or_none() is not None
+    rows = [_recommendation_row(place, one) for place, one in enumerate(recommendations)]
+    stored = await connection.execute(_INSERT, {"rows": rows, "count": len(rows)})
+    return [stored_of_row(row) for row in stored.mappings()]
 
 
 async def get_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> StoredRecommendation | None:
@@ -246,7 +281,8 @@ async def head_sequence(connection: AsyncConnection) -> int:
     return (await connection.execute(select(func.max(trade_recommendations.c.sequence)))).scalar_one() or 0
 
 
-async def stage_as_of(connection: AsyncConnection, stage: str) -> datetime | None:
-    """A stage's watermark time."""
-    query = select(watermarks.c.as_of).where(watermarks.c.stage == stage)
-    return (await connection.execute(query)).scalar_one_or_none()
+async def advance_own_watermark(connection: AsyncConnection, as_of: datetime) -> None:
+    """Moves the bridge's watermark."""
+    await streams.advance_watermark(connection, "bridge", as_of, await head_sequence(connection))
+    # Watchers of recommendations get the watermark too, and listen to their own channel.
+    await streams.notify(connection, streams.RECOMMENDATIONS)
