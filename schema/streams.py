@@ -61,6 +61,11 @@ async def read_watermark(connection: AsyncConnection, stage: str) -> Watermark |
     return Watermark(row.as_of, row.sequence) if row else None
 
 
+def record_key(record_id: UUID) -> int:
+    """The advisory lock that stands for a record."""
+    return int.from_bytes(record_id.bytes[:8], signed=True)
+
+
 def record_lock(record_id: UUID) -> Any:
     """SQL that makes others who write about the same record wait until this transaction ends."""
-    return func.pg_advisory_xact_lock(int.from_bytes(record_id.bytes[:8], signed=True))
+    return func.pg_advisory_xact_lock(record_key(record_id))
