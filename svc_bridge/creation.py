@@ -14,6 +14,7 @@ from meshkit.errors import MeshError, RequestIdReused
 from schema.recommendation_rows import record_message
 from schema.requests import Identity, RequestKey, StoredAnswer, begin_requests, store_answers
 from svc_bridge import store
+from svc_bridge.fact_store import Facts, read_facts
 from svc_bridge.operator_recommendation import OperatorRecommendation, OperatorRules, recommend
 from svc_bridge.proposal import NewRecommendation
 from svc_bridge.settings import BridgeSettings
@@ -68,7 +69,7 @@ class Creations:
         self, connection: AsyncConnection, requests: Sequence[CreationRequest]
     ) -> dict[CreationRequest, Answer]:
         products = sorted({request.recommendation.product_id for request in requests})
-        facts = await store.read_facts(connection, products, self._settings.granularity_seconds)
+        facts = await read_facts(connection, products, self._settings.granularity_seconds)
         accepted, refused = self._decide(requests, facts)
         if not accepted:
             return {**refused}
@@ -81,7 +82,7 @@ class Creations:
         return {**refused, **made}
 
     def _decide(
-        self, requests: Sequence[CreationRequest], facts: store.Facts
+        self, requests: Sequence[CreationRequest], facts: Facts
     ) -> tuple[dict[CreationRequest, NewRecommendation], dict[CreationRequest, MeshError]]:
         """Recommendations and refusals, as if the requests had come in this order. A request_id of one that is refused is
         free for the next; of one that is accepted it stands for that alone."""

@@ -11,6 +11,7 @@ from schema.recommendation_rows import StoredRecommendation, record_message
 from schema.requests import request_key
 from svc_bridge import store
 from svc_bridge.creation import CreationRequest, Creations
+from svc_bridge.recommendation_watch import RecommendationWatch
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.signal_consumer import SignalConsumer
 from svc_bridge.wire import page_token, parse_create, parse_get, parse_list
@@ -68,21 +69,14 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     ) -> AsyncIterator[pb.WatchRecommendationsResponse]:
         """Changes after a sequence, then new ones, with the bridge's watermark."""
         after = position(request, await self._head())
-        watched = Watched(streams.RECOMMENDATIONS, self._changed, _frame, self._watermark)
+        watch = RecommendationWatch(self._kit.reads, after)
+        watched = Watched(streams.RECOMMENDATIONS, watch.rows_after, _frame, watch.watermark)
         async for frame in frames(self._kit, after, watched, pb.WatchRecommendationsResponse):
             yield frame
-
-    async def _changed(self, after: int, limit: int) -> list[StoredRecommendation]:
-        async with self._kit.reads.connect() as connection:
-            return await store.changed_after(connection, after, limit)
 
     async def _head(self) -> int:
         async with self._kit.reads.connect() as connection:
             return await store.head_sequence(connection)
-
-    async def _watermark(self) -> streams.Watermark | None:
-        async with self._kit.reads.connect() as connection:
-            return await streams.read_watermark(connection, "bridge")
 
 
 def _frame(changed: Sequence[StoredRecommendation]) -> pb.WatchRecommendationsResponse:

@@ -14,6 +14,7 @@ from meshkit.consumer import Consumer
 from meshkit.errors import Unavailable
 from meshkit.kit import Kit
 from svc_bridge import store
+from svc_bridge.fact_store import read_facts
 from svc_bridge.proposal import NewRecommendation, Outcome, Proposal, ProposalRules, SignalSeen, Skip, propose
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.wire import signal_of
@@ -76,7 +77,7 @@ class SignalConsumer:
     ) -> tuple[list[Outcome], list[NewRecommendation]]:
         """Outcomes and recommendations, in the order of the signals."""
         products = sorted({signal.product_id for signal in signals})
-        facts = await store.read_facts(connection, products, self._settings.granularity_seconds)
+        facts = await read_facts(connection, products, self._settings.granularity_seconds)
         newest = facts.signals_as_of or max(signal.as_of for signal in signals)
         outcomes: list[Outcome] = []
         recommendations: list[NewRecommendation] = []

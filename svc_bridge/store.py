@@ -1,47 +1,40 @@
 """The SQL of the bridge: its cursor, the outcomes of signals, and the first row of every recommendation."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
-    BindParameter,
-    ColumnElement,
     Integer,
     Select,
     Text,
     and_,
     bindparam,
-    column,
-    exists,
     func,
     insert,
+    literal,
     or_,
     select,
     text,
+    true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
 from schema.base import Json
-from schema.clocks import CLOCK_COLUMNS, Clocks
 from schema.operations import watermarks
 from schema.recommendation_rows import StoredRecommendation, evidence_to_json, stored_of_row
 from schema.recommendations import bridge_cursors, signal_outcomes, trade_recommendations
-from schema.views.bridge import bridge_candles, bridge_positions, bridge_products
-from svc_bridge.proposal import NewRecommendation, Outcome, ProductState, Skip
+from svc_bridge.proposal import NewRecommendation, Outcome, Skip
 from tradekit import ids
 from tradekit.reasons import reasons_to_json
-from tradekit.sizes import NO_BASE
-from tradekit.states import RECOMMENDATION_TERMINAL, RecommendationState, Side, SignalOutcome
+from tradekit.states import RecommendationState, SignalOutcome
 from tradekit.units import ProductId
 
-_OPEN = [state.value for state in RecommendationState if state not in RECOMMENDATION_TERMINAL]
+_T = trade_recommendations
 
 
 async def lock_cursor(connection: AsyncConnection, consumer: str) -> int:
@@ -64,79 +57,6 @@ async def move_cursor(connection: AsyncConnection, consumer: str, sequence: int)
     await connection.execute(
         table.update().where(table.c.consumer == consumer).values(sequence=sequence, updated_at=func.now())
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the tables say at one moment: each product asked about, the clocks, and how far signals have been decided."""
-
-    products: Mapping[ProductId, ProductState]
-    clocks: Clocks
-    signals_as_of: datetime | None
-
-
-_T = trade_recommendations
-
-
-def _facts() -> Select[Any]:
-    """One row per product that is asked about; a subquery for each fact, so that every one is a look into an index."""
-    given = func.unnest(bindparam("products", type_=ARRAY(Text)))
-    asked = given.table_valued(column("product_id", Text)).render_derived(name="asked")
-    wanted = asked.c.product_id
-    candle, of_product = bridge_candles.c, _T.c.product_id == wanted
-    last_close = (
-        select(candle.close)
-        .where(candle.product_id == wanted, candle.granularity == bindparam("granularity", type_=Integer))
-        .order_by(candle.start.desc())
-        .limit(1)
-    )
-    last_buy = select(_T.c.as_of).where(of_product, _T.c.side == Side.BUY.value).order_by(_T.c.as_of.desc()).limit(1)
-
-    def is_open(side: Side) -> ColumnElement[bool]:
-        # Written out: the index of what is open serves no state that is not known when the statement is planned.
-        states: BindParameter[str] = bindparam("open", _OPEN, expanding=True, literal_execute=True)
-        return exists(select(_T.c.state).where(of_product, _T.c.side == side.value, _T.c.state.in_(states)))
-
-    signals = select(watermarks.c.as_of).where(watermarks.c.stage == "signal")
-    return (
-        select(
-            wanted,
-            bridge_products.c.base_increment,
-            bridge_positions.c.base_size,
-            bridge_positions.c.cost,
-            last_close.scalar_subquery().label("last_close"),
-            last_buy.scalar_subquery().label("last_buy_as_of"),
-            is_open(Side.BUY).label("open_buy"),
-            is_open(Side.SELL).label("open_sell"),
-            signals.scalar_subquery().label("signals_as_of"),
-            *CLOCK_COLUMNS,
-        )
-        .select_from(asked)
-        .outerjoin(bridge_products, bridge_products.c.product_id == wanted)
-        .outerjoin(bridge_positions, bridge_positions.c.product_id == wanted)
-    )
-
-
-_FACTS = _facts()
-
-
-async def read_facts(connection: AsyncConnection, product_ids: Sequence[ProductId], granularity: int) -> Facts:
-    """What the tables say of these products now, and of the time, in one statement. At least one product."""
-    given = {"products": list(product_ids), "granularity": granularity}
-    rows = (await connection.execute(_FACTS, given)).all()
-    products = {
-        row.product_id: ProductState(
-            held=row.base_size if row.base_size is not None else NO_BASE,
-            base_increment=row.base_increment,
-            open_buy=row.open_buy,
-            open_sell=row.open_sell,
-            last_buy_as_of=row.last_buy_as_of,
-            cost=row.cost,
-            last_close=row.last_close,
-        )
-        for row in rows
-    }
-    return Facts(products, Clocks(rows[0].machine, rows[0].market), rows[0].signals_as_of)
 
 
 async def insert_outcomes(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
@@ -269,11 +189,30 @@ async def list_recommendations(
     return [stored_of_row(row) for row in (await connection.execute(query)).mappings()]
 
 
-async def changed_after(connection: AsyncConnection, sequence: int, limit: int) -> list[StoredRecommendation]:
-    """Recommendations whose newest change is after `sequence`, in order of change."""
-    table = trade_recommendations
-    query = select(table).where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
-    return [stored_of_row(row) for row in (await connection.execute(query)).mappings()]
+def _changed() -> Select[Any]:
+    """Rows with the bridge's watermark beside each; one without a change where nothing changed."""
+    after, limit = bindparam("after", type_=BigInteger), bindparam("most", type_=Integer)
+    changed = select(_T).where(_T.c.sequence > after).order_by(_T.c.sequence).limit(limit).subquery("changed")
+    own = select(watermarks.c.as_of, watermarks.c.sequence).where(watermarks.c.stage == "bridge").subquery("own")
+    look = select(literal(1).label("look")).subquery("look")
+    return (
+        select(changed, own.c.as_of.label("watermark"), own.c.sequence.label("watermark_sequence"))
+        .select_from(look.outerjoin(own, true()).outerjoin(changed, true()))
+        .order_by(changed.c.sequence)
+    )
+
+
+_CHANGED = _changed()
+
+
+async def changed_after(
+    connection: AsyncConnection, sequence: int, limit: int
+) -> tuple[list[StoredRecommendation], streams.Watermark | None]:
+    """Recommendations whose newest change is after `sequence`, in order of change, and the bridge's watermark at that moment."""
+    rows = (await connection.execute(_CHANGED, {"after": sequence, "most": limit})).mappings().all()
+    as_of = rows[0]["watermark"]
+    watermark = streams.Watermark(as_of, rows[0]["watermark_sequence"]) if as_of else None
+    return [stored_of_row(row) for row in rows if row["sequence"] is not None], watermark
 
 
 async def head_sequence(connection: AsyncConnection) -> int:
