@@ -1,4 +1,4 @@
-"""Creates operators' recommendations, those that come together in one transaction.
+"""Creates operators' recommendations: entries that come together in one transaction, exits that do in another.
 
 Its statements are as many for one request as for a hundred: what is stored of the requests, what the tables say of their
 products, the recommendations, their answers. Each request is decided by itself, as if it had come alone.
@@ -45,11 +45,14 @@ class Creations:
             settings.recommendation_ttl_seconds,
             settings.decision_profile,
         )
-        self._batches: Batches[CreationRequest, pb.CreateRecommendationResponse] = Batches(self._create, LARGEST_BATCH)
+        # Apart, so that an exit neither waits for entries nor fails with them.
+        self._entries: Batches[CreationRequest, pb.CreateRecommendationResponse] = Batches(self._create, LARGEST_BATCH)
+        self._exits: Batches[CreationRequest, pb.CreateRecommendationResponse] = Batches(self._create, LARGEST_BATCH)
 
     async def create(self, request: CreationRequest) -> pb.CreateRecommendationResponse:
-        """The stored answer, made now if there is none. A sale goes before every purchase that waits."""
-        return await self._batches.submit(request, urgent=request.recommendation.side is Side.SELL)
+        """The stored answer, made now if there is none."""
+        batches = self._exits if request.recommendation.side is Side.SELL else self._entries
+        return await batches.submit(request)
 
     async def _create(self, requests: Sequence[CreationRequest]) -> list[Answer]:
         """The answer of each request. Two that are the same have one; a refusal is nobody else's."""

@@ -54,7 +54,8 @@ class SignalConsumer:
         return bool(kind != "draining")
 
     async def _mark(self, as_of: datetime) -> None:
-        async with self._kit.engine.begin() as connection:
+        # One statement: a transaction of its own, as every one of `reads` is.
+        async with self._kit.reads.connect() as connection:
             await store.advance_own_watermark(connection, as_of)
 
     async def take(self, signals: Sequence[SignalSeen]) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
-from schema.base import Json
+from schema.base import Json, Time
 from schema.operations import watermarks
 from schema.recommendation_rows import StoredRecommendation, evidence_to_json, stored_of_row
 from schema.recommendations import bridge_cursors, signal_outcomes, trade_recommendations
@@ -143,6 +143,13 @@ _INSERT = (
 )
 
 
+# Watchers of recommendations get the watermark too, and listen to their own channel.
+_ADVANCE = text(
+    "SELECT advance_watermark('bridge', :as_of, coalesce((SELECT max(sequence) FROM trade_recommendations), 0)),"
+    " pg_notify(:recommendations, '')"
+).bindparams(bindparam("as_of", type_=Time), bindparam("recommendations", streams.RECOMMENDATIONS, Text))
+
+
 async def insert_recommendations(
     connection: AsyncConnection, recommendations: Sequence[NewRecommendation]
 ) -> list[StoredRecommendation]:
@@ -221,7 +228,5 @@ async def head_sequence(connection: AsyncConnection) -> int:
 
 
 async def advance_own_watermark(connection: AsyncConnection, as_of: datetime) -> None:
-    """Moves the bridge's watermark."""
-    await streams.advance_watermark(connection, "bridge", as_of, await head_sequence(connection))
-    # Watchers of recommendations get the watermark too, and listen to their own channel.
-    await streams.notify(connection, streams.RECOMMENDATIONS)
+    """Moves the bridge's watermark; one statement."""
+    await connection.execute(_ADVANCE, {"as_of": as_of})

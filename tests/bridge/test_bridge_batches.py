@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from waiting import eventually
 
@@ -164,14 +164,20 @@ async def test_a_batch_equals_the_same_requests_one_after_the_other(world: World
         asked(BUY, "BTC-USD"),
     ]
     wanted = [request(message) for message in messages]
+    # Exits and entries are worked on beside each other; here one kind follows the other, so that both runs have one order.
+    exits = sum(message.side == SELL for message in messages)
     outcomes = []
     for together in (False, True):
         async with creations(world) as way:
             await way.create(earlier)
             if together:
                 with statements(world.database.engine) as sent:
-                    answers = await asyncio.gather(*(way.create(one) for one in wanted), return_exceptions=True)
-                assert sent.transactions == 1
+                    answers = [
+                        answer
+                        for kind in (wanted[:exits], wanted[exits:])
+                        for answer in await asyncio.gather(*map(way.create, kind), return_exceptions=True)
+                    ]
+                assert sent.transactions == 2
             else:
                 answers = [(await asyncio.gather(way.create(one), return_exceptions=True))[0] for one in wanted]
         outcomes.append(await outcome(world, answers))
@@ -256,3 +262,16 @@ async def test_a_look_of_a_watcher_is_one_statement_of_one_moment(world: World) 
         assert await watch.rows_after(3, DEFAULT_BATCH) == []
         assert [row.sequence for row in await watch.rows_after(3, DEFAULT_BATCH)] == [4]
         assert [row.sequence for row in await watch.rows_after(1, 2)] == [2, 3]
+
+
+async def test_an_exit_waits_for_no_entry(world: World) -> None:
+    """Another transaction holds the id of an entry; the exit beside it goes on."""
+    await market(world)
+    entry, way_out = request(asked(BUY)), request(asked(SELL))
+    async with creations(world) as way, world.database.engine.connect() as holder:
+        await holder.execute(select(func.pg_advisory_xact_lock(entry.key.lock)))
+        waiting = asyncio.create_task(way.create(entry))
+        assert (await way.create(way_out)).record.sequence == 1
+        assert not waiting.done()
+        await holder.rollback()
+        assert (await waiting).record.sequence == 2
