@@ -30,7 +30,7 @@ from tradekit.recommendation import Recommendation
 from tradekit.states import ReviewMode, ReviewOutcome, ReviewVerdict
 
 _Row = RowMapping | Mapping[str, Any]
-# Both tables name what they are about in the same words.
+# Before the names of a review's columns, as a recommendation has some of the same names.
 _REVIEW = "review_of_"
 
 
@@ -121,7 +121,8 @@ async def look(connection: AsyncConnection, service: str, asked: Sequence[Asked]
         "recommendation_ids": [one.recommendation_id for one in asked],
         "validation_ids": [ids.validation_id(one.recommendation_id) for one in asked],
     }
-    found = _by_place((await connection.execute(_LOOK, given)).mappings(), "place")
+    rows = await connection.execute(_LOOK, given)
+    found = _by_place(rows.mappings(), "place")
     return [_seen(found[place]) for place in range(1, len(asked) + 1)]
 
 
@@ -145,17 +146,15 @@ async def store_verdicts(
     another, nothing of that verdict was stored.
     """
     items = [_item(place, one) for place, one in enumerate(verdicts)]
-    found = _by_place(
-        (await connection.execute(_STORE, {"service": service, "method": method, "given": items})).mappings(),
-        "of_place",
-    )
+    rows = await connection.execute(_STORE, {"service": service, "method": method, "given": items})
+    found = _by_place(rows.mappings(), "of_place")
     return [(found[place][0]["noted_body"], _validation(found[place])) for place in range(len(verdicts))]
 
 
 def _item(place: int, verdict: Verdict) -> dict[str, Any]:
     """A verdict as `store_reviews` takes it."""
     about = verdict.recommendation
-    named = {
+    id_texts = {
         "validation_id": str(ids.validation_id(about.recommendation_id)),
         "recommendation_id": str(about.recommendation_id),
     }
@@ -165,9 +164,9 @@ def _item(place: int, verdict: Verdict) -> dict[str, Any]:
         "request_id": str(verdict.key.request_id),
         "body": verdict.key.body,
         "lock": record_key(about.recommendation_id),
-        "validation_id": named["validation_id"],
+        "validation_id": id_texts["validation_id"],
         "reviews": [
-            _row(about, verdict.request_hash, verdict.mode, one, verdict.trace_id) | named for one in verdict.reviews
+            _row(about, verdict.request_hash, verdict.mode, one, verdict.trace_id) | id_texts for one in verdict.reviews
         ],
     }
 
