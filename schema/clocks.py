@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema.operations import watermarks
 
 _MARKET = select(watermarks.c.as_of).where(watermarks.c.stage == "market").scalar_subquery()
-_CLOCKS = select(func.clock_timestamp().label("machine"), _MARKET.label("market"))
+# As columns of a statement that reads more.
+CLOCK_COLUMNS = (func.clock_timestamp().label("machine"), _MARKET.label("market"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,5 +23,5 @@ class Clocks:
 
 async def read_clocks(connection: AsyncConnection) -> Clocks:
     """Both clocks now; machine time is that of this statement, not of the transaction's begin."""
-    row = (await connection.execute(_CLOCKS)).one()
+    row = (await connection.execute(select(*CLOCK_COLUMNS))).one()
     return Clocks(row.machine, row.market)

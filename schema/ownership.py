@@ -109,6 +109,7 @@ class Function:
 FUNCTIONS: Mapping[str, Function] = {
     "take_sequences": Function("", tuple(OWNED)),
     "advance_watermark": Function("", tuple(OWNED)),
+    "begin_requests": Function("", tuple(OWNED)),
     "count_added_candles": Function("market"),
     "count_removed_candles": Function("market"),
     "forget_candle_counts": Function("market"),
@@ -122,6 +123,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "tell_trading_state": Function("risk"),
     "count_send": Function("executor"),
     "orders_of_locked": Function("orchestrator"),
+    "store_reviews": Function("validator"),
 }
 
 

@@ -5,22 +5,45 @@ another request. Used again for something else it is refused.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy import BigInteger, Text, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.errors import RequestIdReused
 from meshkit.identity import current_caller
+from schema.base import Id
 from schema.operations import stored_requests
 
 M = TypeVar("M", bound=Message)
+Identity = tuple[str, str, UUID]
 _T = stored_requests.c
+_TEXTS = ARRAY(Text)
+_BEGIN = text(
+    "SELECT service, caller, request_id, body_sha256, response"
+    " FROM begin_requests(:services, :callers, :request_ids, :locks)"
+).bindparams(
+    bindparam("services", type_=_TEXTS),
+    bindparam("callers", type_=_TEXTS),
+    bindparam("request_ids", type_=ARRAY(Id)),
+    bindparam("locks", type_=ARRAY(BigInteger)),
+)
+_STORE = text(
+    "INSERT INTO stored_requests (service, caller, request_id, method, body_sha256, response)"
+    " SELECT * FROM unnest(:services, :callers, :request_ids, :methods, :bodies, :responses)"
+).bindparams(
+    bindparam("services", type_=_TEXTS),
+    bindparam("callers", type_=_TEXTS),
+    bindparam("request_ids", type_=ARRAY(Id)),
+    bindparam("methods", type_=_TEXTS),
+    bindparam("bodies", type_=_TEXTS),
+    bindparam("responses", type_=ARRAY(BYTEA)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +59,25 @@ class RequestKey:
     @property
     def is_this(self) -> tuple[object, ...]:
         return (_T.service == self.service, _T.caller == self.caller, _T.request_id == self.request_id)
+
+    @property
+    def identity(self) -> Identity:
+        """What must not stand for two bodies."""
+        return self.service, self.caller, self.request_id
+
+    @property
+    def lock(self) -> int:
+        """Key of the lock that makes a second call with this request_id wait."""
+        digest = hashlib.sha256(self.caller.encode() + self.request_id.bytes).digest()
+        return int.from_bytes(digest[:8], signed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """What a request_id stands for, and the bytes of the answer."""
+
+    body: str
+    response: bytes
 
 
 def request_key(service: str, method: str, request_id: UUID, body: Message | str) -> RequestKey:
@@ -88,9 +130,36 @@ async def is_known(connection: AsyncConnection, key: RequestKey) -> bool:
     return await _find(connection, key) is not None
 
 
+async def begin_requests(connection: AsyncConnection, keys: Sequence[RequestKey]) -> dict[Identity, StoredAnswer]:
+    """Of many requests in one statement: what is stored of them. Until the transaction ends nobody else stores their answers.
+
+    The caller compares the bodies, so that one request_id that was used again refuses no other request.
+    """
+    given = {
+        "services": [key.service for key in keys],
+        "callers": [key.caller for key in keys],
+        "request_ids": [key.request_id for key in keys],
+        "locks": [key.lock for key in keys],
+    }
+    found = await connection.execute(_BEGIN, given)
+    return {(row.service, row.caller, row.request_id): StoredAnswer(row.body_sha256, row.response) for row in found}
+
+
+async def store_answers(connection: AsyncConnection, answers: Mapping[RequestKey, Message]) -> None:
+    """`store_answer` of many requests in one statement."""
+    given = {
+        "services": [key.service for key in answers],
+        "callers": [key.caller for key in answers],
+        "request_ids": [key.request_id for key in answers],
+        "methods": [key.method for key in answers],
+        "bodies": [key.body for key in answers],
+        "responses": [answer.SerializeToString() for answer in answers.values()],
+    }
+    await connection.execute(_STORE, given)
+
+
 def _lock(key: RequestKey) -> Any:
-    digest = hashlib.sha256(key.caller.encode() + key.request_id.bytes).digest()
-    return func.pg_advisory_xact_lock(int.from_bytes(digest[:8], signed=True))
+    return func.pg_advisory_xact_lock(key.lock)
 
 
 async def _find(connection: AsyncConnection, key: RequestKey) -> bytes | None:

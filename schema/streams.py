@@ -14,13 +14,13 @@ from schema.operations import watermarks
 CANDLES = "candles"
 SIGNALS = "signals"
 RECOMMENDATIONS = "recommendations"
-# Wakes orchestrators when there is something to claim; every change of a recommendation wakes those who watch it.
-PROPOSALS = "proposals"
 DECISIONS = "decisions"
 ORDERS = "orders"
 ALERTS = "alerts"
 # Wakes listeners whenever any stage's watermark moves.
 WATERMARKS = "watermarks"
+# Wakes orchestrators: there is something to claim. Watchers of recommendations are woken by every change of one.
+PROPOSALS = "proposals"
 
 _TAKE = text("SELECT take_sequences(:stream, :count)")
 _ADVANCE = text("SELECT advance_watermark(:stage, :as_of, :sequence)")
@@ -61,6 +61,11 @@ async def read_watermark(connection: AsyncConnection, stage: str) -> Watermark |
     return Watermark(row.as_of, row.sequence) if row else None
 
 
+def record_key(record_id: UUID) -> int:
+    """The advisory lock that stands for a record."""
+    return int.from_bytes(record_id.bytes[:8], signed=True)
+
+
 def record_lock(record_id: UUID) -> Any:
     """SQL that makes others who write about the same record wait until this transaction ends."""
-    return func.pg_advisory_xact_lock(int.from_bytes(record_id.bytes[:8], signed=True))
+    return func.pg_advisory_xact_lock(record_key(record_id))

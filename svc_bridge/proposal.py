@@ -34,13 +34,22 @@ class SignalSeen:
 
 @dataclass(frozen=True, slots=True)
 class ProductState:
-    """What the tables say of one product before a signal is read."""
+    """What the tables say of one product before a signal, or an operator's request, is read."""
 
     held: BaseSize = NO_BASE
     base_increment: BaseSize | None = None
     open_buy: bool = False
     open_sell: bool = False
     last_buy_as_of: datetime | None = None
+    cost: QuoteSize | None = None
+    """Of what is held, fees inside."""
+    last_close: Price | None = None
+    """Of its newest candle."""
+
+    @property
+    def is_listed(self) -> bool:
+        """True if the exchange lists it; whatever is listed has an increment."""
+        return self.base_increment is not None
 
 
 @dataclass(frozen=True, slots=True)

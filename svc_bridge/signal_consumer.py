@@ -13,9 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshkit.consumer import Consumer
 from meshkit.errors import Unavailable
 from meshkit.kit import Kit
-from schema import streams
-from schema.clocks import read_clocks
 from svc_bridge import store
+from svc_bridge.fact_store import read_facts
 from svc_bridge.proposal import NewRecommendation, Outcome, Proposal, ProposalRules, SignalSeen, Skip, propose
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.wire import signal_of
@@ -55,11 +54,9 @@ class SignalConsumer:
         return bool(kind != "draining")
 
     async def _mark(self, as_of: datetime) -> None:
-        async with self._kit.engine.begin() as connection:
-            head = await store.head_sequence(connection)
-            await streams.advance_watermark(connection, "bridge", as_of, head)
-            # Watchers of recommendations get the watermark too, and listen to their own channel.
-            await streams.notify(connection, streams.RECOMMENDATIONS)
+        # One statement: a transaction of its own, as every one of `reads` is.
+        async with self._kit.reads.connect() as connection:
+            await store.advance_own_watermark(connection, as_of)
 
     async def take(self, signals: Sequence[SignalSeen]) -> None:
         """Writes the outcome of every signal that the cursor has not passed."""
@@ -80,20 +77,20 @@ class SignalConsumer:
         self, connection: AsyncConnection, signals: Sequence[SignalSeen]
     ) -> tuple[list[Outcome], list[NewRecommendation]]:
         """Outcomes and recommendations, in the order of the signals."""
-        state = await store.product_states(connection, sorted({signal.product_id for signal in signals}))
-        newest = await store.stage_as_of(connection, "signal") or max(signal.as_of for signal in signals)
-        now = (await read_clocks(connection)).machine
+        products = sorted({signal.product_id for signal in signals})
+        facts = await read_facts(connection, products, self._settings.granularity_seconds)
+        newest = facts.signals_as_of or max(signal.as_of for signal in signals)
         outcomes: list[Outcome] = []
         recommendations: list[NewRecommendation] = []
         decided: set[tuple[str, str]] = set()
         for signal in signals:
-            outcome = propose(signal, state[signal.product_id], newest, self._rules)
+            outcome = propose(signal, facts.products[signal.product_id], newest, self._rules)
             if isinstance(outcome, Proposal) and (signal.product_id, outcome.side) in decided:
                 # Two bars of one product in one frame: the first one's recommendation is already open.
                 outcome = Skip((Reason("DUPLICATE_OPEN", "1", "1", "count", f"product:{signal.product_id}"),))
             if isinstance(outcome, Proposal):
                 decided.add((signal.product_id, outcome.side))
-                recommendations.append(self._recommendation(signal, outcome, now))
+                recommendations.append(self._recommendation(signal, outcome, facts.clocks.machine))
             outcomes.append(Outcome(signal, outcome))
         return outcomes, recommendations
 

@@ -5,24 +5,36 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, insert, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
+from schema.base import Json, Time
 from schema.operations import watermarks
 from schema.recommendation_rows import StoredRecommendation, evidence_to_json, stored_of_row
-from schema.recommendations import bridge_cursors, recommendation_events, signal_outcomes, trade_recommendations
-from schema.views.bridge import bridge_candles, bridge_positions, bridge_products
-from svc_bridge.proposal import NewRecommendation, Outcome, ProductState, Skip
+from schema.recommendations import bridge_cursors, signal_outcomes, trade_recommendations
+from svc_bridge.proposal import NewRecommendation, Outcome, Skip
 from tradekit import ids
-from tradekit.decimals import to_stored_scale
 from tradekit.reasons import reasons_to_json
-from tradekit.sizes import NO_BASE, price_of
-from tradekit.states import RECOMMENDATION_TERMINAL, RecommendationState, Side, SignalOutcome
-from tradekit.units import Price, ProductId
+from tradekit.states import RecommendationState, SignalOutcome
+from tradekit.units import ProductId
 
-_TERMINAL = [state.value for state in RECOMMENDATION_TERMINAL]
+_T = trade_recommendations
 
 
 async def lock_cursor(connection: AsyncConnection, consumer: str) -> int:
@@ -47,58 +59,6 @@ async def move_cursor(connection: AsyncConnection, consumer: str, sequence: int)
     )
 
 
-async def product_states(
-    connection: AsyncConnection, product_ids: Sequence[ProductId]
-) -> dict[ProductId, ProductState]:
-    """What the tables say of these products now: holdings, open recommendations, newest BUY recommendation."""
-    table = trade_recommendations
-    held = dict(
-        (
-            await connection.execute(
-                select(bridge_positions.c.product_id, bridge_positions.c.base_size).where(
-                    bridge_positions.c.product_id.in_(product_ids)
-                )
-            )
-        ).all()
-    )
-    increments = dict(
-        (
-            await connection.execute(
-                select(bridge_products.c.product_id, bridge_products.c.base_increment).where(
-                    bridge_products.c.product_id.in_(product_ids)
-                )
-            )
-        ).all()
-    )
-    open_sides = {
-        (row.product_id, row.side)
-        for row in await connection.execute(
-            select(table.c.product_id, table.c.side)
-            .where(table.c.product_id.in_(product_ids), table.c.state.not_in(_TERMINAL))
-            .distinct()
-        )
-    }
-    newest_buy = dict(
-        (
-            await connection.execute(
-                select(table.c.product_id, func.max(table.c.as_of))
-                .where(table.c.product_id.in_(product_ids), table.c.side == Side.BUY.value)
-                .group_by(table.c.product_id)
-            )
-        ).all()
-    )
-    return {
-        product: ProductState(
-            held=held.get(product, NO_BASE),
-            base_increment=increments.get(product),
-            open_buy=(product, Side.BUY.value) in open_sides,
-            open_sell=(product, Side.SELL.value) in open_sides,
-            last_buy_as_of=newest_buy.get(product),
-        )
-        for product in product_ids
-    }
-
-
 async def insert_outcomes(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
     """One outcome per signal."""
     if outcomes:
@@ -119,88 +79,89 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _recommendation_row(recommendation: NewRecommendation) -> dict[str, Any]:
+def _recommendation_row(place: int, recommendation: NewRecommendation) -> dict[str, Any]:
+    """As JSON. What is left out is null; what is given as None would be the JSON word null."""
     made = recommendation.recommendation
     row = {
-        "recommendation_id": made.recommendation_id,
+        "place": place,
+        "recommendation_id": str(made.recommendation_id),
         "run_id": recommendation.run_id,
         "origin": made.origin.value,
-        "signal_id": recommendation.signal_id,
-        "request_id": recommendation.request_id,
+        "signal_id": recommendation.signal_id and str(recommendation.signal_id),
+        "request_id": recommendation.request_id and str(recommendation.request_id),
         "product_id": made.product_id,
         "side": made.side.value,
-        "size": made.size,
-        "reference_price": made.reference_price,
-        "as_of": made.as_of,
-        "expire_at": made.expire_time,
+        "size": str(made.size),
+        "reference_price": str(made.reference_price),
+        "as_of": made.as_of.isoformat(),
+        "expire_at": made.expire_time.isoformat(),
         "life_clock": made.life_clock.value,
         "profile": made.profile.value,
         "priority": made.priority,
         "note": made.note,
+        "evidence": made.evidence and evidence_to_json(made.evidence),
     }
-    # A column left out is null; one that is given None would hold the JSON word null.
-    return row if made.evidence is None else {**row, "evidence": evidence_to_json(made.evidence)}
+    return {name: value for name, value in row.items() if value is not None}
+
+
+# The sequences of decisions are taken from those of recommendations, and so after them: the order of all transactions.
+_INSERT = (
+    text("""
+    WITH given AS MATERIALIZED (
+      SELECT * FROM jsonb_to_recordset(:rows) AS item (
+        place bigint, recommendation_id uuid, run_id text, origin text, signal_id uuid, request_id uuid, product_id text,
+        side text, size numeric, reference_price numeric, as_of timestamptz, expire_at timestamptz, life_clock text,
+        profile text, priority double precision, evidence jsonb, note text)
+    ), changes AS MATERIALIZED (
+      SELECT take_sequences(:recommendations, :count) AS first
+    ), decisions AS MATERIALIZED (
+      SELECT take_sequences(:decisions, :count) AS first, changes.first AS first_change FROM changes
+    ), inserted AS (
+      INSERT INTO trade_recommendations (recommendation_id, run_id, origin, signal_id, request_id, product_id, side, size,
+        reference_price, as_of, expire_at, life_clock, profile, priority, evidence, note, state, sequence)
+      SELECT recommendation_id, run_id, origin, signal_id, request_id, product_id, side, size,
+        reference_price, as_of, expire_at, life_clock, profile, priority, evidence, note, :state, first_change + place
+      FROM given CROSS JOIN decisions
+      RETURNING *
+    ), first_events AS (
+      INSERT INTO recommendation_events (sequence, recommendation_id, to_state, decided_by, reasons, as_of)
+      SELECT first + place, recommendation_id, :state, 'bridge', '[]', as_of FROM given CROSS JOIN decisions
+    ), woken AS MATERIALIZED (
+      SELECT pg_notify(:recommendations, ''), pg_notify(:decisions, ''), pg_notify(:proposals, '')
+    )
+    SELECT inserted.* FROM inserted CROSS JOIN woken ORDER BY sequence
+    """)
+    .bindparams(
+        bindparam("rows", type_=Json),
+        bindparam("count", type_=BigInteger),
+        bindparam("recommendations", streams.RECOMMENDATIONS, Text),
+        bindparam("decisions", streams.DECISIONS, Text),
+        bindparam("proposals", streams.PROPOSALS, Text),
+        bindparam("state", RecommendationState.PROPOSED.value, Text),
+    )
+    .columns(**{column.name: column.type for column in trade_recommendations.c})
+)
+
+
+# Watchers of recommendations get the watermark too, and listen to their own channel.
+_ADVANCE = text(
+    "SELECT advance_watermark('bridge', :as_of, coalesce((SELECT max(sequence) FROM trade_recommendations), 0)),"
+    " pg_notify(:recommendations, '')"
+).bindparams(bindparam("as_of", type_=Time), bindparam("recommendations", streams.RECOMMENDATIONS, Text))
 
 
 async def insert_recommendations(
     connection: AsyncConnection, recommendations: Sequence[NewRecommendation]
 ) -> list[StoredRecommendation]:
-    """Inserts recommendations, all of signals or all of operators, with their first event, and wakes orchestrators on commit."""
+    """Inserts recommendations with their first event in one statement, and wakes watchers and orchestrators on commit.
+
+    Gives them as they are stored, in their order.
+    """
     if not recommendations:
         return []
-    rows = [_recommendation_row(recommendation) for recommendation in recommendations]
-    changes = await streams.take_sequences(connection, streams.RECOMMENDATIONS, len(rows))
-    decisions = await streams.take_sequences(connection, streams.DECISIONS, len(rows))
-    stored = await connection.execute(
-        insert(trade_recommendations).returning(trade_recommendations),
-        [{**row, "sequence": sequence} for row, sequence in zip(rows, changes, strict=True)],
-    )
-    found = [stored_of_row(row) for row in stored.mappings()]
-    await connection.execute(
-        insert(recommendation_events),
-        [
-            {
-                "sequence": sequence,
-                "recommendation_id": made.recommendation.recommendation_id,
-                "to_state": RecommendationState.PROPOSED.value,
-                "decided_by": "bridge",
-                "reasons": [],
-                "as_of": made.recommendation.as_of,
-            }
-            for made, sequence in zip(found, decisions, strict=True)
-        ],
-    )
-    await streams.notify(connection, streams.RECOMMENDATIONS)
-    await streams.notify(connection, streams.PROPOSALS)
-    await streams.notify(connection, streams.DECISIONS)
-    return found
-
-
-async def newest_price(connection: AsyncConnection, product_id: ProductId, granularity: int) -> Price | None:
-    """Close of the product's newest candle, None if there is none."""
-    table = bridge_candles
-    query = (
-        select(table.c.close)
-        .where(table.c.product_id == product_id, table.c.granularity == granularity)
-        .order_by(table.c.start.desc())
-        .limit(1)
-    )
-    return (await connection.execute(query)).scalar_one_or_none()
-
-
-async def average_cost(connection: AsyncConnection, product_id: ProductId) -> Price | None:
-    """Average cost of what is held, None if nothing is."""
-    query = select(bridge_positions.c.cost, bridge_positions.c.base_size).where(
-        bridge_positions.c.product_id == product_id, bridge_positions.c.base_size > 0
-    )
-    row = (await connection.execute(query)).one_or_none()
-    return to_stored_scale(price_of(row.cost, row.base_size)) if row and row.cost else None
-
-
-async def is_known_product(connection: AsyncConnection, product_id: ProductId) -> bool:
-    """True if the exchange lists the product."""
-    query = select(bridge_products.c.product_id).where(bridge_products.c.product_id == product_id)
-    return (await connection.execute(query)).scalar_one_or_none() is not None
+    rows = [_recommendation_row(place, one) for place, one in enumerate(recommendations)]
+    stored = await connection.execute(_INSERT, {"rows": rows, "count": len(rows)})
+    return [stored_of_row(row) for row in stored.mappings()]
 
 
 async def get_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> StoredRecommendation | None:
@@ -235,11 +196,30 @@ async def list_recommendations(
     return [stored_of_row(row) for row in (await connection.execute(query)).mappings()]
 
 
-async def changed_after(connection: AsyncConnection, sequence: int, limit: int) -> list[StoredRecommendation]:
-    """Recommendations whose newest change is after `sequence`, in order of change."""
-    table = trade_recommendations
-    query = select(table).where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
-    return [stored_of_row(row) for row in (await connection.execute(query)).mappings()]
+def _changed() -> Select[Any]:
+    """Rows with the bridge's watermark beside each; one without a change where nothing changed."""
+    after, limit = bindparam("after", type_=BigInteger), bindparam("most", type_=Integer)
+    changed = select(_T).where(_T.c.sequence > after).order_by(_T.c.sequence).limit(limit).subquery("changed")
+    own = select(watermarks.c.as_of, watermarks.c.sequence).where(watermarks.c.stage == "bridge").subquery("own")
+    look = select(literal(1).label("look")).subquery("look")
+    return (
+        select(changed, own.c.as_of.label("watermark"), own.c.sequence.label("watermark_sequence"))
+        .select_from(look.outerjoin(own, true()).outerjoin(changed, true()))
+        .order_by(changed.c.sequence)
+    )
+
+
+_CHANGED = _changed()
+
+
+async def changed_after(
+    connection: AsyncConnection, sequence: int, limit: int
+) -> tuple[list[StoredRecommendation], streams.Watermark | None]:
+    """Recommendations whose newest change is after `sequence`, in order of change, and the bridge's watermark at that moment."""
+    rows = (await connection.execute(_CHANGED, {"after": sequence, "most": limit})).mappings().all()
+    as_of = rows[0]["watermark"]
+    watermark = streams.Watermark(as_of, rows[0]["watermark_sequence"]) if as_of else None
+    return [stored_of_row(row) for row in rows if row["sequence"] is not None], watermark
 
 
 async def head_sequence(connection: AsyncConnection) -> int:
@@ -247,7 +227,6 @@ async def head_sequence(connection: AsyncConnection) -> int:
     return (await connection.execute(select(func.max(trade_recommendations.c.sequence)))).scalar_one() or 0
 
 
-async def stage_as_of(connection: AsyncConnection, stage: str) -> datetime | None:
-    """A stage's watermark time."""
-    query = select(watermarks.c.as_of).where(watermarks.c.stage == stage)
-    return (await connection.execute(query)).scalar_one_or_none()
+async def advance_own_watermark(connection: AsyncConnection, as_of: datetime) -> None:
+    """Moves the bridge's watermark; one statement."""
+    await connection.execute(_ADVANCE, {"as_of": as_of})

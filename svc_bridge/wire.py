@@ -8,26 +8,16 @@ from uuid import UUID
 
 from meshkit import paging
 from meshkit.fields import Fields
+from svc_bridge.operator_recommendation import OperatorRecommendation
 from svc_bridge.proposal import SignalSeen
 from tradekit import wire
 from tradekit.recommendation import Evidence
 from tradekit.sizes import order_size
 from tradekit.states import Profile, RecommendationState, Side, SignalSide
-from tradekit.units import OrderSize, Price, ProductId
+from tradekit.units import Price, ProductId
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.common.v1 import recommendation_pb2
 from trading.signal.v1 import signal_service_pb2 as signal_pb
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorRecommendation:
-    """A parsed CreateRecommendationRequest; a size of None means the default of its side."""
-
-    request_id: UUID
-    product_id: ProductId
-    side: Side
-    size: OrderSize | None
-    note: str
 
 
 @dataclass(frozen=True, slots=True)

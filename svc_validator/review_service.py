@@ -1,21 +1,20 @@
 """The story of one review: is it what is stored, seen before, still alive? What do the rules say, and the model?
 
-No transaction is open while a model thinks; the last one locks the ids, so that two askers get one verdict.
+What is stored is looked up by one statement and the verdict stored by another, those of requests that come together at once.
+No transaction is open while a model thinks; the last statement locks the ids, so that two askers get one verdict.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from meshkit import deadline
+from meshkit.batch import Batches
+from meshkit.errors import RequestIdReused
 from meshkit.kit import Kit
 from meshkit.telemetry import trace_id
-from schema import streams
-from schema.clocks import read_clocks
-from schema.recommendation_terms import require_terms
-from schema.requests import RequestKey, claim, is_known, request_key
+from schema.recommendation_terms import matching
+from schema.requests import RequestKey, request_key
 from svc_validator import store
 from svc_validator.decision import Plan, decide, plan
 from svc_validator.review import ModelTrace, Review, Validation
@@ -32,6 +31,7 @@ from tradekit.states import ReviewOutcome
 # Kept back from a caller's deadline for storing the verdict.
 _STORE_SECONDS = 0.5
 _METHOD = "ValidateRecommendation"
+LARGEST_BATCH = 100
 
 
 async def keep_opinion(kit: Kit[ValidatorSettings], request: ReviewRequest, opinion: Review, trace: str) -> None:
@@ -51,6 +51,8 @@ class ReviewService:
         self._model = model
         self._rules_reviewer = rules
         self._shadow = shadow
+        self._looks: Batches[store.Asked, store.Look] = Batches(self._look_at, LARGEST_BATCH)
+        self._verdicts: Batches[store.Verdict, Validation] = Batches(self._store_all, LARGEST_BATCH)
 
     def plan(self) -> Plan:
         """Who decides now."""
@@ -64,13 +66,14 @@ class ReviewService:
 
     async def validate(self, request: ReviewRequest) -> Validation:
         """The stored review of the recommendation; made now if there is none. Only what is stored is reviewed."""
-        async with self._kit.reads.connect() as connection:
-            stored = await self._stored(connection, request)
-            await require_terms(connection, request.recommendation)
-            clocks = await read_clocks(connection)
-        if stored is not None:
-            return stored
-        life = request.recommendation.life_at(clocks.machine, clocks.market)
+        key = self._key(request)
+        found = await self._looks.submit(store.Asked(key, request.recommendation.recommendation_id))
+        if found.body not in (None, key.body):
+            raise RequestIdReused(key.request_id)
+        matching(found.terms, request.recommendation)
+        if found.validation is not None:
+            return found.validation
+        life = request.recommendation.life_at(found.clocks.machine, found.clocks.market)
         life.require_known()
         ends_at = self._kit.clock.monotonic() + life.seconds_left
         rules = await self._rules(request.recommendation, life)
@@ -90,10 +93,9 @@ class ReviewService:
             return await self._watched(request, rules, ends_at, self._model, self._shadow)
         return await self._store(request, [rules], None)
 
-    async def _stored(self, connection: AsyncConnection, request: ReviewRequest) -> Validation | None:
-        """The review there is; RequestIdReused if request_id stands for another body."""
-        await is_known(connection, self._key(request))
-        return await store.find_validation(connection, request.recommendation.recommendation_id)
+    async def _look_at(self, asked: Sequence[store.Asked]) -> list[store.Look]:
+        async with self._kit.reads.connect() as connection:
+            return await store.look(connection, self._settings.service_name, asked)
 
     def _key(self, request: ReviewRequest) -> RequestKey:
         return request_key(self._settings.service_name, _METHOD, request.request_id, request.terms)
@@ -143,21 +145,24 @@ class ReviewService:
         model = None if asked is None else reviews[asked]
         verdict, by = decide(reviews[0], model, self._settings.llm_on_failure)
         marked = [replace(review, enforced=verdict if review.reviewer is by else None) for review in reviews]
-        async with self._kit.engine.begin() as connection:
-            await connection.execute(select(streams.record_lock(request.recommendation.recommendation_id)))
-            await claim(connection, self._key(request))
-            earlier = await self._stored(connection, request)
-            if earlier is not None:
-                return earlier
-            await store.insert_reviews(
-                connection,
-                request.recommendation,
-                request.terms,
-                self._settings.llm_mode,
-                marked,
-                trace_id() or "",
-            )
-            stored = await self._stored(connection, request)
-        if stored is None:
-            raise RuntimeError("a review that was just stored is not there")
-        return stored
+        made = store.Verdict(
+            key=self._key(request),
+            recommendation=request.recommendation,
+            request_hash=request.terms,
+            mode=self._settings.llm_mode,
+            reviews=tuple(marked),
+            trace_id=trace_id() or "",
+        )
+        return await self._verdicts.submit(made)
+
+    async def _store_all(self, verdicts: Sequence[store.Verdict]) -> list[Validation | Exception]:
+        # One statement: a transaction of its own, as every one of `reads` is.
+        async with self._kit.reads.connect() as connection:
+            found = await store.store_verdicts(connection, self._settings.service_name, _METHOD, verdicts)
+        return [_stored(verdict, *one) for verdict, one in zip(verdicts, found, strict=True)]
+
+
+def _stored(verdict: store.Verdict, body: str, validation: Validation | None) -> Validation | Exception:
+    if body != verdict.key.body:
+        return RequestIdReused(verdict.key.request_id)
+    return validation or RuntimeError("a review that was just stored is not there")

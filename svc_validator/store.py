@@ -1,55 +1,181 @@
-"""The SQL of the validator: one row of llm_validation per reviewer asked, exactly one of them enforced."""
+"""The SQL of the validator: one row of llm_validation per reviewer asked, exactly one of them enforced.
 
-from collections.abc import Sequence
+A look and a verdict are one statement each, for one request or for many: a transaction of its own, so that no connection is
+held while a model thinks.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import BigInteger, RowMapping, Select, Text, and_, bindparam, column, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schema.base import Id, Json
+from schema.clocks import CLOCK_COLUMNS, Clocks
+from schema.operations import stored_requests
+from schema.recommendation_terms import StoredTerms, terms_of
 from schema.recommendations import llm_validation
+from schema.requests import RequestKey
+from schema.streams import record_key
+from schema.views.shared import recommendation_terms
 from svc_validator.review import ModelTrace, Review, Validation
 from tradekit import ids
 from tradekit.reasons import reasons_from_json, reasons_to_json
 from tradekit.recommendation import Recommendation
 from tradekit.states import ReviewMode, ReviewOutcome, ReviewVerdict
 
+_Row = RowMapping | Mapping[str, Any]
+# Before the names of a review's columns, as a recommendation has some of the same names.
+_REVIEW = "review_of_"
 
-async def find_validation(connection: AsyncConnection, recommendation_id: UUID) -> Validation | None:
-    """The stored review of a recommendation, None before the first."""
-    query = (
-        select(llm_validation)
-        .where(llm_validation.c.validation_id == ids.validation_id(recommendation_id))
-        .order_by(llm_validation.c.review_id)
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which request asks about which recommendation."""
+
+    key: RequestKey
+    recommendation_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is stored before a review: the body that the request_id stands for (None if it is new), the recommendation, its
+    review if there is one, and the clocks."""
+
+    body: str | None
+    terms: StoredTerms | None
+    validation: Validation | None
+    clocks: Clocks
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Reviews of a recommendation as they are to be stored, in their order."""
+
+    key: RequestKey
+    recommendation: Recommendation
+    request_hash: str
+    mode: ReviewMode
+    reviews: tuple[Review, ...]
+    trace_id: str
+
+
+def _look() -> Select[Any]:
+    """A row per question and stored review, or one without a review."""
+    asked = (
+        func.unnest(
+            bindparam("callers", type_=ARRAY(Text)),
+            bindparam("request_ids", type_=ARRAY(Id)),
+            bindparam("recommendation_ids", type_=ARRAY(Id)),
+            bindparam("validation_ids", type_=ARRAY(Id)),
+        )
+        .table_valued(
+            column("caller", Text),
+            column("request_id", Id),
+            column("wanted", Id),
+            column("validation_id", Id),
+            with_ordinality="place",
+        )
+        .render_derived(name="asked")
     )
-    rows = (await connection.execute(query)).all()
-    decisive = next((row for row in rows if row.enforced is not None), None)
-    if decisive is None:
-        return None
-    return Validation(
-        validation_id=decisive.validation_id,
-        recommendation_id=recommendation_id,
-        request_hash=decisive.request_hash,
-        verdict=ReviewVerdict(decisive.enforced),
-        decided_by=decisive.reviewer,
-        mode=ReviewMode(decisive.mode),
-        reviews=tuple(_review(row) for row in rows),
-        decide_time=decisive.created_at,
+    request = and_(
+        stored_requests.c.service == bindparam("service", type_=Text),
+        stored_requests.c.caller == asked.c.caller,
+        stored_requests.c.request_id == asked.c.request_id,
+    )
+    return (
+        select(
+            asked.c.place,
+            stored_requests.c.body_sha256.label("body"),
+            *CLOCK_COLUMNS,
+            *recommendation_terms.c,
+            *(one.label(_REVIEW + one.name) for one in llm_validation.c),
+        )
+        .select_from(asked)
+        .outerjoin(stored_requests, request)
+        .outerjoin(recommendation_terms, recommendation_terms.c.recommendation_id == asked.c.wanted)
+        .outerjoin(llm_validation, llm_validation.c.validation_id == asked.c.validation_id)
+        .order_by(asked.c.place, llm_validation.c.review_id)
     )
 
 
-async def insert_reviews(
-    connection: AsyncConnection,
-    recommendation: Recommendation,
-    request_hash: str,
-    mode: ReviewMode,
-    reviews: Sequence[Review],
-    trace_id: str,
-) -> None:
-    """Stores reviews in their order."""
-    rows = [_row(recommendation, request_hash, mode, review, trace_id) for review in reviews]
-    await connection.execute(insert(llm_validation), rows)
+_LOOK = _look()
+_STORE = (
+    text("SELECT of_place, noted_body, (review).* FROM store_reviews(:service, :method, :given)")
+    .bindparams(bindparam("given", type_=Json))
+    .columns(of_place=BigInteger, noted_body=Text, **{one.name: one.type for one in llm_validation.c})
+)
+
+
+async def look(connection: AsyncConnection, service: str, asked: Sequence[Asked]) -> list[Look]:
+    """What is stored for each question, and the time."""
+    given = {
+        "service": service,
+        "callers": [one.key.caller for one in asked],
+        "request_ids": [one.key.request_id for one in asked],
+        "recommendation_ids": [one.recommendation_id for one in asked],
+        "validation_ids": [ids.validation_id(one.recommendation_id) for one in asked],
+    }
+    rows = await connection.execute(_LOOK, given)
+    found = _by_place(rows.mappings(), "place")
+    return [_seen(found[place]) for place in range(1, len(asked) + 1)]
+
+
+def _seen(rows: Sequence[RowMapping]) -> Look:
+    first = rows[0]
+    reviews = [{one.name: row[_REVIEW + one.name] for one in llm_validation.c} for row in rows]
+    return Look(
+        body=first["body"],
+        terms=terms_of(first) if first["recommendation_id"] else None,
+        validation=_validation(reviews),
+        clocks=Clocks(first["machine"], first["market"]),
+    )
+
+
+async def store_verdicts(
+    connection: AsyncConnection, service: str, method: str, verdicts: Sequence[Verdict]
+) -> list[tuple[str, Validation | None]]:
+    """Stores reviews of recommendations that have none, and notes what each request_id stands for.
+
+    Gives the body that it stands for and the stored review, which of several askers is that of the first. Where the body is
+    another, nothing of that verdict was stored.
+    """
+    items = [_item(place, one) for place, one in enumerate(verdicts)]
+    rows = await connection.execute(_STORE, {"service": service, "method": method, "given": items})
+    found = _by_place(rows.mappings(), "of_place")
+    return [(found[place][0]["noted_body"], _validation(found[place])) for place in range(len(verdicts))]
+
+
+def _item(place: int, verdict: Verdict) -> dict[str, Any]:
+    """A verdict as `store_reviews` takes it."""
+    about = verdict.recommendation
+    id_texts = {
+        "validation_id": str(ids.validation_id(about.recommendation_id)),
+        "recommendation_id": str(about.recommendation_id),
+    }
+    return {
+        "place": place,
+        "caller": verdict.key.caller,
+        "request_id": str(verdict.key.request_id),
+        "body": verdict.key.body,
+        "lock": record_key(about.recommendation_id),
+        "validation_id": id_texts["validation_id"],
+        "reviews": [
+            _row(about, verdict.request_hash, verdict.mode, one, verdict.trace_id) | id_texts for one in verdict.reviews
+        ],
+    }
+
+
+def _by_place(rows: Iterable[RowMapping], name: str) -> dict[int, list[RowMapping]]:
+    found: defaultdict[int, list[RowMapping]] = defaultdict(list)
+    for row in rows:
+        found[row[name]].append(row)
+    return found
 
 
 async def insert_opinion(
@@ -89,14 +215,31 @@ def _row(
     }
 
 
-def _review(row: Any) -> Review:
-    trace = ModelTrace(row.model, row.model_digest) if row.model else None
+def _validation(rows: Sequence[_Row]) -> Validation | None:
+    """The review that rows of llm_validation, in their order, are; None where none of them was enforced."""
+    decisive = next((row for row in rows if row["enforced"] is not None), None)
+    if decisive is None:
+        return None
+    return Validation(
+        validation_id=decisive["validation_id"],
+        recommendation_id=decisive["recommendation_id"],
+        request_hash=decisive["request_hash"],
+        verdict=ReviewVerdict(decisive["enforced"]),
+        decided_by=decisive["reviewer"],
+        mode=ReviewMode(decisive["mode"]),
+        reviews=tuple(_review(row) for row in rows),
+        decide_time=decisive["created_at"],
+    )
+
+
+def _review(row: _Row) -> Review:
+    trace = ModelTrace(row["model"], row["model_digest"]) if row["model"] else None
     return Review(
-        reviewer=row.reviewer,
-        outcome=ReviewOutcome(row.outcome),
-        reasons=reasons_from_json(row.reasons),
-        latency_ms=row.latency_ms,
-        inputs=row.inputs,
+        reviewer=row["reviewer"],
+        outcome=ReviewOutcome(row["outcome"]),
+        reasons=reasons_from_json(row["reasons"]),
+        latency_ms=row["latency_ms"],
+        inputs=row["inputs"],
         trace=trace,
-        enforced=ReviewVerdict(row.enforced) if row.enforced else None,
+        enforced=ReviewVerdict(row["enforced"]) if row["enforced"] else None,
     )
