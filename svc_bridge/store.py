@@ -13,7 +13,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
-    insert,
     literal,
     or_,
     select,
@@ -27,7 +26,7 @@ from schema import streams
 from schema.base import Json, Time
 from schema.operations import watermarks
 from schema.recommendation_rows import StoredRecommendation, evidence_to_json, stored_of_row
-from schema.recommendations import bridge_cursors, signal_outcomes, trade_recommendations
+from schema.recommendations import bridge_cursors, trade_recommendations
 from svc_bridge.proposal import NewRecommendation, Outcome, Skip
 from tradekit import ids
 from tradekit.reasons import reasons_to_json
@@ -59,23 +58,31 @@ async def move_cursor(connection: AsyncConnection, consumer: str, sequence: int)
     )
 
 
+_INSERT_OUTCOMES = text("""
+    INSERT INTO signal_outcomes (signal_id, product_id, side, outcome, reasons, recommendation_id, as_of)
+    SELECT signal_id, product_id, side, outcome, reasons, recommendation_id, as_of
+    FROM jsonb_to_recordset(:rows) AS item (signal_id uuid, product_id text, side text, outcome text, reasons jsonb,
+      recommendation_id uuid, as_of timestamptz)
+""").bindparams(bindparam("rows", type_=Json))
+
+
 async def insert_outcomes(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
-    """One outcome per signal."""
+    """One outcome per signal, however many in one statement."""
     if outcomes:
-        await connection.execute(insert(signal_outcomes), [_outcome_row(outcome) for outcome in outcomes])
+        await connection.execute(_INSERT_OUTCOMES, {"rows": [_outcome_row(outcome) for outcome in outcomes]})
 
 
 def _outcome_row(outcome: Outcome) -> dict[str, Any]:
     signal, decided = outcome.signal, outcome.decided
     skipped = isinstance(decided, Skip)
     return {
-        "signal_id": signal.signal_id,
+        "signal_id": str(signal.signal_id),
         "product_id": signal.product_id,
         "side": signal.side.value,
         "outcome": (SignalOutcome.SKIPPED if skipped else SignalOutcome.RECOMMENDED).value,
         "reasons": reasons_to_json(decided.reasons) if isinstance(decided, Skip) else [],
-        "recommendation_id": None if skipped else ids.recommendation_id_of_signal(signal.signal_id),
-        "as_of": signal.as_of,
+        "recommendation_id": None if skipped else str(ids.recommendation_id_of_signal(signal.signal_id)),
+        "as_of": signal.as_of.isoformat(),
     }
 
 
