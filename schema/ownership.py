@@ -121,6 +121,11 @@ FUNCTIONS: Mapping[str, Function] = {
     "trading_state_allows": Function("risk", ("executor",)),
     "tell_trading_state": Function("risk"),
     "count_send": Function("executor"),
+    "order_fills": Function("executor"),
+    "intent_facts": Function("executor"),
+    "write_intents": Function("executor"),
+    "lock_orders": Function("executor"),
+    "record_orders": Function("executor"),
 }
 
 

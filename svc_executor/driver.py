@@ -7,7 +7,9 @@ settle stays as the row says, and the reconciler drives it again.
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -27,9 +29,11 @@ from exchange_client import (
     SameTerms,
     Unknown,
 )
+from meshkit import database
 from meshkit.backoff import Backoff
+from meshkit.batch import Batches
 from meshkit.errors import Unavailable
-from svc_executor import account_store, store
+from svc_executor import record_store, store
 from svc_executor.exchange_clock import ExchangeClock
 from svc_executor.ledger import book_fill
 from svc_executor.locks import KeyedLocks, ReadersWriterLock, Watches
@@ -37,10 +41,12 @@ from svc_executor.order_resolution import (
     Circumstances,
     Conclusion,
     Step,
+    adds_up,
     conclude,
     never_made,
     next_step,
 )
+from svc_executor.recording import Word
 from svc_executor.store import OrderRow
 from tradekit.decimals import plain
 from tradekit.reasons import Reason
@@ -51,6 +57,8 @@ _LOOKS_AFTER_ACCEPTANCE = 5
 # The exchange's servers may differ by a little among themselves.
 _WINDOW_MARGIN = timedelta(hours=1)
 _UNMADE = (OrderState.PENDING, OrderState.UNKNOWN)
+# Orders of one record: more would only keep the account lock for longer.
+_RECORDED_AT_ONCE = 50
 
 
 class Permit(Protocol):
@@ -58,6 +66,16 @@ class Permit(Protocol):
 
     def allows(self, side: Side) -> bool:
         """Whether an order of this side may leave now."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSend:
+    """An order whose first send was counted in the transaction of its intent, as the row was then. `born`: the exchange
+    client's `wall_seconds` before the count. `claim`: by `OrderDriver.claims`, since before that transaction."""
+
+    order: OrderRow
+    born: float
+    claim: AsyncExitStack
 
 
 class OrderDriver:
@@ -74,8 +92,9 @@ class OrderDriver:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
+        self._reads = database.reading(engine)
         self._exchange = exchange
-        self._clock = ExchangeClock(exchange, log, monotonic)
+        self.clock = ExchangeClock(exchange, log, monotonic)
         self._lock = lock
         self._permit = permit
         self._absence = absence
@@ -84,26 +103,58 @@ class OrderDriver:
         self._watches = Watches(monotonic)
         # Of orders whose earlier send is in doubt, what the exchange said to a later one. Lost in a restart, asked for once more.
         self._refusals: dict[UUID, Reason] = {}
+        self._records: Batches[Word, OrderRow] = Batches(self._record_all, _RECORDED_AT_ONCE)
         self.busy = KeyedLocks()
 
     async def drive(self, order_id: UUID) -> OrderRow:
         """The order after everything that could be done about it now."""
         async with self.busy.hold(order_id), self._lock.shared():
-            try:
-                order = await self._drive(order_id)
-            except (ExchangeUnavailable, ExchangeRefused) as error:
-                self._log.warning("order_not_settled", order_id=str(order_id), why=error.message)
-                order, _ = await self._read(order_id)
-            if order.terminal:
-                self._watches.forget(order_id)
-                self._refusals.pop(order_id, None)
-            return order
+            return await self._settled(order_id, self._drive(order_id))
 
-    async def _drive(self, order_id: UUID) -> OrderRow:
+    @asynccontextmanager
+    async def claims(self, order_ids: Iterable[UUID]) -> AsyncIterator[dict[UUID, AsyncExitStack]]:
+        """Takes orders that are about to be written down to work, but for those that somebody works on already. A claim that
+        is not handed on by the end is given back.
+
+        Whoever sees the count of a send in the row sees so as well that it is in good hands, and no send waits any more once
+        it is counted.
+        """
+        async with self._lock.shared(), AsyncExitStack() as unused:
+            claimed = {}
+            for order_id in order_ids:
+                claim = await self.busy.claim(order_id)
+                if claim is not None:
+                    claimed[order_id] = await unused.enter_async_context(claim)
+                    claim.enter_context(self._lock.beside())
+            yield claimed
+
+    async def send_first(self, first: FirstSend) -> OrderRow:
+        """As `drive`, for an order that was just written down and counted: it is sent without reading it again."""
+        async with first.claim:
+            return await self._settled(first.order.order_id, self._begin(first))
+
+    async def _settled(self, order_id: UUID, work: Coroutine[Any, Any, OrderRow]) -> OrderRow:
+        try:
+            order = await work
+        except (ExchangeUnavailable, ExchangeRefused) as error:
+            self._log.warning("order_not_settled", order_id=str(order_id), why=error.message)
+            order, _ = await self._read(order_id)
+        if order.terminal:
+            self._watches.forget(order_id)
+            self._refusals.pop(order_id, None)
+        return order
+
+    async def _begin(self, first: FirstSend) -> OrderRow:
+        uncounted = replace(first.order, send_count=0, sent_at=None)
+        return await self._create(uncounted, first.order, first.born, alone=True) or await self._drive(
+            uncounted.order_id, sends=1
+        )
+
+    async def _drive(self, order_id: UUID, sends: int = 0) -> OrderRow:
+        """`sends` that were made just now, before this."""
         backoff = Backoff(0.1, 2.0, self._random)
         # How long the order had been in doubt when the search began that did not find it.
         absent: timedelta | None = None
-        sends = 0
         while True:
             order, trading = await self._read(order_id)
             waited = self._waited(order)
@@ -144,7 +195,7 @@ class OrderDriver:
                     absent = None
 
     async def _read(self, order_id: UUID) -> tuple[OrderRow, TradingState]:
-        async with self._engine.connect() as connection:
+        async with self._reads.connect() as connection:
             return await store.order_and_trading(connection, order_id)
 
     def _waited(self, order: OrderRow) -> timedelta:
@@ -155,7 +206,7 @@ class OrderDriver:
 
     async def _send(self, order: OrderRow, circumstances: Circumstances) -> OrderRow | None:
         """One send. The order where that settled the question of sending, None where the next step must be found."""
-        past = await self._clock.past()
+        past = await self.clock.past()
         # Before the send is counted: no token of it lives longer after the count than a token's life.
         born = self._exchange.wall_seconds()
         async with self._engine.begin() as connection:
@@ -166,16 +217,22 @@ class OrderDriver:
                 counted = None
         if counted is None:
             return None
+        # Whether no earlier send may have made it.
+        alone = never_made(order.facts, circumstances, self._absence)
+        return await self._create(order, counted, born, alone=alone)
+
+    async def _create(self, order: OrderRow, counted: OrderRow, born: float, *, alone: bool) -> OrderRow | None:
+        """The order, `counted` after its send was: sent, and what came of it. `alone`: no earlier send may have made it."""
         outcome = await self._exchange.create_order(
             counted.body.encode(), permit=lambda: self._permit.allows(order.side), born=born
         )
         self._log.info(
             "order_sent", order_id=str(order.order_id), count=counted.send_count, outcome=type(outcome).__name__
         )
-        return await self._after_send(order, counted, outcome, circumstances)
+        return await self._after_send(order, counted, outcome, alone=alone)
 
     async def _after_send(
-        self, order: OrderRow, counted: OrderRow, outcome: CreateOutcome, circumstances: Circumstances
+        self, order: OrderRow, counted: OrderRow, outcome: CreateOutcome, *, alone: bool
     ) -> OrderRow | None:
         match outcome:
             case Accepted(exchange_order_id, client_order_id) if client_order_id == str(order.order_id):
@@ -186,20 +243,18 @@ class OrderDriver:
                 return None
             case Refused(reason, message):
                 refusal = Reason(reason, observed=message[:100], scope="exchange")
-                return await self._not_made(order, counted, circumstances, refusal)
+                return await self._not_made(order, counted, refusal, alone=alone)
             case NotSent(why, permanent=True):
                 refusal = Reason("BAD_REQUEST", observed=why[:100], scope="exchange")
-                return await self._not_made(order, counted, circumstances, refusal)
+                return await self._not_made(order, counted, refusal, alone=alone)
             case NotSent(why):
                 self._log.warning("order_not_sent", order_id=str(order.order_id), why=why)
                 await self._forget_send(order, counted)
                 return None
 
-    async def _not_made(
-        self, order: OrderRow, counted: OrderRow, circumstances: Circumstances, reason: Reason
-    ) -> OrderRow:
+    async def _not_made(self, order: OrderRow, counted: OrderRow, reason: Reason, *, alone: bool) -> OrderRow:
         """This send made no order. That settles it unless an earlier send may have."""
-        if never_made(order.facts, circumstances, self._absence):
+        if alone:
             return await self._end(counted, OrderState.REJECTED, reason)
         self._log.warning("refused_after_doubt", order_id=str(order.order_id), reason=reason.code)
         self._refusals[order.order_id] = reason
@@ -217,13 +272,19 @@ class OrderDriver:
         """An order with our id exists; only a look at it proves that it is ours."""
         backoff = Backoff(0.05, 1.0, self._random)
         for _ in range(_LOOKS_AFTER_ACCEPTANCE):
-            try:
-                found = await self._exchange.order(exchange_order_id)
-            except (ExchangeUnavailable, ExchangeRefused) as error:
-                self._log.warning("accepted_not_seen", order_id=str(order.order_id), why=error.message)
+            # Asked for at the same time. Fills that are not those of the order as it was seen are asked for again.
+            found, fills = await asyncio.gather(
+                self._exchange.order(exchange_order_id),
+                self._exchange.fills([exchange_order_id]),
+                return_exceptions=True,
+            )
+            if isinstance(found, ExchangeUnavailable | ExchangeRefused):
+                self._log.warning("accepted_not_seen", order_id=str(order.order_id), why=found.message)
                 break
+            if isinstance(found, BaseException):
+                raise found
             if found is not None:
-                return await self._take_over(order, found)
+                return await self._take_over(order, found, None if isinstance(fills, BaseException) else fills)
             await asyncio.sleep(backoff.next_seconds())
         # The exchange's word that there is one: it is asked for by its id from now on, never sent again nor given up.
         return await self._in_doubt(order, exchange_order_id)
@@ -252,19 +313,21 @@ class OrderDriver:
             found = await self._search(order) or found
         return order if found is None else await self._take_over(order, found)
 
-    async def _take_over(self, order: OrderRow, found: ExchangeOrder) -> OrderRow:
-        """Records what the exchange has of our order."""
+    async def _take_over(
+        self, order: OrderRow, found: ExchangeOrder, told: Sequence[ExchangeFill] | None = None
+    ) -> OrderRow:
+        """Records what the exchange has of our order. `told`: its fills, asked for when the order was."""
         terms = self._terms(order, found)
         if terms is SameTerms.OTHER:
             again = await self._exchange.order(found.order_id)
             terms = self._terms(order, again) if again is not None else SameTerms.UNREADABLE
-            found = again or found
+            found, told = again or found, None
         if terms is SameTerms.OTHER and order.state in _UNMADE:
             return await self._taken(order, found)
         if terms is not SameTerms.OURS:
             self._log.error("order_unreadable", order_id=str(order.order_id), exchange_order_id=found.order_id)
             return await self._in_doubt(order)
-        fills = await self._fills(order, found) if found.filled_size > 0 else []
+        fills = await self._fills(order, found, told) if found.filled_size > 0 else []
         done_for = order.now - order.done_at if order.done_at else timedelta(0)
         return await self._record(order, found.order_id, fills, conclude(found, fills, done_for))
 
@@ -280,10 +343,14 @@ class OrderDriver:
             order, OrderState.REJECTED, Reason("CLIENT_ORDER_ID_TAKEN", observed=told, scope="exchange")
         )
 
-    async def _fills(self, order: OrderRow, found: ExchangeOrder) -> list[ExchangeFill]:
+    async def _fills(
+        self, order: OrderRow, found: ExchangeOrder, told: Sequence[ExchangeFill] | None
+    ) -> list[ExchangeFill]:
         """The fills that can be booked. What is left out is missing in the sum, so that the order does not end."""
+        if told is None or not adds_up(found, told):
+            told = await self._exchange.fills([found.order_id])
         kept = []
-        for fill in await self._exchange.fills([found.order_id]):
+        for fill in told:
             ours = fill.product_id == order.product_id and fill.side == order.side.value
             if ours and fill.trade_type == "FILL":
                 kept.append(fill)
@@ -295,9 +362,8 @@ class OrderDriver:
     async def _record(
         self, order: OrderRow, exchange_order_id: str, fills: list[ExchangeFill], conclusion: Conclusion
     ) -> OrderRow:
-        booked = [book_fill(fill) for fill in fills]
-        async with self._engine.begin() as connection:
-            after = await account_store.record(connection, order.order_id, exchange_order_id, booked, conclusion)
+        word = Word(order.order_id, exchange_order_id, tuple(map(book_fill, fills)), conclusion)
+        after = await self._records.submit(word, urgent=order.side is Side.SELL)
         if after.adopted_at != order.adopted_at:
             self._log.error(
                 "order_adopted",
@@ -307,6 +373,11 @@ class OrderDriver:
                 filled_size=plain(after.filled_size),
             )
         return after
+
+    async def _record_all(self, words: Sequence[Word]) -> list[OrderRow | Exception]:
+        """What the exchange said of several orders at one moment, in one transaction."""
+        async with self._engine.begin() as connection:
+            return list(await record_store.record(connection, words))
 
     async def _end(self, order: OrderRow, state: OrderState, reason: Reason) -> OrderRow:
         async with self._engine.begin() as connection:
@@ -319,7 +390,7 @@ class OrderDriver:
 
     async def adopt_late(self) -> None:
         """Looks whether the exchange has an order that ended without it, and takes it over. ExchangeUnavailable."""
-        async with self._engine.connect() as connection:
+        async with self._reads.connect() as connection:
             watched = await store.watched_orders(connection)
         if not watched:
             return

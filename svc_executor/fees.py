@@ -9,6 +9,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from exchange_client import Exchange, ExchangeRefused, ExchangeUnavailable, FeeRates
+from meshkit import database
 from meshkit.clock import Clock
 from schema.execution import fee_tiers
 from tradekit.decimals import plain, to_stored_scale
@@ -60,6 +61,7 @@ class FeeKeeper:
         self, engine: AsyncEngine, exchange: Exchange, setting: Decimal | None, clock: Clock, log: Any
     ) -> None:
         self._engine = engine
+        self._reads = database.reading(engine)
         self._exchange = exchange
         self._setting = setting
         self._clock = clock
@@ -71,7 +73,7 @@ class FeeKeeper:
         """Reads the tier where it is due; a failure is tried again a minute later and changes nothing."""
         if self._clock.monotonic() < self._not_before:
             return
-        async with self._engine.connect() as connection:
+        async with self._reads.connect() as connection:
             known = await newest_fees(connection, self._setting)
             due = not self._read or known is None or await self._is_due(connection, known)
         if not due:
