@@ -125,7 +125,7 @@ class Comparison:
 
 
 async def store_comparison(connection: AsyncConnection, comparison: Comparison) -> None:
-    """Keeps a reconciliation; the risk engine and health read the newest."""
+    """Keeps a reconciliation; the risk engine reads the newest."""
     balances = [
         {
             "currency": balance.currency,
@@ -137,34 +137,16 @@ async def store_comparison(connection: AsyncConnection, comparison: Comparison) 
         }
         for balance in comparison.balances
     ]
-    await connection.execute(
-        insert(reconciliations).values(
-            clean=comparison.clean,
-            orders_checked=comparison.orders_checked,
-            orders_settled=comparison.orders_settled,
-            orders_unknown=comparison.orders_unknown,
-            balances=balances,
-        )
-    )
     # One every few seconds: what is older than a week explains nothing that the newer ones do not.
     old = func.now() - func.make_interval(0, 0, 1)
-    await connection.execute(delete(reconciliations).where(reconciliations.c.created_at < old))
-
-
-@dataclass(frozen=True, slots=True)
-class NewestComparison:
-    """Whether the newest reconciliation was clean, and its age by machine time."""
-
-    clean: bool
-    age_seconds: float
-
-
-async def newest_comparison(connection: AsyncConnection) -> NewestComparison | None:
-    """The newest reconciliation, None before the first."""
-    age = func.extract("epoch", func.clock_timestamp() - reconciliations.c.created_at)
-    query = select(reconciliations.c.clean, age).order_by(reconciliations.c.reconciliation_id.desc()).limit(1)
-    row = (await connection.execute(query)).one_or_none()
-    return NewestComparison(row[0], float(row[1])) if row else None
+    new = insert(reconciliations).values(
+        clean=comparison.clean,
+        orders_checked=comparison.orders_checked,
+        orders_settled=comparison.orders_settled,
+        orders_unknown=comparison.orders_unknown,
+        balances=balances,
+    )
+    await connection.execute(new.add_cte(delete(reconciliations).where(reconciliations.c.created_at < old).cte("old")))
 
 
 # ---- positions -------------------------------------------------------------------------------------------------------
@@ -200,11 +182,3 @@ async def marks(
         executor_latest_closes.c.product_id.in_(product_ids), executor_latest_closes.c.granularity == granularity
     )
     return {row.product_id: row.close for row in await connection.execute(query)}
-
-
-async def account_sum(connection: AsyncConnection, account: str, currency: str) -> Decimal:
-    """Sum of one ledger account in one currency."""
-    query = select(func.sum(ledger_entries.c.amount)).where(
-        ledger_entries.c.account == account, ledger_entries.c.currency == currency
-    )
-    return (await connection.execute(query)).scalar_one() or ZERO

@@ -29,24 +29,19 @@ from exchange_client import (
     SameTerms,
     Unknown,
 )
-from meshkit import database
 from meshkit.backoff import Backoff
-from meshkit.batch import Batches
 from meshkit.errors import Unavailable
-from svc_executor import record_store, store
 from svc_executor.exchange_clock import ExchangeClock
-from svc_executor.ledger import book_fill
 from svc_executor.locks import KeyedLocks, ReadersWriterLock, Watches
+from svc_executor.order_changes import OrderChanges
 from svc_executor.order_resolution import (
     Circumstances,
-    Conclusion,
     Step,
     adds_up,
     conclude,
     never_made,
     next_step,
 )
-from svc_executor.recording import Word
 from svc_executor.store import OrderRow
 from tradekit.decimals import plain
 from tradekit.reasons import Reason
@@ -57,8 +52,6 @@ _LOOKS_AFTER_ACCEPTANCE = 5
 # The exchange's servers may differ by a little among themselves.
 _WINDOW_MARGIN = timedelta(hours=1)
 _UNMADE = (OrderState.PENDING, OrderState.UNKNOWN)
-# Orders of one record: more would only keep the account lock for longer.
-_RECORDED_AT_ONCE = 50
 
 
 class Permit(Protocol):
@@ -91,8 +84,7 @@ class OrderDriver:
         log: Any,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._engine = engine
-        self._reads = database.reading(engine)
+        self._changes = OrderChanges(engine, log)
         self._exchange = exchange
         self.clock = ExchangeClock(exchange, log, monotonic)
         self._lock = lock
@@ -103,7 +95,6 @@ class OrderDriver:
         self._watches = Watches(monotonic)
         # Of orders whose earlier send is in doubt, what the exchange said to a later one. Lost in a restart, asked for once more.
         self._refusals: dict[UUID, Reason] = {}
-        self._records: Batches[Word, OrderRow] = Batches(self._record_all, _RECORDED_AT_ONCE)
         self.busy = KeyedLocks()
 
     async def drive(self, order_id: UUID) -> OrderRow:
@@ -138,7 +129,7 @@ class OrderDriver:
             order = await work
         except (ExchangeUnavailable, ExchangeRefused) as error:
             self._log.warning("order_not_settled", order_id=str(order_id), why=error.message)
-            order, _ = await self._read(order_id)
+            order, _ = await self._changes.read(order_id)
         if order.terminal:
             self._watches.forget(order_id)
             self._refusals.pop(order_id, None)
@@ -156,7 +147,7 @@ class OrderDriver:
         # How long the order had been in doubt when the search began that did not find it.
         absent: timedelta | None = None
         while True:
-            order, trading = await self._read(order_id)
+            order, trading = await self._changes.read(order_id)
             waited = self._waited(order)
             refusal = self._refusals.get(order_id)
             permitted = self._permit.allows(order.side)
@@ -170,15 +161,15 @@ class OrderDriver:
                     return await self._refresh(order)
                 case Step.GIVE_UP:
                     why = refusal or Reason("NOT_SENT", scope="request")
-                    return await self._end(order, OrderState.REJECTED, why)
+                    return await self._changes.end(order, OrderState.REJECTED, why)
                 case Step.CANCEL:
-                    return await self._end(
+                    return await self._changes.end(
                         order, OrderState.CANCELLED, Reason("CANCELLED_BY_OPERATOR", scope="request")
                     )
                 case Step.HALT:
-                    return await self._end(order, OrderState.REJECTED, _halted(trading))
+                    return await self._changes.end(order, OrderState.REJECTED, _halted(trading))
                 case Step.SEARCH:
-                    order = await self._in_doubt(order)
+                    order = await self._changes.in_doubt(order)
                     found = await self._search(order)
                     if found is not None:
                         return await self._take_over(order, found)
@@ -194,10 +185,6 @@ class OrderDriver:
                         return settled
                     absent = None
 
-    async def _read(self, order_id: UUID) -> tuple[OrderRow, TradingState]:
-        async with self._reads.connect() as connection:
-            return await store.order_and_trading(connection, order_id)
-
     def _waited(self, order: OrderRow) -> timedelta:
         """How long this process has seen the newest send of open outcome: no clock that can be set shortens it."""
         return timedelta(seconds=self._watches.age(order.order_id, order.sent_at)) if order.sent_at else timedelta(0)
@@ -209,12 +196,7 @@ class OrderDriver:
         past = await self.clock.past()
         # Before the send is counted: no token of it lives longer after the count than a token's life.
         born = self._exchange.wall_seconds()
-        async with self._engine.begin() as connection:
-            counted = await store.count_send(connection, order.order_id, past)
-            if counted is not None and counted.send_count != order.send_count + 1:
-                # Another process sends it as well: what was read about its sends does not hold any more.
-                await connection.rollback()
-                counted = None
+        counted = await self._changes.count_send(order, past)
         if counted is None:
             return None
         # Whether no earlier send may have made it.
@@ -239,7 +221,7 @@ class OrderDriver:
                 return await self._accepted(counted, exchange_order_id)
             case Accepted() | Unknown():
                 self._log.warning("order_in_doubt", order_id=str(order.order_id), outcome=str(outcome)[:200])
-                await self._in_doubt(counted)
+                await self._changes.in_doubt(counted)
                 return None
             case Refused(reason, message):
                 refusal = Reason(reason, observed=message[:100], scope="exchange")
@@ -249,24 +231,16 @@ class OrderDriver:
                 return await self._not_made(order, counted, refusal, alone=alone)
             case NotSent(why):
                 self._log.warning("order_not_sent", order_id=str(order.order_id), why=why)
-                await self._forget_send(order, counted)
+                await self._changes.forget_send(order, counted)
                 return None
 
     async def _not_made(self, order: OrderRow, counted: OrderRow, reason: Reason, *, alone: bool) -> OrderRow:
         """This send made no order. That settles it unless an earlier send may have."""
         if alone:
-            return await self._end(counted, OrderState.REJECTED, reason)
+            return await self._changes.end(counted, OrderState.REJECTED, reason)
         self._log.warning("refused_after_doubt", order_id=str(order.order_id), reason=reason.code)
         self._refusals[order.order_id] = reason
-        return await self._forget_send(order, counted)
-
-    async def _forget_send(self, order: OrderRow, counted: OrderRow) -> OrderRow:
-        """The newest send made no order, so the one before it is again the newest of unknown outcome, if there was one."""
-        async with self._engine.begin() as connection:
-            now = await store.lock_order(connection, order.order_id)
-            if now.sequence != counted.sequence:
-                return now
-            return await store.change_order(connection, order.order_id, sent_at=order.sent_at)
+        return await self._changes.forget_send(order, counted)
 
     async def _accepted(self, order: OrderRow, exchange_order_id: str) -> OrderRow:
         """An order with our id exists; only a look at it proves that it is ours."""
@@ -287,17 +261,7 @@ class OrderDriver:
                 return await self._take_over(order, found, None if isinstance(fills, BaseException) else fills)
             await asyncio.sleep(backoff.next_seconds())
         # The exchange's word that there is one: it is asked for by its id from now on, never sent again nor given up.
-        return await self._in_doubt(order, exchange_order_id)
-
-    async def _in_doubt(self, order: OrderRow, exchange_order_id: str | None = None) -> OrderRow:
-        """UNKNOWN: counts as exposure, blocks entries of its product, ends only by the exchange's word."""
-        async with self._engine.begin() as connection:
-            await store.lock_account(connection)
-            now = await store.lock_order(connection, order.order_id)
-            known = exchange_order_id if not now.exchange_order_id and now.state in _UNMADE else None
-            if now.state is not OrderState.PENDING and known is None:
-                return now
-            return await store.mark_unknown(connection, now, known)
+        return await self._changes.in_doubt(order, exchange_order_id)
 
     # ---- the exchange's word -----------------------------------------------------------------------------------------
 
@@ -326,10 +290,10 @@ class OrderDriver:
             return await self._taken(order, found)
         if terms is not SameTerms.OURS:
             self._log.error("order_unreadable", order_id=str(order.order_id), exchange_order_id=found.order_id)
-            return await self._in_doubt(order)
+            return await self._changes.in_doubt(order)
         fills = await self._fills(order, found, told) if found.filled_size > 0 else []
         done_for = order.now - order.done_at if order.done_at else timedelta(0)
-        return await self._record(order, found.order_id, fills, conclude(found, fills, done_for))
+        return await self._changes.record(order, found.order_id, fills, conclude(found, fills, done_for))
 
     def _terms(self, order: OrderRow, found: ExchangeOrder) -> SameTerms:
         return self._exchange.same_terms(order.facts.terms, found)
@@ -339,7 +303,7 @@ class OrderDriver:
         out: what it filled is in no ledger of ours."""
         told = f"{found.order_id}: {found.side} {found.product_id}, filled {plain(found.filled_size)}"
         self._log.error("client_order_id_taken", order_id=str(order.order_id), by=told)
-        return await self._end(
+        return await self._changes.end(
             order, OrderState.REJECTED, Reason("CLIENT_ORDER_ID_TAKEN", observed=told, scope="exchange")
         )
 
@@ -359,39 +323,11 @@ class OrderDriver:
                 self._log.error("unbooked_fill", fill_id=fill.entry_id, trade_type=fill.trade_type)
         return kept
 
-    async def _record(
-        self, order: OrderRow, exchange_order_id: str, fills: list[ExchangeFill], conclusion: Conclusion
-    ) -> OrderRow:
-        word = Word(order.order_id, exchange_order_id, tuple(map(book_fill, fills)), conclusion)
-        after = await self._records.submit(word, urgent=order.side is Side.SELL)
-        if after.adopted_at != order.adopted_at:
-            self._log.error(
-                "order_adopted",
-                order_id=str(order.order_id),
-                ended_as=order.state.value,
-                state=after.state.value,
-                filled_size=plain(after.filled_size),
-            )
-        return after
-
-    async def _record_all(self, words: Sequence[Word]) -> list[OrderRow | Exception]:
-        """What the exchange said of several orders at one moment, in one transaction."""
-        async with self._engine.begin() as connection:
-            return list(await record_store.record(connection, words))
-
-    async def _end(self, order: OrderRow, state: OrderState, reason: Reason) -> OrderRow:
-        async with self._engine.begin() as connection:
-            after = await store.end_order(connection, order, state, [reason])
-        if after.terminal:
-            self._log.info("order_ended", order_id=str(order.order_id), state=after.state.value, reason=reason.code)
-        return after
-
     # ---- after the end -----------------------------------------------------------------------------------------------
 
     async def adopt_late(self) -> None:
         """Looks whether the exchange has an order that ended without it, and takes it over. ExchangeUnavailable."""
-        async with self._reads.connect() as connection:
-            watched = await store.watched_orders(connection)
+        watched = await self._changes.watched()
         if not watched:
             return
         starts = [order.search_from for order in watched if order.search_from]

@@ -53,8 +53,9 @@ class ForeignWatch:
             known = await foreign_store.known_orders(connection, {*resting, *(fill.order_id for fill in fills)})
         found = await self._others(resting, fills, known, opening)
         newest = max((fill.trade_time for fill in fills), default=opening.fills_seen_to)
-        async with self._engine.begin() as connection:
-            await foreign_store.save(connection, found, set(resting), newest)
+        if found or known.rested - resting.keys() or newest > opening.fills_seen_to:
+            async with self._engine.begin() as connection:
+                await foreign_store.save(connection, found, set(resting), newest)
 
     async def _others(
         self, resting: Mapping[str, ExchangeOrder], fills: Sequence[ExchangeFill], known: KnownOrders, opening: Opening

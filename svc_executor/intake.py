@@ -7,7 +7,7 @@ to this process. Its send begins at the commit, whether or not its caller is sti
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -84,6 +84,16 @@ class _Others:
 
 
 @dataclass(frozen=True, slots=True)
+class _Made:
+    """By order id: the intents of a batch, those of them that were written, and the orders it claimed. `born`: see FirstSend."""
+
+    intents: Mapping[UUID, Intent]
+    written: Mapping[UUID, OrderRow]
+    claims: Mapping[UUID, AsyncExitStack]
+    born: float
+
+
+@dataclass(frozen=True, slots=True)
 class ExchangeFacts:
     """What of the exchange is asked for before any lock."""
 
@@ -157,19 +167,22 @@ class Intake:
                     if isinstance(one, Intent)
                 ]
                 written = await intent_store.write_intents(connection, new) if new else {}
-            lost = {one.intent.order_id: one.intent for one in new if one.intent.order_id not in written}
-            results: list[Placed | Exception] = []
-            for call, one in zip(calls, found, strict=True):
-                if isinstance(one, MeshError):
-                    results.append(one)
-                elif one.order_id in lost:
-                    results.append(_lost(lost[one.order_id]))
-                elif isinstance(one, Intent) and written[one.order_id].sent_at is not None:
-                    first = FirstSend(written[one.order_id], born, claims[one.order_id].pop_all())
-                    results.append(Placed(one.order_id, self._begin(first, call.context)))
-                else:
-                    results.append(Placed(one.order_id))
-            return results
+            made = _Made({one.intent.order_id: one.intent for one in new}, written, claims, born)
+            return [self._placed(call, one, made) for call, one in zip(calls, found, strict=True)]
+
+    def _placed(self, call: _Call, found: Intent | KnownOrder | MeshError, made: _Made) -> Placed | Exception:
+        """What a request gets, after the commit."""
+        if isinstance(found, MeshError):
+            return found
+        if found.order_id in made.intents and found.order_id not in made.written:
+            lost = made.intents[found.order_id].reservation_id
+            return Aborted("RESERVATION_LOST", f"reservation {lost} is not held any more; ask for a new assessment")
+        if isinstance(found, Intent) and made.written[found.order_id].sent_at is not None:
+            claim = made.claims[found.order_id].pop_all()
+            return Placed(
+                found.order_id, self._begin(FirstSend(made.written[found.order_id], made.born, claim), call.context)
+            )
+        return Placed(found.order_id)
 
     async def _decide(
         self, connection: AsyncConnection, calls: Sequence[_Call], busy: Container[UUID]
@@ -185,8 +198,3 @@ class Intake:
             except MeshError as error:
                 found.append(error)
         return found
-
-
-def _lost(intent: Intent) -> Aborted:
-    why = f"reservation {intent.reservation_id} is not held any more; ask for a new assessment"
-    return Aborted("RESERVATION_LOST", why)

@@ -120,8 +120,11 @@ class Decisions:
         item, now = asked.recommendation, facts.clocks.machine
         require_open(Side.SELL, facts.trading, self._own)
         _require_stored(facts.terms, item)
-        holding = replace(facts.holding, selling=facts.holding.selling + self._sold(item.product_id))
-        size = reduce_only(asked.request.base_size, holding, asked.available, product)
+        sold = self._sold(item.product_id)
+        holding = replace(facts.holding, selling=facts.holding.selling + sold)
+        # What was free at the exchange was asked for before the exits of this batch could take of it.
+        available = None if asked.available is None else max(asked.available - sold, NO_BASE)
+        size = reduce_only(asked.request.base_size, holding, available, product)
         ticket = asked.ticket if asked.ticket and now < asked.ticket.expires_at else None
         return self._intent(item, size, ticket, now)
 

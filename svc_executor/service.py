@@ -11,7 +11,7 @@ from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
 from schema.requests import once, request_key, stored_answer
-from svc_executor import account_store, ledger, ledger_store, store, wire
+from svc_executor import ledger, position_store, store, wire
 from svc_executor.availability import Availability
 from svc_executor.cancelling import Cancelling
 from svc_executor.closing import Closing
@@ -127,25 +127,18 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     ) -> pb.ListPositionsResponse:
         """What is held, valued at the newest closed candles, and the account."""
         currency = self._settings.account_currency
-        async with self._kit.engine.connect() as connection:
-            await connection.execution_options(isolation_level="REPEATABLE READ")
-            positions = await account_store.list_positions(connection)
-            names = [row.product_id for row in positions]
-            marks = await account_store.marks(connection, names, self._settings.granularity_seconds)
-            parts = await ledger_store.balances(connection)
-            opening = await account_store.account_sum(connection, ledger.OPENING, currency)
-            transfers = await account_store.account_sum(connection, ledger.ADJUSTMENTS, currency)
-            fees = await account_store.account_sum(connection, ledger.FEES, currency)
-        coins = {base_currency(name) for name in names}
+        async with self._kit.reads.connect() as connection:
+            standing = await position_store.read_standing(connection, self._settings.granularity_seconds)
+        coins = {base_currency(row.product_id) for row in standing.positions}
         account = wire.AccountView(
-            positions=positions,
-            marks=marks,
-            cash={name: one.own for name, one in parts.items() if name not in coins and one.own},
+            positions=standing.positions,
+            marks=standing.marks,
+            cash={name: own for name, own in standing.of(ledger.EXCHANGE).items() if name not in coins},
             currency=currency,
-            unadopted={name: one.unadopted for name, one in parts.items() if one.unadopted},
-            opening_balance=QuoteSize(-opening),
-            transfers=QuoteSize(-transfers),
-            total_fees=QuoteSize(fees),
+            unadopted=standing.of(ledger.UNADOPTED),
+            opening_balance=QuoteSize(-standing.total(ledger.OPENING, currency)),
+            transfers=QuoteSize(-standing.total(ledger.ADJUSTMENTS, currency)),
+            total_fees=QuoteSize(standing.total(ledger.FEES, currency)),
             venue=self._settings.venue,
         )
         return wire.positions_message(account)
