@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from exchange_client import Accepted, Account, ExchangeFill, ExchangeOrder, ExchangeProduct
+from exchange_client import Accepted, Account, ExchangeFill, ExchangeOrder, ExchangeProduct, ExchangeUnavailable
 from exchange_client.coinbase.market_order import body_of, same_terms
 from meshkit.kit import Kit
 from svc_executor.availability import Availability
@@ -40,7 +40,8 @@ class InstantExchange:
     def __init__(self) -> None:
         self.orders: dict[str, ExchangeOrder] = {}
         self.sent: list[str] = []
-        self.free = Decimal(1000)
+        # Of every coin; None: it does not say.
+        self.free: Decimal | None = Decimal(1000)
 
     body_of = staticmethod(body_of)
     same_terms = staticmethod(same_terms)
@@ -59,6 +60,8 @@ class InstantExchange:
         ]
 
     async def accounts(self) -> tuple[Account, ...]:
+        if self.free is None:
+            raise ExchangeUnavailable("accounts", "down")
         return tuple(Account(f"C{number}", self.free, Decimal(0)) for number in range(20))
 
     async def create_order(self, body: bytes, permit: Any, born: float) -> Accepted:

@@ -210,23 +210,26 @@ def settings_of(environ: dict[str, str]) -> ExecutorSettings:
 
 
 class NobodyWorks:
-    """A process that takes no order to work."""
+    """A process that takes no order to work; or all of them, and dies before it sends any."""
 
-    def __init__(self) -> None:
+    def __init__(self, takes: bool) -> None:
         self.busy: set[UUID] = set()
+        self._takes = takes
 
     @contextlib.asynccontextmanager
     async def claims(self, order_ids: Any) -> AsyncIterator[dict[UUID, contextlib.AsyncExitStack]]:
-        yield {}
+        yield {order_id: contextlib.AsyncExitStack() for order_id in order_ids} if self._takes else {}
 
 
-def _nothing_begins(*_: Any) -> Any:
-    raise AssertionError("a send begins that was not counted")
+def _never_sent(*_: Any) -> Any:
+    return None
 
 
 @contextlib.asynccontextmanager
-async def intake_alone(environ: dict[str, str], issuer: Issuer, exchange: CoinbaseClient) -> AsyncIterator[Intake]:
-    """What writes intents, without whatever sends them: as none can be taken to work at once, no first send is counted."""
+async def intake_alone(
+    environ: dict[str, str], issuer: Issuer, exchange: CoinbaseClient, *, counts: bool = False
+) -> AsyncIterator[Intake]:
+    """What writes intents, without whatever sends them. Where none is taken to work at once, no first send is counted."""
     settings = settings_of(environ)
     kit = Kit(settings)
     facts = ExchangeFacts(
@@ -235,7 +238,7 @@ async def intake_alone(environ: dict[str, str], issuer: Issuer, exchange: Coinba
     try:
         switch = TradingSwitch(kit, None)
         yield Intake(
-            settings, kit.engine, issuer.key.public_key(), exchange, facts, switch, NobodyWorks(), _nothing_begins
+            settings, kit.engine, issuer.key.public_key(), exchange, facts, switch, NobodyWorks(counts), _never_sent
         )
     finally:
         await kit.close()

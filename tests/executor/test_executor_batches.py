@@ -20,7 +20,7 @@ from svc_executor import wire
 from svc_executor.intake import Intake
 from svc_executor.wire import Execute
 from tests.executor.instant_exchange import InstantExchange, rooms, statements
-from tests.executor.issuer import AS_OF, Issuer, intake_alone, recommend
+from tests.executor.issuer import AS_OF, Issuer, assert_ledger_holds, intake_alone, recommend
 from tests.executor.selling import without_ticket
 from tests.support.stored import store_order
 from tradekit import ids
@@ -80,6 +80,25 @@ async def account_locked(database: Any) -> AsyncIterator[None]:
         yield
 
 
+async def until_one_waits(database: Any) -> None:
+    """Until somebody at the database waits for the account."""
+    waits = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND wait_event_type = 'Lock'")
+    async with asyncio.timeout(60):
+        while True:
+            async with database.engine.connect() as connection:
+                if (await connection.execute(waits, {"name": database.name})).scalar_one():
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def until_queued(intake: Intake, count: int) -> None:
+    """Until so many requests wait to go together."""
+    batches = intake._batches
+    async with asyncio.timeout(60):
+        while len(batches._urgent) + len(batches._others) < count:
+            await asyncio.sleep(0.01)
+
+
 async def outcome(intake: Intake, request: Execute) -> str:
     try:
         return str((await intake.order_for(request)).order_id)
@@ -101,9 +120,11 @@ async def together(database: Any, intake: Intake, first: Execute, requests: list
     with statements(database) as found:
         async with account_locked(database):
             ahead = asyncio.ensure_future(outcome(intake, first))
-            await asyncio.sleep(0.3)
-            waiting = [asyncio.ensure_future(outcome(intake, request)) for request in requests]
-            await asyncio.sleep(0.3)
+            await until_one_waits(database)
+            waiting = []
+            for request in requests:
+                waiting.append(asyncio.ensure_future(outcome(intake, request)))
+                await until_queued(intake, len(waiting))
         await ahead
         found_outcomes = [await one for one in waiting]
     assert found.statements["intent_facts"] == 2
@@ -114,11 +135,15 @@ async def test_a_batch_equals_its_requests_one_after_the_other(
     environ: dict[str, str], issuer: Issuer, database: Any
 ) -> None:
     exchange: Any = InstantExchange()
+    # Nothing is sent here, so what is free there would stay the same however much was sold.
+    exchange.free = None
     loop = asyncio.get_running_loop()
     await held(database)
     async with intake_alone(environ, issuer, exchange) as intake:
 
         async def compare(wanted: list[Wanted], doubt: bool) -> None:
+            async with database.engine.begin() as connection:
+                await connection.execute(text("DELETE FROM orders"))
             if doubt:
                 await store_order(database.engine, "C2-USD", "BUY", "UNKNOWN", AS_OF)
             # Exits go first, in a batch too.
@@ -138,8 +163,6 @@ async def test_a_batch_equals_its_requests_one_after_the_other(
             for product, size in HELD.items():
                 sold = [row.base_size for row in await sales(database, product)]
                 assert sum(sold, Decimal(0)) <= size
-            async with database.engine.begin() as connection:
-                await connection.execute(text("DELETE FROM orders"))
 
         @settings(
             max_examples=8,
@@ -168,8 +191,23 @@ async def test_a_batch_equals_its_requests_one_after_the_other(
         await asyncio.to_thread(play)
 
 
+async def test_exits_of_a_batch_share_what_was_free_at_the_exchange_before_any_of_them(
+    environ: dict[str, str], issuer: Issuer, database: Any
+) -> None:
+    exchange: Any = InstantExchange()
+    exchange.free = Decimal("0.5")
+    await held(database)
+    async with intake_alone(environ, issuer, exchange) as intake:
+        wanted = [await request_of(issuer, exit_("C1-USD", 4)) for _ in range(3)]
+        nothing_held = await request_of(issuer, exit_("C3-USD", 1))
+        outcomes = await together(database, intake, nothing_held, wanted)
+    assert [row.base_size for row in await sales(database, "C1-USD")] == [Decimal("0.4"), Decimal("0.1")]
+    assert outcomes[2].startswith("NOTHING_AVAILABLE")
+
+
 async def sales(database: Any, product: str) -> Any:
     query = select(orders.c.base_size).where(orders.c.product_id == product, orders.c.side == "SELL")
+    query = query.order_by(orders.c.sequence)
     async with database.engine.connect() as connection:
         return (await connection.execute(query)).all()
 
@@ -181,14 +219,17 @@ async def test_a_request_that_comes_twice_in_a_batch_makes_and_sends_one_order(
         request = wire.parse_execute(await issuer.request(recommend(Side.BUY, "100.00", "C1-USD")))
         other = wire.parse_execute(await issuer.request(recommend(Side.BUY, "100.00", "C1-USD")))
         async with account_locked(database):
-            calls = [asyncio.ensure_future(executor.execute(one)) for one in (other, request, request, request)]
-            await asyncio.sleep(0.3)
+            calls = [asyncio.ensure_future(executor.execute(other))]
+            await until_one_waits(database)
+            calls += [asyncio.ensure_future(executor.execute(request)) for _ in range(3)]
+            await until_queued(executor.intake, 3)
         made = [await call for call in calls]
         assert {order.state for order in made} == {OrderState.FILLED}
         assert len({order.order_id for order in made[1:]}) == 1
         assert len(executor.exchange.sent) == 2
         assert [order.send_count for order in made] == [1, 1, 1, 1]
     assert len(await rows(database)) == 2
+    await assert_ledger_holds(database)
 
 
 async def test_the_first_send_is_counted_with_the_intent_and_is_never_in_doubt_meanwhile(
@@ -235,7 +276,7 @@ async def test_whoever_leaves_after_the_commit_leaves_an_order_that_is_sent(
         request = wire.parse_execute(await issuer.request(recommend(Side.BUY, "100.00", "C1-USD")))
         async with account_locked(database):
             gone = asyncio.ensure_future(executor.intake.order_for(request))
-            await asyncio.sleep(0.3)
+            await until_one_waits(database)
             gone.cancel()
         async with asyncio.timeout(60):
             while [row[7] for row in await rows(database)] != ["FILLED"]:
