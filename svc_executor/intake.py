@@ -38,7 +38,7 @@ from tradekit.states import Side, TradingState
 from tradekit.units import BaseSize
 
 # Requests of one transaction: more would only keep the account lock for longer.
-MOST_AT_ONCE = 50
+_MOST_AT_ONCE = 50
 
 
 class Work(Protocol):
@@ -124,7 +124,7 @@ class Intake:
         self._switch = switch
         self._work = work
         self._begin = begin
-        self._batches: Batches[_Call, Placed] = Batches(self._place, MOST_AT_ONCE)
+        self._batches: Batches[_Call, Placed] = Batches(self._place, _MOST_AT_ONCE)
 
     async def order_for(self, request: Execute) -> Placed:
         """The recommendation's one order: the one there is, or a new intent. An entry hears nothing without a ticket."""

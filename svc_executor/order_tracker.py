@@ -47,7 +47,10 @@ class OrderTracker:
         try:
             async with asyncio.timeout(max(seconds, 0.0)):
                 while True:
-                    order = await (sending or self._kit.critical(self._told(self._driver.drive(order_id))))
+                    if sending is not None:
+                        order = await asyncio.shield(sending)
+                    else:
+                        order = await self._kit.critical(self._told(self._driver.drive(order_id)))
                     if order.state is not OrderState.OPEN:
                         return order
                     sending = None

@@ -253,9 +253,9 @@ async def mark_unknown(connection: AsyncConnection, order: OrderRow, exchange_or
 
 
 async def count_send(connection: AsyncConnection, order_id: UUID, exchange_time: datetime | None) -> OrderRow | None:
-    """Counts a send before its bytes leave, under the account lock and in one statement; None where the order may not be
-    sent (any more), by its own state or the trading state. Commit before sending. `exchange_time`: some time of the
-    exchange before this one, for the first send."""
+    """Counts a send that was not counted with the intent, before its bytes leave, under the account lock and in one statement;
+    None where the order may not be sent (any more), by its own state or the trading state. Commit before sending.
+    `exchange_time`: some time of the exchange before this one, for the first send."""
     row = (await connection.execute(_COUNT_SEND, {"order": order_id, "at": exchange_time})).one_or_none()
     return order_of_row(row) if row else None
 

@@ -212,6 +212,30 @@ async def sales(database: Any, product: str) -> Any:
         return (await connection.execute(query)).all()
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("UPDATE accounts SET trading_state = 'HALTED'", "TRADING_HALTED"),
+        ("UPDATE orders SET state = 'UNKNOWN'", "ORDER_UNKNOWN"),
+        ("UPDATE trade_recommendations SET cancel_requested_at = now()", "EXPIRED"),
+        ("UPDATE risk_reservations SET state = 'RELEASED'", "RESERVATION_LOST"),
+    ],
+)
+async def test_what_changes_while_a_request_waits_for_the_account_counts(
+    environ: dict[str, str], issuer: Issuer, database: Any, change: str, reason: str
+) -> None:
+    exchange: Any = InstantExchange()
+    await store_order(database.engine, "C1-USD", "BUY", "FILLED", AS_OF)
+    async with intake_alone(environ, issuer, exchange) as intake:
+        request = await request_of(issuer, entry("C1-USD"))
+        async with database.engine.begin() as connection:
+            await connection.execute(text("SELECT lock_account()"))
+            waiting = asyncio.ensure_future(outcome(intake, request))
+            await until_one_waits(database)
+            await connection.execute(text(change))
+        assert (await waiting).startswith(f"{reason}:")
+
+
 async def test_a_request_that_comes_twice_in_a_batch_makes_and_sends_one_order(
     environ: dict[str, str], issuer: Issuer, database: Any
 ) -> None:
