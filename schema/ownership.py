@@ -124,6 +124,11 @@ FUNCTIONS: Mapping[str, Function] = {
     "count_send": Function("executor"),
     "orders_of_locked": Function("orchestrator"),
     "store_reviews": Function("validator"),
+    "order_fills": Function("executor"),
+    "intent_facts": Function("executor"),
+    "write_intents": Function("executor"),
+    "lock_orders": Function("executor"),
+    "record_orders": Function("executor"),
 }
 
 

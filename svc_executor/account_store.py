@@ -1,4 +1,4 @@
-"""The SQL of the account: fills with what follows from them in one transaction, opening, balances, comparisons."""
+"""The SQL of the account: its entries and positions, opening, balances, comparisons."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,107 +11,13 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.execution import fills, ledger_entries, positions, reconciliations
+from schema.execution import ledger_entries, positions, reconciliations
 from schema.views.executor import executor_latest_closes
 from svc_executor import foreign_store, ledger, store
 from svc_executor.foreign import ForeignOrder
-from svc_executor.ledger import BookedFill, Entry, Position
-from svc_executor.order_resolution import WATCH, Conclusion
-from svc_executor.store import OrderRow
+from svc_executor.ledger import Entry, Position
 from tradekit.decimals import CONTEXT, ZERO, plain
-from tradekit.products import quote_currency
-from tradekit.reasons import Reason, reasons_to_json
-from tradekit.states import ORDER_TERMINAL
-from tradekit.units import BaseSize, Price, ProductId, QuoteSize
-
-_ADOPTED = Reason("ORDER_ADOPTED", scope="exchange")
-
-
-async def record(
-    connection: AsyncConnection,
-    order_id: UUID,
-    exchange_order_id: str,
-    found: Sequence[BookedFill],
-    conclusion: Conclusion,
-) -> OrderRow:
-    """Books the fills that are new and moves the order, position and ledger with them, under the account lock.
-
-    An order that has ended is only touched while it is watched: what the exchange has of it is adopted.
-    """
-    await store.lock_account(connection)
-    order = await store.lock_order(connection, order_id)
-    if order.terminal and order.watch_until is None:
-        return order
-    new = await _new_fills(connection, order, found)
-    if new:
-        await _book(connection, order, new)
-    changes = _changes(order, exchange_order_id, conclusion, bool(new))
-    if not changes:
-        return order
-    return await store.change_order(connection, order_id, **changes, **await _totals(connection, order))
-
-
-def _changes(order: OrderRow, exchange_order_id: str, conclusion: Conclusion, filled: bool) -> dict[str, Any]:
-    """The columns that the exchange's word changes, besides the totals; none where it says nothing new."""
-    ended = conclusion.state in ORDER_TERMINAL
-    # That it came to nothing at the exchange as well is no adoption: the row said so, with its own reason.
-    same_end = order.terminal and conclusion.done and not filled
-    changes: dict[str, Any] = {}
-    if order.exchange_order_id != exchange_order_id:
-        changes["exchange_order_id"] = exchange_order_id
-    if (order.state is not conclusion.state and not same_end) or filled:
-        adopted = order.terminal or order.adopted_at is not None
-        reasons = (*conclusion.reasons, *((_ADOPTED,) if adopted else ()))
-        changes |= {"state": conclusion.state.value, "reasons": reasons_to_json(reasons)}
-        if order.terminal:
-            changes["adopted_at"] = func.clock_timestamp()
-    if conclusion.done and order.done_at is None:
-        changes["done_at"] = func.clock_timestamp()
-    if order.sent_at is not None:
-        changes["sent_at"] = None
-    if ended and conclusion.final and order.watch_until is not None:
-        changes["watch_until"] = None
-    if ended and not conclusion.final and order.watch_until is None:
-        changes["watch_until"] = func.clock_timestamp() + WATCH
-    return changes
-
-
-async def _new_fills(connection: AsyncConnection, order: OrderRow, found: Sequence[BookedFill]) -> list[BookedFill]:
-    """Fills not booked yet, in the order they happened. The order row is locked, so none comes in between."""
-    ids = [fill.fill_id for fill in found]
-    query = select(fills.c.fill_id).where(fills.c.fill_id.in_(ids))
-    known = set((await connection.execute(query)).scalars()) if ids else set()
-    new = [fill for fill in found if fill.fill_id not in known and fill.product_id == order.product_id]
-    return sorted(new, key=lambda fill: (fill.trade_time, fill.fill_id))
-
-
-async def _book(connection: AsyncConnection, order: OrderRow, new: Sequence[BookedFill]) -> None:
-    position = await read_position(connection, order.product_id)
-    fill_rows, entry_rows = [], []
-    for fill in new:
-        position, realized = ledger.apply_fill(position, fill)
-        fill_rows.append(_fill_row(order, fill, realized))
-        entry_rows += [entry_row(entry, fill.fill_id, order.as_of, order.order_id) for entry in ledger.ledger_of(fill)]
-    await connection.execute(insert(fills), fill_rows)
-    await connection.execute(insert(ledger_entries), entry_rows)
-    await save_position(connection, order.product_id, position)
-
-
-def _fill_row(order: OrderRow, fill: BookedFill, realized: QuoteSize) -> dict[str, Any]:
-    return {
-        "fill_id": fill.fill_id,
-        "order_id": order.order_id,
-        "trade_id": fill.trade_id,
-        "product_id": fill.product_id,
-        "side": fill.side.value,
-        "price": fill.price,
-        "size": fill.size,
-        "commission": fill.commission,
-        "liquidity": fill.liquidity,
-        "realized_pnl": realized,
-        "trade_time": fill.trade_time,
-        "as_of": order.as_of,
-    }
+from tradekit.units import Price, ProductId
 
 
 def entry_row(entry: Entry, transaction_id: str, as_of: datetime, order_id: UUID | None) -> dict[str, Any]:
@@ -148,51 +54,6 @@ async def save_position(connection: AsyncConnection, product_id: ProductId, posi
         index_elements=[positions.c.product_id], set_={**values, "updated_at": func.now()}
     )
     await connection.execute(statement)
-
-
-async def _totals(connection: AsyncConnection, order: OrderRow) -> dict[str, Decimal]:
-    """Totals of an order as the sums of what was booked, to the last digit."""
-    sums = select(func.coalesce(func.sum(fills.c.size), 0), func.coalesce(func.sum(fills.c.commission), 0))
-    size, fees = (await connection.execute(sums.where(fills.c.order_id == order.order_id))).one()
-    value = select(func.coalesce(func.sum(func.abs(ledger_entries.c.amount)), 0)).where(
-        ledger_entries.c.order_id == order.order_id,
-        ledger_entries.c.account == ledger.TRADING,
-        ledger_entries.c.currency == quote_currency(order.product_id),
-    )
-    return {
-        "filled_size": size,
-        "total_fees": fees,
-        "filled_value": (await connection.execute(value)).scalar_one(),
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFill:
-    """A fill as it is told."""
-
-    fill_id: str
-    trade_id: str
-    price: Price
-    size: BaseSize
-    commission: QuoteSize
-    liquidity: str
-    trade_time: datetime
-
-
-_FILL = [fills.c[name] for name in StoredFill.__dataclass_fields__]
-
-
-async def fills_of(connection: AsyncConnection, order_ids: Sequence[UUID]) -> dict[UUID, list[StoredFill]]:
-    """Fills by order, in the order they happened."""
-    found: dict[UUID, list[StoredFill]] = {order_id: [] for order_id in order_ids}
-    query = (
-        select(fills.c.order_id, *_FILL)
-        .where(fills.c.order_id.in_(order_ids))
-        .order_by(fills.c.trade_time, fills.c.fill_id)
-    )
-    for order_id, *values in await connection.execute(query):
-        found[order_id].append(StoredFill(*values))
-    return found
 
 
 # ---- opening ---------------------------------------------------------------------------------------------------------
@@ -264,7 +125,7 @@ class Comparison:
 
 
 async def store_comparison(connection: AsyncConnection, comparison: Comparison) -> None:
-    """Keeps a reconciliation; the risk engine and health read the newest."""
+    """Keeps a reconciliation; the risk engine reads the newest."""
     balances = [
         {
             "currency": balance.currency,
@@ -276,34 +137,16 @@ async def store_comparison(connection: AsyncConnection, comparison: Comparison) 
         }
         for balance in comparison.balances
     ]
-    await connection.execute(
-        insert(reconciliations).values(
-            clean=comparison.clean,
-            orders_checked=comparison.orders_checked,
-            orders_settled=comparison.orders_settled,
-            orders_unknown=comparison.orders_unknown,
-            balances=balances,
-        )
-    )
     # One every few seconds: what is older than a week explains nothing that the newer ones do not.
     old = func.now() - func.make_interval(0, 0, 1)
-    await connection.execute(delete(reconciliations).where(reconciliations.c.created_at < old))
-
-
-@dataclass(frozen=True, slots=True)
-class NewestComparison:
-    """Whether the newest reconciliation was clean, and its age by machine time."""
-
-    clean: bool
-    age_seconds: float
-
-
-async def newest_comparison(connection: AsyncConnection) -> NewestComparison | None:
-    """The newest reconciliation, None before the first."""
-    age = func.extract("epoch", func.clock_timestamp() - reconciliations.c.created_at)
-    query = select(reconciliations.c.clean, age).order_by(reconciliations.c.reconciliation_id.desc()).limit(1)
-    row = (await connection.execute(query)).one_or_none()
-    return NewestComparison(row[0], float(row[1])) if row else None
+    new = insert(reconciliations).values(
+        clean=comparison.clean,
+        orders_checked=comparison.orders_checked,
+        orders_settled=comparison.orders_settled,
+        orders_unknown=comparison.orders_unknown,
+        balances=balances,
+    )
+    await connection.execute(new.add_cte(delete(reconciliations).where(reconciliations.c.created_at < old).cte("old")))
 
 
 # ---- positions -------------------------------------------------------------------------------------------------------
@@ -339,11 +182,3 @@ async def marks(
         executor_latest_closes.c.product_id.in_(product_ids), executor_latest_closes.c.granularity == granularity
     )
     return {row.product_id: row.close for row in await connection.execute(query)}
-
-
-async def account_sum(connection: AsyncConnection, account: str, currency: str) -> Decimal:
-    """Sum of one ledger account in one currency."""
-    query = select(func.sum(ledger_entries.c.amount)).where(
-        ledger_entries.c.account == account, ledger_entries.c.currency == currency
-    )
-    return (await connection.execute(query)).scalar_one() or ZERO

@@ -8,12 +8,14 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from meshkit import database
 from meshkit.errors import InvalidRequest, MeshError, Unavailable
 from schema.clocks import read_clocks
-from svc_executor import store
+from svc_executor import intent_store, store
 from svc_executor.availability import Availability
 from svc_executor.intake import Intake
 from svc_executor.intent import BodyOf, close_intent
+from svc_executor.intent_store import NewIntent
 from svc_executor.order_tracker import OrderTracker
 from svc_executor.product_rules import ProductRules
 from svc_executor.reduce import reduce_only
@@ -63,6 +65,7 @@ class Closing:
     ) -> None:
         self._settings = settings
         self._engine = engine
+        self._reads = database.reading(engine)
         self._intake = intake
         self._rules = rules
         self._available = available
@@ -71,7 +74,7 @@ class Closing:
 
     async def close(self, wanted: Close) -> list[Closed]:
         """One result for each product, in the order asked for, or by name. TRADING_HALTED for all of them while that is so."""
-        async with self._engine.connect() as connection:
+        async with self._reads.connect() as connection:
             self._intake.require_open((await store.read_trading_state(connection)).state, Side.SELL)
             held = await store.held(connection)
             products = wanted.product_ids or await self._everything(connection, wanted.request_id, held)
@@ -103,7 +106,7 @@ class Closing:
             return Closed(product_id, held, None, (why,))
         # The order is written down: an outage from here on changes only what can be told of it now.
         with suppress(Unavailable):
-            await self._tracker.track(order_id, _TRACK_SECONDS)
+            await self._tracker.track(order_id, longest_seconds=_TRACK_SECONDS)
         return Closed(product_id, held, order_id)
 
     async def _order(self, wanted: Close, product_id: ProductId) -> UUID:
@@ -122,5 +125,5 @@ class Closing:
             intent = close_intent(
                 order_id, product_id, size, self._settings.venue, now, price, wanted.note, self._body_of
             )
-            await store.insert_intent(connection, intent)
+            await intent_store.write_intents(connection, [NewIntent(intent)])
         return order_id

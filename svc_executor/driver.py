@@ -7,7 +7,9 @@ settle stays as the row says, and the reconciler drives it again.
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -29,14 +31,13 @@ from exchange_client import (
 )
 from meshkit.backoff import Backoff
 from meshkit.errors import Unavailable
-from svc_executor import account_store, store
 from svc_executor.exchange_clock import ExchangeClock
-from svc_executor.ledger import book_fill
 from svc_executor.locks import KeyedLocks, ReadersWriterLock, Watches
+from svc_executor.order_changes import OrderChanges
 from svc_executor.order_resolution import (
     Circumstances,
-    Conclusion,
     Step,
+    adds_up,
     conclude,
     never_made,
     next_step,
@@ -60,6 +61,16 @@ class Permit(Protocol):
         """Whether an order of this side may leave now."""
 
 
+@dataclass(frozen=True, slots=True)
+class FirstSend:
+    """An order whose first send was counted in the transaction of its intent, as the row was then. `born`: the exchange
+    client's `wall_seconds` before the count. `claim`: by `OrderDriver.claims`, since before that transaction."""
+
+    order: OrderRow
+    born: float
+    claim: AsyncExitStack
+
+
 class OrderDriver:
     """Works on orders, each by one task at a time. `absence`: see `svc_executor.order_resolution`."""
 
@@ -73,9 +84,9 @@ class OrderDriver:
         log: Any,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._engine = engine
+        self._changes = OrderChanges(engine, log)
         self._exchange = exchange
-        self._clock = ExchangeClock(exchange, log, monotonic)
+        self.clock = ExchangeClock(exchange, log, monotonic)
         self._lock = lock
         self._permit = permit
         self._absence = absence
@@ -89,23 +100,54 @@ class OrderDriver:
     async def drive(self, order_id: UUID) -> OrderRow:
         """The order after everything that could be done about it now."""
         async with self.busy.hold(order_id), self._lock.shared():
-            try:
-                order = await self._drive(order_id)
-            except (ExchangeUnavailable, ExchangeRefused) as error:
-                self._log.warning("order_not_settled", order_id=str(order_id), why=error.message)
-                order, _ = await self._read(order_id)
-            if order.terminal:
-                self._watches.forget(order_id)
-                self._refusals.pop(order_id, None)
-            return order
+            return await self._settled(order_id, self._drive(order_id))
 
-    async def _drive(self, order_id: UUID) -> OrderRow:
+    @asynccontextmanager
+    async def claims(self, order_ids: Iterable[UUID]) -> AsyncIterator[dict[UUID, AsyncExitStack]]:
+        """Takes orders that are about to be written down to work, but for those that somebody works on already. A claim that
+        is not handed on by the end is given back.
+
+        Whoever sees the count of a send in the row sees so as well that it is in good hands, and no send waits any more once
+        it is counted.
+        """
+        async with self._lock.shared(), AsyncExitStack() as unused:
+            claimed = {}
+            for order_id in order_ids:
+                claim = await self.busy.claim(order_id)
+                if claim is not None:
+                    claimed[order_id] = await unused.enter_async_context(claim)
+                    claim.enter_context(self._lock.beside())
+            yield claimed
+
+    async def send_first(self, first: FirstSend) -> OrderRow:
+        """As `drive`, for an order that was just written down and counted: it is sent without reading it again."""
+        async with first.claim:
+            return await self._settled(first.order.order_id, self._begin(first))
+
+    async def _settled(self, order_id: UUID, work: Coroutine[Any, Any, OrderRow]) -> OrderRow:
+        try:
+            order = await work
+        except (ExchangeUnavailable, ExchangeRefused) as error:
+            self._log.warning("order_not_settled", order_id=str(order_id), why=error.message)
+            order, _ = await self._changes.read(order_id)
+        if order.terminal:
+            self._watches.forget(order_id)
+            self._refusals.pop(order_id, None)
+        return order
+
+    async def _begin(self, first: FirstSend) -> OrderRow:
+        uncounted = replace(first.order, send_count=0, sent_at=None)
+        return await self._create(uncounted, first.order, first.born, alone=True) or await self._drive(
+            uncounted.order_id, sends=1
+        )
+
+    async def _drive(self, order_id: UUID, sends: int = 0) -> OrderRow:
+        """`sends` that were made just now, before this."""
         backoff = Backoff(0.1, 2.0, self._random)
         # How long the order had been in doubt when the search began that did not find it.
         absent: timedelta | None = None
-        sends = 0
         while True:
-            order, trading = await self._read(order_id)
+            order, trading = await self._changes.read(order_id)
             waited = self._waited(order)
             refusal = self._refusals.get(order_id)
             permitted = self._permit.allows(order.side)
@@ -119,15 +161,15 @@ class OrderDriver:
                     return await self._refresh(order)
                 case Step.GIVE_UP:
                     why = refusal or Reason("NOT_SENT", scope="request")
-                    return await self._end(order, OrderState.REJECTED, why)
+                    return await self._changes.end(order, OrderState.REJECTED, why)
                 case Step.CANCEL:
-                    return await self._end(
+                    return await self._changes.end(
                         order, OrderState.CANCELLED, Reason("CANCELLED_BY_OPERATOR", scope="request")
                     )
                 case Step.HALT:
-                    return await self._end(order, OrderState.REJECTED, _halted(trading))
+                    return await self._changes.end(order, OrderState.REJECTED, _halted(trading))
                 case Step.SEARCH:
-                    order = await self._in_doubt(order)
+                    order = await self._changes.in_doubt(order)
                     found = await self._search(order)
                     if found is not None:
                         return await self._take_over(order, found)
@@ -143,10 +185,6 @@ class OrderDriver:
                         return settled
                     absent = None
 
-    async def _read(self, order_id: UUID) -> tuple[OrderRow, TradingState]:
-        async with self._engine.connect() as connection:
-            return await store.order_and_trading(connection, order_id)
-
     def _waited(self, order: OrderRow) -> timedelta:
         """How long this process has seen the newest send of open outcome: no clock that can be set shortens it."""
         return timedelta(seconds=self._watches.age(order.order_id, order.sent_at)) if order.sent_at else timedelta(0)
@@ -155,88 +193,75 @@ class OrderDriver:
 
     async def _send(self, order: OrderRow, circumstances: Circumstances) -> OrderRow | None:
         """One send. The order where that settled the question of sending, None where the next step must be found."""
-        past = await self._clock.past()
+        past = await self.clock.past()
         # Before the send is counted: no token of it lives longer after the count than a token's life.
         born = self._exchange.wall_seconds()
-        async with self._engine.begin() as connection:
-            counted = await store.count_send(connection, order.order_id, past)
-            if counted is not None and counted.send_count != order.send_count + 1:
-                # Another process sends it as well: what was read about its sends does not hold any more.
-                await connection.rollback()
-                counted = None
+        counted = await self._changes.count_send(order, past)
         if counted is None:
             return None
+        # Whether no earlier send may have made it.
+        alone = never_made(order.facts, circumstances, self._absence)
+        return await self._create(order, counted, born, alone=alone)
+
+    async def _create(self, order: OrderRow, counted: OrderRow, born: float, *, alone: bool) -> OrderRow | None:
+        """The order, `counted` after its send was: sent, and what came of it. `alone`: no earlier send may have made it."""
         outcome = await self._exchange.create_order(
             counted.body.encode(), permit=lambda: self._permit.allows(order.side), born=born
         )
         self._log.info(
             "order_sent", order_id=str(order.order_id), count=counted.send_count, outcome=type(outcome).__name__
         )
-        return await self._after_send(order, counted, outcome, circumstances)
+        return await self._after_send(order, counted, outcome, alone=alone)
 
     async def _after_send(
-        self, order: OrderRow, counted: OrderRow, outcome: CreateOutcome, circumstances: Circumstances
+        self, order: OrderRow, counted: OrderRow, outcome: CreateOutcome, *, alone: bool
     ) -> OrderRow | None:
         match outcome:
             case Accepted(exchange_order_id, client_order_id) if client_order_id == str(order.order_id):
                 return await self._accepted(counted, exchange_order_id)
             case Accepted() | Unknown():
                 self._log.warning("order_in_doubt", order_id=str(order.order_id), outcome=str(outcome)[:200])
-                await self._in_doubt(counted)
+                await self._changes.in_doubt(counted)
                 return None
             case Refused(reason, message):
                 refusal = Reason(reason, observed=message[:100], scope="exchange")
-                return await self._not_made(order, counted, circumstances, refusal)
+                return await self._not_made(order, counted, refusal, alone=alone)
             case NotSent(why, permanent=True):
                 refusal = Reason("BAD_REQUEST", observed=why[:100], scope="exchange")
-                return await self._not_made(order, counted, circumstances, refusal)
+                return await self._not_made(order, counted, refusal, alone=alone)
             case NotSent(why):
                 self._log.warning("order_not_sent", order_id=str(order.order_id), why=why)
-                await self._forget_send(order, counted)
+                await self._changes.forget_send(order, counted)
                 return None
 
-    async def _not_made(
-        self, order: OrderRow, counted: OrderRow, circumstances: Circumstances, reason: Reason
-    ) -> OrderRow:
+    async def _not_made(self, order: OrderRow, counted: OrderRow, reason: Reason, *, alone: bool) -> OrderRow:
         """This send made no order. That settles it unless an earlier send may have."""
-        if never_made(order.facts, circumstances, self._absence):
-            return await self._end(counted, OrderState.REJECTED, reason)
+        if alone:
+            return await self._changes.end(counted, OrderState.REJECTED, reason)
         self._log.warning("refused_after_doubt", order_id=str(order.order_id), reason=reason.code)
         self._refusals[order.order_id] = reason
-        return await self._forget_send(order, counted)
-
-    async def _forget_send(self, order: OrderRow, counted: OrderRow) -> OrderRow:
-        """The newest send made no order, so the one before it is again the newest of unknown outcome, if there was one."""
-        async with self._engine.begin() as connection:
-            now = await store.lock_order(connection, order.order_id)
-            if now.sequence != counted.sequence:
-                return now
-            return await store.change_order(connection, order.order_id, sent_at=order.sent_at)
+        return await self._changes.forget_send(order, counted)
 
     async def _accepted(self, order: OrderRow, exchange_order_id: str) -> OrderRow:
         """An order with our id exists; only a look at it proves that it is ours."""
         backoff = Backoff(0.05, 1.0, self._random)
         for _ in range(_LOOKS_AFTER_ACCEPTANCE):
-            try:
-                found = await self._exchange.order(exchange_order_id)
-            except (ExchangeUnavailable, ExchangeRefused) as error:
-                self._log.warning("accepted_not_seen", order_id=str(order.order_id), why=error.message)
+            # Asked for at the same time. Fills that are not those of the order as it was seen are asked for again.
+            found, fills = await asyncio.gather(
+                self._exchange.order(exchange_order_id),
+                self._exchange.fills([exchange_order_id]),
+                return_exceptions=True,
+            )
+            if isinstance(found, ExchangeUnavailable | ExchangeRefused):
+                self._log.warning("accepted_not_seen", order_id=str(order.order_id), why=found.message)
                 break
+            if isinstance(found, BaseException):
+                raise found
             if found is not None:
-                return await self._take_over(order, found)
+                return await self._take_over(order, found, None if isinstance(fills, BaseException) else fills)
             await asyncio.sleep(backoff.next_seconds())
         # The exchange's word that there is one: it is asked for by its id from now on, never sent again nor given up.
-        return await self._in_doubt(order, exchange_order_id)
-
-    async def _in_doubt(self, order: OrderRow, exchange_order_id: str | None = None) -> OrderRow:
-        """UNKNOWN: counts as exposure, blocks entries of its product, ends only by the exchange's word."""
-        async with self._engine.begin() as connection:
-            await store.lock_account(connection)
-            now = await store.lock_order(connection, order.order_id)
-            known = exchange_order_id if not now.exchange_order_id and now.state in _UNMADE else None
-            if now.state is not OrderState.PENDING and known is None:
-                return now
-            return await store.mark_unknown(connection, now, known)
+        return await self._changes.in_doubt(order, exchange_order_id)
 
     # ---- the exchange's word -----------------------------------------------------------------------------------------
 
@@ -252,21 +277,23 @@ class OrderDriver:
             found = await self._search(order) or found
         return order if found is None else await self._take_over(order, found)
 
-    async def _take_over(self, order: OrderRow, found: ExchangeOrder) -> OrderRow:
-        """Records what the exchange has of our order."""
+    async def _take_over(
+        self, order: OrderRow, found: ExchangeOrder, told: Sequence[ExchangeFill] | None = None
+    ) -> OrderRow:
+        """Records what the exchange has of our order. `told`: its fills, asked for when the order was."""
         terms = self._terms(order, found)
         if terms is SameTerms.OTHER:
             again = await self._exchange.order(found.order_id)
             terms = self._terms(order, again) if again is not None else SameTerms.UNREADABLE
-            found = again or found
+            found, told = again or found, None
         if terms is SameTerms.OTHER and order.state in _UNMADE:
             return await self._taken(order, found)
         if terms is not SameTerms.OURS:
             self._log.error("order_unreadable", order_id=str(order.order_id), exchange_order_id=found.order_id)
-            return await self._in_doubt(order)
-        fills = await self._fills(order, found) if found.filled_size > 0 else []
+            return await self._changes.in_doubt(order)
+        fills = await self._fills(order, found, told) if found.filled_size > 0 else []
         done_for = order.now - order.done_at if order.done_at else timedelta(0)
-        return await self._record(order, found.order_id, fills, conclude(found, fills, done_for))
+        return await self._changes.record(order, found.order_id, fills, conclude(found, fills, done_for))
 
     def _terms(self, order: OrderRow, found: ExchangeOrder) -> SameTerms:
         return self._exchange.same_terms(order.facts.terms, found)
@@ -276,14 +303,18 @@ class OrderDriver:
         out: what it filled is in no ledger of ours."""
         told = f"{found.order_id}: {found.side} {found.product_id}, filled {plain(found.filled_size)}"
         self._log.error("client_order_id_taken", order_id=str(order.order_id), by=told)
-        return await self._end(
+        return await self._changes.end(
             order, OrderState.REJECTED, Reason("CLIENT_ORDER_ID_TAKEN", observed=told, scope="exchange")
         )
 
-    async def _fills(self, order: OrderRow, found: ExchangeOrder) -> list[ExchangeFill]:
+    async def _fills(
+        self, order: OrderRow, found: ExchangeOrder, told: Sequence[ExchangeFill] | None
+    ) -> list[ExchangeFill]:
         """The fills that can be booked. What is left out is missing in the sum, so that the order does not end."""
+        if told is None or not adds_up(found, told):
+            told = await self._exchange.fills([found.order_id])
         kept = []
-        for fill in await self._exchange.fills([found.order_id]):
+        for fill in told:
             ours = fill.product_id == order.product_id and fill.side == order.side.value
             if ours and fill.trade_type == "FILL":
                 kept.append(fill)
@@ -292,35 +323,11 @@ class OrderDriver:
                 self._log.error("unbooked_fill", fill_id=fill.entry_id, trade_type=fill.trade_type)
         return kept
 
-    async def _record(
-        self, order: OrderRow, exchange_order_id: str, fills: list[ExchangeFill], conclusion: Conclusion
-    ) -> OrderRow:
-        booked = [book_fill(fill) for fill in fills]
-        async with self._engine.begin() as connection:
-            after = await account_store.record(connection, order.order_id, exchange_order_id, booked, conclusion)
-        if after.adopted_at != order.adopted_at:
-            self._log.error(
-                "order_adopted",
-                order_id=str(order.order_id),
-                ended_as=order.state.value,
-                state=after.state.value,
-                filled_size=plain(after.filled_size),
-            )
-        return after
-
-    async def _end(self, order: OrderRow, state: OrderState, reason: Reason) -> OrderRow:
-        async with self._engine.begin() as connection:
-            after = await store.end_order(connection, order, state, [reason])
-        if after.terminal:
-            self._log.info("order_ended", order_id=str(order.order_id), state=after.state.value, reason=reason.code)
-        return after
-
     # ---- after the end -----------------------------------------------------------------------------------------------
 
     async def adopt_late(self) -> None:
         """Looks whether the exchange has an order that ended without it, and takes it over. ExchangeUnavailable."""
-        async with self._engine.connect() as connection:
-            watched = await store.watched_orders(connection)
+        watched = await self._changes.watched()
         if not watched:
             return
         starts = [order.search_from for order in watched if order.search_from]

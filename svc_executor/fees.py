@@ -9,6 +9,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from exchange_client import Exchange, ExchangeRefused, ExchangeUnavailable, FeeRates
+from meshkit import database
 from meshkit.clock import Clock
 from schema.execution import fee_tiers
 from tradekit.decimals import plain, to_stored_scale
@@ -16,26 +17,30 @@ from tradekit.fees import reckoned_taker_fee
 
 _EVERY = timedelta(days=1)
 _RETRY_SECONDS = 60.0
-# A fee is rounded by the exchange in a way that it does not document: what is within this is the same rate.
-_CHARGED_OTHERWISE = text("""
-    SELECT EXISTS (
-      SELECT 1 FROM fills
-      WHERE created_at > :since AND liquidity IN ('TAKER', 'MAKER')
-        AND abs(commission - price * size * CAST(CASE liquidity WHEN 'TAKER' THEN :taker ELSE :maker END AS numeric))
-            > greatest(0.02 * commission, 0.01)
-    )
-""")
+# The newest tier, and whether it is to be read again: it is a day old, or a fill since was charged otherwise. A fee is rounded
+# by the exchange in a way that it does not document: what is within this is the same rate.
+_NEWEST = text("""
+    SELECT tier.maker, tier.taker, tier.tier, tier.observed_at,
+      clock_timestamp() - tier.observed_at >= :every OR EXISTS (
+        SELECT 1 FROM fills
+        WHERE created_at > tier.observed_at AND liquidity IN ('TAKER', 'MAKER')
+          AND abs(commission - price * size * CASE liquidity WHEN 'TAKER' THEN tier.taker ELSE tier.maker END)
+              > greatest(0.02 * commission, 0.01)
+      ) AS due
+    FROM (SELECT * FROM fee_tiers ORDER BY fee_tier_id DESC LIMIT 1) AS tier
+""").bindparams(every=_EVERY)
 
 
 @dataclass(frozen=True, slots=True)
 class FeeView:
-    """The newest tier, and what is reckoned with; shares of the value."""
+    """The newest tier, and what is reckoned with; shares of the value. `due`: it is to be read again."""
 
     maker: Decimal
     taker: Decimal
     tier: str
     observed_at: datetime
     setting: Decimal | None
+    due: bool = False
 
     @property
     def reckoned(self) -> Decimal:
@@ -45,12 +50,11 @@ class FeeView:
 
 async def newest_fees(connection: AsyncConnection, setting: Decimal | None) -> FeeView | None:
     """The newest tier, None until one was read."""
-    c = fee_tiers.c
-    query = select(c.maker, c.taker, c.tier, c.observed_at).order_by(c.fee_tier_id.desc()).limit(1)
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_NEWEST)).one_or_none()
     if row is None:
         return None
-    return FeeView(Decimal(plain(row.maker)), Decimal(plain(row.taker)), row.tier, row.observed_at, setting)
+    maker, taker = Decimal(plain(row.maker)), Decimal(plain(row.taker))
+    return FeeView(maker, taker, row.tier, row.observed_at, setting, row.due)
 
 
 class FeeKeeper:
@@ -60,6 +64,7 @@ class FeeKeeper:
         self, engine: AsyncEngine, exchange: Exchange, setting: Decimal | None, clock: Clock, log: Any
     ) -> None:
         self._engine = engine
+        self._reads = database.reading(engine)
         self._exchange = exchange
         self._setting = setting
         self._clock = clock
@@ -71,10 +76,9 @@ class FeeKeeper:
         """Reads the tier where it is due; a failure is tried again a minute later and changes nothing."""
         if self._clock.monotonic() < self._not_before:
             return
-        async with self._engine.connect() as connection:
+        async with self._reads.connect() as connection:
             known = await newest_fees(connection, self._setting)
-            due = not self._read or known is None or await self._is_due(connection, known)
-        if not due:
+        if self._read and known is not None and not known.due:
             return
         try:
             rates = await self._exchange.fee_rates()
@@ -84,13 +88,6 @@ class FeeKeeper:
             return
         self._read = True
         await self._store(rates, known)
-
-    async def _is_due(self, connection: AsyncConnection, known: FeeView) -> bool:
-        now = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
-        if now - known.observed_at >= _EVERY:
-            return True
-        rates = {"since": known.observed_at, "taker": plain(known.taker), "maker": plain(known.maker)}
-        return bool((await connection.execute(_CHARGED_OTHERWISE, rates)).scalar_one())
 
     async def _store(self, rates: FeeRates, known: FeeView | None) -> None:
         maker, taker = to_stored_scale(rates.maker), to_stored_scale(rates.taker)

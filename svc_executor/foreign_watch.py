@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from exchange_client import Exchange, ExchangeFill, ExchangeOrder, ExchangeRefused, ExchangeUnavailable
+from meshkit import database
 from meshkit.errors import Unavailable
 from svc_executor import foreign_store
 from svc_executor.foreign import ForeignOrder, Opening, foreign_order
@@ -24,6 +25,7 @@ class ForeignWatch:
 
     def __init__(self, engine: AsyncEngine, exchange: Exchange, log: Any) -> None:
         self._engine = engine
+        self._reads = database.reading(engine)
         self._exchange = exchange
         self._log = log
 
@@ -40,19 +42,20 @@ class ForeignWatch:
             self._log.error("foreign_orders_not_looked_at", exc_info=error)
 
     async def _check(self) -> None:
-        async with self._engine.connect() as connection:
+        async with self._reads.connect() as connection:
             opening = await foreign_store.read_opening(connection)
         if opening is None:
             return
         resting = {order.order_id: order for order in await self._exchange.resting_orders()}
         listed = await self._exchange.fills_since(max(opening.fills_seen_to - _LOOK_BACK, opening.opened_at))
         fills = [fill for fill in listed if opening.is_later(fill) and self._readable(fill)]
-        async with self._engine.connect() as connection:
+        async with self._reads.connect() as connection:
             known = await foreign_store.known_orders(connection, {*resting, *(fill.order_id for fill in fills)})
         found = await self._others(resting, fills, known, opening)
         newest = max((fill.trade_time for fill in fills), default=opening.fills_seen_to)
-        async with self._engine.begin() as connection:
-            await foreign_store.save(connection, found, set(resting), newest)
+        if found or known.rested - resting.keys() or newest > opening.fills_seen_to:
+            async with self._engine.begin() as connection:
+                await foreign_store.save(connection, found, set(resting), newest)
 
     async def _others(
         self, resting: Mapping[str, ExchangeOrder], fills: Sequence[ExchangeFill], known: KnownOrders, opening: Opening
@@ -88,5 +91,5 @@ class ForeignWatch:
 
     async def _is_own(self, order: ExchangeOrder) -> bool:
         """An own order whose exchange id is not written down yet is known by its client id."""
-        async with self._engine.connect() as connection:
+        async with self._reads.connect() as connection:
             return await foreign_store.has_client_order(connection, order.client_order_id)

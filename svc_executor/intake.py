@@ -1,167 +1,200 @@
 """From a request to a committed intent: every reason not to trade is looked for before the order row exists.
 
-The row, the commit of the risk engine's reservation and nothing else make one transaction under the account lock; after
-it an order exists whatever happens to this process. An entry needs the risk engine's ticket; an exit does not: it sells
-at most what the ledger holds and the exchange has free.
+What the exchange says is asked for first. Then requests that come together share one transaction under the account lock: the
+rows, the commit of the risk engine's reservations and the count of the first sends; after it an order exists whatever happens
+to this process. Its send begins at the commit, whether or not its caller is still there.
 """
 
-from collections.abc import Container
-from datetime import datetime
+import asyncio
+import contextvars
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from exchange_client import ExchangeProduct
-from meshkit.errors import (
-    Aborted,
-    DeadlineTooShort,
-    FailedPrecondition,
-    InvalidRequest,
-    RequestIdReused,
-)
-from schema.clocks import Clocks, read_clocks
-from schema.recommendation_terms import matching
-from svc_executor import store
+from exchange_client import Exchange, ExchangeProduct
+from meshkit.batch import Batches
+from meshkit.errors import Aborted, MeshError
+from svc_executor import intent_store
 from svc_executor.availability import Availability
-from svc_executor.intent import BodyOf, Intent, grid_violation, make_intent, request_hash
+from svc_executor.driver import FirstSend
+from svc_executor.exchange_clock import ExchangeClock
+from svc_executor.intake_decision import Asked, Decisions, KnownOrder, require_open
+from svc_executor.intent import Intent
+from svc_executor.intent_store import NewIntent
 from svc_executor.product_rules import ProductRules
-from svc_executor.reduce import reduce_only
 from svc_executor.settings import ExecutorSettings
 from svc_executor.store import OrderRow
-from svc_executor.ticket import Ticket, TicketRefused, verify
+from svc_executor.ticket import verify
 from svc_executor.trading_switch import TradingSwitch
 from svc_executor.wire import Execute
+from tradekit import ids
 from tradekit.recommendation import Recommendation
-from tradekit.states import OrderState, Side, TradingState
-from tradekit.units import OrderSize, ProductId
+from tradekit.states import Side, TradingState
+from tradekit.units import BaseSize
+
+# Requests of one transaction: more would only keep the account lock for longer.
+_MOST_AT_ONCE = 50
+
+
+class Work(Protocol):
+    """The orders that this process works on right now, and the way to take more: `svc_executor.driver.OrderDriver`."""
+
+    @property
+    def busy(self) -> Container[UUID]:
+        """Their ids."""
+
+    def claims(self, order_ids: Iterable[UUID]) -> AbstractAsyncContextManager[dict[UUID, AsyncExitStack]]:
+        """Orders taken to work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The one order of a recommendation; `sending` where this request has made it and its first send is under way."""
+
+    order_id: UUID
+    sending: asyncio.Future[OrderRow] | None = None
+
+
+# Starts a first send in its caller's context, as work that goes on to its end without the caller.
+Begin = Callable[[FirstSend, contextvars.Context], asyncio.Future[OrderRow]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request and the context it came in, which its send goes on in: traces and logs belong to it."""
+
+    asked: Asked
+    context: contextvars.Context
+
+
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """Orders that somebody works on, but for those that a batch has claimed: what of these is there already, nobody does."""
+
+    busy: Container[UUID]
+    claimed: Container[UUID]
+
+    def __contains__(self, order_id: object) -> bool:
+        return order_id in self.busy and order_id not in self.claimed
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """By order id: the intents of a batch, those of them that were written, and the orders it claimed. `born`: see FirstSend."""
+
+    intents: Mapping[UUID, Intent]
+    written: Mapping[UUID, OrderRow]
+    claims: Mapping[UUID, AsyncExitStack]
+    born: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeFacts:
+    """What of the exchange is asked for before any lock."""
+
+    rules: ProductRules
+    available: Availability
+    clock: ExchangeClock
 
 
 class Intake:
-    """Writes intents. `busy` holds the orders this process is working on right now: their sends are not in doubt."""
+    """Writes intents."""
 
     def __init__(
         self,
         settings: ExecutorSettings,
         engine: AsyncEngine,
         key: Ed25519PublicKey,
-        rules: ProductRules,
-        available: Availability,
+        exchange: Exchange,
+        facts: ExchangeFacts,
         switch: TradingSwitch,
-        busy: Container[UUID],
-        body_of: BodyOf,
+        work: Work,
+        begin: Begin,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._key = key
-        self._rules = rules
-        self._available = available
+        self._exchange = exchange
+        self._facts = facts
         self._switch = switch
-        self._busy = busy
-        self._body_of = body_of
+        self._work = work
+        self._begin = begin
+        self._batches: Batches[_Call, Placed] = Batches(self._place, _MOST_AT_ONCE)
 
-    async def order_for(self, request: Execute) -> UUID:
-        """Id of the recommendation's one order: the one there is, or a new intent. An entry hears nothing without a
-        ticket."""
+    async def order_for(self, request: Execute) -> Placed:
+        """The recommendation's one order: the one there is, or a new intent. An entry hears nothing without a ticket."""
         ticket = verify(request.ticket, self._key, request.recommendation, request.size) if request.ticket else None
-        async with self._engine.connect() as connection:
-            known = await self._known(connection, request)
-            if known is not None:
-                return known
-            clocks = await read_clocks(connection)
-            now = clocks.machine
-        product = await self._rules.of(request.recommendation.product_id, request.recommendation.side)
-        if request.recommendation.side is Side.SELL:
-            return await self._exit(request, ticket if ticket and now < ticket.expires_at else None, product)
-        return await self._entry(request, ticket, product, clocks)
-
-    async def _known(self, connection: AsyncConnection, request: Execute) -> UUID | None:
-        order = await store.order_of_recommendation(connection, request.recommendation.recommendation_id)
-        return self._same(order, request) if order is not None else None
-
-    def _same(self, order: OrderRow, request: Execute) -> UUID:
-        if order.request_hash != request_hash(request.recommendation, request.size):
-            raise RequestIdReused(request.recommendation.recommendation_id)
-        return order.order_id
-
-    # ---- entries -----------------------------------------------------------------------------------------------------
-
-    async def _entry(self, request: Execute, ticket: Ticket | None, product: ExchangeProduct, clocks: Clocks) -> UUID:
-        now = clocks.machine
-        if ticket is None:
-            raise TicketRefused("is missing")
-        ticket.require_alive(now)
-        life = request.recommendation.life_at(now, clocks.market)
-        life.require_known()
-        if life.is_over:
-            raise DeadlineTooShort(
-                f"the recommendation expired at {request.recommendation.expire_time.isoformat()}", reason="EXPIRED"
-            )
-        violation = grid_violation(product, Side.BUY, request.size)
-        if violation is not None:
-            raise InvalidRequest([violation])
-        intent = self._intent(request.recommendation, request.size, ticket, now)
-        async with self._engine.begin() as connection:
-            self.require_open(await store.lock_account(connection), Side.BUY)
-            known = await self._known(connection, request)
-            if known is not None:
-                return known
-            await _require_stored(connection, request.recommendation)
-            await self._no_doubt(connection, intent.product_id)
-            if not await store.commit_reservation(connection, intent):
-                raise Aborted(
-                    "RESERVATION_LOST",
-                    f"reservation {intent.reservation_id} is not held any more; ask for a new assessment",
-                )
-            await store.insert_intent(connection, intent)
-        return intent.order_id
-
-    async def _no_doubt(self, connection: AsyncConnection, product_id: ProductId) -> None:
-        for order in await store.doubtful_orders(connection, product_id):
-            # A send that this process is waiting for right now is not in doubt yet.
-            if order.state is not OrderState.UNKNOWN and order.order_id in self._busy:
-                continue
-            raise FailedPrecondition(
-                "ORDER_UNKNOWN",
-                f"order {order.order_id} of {product_id} is UNKNOWN; entries wait for its reconciliation",
-            )
-
-    # ---- exits -------------------------------------------------------------------------------------------------------
-
-    async def _exit(self, request: Execute, ticket: Ticket | None, product: ExchangeProduct) -> UUID:
-        """Reduce-only. A ticket that still holds lends its size and commits its reservation; without one it goes too."""
         item = request.recommendation
-        available = await self._available.of(item.product_id)
-        async with self._engine.begin() as connection:
-            self.require_open(await store.lock_account(connection), Side.SELL)
-            known = await self._known(connection, request)
-            if known is not None:
-                return known
-            await _require_stored(connection, item)
-            holding = await store.holding(connection, item.product_id, self._settings.granularity_seconds)
-            size = reduce_only(request.base_size, holding, available, product)
-            now = (await read_clocks(connection)).machine
-            intent = self._intent(item, size, ticket, now)
-            if ticket and not await store.commit_reservation(connection, intent):
-                # Risk's word came to nothing meanwhile; the ledger's word is enough to get out.
-                intent = self._intent(item, size, None, now)
-            await store.insert_intent(connection, intent)
-        return intent.order_id
+        async with asyncio.TaskGroup() as group:
+            product = group.create_task(self._product(item))
+            available = group.create_task(self._available(item))
+            past = group.create_task(self._facts.clock.past())
+        asked = Asked(request, ticket, product.result(), available.result(), past.result())
+        call = _Call(asked, contextvars.copy_context())
+        return await self._batches.submit(call, urgent=item.side is Side.SELL)
 
-    def _intent(self, item: Recommendation, size: OrderSize, ticket: Ticket | None, now: datetime) -> Intent:
-        reservation_id = ticket.reservation_id if ticket else None
-        return make_intent(item, size, reservation_id, self._settings.venue, now, self._body_of)
+    async def _product(self, item: Recommendation) -> ExchangeProduct | MeshError:
+        """Why they could not be had is no reason to keep the order from who asks for one that there is."""
+        try:
+            return await self._facts.rules.of(item.product_id, item.side)
+        except MeshError as error:
+            return error
+
+    async def _available(self, item: Recommendation) -> BaseSize | None:
+        return await self._facts.available.of(item.product_id) if item.side is Side.SELL else None
 
     def require_open(self, stored: TradingState, side: Side) -> None:
         """TRADING_HALTED unless both the database and this process let an order of this side be sent."""
-        for state in (stored, self._switch.in_force().state):
-            if not state.allows(side):
-                raise FailedPrecondition("TRADING_HALTED", f"trading is {state.value}; it forbids a {side.value}")
+        require_open(side, stored, self._switch.in_force().state)
 
+    # ---- one transaction ---------------------------------------------------------------------------------------------
 
-async def _require_stored(connection: AsyncConnection, recommendation: Recommendation) -> None:
-    """Only what is stored, as it is stored, becomes an order, and only while it has not ended: it cannot end before this
-    transaction does. NotFound, TERMS_DIFFER, EXPIRED."""
-    stored = matching(await store.lock_terms(connection, recommendation.recommendation_id), recommendation)
-    if not stored.is_open:
-        raise DeadlineTooShort(f"the recommendation has ended: {stored.state.value}", reason="EXPIRED")
+    async def _place(self, calls: Sequence[_Call]) -> list[Placed | Exception]:
+        orders = {ids.order_id(call.asked.recommendation.recommendation_id) for call in calls}
+        async with self._work.claims(orders) as claims:
+            # Before the sends are counted: no token of theirs lives longer after the count than a token's life.
+            born = self._exchange.wall_seconds()
+            async with self._engine.begin() as connection:
+                found = await self._decide(connection, calls, _Others(self._work.busy, claims))
+                new = [
+                    NewIntent(one, one.order_id in claims, call.asked.past)
+                    for call, one in zip(calls, found, strict=True)
+                    if isinstance(one, Intent)
+                ]
+                written = await intent_store.write_intents(connection, new) if new else {}
+            made = _Made({one.intent.order_id: one.intent for one in new}, written, claims, born)
+            return [self._placed(call, one, made) for call, one in zip(calls, found, strict=True)]
+
+    def _placed(self, call: _Call, found: Intent | KnownOrder | MeshError, made: _Made) -> Placed | Exception:
+        """What a request gets, after the commit."""
+        if isinstance(found, MeshError):
+            return found
+        if found.order_id in made.intents and found.order_id not in made.written:
+            lost = made.intents[found.order_id].reservation_id
+            return Aborted("RESERVATION_LOST", f"reservation {lost} is not held any more; ask for a new assessment")
+        if isinstance(found, Intent) and made.written[found.order_id].sent_at is not None:
+            claim = made.claims[found.order_id].pop_all()
+            return Placed(
+                found.order_id, self._begin(FirstSend(made.written[found.order_id], made.born, claim), call.context)
+            )
+        return Placed(found.order_id)
+
+    async def _decide(
+        self, connection: AsyncConnection, calls: Sequence[_Call], busy: Container[UUID]
+    ) -> list[Intent | KnownOrder | MeshError]:
+        wanted = [call.asked.recommendation for call in calls]
+        facts = await intent_store.lock_facts(connection, wanted, self._settings.granularity_seconds)
+        own = self._switch.in_force().state
+        decisions = Decisions(own, busy, self._settings.venue, self._exchange.body_of)
+        found: list[Intent | KnownOrder | MeshError] = []
+        for call, one in zip(calls, facts, strict=True):
+            try:
+                found.append(decisions.of(call.asked, one))
+            except MeshError as error:
+                found.append(error)
+        return found

@@ -6,8 +6,8 @@ that is right would look wrong.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 
 
 class KeyedLocks:
@@ -30,7 +30,16 @@ class KeyedLocks:
             else:
                 self._locks[key] = (lock, users - 1)
 
-    def __contains__(self, key: Hashable) -> bool:
+    async def claim(self, key: Hashable) -> AsyncExitStack | None:
+        """Holds a key until the stack is left, by whomever it was handed to; at once, or None if somebody has it."""
+        if key in self._locks:
+            return None
+        stack = AsyncExitStack()
+        # Nobody has it, so this does not wait.
+        await stack.enter_async_context(self.hold(key))
+        return stack
+
+    def __contains__(self, key: object) -> bool:
         return key in self._locks
 
 
@@ -70,10 +79,17 @@ class ReadersWriterLock:
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
-        async with self._door:
-            self._readers += 1
-            self._entered += 1
-            self._free.clear()
+        with ExitStack() as reader:
+            async with self._door:
+                reader.enter_context(self.beside())
+            yield
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """One more reader beside one that is inside and lets it in: it does not wait, and may stay when the other leaves."""
+        self._readers += 1
+        self._entered += 1
+        self._free.clear()
         try:
             yield
         finally:

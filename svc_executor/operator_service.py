@@ -1,9 +1,7 @@
 """The operator's calls at the executor: the switch, cancelling, closing. None of them needs another service."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-from uuid import UUID
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,7 +9,7 @@ from meshkit.errors import OutcomeUnknown, Unavailable
 from meshkit.kit import Kit
 from schema.clocks import read_clocks
 from schema.requests import once, request_key, stored_answer
-from svc_executor import account_store, operator_wire, store, wire
+from svc_executor import operator_wire, store, wire
 from svc_executor.cancelling import Cancelled, Cancelling
 from svc_executor.closing import Closed, Closing
 from svc_executor.trading_switch import Known, TradingSwitch
@@ -21,8 +19,6 @@ from tradekit.states import OrderState, TradingState
 from tradekit.units import BaseSize
 from tradekit.wire import amount_message, reason_messages, timestamp_message
 from trading.executor.v1 import executor_service_pb2 as pb
-
-Fills: TypeAlias = Mapping[UUID, Sequence[account_store.StoredFill]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +114,7 @@ class OperatorCalls:
         call = operator_wire.parse_cancel(request)
         self._kit.log.warning("cancel_orders", product_id=call.product_id or "all", note=call.note)
         outcomes = await self._cancelling.cancel(call.product_id)
-        fills = await self._fills([outcome.order.order_id for outcome in outcomes])
-        return pb.CancelOrdersResponse(outcomes=[_cancel_message(outcome, fills) for outcome in outcomes])
+        return pb.CancelOrdersResponse(outcomes=[_cancel_message(outcome) for outcome in outcomes])
 
     async def close_positions(self, request: pb.ClosePositionsRequest) -> pb.ClosePositionsResponse:
         """A receipt of what was sold, what remains, and why."""
@@ -131,7 +126,6 @@ class OperatorCalls:
             async with self._kit.reads.connect() as connection:
                 rows = {row.order_id: row for row in await store.orders_by_id(connection, ids)}
                 held = await store.held(connection)
-            fills = await self._fills(ids)
         except Unavailable as error:
             if not ids:
                 raise
@@ -143,27 +137,21 @@ class OperatorCalls:
             ) from error
         return pb.ClosePositionsResponse(
             outcomes=[
-                _close_message(
-                    one, rows.get(one.order_id) if one.order_id else None, fills, held.get(one.product_id, NO_BASE)
-                )
+                _close_message(one, rows.get(one.order_id) if one.order_id else None, held.get(one.product_id, NO_BASE))
                 for one in closed
             ]
         )
 
-    async def _fills(self, ids: list[UUID]) -> Fills:
-        async with self._kit.reads.connect() as connection:
-            return await account_store.fills_of(connection, ids)
 
-
-def _cancel_message(outcome: Cancelled, fills: Fills) -> pb.CancelOutcome:
+def _cancel_message(outcome: Cancelled) -> pb.CancelOutcome:
     return pb.CancelOutcome(
         result=f"CANCEL_RESULT_{outcome.result}",
-        order=wire.order_message(outcome.order, fills[outcome.order.order_id]),
+        order=wire.order_message(outcome.order),
         detail=outcome.detail[:200],
     )
 
 
-def _close_message(one: Closed, order: store.OrderRow | None, fills: Fills, left: BaseSize) -> pb.CloseOutcome:
+def _close_message(one: Closed, order: store.OrderRow | None, left: BaseSize) -> pb.CloseOutcome:
     reasons = list(one.why)
     if order is not None and left > 0:
         scope = f"order:{order.order_id}"
@@ -178,5 +166,5 @@ def _close_message(one: Closed, order: store.OrderRow | None, fills: Fills, left
         reasons=reason_messages(reasons),
     )
     if order is not None:
-        message.order.CopyFrom(wire.order_message(order, fills[order.order_id]))
+        message.order.CopyFrom(wire.order_message(order))
     return message

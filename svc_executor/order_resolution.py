@@ -6,7 +6,7 @@ absent after every token it was sent with has ended and the longest request is o
 exchange shows without saying enough about it is neither ours nor somebody else's; it stays in doubt.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -138,7 +138,7 @@ def conclude(found: ExchangeOrder, fills: Iterable[ExchangeFill], done_for: time
         return Conclusion(OrderState.OPEN)
     settled = found.settled or (found.filled_size == 0 and done_for >= SETTLING)
     # "Filled" with nothing filled contradicts itself: half of a change, seen too early.
-    if not settled or not _adds_up(found, known) or (found.status == FILLED and found.filled_size == 0):
+    if not settled or not adds_up(found, known) or (found.status == FILLED and found.filled_size == 0):
         return Conclusion(OrderState.OPEN, done=True)
     if found.filled_size > 0:
         state = OrderState.FILLED if found.status == FILLED else OrderState.CANCELLED
@@ -154,7 +154,8 @@ def _ended(code: str, found: ExchangeOrder) -> Reason:
     return Reason(code, observed=(found.message or found.status)[:100], scope=f"product:{found.product_id}")
 
 
-def _adds_up(found: ExchangeOrder, fills: list[ExchangeFill]) -> bool:
+def adds_up(found: ExchangeOrder, fills: Sequence[ExchangeFill]) -> bool:
+    """Whether fills are all of what the exchange says was filled."""
     total = sum((base_size(fill) for fill in fills), NO_BASE)
     exact = not any(fill.size_in_quote for fill in fills)
     difference = abs(total - found.filled_size)

@@ -1,12 +1,14 @@
 """Drives an order for as long as somebody waits for it; what was begun goes on to its end without them."""
 
 import asyncio
+import contextvars
+from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
 
 from meshkit import deadline
 from meshkit.kit import Kit
-from svc_executor.driver import OrderDriver
+from svc_executor.driver import FirstSend, OrderDriver
 from svc_executor.reconciler import Reconciler
 from svc_executor.store import OrderRow
 from tradekit.states import OrderState
@@ -25,24 +27,47 @@ class OrderTracker:
         self._driver = driver
         self._reconciler = reconciler
 
-    async def track(self, order_id: UUID, longest_seconds: float = _LONGEST_WAIT_SECONDS) -> None:
-        """Drives the order until it is terminal or in doubt, or the caller's time is up."""
+    def begin(self, first: FirstSend, context: contextvars.Context) -> asyncio.Future[OrderRow]:
+        """Sends for the first time, in the context of who asked for it; their leaving ends nothing."""
+        work = self._kit.critical(self._told(self._driver.send_first(first)))
+        sending = asyncio.get_running_loop().create_task(work, context=context)
+        sending.add_done_callback(_heard)
+        return sending
+
+    async def track(
+        self,
+        order_id: UUID,
+        sending: asyncio.Future[OrderRow] | None = None,
+        longest_seconds: float = _LONGEST_WAIT_SECONDS,
+    ) -> OrderRow | None:
+        """Drives the order until it is terminal or in doubt; None if the caller's time is up before."""
         left = deadline.remaining()
         seconds = min(longest_seconds, left - _ANSWER_SECONDS if left is not None else longest_seconds)
         pause = _POLL_LOW_SECONDS
         try:
             async with asyncio.timeout(max(seconds, 0.0)):
                 while True:
-                    order = await self._kit.critical(self._drive(order_id))
+                    if sending is not None:
+                        order = await asyncio.shield(sending)
+                    else:
+                        order = await self._kit.critical(self._told(self._driver.drive(order_id)))
                     if order.state is not OrderState.OPEN:
-                        return
+                        return order
+                    sending = None
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _POLL_HIGH_SECONDS)
         except TimeoutError:
-            return
+            return None
 
-    async def _drive(self, order_id: UUID) -> OrderRow:
-        order = await self._driver.drive(order_id)
+    async def _told(self, work: Coroutine[Any, Any, OrderRow]) -> OrderRow:
+        """A doubt is looked into soon, whoever still waits for the order."""
+        order = await work
         if order.state is OrderState.UNKNOWN:
             self._reconciler.ask_soon()
         return order
+
+
+def _heard(sending: asyncio.Future[OrderRow]) -> None:
+    """Whoever asked may be gone; the kit has logged the failure of its work."""
+    if not sending.cancelled():
+        sending.exception()

@@ -57,6 +57,8 @@ class Reconciler:
         self._turn = asyncio.Lock()
         self._soon = asyncio.Event()
         self._failing: str | None = "the first reconciliation is not done"
+        # Of the newest comparison that is stored, and when it was.
+        self._clean, self._compared_at = False, 0.0
         self._opened = False
 
     def ask_soon(self) -> None:
@@ -109,12 +111,11 @@ class Reconciler:
         """Raises unless the newest comparison is clean and fresh and the last pass got through."""
         if self._failing is not None:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", self._failing)
-        async with self._kit.reads.connect() as connection:
-            newest = await account_store.newest_comparison(connection)
-        if newest is None or not newest.clean:
+        if not self._clean:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", "the ledger differs from the exchange, or an order is unknown")
-        if newest.age_seconds > self._settings.reconcile_seconds * _FRESH_PAUSES + _PATIENCE_SECONDS:
-            raise Unavailable("STALE_DATA", f"the newest reconciliation is {newest.age_seconds:.0f} s old")
+        age = self._kit.clock.monotonic() - self._compared_at
+        if age > self._settings.reconcile_seconds * _FRESH_PAUSES + _PATIENCE_SECONDS:
+            raise Unavailable("STALE_DATA", f"the newest reconciliation is {age:.0f} s old")
 
     async def _pass(self) -> Comparison:
         await self.open_ledger()
@@ -195,6 +196,7 @@ class Reconciler:
         async with self._kit.engine.begin() as connection:
             await account_store.store_comparison(connection, comparison)
             await foreign_store.mark_booked(connection, _booked(comparison))
+        self._clean, self._compared_at = comparison.clean, self._kit.clock.monotonic()
         return comparison
 
     async def _beside_work(self, before: list[OrderRow]) -> Comparison | None:

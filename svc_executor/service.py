@@ -11,12 +11,12 @@ from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
 from schema.requests import once, request_key, stored_answer
-from svc_executor import account_store, ledger, ledger_store, store, wire
+from svc_executor import ledger, position_store, store, wire
 from svc_executor.availability import Availability
 from svc_executor.cancelling import Cancelling
 from svc_executor.closing import Closing
 from svc_executor.driver import OrderDriver
-from svc_executor.intake import Intake
+from svc_executor.intake import ExchangeFacts, Intake
 from svc_executor.ledger_service import Ledger
 from svc_executor.live_key_check import check_live
 from svc_executor.locks import ReadersWriterLock
@@ -64,10 +64,11 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         """Writes the intent down, then tracks its order for as long as the caller waits."""
         wanted = wire.parse_execute(request)
         await self._reconciler.open_ledger()
-        order_id = await self._intake.order_for(wanted)
+        placed = await self._intake.order_for(wanted)
+        order_id = placed.order_id
         try:
-            await self._tracker.track(order_id)
-            return pb.ExecuteRecommendationResponse(order=await self._message(order_id))
+            order = await self._tracker.track(order_id, placed.sending) or await self._stored(order_id)
+            return pb.ExecuteRecommendationResponse(order=wire.order_message(order))
         except Unavailable as error:
             # The intent is committed, so "did not happen" would not be true.
             raise OutcomeUnknown(
@@ -75,13 +76,12 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
                 metadata={"order_id": str(order_id)},
             ) from error
 
-    async def _message(self, order_id: UUID) -> pb.Order:
+    async def _stored(self, order_id: UUID) -> store.OrderRow:
         async with self._kit.reads.connect() as connection:
             order = await store.get_order(connection, order_id)
-            fills = await account_store.fills_of(connection, [order_id])
         if order is None:
             raise NotFound("order", order_id)
-        return wire.order_message(order, fills[order_id])
+        return order
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: ServicerContext) -> pb.GetOrderResponse:
         """One order by either of its ids."""
@@ -93,10 +93,9 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
                 order = await store.order_of_recommendation(connection, name.recommendation_id)
             else:
                 order = None
-            if order is None:
-                raise NotFound("order", name.order_id or name.recommendation_id)
-            fills = await account_store.fills_of(connection, [order.order_id])
-        return pb.GetOrderResponse(order=wire.order_message(order, fills[order.order_id]))
+        if order is None:
+            raise NotFound("order", name.order_id or name.recommendation_id)
+        return pb.GetOrderResponse(order=wire.order_message(order))
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: ServicerContext) -> pb.ListOrdersResponse:
         """A page, newest first."""
@@ -104,9 +103,8 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         size = wanted.page.size
         async with self._kit.reads.connect() as connection:
             rows = await store.list_orders(connection, wanted.product_id, wanted.state, wanted.before, size + 1)
-            fills = await account_store.fills_of(connection, [row.order_id for row in rows[:size]])
         token = wire.page_token(rows[size - 1], wanted.scope) if len(rows) > size else ""
-        orders = [wire.order_message(row, fills[row.order_id]) for row in rows[:size]]
+        orders = [wire.order_message(row) for row in rows[:size]]
         return pb.ListOrdersResponse(orders=orders, next_page_token=token)
 
     async def WatchOrders(
@@ -122,33 +120,25 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     async def _changed(self, after: int, limit: int) -> list[pb.Order]:
         async with self._kit.reads.connect() as connection:
             orders = await store.changed_after(connection, after, limit)
-            fills = await account_store.fills_of(connection, [order.order_id for order in orders])
-        return [wire.order_message(order, fills[order.order_id]) for order in orders]
+        return [wire.order_message(order) for order in orders]
 
     async def ListPositions(
         self, request: pb.ListPositionsRequest, context: ServicerContext
     ) -> pb.ListPositionsResponse:
         """What is held, valued at the newest closed candles, and the account."""
         currency = self._settings.account_currency
-        async with self._kit.engine.connect() as connection:
-            await connection.execution_options(isolation_level="REPEATABLE READ")
-            positions = await account_store.list_positions(connection)
-            names = [row.product_id for row in positions]
-            marks = await account_store.marks(connection, names, self._settings.granularity_seconds)
-            parts = await ledger_store.balances(connection)
-            opening = await account_store.account_sum(connection, ledger.OPENING, currency)
-            transfers = await account_store.account_sum(connection, ledger.ADJUSTMENTS, currency)
-            fees = await account_store.account_sum(connection, ledger.FEES, currency)
-        coins = {base_currency(name) for name in names}
+        async with self._kit.reads.connect() as connection:
+            standing = await position_store.read_standing(connection, self._settings.granularity_seconds)
+        coins = {base_currency(row.product_id) for row in standing.positions}
         account = wire.AccountView(
-            positions=positions,
-            marks=marks,
-            cash={name: one.own for name, one in parts.items() if name not in coins and one.own},
+            positions=standing.positions,
+            marks=standing.marks,
+            cash={name: own for name, own in standing.of(ledger.EXCHANGE).items() if name not in coins},
             currency=currency,
-            unadopted={name: one.unadopted for name, one in parts.items() if one.unadopted},
-            opening_balance=QuoteSize(-opening),
-            transfers=QuoteSize(-transfers),
-            total_fees=QuoteSize(fees),
+            unadopted=standing.of(ledger.UNADOPTED),
+            opening_balance=QuoteSize(-standing.total(ledger.OPENING, currency)),
+            transfers=QuoteSize(-standing.total(ledger.ADJUSTMENTS, currency)),
+            total_fees=QuoteSize(standing.total(ledger.FEES, currency)),
             venue=self._settings.venue,
         )
         return wire.positions_message(account)
@@ -231,8 +221,9 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     driver = OrderDriver(kit.engine, exchange, lock, switch, settings.absence, kit.log)
     reconciler = Reconciler(settings, kit, exchange, driver, lock)
     rules, available = ProductRules(exchange, kit.log), Availability(exchange, kit.log)
-    intake = Intake(settings, kit.engine, key, rules, available, switch, driver.busy, exchange.body_of)
     tracker = OrderTracker(kit, driver, reconciler)
+    facts = ExchangeFacts(rules, available, driver.clock)
+    intake = Intake(settings, kit.engine, key, exchange, facts, switch, driver, tracker.begin)
     operator = OperatorCalls(
         kit,
         switch,

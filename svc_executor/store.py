@@ -1,25 +1,23 @@
-"""The SQL of orders: the intent, every send counted before it leaves, and every change with its sequence.
+"""The SQL of orders: every send counted before it leaves, every change with its sequence, and orders with their fills.
 
-Locks are always taken in one order: account, order, stream head.
+Locks are always taken in one order: account, recommendation, order, stream head.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, column, func, insert, literal_column, or_, select, text, update
+from sqlalchemy import Select, and_, func, literal_column, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
-from schema.base import Time
+from schema.base import Json, Time
 from schema.execution import orders, positions
 from schema.operations import stream_heads
-from schema.recommendation_terms import StoredTerms, terms_of
 from schema.views.executor import executor_trading_state
-from schema.views.shared import recommendation_terms
-from svc_executor.intent import Intent
 from svc_executor.order_resolution import WATCH, OrderFacts
 from tradekit.decimals import to_stored_scale
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
@@ -27,13 +25,25 @@ from tradekit.sizes import NO_BASE, price_of
 from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState, Venue
 from tradekit.units import BaseSize, OrderSize, Price, ProductId, QuoteSize
 
-_RISK_COMMIT = text("SELECT risk_commit(:reservation, :new_order)")
 _OPEN = [state.value for state in OrderState if state not in ORDER_TERMINAL]
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFill:
+    """A fill as it is told."""
+
+    fill_id: str
+    trade_id: str
+    price: Price
+    size: BaseSize
+    commission: QuoteSize
+    liquidity: str
+    trade_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class OrderRow:
-    """An order row, and the machine time it was read at."""
+    """An order row with its fills in the order they happened, and the machine time it was read at."""
 
     order_id: UUID
     recommendation_id: UUID | None
@@ -63,6 +73,7 @@ class OrderRow:
     done_at: datetime | None
     watch_until: datetime | None
     adopted_at: datetime | None
+    fills: tuple[StoredFill, ...]
     now: datetime
 
     @property
@@ -91,15 +102,22 @@ class OrderRow:
         )
 
 
-_OTHER_FORM = {"side", "state", "venue", "reasons", "now"}
+_OTHER_FORM = {"side", "state", "venue", "reasons", "fills"}
 _SAME = [name for name in OrderRow.__dataclass_fields__ if name not in _OTHER_FORM]
-_COLUMNS: list[Any] = [orders, func.clock_timestamp().label("now")]
-_COUNT_SEND = text(
-    f"SELECT {', '.join(column.name for column in orders.c)}, clock_timestamp() FROM count_send(:order, :at)"
-).columns(*orders.c, literal_column("now", Time))
+NOW: Any = literal_column("now", Time)
+FILLS: Any = literal_column("fills", Json)
+_COLUMNS: list[Any] = [
+    orders,
+    func.order_fills(orders.c.order_id, type_=Json).label("fills"),
+    func.clock_timestamp(type_=Time).label("now"),
+]
+# Nothing of an order is filled before it is known at the exchange.
+UNFILLED = f"{', '.join(column.name for column in orders.c)}, CAST('[]' AS jsonb), clock_timestamp()"
+_COUNT_SEND = text(f"SELECT {UNFILLED} FROM count_send(:order, :at)").columns(*orders.c, FILLS, NOW)
 
 
-def _order(row: Any) -> OrderRow:
+def order_of_row(row: Any) -> OrderRow:
+    """An order of a row with all columns, fills as `order_fills` gives them, and the time."""
     values = {name: getattr(row, name) for name in _SAME}
     return OrderRow(
         **values,
@@ -107,21 +125,27 @@ def _order(row: Any) -> OrderRow:
         state=OrderState(row.state),
         venue=Venue(row.venue),
         reasons=reasons_from_json(row.reasons),
-        now=row.now,
+        fills=tuple(_fill(*values) for values in row.fills),
+    )
+
+
+def _fill(
+    fill_id: str, trade_id: str, price: str, size: str, commission: str, liquidity: str, trade_time: str
+) -> StoredFill:
+    return StoredFill(
+        fill_id=fill_id,
+        trade_id=trade_id,
+        price=Price(Decimal(price)),
+        size=BaseSize(Decimal(size)),
+        commission=QuoteSize(Decimal(commission)),
+        liquidity=liquidity,
+        trade_time=datetime.fromisoformat(trade_time).astimezone(UTC),
     )
 
 
 async def lock_account(connection: AsyncConnection) -> TradingState:
     """Held by every transaction that changes exposure, until it ends; gives the trading state, which holds as long."""
     return TradingState((await connection.execute(select(func.lock_account()))).scalar_one())
-
-
-async def lock_terms(connection: AsyncConnection, recommendation_id: UUID) -> StoredTerms | None:
-    """The stored recommendation, None if nobody stored it; it cannot end before the transaction does."""
-    columns = [column(name, kind.type) for name, kind in recommendation_terms.c.items()]
-    query = select(func.lock_recommendation(recommendation_id).table_valued(*columns))
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return terms_of(row) if row is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +166,7 @@ async def get_order(connection: AsyncConnection, order_id: UUID, *, lock: bool =
     """One order, if wanted locked until the transaction ends."""
     query = select(*_COLUMNS).where(orders.c.order_id == order_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
-    return _order(row) if row else None
+    return order_of_row(row) if row else None
 
 
 async def lock_order(connection: AsyncConnection, order_id: UUID) -> OrderRow:
@@ -158,26 +182,14 @@ async def order_and_trading(connection: AsyncConnection, order_id: UUID) -> tupl
     trading = select(executor_trading_state.c.trading_state).scalar_subquery()
     query = select(*_COLUMNS, trading.label("trading_state")).where(orders.c.order_id == order_id)
     row = (await connection.execute(query)).one()
-    return _order(row), TradingState(row.trading_state)
+    return order_of_row(row), TradingState(row.trading_state)
 
 
 async def order_of_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> OrderRow | None:
     """The order of a recommendation."""
     query = select(*_COLUMNS).where(orders.c.recommendation_id == recommendation_id)
     row = (await connection.execute(query)).one_or_none()
-    return _order(row) if row else None
-
-
-async def doubtful_orders(connection: AsyncConnection, product_id: ProductId) -> list[OrderRow]:
-    """Orders of a product whose outcome is unknown: said so, or sent and never answered for."""
-    query = select(*_COLUMNS).where(
-        orders.c.product_id == product_id,
-        or_(
-            orders.c.state == OrderState.UNKNOWN.value,
-            and_(orders.c.state == OrderState.PENDING.value, orders.c.sent_at.is_not(None)),
-        ),
-    )
-    return [_order(row) for row in await connection.execute(query)]
+    return order_of_row(row) if row else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,42 +229,6 @@ async def holding(connection: AsyncConnection, product_id: ProductId, granularit
     return Holding(row.held, row.cost, row.selling, row.price)
 
 
-async def commit_reservation(connection: AsyncConnection, intent: Intent) -> bool:
-    """Commits the reservation by the risk engine's own function; False if it is not held any more.
-
-    The caller has the account lock and has looked at the trading state.
-    """
-    parameters = {"reservation": intent.reservation_id, "new_order": intent.order_id}
-    answer: str = (await connection.execute(_RISK_COMMIT, parameters)).scalar_one()
-    return answer == "OK"
-
-
-async def insert_intent(connection: AsyncConnection, intent: Intent) -> None:
-    """Writes the order down as PENDING, not sent. An exit without the risk engine's word has no ticket."""
-    sequence = await _next(connection)
-    await connection.execute(
-        insert(orders).values(
-            order_id=intent.order_id,
-            recommendation_id=intent.recommendation_id,
-            reservation_id=intent.reservation_id,
-            request_hash=intent.request_hash,
-            product_id=intent.product_id,
-            side=intent.side.value,
-            quote_size=intent.size if intent.side is Side.BUY else None,
-            base_size=intent.size if intent.side is Side.SELL else None,
-            body=intent.body,
-            state=OrderState.PENDING.value,
-            venue=intent.venue.value,
-            ticket_id=str(intent.reservation_id or ""),
-            note=intent.note,
-            as_of=intent.as_of,
-            reference_price=intent.reference_price,
-            expire_at=intent.expire_at,
-            sequence=sequence,
-        )
-    )
-
-
 async def _next(connection: AsyncConnection) -> int:
     """The sequence of one change, and the wake-up for whoever watches."""
     await streams.notify(connection, streams.ORDERS)
@@ -265,7 +241,7 @@ async def change_order(connection: AsyncConnection, order_id: UUID, **values: An
     statement = update(orders).where(orders.c.order_id == order_id)
     statement = statement.values(**values, sequence=sequence, updated_at=func.now())
     row = (await connection.execute(statement.returning(*_COLUMNS))).one()
-    return _order(row)
+    return order_of_row(row)
 
 
 async def mark_unknown(connection: AsyncConnection, order: OrderRow, exchange_order_id: str | None) -> OrderRow:
@@ -277,11 +253,11 @@ async def mark_unknown(connection: AsyncConnection, order: OrderRow, exchange_or
 
 
 async def count_send(connection: AsyncConnection, order_id: UUID, exchange_time: datetime | None) -> OrderRow | None:
-    """Counts a send before its bytes leave, under the account lock and in one statement; None where the order may not be
-    sent (any more), by its own state or the trading state. Commit before sending. `exchange_time`: some time of the
-    exchange before this one, for the first send."""
+    """Counts a send that was not counted with the intent, before its bytes leave, under the account lock and in one statement;
+    None where the order may not be sent (any more), by its own state or the trading state. Commit before sending.
+    `exchange_time`: some time of the exchange before this one, for the first send."""
     row = (await connection.execute(_COUNT_SEND, {"order": order_id, "at": exchange_time})).one_or_none()
-    return _order(row) if row else None
+    return order_of_row(row) if row else None
 
 
 async def end_order(
@@ -309,7 +285,7 @@ async def end_order(
 async def watched_orders(connection: AsyncConnection) -> list[OrderRow]:
     """Ended orders that the exchange may have all the same, oldest first."""
     query = select(*_COLUMNS).where(orders.c.watch_until > func.clock_timestamp()).order_by(orders.c.created_at)
-    return [_order(row) for row in await connection.execute(query)]
+    return [order_of_row(row) for row in await connection.execute(query)]
 
 
 async def request_cancel(connection: AsyncConnection, product_id: ProductId | None) -> list[OrderRow]:
@@ -320,13 +296,13 @@ async def request_cancel(connection: AsyncConnection, product_id: ProductId | No
         statement = statement.where(orders.c.product_id == product_id)
     at = func.coalesce(orders.c.cancel_requested_at, func.clock_timestamp())
     rows = await connection.execute(statement.values(cancel_requested_at=at).returning(*_COLUMNS))
-    return sorted((_order(row) for row in rows), key=lambda order: order.created_at)
+    return sorted((order_of_row(row) for row in rows), key=lambda order: order.created_at)
 
 
 async def orders_by_id(connection: AsyncConnection, order_ids: Sequence[UUID]) -> list[OrderRow]:
     """Orders by their ids, in no order."""
     query = select(*_COLUMNS).where(orders.c.order_id.in_(order_ids))
-    return [_order(row) for row in await connection.execute(query)]
+    return [order_of_row(row) for row in await connection.execute(query)]
 
 
 async def held(connection: AsyncConnection) -> dict[ProductId, BaseSize]:
@@ -338,7 +314,7 @@ async def held(connection: AsyncConnection) -> dict[ProductId, BaseSize]:
 async def open_orders(connection: AsyncConnection) -> list[OrderRow]:
     """Every order that is not terminal, oldest first."""
     query = select(*_COLUMNS).where(orders.c.state.in_(_OPEN)).order_by(orders.c.created_at)
-    return [_order(row) for row in await connection.execute(query)]
+    return [order_of_row(row) for row in await connection.execute(query)]
 
 
 def _filtered(product_id: ProductId | None, state: OrderState | None) -> Select[Any]:
@@ -367,13 +343,13 @@ async def list_orders(
                 and_(orders.c.created_at == created_at, orders.c.order_id < order_id),
             )
         )
-    return [_order(row) for row in await connection.execute(query)]
+    return [order_of_row(row) for row in await connection.execute(query)]
 
 
 async def changed_after(connection: AsyncConnection, after: int, limit: int) -> list[OrderRow]:
     """Orders whose newest change is after a sequence, in sequence order."""
     query = select(*_COLUMNS).where(orders.c.sequence > after).order_by(orders.c.sequence).limit(limit)
-    return [_order(row) for row in await connection.execute(query)]
+    return [order_of_row(row) for row in await connection.execute(query)]
 
 
 async def head_sequence(connection: AsyncConnection) -> int:

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from meshkit import paging
 from meshkit.fields import Fields, Page
-from svc_executor.account_store import Comparison, StoredFill, StoredPosition
+from svc_executor.account_store import Comparison, StoredPosition
 from svc_executor.ledger_wire import foreign_message, money
-from svc_executor.store import OrderRow
+from svc_executor.store import OrderRow, StoredFill
 from tradekit.decimals import CONTEXT, ZERO
 from tradekit.recommendation import Recommendation
 from tradekit.sizes import NO_QUOTE, base_size, exceeds, order_size, price_of
@@ -143,7 +143,7 @@ def venue_number(venue: Venue) -> Any:
     return trade_pb2.Venue.Value(f"VENUE_{venue.value}")
 
 
-def order_message(order: OrderRow, fills: Sequence[StoredFill]) -> pb.Order:
+def order_message(order: OrderRow) -> pb.Order:
     message = pb.Order(
         order_id=str(order.order_id),
         recommendation_id=str(order.recommendation_id or ""),
@@ -161,7 +161,7 @@ def order_message(order: OrderRow, fills: Sequence[StoredFill]) -> pb.Order:
         create_time=timestamp_message(order.created_at),
         update_time=timestamp_message(order.updated_at),
         sequence=order.sequence,
-        fills=[fill_message(fill) for fill in fills],
+        fills=[fill_message(fill) for fill in order.fills],
         note=order.note,
     )
     if order.quote_size is not None:

@@ -25,7 +25,8 @@ from meshkit.kit import Kit
 from schema.execution import fills, ledger_entries, orders, positions
 from schema.risk import risk_assessments, risk_reservations
 from svc_executor.availability import Availability
-from svc_executor.intake import Intake
+from svc_executor.exchange_clock import ExchangeClock
+from svc_executor.intake import ExchangeFacts, Intake
 from svc_executor.product_rules import ProductRules
 from svc_executor.service import build
 from svc_executor.settings import ExecutorSettings
@@ -208,22 +209,36 @@ def settings_of(environ: dict[str, str]) -> ExecutorSettings:
     return ExecutorSettings(**given)  # type: ignore[arg-type]
 
 
+class NobodyWorks:
+    """A process that takes no order to work; or all of them, and dies before it sends any."""
+
+    def __init__(self, takes: bool) -> None:
+        self.busy: set[UUID] = set()
+        self._takes = takes
+
+    @contextlib.asynccontextmanager
+    async def claims(self, order_ids: Any) -> AsyncIterator[dict[UUID, contextlib.AsyncExitStack]]:
+        yield {order_id: contextlib.AsyncExitStack() for order_id in order_ids} if self._takes else {}
+
+
+def _never_sent(*_: Any) -> Any:
+    return None
+
+
 @contextlib.asynccontextmanager
-async def intake_alone(environ: dict[str, str], issuer: Issuer, exchange: CoinbaseClient) -> AsyncIterator[Intake]:
-    """What writes intents, without whatever sends them."""
+async def intake_alone(
+    environ: dict[str, str], issuer: Issuer, exchange: CoinbaseClient, *, counts: bool = False
+) -> AsyncIterator[Intake]:
+    """What writes intents, without whatever sends them. Where none is taken to work at once, no first send is counted."""
     settings = settings_of(environ)
     kit = Kit(settings)
-    available, switch = Availability(exchange, kit.log), TradingSwitch(kit, None)
+    facts = ExchangeFacts(
+        ProductRules(exchange, kit.log), Availability(exchange, kit.log), ExchangeClock(exchange, kit.log)
+    )
     try:
+        switch = TradingSwitch(kit, None)
         yield Intake(
-            settings,
-            kit.engine,
-            issuer.key.public_key(),
-            ProductRules(exchange, kit.log),
-            available,
-            switch,
-            set(),
-            exchange.body_of,
+            settings, kit.engine, issuer.key.public_key(), exchange, facts, switch, NobodyWorks(counts), _never_sent
         )
     finally:
         await kit.close()

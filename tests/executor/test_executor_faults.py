@@ -242,6 +242,27 @@ async def test_dead_between_commit_and_send_the_intent_is_sent_once_after_the_re
     assert len(proxy.sends) == 1
 
 
+async def test_dead_after_the_commit_that_counted_the_send_the_order_is_searched_for_before_it_is_sent(
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any
+) -> None:
+    """The row says that bytes may have left, and none did."""
+    config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
+    item = recommend(Side.BUY, "20.00")
+    name = str(ids.order_id(item.recommendation_id))
+    async with CoinbaseClient(config) as client, intake_alone(environ, issuer, client, counts=True) as intake:
+        await intake.order_for(wire.parse_execute(await issuer.request(item)))
+    async with database.engine.connect() as connection:
+        left = (await connection.execute(select(orders))).one()
+    assert (left.state, left.send_count, left.sent_at is not None) == ("PENDING", 1, True)
+    async with running(environ) as executor:
+        order = await executor.until(name, *TERMINAL)
+        assert (order.state, order.send_count) == (pb.ORDER_STATE_FILLED, 2)
+        await clean(executor)
+    assert len(proxy.sends) == 1
+    assert len(await at_exchange(simulator, name)) == 1
+    await assert_ledger_holds(database)
+
+
 # ---- schedules of faults ---------------------------------------------------------------------------------------------
 
 SCHEDULES = st.lists(st.sampled_from(("none", *FAULTS)), min_size=1, max_size=7)

@@ -1,10 +1,10 @@
-"""The readers-writer lock: what a comparison may rely on, and what no order may have to wait for."""
+"""The locks: what a comparison may rely on, what no order may have to wait for, and who works on an order."""
 
 import asyncio
 
 import pytest
 
-from svc_executor.locks import ReadersWriterLock
+from svc_executor.locks import KeyedLocks, ReadersWriterLock
 
 
 async def turns(count: int = 20) -> None:
@@ -114,3 +114,45 @@ async def test_a_reader_in_between_ends_the_moment() -> None:
             await lock.free(0.01)
     async with lock.alone_if_free_since(moment) as still:
         assert not still
+
+
+async def test_a_reader_lets_another_in_beside_it_while_a_writer_waits_for_both() -> None:
+    lock = ReadersWriterLock()
+
+    async def write() -> None:
+        async with lock.alone(60):
+            pass
+
+    async with lock.shared():
+        writer = asyncio.ensure_future(write())
+        await turns()
+        beside = lock.beside()
+        beside.__enter__()
+    await turns()
+    assert not writer.done()
+    beside.__exit__(None, None, None)
+    await writer
+
+
+async def test_a_claim_is_had_at_once_or_not_at_all_and_holds_for_whom_it_is_handed_to() -> None:
+    locks = KeyedLocks()
+    claim = await locks.claim("a")
+    assert claim is not None
+    assert "a" in locks
+    assert await locks.claim("a") is None
+    assert await locks.claim("b") is not None
+
+    async def work() -> None:
+        async with locks.hold("a"):
+            pass
+
+    async def finish() -> None:
+        async with claim.pop_all():
+            await turns()
+
+    waiting = asyncio.ensure_future(work())
+    await turns()
+    assert not waiting.done()
+    await asyncio.create_task(finish())
+    await waiting
+    assert "a" not in locks

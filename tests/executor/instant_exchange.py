@@ -1,0 +1,192 @@
+"""An exchange inside the test: it knows every product and fills every order at once at one price. And an executor's rooms
+around it, without a service."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from exchange_client import Accepted, Account, ExchangeFill, ExchangeOrder, ExchangeProduct, ExchangeUnavailable
+from exchange_client.coinbase.market_order import body_of, same_terms
+from meshkit.kit import Kit
+from svc_executor.availability import Availability
+from svc_executor.driver import OrderDriver
+from svc_executor.intake import ExchangeFacts, Intake
+from svc_executor.locks import ReadersWriterLock
+from svc_executor.order_tracker import OrderTracker
+from svc_executor.product_rules import ProductRules
+from svc_executor.reconciler import Reconciler
+from svc_executor.store import OrderRow
+from svc_executor.trading_switch import TradingSwitch
+from svc_executor.wire import Execute
+from tests.executor.exchange_fills import AT
+from tests.executor.issuer import Issuer, settings_of
+from tradekit.decimals import CONTEXT
+
+PRICE = Decimal("45678.91")
+STEP = Decimal("0.00000001")
+
+
+class InstantExchange:
+    """What of an exchange an order's way needs."""
+
+    def __init__(self) -> None:
+        self.orders: dict[str, ExchangeOrder] = {}
+        self.sent: list[str] = []
+        # Of every coin; None: it does not say.
+        self.free: Decimal | None = Decimal(1000)
+
+    body_of = staticmethod(body_of)
+    same_terms = staticmethod(same_terms)
+
+    def wall_seconds(self) -> float:
+        return 0.0
+
+    async def market_time(self) -> Any:
+        return AT
+
+    async def products(self, wanted: list[str]) -> list[ExchangeProduct]:
+        cent, most = Decimal("0.01"), Decimal(10**9)
+        return [
+            ExchangeProduct(name, name.split("-")[0], STEP, cent, cent, STEP, most, cent, most, "online", tradable=True)
+            for name in wanted
+        ]
+
+    async def accounts(self) -> tuple[Account, ...]:
+        if self.free is None:
+            raise ExchangeUnavailable("accounts", "down")
+        return tuple(Account(f"C{number}", self.free, Decimal(0)) for number in range(20))
+
+    async def create_order(self, body: bytes, permit: Any, born: float) -> Accepted:
+        order: dict[str, Any] = json.loads(body)
+        client_id, terms = order["client_order_id"], order["order_configuration"]["market_market_ioc"]
+        self.sent.append(client_id)
+        with localcontext(CONTEXT):
+            size = Decimal(terms["base_size"]) if "base_size" in terms else Decimal(terms["quote_size"]) / 2 / PRICE
+            size = size.quantize(STEP)
+            self.orders[f"x-{client_id}"] = ExchangeOrder(
+                order_id=f"x-{client_id}",
+                client_order_id=client_id,
+                product_id=order["product_id"],
+                side=order["side"],
+                configuration=order["order_configuration"],
+                status="FILLED",
+                filled_size=size,
+                filled_value=size * PRICE,
+                total_fees=Decimal(0),
+                settled=True,
+                created_time=AT,
+                reject_reason="",
+                message="",
+            )
+        return Accepted(f"x-{client_id}", client_id)
+
+    async def order(self, order_id: str) -> ExchangeOrder | None:
+        return self.orders.get(order_id)
+
+    async def fills(self, order_ids: list[str]) -> list[ExchangeFill]:
+        """Two of each order, of a third and of the rest."""
+        found = []
+        for name in order_ids:
+            order = self.orders[name]
+            third = (order.filled_size / 3).quantize(STEP)
+            for number, size in enumerate((third, order.filled_size - third)):
+                with localcontext(CONTEXT):
+                    fee = size * PRICE * Decimal("0.0123")
+                found.append(
+                    ExchangeFill(
+                        entry_id=f"{name}-{number}",
+                        trade_id=f"t{number}",
+                        order_id=name,
+                        product_id=order.product_id,
+                        side=order.side,
+                        trade_type="FILL",
+                        price=PRICE,
+                        size=size,
+                        size_in_quote=False,
+                        commission=fee,
+                        liquidity="TAKER",
+                        trade_time=AT,
+                    )
+                )
+        return found
+
+
+@dataclass
+class Rooms:
+    """Intake, driver and tracker of one executor."""
+
+    exchange: InstantExchange
+    driver: OrderDriver
+    tracker: OrderTracker
+    intake: Intake
+
+    async def execute(self, request: Execute) -> OrderRow:
+        placed = await self.intake.order_for(request)
+        order = await self.tracker.track(placed.order_id, placed.sending)
+        assert order is not None
+        return order
+
+
+@contextlib.asynccontextmanager
+async def rooms(environ: dict[str, str], issuer: Issuer) -> AsyncIterator[Rooms]:
+    """The rooms that carry out a recommendation, around an instant exchange; nothing else runs."""
+    settings = settings_of({**environ, "PRODUCTS": ",".join(f"C{number}-USD" for number in range(20))})
+    kit = Kit(settings)
+    exchange: Any = InstantExchange()
+    lock, switch = ReadersWriterLock(), TradingSwitch(kit, None)
+    driver = OrderDriver(kit.engine, exchange, lock, switch, settings.absence, kit.log)
+    tracker = OrderTracker(kit, driver, Reconciler(settings, kit, exchange, driver, lock))
+    facts = ExchangeFacts(ProductRules(exchange, kit.log), Availability(exchange, kit.log), driver.clock)
+    intake = Intake(settings, kit.engine, issuer.key.public_key(), exchange, facts, switch, driver, tracker.begin)
+    try:
+        yield Rooms(exchange, driver, tracker, intake)
+    finally:
+        await kit.finish_critical(10)
+        await kit.close()
+
+
+@dataclass
+class Counted:
+    """Statements by kind, and the transactions they were in; a statement that is one by itself is in none."""
+
+    statements: Counter[str] = field(default_factory=Counter)
+    transactions: set[int] = field(default_factory=set)
+    _kept: list[Any] = field(default_factory=list)
+
+    def note(self, kind: str, connection: Any) -> None:
+        self.statements[kind] += 1
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            self._kept.append(connection.get_transaction())
+            self.transactions.add(id(self._kept[-1]))
+
+    def without(self, *kinds: str) -> dict[str, int]:
+        return {kind: count for kind, count in self.statements.items() if kind not in kinds}
+
+
+KINDS = ("intent_facts", "write_intents", "lock_orders", "record_orders", "count_send")
+
+
+@contextlib.contextmanager
+def statements(database: Any) -> Iterator[Counted]:
+    """Statements of every engine of this process but the test's own."""
+    found = Counted()
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if connection.engine.pool is database.engine.sync_engine.pool:
+            return
+        text = " ".join(statement.split())
+        found.note(next((kind for kind in KINDS if f"{kind}(" in text), text[:60]), connection)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
