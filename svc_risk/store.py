@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Boolean, Integer, and_, column, select, text, update
+from sqlalchemy import Boolean, Integer, and_, column, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,6 +41,9 @@ MOMENT = text("""
     column("reconciled_at", Time),
     column("marked_to", Time),
 )
+_ACCOUNT = select(accounts).where(accounts.c.account_id == ACCOUNT_ID)
+_NOW = MOMENT.cte("moment")
+_LOOK = _ACCOUNT.add_columns(*_NOW.c).join_from(accounts, _NOW, true())
 _RECENT = text("""
     SELECT (SELECT jsonb_object_agg(product_id, newest) FROM (
               SELECT product_id, max(as_of) AS newest FROM risk_entries WHERE as_of > :entries_since GROUP BY product_id
@@ -84,18 +87,17 @@ class Moment:
 
 
 async def lock_account(connection: AsyncConnection) -> AccountRow:
-    """Takes the account lock until the transaction ends."""
-    return await _account(connection, lock=True)
+    """Takes the account lock until the transaction ends. What is read after it is what nobody else changes."""
+    return _account((await connection.execute(_ACCOUNT.with_for_update())).one())
 
 
-async def read_account(connection: AsyncConnection) -> AccountRow:
-    """The account without its lock, for those who only look."""
-    return await _account(connection, lock=False)
+async def read_account(connection: AsyncConnection) -> tuple[AccountRow, Moment]:
+    """The account without its lock, for those who only look, and the moment of the look: one statement."""
+    row = (await connection.execute(_LOOK)).one()
+    return _account(row), moment_of(row)
 
 
-async def _account(connection: AsyncConnection, lock: bool) -> AccountRow:
-    query = select(accounts).where(accounts.c.account_id == ACCOUNT_ID)
-    row = (await connection.execute(query.with_for_update() if lock else query)).one()
+def _account(row: Any) -> AccountRow:
     return AccountRow(
         TradingState(row.trading_state), row.trading_state_note, row.high_water_mark, row.snapshot_version
     )

@@ -52,8 +52,7 @@ class TradingControls:
         async with self._kit.engine.connect() as connection:
             connection = await connection.execution_options(isolation_level="REPEATABLE READ")
             async with connection.begin():
-                account = await store.read_account(connection)
-                moment = await store.read_moment(connection)
+                account, moment = await store.read_account(connection)
                 return AccountView(account, await self._portfolio(connection, account, moment))
 
     async def _portfolio(self, connection: AsyncConnection, account: AccountRow, moment: Moment) -> Portfolio:

@@ -152,7 +152,7 @@ def calls(bench: Bench, asks: Sequence[Ask]) -> list[Call]:
     found = []
     for ask in asks:
         item = bench.pool[ask.number]
-        item = replace(item, size=item.size + 1) if ask.changed else item  # type: ignore[type-var]
+        item = replace(item, size=item.size + 1) if ask.changed else item
         key = RequestKey("risk", "orchestrator", UUID(int=1000 + ask.request), METHOD, terms_hash(item))
         found.append(Call(Item(key, item)))
     return found
