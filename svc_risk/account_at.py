@@ -4,7 +4,6 @@ One statement for any number of market times, so that a batch whose recommendati
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,11 +12,11 @@ from sqlalchemy import ARRAY, bindparam, column, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.base import Amount, Id, Json, Time
+from svc_risk.known import AccountAt
 from svc_risk.locks import day_start
 from svc_risk.pacing import RATE_LOOKBACK
 from svc_risk.snapshot import Lock, PastOrder
 from svc_risk.store import json_time
-from tradekit.units import QuoteSize
 
 # The day's opening is the newest mark at or before 00:00 UTC, else the day's first one. Order tokens are those spent within
 # the memory of the buckets, and any spent later. `ended` are locks from this very time that an operator has released.
@@ -52,20 +51,6 @@ _READ = _AT.columns(
     column("ended", ARRAY(Id)),
     column("tokens", Json),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AccountAt:
-    """The account at a market time. `cash` is None while the ledger has no opening entry, `day_open` before the first mark.
-
-    `locks` are those in force, with their ids; `ended` are the ids of those from this very time that were released.
-    """
-
-    cash: QuoteSize | None
-    day_open: QuoteSize | None
-    locks: tuple[tuple[UUID, Lock], ...]
-    ended: frozenset[UUID]
-    orders: tuple[PastOrder, ...]
 
 
 async def read_account_at(

@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Integer, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,62 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema.base import Time
 from schema.requests import RequestKey
 from schema.risk import risk_assessments
+from svc_risk.assessments import Attempt, Decision, Reservation, StoredAssessment
 from svc_risk.score import ScoreParts
-from svc_risk.snapshot import Inputs, Lock, inputs_to_json
+from svc_risk.snapshot import inputs_to_json
 from svc_risk.store import ACCOUNT_ID, lock_row
-from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
+from tradekit.reasons import reasons_from_json, reasons_to_json
 from tradekit.sizes import order_size
 from tradekit.states import ReservationState, RiskDecision, Side
-from tradekit.units import BaseSize, OrderSize, ProductId, QuoteSize
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAssessment:
-    """A decision as it is stored, without the inputs it was made from; sizes in the unit of its side."""
-
-    assessment_id: UUID
-    recommendation_id: UUID
-    attempt: int
-    request_hash: str
-    product_id: ProductId
-    side: Side
-    decision: RiskDecision
-    requested_size: OrderSize
-    adjusted_size: OrderSize
-    score: float
-    parts: ScoreParts
-    sigma_14d: float
-    heat_before: float
-    heat_after: float
-    exposure_before: QuoteSize
-    exposure_after: QuoteSize
-    equity: QuoteSize
-    reasons: tuple[Reason, ...]
-    limits_version: str
-    ticket: str
-    as_of: datetime
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """What a decision holds until its order is written down, or until `expires_at`; it has the assessment's id."""
-
-    quote_amount: QuoteSize
-    fee_amount: QuoteSize
-    base_amount: BaseSize
-    heat: float
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An assessment with the state and end of its reservation (None: it reserved nothing)."""
-
-    assessment: StoredAssessment
-    state: ReservationState | None
-    expires_at: datetime | None
-
 
 _OTHER_FORM = {"side", "decision", "requested_size", "adjusted_size", "parts", "reasons"}
 _SAME = [name for name in StoredAssessment.__dataclass_fields__ if name not in _OTHER_FORM]
@@ -95,16 +45,6 @@ _WRITE = text("""
     )
     UPDATE accounts SET snapshot_version = snapshot_version + :decided WHERE account_id = :account AND :decided > 0
 """).bindparams(bindparam("machine_time", type_=Time), bindparam("decided", type_=Integer))
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A new assessment with the inputs it was made from, what it reserves, and the locks that its look at the account trips."""
-
-    assessment: StoredAssessment
-    inputs: Inputs
-    reservation: Reservation | None
-    locks: tuple[Lock, ...]
 
 
 def attempt_of(values: Mapping[str, Any], machine_time: datetime) -> Attempt:

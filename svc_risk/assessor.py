@@ -20,13 +20,14 @@ from schema.requests import RequestKey, request_key
 from svc_risk import store
 from svc_risk.account_at import read_account_at
 from svc_risk.account_state import VolatilityMemory, read_account_state
-from svc_risk.assessment_store import Attempt, Decision, StoredAssessment, write_batch
-from svc_risk.decision import Decider, Known, Undecided, standing_or_undecided
-from svc_risk.items import Facts, Item, read_items
+from svc_risk.assessment_store import write_batch
+from svc_risk.assessments import Attempt, Decision, Facts, Item, StoredAssessment
+from svc_risk.decision import Decider, Undecided, standing_or_undecided
+from svc_risk.items import read_items
+from svc_risk.known import AccountRow, Known, Moment
 from svc_risk.marking import Marker
 from svc_risk.progress import Progress, after_answer, after_decision
 from svc_risk.settings import RiskSettings
-from svc_risk.store import AccountRow, Moment
 from svc_risk.ticket import TicketSigner
 from tradekit.recommendation import Recommendation
 from tradekit.states import Side

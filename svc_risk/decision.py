@@ -4,24 +4,19 @@ First whether anything new is decided on it at all; then the snapshot that it is
 and the locks that this look at the account trips.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from meshkit.errors import DeadlineTooShort, FailedPrecondition, Unavailable
 from schema.recommendation_terms import StoredTerms, matching
-from svc_risk.account_at import AccountAt
-from svc_risk.account_state import AccountState
 from svc_risk.assess import Assessment, assess, must_wait
-from svc_risk.assessment_store import Attempt, Decision, Reservation, StoredAssessment
+from svc_risk.assessments import Attempt, Decision, Facts, Item, Reservation, StoredAssessment
 from svc_risk.exposure import account_of
-from svc_risk.items import Facts, Item
+from svc_risk.known import Known
 from svc_risk.locks import new_locks, tripped
-from svc_risk.marking import Highs
 from svc_risk.progress import Progress, stored_anew
 from svc_risk.settings import RiskSettings
 from svc_risk.snapshot import Inputs, Lock, MarketView, Request, Snapshot, request_of
-from svc_risk.store import AccountRow, Moment
 from svc_risk.ticket import Terms, TicketSigner
 from tradekit import ids
 from tradekit.decimals import to_stored_scale
@@ -30,17 +25,6 @@ from tradekit.sizes import NO_BASE, NO_QUOTE, base_size, quote_size
 from tradekit.states import ReservationState, RiskDecision, Side
 
 RETRY_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What a batch's decisions rest on beside the facts of each item."""
-
-    account: AccountRow
-    moment: Moment
-    highs: Highs
-    state: AccountState
-    at: Mapping[datetime, AccountAt]
 
 
 @dataclass(frozen=True, slots=True)

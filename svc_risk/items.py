@@ -4,8 +4,6 @@ Read after the account lock was taken. What was taken in the same batch is not i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -25,15 +23,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.base import Id, Time
 from schema.operations import stored_requests
-from schema.recommendation_terms import StoredTerms, terms_of
-from schema.requests import RequestKey
+from schema.recommendation_terms import terms_of
 from schema.risk import risk_assessments, risk_reservations
 from schema.views.risk import risk_approvals, risk_closed_trades, risk_entries, risk_products
 from schema.views.shared import recommendation_terms
-from svc_risk.assessment_store import READ, Attempt, attempt_of
-from svc_risk.store import MOMENT, Moment, moment_of
+from svc_risk.assessment_store import READ, attempt_of
+from svc_risk.assessments import Facts, Item
+from svc_risk.known import Moment
+from svc_risk.store import MOMENT, moment_of
 from tradekit.products import Product
-from tradekit.recommendation import Recommendation
 
 # Of each item: the arrays that are given, and the columns that they become.
 _GIVEN: tuple[tuple[str, Any], ...] = (
@@ -55,31 +53,6 @@ _WANTED: tuple[tuple[str, Any], ...] = (
     ("request_id", Id),
 )
 _PRODUCT = tuple(Product.__dataclass_fields__)
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A recommendation as its caller sent it; the request's body is the hash of its terms."""
-
-    key: RequestKey
-    recommendation: Recommendation
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is stored of an item.
-
-    `body` is what its request_id stands for already, None if for nothing. `approved` is on the terms that were sent. An
-    attempt whose reservation is overdue shows it as EXPIRED. `last_entry` and `last_losing_exit` are market times.
-    """
-
-    body: str | None
-    stored: StoredTerms | None
-    newest: Attempt | None
-    approved: bool
-    product: Product | None
-    last_entry: datetime | None
-    last_losing_exit: datetime | None
 
 
 async def read_items(connection: AsyncConnection, items: Sequence[Item]) -> tuple[Moment, list[Facts]]:

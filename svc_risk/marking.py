@@ -15,9 +15,9 @@ from svc_risk import store
 from svc_risk.account_at import read_account_at
 from svc_risk.account_state import read_hours, read_marks
 from svc_risk.equity import CashChange, Changes, EquityMark, HoldingChange, equity_mark
+from svc_risk.known import AccountRow, Highs, Moment
 from svc_risk.locks import new_locks, tripped
 from svc_risk.parameters import Parameters
-from svc_risk.store import AccountRow, Moment
 from svc_risk.volatility import HourClose, sigma
 from tradekit.bars import bar_start
 from tradekit.units import BaseSize, ProductId, QuoteSize
@@ -42,24 +42,6 @@ _BASE_CHANGES = text("""
     SELECT as_of, product_id, sum(CASE WHEN side = 'BUY' THEN size ELSE -size END) AS amount FROM risk_fills
     WHERE as_of >= :first GROUP BY as_of, product_id
 """)
-
-
-@dataclass(frozen=True, slots=True)
-class Highs:
-    """The high-water mark before and after each mark that was made, by the mark's market time, in order."""
-
-    before: QuoteSize | None
-    after: tuple[tuple[datetime, QuoteSize | None], ...] = ()
-
-    @property
-    def newest(self) -> QuoteSize | None:
-        """After all of them."""
-        return self.after[-1][1] if self.after else self.before
-
-    def seen_at(self, as_of: datetime) -> QuoteSize | None:
-        """As it was when the bars up to `as_of` were marked and none later."""
-        made = [high for time, high in self.after if time <= as_of]
-        return made[-1] if made else self.before
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from meshkit.errors import RequestIdReused
 from schema.requests import RequestKey
-from svc_risk.account_at import AccountAt
-from svc_risk.assessment_store import Attempt, Decision
+from svc_risk.assessments import Attempt, Decision
+from svc_risk.known import AccountAt
 from svc_risk.locks import lock_id
 from svc_risk.pacing import RATE_LOOKBACK
 from svc_risk.snapshot import Lock, PastOrder

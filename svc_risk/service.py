@@ -13,19 +13,12 @@ from meshkit.translate import translate
 from schema import streams
 from svc_risk import store
 from svc_risk.assessor import Assessor
+from svc_risk.known import Moment
 from svc_risk.rules import limits_of
 from svc_risk.settings import RiskSettings
-from svc_risk.store import Moment
 from svc_risk.ticket import load_signer
 from svc_risk.trading_controls import TradingControls
-from svc_risk.wire import (
-    assessment_message,
-    limits_message,
-    parse_assess,
-    parse_open,
-    parse_state,
-    portfolio_message,
-)
+from svc_risk.wire import assessment_message, limits_message, parse_assess, parse_open, parse_state, portfolio_message
 from tradekit import services, wire
 from trading.risk.v1 import risk_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2_grpc as pb_grpc

@@ -5,7 +5,7 @@ Everything here runs inside a transaction that holds the account lock, unless it
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema.base import Amount, Json, Time
 from schema.risk import accounts, equity_snapshots, risk_locks, risk_reservations
 from svc_risk.equity import EquityMark
+from svc_risk.known import AccountRow, Moment
 from svc_risk.locks import lock_id
 from svc_risk.snapshot import Lock
 from tradekit.decimals import plain
@@ -54,36 +55,6 @@ _RECENT = text("""
             ) AS losing_exit) AS losses,
            (SELECT count(*) FROM risk_reservations WHERE state = 'HELD' AND expires_at > :machine_time) AS held
 """).columns(column("entries", Json), column("losses", Json), column("held", Integer))
-
-
-@dataclass(frozen=True, slots=True)
-class AccountRow:
-    """The account as it stands under its lock."""
-
-    trading_state: TradingState
-    note: str
-    high_water_mark: QuoteSize | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """The clocks, when the ledger was last reconciled, the exchange's taker fee (None until it was read), and the market time
-    of the newest equity mark. `market_time` is None before the first candle.
-    """
-
-    machine_time: datetime
-    market_time: datetime | None
-    reconciled_at: datetime | None
-    clean: bool
-    exchange_fee: Decimal | None
-    marked_to: datetime | None
-
-    def reconciled_within(self, seconds: int) -> bool:
-        """Whether the newest reconciliation is young enough and found the ledger equal."""
-        if self.reconciled_at is None or not self.clean:
-            return False
-        return self.machine_time - self.reconciled_at <= timedelta(seconds=seconds)
 
 
 async def lock_account(connection: AsyncConnection) -> AccountRow:

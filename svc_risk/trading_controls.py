@@ -16,12 +16,13 @@ from schema.trading_state import set_trading_state
 from svc_risk import store
 from svc_risk.account_at import read_account_at
 from svc_risk.account_state import VolatilityMemory, read_account_state
+from svc_risk.known import AccountRow, Moment
 from svc_risk.limits import COOLDOWN_ENTRY, COOLDOWN_LOSS
 from svc_risk.locks import cooldown_lock, lock_id
 from svc_risk.portfolio import Portfolio, portfolio_of
 from svc_risk.settings import RiskSettings
 from svc_risk.snapshot import Lock
-from svc_risk.store import AccountRow, Moment, Recent
+from svc_risk.store import Recent
 from svc_risk.wire import StateCall, state_hash, trading_state_number
 from tradekit import wire
 from tradekit.decimals import to_stored_scale

@@ -18,8 +18,8 @@ from meshkit.kit import Kit
 from schema.operations import stored_requests
 from schema.requests import RequestKey
 from schema.risk import accounts, equity_snapshots, risk_assessments, risk_locks, risk_reservations
+from svc_risk.assessments import Item
 from svc_risk.assessor import METHOD, Assessor, Call, Decided
-from svc_risk.items import Item
 from svc_risk.settings import RiskSettings
 from svc_risk.ticket import load_signer
 from tests.risk.risk_world import AS_OF, HOUR, D, World, seed, write_key
@@ -191,13 +191,15 @@ async def test_a_batch_is_its_items_one_after_the_other(
     together, stored = await run(bench, start, limits, asks, together=True)
     alone, expected = await run(bench, start, limits, asks, together=False)
     assert together == alone
-    if start.clean:
+    if not any(isinstance(result[0], type) for result in alone):
         assert stored == expected
         return
-    # An entry that has to wait leaves nothing; the marks of its bar stay if others of its batch are answered.
+    # An item that ends in an error leaves nothing but the marks of its bar, if others of its batch are answered: whoever makes
+    # a mark, it is the same.
     for name in (risk_assessments.name, risk_reservations.name, stored_requests.name):
         assert stored[name] == expected[name]
-    assert all(row in stored[equity_snapshots.name] for row in expected[equity_snapshots.name])
+    for name in (equity_snapshots.name, risk_locks.name):
+        assert all(row in stored[name] for row in expected[name])
 
 
 async def test_headroom_runs_out_in_the_middle_of_a_batch(bench: Bench) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from meshkit.errors import RequestIdReused
 from schema.requests import RequestKey
-from svc_risk.account_at import AccountAt
-from svc_risk.assessment_store import Decision, Reservation, StoredAssessment
+from svc_risk.assessments import Decision, Reservation, StoredAssessment
+from svc_risk.known import AccountAt
 from svc_risk.locks import lock_id
 from svc_risk.progress import Progress, after_answer, after_decision, stored_anew
 from svc_risk.score import ScoreParts
