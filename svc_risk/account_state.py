@@ -1,10 +1,9 @@
-"""Reads account and market as of a market time: set-based queries, each one statement, into the core's types.
+"""Reads exposure now and the market as of market times: set-based queries, each one statement, into the core's types.
 
 Candles that close after `as_of` are not seen, so the same as_of reads the same market however late it is asked.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,24 +11,20 @@ from sqlalchemy import ARRAY, Text, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.base import Time
+from svc_risk.exposed import AccountState, Exposed, Mark, Market
 from svc_risk.exposure import can_be_a_mark
 from svc_risk.parameters import Parameters
-from svc_risk.snapshot import Holding
 from svc_risk.volatility import SHOCK_HOURS, HourClose, Volatility, measure
 from tradekit.decimals import ONE
-from tradekit.exits import is_dust
-from tradekit.units import BaseSize, Price, ProductId, QuoteSize
+from tradekit.sizes import NO_BASE, NO_QUOTE
+from tradekit.units import BaseSize, ProductId
 
 _ONE_UNIT = BaseSize(ONE)
 
-_HOLDINGS = text("""
-    SELECT product_id, sum(base_size) AS base_size, sum(open_buy) AS open_buy, sum(open_sell) AS open_sell,
-           sum(reserved_buy) AS reserved_buy, bool_or(order_unknown) AS order_unknown,
-           max(base_increment) AS base_increment, max(base_min_size) AS base_min_size,
-           max(quote_min_size) AS quote_min_size
-    FROM (
-      SELECT product_id, base_size, 0 AS open_buy, 0 AS open_sell, 0 AS reserved_buy,
-             false AS order_unknown
+# Everything that is exposure, and the products in `also`: each at each market time, with its newest close of then.
+_EXPOSURES = text("""
+    WITH parts AS (
+      SELECT product_id, base_size, 0 AS open_buy, 0 AS open_sell, 0 AS reserved_buy, false AS order_unknown
       FROM risk_positions WHERE base_size > 0
       UNION ALL
       SELECT product_id, 0,
@@ -39,10 +34,29 @@ _HOLDINGS = text("""
       UNION ALL
       SELECT product_id, 0, 0, 0, quote_amount, false
       FROM risk_reservations WHERE side = 'BUY' AND state = 'HELD' AND expires_at > :machine_time
-    ) AS parts LEFT JOIN risk_products USING (product_id)
-    GROUP BY product_id ORDER BY product_id
-""")
-_CASH = text("SELECT amount FROM risk_cash WHERE currency = :currency")
+    ), exposed AS (
+      SELECT product_id, sum(base_size) AS base_size, sum(open_buy) AS open_buy, sum(open_sell) AS open_sell,
+             sum(reserved_buy) AS reserved_buy, bool_or(order_unknown) AS order_unknown
+      FROM parts GROUP BY product_id
+    ), wanted AS (
+      SELECT product_id FROM exposed UNION SELECT product_id FROM unnest(:also) AS given(product_id)
+    )
+    SELECT wanted.product_id, exposed.product_id IS NOT NULL AS is_exposed, base_size, open_buy, open_sell, reserved_buy,
+           order_unknown, base_increment, base_min_size, quote_min_size, given.as_of, newest.start, newest.close
+    FROM wanted CROSS JOIN unnest(:as_ofs, :newest_starts) AS given(as_of, newest_start)
+    LEFT JOIN exposed ON exposed.product_id = wanted.product_id
+    LEFT JOIN risk_products ON risk_products.product_id = wanted.product_id
+    LEFT JOIN LATERAL (
+      SELECT start, close FROM risk_candles AS c
+      WHERE c.product_id = wanted.product_id AND c.granularity = :granularity AND c.start <= given.newest_start
+      ORDER BY start DESC LIMIT 1
+    ) AS newest ON true
+""").bindparams(
+    bindparam("also", type_=ARRAY(Text())),
+    bindparam("as_ofs", type_=ARRAY(Time)),
+    bindparam("newest_starts", type_=ARRAY(Time)),
+    bindparam("machine_time", type_=Time),
+)
 _MARKS = text("""
     SELECT wanted.product_id, newest.start, newest.close
     FROM unnest(:products) AS wanted(product_id)
@@ -67,24 +81,6 @@ _HOURS = text("""
     GROUP BY product_id, floor(extract(epoch FROM start) / 3600)
     ORDER BY product_id, start
 """).bindparams(bindparam("products", type_=ARRAY(Text())), bindparam("oldest", type_=Time))
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Newest close of a product and the time it was true."""
-
-    price: Price
-    time: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class AccountState:
-    """Account and market together. `cash` is None while the ledger has no opening entry."""
-
-    cash: QuoteSize | None
-    holdings: tuple[Holding, ...]
-    marks: dict[ProductId, Mark]
-    volatility: dict[ProductId, Volatility]
 
 
 class VolatilityMemory:
@@ -112,47 +108,72 @@ class VolatilityMemory:
 async def read_account_state(
     connection: AsyncConnection,
     *,
-    currency: str,
     granularity: int,
-    as_of: datetime,
+    as_ofs: Iterable[datetime],
     machine_time: datetime,
-    also: Sequence[ProductId],
+    also: Iterable[ProductId],
     p: Parameters,
     memory: VolatilityMemory,
 ) -> AccountState:
-    """The account with marks and volatility of everything that is exposure, and of the products in `also`."""
-    cash = (await connection.execute(_CASH, {"currency": currency})).scalar_one_or_none()
-    rows = (await connection.execute(_HOLDINGS, {"machine_time": machine_time})).all()
-    products = sorted({row.product_id for row in rows} | set(also))
-    marks = await read_marks(connection, products, granularity, as_of)
-    volatility = memory.recall(as_of)
-    missing = [product for product in products if product not in volatility]
+    """The account with marks and volatility of everything that is exposure, and of the products in `also`.
+
+    One statement, and one more for each market time at which a volatility is not known yet.
+    """
+    times, bar = sorted(set(as_ofs)), timedelta(seconds=granularity)
+    given = {
+        "also": sorted(set(also)),
+        "as_ofs": times,
+        "newest_starts": [time - bar for time in times],
+        "granularity": granularity,
+        "machine_time": machine_time,
+    }
+    exposed: dict[ProductId, Exposed] = {}
+    marks: dict[datetime, dict[ProductId, Mark]] = {time: {} for time in times}
+    for row in (await connection.execute(_EXPOSURES, given)).all():
+        exposed[row.product_id] = _exposed(row)
+        if row.close is not None and can_be_a_mark(row.close, _ONE_UNIT):
+            marks[row.as_of][row.product_id] = Mark(row.close, row.start + bar)
+    market = {
+        time: Market(
+            marks[time], await _volatilities(connection, sorted(exposed), granularity, time, marks[time], p, memory)
+        )
+        for time in times
+    }
+    return AccountState(exposed, market)
+
+
+async def _volatilities(
+    connection: AsyncConnection,
+    products: Sequence[ProductId],
+    granularity: int,
+    as_of: datetime,
+    marks: Mapping[ProductId, Mark],
+    p: Parameters,
+    memory: VolatilityMemory,
+) -> dict[ProductId, Volatility]:
+    known = memory.recall(as_of)
+    missing = [product for product in products if product not in known]
     if missing:
         hours = await read_hours(connection, missing, granularity, as_of, as_of, p)
         measured = {product: measure(hours.get(product, ()), as_of, p.vol_bars) for product in missing}
         fresh = {product for product, mark in marks.items() if mark.time == as_of}
         memory.keep(as_of, {n: v for n, v in measured.items() if n in fresh and v.real_bars >= p.min_real_bars})
-        volatility |= measured
-    return AccountState(cash, tuple(_holding(row, marks, volatility) for row in rows), marks, volatility)
+        known |= measured
+    return known
 
 
-def _holding(row: Any, marks: dict[ProductId, Mark], volatility: dict[ProductId, Volatility]) -> Holding:
-    mark, known = marks.get(row.product_id), volatility[row.product_id]
-    price = mark.price if mark is not None and can_be_a_mark(mark.price, row.base_size) else None
-    # A product that the exchange does not list has no rules: what is held of it is no dust.
-    dust = row.base_increment is not None and is_dust(
-        row.base_size, price, row.base_increment, row.base_min_size, row.quote_min_size
-    )
-    return Holding(
+def _exposed(row: Any) -> Exposed:
+    return Exposed(
         product_id=row.product_id,
-        base_size=row.base_size,
-        mark=price,
-        sigma_14d=known.sigma_14d,
-        open_buy=row.open_buy,
-        open_sell_base=row.open_sell,
-        reserved_buy=row.reserved_buy,
-        order_unknown=row.order_unknown,
-        dust=dust,
+        is_exposed=row.is_exposed,
+        base_size=row.base_size if row.is_exposed else NO_BASE,
+        open_buy=row.open_buy if row.is_exposed else NO_QUOTE,
+        open_sell=row.open_sell if row.is_exposed else NO_BASE,
+        reserved_buy=row.reserved_buy if row.is_exposed else NO_QUOTE,
+        order_unknown=bool(row.order_unknown),
+        base_increment=row.base_increment,
+        base_min_size=row.base_min_size,
+        quote_min_size=row.quote_min_size,
     )
 
 

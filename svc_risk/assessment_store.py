@@ -1,126 +1,120 @@
-"""The SQL of assessments and their reservations. Everything here runs inside a transaction that holds the account lock."""
+"""What is stored of decisions: assessments, what they reserve, and the one statement that writes a whole batch of them."""
 
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Integer, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.risk import accounts, risk_assessments, risk_reservations
+from schema.base import Time
+from schema.requests import RequestKey
+from schema.risk import risk_assessments
+from svc_risk.assessments import Attempt, Decision, Reservation, StoredAssessment
 from svc_risk.score import ScoreParts
-from svc_risk.snapshot import Inputs, inputs_to_json
-from svc_risk.store import ACCOUNT_ID
-from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
+from svc_risk.snapshot import inputs_to_json
+from svc_risk.store import ACCOUNT_ID, lock_row
+from tradekit.reasons import reasons_from_json, reasons_to_json
 from tradekit.sizes import order_size
 from tradekit.states import ReservationState, RiskDecision, Side
-from tradekit.units import BaseSize, OrderSize, ProductId, QuoteSize
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAssessment:
-    """A decision as it is stored, without the inputs it was made from; sizes in the unit of its side."""
-
-    assessment_id: UUID
-    recommendation_id: UUID
-    attempt: int
-    request_hash: str
-    product_id: ProductId
-    side: Side
-    decision: RiskDecision
-    requested_size: OrderSize
-    adjusted_size: OrderSize
-    score: float
-    parts: ScoreParts
-    sigma_14d: float
-    heat_before: float
-    heat_after: float
-    exposure_before: QuoteSize
-    exposure_after: QuoteSize
-    equity: QuoteSize
-    reasons: tuple[Reason, ...]
-    limits_version: str
-    ticket: str
-    as_of: datetime
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """What a decision holds until its order is written down, or until `expires_at`; it has the assessment's id."""
-
-    quote_amount: QuoteSize
-    fee_amount: QuoteSize
-    base_amount: BaseSize
-    heat: float
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An assessment with the state and end of its reservation (None: it reserved nothing)."""
-
-    assessment: StoredAssessment
-    state: ReservationState | None
-    expires_at: datetime | None
-
 
 _OTHER_FORM = {"side", "decision", "requested_size", "adjusted_size", "parts", "reasons"}
 _SAME = [name for name in StoredAssessment.__dataclass_fields__ if name not in _OTHER_FORM]
-_READ = [risk_assessments.c[name] for name in StoredAssessment.__dataclass_fields__]
-
-
-async def newest_attempt(connection: AsyncConnection, recommendation_id: UUID) -> Attempt | None:
-    """The newest assessment of a recommendation, None if there is none."""
-    a, r = risk_assessments, risk_reservations
-    query = (
-        select(*_READ, r.c.state, r.c.expires_at)
-        .select_from(a.outerjoin(r, r.c.reservation_id == a.c.assessment_id))
-        .where(a.c.recommendation_id == recommendation_id)
-        .order_by(a.c.attempt.desc())
-        .limit(1)
+READ = [risk_assessments.c[name] for name in StoredAssessment.__dataclass_fields__]
+# A row's columns are the table's, whatever their order; each has a value here. Nothing is written twice: under the account lock
+# nobody else writes any of these.
+_WRITE = text("""
+    WITH expired AS (
+      UPDATE risk_reservations SET state = 'EXPIRED', updated_at = :machine_time
+      WHERE state = 'HELD' AND expires_at <= :machine_time
+    ), claimed AS (
+      INSERT INTO stored_requests
+      SELECT * FROM jsonb_populate_recordset(NULL::stored_requests, CAST(:claims AS jsonb))
+    ), assessed AS (
+      INSERT INTO risk_assessments
+      SELECT * FROM jsonb_populate_recordset(NULL::risk_assessments, CAST(:assessments AS jsonb))
+    ), reserved AS (
+      INSERT INTO risk_reservations
+      SELECT * FROM jsonb_populate_recordset(NULL::risk_reservations, CAST(:reservations AS jsonb))
+    ), locked AS (
+      INSERT INTO risk_locks
+      SELECT * FROM jsonb_populate_recordset(NULL::risk_locks, CAST(:locks AS jsonb))
+      ON CONFLICT DO NOTHING
     )
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        return None
-    return Attempt(_assessment(row), ReservationState(row.state) if row.state else None, row.expires_at)
+    UPDATE accounts SET snapshot_version = snapshot_version + :decided WHERE account_id = :account AND :decided > 0
+""").bindparams(bindparam("machine_time", type_=Time), bindparam("decided", type_=Integer))
 
 
-def _assessment(row: Any) -> StoredAssessment:
-    side = Side(row.side)
+def attempt_of(values: Mapping[str, Any], machine_time: datetime) -> Attempt:
+    """The attempt of an assessment's columns with those of its reservation."""
+    state, expires_at = values["reservation_state"], values["expires_at"]
+    found = ReservationState(state) if state else None
+    if found is ReservationState.HELD and expires_at <= machine_time:
+        found = ReservationState.EXPIRED
+    return Attempt(_assessment(values), found, expires_at)
+
+
+def _assessment(values: Mapping[str, Any]) -> StoredAssessment:
+    side = Side(values["side"])
     return StoredAssessment(
-        **{name: getattr(row, name) for name in _SAME},
+        **{name: values[name] for name in _SAME},
         side=side,
-        decision=RiskDecision(row.decision),
-        requested_size=order_size(side, row.requested_size),
-        adjusted_size=order_size(side, row.adjusted_size),
-        parts=ScoreParts(**row.parts),
-        reasons=reasons_from_json(row.reasons),
+        decision=RiskDecision(values["decision"]),
+        requested_size=order_size(side, values["requested_size"]),
+        adjusted_size=order_size(side, values["adjusted_size"]),
+        parts=ScoreParts(**values["parts"]),
+        reasons=reasons_from_json(values["reasons"]),
     )
 
 
-async def insert_assessment(
-    connection: AsyncConnection, assessment: StoredAssessment, inputs: Inputs, reservation: Reservation | None
+async def write_batch(
+    connection: AsyncConnection, machine_time: datetime, claims: Sequence[RequestKey], decisions: Sequence[Decision]
 ) -> None:
-    """Writes a decision with its inputs, and what it reserves."""
-    values = {name: getattr(assessment, name) for name in _SAME} | {
+    """Writes what a batch decided and what its request_ids stand for, and ends the reservations that are overdue."""
+    reservations = [(made.assessment, made.reservation) for made in decisions if made.reservation is not None]
+    given = {
+        "machine_time": machine_time,
+        "account": ACCOUNT_ID,
+        "decided": len(decisions),
+        "claims": _rows(_claim(key, machine_time) for key in claims),
+        "assessments": _rows(_assessed(made) for made in decisions),
+        "reservations": _rows(_reserved(*each) for each in reservations),
+        "locks": _rows({**lock_row(lock), "created_at": machine_time} for made in decisions for lock in made.locks),
+    }
+    await connection.execute(_WRITE, given)
+
+
+def _rows(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as JSON: decimals, times and ids as text, which the server reads as what their columns hold."""
+    return json.dumps(list(rows), default=str)
+
+
+def _claim(key: RequestKey, machine_time: datetime) -> dict[str, Any]:
+    """What a request_id stands for; the answer itself is kept with the assessment."""
+    return {
+        "service": key.service,
+        "caller": key.caller,
+        "request_id": key.request_id,
+        "method": key.method,
+        "body_sha256": key.body,
+        "response": "",
+        "created_at": machine_time,
+    }
+
+
+def _assessed(made: Decision) -> dict[str, Any]:
+    assessment = made.assessment
+    return {name: getattr(assessment, name) for name in _SAME} | {
         "side": assessment.side.value,
         "decision": assessment.decision.value,
         "requested_size": assessment.requested_size,
         "adjusted_size": assessment.adjusted_size,
         "parts": asdict(assessment.parts),
         "reasons": reasons_to_json(assessment.reasons),
-        "snapshot": inputs_to_json(inputs),
+        "snapshot": inputs_to_json(made.inputs),
     }
-    await connection.execute(insert(risk_assessments).values(values))
-    if reservation is not None:
-        await connection.execute(insert(risk_reservations).values(_reserved(assessment, reservation)))
-    await connection.execute(
-        update(accounts)
-        .where(accounts.c.account_id == ACCOUNT_ID)
-        .values(snapshot_version=accounts.c.snapshot_version + 1)
-    )
 
 
 def _reserved(assessment: StoredAssessment, reservation: Reservation) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Called under the account lock, by each assessment before it decides and by a tas
 watermark: whoever comes first marks, the other finds it done.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,20 +12,25 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svc_risk import store
+from svc_risk.account_at import read_account_at
 from svc_risk.account_state import read_hours, read_marks
 from svc_risk.equity import CashChange, Changes, EquityMark, HoldingChange, equity_mark
+from svc_risk.known import AccountRow, Highs, Moment
 from svc_risk.locks import new_locks, tripped
 from svc_risk.parameters import Parameters
-from svc_risk.store import AccountRow, Moment
 from svc_risk.volatility import HourClose, sigma
 from tradekit.bars import bar_start
-from tradekit.units import BaseSize, ProductId
+from tradekit.units import BaseSize, ProductId, QuoteSize
 
 # After an outage longer than this many bars the oldest stay without a mark; nothing was decided in them.
 MOST_MARKS = 200
 
-_CASH = text("SELECT amount FROM risk_cash WHERE currency = :currency")
-_HELD = text("SELECT product_id, base_size FROM risk_positions WHERE base_size > 0")
+# One row at least: cash alone, or with each product that is held.
+_HELD = text("""
+    SELECT cash.amount AS cash, product_id, base_size
+    FROM (SELECT (SELECT amount FROM risk_cash WHERE currency = :currency) AS amount) AS cash
+    LEFT JOIN risk_positions ON base_size > 0
+""")
 # What fills moved. What an operator brought in or took out counts as if it had always been so: the marks and the high-water
 # mark are shifted when it is booked (`risk_transfer`), and taking it back here would look like a loss.
 _CASH_CHANGES = text("""
@@ -47,19 +53,20 @@ class Marker:
     p: Parameters
 
     async def mark_up_to(
-        self, connection: AsyncConnection, account: AccountRow, moment: Moment, as_of: datetime
-    ) -> AccountRow:
-        """Marks every bar that has closed up to `as_of` and has no mark; gives the account with its new high."""
-        times = await self._due(connection, moment, as_of)
-        cash = (await connection.execute(_CASH, {"currency": self.currency})).scalar_one_or_none() if times else None
-        if not times or cash is None:
-            return account
-        rows = (await connection.execute(_HELD)).all()
-        held = {ProductId(row.product_id): BaseSize(row.base_size) for row in rows}
+        self, connection: AsyncConnection, account: AccountRow, moment: Moment, as_ofs: Sequence[datetime]
+    ) -> Highs:
+        """Marks every bar that has closed up to each of `as_ofs`, one after the other, and has no mark."""
+        high = account.high_water_mark
+        times = self._due(moment, as_ofs)
+        rows = (await connection.execute(_HELD, {"currency": self.currency})).all() if times else ()
+        cash = rows[0].cash if rows else None
+        if cash is None:
+            return Highs(high)
+        held = {ProductId(row.product_id): BaseSize(row.base_size) for row in rows if row.product_id is not None}
         changes = await self._changes(connection, times[0])
         products = sorted(set(held) | {change.product_id for change in changes.held})
         hours = await read_hours(connection, products, self.granularity, times[0], times[-1], self.p)
-        high = account.high_water_mark
+        made: list[tuple[datetime, QuoteSize | None]] = []
         for time in times:
             marks = await read_marks(connection, products, self.granularity, time)
             prices = {product: mark.price for product, mark in marks.items()}
@@ -67,22 +74,23 @@ class Marker:
             mark = equity_mark(time, cash, held, changes, prices, sigmas, high, self.p)
             if mark is None:
                 continue  # the next bar with prices is marked, and this one never was
-            await self._store(connection, mark)
+            await self._store(connection, mark, moment)
             high = mark.high_water_mark
+            made.append((time, high))
         await store.set_high_water_mark(connection, high)
-        return AccountRow(account.trading_state, account.note, high, account.version)
+        return Highs(account.high_water_mark, tuple(made))
 
-    async def _due(self, connection: AsyncConnection, moment: Moment, as_of: datetime) -> list[datetime]:
+    def _due(self, moment: Moment, as_ofs: Sequence[datetime]) -> list[datetime]:
         """Closes to mark. An as_of that runs ahead of the market by more than a bar marks nothing: it may be a lie."""
-        bar = timedelta(seconds=self.granularity)
-        target = bar_start(as_of, self.granularity)
-        if moment.market_time is None or target > moment.market_time + bar:
-            return []
-        newest = await store.newest_mark(connection)
-        if newest is None:
-            return [target]
-        count = min(int((target - newest) / bar), MOST_MARKS)
-        return [target - bar * back for back in range(count - 1, -1, -1)]
+        bar, newest = timedelta(seconds=self.granularity), moment.marked_to
+        times: list[datetime] = []
+        for target in (bar_start(as_of, self.granularity) for as_of in as_ofs):
+            if moment.market_time is None or target > moment.market_time + bar:
+                continue
+            count = 1 if newest is None else min(int((target - newest) / bar), MOST_MARKS)
+            times += [target - bar * back for back in range(count - 1, -1, -1)]
+            newest = times[-1] if times else newest
+        return times
 
     async def _changes(self, connection: AsyncConnection, first: datetime) -> Changes:
         cash = await connection.execute(_CASH_CHANGES, {"currency": self.currency, "first": first})
@@ -95,9 +103,8 @@ class Marker:
     def _sigma(self, closes: list[HourClose], as_of: datetime) -> float | None:
         return sigma(closes, as_of, self.p.vol_bars)
 
-    async def _store(self, connection: AsyncConnection, mark: EquityMark) -> None:
+    async def _store(self, connection: AsyncConnection, mark: EquityMark, moment: Moment) -> None:
         await store.insert_mark(connection, mark)
-        opening = await store.day_open(connection, mark.as_of)
-        found = tripped(mark.equity, opening, mark.high_water_mark, mark.as_of, self.p)
-        have = [lock for _, lock in await store.locks_in_force(connection, mark.as_of)] if found else []
-        await store.insert_locks(connection, new_locks(found, have))
+        (at,) = (await read_account_at(connection, [mark.as_of], self.currency, moment.machine_time)).values()
+        found = tripped(mark.equity, at.day_open, mark.high_water_mark, mark.as_of, self.p)
+        await store.insert_locks(connection, new_locks(found, [lock for _, lock in at.locks]))

@@ -6,7 +6,6 @@ from datetime import datetime
 from decimal import localcontext
 from uuid import UUID
 
-from svc_risk.account_state import AccountState
 from svc_risk.exposure import Account, account_figures, exposure_of, ratio_of, stop_distance
 from svc_risk.parameters import Parameters
 from svc_risk.snapshot import Holding, Lock
@@ -38,7 +37,8 @@ class Portfolio:
 
 
 def portfolio_of(
-    account_state: AccountState,
+    cash: QuoteSize | None,
+    holdings: Sequence[Holding],
     high_water_mark: QuoteSize | None,
     day_open: QuoteSize | None,
     locks: Sequence[tuple[UUID, Lock]],
@@ -46,11 +46,11 @@ def portfolio_of(
     as_of: datetime | None,
     p: Parameters,
 ) -> Portfolio:
-    """The figures of the account, as an assessment would see them."""
-    cash = account_state.cash if account_state.cash is not None else NO_QUOTE
+    """The figures of the account, as an assessment would see them; cash is None while the ledger has no opening entry."""
+    cash = cash if cash is not None else NO_QUOTE
     with localcontext(CONTEXT):
-        account = account_figures(cash, account_state.holdings, high_water_mark, day_open, p)
-        positions = tuple(_position(holding, account, p) for holding in account_state.holdings)
+        account = account_figures(cash, holdings, high_water_mark, day_open, p)
+        positions = tuple(_position(holding, account, p) for holding in holdings)
     return Portfolio(account, cash, high_water_mark, positions, locks, held_reservations, as_of)
 
 

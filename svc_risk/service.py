@@ -13,18 +13,12 @@ from meshkit.translate import translate
 from schema import streams
 from svc_risk import store
 from svc_risk.assessor import Assessor
+from svc_risk.known import Moment
 from svc_risk.rules import limits_of
 from svc_risk.settings import RiskSettings
 from svc_risk.ticket import load_signer
 from svc_risk.trading_controls import TradingControls
-from svc_risk.wire import (
-    assessment_message,
-    limits_message,
-    parse_assess,
-    parse_open,
-    parse_state,
-    portfolio_message,
-)
+from svc_risk.wire import assessment_message, limits_message, parse_assess, parse_open, parse_state, portfolio_message
 from tradekit import services, wire
 from trading.risk.v1 import risk_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2_grpc as pb_grpc
@@ -154,19 +148,38 @@ class EquityWatch:
         return mark.as_of if mark else None
 
 
+class SharedLook:
+    """One look at the account for the health checks that come together."""
+
+    def __init__(self, kit: Kit[RiskSettings]) -> None:
+        self._kit = kit
+        self._look: asyncio.Future[Moment] | None = None
+
+    async def moment(self) -> Moment:
+        """The moment at which the account was read. A look that takes long is waited for, and not joined by another."""
+        if self._look is None or self._look.done():
+            self._look = asyncio.ensure_future(self._read())
+        return await asyncio.shield(self._look)
+
+    async def _read(self) -> Moment:
+        async with self._kit.reads.connect() as connection:
+            _, moment = await store.read_account(connection)
+        return moment
+
+
 def build(settings: RiskSettings, kit: Kit[RiskSettings]) -> ServiceSpec:
     """The risk engine as meshkit runs it. Misconfigured without a usable signing key."""
     assessor = Assessor(settings, kit, load_signer(settings.ticket_signing_key_file))
 
+    look = SharedLook(kit)
+
     async def database_answers() -> None:
+        await look.moment()
         await kit.check_database()
-        async with kit.reads.connect() as connection:
-            await store.read_account(connection)
 
     async def market_is_known() -> None:
-        async with kit.reads.connect() as connection:
-            if (await store.read_moment(connection)).market_time is None:
-                raise Unavailable("STALE_DATA", "no candle has arrived yet")
+        if (await look.moment()).market_time is None:
+            raise Unavailable("STALE_DATA", "no candle has arrived yet")
 
     return ServiceSpec(
         servicers=[

@@ -5,7 +5,7 @@ when the call returns no assessment and no commit under the old state is still u
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,13 +14,15 @@ from meshkit.kit import Kit
 from schema.requests import once, request_key
 from schema.trading_state import set_trading_state
 from svc_risk import store
+from svc_risk.account_at import read_account_at
 from svc_risk.account_state import VolatilityMemory, read_account_state
+from svc_risk.known import AccountRow, Moment
 from svc_risk.limits import COOLDOWN_ENTRY, COOLDOWN_LOSS
 from svc_risk.locks import cooldown_lock, lock_id
 from svc_risk.portfolio import Portfolio, portfolio_of
 from svc_risk.settings import RiskSettings
 from svc_risk.snapshot import Lock
-from svc_risk.store import AccountRow, Moment
+from svc_risk.store import Recent
 from svc_risk.wire import StateCall, state_hash, trading_state_number
 from tradekit import wire
 from tradekit.decimals import to_stored_scale
@@ -51,39 +53,46 @@ class TradingControls:
         async with self._kit.engine.connect() as connection:
             connection = await connection.execution_options(isolation_level="REPEATABLE READ")
             async with connection.begin():
-                account = await store.read_account(connection)
-                moment = await store.read_moment(connection)
+                account, moment = await store.read_account(connection)
                 return AccountView(account, await self._portfolio(connection, account, moment))
 
     async def _portfolio(self, connection: AsyncConnection, account: AccountRow, moment: Moment) -> Portfolio:
         as_of = moment.market_time or moment.machine_time
-        account_state = await read_account_state(
+        currency, p = self._settings.currency, self._p
+        state = await read_account_state(
             connection,
-            currency=self._settings.currency,
             granularity=self._settings.granularity_seconds,
-            as_of=as_of,
+            as_ofs=[as_of],
             machine_time=moment.machine_time,
             also=(),
-            p=self._p,
+            p=p,
             memory=self._memory,
         )
+        at = (await read_account_at(connection, [as_of], currency, moment.machine_time))[as_of]
+        recent = await store.read_recent(
+            connection,
+            as_of - timedelta(seconds=p.cooldown_entry_seconds),
+            as_of - timedelta(seconds=p.cooldown_loss_seconds),
+            moment.machine_time,
+        )
         return portfolio_of(
-            account_state,
+            at.cash,
+            state.holdings(as_of),
             account.high_water_mark,
-            await store.day_open(connection, as_of),
-            await store.locks_in_force(connection, as_of) + await self._cooldowns(connection, as_of),
-            await store.held_reservations(connection, moment.machine_time),
+            at.day_open,
+            [*at.locks, *self._cooldowns(recent)],
+            recent.held_reservations,
             moment.market_time,
-            self._p.charging(self._settings.reckoned_taker_fee(moment.exchange_fee)),
+            p.charging(self._settings.reckoned_taker_fee(moment.exchange_fee)),
         )
 
-    async def _cooldowns(self, connection: AsyncConnection, as_of: datetime) -> list[tuple[UUID, Lock]]:
+    def _cooldowns(self, recent: Recent) -> list[tuple[UUID, Lock]]:
         """Cooldowns are not stored: they follow from orders. Told as locks, because that is what they do."""
         after_loss, after_entry = self._p.cooldown_loss_seconds, self._p.cooldown_entry_seconds
-        losses = await store.recent_losing_exits(connection, as_of - timedelta(seconds=after_loss))
-        entries = await store.recent_entries(connection, as_of - timedelta(seconds=after_entry))
-        found = [cooldown_lock(COOLDOWN_LOSS, product, at, after_loss) for product, at in sorted(losses.items())]
-        found += [cooldown_lock(COOLDOWN_ENTRY, product, at, after_entry) for product, at in sorted(entries.items())]
+        found = [cooldown_lock(COOLDOWN_LOSS, product, at, after_loss) for product, at in sorted(recent.losses.items())]
+        found += [
+            cooldown_lock(COOLDOWN_ENTRY, product, at, after_entry) for product, at in sorted(recent.entries.items())
+        ]
         return [(lock_id(lock), lock) for lock in found]
 
     async def turn_switch(self, call: StateCall) -> pb.SetTradingStateResponse:

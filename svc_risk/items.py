@@ -1,0 +1,161 @@
+"""What a batch of recommendations to assess needs to know of each of them, read in one statement with the moment.
+
+Read after the account lock was taken. What was taken in the same batch is not in it (`progress` has that).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    column,
+    exists,
+    func,
+    select,
+    true,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schema.base import Id, Time
+from schema.operations import stored_requests
+from schema.recommendation_terms import terms_of
+from schema.risk import risk_assessments, risk_reservations
+from schema.views.risk import risk_approvals, risk_closed_trades, risk_entries, risk_products
+from schema.views.shared import recommendation_terms
+from svc_risk.assessment_store import READ, attempt_of
+from svc_risk.assessments import Facts, Item
+from svc_risk.known import Moment
+from svc_risk.store import MOMENT, moment_of
+from tradekit.products import Product
+
+# Of each item: the arrays that are given, and the columns that they become.
+_GIVEN: tuple[tuple[str, Any], ...] = (
+    ("recommendations", Id),
+    ("terms", Text),
+    ("products", Text),
+    ("as_ofs", Time),
+    ("services", Text),
+    ("callers", Text),
+    ("requests", Id),
+)
+_WANTED: tuple[tuple[str, Any], ...] = (
+    ("recommendation_id", Id),
+    ("terms", Text),
+    ("product_id", Text),
+    ("as_of", Time),
+    ("service", Text),
+    ("caller", Text),
+    ("request_id", Id),
+)
+_PRODUCT = tuple(Product.__dataclass_fields__)
+
+
+async def read_items(connection: AsyncConnection, items: Sequence[Item]) -> tuple[Moment, list[Facts]]:
+    """The moment, and the facts of each item in their order; at least one item."""
+    given = {
+        "recommendations": [item.recommendation.recommendation_id for item in items],
+        "terms": [item.key.body for item in items],
+        "products": [item.recommendation.product_id for item in items],
+        "as_ofs": [item.recommendation.as_of for item in items],
+        "services": [item.key.service for item in items],
+        "callers": [item.key.caller for item in items],
+        "requests": [item.key.request_id for item in items],
+    }
+    rows = (await connection.execute(_ITEMS, given)).all()
+    moment = moment_of(rows[0])
+    return moment, [_facts(row, moment) for row in rows]
+
+
+def _facts(row: Any, moment: Moment) -> Facts:
+    values = row._mapping
+    stored, made = _named(values, "stored_"), _named(values, "made_")
+    listed = _named(values, "listed_")
+    return Facts(
+        body=row.known_body,
+        stored=terms_of(stored) if stored["recommendation_id"] is not None else None,
+        newest=attempt_of(made, moment.machine_time) if made["assessment_id"] is not None else None,
+        approved=row.approved,
+        product=Product(*(listed[name] for name in _PRODUCT)) if listed["product_id"] is not None else None,
+        last_entry=row.last_entry,
+        last_losing_exit=row.last_losing_exit,
+    )
+
+
+def _named(values: Any, prefix: str) -> Any:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _labelled(prefix: str, columns: Sequence[Column[Any]]) -> list[Any]:
+    """Several tables have columns of the same name."""
+    return [each.label(prefix + each.name) for each in columns]
+
+
+def _statement() -> Select[Any]:
+    wanted = (
+        func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in _GIVEN))
+        .table_valued(*(column(name, kind) for name, kind in _WANTED), with_ordinality="place", name="wanted")
+        .render_derived()
+    ).c
+    moment, asked, product = MOMENT.cte("moment"), stored_requests.c, risk_products.c
+    terms, reserved = recommendation_terms.c, risk_reservations.c
+    newest = (
+        select(
+            *_labelled("made_", READ),
+            reserved.state.label("made_reservation_state"),
+            reserved.expires_at.label("made_expires_at"),
+        )
+        .select_from(
+            risk_assessments.outerjoin(risk_reservations, reserved.reservation_id == risk_assessments.c.assessment_id)
+        )
+        .where(risk_assessments.c.recommendation_id == wanted.recommendation_id)
+        .order_by(risk_assessments.c.attempt.desc())
+        .limit(1)
+        .lateral("newest")
+    )
+    # A live reservation is an entry, as an order is.
+    held_buy = and_(reserved.side == "BUY", reserved.state == "HELD", reserved.expires_at > moment.c.machine_time)
+    entry = select(func.max(risk_entries.c.as_of)).where(risk_entries.c.product_id == wanted.product_id)
+    held = select(func.max(reserved.as_of)).where(reserved.product_id == wanted.product_id, held_buy)
+    closed = risk_closed_trades.c
+    loss = select(func.max(closed.as_of)).where(
+        closed.product_id == wanted.product_id, closed.realized_pnl < 0, closed.as_of <= wanted.as_of
+    )
+    return (
+        select(
+            *moment.c,
+            asked.body_sha256.label("known_body"),
+            *_labelled("stored_", list(terms)),
+            *newest.c,
+            exists()
+            .where(
+                risk_approvals.c.recommendation_id == wanted.recommendation_id,
+                risk_approvals.c.request_hash == wanted.terms,
+            )
+            .label("approved"),
+            *_labelled("listed_", [product[name] for name in _PRODUCT]),
+            func.greatest(entry.scalar_subquery(), held.scalar_subquery()).label("last_entry"),
+            loss.scalar_subquery().label("last_losing_exit"),
+        )
+        .select_from(wanted.recommendation_id.table)
+        .join(moment, true())
+        .outerjoin(
+            stored_requests,
+            and_(
+                asked.service == wanted.service,
+                asked.caller == wanted.caller,
+                asked.request_id == wanted.request_id,
+            ),
+        )
+        .outerjoin(recommendation_terms, terms.recommendation_id == wanted.recommendation_id)
+        .outerjoin(newest, true())
+        .outerjoin(risk_products, product.product_id == wanted.product_id)
+        .order_by(wanted.place)
+    )
+
+
+_ITEMS = _statement()
