@@ -34,13 +34,16 @@ def machine() -> dict[str, object]:
 
 
 def _ended(*_: object) -> None:
-    raise KeyboardInterrupt
+    """As Ctrl-C, which the event loop knows how to end by."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def main() -> None:
     """Exits 1 with what to do if a phase failed, 130 if it was ended; the figures until then are kept."""
     options = parse()
     console = Console(width=None if sys.stdout.isatty() else 180)
+    # A shell has what it runs in the background ignore Ctrl-C; SIGTERM must end it there too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _ended)
     folder = Path(tempfile.mkdtemp(prefix="bench-mesh-"))
     told: dict[str, object] = {"machine": machine(), "options": options.told()}
@@ -54,13 +57,24 @@ def main() -> None:
     except KeyboardInterrupt:
         console.print("Ended. Nothing of it runs any more.")
         code = 130
-    except (BenchFailed, PostgresFailed, TimeoutError) as error:
-        console.print(f"[red]The bench failed:[/red] {error}", highlight=False)
-        console.print(f"The logs are in {folder}/mesh/logs; --keep leaves them there.", highlight=False)
+    except (BenchFailed, PostgresFailed) as error:
+        _failed(run, str(error), options, folder, console)
+    except Exception as error:
+        # What a call, a driver or a task group raised: nobody foresaw it, so it is shown whole.
+        console.print_exception(max_frames=6)
+        _failed(run, f"{type(error).__name__}: {str(error)[:500]}", options, folder, console)
     finally:
         _write(options, told | {name: plain(found) for name, found in run.figures.items()}, console)
         _leave(folder, options.keep, console)
     sys.exit(code)
+
+
+def _failed(run: Run, why: str, options: Options, folder: Path, console: Console) -> None:
+    """Says in which phase, why, and what to do."""
+    console.print(f"The bench failed ({run.phase}): {why}", style="red", highlight=False, markup=False)
+    logs = f"The logs of the mesh are in {folder}/mesh/logs."
+    again = "The same again with --keep leaves the logs of the mesh for you to read."
+    console.print(logs if options.keep else again, highlight=False, markup=False)
 
 
 def _write(options: Options, figures: dict[str, object], console: Console) -> None:

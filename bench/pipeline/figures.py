@@ -65,10 +65,10 @@ def latencies(found: Iterable[Moments], since: str, until: str) -> list[float]:
 
 
 def step_seconds(found: Sequence[Moments]) -> dict[str, Spread]:
-    """The time from each moment to the next, of executed recommendations. A step that nobody took is absent."""
+    """The time from each moment to the next that is known, of executed recommendations."""
     executed = [one for one in found if one.state == EXECUTED]
     steps = {}
-    for since, until in pairwise(STEPS):
+    for since, until in pairwise(step for step in STEPS if any(step in one.at for one in executed)):
         seconds = spread(latencies(executed, since, until))
         if seconds is not None:
             steps[f"{since} -> {until}"] = seconds

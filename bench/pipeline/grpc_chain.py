@@ -23,7 +23,7 @@ class Stream:
     """A bidirectional stream on which many calls are unanswered at once, told apart by a number before the message."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._call: Any = channel.stream_stream(f"/{SERVICE}/Stream")()
+        self._call: Any = channel.stream_stream(f"/{SERVICE}/Stream")(wait_for_ready=True)
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._turn = asyncio.Lock()

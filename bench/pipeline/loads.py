@@ -35,6 +35,7 @@ class BurstFigures:
     call: Spread | None
     orders: int
     delays: Mapping[str, int]
+    steps: Mapping[str, Spread]
     use: Use | None = None
 
 
@@ -79,6 +80,7 @@ def burst_figures(load: Load, found: list[Moments], use: Use | None = None) -> B
         call=spread(load.calls),
         orders=sum(one.orders for one in found),
         delays=delays(found),
+        steps=step_seconds(found),
         use=use,
     )
 

@@ -148,6 +148,12 @@ class Bench:
             return found
 
 
+def end_in_peace() -> None:
+    """From now on no second Ctrl-C breaks off what ends the processes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 @contextmanager
 def running_mesh(folder: Path, settings: Mapping[str, str] = SETTINGS) -> Iterator[LiveMesh]:
     """The mesh, ready; stopped and gone afterwards."""
@@ -159,9 +165,7 @@ def running_mesh(folder: Path, settings: Mapping[str, str] = SETTINGS) -> Iterat
         try:
             yield mesh
         finally:
-            # A second Ctrl-C must not break off what ends the processes.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            end_in_peace()
 
 
 @asynccontextmanager

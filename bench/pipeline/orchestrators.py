@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from uuid import UUID
 
 from bench.pipeline.exchange_peer import config_of
 from bench.pipeline.figures import EXECUTED
-from bench.pipeline.load import Creator
+from bench.pipeline.load import Creator, Load
 from bench.pipeline.loads import BurstFigures, Progress, burst_figures
 from bench.pipeline.mesh import PRODUCTS, Bench, BenchFailed
 from bench.pipeline.processes import Beside, beside
@@ -130,7 +131,7 @@ async def _burst(
     bench: Bench, running: Further, count: int, items: int, wait: float, kill: bool, progress: Progress
 ) -> OrchestratorFigures:
     creating = asyncio.create_task(Creator(bench.bridge, PRODUCTS, progress).burst(items))
-    killed_at = await _kill_in_the_middle(bench, running, items, creating) if kill else 0
+    killed_at = await _kill_in_the_middle(bench, running, items, wait, creating) if kill else 0
     load = await creating
     await bench.rows.until_ended(wait)
     found = await bench.rows.moments(load.ids)
@@ -148,15 +149,19 @@ async def _burst(
     )
 
 
-async def _kill_in_the_middle(bench: Bench, running: Further, items: int, creating: asyncio.Task[object]) -> int:
+async def _kill_in_the_middle(
+    bench: Bench, running: Further, items: int, wait: float, creating: asyncio.Task[Load]
+) -> int:
     """Kills the newest one when a third of the burst has ended; how many had ended then."""
     assert running.processes is not None
     name = list(running.ports)[-1]
     ended = "SELECT count(*) FROM trade_recommendations WHERE state = 'EXECUTED' AND created_at >= $1"
     began = await bench.rows.value("SELECT clock_timestamp()")
+    end = time.monotonic() + wait
     while True:
         done = int(await bench.rows.value(ended, began))
-        if done >= items / 3 or (creating.done() and not await bench.rows.open()):
+        none_left = creating.done() and not await bench.rows.open()
+        if done >= items / 3 or none_left or time.monotonic() > end:
             break
         await asyncio.sleep(_LOOK_SECONDS)
     pid = running.processes.pid(name)

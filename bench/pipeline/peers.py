@@ -17,8 +17,9 @@ from supervisor.python_process import ROOT, python_environment, run_module
 from supervisor.unit import ProcessSpec
 
 DBOS_DATABASE = "dbos_bench"
-# Queue or direct start, threads or an event loop, and how many at once. The best on a tenth of the items does all.
+# Queue or direct start, threads or an event loop, and how many at once. The best on a part of the items does all.
 DBOS_SETTINGS = ("queue-8", "queue-32", "direct-8", "direct-32", "async-8", "async-32")
+DBOS_TRIAL = 200
 DBOS_ALONE = 50
 DBOS_SECONDS = 900.0
 NO_DBOS = "not installed: pip install 'trading-mesh[bench]', or dbos alone, measures it too"
@@ -63,7 +64,7 @@ async def _dbos(bench: Bench, items: int, folder: Path, said: Said) -> PeerFigur
     trials = {}
     for setting in DBOS_SETTINGS:
         said(f"DBOS, trying {setting}")
-        trials[setting], _ = await _dbos_run(bench, folder, setting, max(10, items // 10), 0)
+        trials[setting], _ = await _dbos_run(bench, folder, setting, min(items, DBOS_TRIAL), 0)
     best = max(trials, key=lambda setting: trials[setting])
     said(f"DBOS, {items} with {best}")
     per_second, alone = await _dbos_run(bench, folder, best, items, DBOS_ALONE)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.pipeline.mesh import BenchFailed
+from bench.pipeline.mesh import BenchFailed, end_in_peace
 from supervisor.home import MeshHome
 from supervisor.processes import InstanceMark
 from supervisor.restart_policy import RestartPolicy
@@ -65,4 +65,8 @@ def beside(folder: Path, specs: Sequence[ProcessSpec]) -> Iterator[Beside]:
         home, run_id, units, labels={"mode": "bench"}, on_event=lambda event: None, policy=_NOT_AGAIN
     )
     with supervised(supervisor):
-        yield Beside(home, supervisor)
+        try:
+            yield Beside(home, supervisor)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            end_in_peace()
+            raise

@@ -121,10 +121,10 @@ def pace_table(found: Sequence[PaceFigures]) -> Table:
     return table("from created to sent, and to the end", columns, rows)
 
 
-def step_table(found: PaceFigures) -> Table:
+def step_table(title: str, steps: Mapping[str, Spread]) -> Table:
     """Where the milliseconds go."""
-    rows = [(step, *spread_cells(seconds)) for step, seconds in found.steps.items()]
-    return table(f"steps at {found.per_second:g} a second, ms", ("step", "p50", "p99", "longest"), rows)
+    rows = [(step, *spread_cells(seconds)) for step, seconds in steps.items()]
+    return table(f"steps {title}, ms", ("step", "p50", "p99", "longest"), rows)
 
 
 def cost_tables(found: CostFigures) -> list[Table]:

@@ -18,13 +18,15 @@ from tests.support.live_mesh import LiveMesh
 
 
 class Run:
-    """One run. `figures` holds what was found so far, by phase, whatever ends the run."""
+    """One run. `figures` holds what was found so far, by phase, whatever ends the run; `phase` is the one that
+    runs."""
 
     def __init__(self, options: Options, folder: Path, console: Console) -> None:
         self._options = options
         self._folder = folder
         self._console = console
         self.figures: dict[str, Any] = {}
+        self.phase = "start"
 
     async def all(self, mesh: LiveMesh) -> None:
         """Every phase that was asked for."""
@@ -40,6 +42,7 @@ class Run:
         async with attached(mesh) as bench:
             await self._store(bench)
             for name in self._options.phases:
+                self.phase = name
                 await bench.fresh_hour()
                 await phases[name](bench)
 
@@ -99,13 +102,15 @@ class Run:
             with self._progress(f"{per_second:g} a second for {seconds:g} s", total) as advance:
                 found.append(await loads.paced(bench, per_second, seconds, wait, lambda: advance(1)))
         self._console.print(report.pace_table(found))
-        self._console.print(report.step_table(min(found, key=lambda one: one.per_second)))
+        slowest = min(found, key=lambda one: one.per_second)
+        self._console.print(report.step_table(f"at {slowest.per_second:g} a second", slowest.steps))
 
     async def _burst(self, bench: Bench) -> None:
         with self._progress(f"burst of {self._options.items:,}", self._options.items) as advance:
             found = await loads.burst(bench, self._options.items, self._options.wait_seconds, lambda: advance(1))
         self.figures["burst"] = found
         self._console.print(report.burst_table(found))
+        self._console.print(report.step_table("in the burst", found.steps))
         used = report.burst_use_table(found, self._rest())
         if used is not None:
             self._console.print(used)

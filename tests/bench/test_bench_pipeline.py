@@ -95,6 +95,13 @@ def test_steps_are_those_of_executed_ones_alone() -> None:
     assert steps["ordered -> sent"].count == 2
 
 
+def test_a_moment_that_nobody_noted_is_stepped_over() -> None:
+    at = {name: START + timedelta(seconds=number) for number, name in enumerate(STEPS) if name != "sent"}
+    steps = step_seconds([Moments(at, "EXECUTED")])
+    assert steps["ordered -> recorded"].p50 == 2.0
+    assert not any("sent" in step for step in steps)
+
+
 def test_an_end_that_is_none_is_told_with_its_reasons() -> None:
     found = [
         moments(0, 1),
@@ -270,6 +277,7 @@ def burst(**changes: object) -> BurstFigures:
         "call": spread([0.01, 0.02]),
         "orders": 2,
         "delays": {"ORDER_UNKNOWN": 7},
+        "steps": {},
     }
     return BurstFigures(**{**values, **changes})  # type: ignore[arg-type]
 
