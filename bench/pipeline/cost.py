@@ -43,9 +43,7 @@ class IdleFigures:
 async def cost(bench: Bench, items: int, wait: float, progress: Progress) -> CostFigures:
     """A light load twice: metered, then a few with every statement logged."""
     meter = Meter(bench.mesh, bench.rows)
-    first = await meter.read()
-    await asyncio.sleep(REST_SECONDS)
-    second = await meter.read()
+    first, second = await meter.read(), await meter.read()
     rest = used(first, second)
     executed = await _light_load(bench, items, wait, progress)
     per_item = used(second, await meter.read()).per_item(rest, executed)

@@ -1,7 +1,7 @@
 """The loads: a burst and its throughput, paces and their latencies, and the steps of a recommendation."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.pipeline.figures import (
@@ -36,7 +36,8 @@ class BurstFigures:
     orders: int
     delays: Mapping[str, int]
     steps: Mapping[str, Spread]
-    use: Use | None = None
+    per_item: Use | None = None
+    """Used per executed recommendation, less what is used at rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +59,18 @@ class PaceFigures:
     steps: Mapping[str, Spread]
 
 
-async def burst(bench: Bench, items: int, wait: float, progress: Progress, *, metered: bool = True) -> BurstFigures:
+async def burst(bench: Bench, items: int, wait: float, progress: Progress) -> BurstFigures:
     """As many as asked for, as fast as the bridge takes them, to the end of the last."""
     meter = Meter(bench.mesh, bench.rows)
-    before = await meter.read() if metered else None
+    first, second = await meter.read(), await meter.read()
     load = await Creator(bench.bridge, PRODUCTS, progress).burst(items)
     await bench.rows.until_ended(wait)
-    use = used(before, await meter.read()) if before is not None else None
-    return burst_figures(load, await bench.rows.moments(load.ids), use)
+    use, rest = used(second, await meter.read()), used(first, second)
+    figures = burst_figures(load, await bench.rows.moments(load.ids))
+    return replace(figures, per_item=use.per_item(rest, figures.executed)) if figures.executed else figures
 
 
-def burst_figures(load: Load, found: list[Moments], use: Use | None = None) -> BurstFigures:
+def burst_figures(load: Load, found: list[Moments]) -> BurstFigures:
     """What a load came to."""
     return BurstFigures(
         wanted=load.wanted,
@@ -81,7 +83,6 @@ def burst_figures(load: Load, found: list[Moments], use: Use | None = None) -> B
         orders=sum(one.orders for one in found),
         delays=delays(found),
         steps=step_seconds(found),
-        use=use,
     )
 
 
@@ -90,7 +91,7 @@ async def paced(bench: Bench, per_second: float, seconds: float, wait: float, pr
     async with bench.rows.sends_noted():
         load = await Creator(bench.bridge, PRODUCTS, progress).paced(per_second, seconds)
         left_over = await bench.rows.open()
-        await bench.rows.until_ended(wait, look=0.1)
+        await bench.rows.until_ended(wait)
         found = await bench.rows.moments(load.ids)
     executed = [one for one in found if one.state == EXECUTED]
     return PaceFigures(

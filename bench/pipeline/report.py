@@ -75,15 +75,6 @@ def burst_table(found: BurstFigures) -> Table:
     return table(f"burst of {found.wanted:,}", ("", "figure"), rows)
 
 
-def burst_use_table(found: BurstFigures, rest: Use | None) -> Table | None:
-    """What a recommendation of a burst costs; at rest nothing is taken off unless the mesh was measured at rest."""
-    if found.use is None or not found.executed:
-        return None
-    nothing = Use(1.0, {}, {})
-    per_item = found.use.per_item(rest or nothing, found.executed)
-    return use_table("in the burst, per executed recommendation", per_item)
-
-
 def use_table(title: str, per_item: Use) -> Table:
     """CPU by process, and the database's counters."""
     rows = [(f"{name}, CPU ms", ms(seconds)) for name, seconds in per_item.cpu.items()]

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench.pipeline import cost, loads, orchestrators, peers, report, statements, stored
 from bench.pipeline.loads import BurstFigures, PaceFigures
 from bench.pipeline.mesh import Bench, attached
-from bench.pipeline.meter import Use
 from bench.pipeline.options import Options
 from tests.support.live_mesh import LiveMesh
 
@@ -111,13 +110,8 @@ class Run:
         self.figures["burst"] = found
         self._console.print(report.burst_table(found))
         self._console.print(report.step_table("in the burst", found.steps))
-        used = report.burst_use_table(found, self._rest())
-        if used is not None:
-            self._console.print(used)
-
-    def _rest(self) -> Use | None:
-        idle: cost.IdleFigures | None = self.figures.get("idle")
-        return idle.per_second if idle is not None else None
+        if found.per_item is not None:
+            self._console.print(report.use_table("in the burst, per executed recommendation", found.per_item))
 
     async def _orchestrators(self, bench: Bench) -> None:
         counts, items = self._options.orchestrators, self._options.items
