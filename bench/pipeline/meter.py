@@ -14,7 +14,7 @@ from tests.support.live_mesh import LiveMesh
 
 POSTGRES = "postgres"
 # A session that was busy a moment ago tells the rest of its commits when it has been idle for ten seconds.
-_TOLD_SECONDS = 11.0
+_TOLD_SECONDS = 13.0
 _DATABASE = """
     SELECT xact_commit AS commits, xact_rollback AS rollbacks,
            pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 AS wal_bytes,

@@ -75,7 +75,7 @@ async def _dbos_run(bench: Bench, folder: Path, setting: str, items: int, alone:
     address = bench.mesh.plan.database_address
     url = f"postgresql://{address.user}@/{DBOS_DATABASE}?host={address.host}&port={address.port}"
     arguments = ("bench.pipeline.dbos_worker", url, setting, str(items), str(alone))
-    name = f"dbos-{setting}-{items}"
+    name = f"dbos-{setting}-{'all' if alone else 'trial'}"
     spec = _spec(bench, name, *arguments)
     with beside(_folder(folder, name), [spec]) as running:
         found = json.loads(await running.until_written(name, "figures ", DBOS_SECONDS))

@@ -10,10 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.pipeline import cost, loads, orchestrators, peers, report, statements, stored
+from bench.pipeline.load import Creator
 from bench.pipeline.loads import BurstFigures, PaceFigures
-from bench.pipeline.mesh import Bench, attached
+from bench.pipeline.mesh import PRODUCTS, Bench, attached
 from bench.pipeline.options import Options
 from tests.support.live_mesh import LiveMesh
+
+WARM_UP = 60
 
 
 class Run:
@@ -39,6 +42,7 @@ class Run:
             "peers": self._peers,
         }
         async with attached(mesh) as bench:
+            await self._warm_up(bench)
             await self._store(bench)
             for name in self._options.phases:
                 self.phase = name
@@ -54,6 +58,13 @@ class Run:
         with Progress(*columns, console=self._console, transient=True, disable=not sys.stdout.isatty()) as progress:
             task = progress.add_task(what, total=total)
             yield lambda count: progress.advance(task, count)
+
+    async def _warm_up(self, bench: Bench) -> None:
+        """Entries that are in no figure. Each connection prepares each statement once, and outside a transaction that is a
+        commit too: the first entries of a mesh cost twice those of later ones."""
+        with self._progress("warming up", WARM_UP) as advance:
+            await Creator(bench.bridge, PRODUCTS, lambda: advance(1)).burst(WARM_UP)
+            await bench.rows.until_ended(self._options.wait_seconds)
 
     async def _store(self, bench: Bench) -> None:
         count = self._options.stored
