@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help run test drill lint proto replay bench test-pythons down clean lock install-run install-dev install-buf check-python check-proto
+.PHONY: help run test drill lint proto replay bench bench-pipeline test-pythons down clean lock install-run install-dev install-buf check-python check-proto
 
 # Some machines forbid the cache of compiled modules; then each of the many processes compiles everything at its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -38,6 +38,7 @@ REPLAY_TO ?= 2025-06-30
 REPLAY_PROFILE ?= exercise
 DRILL_SEED ?= 1
 DRILL_RUNS ?= 300
+BENCH_OPTIONS ?=
 
 help: ## show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -76,11 +77,14 @@ replay: install-run ## replay half a year of real candles; settable: REPLAY_FILE
 	@$(BIN)/mesh replay "$(REPLAY_FILE)" --products $(REPLAY_PRODUCTS) --from $(REPLAY_FROM) --to $(REPLAY_TO) \
 		--profile $(REPLAY_PROFILE)
 
-bench: install-dev ## measure features, predictions, the signal path and statements per trade; about seven minutes
+bench: install-dev ## measure features, predictions, the signal path and the pipeline in short; about ten minutes
 	@$(BIN)/python -m bench.features
 	@$(BIN)/python -m bench.predict
 	@$(BIN)/python -m bench.signal_path
-	@$(BIN)/python -m bench.pipeline_statements
+	@$(BIN)/python -m bench.pipeline --only statements --only paced --only burst --items 200 --pace 10 --seconds 10
+
+bench-pipeline: install-dev ## measure the whole pipeline, beside others; about half an hour; settable: BENCH_OPTIONS
+	@$(BIN)/python -m bench.pipeline --orchestrators 1,2,4 $(BENCH_OPTIONS)
 
 down: ## stop a running pipeline
 	@if [ -x $(BIN)/mesh ]; then $(BIN)/mesh down; else echo "Nothing is installed, so nothing runs."; fi

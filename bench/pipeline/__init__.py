@@ -1,0 +1,1 @@
+"""The whole mesh measured through its own RPCs, beside what else could do the work: `python -m bench.pipeline`."""
