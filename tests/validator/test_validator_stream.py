@@ -50,7 +50,7 @@ async def test_the_stream_answers_items_and_faults_alike(database):
             await call.write(frame)
         await call.done_writing()
         answers = await rest_of(call)
-    assert opened.opened.max_in_flight == 16
+    assert opened.opened.max_in_flight == 64
     errors = [frame.item_error for frame in answers if frame.HasField("item_error")]
     reviewed = {frame.answer.request_id for frame in answers if frame.HasField("answer")}
     assert {error.request_id for error in errors} == {bad.item.request_id, ""}
