@@ -106,7 +106,7 @@ def _claim(key: RequestKey, machine_time: datetime) -> dict[str, Any]:
 
 def _assessed(made: Decision) -> dict[str, Any]:
     assessment = made.assessment
-    return {name: getattr(assessment, name) for name in _SAME} | {
+    return {name: _column(getattr(assessment, name)) for name in _SAME} | {
         "side": assessment.side.value,
         "decision": assessment.decision.value,
         "requested_size": assessment.requested_size,
@@ -115,6 +115,11 @@ def _assessed(made: Decision) -> dict[str, Any]:
         "reasons": reasons_to_json(assessment.reasons),
         "snapshot": inputs_to_json(made.inputs),
     }
+
+
+def _column(value: Any) -> Any:
+    """A statistic as text: JSON has no word for one that is not finite, and a column has."""
+    return repr(value) if isinstance(value, float) else value
 
 
 def _reserved(assessment: StoredAssessment, reservation: Reservation) -> dict[str, Any]:
@@ -126,7 +131,7 @@ def _reserved(assessment: StoredAssessment, reservation: Reservation) -> dict[st
         "quote_amount": reservation.quote_amount,
         "fee_amount": reservation.fee_amount,
         "base_amount": reservation.base_amount,
-        "heat": reservation.heat,
+        "heat": _column(reservation.heat),
         "state": ReservationState.HELD.value,
         "expires_at": reservation.expires_at,
         "as_of": assessment.as_of,

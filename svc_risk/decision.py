@@ -43,7 +43,7 @@ def standing_or_undecided(item: Item, facts: Facts, progress: Progress) -> Attem
     """
     progress.require_unused(item.key, facts.body)
     # Only what is stored, on the terms that are stored, can be assessed.
-    stored = matching(facts.stored, item.recommendation)
+    stored = _as_sent(item, facts.stored)
     newest = progress.attempt(item.recommendation.recommendation_id, facts.newest)
     if newest is not None and _stands(newest, stored.terms):
         return newest
@@ -52,6 +52,13 @@ def standing_or_undecided(item: Item, facts: Facts, progress: Progress) -> Attem
     if stored.recommendation.side is not Side.SELL and not facts.approved:
         raise FailedPrecondition("NOT_REVIEWED", "no reviewer has approved this entry; have it validated first")
     return Undecided(stored, 1 if newest is None else newest.assessment.attempt + 1)
+
+
+def _as_sent(item: Item, stored: StoredTerms | None) -> StoredTerms:
+    """What is stored, where it says what was sent, whose hash is the request's body already."""
+    if stored is not None and stored.terms == item.key.body:
+        return stored
+    return matching(stored, item.recommendation)
 
 
 def _stands(newest: Attempt, terms: str) -> bool:

@@ -95,12 +95,32 @@ def _labelled(prefix: str, columns: Sequence[Column[Any]]) -> list[Any]:
     return [each.label(prefix + each.name) for each in columns]
 
 
+def _past(wanted: Any, moment: Any) -> Select[Any]:
+    """What cooldowns are counted from, once for each product and market time: a batch has many items of few of them."""
+    times = select(wanted.product_id, wanted.as_of).distinct().subquery("times").c
+    reserved, closed = risk_reservations.c, risk_closed_trades.c
+    entry = select(func.max(risk_entries.c.as_of)).where(risk_entries.c.product_id == times.product_id)
+    # A live reservation is an entry, as an order is.
+    held_buy = and_(reserved.side == "BUY", reserved.state == "HELD", reserved.expires_at > moment.machine_time)
+    held = select(func.max(reserved.as_of)).where(reserved.product_id == times.product_id, held_buy)
+    loss = select(func.max(closed.as_of)).where(
+        closed.product_id == times.product_id, closed.realized_pnl < 0, closed.as_of <= times.as_of
+    )
+    return select(
+        times.product_id,
+        times.as_of,
+        func.greatest(entry.scalar_subquery(), held.scalar_subquery()).label("last_entry"),
+        loss.scalar_subquery().label("last_losing_exit"),
+    ).join_from(times.product_id.table, moment.machine_time.table, true())
+
+
 def _statement() -> Select[Any]:
-    wanted = (
+    given = (
         func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in _GIVEN))
-        .table_valued(*(column(name, kind) for name, kind in _WANTED), with_ordinality="place", name="wanted")
+        .table_valued(*(column(name, kind) for name, kind in _WANTED), with_ordinality="place", name="given")
         .render_derived()
-    ).c
+    )
+    wanted = select(*given.c).cte("wanted").c
     moment, asked, product = MOMENT.cte("moment"), stored_requests.c, risk_products.c
     terms, reserved = recommendation_terms.c, risk_reservations.c
     newest = (
@@ -117,14 +137,8 @@ def _statement() -> Select[Any]:
         .limit(1)
         .lateral("newest")
     )
-    # A live reservation is an entry, as an order is.
-    held_buy = and_(reserved.side == "BUY", reserved.state == "HELD", reserved.expires_at > moment.c.machine_time)
-    entry = select(func.max(risk_entries.c.as_of)).where(risk_entries.c.product_id == wanted.product_id)
-    held = select(func.max(reserved.as_of)).where(reserved.product_id == wanted.product_id, held_buy)
-    closed = risk_closed_trades.c
-    loss = select(func.max(closed.as_of)).where(
-        closed.product_id == wanted.product_id, closed.realized_pnl < 0, closed.as_of <= wanted.as_of
-    )
+    # Or it would be reckoned again for each item.
+    past = _past(wanted, moment.c).cte("past").prefix_with("MATERIALIZED")
     return (
         select(
             *moment.c,
@@ -138,8 +152,8 @@ def _statement() -> Select[Any]:
             )
             .label("approved"),
             *_labelled("listed_", [product[name] for name in _PRODUCT]),
-            func.greatest(entry.scalar_subquery(), held.scalar_subquery()).label("last_entry"),
-            loss.scalar_subquery().label("last_losing_exit"),
+            past.c.last_entry,
+            past.c.last_losing_exit,
         )
         .select_from(wanted.recommendation_id.table)
         .join(moment, true())
@@ -154,6 +168,7 @@ def _statement() -> Select[Any]:
         .outerjoin(recommendation_terms, terms.recommendation_id == wanted.recommendation_id)
         .outerjoin(newest, true())
         .outerjoin(risk_products, product.product_id == wanted.product_id)
+        .join(past, and_(past.c.product_id == wanted.product_id, past.c.as_of == wanted.as_of))
         .order_by(wanted.place)
     )
 

@@ -19,7 +19,7 @@ from trading.risk.v1 import risk_service_pb2 as pb
 
 KINDS = {
     "SELECT accounts.account_id": "lock",
-    "WITH moment AS": "items",
+    "WITH wanted AS": "items",
     "WITH parts AS": "exposure",
     "SELECT given.as_of": "market time",
     "SELECT product_id, start, close": "volatility",
