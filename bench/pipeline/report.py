@@ -80,8 +80,7 @@ def use_table(title: str, per_item: Use) -> Table:
     rows = [(f"{name}, CPU ms", ms(seconds)) for name, seconds in per_item.cpu.items()]
     rows.append(("all, CPU ms", ms(sum(per_item.cpu.values()))))
     words = {
-        "commits": "commits (every statement outside a transaction is one)",
-        "rollbacks": "rollbacks",
+        "writes": "transactions that write",
         "wal_bytes": "bytes of the write-ahead log",
         "wal_flushes": "flushes of the write-ahead log",
         "page_images": "whole pages in it (the first change after a checkpoint)",
@@ -156,7 +155,7 @@ def idle_table(found: IdleFigures) -> Table:
     )
     database = found.per_second.database
     title = (
-        f"at rest for {found.seconds:g} s: {number(database['commits'])} commits and "
+        f"at rest for {found.seconds:g} s: {number(database['writes'])} transactions that write and "
         f"{number(database['wal_bytes'] / 1024)} kB of log a second"
     )
     return table(title, ("process", "CPU % of a core", "PSS MB", "statements /s", "transactions /s"), [*rows, total])
