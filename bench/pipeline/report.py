@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from rich.table import Table
@@ -22,7 +22,8 @@ _MB = 1024 * 1024
 def plain(value: Any) -> Any:
     """A figure as JSON has it."""
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        # Not asdict: it takes the items of a Counter for what is counted.
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping | Counter):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -1,5 +1,6 @@
 """The arithmetic of the pipeline's bench: what it says of rows, logs and counters, without a mesh."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -317,7 +318,9 @@ def test_more_orchestrators_are_measured_by_the_first() -> None:
 
 
 def test_figures_are_plain_values_in_the_file() -> None:
-    plain = report.plain({"burst": burst(), "paced": (spread([0.123456789]),)})
+    plain = report.plain(
+        {"burst": burst(ends=Counter({"EXECUTED": 2, "REJECTED: ORDER_RATE": 1})), "paced": (spread([0.123456789]),)}
+    )
     assert plain["burst"]["ends"] == {"EXECUTED": 2, "REJECTED: ORDER_RATE": 1}
     assert plain["paced"][0]["p50"] == 0.123457
 
