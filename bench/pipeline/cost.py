@@ -43,10 +43,10 @@ class IdleFigures:
 async def cost(bench: Bench, items: int, wait: float, progress: Progress) -> CostFigures:
     """A light load twice: metered, then a few with every statement logged."""
     meter = Meter(bench.mesh, bench.rows)
-    first, second = await meter.read(), await meter.read()
-    rest = used(first, second)
-    executed = await _light_load(bench, items, wait, progress)
-    per_item = used(second, await meter.read()).per_item(rest, executed)
+    async with bench.vacuum_held():
+        first, second = await meter.read(), await meter.read()
+        executed = await _light_load(bench, items, wait, progress)
+        per_item = used(second, await meter.read()).per_item(used(first, second), executed)
     return CostFigures(executed, per_item, await _statements(bench, min(items, MOST_LOGGED), wait, progress))
 
 

@@ -62,10 +62,11 @@ class PaceFigures:
 async def burst(bench: Bench, items: int, wait: float, progress: Progress) -> BurstFigures:
     """As many as asked for, as fast as the bridge takes them, to the end of the last."""
     meter = Meter(bench.mesh, bench.rows)
-    first, second = await meter.read(), await meter.read()
-    load = await Creator(bench.bridge, PRODUCTS, progress).burst(items)
-    await bench.rows.until_ended(wait)
-    use, rest = used(second, await meter.read()), used(first, second)
+    async with bench.vacuum_held():
+        first, second = await meter.read(), await meter.read()
+        load = await Creator(bench.bridge, PRODUCTS, progress).burst(items)
+        await bench.rows.until_ended(wait)
+        use, rest = used(second, await meter.read()), used(first, second)
     figures = burst_figures(load, await bench.rows.moments(load.ids))
     return replace(figures, per_item=use.per_item(rest, figures.executed)) if figures.executed else figures
 

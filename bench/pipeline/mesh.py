@@ -97,6 +97,19 @@ class Bench:
         if not await self.rows.until_ended(_WAIT_SECONDS):
             raise BenchFailed("recommendations of the phase before have not ended; see the orchestrator's log")
 
+    @asynccontextmanager
+    async def vacuum_held(self) -> AsyncIterator[None]:
+        """While it lasts, no autovacuum begins: what it commits and writes when its minute comes is no cost of a load."""
+        await self._autovacuum("SET autovacuum = off")
+        try:
+            yield
+        finally:
+            await self._autovacuum("RESET autovacuum")
+
+    async def _autovacuum(self, change: str) -> None:
+        await self.rows.execute(f"ALTER SYSTEM {change}")
+        await self.rows.execute("SELECT pg_reload_conf()")
+
     async def deposit(self, amount: str = DEPOSIT) -> None:
         """Money comes in at the exchange, and the operator books it."""
         await self._simulator("POST", "transfer", currency="USD", amount=amount)

@@ -1,4 +1,8 @@
-"""What the processes and the database have used up: CPU seconds, commits, bytes and flushes of the write-ahead log, memory."""
+"""What the processes and the database have used up: CPU seconds, transactions that write, the write-ahead log, memory.
+
+Transactions that write are counted by their ids, which are exact at once. Of `pg_stat_database.xact_commit` a session may tell
+its share a quarter of a minute later, when the next load is measured: all transactions are counted in the log of statements.
+"""
 
 import asyncio
 import time
@@ -13,14 +17,13 @@ from supervisor.postmaster import find_postmaster
 from tests.support.live_mesh import LiveMesh
 
 POSTGRES = "postgres"
-# A session that was busy a moment ago tells the rest of its commits when it has been idle for ten seconds.
+# A session that was busy a moment ago tells the rest of its flushes when it has been idle for ten seconds.
 _TOLD_SECONDS = 13.0
 _DATABASE = """
-    SELECT xact_commit AS commits, xact_rollback AS rollbacks,
+    SELECT pg_snapshot_xmax(pg_current_snapshot())::text::float8 AS writes,
            pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 AS wal_bytes,
            (SELECT coalesce(sum(fsyncs), 0)::float8 FROM pg_stat_io WHERE object = 'wal') AS wal_flushes,
            (SELECT wal_fpi::float8 FROM pg_stat_wal) AS page_images
-    FROM pg_stat_database WHERE datname = current_database()
 """
 
 
@@ -31,8 +34,6 @@ class Reading:
     at: float
     cpu: Mapping[str, float]
     database: Mapping[str, float]
-    asked: int = 0
-    """Statements of the bench itself until then: each is a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,8 @@ class Use:
 
 
 def used(before: Reading, after: Reading) -> Use:
-    """The difference; the bench's own statements are taken off the commits."""
+    """The difference; a process that has ended since is left out."""
     database = {name: after.database[name] - before.database[name] for name in before.database}
-    if "commits" in database:
-        database["commits"] -= after.asked - before.asked
     cpu = {name: after.cpu[name] - before.cpu[name] for name in before.cpu if name in after.cpu}
     return Use(after.at - before.at, cpu, database)
 
@@ -82,7 +81,7 @@ class Meter:
         await asyncio.sleep(_TOLD_SECONDS)
         await self._rows.execute("SELECT pg_stat_clear_snapshot()")
         database = await self._rows.row(_DATABASE)
-        return Reading(time.monotonic(), self.cpu(), database, self._rows.asked)
+        return Reading(time.monotonic(), self.cpu(), database)
 
     def cpu(self) -> dict[str, float]:
         """CPU seconds of every process tree by name, children that have ended included."""

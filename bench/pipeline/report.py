@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from rich.table import Table
@@ -22,7 +22,8 @@ _MB = 1024 * 1024
 def plain(value: Any) -> Any:
     """A figure as JSON has it."""
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        # Not asdict: it takes the items of a Counter for what is counted.
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping | Counter):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -80,8 +81,7 @@ def use_table(title: str, per_item: Use) -> Table:
     rows = [(f"{name}, CPU ms", ms(seconds)) for name, seconds in per_item.cpu.items()]
     rows.append(("all, CPU ms", ms(sum(per_item.cpu.values()))))
     words = {
-        "commits": "commits (every statement outside a transaction is one)",
-        "rollbacks": "rollbacks",
+        "writes": "transactions that write",
         "wal_bytes": "bytes of the write-ahead log",
         "wal_flushes": "flushes of the write-ahead log",
         "page_images": "whole pages in it (the first change after a checkpoint)",
@@ -156,7 +156,7 @@ def idle_table(found: IdleFigures) -> Table:
     )
     database = found.per_second.database
     title = (
-        f"at rest for {found.seconds:g} s: {number(database['commits'])} commits and "
+        f"at rest for {found.seconds:g} s: {number(database['writes'])} transactions that write and "
         f"{number(database['wal_bytes'] / 1024)} kB of log a second"
     )
     return table(title, ("process", "CPU % of a core", "PSS MB", "statements /s", "transactions /s"), [*rows, total])

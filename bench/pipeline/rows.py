@@ -57,21 +57,18 @@ _TIMES = ("created", "in_review", "reviewed", "assessed", "executing", "ordered"
 
 
 class Rows:
-    """Reads the tables over a connection of its own; `asked` counts its statements, so that a figure can leave them out."""
+    """Reads the tables over a connection of its own."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._notes = False
-        self.asked = 0
 
     async def value(self, query: str, *values: object) -> Any:
         """One value of one row."""
-        self.asked += 1
         return await self._connection.fetchval(query, *values, timeout=60)
 
     async def row(self, query: str, *values: object) -> dict[str, Any]:
         """One row."""
-        self.asked += 1
         return dict(await self._connection.fetchrow(query, *values, timeout=60))
 
     async def open(self) -> int:
@@ -89,7 +86,6 @@ class Rows:
 
     async def moments(self, ids: Sequence[UUID]) -> list[Moments]:
         """What the rows say of each of these."""
-        self.asked += 1
         sent, join = (
             ("s.sent_at", "LEFT JOIN bench_sends s ON s.order_id = o.order_id") if self._notes else ("NULL", "")
         )
@@ -98,7 +94,6 @@ class Rows:
 
     async def execute(self, statement: str, *values: object, seconds: float = 60) -> None:
         """A statement of the bench itself."""
-        self.asked += 1
         await self._connection.execute(statement, *values, timeout=seconds)
 
     @asynccontextmanager

@@ -60,8 +60,7 @@ class Run:
             yield lambda count: progress.advance(task, count)
 
     async def _warm_up(self, bench: Bench) -> None:
-        """Entries that are in no figure. Each connection prepares each statement once, and outside a transaction that is a
-        commit too: the first entries of a mesh cost twice those of later ones."""
+        """Entries that are in no figure: each connection prepares each statement once, which those that come first pay for."""
         with self._progress("warming up", WARM_UP) as advance:
             await Creator(bench.bridge, PRODUCTS, lambda: advance(1)).burst(WARM_UP)
             await bench.rows.until_ended(self._options.wait_seconds)

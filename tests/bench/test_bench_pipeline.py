@@ -1,5 +1,6 @@
 """The arithmetic of the pipeline's bench: what it says of rows, logs and counters, without a mesh."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -226,19 +227,18 @@ def test_a_line_for_each_service_and_their_sum() -> None:
 # ---- counters ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_benchs_own_statements_are_no_commits_of_the_mesh() -> None:
-    before = Reading(10.0, {"risk": 1.0, "gone": 1.0}, {"commits": 100.0, "wal_bytes": 5.0}, asked=3)
-    after = Reading(14.0, {"risk": 1.5}, {"commits": 120.0, "wal_bytes": 25.0}, asked=9)
-    use = used(before, after)
-    assert use == Use(4.0, {"risk": 0.5}, {"commits": 14.0, "wal_bytes": 20.0})
-    assert use.per_second() == Use(1.0, {"risk": 0.125}, {"commits": 3.5, "wal_bytes": 5.0})
+def test_use_is_the_difference_of_what_is_still_there() -> None:
+    before = Reading(10.0, {"risk": 1.0, "gone": 1.0}, {"writes": 100.0, "wal_bytes": 5.0})
+    use = used(before, Reading(14.0, {"risk": 1.5, "new": 9.0}, {"writes": 120.0, "wal_bytes": 25.0}))
+    assert use == Use(4.0, {"risk": 0.5}, {"writes": 20.0, "wal_bytes": 20.0})
+    assert use.per_second() == Use(1.0, {"risk": 0.125}, {"writes": 5.0, "wal_bytes": 5.0})
 
 
 def test_use_per_item_is_less_what_rest_takes_in_that_time() -> None:
-    rest = Use(2.0, {"risk": 0.2}, {"commits": 4.0})
-    per_item = Use(10.0, {"risk": 3.0}, {"commits": 120.0}).per_item(rest, 10)
+    rest = Use(2.0, {"risk": 0.2}, {"writes": 4.0})
+    per_item = Use(10.0, {"risk": 3.0}, {"writes": 120.0}).per_item(rest, 10)
     assert per_item.cpu["risk"] == pytest.approx((3.0 - 1.0) / 10)
-    assert per_item.database["commits"] == pytest.approx((120 - 20) / 10)
+    assert per_item.database["writes"] == pytest.approx((120 - 20) / 10)
 
 
 # ---- several orchestrators ---------------------------------------------------------------------------------------------
@@ -318,7 +318,9 @@ def test_more_orchestrators_are_measured_by_the_first() -> None:
 
 
 def test_figures_are_plain_values_in_the_file() -> None:
-    plain = report.plain({"burst": burst(), "paced": (spread([0.123456789]),)})
+    plain = report.plain(
+        {"burst": burst(ends=Counter({"EXECUTED": 2, "REJECTED: ORDER_RATE": 1})), "paced": (spread([0.123456789]),)}
+    )
     assert plain["burst"]["ends"] == {"EXECUTED": 2, "REJECTED: ORDER_RATE": 1}
     assert plain["paced"][0]["p50"] == 0.123457
 
