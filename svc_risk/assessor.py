@@ -13,8 +13,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.batch import Batches
-from meshkit.database import Turn
-from meshkit.errors import MeshError, Unavailable
+from meshkit.database import Turn, unavailable
+from meshkit.errors import MeshError
 from meshkit.kit import Kit
 from schema.requests import RequestKey, request_key
 from svc_risk import store
@@ -98,7 +98,7 @@ class Assessor:
             else:
                 await write_batch(connection, batch.machine_time, batch.claims, batch.decisions)
         results = dict(zip(items, batch.results if batch else (), strict=True))
-        gone = Unavailable("CANCELLED", "the caller has gone")
+        gone = unavailable("the caller gave up while it waited")
         return [results.get(place, gone) for place in range(len(calls))]
 
     async def _decided(self, connection: AsyncConnection, account: AccountRow, items: Sequence[Item]) -> "_Batch":

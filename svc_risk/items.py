@@ -138,7 +138,7 @@ def _statement() -> Select[Any]:
         .lateral("newest")
     )
     # Or it would be reckoned again for each item.
-    past = _past(wanted, moment.c).cte("past").prefix_with("MATERIALIZED")
+    past = _past(wanted, moment.c).cte("past").prefix_with("materialized")
     return (
         select(
             *moment.c,
