@@ -5,6 +5,7 @@ for, or time (delays, leases that run out) is worth a look at where the pipeline
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -113,13 +114,15 @@ class Workers:
     async def _start(self, group: asyncio.TaskGroup, pools: Sequence[Pool]) -> bool:
         """Claims for these pools and starts what was claimed. True if more may be claimed at once."""
         rooms = [claim_store.Room(pool.side, pool.room) for pool in pools]
-        claimed = await self._claim(rooms)
-        for row in claimed:
-            pool = next(one for one in pools if one.side in (row.side, None))
-            pool.in_progress[row.recommendation_id] = group.create_task(self._process(pool, row))
-        # A pool that is full now may have left some for later; one with room has taken all there was.
-        self._some_claimable = bool(claimed) and any(pool.room == 0 for pool in pools)
-        return self._some_claimable and any(pool.room > 0 for pool in pools)
+        claimed = Counter[int]()
+        for row in await self._claim(rooms):
+            at = next(at for at, pool in enumerate(pools) if pool.side in (row.side, None))
+            pools[at].in_progress[row.recommendation_id] = group.create_task(self._process(pools[at], row))
+            claimed[at] += 1
+        # Where there was no more room than was claimed, some may be left for later; elsewhere all there was is taken.
+        left = [pool for at, (pool, room) in enumerate(zip(pools, rooms, strict=True)) if claimed[at] >= room.size]
+        self._some_claimable = bool(left)
+        return any(pool.room > 0 for pool in left)
 
     async def _end_those_over(self, group: asyncio.TaskGroup) -> None:
         """What came in faster than it could be worked on ends when its life does, not when its turn would have come.
