@@ -117,6 +117,14 @@ ledger_entries = Table(
     Index("ix_ledger_entries_account_currency", "account", "currency"),
 )
 
+ledger_balances = Table(
+    "ledger_balances",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("amount", Amount, nullable=False, comment="sum of the ledger's entries; kept by their triggers"),
+)
+
 reconciliations = Table(
     "reconciliations",
     metadata,

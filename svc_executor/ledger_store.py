@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schema.execution import ledger_adjustments, ledger_entries, reconciliations
+from schema.execution import ledger_adjustments, ledger_balances, ledger_entries, reconciliations
 from svc_executor import account_store
 from svc_executor.account_store import Balance
 from svc_executor.adjustment import Booking, Kind, Standing
@@ -35,15 +35,15 @@ class Parts:
 
 async def balances(connection: AsyncConnection) -> dict[str, Parts]:
     """Every currency of which the ledger has anything."""
-    amount, account = ledger_entries.c.amount, ledger_entries.c.account
+    amount, account = ledger_balances.c.amount, ledger_balances.c.account
     query = (
         select(
-            ledger_entries.c.currency,
+            ledger_balances.c.currency,
             func.coalesce(func.sum(amount).filter(account == EXCHANGE), 0),
             func.coalesce(func.sum(amount).filter(account == UNADOPTED), 0),
         )
         .where(account.in_([EXCHANGE, UNADOPTED]))
-        .group_by(ledger_entries.c.currency)
+        .group_by(ledger_balances.c.currency)
     )
     rows = await connection.execute(query)
     return {currency: Parts(own, unadopted) for currency, own, unadopted in rows if own or unadopted}

@@ -22,9 +22,7 @@ _READ = text("""
            SELECT c.close::text FROM executor_latest_closes c
            WHERE c.product_id = p.product_id AND c.granularity = :granularity
          )) ORDER BY p.product_id), '[]') FROM positions p) AS held,
-      (SELECT coalesce(jsonb_agg(jsonb_build_array(s.account, s.currency, s.total::text)), '[]') FROM (
-         SELECT account, currency, sum(amount) AS total FROM ledger_entries GROUP BY account, currency
-       ) s) AS sums
+      (SELECT coalesce(jsonb_agg(jsonb_build_array(s.account, s.currency, s.amount::text)), '[]') FROM ledger_balances s) AS sums
 """).columns(Column("held", Json), Column("sums", Json))
 
 

@@ -1,14 +1,14 @@
 """What svc_risk reads of others besides what it shares: the portfolio, the market, and what cooldowns are counted from."""
 
-from sqlalchemy import Text, and_, func, or_, select, text
+from sqlalchemy import Numeric, Text, and_, cast, or_, select, text
 
 from schema.base import Amount, Time
-from schema.execution import fills, ledger_entries, orders, positions, reconciliations
+from schema.execution import fills, ledger_balances, ledger_entries, orders, positions, reconciliations
 from schema.market import crypto_prices, products
 from schema.recommendations import llm_validation
 from schema.views.base import part, view
 
-_L = ledger_entries.c
+_L, _B = ledger_entries.c, ledger_balances.c
 _O = orders.c
 _OPEN = _O.state.in_(["PENDING", "UNKNOWN", "OPEN"])
 
@@ -41,7 +41,7 @@ risk_fills = view("risk_fills", part(fills, "as_of product_id side size"))
 # Cash by currency: what the exchange holds for us by our own ledger.
 risk_cash = view(
     "risk_cash",
-    select(_L.currency, func.sum(_L.amount).label("amount")).where(_L.account == "exchange").group_by(_L.currency),
+    select(_B.currency, cast(_B.amount, Numeric).label("amount")).where(_B.account == "exchange"),
 )
 
 # What orders moved of it.
