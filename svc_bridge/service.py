@@ -16,7 +16,7 @@ from svc_bridge.settings import BridgeSettings
 from svc_bridge.signal_consumer import SignalConsumer
 from svc_bridge.wire import page_token, parse_create, parse_get, parse_list
 from tradekit import services
-from tradekit.watching import Watched, frames, position
+from tradekit.watching import ROW_SPACING_SECONDS, Watched, frames, position
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc
 
@@ -70,7 +70,9 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         """Changes after a sequence, then new ones, with the bridge's watermark."""
         after = position(request, await self._head())
         watch = RecommendationWatch(self._kit.reads, after)
-        watched = Watched(streams.RECOMMENDATIONS, watch.rows_after, _frame, watch.watermark)
+        watched = Watched(
+            streams.RECOMMENDATIONS, watch.rows_after, _frame, watch.watermark, spacing_seconds=ROW_SPACING_SECONDS
+        )
         async for frame in frames(self._kit, after, watched, pb.WatchRecommendationsResponse):
             yield frame
 

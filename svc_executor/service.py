@@ -31,7 +31,7 @@ from tradekit import services
 from tradekit.products import base_currency
 from tradekit.states import Venue
 from tradekit.units import QuoteSize
-from tradekit.watching import Watched, frames, position
+from tradekit.watching import ROW_SPACING_SECONDS, Watched, frames, position
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc
 from trading.executor.v1 import ledger_pb2 as ledger_pb
@@ -113,7 +113,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         """Changed orders after a sequence, then new changes."""
         async with self._kit.reads.connect() as connection:
             after = position(request, await store.head_sequence(connection))
-        watched = Watched(streams.ORDERS, self._changed, _frame)
+        watched = Watched(streams.ORDERS, self._changed, _frame, spacing_seconds=ROW_SPACING_SECONDS)
         async for frame in frames(self._kit, after, watched, pb.WatchOrdersResponse):
             yield frame
 

@@ -21,6 +21,8 @@ Row = TypeVar("Row")
 HEARTBEAT_SECONDS = 5.0
 # People and their programs see a change within a twentieth of a second; a burst of changes costs them one look.
 SPACING_SECONDS = 0.05
+# Of rows that go through several states only the newest is told, so a watcher of these is told of it when they rest.
+ROW_SPACING_SECONDS = 0.25
 
 
 class Watermark(Protocol):
