@@ -11,7 +11,7 @@ import grpc
 import pytest
 from refusals import refused
 from sqlalchemy import exc, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from waiting import eventually
 
 from meshkit import database, errors
@@ -65,14 +65,31 @@ async def test_the_pool_replaces_connections_the_server_ended(postgres: Any) -> 
     engine, killer = engine_of(postgres), engine_of(postgres, service_name="killer")
     async with engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
+        lent = await driver_of(connection)
     await kill_toy(killer)
+    await heard_of_its_end(lent)
     async with engine.connect() as connection:
         assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+        lent = await driver_of(connection)
         await kill_toy(killer)
+        await heard_of_its_end(lent)
         with pytest.raises(errors.Unavailable):
             await connection.execute(text("SELECT 1"))
     await engine.dispose()
     await killer.dispose()
+
+
+async def driver_of(connection: AsyncConnection) -> Any:
+    return (await connection.get_raw_connection()).driver_connection
+
+
+async def heard_of_its_end(driver: Any) -> None:
+    """The server ends a connection some time after it was told to, and the process hears of it after that."""
+
+    async def closed() -> bool:
+        return bool(driver.is_closed())
+
+    await eventually(closed)
 
 
 async def kill_toy(killer: AsyncEngine) -> int:
