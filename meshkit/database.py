@@ -8,6 +8,7 @@ cut because its caller's time is over is noted there as well, so that nobody has
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -226,16 +227,26 @@ def _note_return(connection: Any, record: ConnectionPoolEntry) -> None:
 
 
 def _lend_living(connection: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
-    """Lends no connection that is known to be closed: the driver hears of that at once, and no round trip is spent on it."""
+    """Lends no connection that the server has closed. A round trip is spent on it only where something speaks for that."""
     if connection.driver_connection.is_closed():
         raise exc.DisconnectionError("the server closed the connection")
     returned = record.info.get(_RETURNED)
-    if returned is None or time.monotonic() - returned < _PING_AFTER_SECONDS:
+    if returned is None:
+        return
+    if time.monotonic() - returned < _PING_AFTER_SECONDS and not _readable(connection.driver_connection):
         return
     try:
         connection.ping()
     except (connection.dbapi.Error, OSError) as error:
         raise exc.DisconnectionError("the connection gave no sign of life") from error
+
+
+def _readable(driver: Any) -> bool:
+    """Whether the server has said something to a connection that asked for nothing: as a rule, that it goes away."""
+    socket = driver._transport.get_extra_info("socket")
+    waiting_bytes = select.poll()
+    waiting_bytes.register(socket.fileno(), select.POLLIN)
+    return bool(waiting_bytes.poll(0))
 
 
 def _end_at_once(connection: Any, record: Any, error: BaseException | None) -> None:

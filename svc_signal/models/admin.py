@@ -85,7 +85,7 @@ class ModelAdmin:
 
     async def list(self) -> pb.ListModelsResponse:
         """Champion, challenger, the others by their training; then the refused, and the newest changes."""
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.engine.connect() as connection:
             roles = await registry.read_roles(connection)
             known = await registry.loaded_models(connection, MOST_MODELS)
             seen = await registry.versions_with_a_part(connection)
