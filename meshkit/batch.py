@@ -1,4 +1,4 @@
-"""Group commit: calls that come while one is at the database go together in the next.
+"""Group commit: calls that come while one is at the database, or at another shared place, go together in the next.
 
 A call that finds nobody there goes at once and alone, so waiting costs nothing when there is nothing to share; the busier
 the database, the more calls share one transaction. Nobody waits for a batch to fill.
@@ -10,6 +10,8 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from meshkit.database import as_unavailable, waiting
@@ -17,22 +19,39 @@ from meshkit.database import as_unavailable, waiting
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 
-Place = tuple[I, "asyncio.Future[O]"]
+Waiter = tuple[I, "asyncio.Future[O]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the work is done: which errors are its outage, and who notes that somebody waits for it."""
+
+    is_outage: Callable[[Exception], bool]
+    waiting: Callable[[], AbstractContextManager[None]]
+
+
+DATABASE = Place(lambda error: as_unavailable(error) is not None, waiting)
 
 
 class Batches(Generic[I, O]):
     """Hands waiting items to `work`, at most `most` at a time, urgent ones first, each kind in its order of arrival.
 
     `work` gives one result for each item, in their order; an exception among them is raised to that item's caller alone. An
-    exception out of `work` means that nothing happened. If it is a database outage all its items get it; else they are tried
-    one by one, so that one that cannot be worked on takes no other with it.
+    exception out of `work` means that nothing happened. If it is an outage all its items get it; else they are tried one by
+    one, so that one that cannot be worked on takes no other with it. `place` is what is waited for: the database unless told.
     """
 
-    def __init__(self, work: Callable[[Sequence[I]], Awaitable[Sequence[O | Exception]]], most: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[I]], Awaitable[Sequence[O | Exception]]],
+        most: int,
+        place: Place = DATABASE,
+    ) -> None:
         self._work = work
         self._most = most
-        self._urgent: deque[Place[I, O]] = deque()
-        self._others: deque[Place[I, O]] = deque()
+        self._place = place
+        self._urgent: deque[Waiter[I, O]] = deque()
+        self._others: deque[Waiter[I, O]] = deque()
         self._task: asyncio.Task[None] | None = None
 
     async def submit(self, item: I, *, urgent: bool = False) -> O:
@@ -44,11 +63,11 @@ class Batches(Generic[I, O]):
         if self._task is None:
             # The task ends with the last item that waits, and every item has a caller that waits for it.
             self._task = loop.create_task(self._run(), context=contextvars.Context())
-        with waiting():
+        with self._place.waiting():
             return await result
 
     async def _run(self) -> None:
-        places: list[Place[I, O]] = []
+        places: list[Waiter[I, O]] = []
         try:
             while places := self._take():
                 await self._hand_over(places)
@@ -58,8 +77,8 @@ class Batches(Generic[I, O]):
             for _, result in (*places, *self._urgent, *self._others):
                 result.cancel()
 
-    def _take(self) -> list[Place[I, O]]:
-        places: list[Place[I, O]] = []
+    def _take(self) -> list[Waiter[I, O]]:
+        places: list[Waiter[I, O]] = []
         for queue in (self._urgent, self._others):
             while queue and len(places) < self._most:
                 place = queue.popleft()
@@ -67,11 +86,11 @@ class Batches(Generic[I, O]):
                     places.append(place)
         return places
 
-    async def _hand_over(self, places: Sequence[Place[I, O]]) -> None:
+    async def _hand_over(self, places: Sequence[Waiter[I, O]]) -> None:
         try:
             results = await self._work([item for item, _ in places])
         except Exception as error:
-            if len(places) > 1 and as_unavailable(error) is None:
+            if len(places) > 1 and not self._place.is_outage(error):
                 for place in places:
                     await self._hand_over([place])
                 return

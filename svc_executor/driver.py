@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
@@ -30,6 +30,7 @@ from exchange_client import (
     Unknown,
 )
 from meshkit.backoff import Backoff
+from meshkit.batch import Batches, Place
 from meshkit.errors import Unavailable
 from svc_executor.exchange_clock import ExchangeClock
 from svc_executor.locks import KeyedLocks, ReadersWriterLock, Watches
@@ -48,6 +49,9 @@ from tradekit.reasons import Reason
 from tradekit.states import OrderState, Side, TradingState
 
 SENDS_PER_DRIVE = 3
+# Orders whose fills are asked for by one request.
+_MOST_ASKED = 50
+_EXCHANGE = Place(lambda error: isinstance(error, ExchangeUnavailable), nullcontext)
 _LOOKS_AFTER_ACCEPTANCE = 5
 # The exchange's servers may differ by a little among themselves.
 _WINDOW_MARGIN = timedelta(hours=1)
@@ -95,6 +99,7 @@ class OrderDriver:
         self._watches = Watches(monotonic)
         # Of orders whose earlier send is in doubt, what the exchange said to a later one. Lost in a restart, asked for once more.
         self._refusals: dict[UUID, Reason] = {}
+        self._fills_asked: Batches[str, Sequence[ExchangeFill]] = Batches(self._fills_of, _MOST_ASKED, _EXCHANGE)
         self.busy = KeyedLocks()
 
     async def drive(self, order_id: UUID) -> OrderRow:
@@ -249,7 +254,7 @@ class OrderDriver:
             # Asked for at the same time. Fills that are not those of the order as it was seen are asked for again.
             found, fills = await asyncio.gather(
                 self._exchange.order(exchange_order_id),
-                self._exchange.fills([exchange_order_id]),
+                self._fills_asked.submit(exchange_order_id),
                 return_exceptions=True,
             )
             if isinstance(found, ExchangeUnavailable | ExchangeRefused):
@@ -262,6 +267,13 @@ class OrderDriver:
             await asyncio.sleep(backoff.next_seconds())
         # The exchange's word that there is one: it is asked for by its id from now on, never sent again nor given up.
         return await self._changes.in_doubt(order, exchange_order_id)
+
+    async def _fills_of(self, exchange_order_ids: Sequence[str]) -> list[Sequence[ExchangeFill] | Exception]:
+        """The fills of several orders by one request."""
+        found: dict[str, list[ExchangeFill]] = {one: [] for one in exchange_order_ids}
+        for fill in await self._exchange.fills(found):
+            found[fill.order_id].append(fill)
+        return [found[one] for one in exchange_order_ids]
 
     # ---- the exchange's word -----------------------------------------------------------------------------------------
 

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meshkit import database
-from meshkit.batch import Batches
+from meshkit.batch import Batches, Place
 from meshkit.errors import InvalidRequest, Unavailable
 
 
@@ -70,6 +71,18 @@ async def test_an_outage_is_everybody_s_and_is_not_tried_again() -> None:
     assert work.batches == [[0, 1, 2]]
     work.outage = False
     assert await batches.submit(5) == 10
+
+
+async def test_what_an_outage_is_and_who_waits_is_the_place_s_own_affair() -> None:
+    work = Work()
+    batches = Batches(work, 10, Place(lambda error: isinstance(error, ZeroDivisionError), nullcontext))
+    results = await asyncio.gather(*(batches.submit(n) for n in (1, 13, 2)), return_exceptions=True)
+    assert [type(result) for result in results] == [ZeroDivisionError] * 3
+    work.free.clear()
+    with database.watched() as noted, pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await batches.submit(2)
+    assert not noted.cut_at_database
 
 
 async def test_a_caller_that_gives_up_is_left_out_and_noted_as_waiting_for_the_database() -> None:
