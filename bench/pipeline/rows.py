@@ -4,8 +4,8 @@ Every moment is the database's clock. `created`, `in_review`, `executing` and `e
 so, and `ordered` of the order's: now(), the begin of the transaction that wrote them. `reviewed` is `created_at` of the
 enforced review and `recorded` `done_at` of the order, when the exchange first called it done. `assessed` is `created_at` of
 the assessment, the machine time it was made at. No column keeps the time of a send: `orders.sent_at` is emptied with the
-exchange's answer. So while `sends_noted` lasts, a trigger writes clock_timestamp() of the first send, as it is counted just
-before its bytes leave, into an unlogged table: some ten microseconds that only the paced loads pay.
+exchange's answer. So while `sends_noted` lasts, a trigger at the commit that the bytes follow writes clock_timestamp() into
+an unlogged table: some ten microseconds that only the paced loads pay.
 """
 
 import asyncio
@@ -28,8 +28,9 @@ _NOTE_SENDS = """
       RETURN NULL;
     END
     $$;
-    CREATE OR REPLACE TRIGGER bench_note_send AFTER UPDATE OF send_count ON orders
-    FOR EACH ROW WHEN (NEW.send_count > OLD.send_count) EXECUTE FUNCTION bench_note_send();
+    DROP TRIGGER IF EXISTS bench_note_send ON orders;
+    CREATE CONSTRAINT TRIGGER bench_note_send AFTER INSERT OR UPDATE ON orders DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW.send_count > 0) EXECUTE FUNCTION bench_note_send();
 """
 _MOMENTS = """
     SELECT r.recommendation_id, r.state, r.reasons, r.created_at AS created, r.delays, r.delay_reason->>'code' AS delay,
