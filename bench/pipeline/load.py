@@ -15,7 +15,7 @@ from tradekit import ids
 from trading.bridge.v1 import bridge_service_pb2 as bridge
 from trading.common.v1 import decimal_pb2
 
-# As many as the contract lets one caller have in flight: max_in_flight of CreateRecommendation.
+# Enough to keep the bridge busy; the contract lets a caller have more in flight.
 CALLS_AT_ONCE = 8
 QUOTE_SIZE = "12"
 CALL_SECONDS = 30.0
