@@ -114,10 +114,19 @@ def _aside(path: Path) -> Path:
     return path.with_name(f"{path.name}.merging-{secrets.token_hex(8)}")
 
 
+def _moved_aside(path: Path) -> list[Path]:
+    """Looked for at every send, so without a pattern's machinery; a folder that is not there holds nothing."""
+    prefix = f"{path.name}.merging-"
+    try:
+        return [one for one in path.parent.iterdir() if one.name.startswith(prefix)]
+    except OSError:
+        return []
+
+
 def pending(path: Path) -> dict[Path, Halt]:
     """Every order that the database may not have yet: the file, and what was moved aside while it is being written there."""
     found: dict[Path, Halt] = {}
-    for one in (path, *path.parent.glob(f"{path.name}.merging-*")):
+    for one in (path, *_moved_aside(path)):
         halt = read(one)
         if halt is not None and halt.state is not TradingState.ACTIVE:
             found[one] = halt
