@@ -243,7 +243,11 @@ def _lend_living(connection: Any, record: ConnectionPoolEntry, proxy: PoolProxie
 
 def _readable(driver: Any) -> bool:
     """Whether the server has said something to a connection that asked for nothing: as a rule, that it goes away."""
-    socket = driver._transport.get_extra_info("socket")
+    # Private to the driver; one that has it no more is asked each time.
+    transport = getattr(driver, "_transport", None)
+    socket = transport.get_extra_info("socket") if transport is not None else None
+    if socket is None:
+        return True
     waiting_bytes = select.poll()
     waiting_bytes.register(socket.fileno(), select.POLLIN)
     return bool(waiting_bytes.poll(0))

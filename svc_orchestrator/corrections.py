@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from meshkit.kit import Kit
 from svc_orchestrator import store
 from svc_orchestrator.steps import Terminal, after_order
-from svc_orchestrator.transitions import Transition, change_state
+from svc_orchestrator.transitions import LeaseLost, Transition, change_state
 from tradekit.reasons import Reason
 from tradekit.states import RecommendationState
 
@@ -40,7 +40,10 @@ async def correct(connection: AsyncConnection, recommendation_id: UUID) -> Termi
     change = Transition(
         recommendation_id, stored.state, end.state, end.decided_by, end.reasons, as_of, order_id=order.order_id
     )
-    await change_state(connection, None, change)
+    try:
+        await change_state(connection, None, change)
+    except LeaseLost:
+        return None
     return end
 
 

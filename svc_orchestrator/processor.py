@@ -177,6 +177,10 @@ class RecommendationProcessor:
                     return
         except OrderStands as stands:
             self._kit.log.warning("order_stands", recommendation_id=str(item), order=str(stands))
+        except LeaseLost:
+            # Another decides, or it went on before the defect was met: the lease runs out and the row says where it stands.
+            self._kit.log.info("lease_lost", recommendation_id=str(item))
+            return
         async with self._kit.engine.begin() as connection:
             await claim_store.requeue(connection, self._owner, item, backoff_seconds(row.delays + 2), why)
 

@@ -99,14 +99,13 @@ class Workers:
             if wake_orders:
                 await self._wake_waiting_for_orders()
                 self._some_claimable = True
-            pools = self.pools
             if look:
                 pulse = await self._look()
-                pools = [pool for pool in pools if pulse.claimable(pool.side)]
-                self._some_claimable = bool(pools)
+                # Only ever set here: what was proposed while the look was on its way is not in it.
+                self._some_claimable = self._some_claimable or any(pulse.claimable(pool.side) for pool in self.pools)
                 if pulse.over and self._over.room > 0 and not self._settings.lockstep:
                     await self._end_those_over(group)
-            pools = [pool for pool in pools if pool.room > 0]
+            pools = [pool for pool in self.pools if pool.room > 0]
             if self._some_claimable and pools and not self._kit.draining.is_set():
                 return await self._start(group, pools)
         return False
@@ -115,13 +114,15 @@ class Workers:
         """Claims for these pools and starts what was claimed. True if more may be claimed at once."""
         rooms = [claim_store.Room(pool.side, pool.room) for pool in pools]
         claimed = Counter[int]()
+        # Before the claim: what is proposed while it is on its way may not be in it.
+        self._some_claimable = False
         for row in await self._claim(rooms):
             at = next(at for at, pool in enumerate(pools) if pool.side in (row.side, None))
             pools[at].in_progress[row.recommendation_id] = group.create_task(self._process(pools[at], row))
             claimed[at] += 1
         # Where there was no more room than was claimed, some may be left for later; elsewhere all there was is taken.
         left = [pool for at, (pool, room) in enumerate(zip(pools, rooms, strict=True)) if claimed[at] >= room.size]
-        self._some_claimable = bool(left)
+        self._some_claimable = self._some_claimable or bool(left)
         return any(pool.room > 0 for pool in left)
 
     async def _end_those_over(self, group: asyncio.TaskGroup) -> None:
@@ -238,7 +239,8 @@ class Workers:
         if channel == streams.WATERMARKS:
             self._look_wanted = True
         else:
-            self._some_claimable = True
+            # Open until a look says otherwise: if the claim meets an outage, the next one comes soon.
+            self._some_claimable = self._some_open = True
         return True
 
     async def release(self) -> None:

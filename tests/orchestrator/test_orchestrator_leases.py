@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 from waiting import eventually
 
+from svc_orchestrator import claim_store, workers
+from svc_orchestrator.claim_store import ClaimedRow
+from svc_orchestrator.processor import RecommendationProcessor
 from tests.orchestrator.orchestrator_world import HOUR, World
 from tests.orchestrator.stand_ins import AS_OF, first_time_only
 
@@ -154,6 +158,68 @@ async def test_a_defect_met_by_one_item_stops_no_other(world: World) -> None:
             "FAILED",
             ["RETRIES_EXHAUSTED", "INTERNAL"],
         )
+
+
+async def test_what_is_proposed_while_a_look_or_a_claim_is_on_its_way_is_not_passed_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No poll comes to help: each notification that arrives beside a statement is worth a turn of its own."""
+    monkeypatch.setattr(workers, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(workers, "IDLE_POLL_SECONDS", 3600.0)
+    items: list[str] = []
+    proposed = Counter[str]()
+
+    def beside(name: str) -> Any:
+        statement = getattr(claim_store, name)
+
+        async def with_a_proposal(*given: Any) -> Any:
+            found = await statement(*given)
+            proposed[name] += 1
+            if proposed[name] <= 2:
+                items.extend(await world.propose())
+                # Until the notification has been heard.
+                await asyncio.sleep(0.5)
+            return found
+
+        return with_a_proposal
+
+    for name in ("read_pulse", "claim"):
+        monkeypatch.setattr(claim_store, name, beside(name))
+    async with world.orchestrator():
+
+        async def all_proposed() -> bool:
+            return proposed["claim"] > 2
+
+        await eventually(all_proposed)
+        rows = await world.until_ended()
+    assert {rows[item]["state"] for item in items} == {"EXECUTED"}
+
+
+async def test_a_defect_of_one_that_another_took_over_stops_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row that cannot be processed is past its life, so it would be ended; by then its lease is another's."""
+    process = RecommendationProcessor.process
+    (broken,) = await world.propose(1, expire_at=GONE)
+
+    async def taken_and_broken(self: RecommendationProcessor, row: ClaimedRow) -> bool:
+        if str(row.recommendation_id) != broken:
+            return await process(self, row)
+        await world.run(_taken_by_another())
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(RecommendationProcessor, "process", taken_and_broken)
+    async with world.orchestrator() as stub:
+
+        async def met() -> bool:
+            return (await world.rows())[broken]["lease_owner"] == "another"
+
+        await eventually(met)
+        (good,) = await world.propose()
+        rows = await world.until_ended(good)
+        assert rows[good]["state"] == "EXECUTED"
+        assert rows[broken]["state"] == "PROPOSED"
+        assert not stub.service.stopped
 
 
 async def test_in_lock_step_one_at_a_time_in_order_and_a_delayed_head_keeps_its_place(world: World) -> None:
