@@ -5,14 +5,11 @@ or a ticket of other terms counts for nothing.
 """
 
 from dataclasses import dataclass, fields
-from uuid import UUID
 
-from sqlalchemy import RowMapping, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import RowMapping
 
 from meshkit.errors import FailedPrecondition, NotFound
 from schema.recommendation_rows import recommendation_of_row
-from schema.views.shared import recommendation_terms
 from tradekit.recommendation import Recommendation, terms_hash
 from tradekit.states import RECOMMENDATION_TERMINAL, RecommendationState
 
@@ -32,23 +29,11 @@ class StoredTerms:
         return self.state not in RECOMMENDATION_TERMINAL and not self.cancelled
 
 
-async def read_terms(connection: AsyncConnection, recommendation_id: UUID) -> StoredTerms | None:
-    """The stored recommendation, None if nobody stored it."""
-    query = select(recommendation_terms).where(recommendation_terms.c.recommendation_id == recommendation_id)
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return terms_of(row) if row is not None else None
-
-
 def terms_of(row: RowMapping) -> StoredTerms:
     """The stored recommendation of a row of `recommendation_terms`."""
     found = recommendation_of_row(row)
     cancelled = row["cancel_requested_at"] is not None
     return StoredTerms(found, terms_hash(found), RecommendationState(row["state"]), cancelled)
-
-
-async def require_terms(connection: AsyncConnection, recommendation: Recommendation) -> StoredTerms:
-    """The stored recommendation, where it says what was sent; NotFound, or TERMS_DIFFER that names what differs."""
-    return matching(await read_terms(connection, recommendation.recommendation_id), recommendation)
 
 
 def matching(stored: StoredTerms | None, recommendation: Recommendation) -> StoredTerms:

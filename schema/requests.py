@@ -7,12 +7,12 @@ another request. Used again for something else it is refused.
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
-from sqlalchemy import BigInteger, Text, bindparam, func, select, text
-from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, Insert, insert
+from sqlalchemy import BigInteger, Text, and_, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.errors import RequestIdReused
@@ -57,10 +57,6 @@ class RequestKey:
     body: str
 
     @property
-    def is_this(self) -> tuple[object, ...]:
-        return (_T.service == self.service, _T.caller == self.caller, _T.request_id == self.request_id)
-
-    @property
     def identity(self) -> Identity:
         """What must not stand for two bodies."""
         return self.service, self.caller, self.request_id
@@ -78,6 +74,12 @@ class StoredAnswer:
 
     body: str
     response: bytes
+
+    def to(self, key: RequestKey) -> bytes:
+        """The answer, if the request asks for the same; RequestIdReused."""
+        if self.body != key.body:
+            raise RequestIdReused(key.request_id)
+        return self.response
 
 
 def request_key(service: str, method: str, request_id: UUID, body: Message | str) -> RequestKey:
@@ -98,10 +100,9 @@ async def once(
 
     Within the caller's transaction; a second call with the same id waits until that ends. RequestIdReused.
     """
-    await connection.execute(select(_lock(key)))
-    known = await stored_answer(connection, key, kind)
-    if known is not None:
-        return known, False
+    earlier = await begin_requests(connection, [key])
+    if key.identity in earlier:
+        return kind.FromString(earlier[key.identity].to(key)), False
     answer = await effect()
     await store_answer(connection, key, answer)
     return answer, True
@@ -109,25 +110,14 @@ async def once(
 
 async def stored_answer(connection: AsyncConnection, key: RequestKey, kind: type[M]) -> M | None:
     """The answer to a request that was made before, None if it is new. RequestIdReused."""
-    found = await _find(connection, key)
-    return None if found is None else kind.FromString(found)
+    this = and_(_T.service == key.service, _T.caller == key.caller, _T.request_id == key.request_id)
+    row = (await connection.execute(select(_T.body_sha256, _T.response).where(this))).one_or_none()
+    return None if row is None else kind.FromString(StoredAnswer(*row).to(key))
 
 
 async def store_answer(connection: AsyncConnection, key: RequestKey, answer: Message) -> None:
     """Stores an answer in the transaction of its effect; a second one with the same id breaks that transaction."""
-    await connection.execute(_insert(key, answer.SerializeToString()))
-
-
-async def claim(connection: AsyncConnection, key: RequestKey) -> None:
-    """For an answer that is kept elsewhere: notes what the request_id stands for. RequestIdReused."""
-    noted = await connection.execute(_insert(key, b"").on_conflict_do_nothing())
-    if not noted.rowcount:
-        await is_known(connection, key)
-
-
-async def is_known(connection: AsyncConnection, key: RequestKey) -> bool:
-    """Whether this request was made before. RequestIdReused."""
-    return await _find(connection, key) is not None
+    await store_answers(connection, {key: answer})
 
 
 async def begin_requests(connection: AsyncConnection, keys: Sequence[RequestKey]) -> dict[Identity, StoredAnswer]:
@@ -156,29 +146,3 @@ async def store_answers(connection: AsyncConnection, answers: Mapping[RequestKey
         "responses": [answer.SerializeToString() for answer in answers.values()],
     }
     await connection.execute(_STORE, given)
-
-
-def _lock(key: RequestKey) -> Any:
-    return func.pg_advisory_xact_lock(key.lock)
-
-
-async def _find(connection: AsyncConnection, key: RequestKey) -> bytes | None:
-    query = select(_T.body_sha256, _T.response).where(*key.is_this)  # type: ignore[arg-type]
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        return None
-    if row.body_sha256 != key.body:
-        raise RequestIdReused(key.request_id)
-    answer: bytes = row.response
-    return answer
-
-
-def _insert(key: RequestKey, answer: bytes) -> Insert:
-    return insert(stored_requests).values(
-        service=key.service,
-        caller=key.caller,
-        request_id=key.request_id,
-        method=key.method,
-        body_sha256=key.body,
-        response=answer,
-    )

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.operations import watermarks
@@ -64,8 +63,3 @@ async def read_watermark(connection: AsyncConnection, stage: str) -> Watermark |
 def record_key(record_id: UUID) -> int:
     """The advisory lock that stands for a record."""
     return int.from_bytes(record_id.bytes[:8], signed=True)
-
-
-def record_lock(record_id: UUID) -> Any:
-    """SQL that makes others who write about the same record wait until this transaction ends."""
-    return func.pg_advisory_xact_lock(record_key(record_id))

@@ -110,6 +110,7 @@ class Creations:
 
 
 def _stored_answer(request: CreationRequest, stored: StoredAnswer) -> Answer:
-    if stored.body != request.key.body:
-        return RequestIdReused(request.key.request_id)
-    return pb.CreateRecommendationResponse.FromString(stored.response)
+    try:
+        return pb.CreateRecommendationResponse.FromString(stored.to(request.key))
+    except RequestIdReused as error:
+        return error
