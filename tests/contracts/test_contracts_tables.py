@@ -57,7 +57,7 @@ def test_who_is_no_service_writes_nothing(folder: str) -> None:
         ("def f():\n    from schema.execution import orders", "orders"),
         ("from schema.views.monitor import monitor_unknown_orders", "monitor_unknown_orders"),
         ("from schema.views import monitor", "orders"),
-        ("from schema.clocks import read_clocks", "watermarks"),
+        ("from schema.trading_state import set_trading_state", "set_trading_state"),
         ("from modelkit import candle_reader", "model_candles"),
         ("from modelkit.candle_reader import history", "model_candles"),
         ('q = text("SELECT 1 FROM orders")', "orders"),
