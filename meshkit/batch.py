@@ -67,38 +67,38 @@ class Batches(Generic[I, O]):
             return await result
 
     async def _run(self) -> None:
-        places: list[Waiter[I, O]] = []
+        waiters: list[Waiter[I, O]] = []
         try:
-            while places := self._take():
-                await self._hand_over(places)
+            while waiters := self._take():
+                await self._hand_over(waiters)
         finally:
             self._task = None
             # Only a cancelled loop leaves anybody here: who waits is told, and not left waiting.
-            for _, result in (*places, *self._urgent, *self._others):
+            for _, result in (*waiters, *self._urgent, *self._others):
                 result.cancel()
 
     def _take(self) -> list[Waiter[I, O]]:
-        places: list[Waiter[I, O]] = []
+        waiters: list[Waiter[I, O]] = []
         for queue in (self._urgent, self._others):
-            while queue and len(places) < self._most:
-                place = queue.popleft()
-                if not place[1].done():
-                    places.append(place)
-        return places
+            while queue and len(waiters) < self._most:
+                waiter = queue.popleft()
+                if not waiter[1].done():
+                    waiters.append(waiter)
+        return waiters
 
-    async def _hand_over(self, places: Sequence[Waiter[I, O]]) -> None:
+    async def _hand_over(self, waiters: Sequence[Waiter[I, O]]) -> None:
         try:
-            results = await self._work([item for item, _ in places])
+            results = await self._work([item for item, _ in waiters])
         except Exception as error:
-            if len(places) > 1 and not self._place.is_outage(error):
-                for place in places:
-                    await self._hand_over([place])
+            if len(waiters) > 1 and not self._place.is_outage(error):
+                for waiter in waiters:
+                    await self._hand_over([waiter])
                 return
-            results = [error] * len(places)
-        for (_, waiter), result in zip(places, results, strict=True):
-            if waiter.done():
+            results = [error] * len(waiters)
+        for (_, answer), result in zip(waiters, results, strict=True):
+            if answer.done():
                 continue
             if isinstance(result, Exception):
-                waiter.set_exception(result)
+                answer.set_exception(result)
             else:
-                waiter.set_result(result)
+                answer.set_result(result)

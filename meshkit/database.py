@@ -217,7 +217,7 @@ def create_engine(settings: KitSettings) -> AsyncEngine:
     return engine
 
 
-def reading(engine: AsyncEngine) -> AsyncEngine:
+def autocommit(engine: AsyncEngine) -> AsyncEngine:
     """The same pool for statements that are each a transaction of their own: no BEGIN before and no ROLLBACK after."""
     return engine.execution_options(isolation_level="AUTOCOMMIT")
 

@@ -37,7 +37,7 @@ class Kit(Generic[S]):
         self.draining = asyncio.Event()
         self.notifications = Notifications(lambda: database.connect(settings), self.log)
         self._engine: AsyncEngine | None = None
-        self._reads: AsyncEngine | None = None
+        self._autocommit: AsyncEngine | None = None
         self._probe = database.Probe(settings)
         self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
         self._critical: set[asyncio.Task[Any]] = set()
@@ -58,12 +58,12 @@ class Kit(Generic[S]):
         return self._engine
 
     @property
-    def reads(self) -> AsyncEngine:
-        """The same connections for reading: each statement is a transaction of its own. What must be of one moment is one
-        statement, or a transaction of `engine`."""
-        if self._reads is None:
-            self._reads = database.reading(self.engine)
-        return self._reads
+    def autocommit(self) -> AsyncEngine:
+        """The same connections, each statement a transaction of its own: no BEGIN before and no COMMIT after. What must be of
+        one moment, or stored together, is one statement or a transaction of `engine`."""
+        if self._autocommit is None:
+            self._autocommit = database.autocommit(self.engine)
+        return self._autocommit
 
     async def check_database(self) -> None:
         """A health check for `ready`: the database answers. It has a connection of its own beside the pool."""

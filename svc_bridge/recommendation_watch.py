@@ -15,8 +15,8 @@ from svc_bridge import store
 class RecommendationWatch:
     """The looks of one watcher that has everything up to `after`."""
 
-    def __init__(self, reads: AsyncEngine, after: int) -> None:
-        self._reads = reads
+    def __init__(self, engine: AsyncEngine, after: int) -> None:
+        self._autocommit = engine
         self._after = after
         self._seen: list[StoredRecommendation] | None = None
 
@@ -34,5 +34,5 @@ class RecommendationWatch:
         return seen
 
     async def _look(self, after: int, limit: int) -> tuple[list[StoredRecommendation], Watermark | None]:
-        async with self._reads.connect() as connection:
+        async with self._autocommit.connect() as connection:
             return await store.changed_after(connection, after, limit)

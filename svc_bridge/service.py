@@ -42,7 +42,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     ) -> pb.GetRecommendationResponse:
         """One recommendation."""
         wanted = parse_get(request)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             found = await store.get_recommendation(connection, wanted)
         if found is None:
             raise NotFound("recommendation", wanted)
@@ -54,7 +54,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
         """A page, newest first."""
         wanted = parse_list(request)
         size = wanted.page_size
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             found = await store.list_recommendations(
                 connection, wanted.product_id, wanted.state, wanted.before, size + 1
             )
@@ -69,7 +69,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     ) -> AsyncIterator[pb.WatchRecommendationsResponse]:
         """Changes after a sequence, then new ones, with the bridge's watermark."""
         after = position(request, await self._head())
-        watch = RecommendationWatch(self._kit.reads, after)
+        watch = RecommendationWatch(self._kit.autocommit, after)
         watched = Watched(
             streams.RECOMMENDATIONS, watch.rows_after, _frame, watch.watermark, spacing_seconds=ROW_SPACING_SECONDS
         )
@@ -77,7 +77,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
             yield frame
 
     async def _head(self) -> int:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             return await store.head_sequence(connection)
 
 

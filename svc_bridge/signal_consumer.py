@@ -41,7 +41,7 @@ class SignalConsumer:
         self.consumer = Consumer(kit, "signal", self._watch, self._take_frame)
 
     async def _watch(self) -> Any:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             after = await store.read_cursor(connection, CONSUMER)
         return self._stub.WatchSignals(signal_pb.WatchSignalsRequest(after_sequence=after))
 
@@ -54,8 +54,8 @@ class SignalConsumer:
         return bool(kind != "draining")
 
     async def _mark(self, as_of: datetime) -> None:
-        # One statement: a transaction of its own, as every one of `reads` is.
-        async with self._kit.reads.connect() as connection:
+        # One statement: a transaction of its own, as every one of `autocommit` is.
+        async with self._kit.autocommit.connect() as connection:
             await store.advance_own_watermark(connection, as_of)
 
     async def take(self, signals: Sequence[SignalSeen]) -> None:

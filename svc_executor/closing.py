@@ -65,7 +65,7 @@ class Closing:
     ) -> None:
         self._settings = settings
         self._engine = engine
-        self._reads = database.reading(engine)
+        self._autocommit = database.autocommit(engine)
         self._intake = intake
         self._rules = rules
         self._available = available
@@ -74,7 +74,7 @@ class Closing:
 
     async def close(self, wanted: Close) -> list[Closed]:
         """One result for each product, in the order asked for, or by name. TRADING_HALTED for all of them while that is so."""
-        async with self._reads.connect() as connection:
+        async with self._autocommit.connect() as connection:
             self._intake.require_open((await store.read_trading_state(connection)).state, Side.SELL)
             held = await store.held(connection)
             products = wanted.product_ids or await self._everything(connection, wanted.request_id, held)

@@ -64,7 +64,7 @@ class FeeKeeper:
         self, engine: AsyncEngine, exchange: Exchange, setting: Decimal | None, clock: Clock, log: Any
     ) -> None:
         self._engine = engine
-        self._reads = database.reading(engine)
+        self._autocommit = database.autocommit(engine)
         self._exchange = exchange
         self._setting = setting
         self._clock = clock
@@ -76,7 +76,7 @@ class FeeKeeper:
         """Reads the tier where it is due; a failure is tried again a minute later and changes nothing."""
         if self._clock.monotonic() < self._not_before:
             return
-        async with self._reads.connect() as connection:
+        async with self._autocommit.connect() as connection:
             known = await newest_fees(connection, self._setting)
         if self._read and known is not None and not known.due:
             return

@@ -25,7 +25,7 @@ class ForeignWatch:
 
     def __init__(self, engine: AsyncEngine, exchange: Exchange, log: Any) -> None:
         self._engine = engine
-        self._reads = database.reading(engine)
+        self._autocommit = database.autocommit(engine)
         self._exchange = exchange
         self._log = log
 
@@ -42,14 +42,14 @@ class ForeignWatch:
             self._log.error("foreign_orders_not_looked_at", exc_info=error)
 
     async def _check(self) -> None:
-        async with self._reads.connect() as connection:
+        async with self._autocommit.connect() as connection:
             opening = await foreign_store.read_opening(connection)
         if opening is None:
             return
         resting = {order.order_id: order for order in await self._exchange.resting_orders()}
         listed = await self._exchange.fills_since(max(opening.fills_seen_to - _LOOK_BACK, opening.opened_at))
         fills = [fill for fill in listed if opening.is_later(fill) and self._readable(fill)]
-        async with self._reads.connect() as connection:
+        async with self._autocommit.connect() as connection:
             known = await foreign_store.known_orders(connection, {*resting, *(fill.order_id for fill in fills)})
         found = await self._others(resting, fills, known, opening)
         newest = max((fill.trade_time for fill in fills), default=opening.fills_seen_to)
@@ -91,5 +91,5 @@ class ForeignWatch:
 
     async def _is_own(self, order: ExchangeOrder) -> bool:
         """An own order whose exchange id is not written down yet is known by its client id."""
-        async with self._reads.connect() as connection:
+        async with self._autocommit.connect() as connection:
             return await foreign_store.has_client_order(connection, order.client_order_id)

@@ -41,7 +41,7 @@ class Ledger:
 
     async def get(self) -> pb.GetLedgerResponse:
         """The newest reconciliation with everything that explains it."""
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             newest = await ledger_store.newest_reconciliation(connection)
             foreign = await foreign_store.live_foreign_orders(connection)
             opening = await foreign_store.read_opening(connection)
@@ -68,7 +68,7 @@ class Ledger:
     async def adjust(self, request: pb.AdjustLedgerRequest) -> pb.AdjustLedgerResponse:
         """Previews or books an adjustment; a repeated request_id gives the stored answer."""
         wanted, body = ledger_wire.parse_adjust(request), _hash(request)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             known = await self._booked(connection, wanted.request_id, body)
         if known:
             return ledger_wire.answer_of(known[0])

@@ -64,7 +64,7 @@ class OperatorCalls:
     async def _loosen(self, call: operator_wire.StateCall, known: Known) -> pb.SetTradingStateResponse:
         body = f"{call.state.value}|{call.note}"
         key = request_key(self._kit.settings.service_name, "SetTradingState", call.request_id, body)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             again = await stored_answer(connection, key, pb.SetTradingStateResponse)
         if again is not None:
             # Trading may have been halted since: an old request must not undo that, nor its answer hide it.
@@ -88,7 +88,7 @@ class OperatorCalls:
     async def _open_orders(self) -> OpenOrders | None:
         """None if the database does not answer."""
         try:
-            async with self._kit.reads.connect() as connection:
+            async with self._kit.autocommit.connect() as connection:
                 rows = await store.open_orders(connection)
         except Unavailable:
             return None
@@ -123,7 +123,7 @@ class OperatorCalls:
         closed = await self._closing.close(call)
         ids = [one.order_id for one in closed if one.order_id is not None]
         try:
-            async with self._kit.reads.connect() as connection:
+            async with self._kit.autocommit.connect() as connection:
                 rows = {row.order_id: row for row in await store.orders_by_id(connection, ids)}
                 held = await store.held(connection)
         except Unavailable as error:

@@ -32,18 +32,18 @@ class OrderChanges:
 
     def __init__(self, engine: AsyncEngine, log: Any) -> None:
         self._engine = engine
-        self._reads = database.reading(engine)
+        self._autocommit = database.autocommit(engine)
         self._log = log
         self._records: Batches[Word, OrderRow] = Batches(self._record_all, _RECORDED_AT_ONCE)
 
     async def read(self, order_id: UUID) -> tuple[OrderRow, TradingState]:
         """The order, and the trading state of the same moment."""
-        async with self._reads.connect() as connection:
+        async with self._autocommit.connect() as connection:
             return await store.order_and_trading(connection, order_id)
 
     async def watched(self) -> list[OrderRow]:
         """Ended orders that the exchange may have all the same."""
-        async with self._reads.connect() as connection:
+        async with self._autocommit.connect() as connection:
             return await store.watched_orders(connection)
 
     async def count_send(self, order: OrderRow, past: datetime | None) -> OrderRow | None:

@@ -152,7 +152,7 @@ class Reconciler:
         return None
 
     async def _open_orders(self) -> list[OrderRow]:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             return await store.open_orders(connection)
 
     # ---- opening -----------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class Reconciler:
         """At the first start, the account currency's cash becomes the opening; what else is there is not adopted."""
         if self._opened:
             return
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             self._opened = await account_store.is_open(connection)
         if not self._opened:
             await self._open_from_exchange()
@@ -224,7 +224,7 @@ class Reconciler:
 
     async def _compare_with(self, totals: dict[str, Decimal], before: list[OrderRow]) -> Comparison:
         """Reads the ledger as it is now and compares it."""
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             ledger = await ledger_store.balances(connection)
             foreign = await foreign_store.live_foreign_orders(connection)
             still = await store.open_orders(connection)

@@ -77,7 +77,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
             ) from error
 
     async def _stored(self, order_id: UUID) -> store.OrderRow:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             order = await store.get_order(connection, order_id)
         if order is None:
             raise NotFound("order", order_id)
@@ -86,7 +86,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     async def GetOrder(self, request: pb.GetOrderRequest, context: ServicerContext) -> pb.GetOrderResponse:
         """One order by either of its ids."""
         name = wire.parse_get(request)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             if name.order_id is not None:
                 order = await store.get_order(connection, name.order_id)
             elif name.recommendation_id is not None:
@@ -101,7 +101,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         """A page, newest first."""
         wanted = wire.parse_list(request)
         size = wanted.page.size
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             rows = await store.list_orders(connection, wanted.product_id, wanted.state, wanted.before, size + 1)
         token = wire.page_token(rows[size - 1], wanted.scope) if len(rows) > size else ""
         orders = [wire.order_message(row) for row in rows[:size]]
@@ -111,14 +111,14 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         self, request: pb.WatchOrdersRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchOrdersResponse]:
         """Changed orders after a sequence, then new changes."""
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             after = position(request, await store.head_sequence(connection))
         watched = Watched(streams.ORDERS, self._changed, _frame, spacing_seconds=ROW_SPACING_SECONDS)
         async for frame in frames(self._kit, after, watched, pb.WatchOrdersResponse):
             yield frame
 
     async def _changed(self, after: int, limit: int) -> list[pb.Order]:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             orders = await store.changed_after(connection, after, limit)
         return [wire.order_message(order) for order in orders]
 
@@ -127,7 +127,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
     ) -> pb.ListPositionsResponse:
         """What is held, valued at the newest closed candles, and the account."""
         currency = self._settings.account_currency
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             standing = await position_store.read_standing(connection, self._settings.granularity_seconds)
         coins = {base_currency(row.product_id) for row in standing.positions}
         account = wire.AccountView(
@@ -147,7 +147,7 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         """One reconciliation now; the same request_id gives the stored answer."""
         request_id = wire.parse_reconcile(request)
         key = request_key(self._settings.service_name, "Reconcile", request_id, request)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             stored = await stored_answer(connection, key, pb.ReconcileResponse)
         if stored is not None:
             return stored

@@ -207,7 +207,7 @@ class TradingSwitch:
         self._asked.clear()
 
     async def _read(self) -> None:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             found = await store.read_trading_state(connection)
         if found.state is not self._stored:
             self._kit.log.warning("trading_state", state=found.state.value, note=found.note)

@@ -34,7 +34,7 @@ def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: Marke
             raise Unavailable("DEPENDENCY_UNAVAILABLE", f"no answer of the exchange for {ANSWER_SECONDS:g} s")
 
     async def watermark() -> None:
-        async with kit.reads.connect() as connection:
+        async with kit.autocommit.connect() as connection:
             if await read_watermark(connection, STAGE) is None:
                 raise Unavailable("STALE_DATA", "no bar is complete yet")
 

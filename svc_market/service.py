@@ -45,7 +45,7 @@ class MarketServicer(rpc.MarketServiceServicer):
 
     async def ListProducts(self, request: pb.ListProductsRequest, context: ServicerContext) -> pb.ListProductsResponse:
         page = wire.read_list_products(request)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             rows = await store.list_products(connection, page.after, page.size + 1)
         answer = pb.ListProductsResponse(products=[wire.product_message(row) for row in rows[: page.size]])
         if len(rows) > page.size:
@@ -56,7 +56,7 @@ class MarketServicer(rpc.MarketServiceServicer):
     async def ListCandles(self, request: pb.ListCandlesRequest, context: ServicerContext) -> pb.ListCandlesResponse:
         query = wire.read_list_candles(request, self._kit.settings.granularity_seconds)
         first = query.start if query.after is None else bar_close(query.after, query.granularity)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             await _require_known(connection, "product_id", [query.product_id])
             rows = await store.list_candles(
                 connection, query.product_id, query.granularity, first, query.end, query.size + 1
@@ -71,7 +71,7 @@ class MarketServicer(rpc.MarketServiceServicer):
         self, request: pb.WatchCandlesRequest, context: ServicerContext
     ) -> AsyncIterator[pb.WatchCandlesResponse]:
         query = wire.read_watch(request, self._kit.settings.granularity_seconds)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             await _require_known(connection, "product_ids", query.product_ids)
             after = position(request, await store.head(connection))
         watched = Watched(
@@ -88,7 +88,7 @@ class MarketServicer(rpc.MarketServiceServicer):
     async def _candles_after(self, query: WatchQuery, after: int, limit: int) -> Sequence[StoredCandle]:
         if not query.candles:
             return ()
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             return await store.candles_after(connection, after, query.granularity, query.product_ids, limit)
 
     async def _watermark(self, granularity: int) -> Watermark | None:
@@ -96,7 +96,7 @@ class MarketServicer(rpc.MarketServiceServicer):
         when no candle came: a bar in which nothing was traded is complete too."""
         if granularity != self._kit.settings.granularity_seconds:
             return None
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             return await read_watermark(connection, STAGE)
 
     async def ImportCandles(
@@ -143,7 +143,7 @@ class MarketServicer(rpc.MarketServiceServicer):
     ) -> pb.DeleteCandlesResponse:
         query = wire.read_delete(request, self._kit.settings.granularity_seconds)
         if query.expected_count is None:
-            async with self._kit.reads.connect() as connection:
+            async with self._kit.autocommit.connect() as connection:
                 await _require_known(connection, "product_id", [query.product_id])
                 found = await find(connection, query)
             return wire.deletion_message(found.count, found.first, found.last, found.sources, deleted=False)
@@ -214,7 +214,7 @@ class MarketServicer(rpc.MarketServiceServicer):
 
     async def _answered(self, key: RequestKey, kind: type[M]) -> M | None:
         """The stored answer of a request that was made before."""
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             return await stored_answer(connection, key, kind)
 
 

@@ -13,10 +13,11 @@ from meshkit.errors import NotFound
 from meshkit.kit import Kit
 from svc_monitor import store
 from svc_monitor.alerts import ActiveAlerts, Alert, acknowledged, adopt, advance
-from svc_monitor.board import Board, Pulse
+from svc_monitor.board import Board
 from svc_monitor.feeds.all import Feeds
 from svc_monitor.health import starting
 from svc_monitor.journal import Journal
+from svc_monitor.pulse import Pulse
 from svc_monitor.rules import judge
 from svc_monitor.seen import Seen
 from svc_monitor.settings import MonitorSettings

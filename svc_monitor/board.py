@@ -3,39 +3,16 @@
 One room of state that the watcher writes and everybody else reads; each change is logged once and handed to the journal.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from meshkit.kit import Kit
 from svc_monitor import health
 from svc_monitor.health import Change, Known, ServiceHealth, ServiceState
+from svc_monitor.pulse import Pulse
 from svc_monitor.settings import MonitorSettings
 from tradekit import services
 from tradekit.services import ServiceName
-
-
-class Pulse:
-    """Tells any number of waiters that something changed since they last looked."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._event = asyncio.Event()
-
-    def beat(self) -> None:
-        self.count += 1
-        self._event.set()
-        self._event = asyncio.Event()
-
-    async def after(self, count: int, timeout: float) -> int:
-        """Waits until `count` is not the newest any more, at most `timeout` seconds; gives the newest."""
-        if self.count == count:
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._event.wait()
-            except TimeoutError:
-                pass
-        return self.count
 
 
 class Board:

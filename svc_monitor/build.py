@@ -3,11 +3,12 @@
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from svc_monitor.alert_manager import AlertManager
-from svc_monitor.board import Board, Pulse
+from svc_monitor.board import Board
 from svc_monitor.feeds.all import open_feeds
 from svc_monitor.journal import Journal
 from svc_monitor.page.server import PageServer
 from svc_monitor.page.snapshot import Snapshots
+from svc_monitor.pulse import Pulse
 from svc_monitor.service import MonitorServicer
 from svc_monitor.settings import MonitorSettings
 from svc_monitor.watcher import Watcher

@@ -91,7 +91,7 @@ class Journal:
             self._forget(changes, alerts)
 
     async def _load(self) -> None:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             stored = await store.raised_alerts(connection)
         # One that was raised here before the database answered is the same alert as the stored one.
         about = {alert.key for alert in stored}

@@ -10,7 +10,8 @@ from schema.requests import once, request_key
 from svc_monitor import store, wire
 from svc_monitor.alert_manager import AlertManager
 from svc_monitor.alerts import Alert
-from svc_monitor.board import Board, Pulse
+from svc_monitor.board import Board
+from svc_monitor.pulse import Pulse
 from svc_monitor.settings import MonitorSettings
 from tradekit.wire import draining_message, heartbeat_message
 from trading.monitor.v1 import monitor_service_pb2 as pb
@@ -65,7 +66,7 @@ class MonitorServicer(pb_grpc.MonitorServiceServicer):
     async def ListAlerts(self, request: pb.ListAlertsRequest, context: ServicerContext) -> pb.ListAlertsResponse:
         """A page, newest first."""
         wanted = wire.parse_list(request)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             found = await store.list_alerts(connection, wanted.raised, wanted.before, wanted.page.size + 1)
         token = ""
         if len(found) > wanted.page.size:

@@ -51,7 +51,7 @@ async def run(kit: Kit[Any], outages: Callable[[str], AbstractContextManager[Non
     """Looks every few seconds, for ever."""
     while True:
         with outages("correct"):
-            async with kit.reads.connect() as connection:
+            async with kit.autocommit.connect() as connection:
                 found = await store.ended_without_its_order(connection, _ENDED_EMPTY, LOOK_BACK)
             for item in found:
                 async with kit.engine.begin() as connection:

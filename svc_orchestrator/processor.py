@@ -304,14 +304,14 @@ class RecommendationProcessor:
 
     async def _life(self, clock: LifeClock, expire_time: datetime, grace: timedelta) -> Life:
         """A life now; one by machine time lasts longer by `grace`."""
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             clocks = await read_clocks(connection)
         return life_at(clock, expire_time, clocks.machine - grace, clocks.market)
 
     async def _out_of_retries(self, item: ClaimedRecommendation) -> bool:
         if item.is_entry or item.delayed_since is None:
             return False
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             now = (await read_clocks(connection)).machine
         return out_of_retries(item.recommendation.side, item.delayed_since, now)
 

@@ -55,7 +55,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     ) -> pb.ExplainRecommendationResponse:
         """One item's story."""
         wanted = wire.parse_explain(request)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             rows = await _STORIES[wanted.kind](connection, wanted.id)
         if rows is None:
             raise NotFound(wanted.kind, wanted.id)
@@ -91,15 +91,15 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
             yield frame
 
     async def _decisions(self, after: int, limit: int) -> list[store.Decision]:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             return await store.decisions_after(connection, after, limit)
 
     async def _head(self) -> int:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             return await store.head_sequence(connection)
 
     async def _watermark(self) -> streams.Watermark | None:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             return await streams.read_watermark(connection, "orchestrator")
 
 

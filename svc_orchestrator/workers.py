@@ -139,7 +139,7 @@ class Workers:
 
     async def _look(self) -> claim_store.Pulse:
         """Where the pipeline stands; moves the own watermark up to there."""
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             pulse = await claim_store.read_pulse(connection)
         watermark = pulse.own_watermark(self._settings.granularity_seconds)
         if watermark is not None:

@@ -143,7 +143,7 @@ class EquityWatch:
                     await asyncio.sleep(RETRY_SECONDS)
 
     async def _market_time(self) -> datetime | None:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             mark = await streams.read_watermark(connection, "market")
         return mark.as_of if mark else None
 
@@ -162,7 +162,7 @@ class SharedLook:
         return await asyncio.shield(self._look)
 
     async def _read(self) -> Moment:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             _, moment = await store.read_account(connection)
         return moment
 

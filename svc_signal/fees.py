@@ -31,7 +31,7 @@ class FeeMemory:
         """Reads it for ever; through an outage the last known fee holds."""
         while True:
             try:
-                async with self._kit.reads.connect() as connection:
+                async with self._kit.autocommit.connect() as connection:
                     self.taker = await taker_fee(connection, self._settings)
             except MeshError as error:
                 self._kit.log.warning("fee_not_read", why=error.message)

@@ -55,7 +55,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         """Decides a complete bar now, or gives what was decided; the same request_id gives the stored answer."""
         order = parse_generate(request, self._settings.products, self._settings.granularity_seconds)
         key = request_key(self._settings.service_name, "GenerateSignals", order.request_id, request)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             stored = await stored_answer(connection, key, pb.GenerateSignalsResponse)
         if stored is not None:
             return stored
@@ -76,7 +76,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
             raise FailedPrecondition(
                 "MODEL_UNAVAILABLE", f"no model serves: {refusal.detail if refusal else 'loading'}"
             )
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             market = await streams.read_watermark(connection, "market")
             own = await streams.read_watermark(connection, store.STAGE)
         if market is None:
@@ -98,13 +98,13 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
     async def _stored(self, as_of: datetime) -> list[StoredSignal]:
         granularity = self._settings.granularity_seconds
         start = utc(int(as_of.timestamp()) - granularity)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             return await store.signals_of_bar(connection, self._settings.run_id, granularity, start)
 
     async def GetSignal(self, request: pb.GetSignalRequest, context: ServicerContext) -> pb.GetSignalResponse:
         """One signal with all its features."""
         wanted = parse_get(request)
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             row = await store.get_signal(connection, wanted)
         if row is None:
             raise NotFound("signal", wanted)
@@ -114,7 +114,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         """A page, newest first."""
         wanted = parse_list(request)
         size = wanted.page_size
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             rows = await store.list_signals(connection, wanted.product_id, wanted.side, wanted.before, size + 1)
         token = ""
         if len(rows) > size:
@@ -153,7 +153,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         return await self._admin.roll_back(parse_rollback(request), request)
 
     async def _head(self) -> int:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             return await store.head_sequence(connection)
 
 

@@ -112,7 +112,7 @@ class SignalReader:
             bar = self._fresh()
         if bar is not None:
             return bar.watermark
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             found = await read_watermark(connection, store.STAGE)
         # What is committed after this comes with another notification.
         self._nothing_new = echo and self._taken is not None and found == self._taken.watermark
@@ -134,7 +134,7 @@ class SignalReader:
         return found
 
     async def _stored(self, position: int, limit: int) -> Sequence[int]:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             rows = await store.signals_after(connection, position, limit)
         self.frame = stored_frame(rows)
         return [row.sequence for row in rows]

@@ -94,7 +94,7 @@ class ReviewService:
         return await self._store(request, [rules], None)
 
     async def _look_at(self, asked: Sequence[store.Asked]) -> list[store.Look]:
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             return await store.look(connection, self._settings.service_name, asked)
 
     def _key(self, request: ReviewRequest) -> RequestKey:
@@ -156,8 +156,8 @@ class ReviewService:
         return await self._verdicts.submit(made)
 
     async def _store_all(self, verdicts: Sequence[store.Verdict]) -> list[Validation | Exception]:
-        # One statement: a transaction of its own, as every one of `reads` is.
-        async with self._kit.reads.connect() as connection:
+        # One statement: a transaction of its own, as every one of `autocommit` is.
+        async with self._kit.autocommit.connect() as connection:
             found = await store.store_verdicts(connection, self._settings.service_name, _METHOD, verdicts)
         return [_stored(verdict, *one) for verdict, one in zip(verdicts, found, strict=True)]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.board import Pulse
 from svc_monitor.feeds import reading
 from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, Pace, polled
+from svc_monitor.pulse import Pulse
 from trading.common.v1 import trade_pb2
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.executor.v1 import executor_service_pb2_grpc as pb_grpc

@@ -6,7 +6,6 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.board import Pulse
 from svc_monitor.feeds import account, exits, ledger, model, orders, pipeline, recommendations, reviewer, risk, trading
 from svc_monitor.feeds.account import Account, Course
 from svc_monitor.feeds.exits import Exits
@@ -18,6 +17,7 @@ from svc_monitor.feeds.recommendations import Recommendation
 from svc_monitor.feeds.reviewer import Reviewer
 from svc_monitor.feeds.risk import PortfolioRisk
 from svc_monitor.feeds.trading import Trading
+from svc_monitor.pulse import Pulse
 from svc_monitor.settings import MonitorSettings
 from tradekit import services
 from tradekit.ledger_words import LedgerWords

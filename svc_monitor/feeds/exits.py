@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.board import Pulse
 from svc_monitor.feeds.feed import Feed, Pace, polled
+from svc_monitor.pulse import Pulse
 
 PACE = Pace(2.0, 6.0)
 STALE_SECONDS = 14.0
@@ -163,7 +163,7 @@ class Exits:
 
 async def read(kit: Kit[Any]) -> Exits:
     """What the rows say now; Unavailable if the database does not answer."""
-    async with kit.reads.connect() as connection:
+    async with kit.autocommit.connect() as connection:
         return Exits(
             tuple(OpenExit(*row) for row in await connection.execute(_OPEN)),
             tuple(FailedExit(*row) for row in await connection.execute(_FAILED)),

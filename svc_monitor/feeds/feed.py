@@ -16,7 +16,7 @@ from meshkit.backoff import Backoff
 from meshkit.errors import MeshError, from_rpc_error
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.board import Pulse
+from svc_monitor.pulse import Pulse
 
 T = TypeVar("T")
 CALL_TIMEOUT_SECONDS = 3.0

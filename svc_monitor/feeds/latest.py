@@ -10,8 +10,8 @@ from meshkit.consumer import Consumer
 from meshkit.errors import MeshError
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.board import Pulse
 from svc_monitor.feeds.feed import Feed
+from svc_monitor.pulse import Pulse
 
 # Two missed heartbeats.
 STALE_SECONDS = 12.0

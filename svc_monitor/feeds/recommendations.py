@@ -6,11 +6,11 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.board import Pulse
 from svc_monitor.feeds import reading
 from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed
 from svc_monitor.feeds.latest import STALE_SECONDS, consumed
 from svc_monitor.feeds.reading import ReasonSeen
+from svc_monitor.pulse import Pulse
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as pb_grpc
 from trading.common.v1 import recommendation_pb2, trade_pb2

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from svc_monitor.board import Pulse
 from svc_monitor.page.snapshot import Snapshots, document
+from svc_monitor.pulse import Pulse
 
 PUSH_SECONDS = 0.5
 CLIENTS = 128

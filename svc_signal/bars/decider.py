@@ -72,7 +72,7 @@ class Decider:
         self._turn = asyncio.Lock()
         self._features = FeatureKeeper(settings, kit)
         # Statements commit themselves but in `bar_store.transaction`: a small bar would wait for every BEGIN and COMMIT.
-        self._engine = database.reading(database.create_engine(settings))
+        self._engine = database.autocommit(database.create_engine(settings))
         self._connection: AsyncConnection | None = None
         self._prepared = False
         self._decided_to: datetime | None = None
@@ -113,7 +113,7 @@ class Decider:
     async def _following(self, as_of: datetime) -> datetime:
         """as_of of the first bar after the watermark. What this process decided last need not be read again."""
         if self._decided_to is None or as_of > self._decided_to + self._step:
-            async with self._kit.reads.connect() as connection:
+            async with self._kit.autocommit.connect() as connection:
                 watermark = await streams.read_watermark(connection, store.STAGE)
             self._decided_to = watermark.as_of if watermark else None
         return self._decided_to + self._step if self._decided_to else as_of

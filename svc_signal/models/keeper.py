@@ -95,7 +95,7 @@ class ModelKeeper:
         root = self._settings.model_dir
         if root is None:
             return
-        async with self._kit.reads.connect() as connection:
+        async with self._kit.autocommit.connect() as connection:
             wanted = (await registry.read_roles(connection)).versions
         wanted |= {each.folder.name for each in self._verdicts if each.model and each.model.version in wanted}
         folders, left_out = await asyncio.to_thread(model_folders, root, wanted)

@@ -30,7 +30,7 @@ class Presence:
             await self.end()
         if version is None or self._connection is not None:
             return
-        connection = await self._kit.reads.connect()
+        connection = await self._kit.autocommit.connect()
         try:
             async with asyncio.timeout(_SECONDS):
                 await connection.execute(select(func.pg_advisory_lock_shared(_key(version))))

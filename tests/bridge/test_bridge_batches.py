@@ -249,7 +249,7 @@ async def test_a_look_of_a_watcher_is_one_statement_of_one_moment(world: World) 
     async with bridge_kit(world) as kit:
         way = Creations(kit.settings, kit.engine)
         await asyncio.gather(*(way.create(request(asked(SELL))) for _ in range(3)))
-        watch = RecommendationWatch(kit.reads, 0)
+        watch = RecommendationWatch(kit.autocommit, 0)
         with statements(world.database.engine) as sent:
             watermark = await watch.watermark()
             seen = await watch.rows_after(0, DEFAULT_BATCH)

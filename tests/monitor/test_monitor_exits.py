@@ -192,7 +192,7 @@ async def sold(
 
 
 async def test_the_rows_say_what_waits_what_failed_and_who_disagreed(database: Any) -> None:
-    kit: Any = SimpleNamespace(reads=database.engine)
+    kit: Any = SimpleNamespace(autocommit=database.engine)
     engine = database.engine
     reason = {"code": "NOTHING_AVAILABLE", "limit": "", "observed": "free: 0", "unit": "", "scope": "service:executor"}
     minute_ago = datetime.now(UTC) - timedelta(minutes=1)
@@ -233,7 +233,7 @@ async def test_the_rows_say_what_waits_what_failed_and_who_disagreed(database: A
 
 
 async def test_the_rows_say_which_closes_wait_and_which_failed(database: Any) -> None:
-    kit: Any = SimpleNamespace(reads=database.engine)
+    kit: Any = SimpleNamespace(autocommit=database.engine)
     item = an_exit()
     close = {"recommendation_id": None, "reservation_id": None, "base_size": 2}
     minute_ago = datetime.now(UTC) - timedelta(minutes=1)
@@ -292,7 +292,7 @@ async def test_the_rows_say_which_closes_wait_and_which_failed(database: Any) ->
 
 
 async def test_the_rows_say_which_orders_a_person_must_hear_of(database: Any) -> None:
-    kit: Any = SimpleNamespace(reads=database.engine)
+    kit: Any = SimpleNamespace(autocommit=database.engine)
     item = an_exit()
     taken = [{"code": "CLIENT_ORDER_ID_TAKEN", "observed": "x-9: BUY ETH-USD, filled 1"}]
     changes: dict[str, str] = {

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from meshkit.clock import FixedClock, SystemClock
-from svc_monitor.board import Pulse
 from svc_monitor.feeds import pipeline
 from svc_monitor.feeds.feed import CALL_TIMEOUT_SECONDS, Feed, Pace, polled
+from svc_monitor.pulse import Pulse
 
 
 async def pauses(monkeypatch: pytest.MonkeyPatch, answers: list[float], rest: float) -> list[float]:
