@@ -1,16 +1,15 @@
 """An assessment costs few statements, and those that wait together cost as few as one."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import text
 
 from tests.risk.risk_world import AS_OF, HOUR, World
+from tests.support.statements import Sent, statements
 from tradekit import wire
 from tradekit.ids import new_request_id
 from tradekit.recommendation import Recommendation
@@ -28,38 +27,9 @@ KINDS = {
 ONE = dict.fromkeys(("lock", "items", "exposure", "market time", "write"), 1)
 
 
-@dataclass
-class Sent:
-    """Statements by kind, and transactions."""
-
-    statements: Counter[str] = field(default_factory=Counter)
-    transactions: int = 0
-
-
-@contextmanager
-def sent(world: World) -> Iterator[Sent]:
-    """What the service sends in its transactions, whose commits are counted. Health checks read without one."""
-    found = Sent()
-
-    def is_counted(connection: Any) -> bool:
-        own = connection.engine is not world.engine.sync_engine
-        return own and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT"
-
-    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if is_counted(connection):
-            line = " ".join(statement.split())
-            found.statements[next((kind for start, kind in KINDS.items() if line.startswith(start)), line[:80])] += 1
-
-    def ended(connection: Any) -> None:
-        found.transactions += is_counted(connection)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    event.listen(Engine, "commit", ended)
-    try:
-        yield found
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-        event.remove(Engine, "commit", ended)
+def sent(world: World) -> AbstractContextManager[Sent]:
+    """What the service sends in its transactions."""
+    return statements(world.engine, KINDS, in_transactions_only=True)
 
 
 async def marked(world: World) -> None:

@@ -1,7 +1,7 @@
 """What a service says to its database, counted where it is sent: statements by their first words, and transactions."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,15 +24,25 @@ class Sent:
 
 
 @contextmanager
-def statements(beside: AsyncEngine) -> Iterator[Sent]:
-    """What every engine of this process sends but that of the test itself. One that is executed for many rows counts for each."""
+def statements(
+    beside: AsyncEngine, kinds: Mapping[str, str] | None = None, in_transactions_only: bool = False
+) -> Iterator[Sent]:
+    """What every engine of this process sends but that of the test itself. One that is executed for many rows counts for each.
+
+    `kinds` names statements by how they begin. Health checks and polls read without a transaction and may be left out.
+    """
     sent = Sent()
 
+    def kind_of(statement: str) -> str:
+        line = " ".join(statement.split())
+        return next((kind for start, kind in (kinds or {}).items() if line.startswith(start)), line[:60])
+
     def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
-        if connection.engine is beside.sync_engine:
+        autocommit = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+        if connection.engine is beside.sync_engine or (autocommit and in_transactions_only):
             return
-        sent.statements[" ".join(statement.split())[:60]] += len(parameters) if executemany else 1
-        if connection.get_isolation_level() == "AUTOCOMMIT":
+        sent.statements[kind_of(statement)] += len(parameters) if executemany else 1
+        if autocommit:
             sent.transactions += 1
         elif id(connection) not in sent.open:
             sent.open.add(id(connection))
