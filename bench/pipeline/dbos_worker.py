@@ -13,6 +13,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from dbos import DBOS, AsyncSQLAlchemyDatasource, DBOSConfig, SQLAlchemyDatasource
 
+from bench.pipeline.bursts import burst_and_alone
+
 QUEUE = "bench"
 POLLING_SECONDS = 0.05
 MOST_THREADS = 64
@@ -71,19 +73,6 @@ def burst(workflow: Any, queued: bool, names: list[str]) -> float:
     return time.perf_counter() - began
 
 
-async def async_burst(workflow: Any, at_once: int, names: list[str]) -> float:
-    """The same on an event loop, so many at once."""
-    turns = asyncio.Semaphore(at_once)
-
-    async def one(name: str) -> None:
-        async with turns:
-            await workflow(name)
-
-    began = time.perf_counter()
-    await asyncio.gather(*(one(name) for name in names))
-    return time.perf_counter() - began
-
-
 def main() -> None:
     url, setting, items, alone = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     kind, _, size = setting.partition("-")
@@ -127,13 +116,8 @@ async def _async_run(url: str, at_once: int, names: list[str], singles: list[str
     workflow = await asynchronous(url, min(at_once, 30))
     DBOS.launch()
     await workflow(f"warm-{time.time_ns()}")
-    seconds = await async_burst(workflow, at_once, names)
-    alone = []
-    for name in singles:
-        began = time.perf_counter()
-        await workflow(name)
-        alone.append(time.perf_counter() - began)
-    return {"per_second": len(names) / seconds, "alone": alone}
+    per_second, alone = await burst_and_alone(workflow, names, at_once, singles)
+    return {"per_second": per_second, "alone": alone}
 
 
 if __name__ == "__main__":

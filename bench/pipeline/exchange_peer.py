@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+from bench.pipeline.bursts import burst_and_alone
 from bench.pipeline.mesh import DEPOSIT, PRODUCTS, BenchFailed
 from bench.pipeline.processes import beside
 from cli.plan import SIMULATOR, MeshPlan
@@ -74,23 +76,7 @@ async def measured(config: ExchangeConfig, items: int, at_once: int) -> tuple[fl
     exchange = await open_exchange(config)
     try:
         await _answering(exchange)
-        places = iter(range(items))
-
-        async def worker() -> None:
-            for number in places:
-                await _order(exchange, number)
-
-        began = time.perf_counter()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(at_once):
-                group.create_task(worker())
-        per_second = items / (time.perf_counter() - began)
-        alone = []
-        for number in range(min(items, 100)):
-            began = time.perf_counter()
-            await _order(exchange, number)
-            alone.append(time.perf_counter() - began)
-        return per_second, alone
+        return await burst_and_alone(partial(_order, exchange), range(items), at_once, range(min(items, 100)))
     finally:
         await exchange.close()
 

@@ -8,11 +8,14 @@ import asyncio
 import itertools
 import struct
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import grpc
+
+from bench.pipeline.bursts import burst_and_alone
 
 SERVICE = "bench.Chain"
 PAYLOAD = bytes(400)
@@ -89,23 +92,9 @@ async def measured(address: str, items: int, at_once: int) -> tuple[float, list[
         create: Any = channel.unary_unary(f"/{SERVICE}/Create")
         for _ in range(20):  # the connections and both streams are made
             await create(PAYLOAD, timeout=30)
-        places = iter(range(items))
-
-        async def worker() -> None:
-            for _ in places:
-                await create(PAYLOAD, timeout=60)
-
-        began = time.perf_counter()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(at_once):
-                group.create_task(worker())
-        per_second = items / (time.perf_counter() - began)
-        alone = []
-        for _ in range(min(items, 200)):
-            began = time.perf_counter()
-            await create(PAYLOAD, timeout=30)
-            alone.append(time.perf_counter() - began)
-        return per_second, alone
+        return await burst_and_alone(
+            partial(create, timeout=60), repeat(PAYLOAD, items), at_once, repeat(PAYLOAD, min(items, 200))
+        )
 
 
 if __name__ == "__main__":
