@@ -3,7 +3,7 @@
 Read after the account lock was taken. What was taken in the same batch is not in it (`progress` has that).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -33,39 +33,22 @@ from svc_risk.known import Moment
 from svc_risk.store import MOMENT, moment_of
 from tradekit.products import Product
 
-# Of each item: the arrays that are given, and the columns that they become.
-_GIVEN: tuple[tuple[str, Any], ...] = (
-    ("recommendations", Id),
-    ("terms", Text),
-    ("products", Text),
-    ("as_ofs", Time),
-    ("services", Text),
-    ("callers", Text),
-    ("requests", Id),
-)
-_WANTED: tuple[tuple[str, Any], ...] = (
-    ("recommendation_id", Id),
-    ("terms", Text),
-    ("product_id", Text),
-    ("as_of", Time),
-    ("service", Text),
-    ("caller", Text),
-    ("request_id", Id),
-)
+# Of each item: the columns of what is asked, with their types, and where they are taken from.
+_ASKED: Mapping[str, tuple[Any, Callable[[Item], object]]] = {
+    "recommendation_id": (Id, lambda item: item.recommendation.recommendation_id),
+    "terms": (Text, lambda item: item.key.body),
+    "product_id": (Text, lambda item: item.recommendation.product_id),
+    "as_of": (Time, lambda item: item.recommendation.as_of),
+    "service": (Text, lambda item: item.key.service),
+    "caller": (Text, lambda item: item.key.caller),
+    "request_id": (Id, lambda item: item.key.request_id),
+}
 _PRODUCT = tuple(Product.__dataclass_fields__)
 
 
 async def read_items(connection: AsyncConnection, items: Sequence[Item]) -> tuple[Moment, list[Facts]]:
     """The moment, and the facts of each item in their order; at least one item."""
-    given = {
-        "recommendations": [item.recommendation.recommendation_id for item in items],
-        "terms": [item.key.body for item in items],
-        "products": [item.recommendation.product_id for item in items],
-        "as_ofs": [item.recommendation.as_of for item in items],
-        "services": [item.key.service for item in items],
-        "callers": [item.key.caller for item in items],
-        "requests": [item.key.request_id for item in items],
-    }
+    given = {name: [taken(item) for item in items] for name, (_, taken) in _ASKED.items()}
     rows = (await connection.execute(_ITEMS, given)).all()
     moment = moment_of(rows[0])
     return moment, [_facts(row, moment) for row in rows]
@@ -116,8 +99,10 @@ def _past(wanted: Any, moment: Any) -> Select[Any]:
 
 def _statement() -> Select[Any]:
     given = (
-        func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in _GIVEN))
-        .table_valued(*(column(name, kind) for name, kind in _WANTED), with_ordinality="place", name="given")
+        func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, (kind, _) in _ASKED.items()))
+        .table_valued(
+            *(column(name, kind) for name, (kind, _) in _ASKED.items()), with_ordinality="place", name="given"
+        )
         .render_derived()
     )
     wanted = select(*given.c).cte("wanted").c
