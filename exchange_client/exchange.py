@@ -63,6 +63,10 @@ class Exchange(MarketData, Protocol):
     async def order(self, exchange_order_id: str) -> ExchangeOrder | None:
         """The order, or None where the exchange does not (yet) show it."""
 
+    async def orders_by_id(self, exchange_order_ids: Iterable[str]) -> tuple[ExchangeOrder, ...]:
+        """Those of these orders that the exchange's list shows, in few requests. One that is absent may be there all the
+        same: `order` tells."""
+
     async def orders(
         self, start: datetime | None, end: datetime | None = None, product_id: str | None = None
     ) -> tuple[ExchangeOrder, ...]:

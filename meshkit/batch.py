@@ -2,6 +2,9 @@
 
 A call that finds nobody there goes at once and alone, so waiting costs nothing when there is nothing to share; the busier
 the database, the more calls share one transaction. Nobody waits for a batch to fill.
+
+Where calls do not wait for each other anyway (no lock, no order among them), `lanes` may be several, so that one batch that
+gets no answer does not hold up all others.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ class Batches(Generic[I, O]):
     `work` gives one result for each item, in their order; an exception among them is raised to that item's caller alone. An
     exception out of `work` means that nothing happened. If it is an outage all its items get it; else they are tried one by
     one, so that one that cannot be worked on takes no other with it. `place` is what is waited for: the database unless told.
+    `lanes`: batches at once.
     """
 
     def __init__(
@@ -46,13 +50,15 @@ class Batches(Generic[I, O]):
         work: Callable[[Sequence[I]], Awaitable[Sequence[O | Exception]]],
         most: int,
         place: Place = DATABASE,
+        lanes: int = 1,
     ) -> None:
         self._work = work
         self._most = most
         self._place = place
         self._urgent: deque[Waiter[I, O]] = deque()
         self._others: deque[Waiter[I, O]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._lanes = lanes
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, item: I, *, urgent: bool = False) -> O:
         """The item's result. A caller that gives up before its item is taken leaves nothing behind; later, the work goes on
@@ -60,9 +66,9 @@ class Batches(Generic[I, O]):
         loop = asyncio.get_running_loop()
         result: asyncio.Future[O] = loop.create_future()
         (self._urgent if urgent else self._others).append((item, result))
-        if self._task is None:
-            # The task ends with the last item that waits, and every item has a caller that waits for it.
-            self._task = loop.create_task(self._run(), context=contextvars.Context())
+        if len(self._tasks) < self._lanes:
+            # A task ends with the last item that waits, and every item has a caller that waits for it.
+            self._tasks.add(loop.create_task(self._run(), context=contextvars.Context()))
         with self._place.waiting():
             return await result
 
@@ -72,9 +78,10 @@ class Batches(Generic[I, O]):
             while waiters := self._take():
                 await self._hand_over(waiters)
         finally:
-            self._task = None
+            self._tasks -= {asyncio.current_task()}
             # Only a cancelled loop leaves anybody here: who waits is told, and not left waiting.
-            for _, result in (*waiters, *self._urgent, *self._others):
+            left = waiters if self._tasks else (*waiters, *self._urgent, *self._others)
+            for _, result in left:
                 result.cancel()
 
     def _take(self) -> list[Waiter[I, O]]:

@@ -49,8 +49,8 @@ from tradekit.reasons import Reason
 from tradekit.states import OrderState, Side, TradingState
 
 SENDS_PER_DRIVE = 3
-# Orders whose fills are asked for by one request.
-_MOST_ASKED = 50
+# Orders that are asked for by one request, and such requests at once: one that gets no answer keeps nobody from asking.
+_MOST_ASKED, _ASKED_AT_ONCE = 50, 2
 _EXCHANGE = Place(lambda error: isinstance(error, ExchangeUnavailable), nullcontext)
 _LOOKS_AFTER_ACCEPTANCE = 5
 # The exchange's servers may differ by a little among themselves.
@@ -99,7 +99,12 @@ class OrderDriver:
         self._watches = Watches(monotonic)
         # Of orders whose earlier send is in doubt, what the exchange said to a later one. Lost in a restart, asked for once more.
         self._refusals: dict[UUID, Reason] = {}
-        self._fills_asked: Batches[str, Sequence[ExchangeFill]] = Batches(self._fills_of, _MOST_ASKED, _EXCHANGE)
+        self._orders_asked: Batches[str, ExchangeOrder | None] = Batches(
+            self._orders_of, _MOST_ASKED, _EXCHANGE, _ASKED_AT_ONCE
+        )
+        self._fills_asked: Batches[str, Sequence[ExchangeFill]] = Batches(
+            self._fills_of, _MOST_ASKED, _EXCHANGE, _ASKED_AT_ONCE
+        )
         self.busy = KeyedLocks()
 
     async def drive(self, order_id: UUID) -> OrderRow:
@@ -249,12 +254,12 @@ class OrderDriver:
 
     async def _accepted(self, order: OrderRow, exchange_order_id: str) -> OrderRow:
         """An order with our id exists; only a look at it proves that it is ours."""
-        backoff = Backoff(0.05, 1.0, self._random)
+        backoff, urgent = Backoff(0.05, 1.0, self._random), order.side is Side.SELL
         for _ in range(_LOOKS_AFTER_ACCEPTANCE):
             # Asked for at the same time. Fills that are not those of the order as it was seen are asked for again.
             found, fills = await asyncio.gather(
-                self._exchange.order(exchange_order_id),
-                self._fills_asked.submit(exchange_order_id),
+                self._orders_asked.submit(exchange_order_id, urgent=urgent),
+                self._fills_asked.submit(exchange_order_id, urgent=urgent),
                 return_exceptions=True,
             )
             if isinstance(found, ExchangeUnavailable | ExchangeRefused):
@@ -267,6 +272,19 @@ class OrderDriver:
             await asyncio.sleep(backoff.next_seconds())
         # The exchange's word that there is one: it is asked for by its id from now on, never sent again nor given up.
         return await self._changes.in_doubt(order, exchange_order_id)
+
+    async def _orders_of(self, exchange_order_ids: Sequence[str]) -> list[ExchangeOrder | Exception | None]:
+        """Orders by one request, None for one that the exchange does not (yet) show; what the list lacks is asked for alone."""
+        several = len(exchange_order_ids) > 1
+        listed = await self._exchange.orders_by_id(exchange_order_ids) if several else ()
+        found: dict[str, ExchangeOrder | Exception | None] = {order.order_id: order for order in listed}
+        alone = [one for one in exchange_order_ids if one not in found]
+        told = await asyncio.gather(*(self._exchange.order(one) for one in alone), return_exceptions=True)
+        for one, answer in zip(alone, told, strict=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+                raise answer
+            found[one] = answer
+        return [found[one] for one in exchange_order_ids]
 
     async def _fills_of(self, exchange_order_ids: Sequence[str]) -> list[Sequence[ExchangeFill] | Exception]:
         """The fills of several orders by one request."""

@@ -15,7 +15,7 @@ from schema.base import Amount, Id, Json, Time
 from svc_risk.known import AccountAt
 from svc_risk.locks import day_start
 from svc_risk.pacing import RATE_LOOKBACK
-from svc_risk.snapshot import Lock, PastOrder
+from svc_risk.snapshot import Lock, PastOrders
 from svc_risk.store import json_time
 
 # The day's opening is the newest mark at or before 00:00 UTC, else the day's first one. Order tokens are those spent within
@@ -33,9 +33,11 @@ _AT = text("""
             FROM risk_locks AS held WHERE held.released_at IS NULL AND held.from_time <= given.as_of
               AND (held.until_time IS NULL OR held.until_time > given.as_of)) AS locks,
            ARRAY(SELECT lock_id FROM risk_locks WHERE from_time = given.as_of AND released_at IS NOT NULL) AS ended,
-           (SELECT coalesce(jsonb_agg(jsonb_build_array(spent.product_id, spent.as_of)), '[]')
-            FROM risk_reservations AS spent WHERE spent.as_of > given.oldest AND (spent.state = 'COMMITTED'
-              OR spent.state = 'HELD' AND spent.expires_at > :machine_time)) AS tokens
+           (SELECT coalesce(jsonb_agg(jsonb_build_array(product_id, as_of, count)), '[]') FROM (
+              SELECT spent.product_id, spent.as_of, count(*)
+              FROM risk_reservations AS spent WHERE spent.as_of > given.oldest AND (spent.state = 'COMMITTED'
+                OR spent.state = 'HELD' AND spent.expires_at > :machine_time)
+              GROUP BY spent.product_id, spent.as_of) AS tokens) AS tokens
     FROM unnest(:as_ofs, :openings, :oldest) AS given(as_of, opening, oldest)
 """).bindparams(
     bindparam("as_ofs", type_=ARRAY(Time)),
@@ -70,7 +72,7 @@ async def read_account_at(
 
 def _account_at(row: Any) -> AccountAt:
     locks = tuple((UUID(stored["lock_id"]), _lock(stored)) for stored in row.locks)
-    orders = (PastOrder(product_id, json_time(as_of)) for product_id, as_of in row.tokens)
+    orders = (PastOrders(product_id, json_time(as_of), count) for product_id, as_of, count in row.tokens)
     return AccountAt(row.cash, row.day_open, locks, frozenset(row.ended), tuple(orders))
 
 

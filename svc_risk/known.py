@@ -8,7 +8,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from svc_risk.exposed import AccountState
-from svc_risk.snapshot import Lock, PastOrder
+from svc_risk.snapshot import Lock, PastOrders
 from tradekit.states import TradingState
 from tradekit.units import QuoteSize
 
@@ -54,7 +54,7 @@ class AccountAt:
     day_open: QuoteSize | None
     locks: tuple[tuple[UUID, Lock], ...]
     ended: frozenset[UUID]
-    orders: tuple[PastOrder, ...]
+    orders: tuple[PastOrders, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from svc_risk.case import Case
 from svc_risk.exposure import Account
 from svc_risk.pacing import cooldown_end, tokens_left
 from svc_risk.rule import Effect, Finding, Limit, Rule, fixed
-from svc_risk.snapshot import PastOrder
+from svc_risk.snapshot import PastOrders
 from tradekit.reasons import shown
 
 REJECT, FLAG, NONE = Effect.REJECT, Effect.FLAG, Effect.NONE
@@ -90,7 +90,7 @@ COOLDOWN_ENTRY = Rule(
 )
 
 
-def _token_left(case: Case, orders: Iterable[PastOrder], limit: int) -> Finding:
+def _token_left(case: Case, orders: Iterable[PastOrders], limit: int) -> Finding:
     left = tokens_left(orders, case.request.as_of, limit)
     return Finding(left >= 1, shown(left))
 

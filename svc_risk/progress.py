@@ -5,6 +5,7 @@ is spoken for, an order token and an entry; its locks are in force; its answer s
 what was read, and everything that a later item looks at is asked here.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,7 +18,7 @@ from svc_risk.assessments import Attempt, Decision
 from svc_risk.known import AccountAt
 from svc_risk.locks import lock_id
 from svc_risk.pacing import RATE_LOOKBACK
-from svc_risk.snapshot import Lock, PastOrder
+from svc_risk.snapshot import Lock, PastOrders
 from tradekit.decimals import CONTEXT, to_stored_scale
 from tradekit.sizes import NO_QUOTE
 from tradekit.states import ReservationState, Side
@@ -35,7 +36,7 @@ class Progress:
     newest: datetime | None = None
     reserved: Mapping[ProductId, QuoteSize] = field(default_factory=dict)
     entries: Mapping[ProductId, datetime] = field(default_factory=dict)
-    orders: tuple[PastOrder, ...] = ()
+    orders: tuple[PastOrders, ...] = ()
     locks: tuple[Lock, ...] = ()
     attempts: Mapping[UUID, Attempt] = field(default_factory=dict)
     claims: Mapping[tuple[str, UUID], str] = field(default_factory=dict)
@@ -49,10 +50,12 @@ class Progress:
         known = [time for time in (stored, self.entries.get(product_id)) if time is not None]
         return max(known, default=None)
 
-    def past_orders(self, at: AccountAt, as_of: datetime) -> tuple[PastOrder, ...]:
+    def past_orders(self, at: AccountAt, as_of: datetime) -> tuple[PastOrders, ...]:
         """Order tokens that were spent within the memory of the buckets, and any spent later."""
-        orders = [*at.orders, *(order for order in self.orders if order.as_of > as_of - RATE_LOOKBACK)]
-        return tuple(sorted(orders, key=lambda order: (order.as_of, order.product_id)))
+        spent = Counter[tuple[datetime, ProductId]]()
+        for order in (*at.orders, *(order for order in self.orders if order.as_of > as_of - RATE_LOOKBACK)):
+            spent[order.as_of, order.product_id] += order.count
+        return tuple(PastOrders(product_id, time, count) for (time, product_id), count in sorted(spent.items()))
 
     def locks_in_force(self, at: AccountAt, as_of: datetime) -> tuple[Lock, ...]:
         """Locks in force at a market time."""
@@ -99,7 +102,7 @@ def after_decision(progress: Progress, made: Decision) -> Progress:
     )
     if held is None:
         return progress
-    progress = replace(progress, orders=(*progress.orders, PastOrder(product_id, as_of)))
+    progress = replace(progress, orders=(*progress.orders, PastOrders(product_id, as_of)))
     if assessment.side is not Side.BUY:
         return progress
     last = progress.entries.get(product_id, as_of)

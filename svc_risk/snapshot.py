@@ -91,11 +91,12 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
-class PastOrder:
-    """An order token that was spent."""
+class PastOrders:
+    """The orders of a product at one market time: each has spent a token. Decisions of before they were counted name each."""
 
     product_id: ProductId
     as_of: datetime
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Snapshot:
     high_water_mark: QuoteSize | None
     day_open: QuoteSize | None
     locks: tuple[Lock, ...]
-    past_orders: tuple[PastOrder, ...]
+    past_orders: tuple[PastOrders, ...]
     last_entry: datetime | None
     last_losing_exit: datetime | None
     expired: bool

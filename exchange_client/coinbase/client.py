@@ -41,12 +41,13 @@ from meshkit.backoff import Backoff
 from tradekit.bars import GRANULARITY_NAMES, unix
 
 T = TypeVar("T")
+OfOrder = TypeVar("OfOrder", ExchangeOrder, ExchangeFill)
 PREFIX = "/api/v3/brokerage"
 # One request may ask for 350 buckets by one report and for 300 by another.
 LARGEST_PAGE = 300
 _READ_ATTEMPTS = 4
 _BACKOFF_LOW, _BACKOFF_HIGH = 0.1, 2.0
-_ACCOUNTS_PAGE, _ORDERS_PAGE, _FILLS_PAGE = "250", "250", "250"
+_PAGE = "250"
 _MOST_PAGES, _MOST_EMPTY_PAGES = 1000, 3
 _WITHOUT_HAS_NEXT = frozenset({"fills"})
 # Ids named in one request; more would make the address too long for some servers.
@@ -137,7 +138,7 @@ class CoinbaseClient:
 
     async def accounts(self) -> tuple[Account, ...]:
         """Every wallet, one per currency name as the exchange lists them."""
-        query = [("limit", _ACCOUNTS_PAGE)]
+        query = [("limit", _PAGE)]
         return tuple((await self._pages("/accounts", query, "accounts", "uuid", replies.account)).values())
 
     async def order(self, exchange_order_id: str) -> ExchangeOrder | None:
@@ -149,11 +150,16 @@ class CoinbaseClient:
                 return None
             raise
 
+    async def orders_by_id(self, exchange_order_ids: Iterable[str]) -> tuple[ExchangeOrder, ...]:
+        """Those of these orders that the exchange's list shows."""
+        path = "/orders/historical/batch"
+        return tuple((await self._of_orders(path, exchange_order_ids, "orders", "order_id", replies.order)).values())
+
     async def orders(
         self, start: datetime | None, end: datetime | None = None, product_id: str | None = None
     ) -> tuple[ExchangeOrder, ...]:
         """Orders created in [start, end) by the exchange's time, None for no bound; it has no filter by client_order_id."""
-        query = [("limit", _ORDERS_PAGE)]
+        query = [("limit", _PAGE)]
         query += [("start_date", _rfc3339(start))] if start is not None else []
         query += [("end_date", _rfc3339(end))] if end is not None else []
         query += [("product_ids", product_id)] if product_id is not None else []
@@ -162,24 +168,18 @@ class CoinbaseClient:
 
     async def fills(self, exchange_order_ids: Iterable[str]) -> tuple[ExchangeFill, ...]:
         """All fills of these orders, each once."""
-        wanted = list(dict.fromkeys(exchange_order_ids))
-        found: dict[str, ExchangeFill] = {}
-        for begin in range(0, len(wanted), _IDS_PER_REQUEST):
-            named = wanted[begin : begin + _IDS_PER_REQUEST]
-            query = [("limit", _FILLS_PAGE), *(("order_ids", one) for one in named)]
-            page = await self._pages("/orders/historical/fills", query, "fills", "entry_id", replies.fill)
-            found.update((name, one) for name, one in page.items() if one.order_id in named)
-        return tuple(found.values())
+        path = "/orders/historical/fills"
+        return tuple((await self._of_orders(path, exchange_order_ids, "fills", "entry_id", replies.fill)).values())
 
     async def resting_orders(self) -> tuple[ExchangeOrder, ...]:
         """Every order of the account that rests on the exchange, whoever made it."""
-        query = [("order_status", "OPEN"), ("limit", _ORDERS_PAGE)]
+        query = [("order_status", "OPEN"), ("limit", _PAGE)]
         found = await self._pages("/orders/historical/batch", query, "orders", "order_id", replies.order)
         return tuple(one for one in found.values() if not one.terminal)
 
     async def fills_since(self, start: datetime) -> tuple[ExchangeFill, ...]:
         """Every fill of the account from `start` on by the exchange's time, whoever made its order."""
-        query = [("start_sequence_timestamp", _rfc3339(start)), ("limit", _FILLS_PAGE)]
+        query = [("start_sequence_timestamp", _rfc3339(start)), ("limit", _PAGE)]
         return tuple((await self._pages("/orders/historical/fills", query, "fills", "entry_id", replies.fill)).values())
 
     async def key_permissions(self) -> KeyPermissions:
@@ -241,6 +241,19 @@ class CoinbaseClient:
         return {name: why for name, why in refused.items() if name in wanted}
 
     # ---- machinery ---------------------------------------------------------------------------------------------------
+
+    async def _of_orders(
+        self, path: str, order_ids: Iterable[str], name: str, key: str, row: Callable[[Json], OfOrder]
+    ) -> dict[str, OfOrder]:
+        """Every row of a list that is of one of the orders, by its key."""
+        wanted = list(dict.fromkeys(order_ids))
+        found: dict[str, OfOrder] = {}
+        for begin in range(0, len(wanted), _IDS_PER_REQUEST):
+            named = wanted[begin : begin + _IDS_PER_REQUEST]
+            query = [("limit", _PAGE), *(("order_ids", one) for one in named)]
+            page = await self._pages(path, query, name, key, row)
+            found.update((row_key, one) for row_key, one in page.items() if one.order_id in named)
+        return found
 
     async def _pages(self, path: str, query: Query, name: str, key: str, row: Callable[[Json], T]) -> dict[str, T]:
         """Every row of a list once, by its key. A list that cannot be complete is no list: ExchangeUnavailable.

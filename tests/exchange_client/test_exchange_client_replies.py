@@ -15,6 +15,7 @@ from exchange_client.coinbase import replies
 from exchange_client.coinbase.bad_reply import BadReply
 from exchange_client.coinbase.create_reply import create_outcome
 from exchange_client.coinbase.transport import Reply
+from tests.exchange_client.exchange_rows import FILL, ORDER
 
 ACCEPTED = {
     "success": True,
@@ -134,32 +135,6 @@ def test_a_number_that_is_none_is_refused_and_in_a_candle_is_nan(text: str) -> N
     candle = replies.candle(row)
     assert candle.open.is_nan()
     assert candle.close == Decimal("1.5")
-
-
-ORDER = {
-    "order_id": "x",
-    "client_order_id": "c",
-    "product_id": "BTC-USD",
-    "side": "BUY",
-    "status": "PENDING",
-    "created_time": "2026-04-07T12:00:00.123456789Z",
-    "filled_size": "",
-    "filled_value": "",
-    "fee": "",
-    "settled": False,
-    "reject_reason": "REJECT_REASON_UNSPECIFIED",
-    "last_fill_time": None,
-}
-FILL = {
-    "entry_id": "e",
-    "order_id": "x",
-    "product_id": "BTC-USD",
-    "side": "BUY",
-    "price": "2",
-    "size": "1",
-    "commission": "",
-    "trade_time": "2026-04-07T12:00:00Z",
-}
 
 
 def test_an_order_that_never_filled_has_empty_numbers() -> None:

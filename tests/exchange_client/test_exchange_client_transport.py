@@ -31,6 +31,7 @@ from exchange_client.coinbase.client import CoinbaseClient
 from exchange_client.throttle import Throttle
 from exchange_sim.tls import ensure_tls, server_context
 from meshkit.errors import Misconfigured
+from tests.exchange_client.exchange_rows import FILL, ORDER
 
 ACCEPTED = {"success": True, "success_response": {"order_id": "x-1", "client_order_id": "c-1"}}
 Handler = Callable[[web.Request], Any]
@@ -232,18 +233,6 @@ async def test_a_period_longer_than_a_page_is_several_requests(venue: Venue) -> 
     assert len(venue.requests) == 3
 
 
-FILL = {
-    "entry_id": "e",
-    "order_id": "x",
-    "product_id": "BTC-USD",
-    "side": "BUY",
-    "price": "2",
-    "size": "1",
-    "commission": "0",
-    "trade_time": "2025-01-01T00:00:00Z",
-}
-
-
 @pytest.mark.parametrize(
     "answers",
     [
@@ -274,6 +263,20 @@ async def test_a_list_of_orders_says_itself_that_it_ends(venue: Venue, page: dic
             await client.orders(None)
         venue.answers = [{"orders": [], "has_next": False}]
         assert await client.orders(None) == ()
+
+
+async def test_orders_by_id_are_those_named_and_no_others(venue: Venue) -> None:
+    wanted = [f"o{number}" for number in range(51)]
+    shown = [{**ORDER, "order_id": name} for name in ("o1", "o50", "another's")]
+    venue.answers = [{"orders": [one], "has_next": False} for one in shown[:2]]
+    async with venue.client() as client:
+        assert [order.order_id for order in await client.orders_by_id(wanted)] == ["o1", "o50"]
+        assert [len(request.query.getall("order_ids")) for request in venue.requests] == [50, 1]
+        venue.answers = [{"orders": shown, "has_next": False}]
+        assert [order.order_id for order in await client.orders_by_id(["o1"])] == ["o1"]
+        venue.answers = [{"orders": shown}]
+        with pytest.raises(ExchangeUnavailable):
+            await client.orders_by_id(["o1"])
 
 
 async def test_a_row_on_two_pages_counts_once(venue: Venue) -> None:

@@ -40,6 +40,9 @@ class InstantExchange:
     def __init__(self) -> None:
         self.orders: dict[str, ExchangeOrder] = {}
         self.sent: list[str] = []
+        # What its list does not show yet, and how often it was asked for orders: by list and one at a time.
+        self.unlisted: set[str] = set()
+        self.listed = self.looked_at = 0
         # Of every coin; None: it does not say.
         self.free: Decimal | None = Decimal(1000)
 
@@ -89,7 +92,12 @@ class InstantExchange:
         return Accepted(f"x-{client_id}", client_id)
 
     async def order(self, order_id: str) -> ExchangeOrder | None:
+        self.looked_at += 1
         return self.orders.get(order_id)
+
+    async def orders_by_id(self, order_ids: list[str]) -> list[ExchangeOrder]:
+        self.listed += 1
+        return [self.orders[one] for one in order_ids if one in self.orders and one not in self.unlisted]
 
     async def fills(self, order_ids: list[str]) -> list[ExchangeFill]:
         """Two of each order, of a third and of the rest."""

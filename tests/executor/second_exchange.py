@@ -77,6 +77,9 @@ class FormExchange:
     async def order(self, exchange_order_id: str) -> ExchangeOrder | None:
         return self.made.get(exchange_order_id)
 
+    async def orders_by_id(self, exchange_order_ids: Iterable[str]) -> tuple[ExchangeOrder, ...]:
+        return tuple(self.made[one] for one in exchange_order_ids if one in self.made)
+
     async def orders(
         self, start: datetime | None, end: datetime | None = None, product_id: str | None = None
     ) -> tuple[ExchangeOrder, ...]:

@@ -14,6 +14,7 @@ from svc_executor import wire
 from tests.executor.instant_exchange import rooms, statements
 from tests.executor.issuer import Issuer, assert_ledger_holds, recommend, running
 from tests.executor.selling import without_ticket
+from tradekit import ids
 from tradekit.states import OrderState, Side
 from trading.executor.v1 import executor_service_pb2 as pb
 
@@ -56,6 +57,8 @@ async def test_orders_that_come_together_share_transactions(
         assert sum(found.statements.values()) <= count
         assert len(found.transactions) <= count // 2
         assert len(set(executor.exchange.sent)) == len(executor.exchange.sent) == count
+        # The exchange is asked for them together as well.
+        assert executor.exchange.listed + executor.exchange.looked_at <= count // 2
 
         leaving = [recommend(Side.SELL, str(order.filled_size), order.product_id) for order in made]
         requests = [wire.parse_execute(await without_ticket(issuer, item)) for item in leaving]
@@ -63,6 +66,20 @@ async def test_orders_that_come_together_share_transactions(
             sold = await asyncio.gather(*map(executor.execute, requests))
         assert {order.state for order in sold} == {OrderState.FILLED}
         assert sum(found.statements.values()) <= count
+    await assert_ledger_holds(database)
+
+
+async def test_an_order_that_the_exchange_does_not_list_yet_is_asked_for_alone(
+    environ: dict[str, str], issuer: Issuer, database: Any
+) -> None:
+    async with rooms(environ, issuer) as executor:
+        wanted = [recommend(Side.BUY, "100.00", f"C{number}-USD") for number in range(12)]
+        executor.exchange.unlisted = {f"x-{ids.order_id(item.recommendation_id)}" for item in wanted[::2]}
+        requests = [wire.parse_execute(await issuer.request(item)) for item in wanted]
+        made = await asyncio.gather(*map(executor.execute, requests))
+        assert {order.state for order in made} == {OrderState.FILLED}
+        assert executor.exchange.listed > 0
+        assert executor.exchange.looked_at >= len(executor.exchange.unlisted)
     await assert_ledger_holds(database)
 
 

@@ -101,6 +101,32 @@ async def test_a_caller_that_gives_up_is_left_out_and_noted_as_waiting_for_the_d
     assert work.batches == [[1], [3]]
 
 
+async def test_a_batch_without_an_answer_holds_up_its_lane_alone() -> None:
+    answers: dict[int, asyncio.Future[None]] = {n: asyncio.get_running_loop().create_future() for n in range(1, 6)}
+    begun: list[list[int]] = []
+
+    async def work(items: Sequence[int]) -> list[int | Exception]:
+        begun.append(list(items))
+        await asyncio.gather(*(answers[n] for n in items))
+        return list(items)
+
+    batches = Batches(work, 10, lanes=2)
+    calls = {}
+    for n in answers:
+        calls[n] = asyncio.create_task(batches.submit(n))
+        await started(calls[n])
+    assert begun == [[1], [2]]
+    answers[2].set_result(None)
+    await started(*calls.values())
+    assert begun == [[1], [2], [3, 4, 5]]
+    for n in (3, 4, 5):
+        answers[n].set_result(None)
+    assert await asyncio.gather(*(calls[n] for n in (2, 3, 4, 5))) == [2, 3, 4, 5]
+    assert not calls[1].done()
+    answers[1].set_result(None)
+    assert await calls[1] == 1
+
+
 async def test_nobody_is_left_waiting_when_the_work_is_cancelled() -> None:
     work = Work()
     batches = Batches(work, 1)
@@ -115,14 +141,16 @@ async def test_nobody_is_left_waiting_when_the_work_is_cancelled() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 1000).filter(lambda n: n != 13), st.booleans()), max_size=40), st.integers(1, 7)
+    st.lists(st.tuples(st.integers(1, 1000).filter(lambda n: n != 13), st.booleans()), max_size=40),
+    st.integers(1, 7),
+    st.integers(1, 3),
 )
 def test_every_item_is_worked_on_once_and_no_batch_is_larger_than_it_may(
-    items: list[tuple[int, bool]], most: int
+    items: list[tuple[int, bool]], most: int, lanes: int
 ) -> None:
     async def run() -> None:
         work = Work()
-        batches = Batches(work, most)
+        batches = Batches(work, most, lanes=lanes)
         results = await asyncio.gather(*(batches.submit(n, urgent=urgent) for n, urgent in items))
         assert results == [2 * n for n, _ in items]
         assert sorted(n for batch in work.batches for n in batch) == sorted(n for n, _ in items)

@@ -10,7 +10,7 @@ from svc_risk.assess import assess, must_wait
 from svc_risk.pacing import tokens_left
 from svc_risk.parameters import Parameters, faults
 from svc_risk.score import score_shown
-from svc_risk.snapshot import Inputs, Lock, PastOrder, inputs_from_json, inputs_to_json
+from svc_risk.snapshot import Inputs, Lock, PastOrders, inputs_from_json, inputs_to_json
 from tests.risk.risk_cases import AS_OF, HOUR, D, btc, buy, eth, market, product, sell, snapshot
 from tradekit.exits import is_dust
 from tradekit.states import RiskDecision, TradingState
@@ -75,8 +75,8 @@ def test_a_shock_halves_the_size_only_above_its_ratio():
         ("DAILY_LOSS", {"locks": (Lock("DAILY_LOSS", "account", AS_OF, AS_OF + HOUR, "0.03", "0.03", "ratio"),)}),
         ("COOLDOWN_LOSS", {"last_losing_exit": AS_OF - timedelta(hours=3, minutes=59)}),
         ("COOLDOWN_ENTRY", {"last_entry": AS_OF - timedelta(minutes=29)}),
-        ("ORDER_RATE", {"past_orders": (PastOrder("ETH-USD", AS_OF),) * 2}),
-        ("ORDER_RATE", {"past_orders": tuple(PastOrder(f"A{n}-USD", AS_OF) for n in range(10))}),
+        ("ORDER_RATE", {"past_orders": (PastOrders("ETH-USD", AS_OF),) * 2}),
+        ("ORDER_RATE", {"past_orders": tuple(PastOrders(f"A{n}-USD", AS_OF) for n in range(10))}),
         ("VOL_LIMIT", {"market": market(sigma_14d=2.51, sigma_24h=2.51)}),
         (
             "MAX_OPEN_POSITIONS",
@@ -105,8 +105,8 @@ def test_hard_rule_rejects_an_entry(code, changes):
         {"market": market(real_bars=300)},
         {"last_losing_exit": AS_OF - timedelta(hours=4)},
         {"last_entry": AS_OF - timedelta(minutes=30)},
-        {"past_orders": (PastOrder("ETH-USD", AS_OF - timedelta(seconds=60)),) * 2},
-        {"past_orders": (PastOrder("ETH-USD", AS_OF),)},
+        {"past_orders": (PastOrders("ETH-USD", AS_OF - timedelta(seconds=60)),) * 2},
+        {"past_orders": (PastOrders("ETH-USD", AS_OF),)},
         {"holdings": tuple(btc(product_id=f"A{n}-USD", base_size=D("0.0005")) for n in range(7))},
         {"product": product(quote_min_size=D("100"))},
         {"day_open": D(1500), "high_water_mark": None},
@@ -193,7 +193,7 @@ def worst(**changes):
         "day_open": D(100000),
         "cash": D(0),
         "locks": (Lock("DRAWDOWN", "account", AS_OF, None, "0.1", "0.5", "ratio"),),
-        "past_orders": (PastOrder("ETH-USD", AS_OF),) * 50,
+        "past_orders": (PastOrders("ETH-USD", AS_OF),) * 50,
         "last_entry": AS_OF,
         "last_losing_exit": AS_OF,
         "expired": True,
@@ -268,7 +268,7 @@ def test_what_no_fresher_data_can_change_does_not_wait(final):
 
 
 def test_tokens_refill_evenly():
-    burst = [PastOrder("ETH-USD", AS_OF)] * 10
+    burst = [PastOrders("ETH-USD", AS_OF, 4), *[PastOrders("ETH-USD", AS_OF)] * 3, PastOrders("BTC-USD", AS_OF, 3)]
     assert tokens_left(burst, AS_OF, 10) == 0
     assert tokens_left(burst, AS_OF + timedelta(seconds=6), 10) == pytest.approx(1)
     assert tokens_left(burst, AS_OF + timedelta(seconds=60), 10) == pytest.approx(10)
@@ -292,12 +292,15 @@ def test_the_limits_version_names_every_parameter():
 def test_a_stored_decision_is_made_again_from_its_row():
     case = snapshot(
         locks=(Lock("DRAWDOWN", "account", AS_OF, None, "0.1", "0.1", "ratio"),),
-        past_orders=(PastOrder("ETH-USD", AS_OF),),
+        past_orders=(PastOrders("ETH-USD", AS_OF),),
         holdings=(btc(), eth(reserved_buy=D("12.340000000000000000"))),
     )
     stored = json.loads(json.dumps(inputs_to_json(Inputs(buy(), case))))
     again = inputs_from_json(stored)
     assert again == Inputs(buy(), case)
+    # Decisions of before orders were counted name each of them.
+    del stored["snapshot"]["past_orders"][0]["count"]
+    assert inputs_from_json(stored) == Inputs(buy(), case)
     assert assess(again.request, again.snapshot, P) == assess(buy(), case, P)
 
 

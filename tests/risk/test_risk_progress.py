@@ -13,7 +13,7 @@ from svc_risk.known import AccountAt
 from svc_risk.locks import lock_id
 from svc_risk.progress import Progress, after_answer, after_decision, stored_anew
 from svc_risk.score import ScoreParts
-from svc_risk.snapshot import Inputs, Lock, PastOrder, Request
+from svc_risk.snapshot import Inputs, Lock, PastOrders, Request
 from tests.risk.risk_cases import AS_OF, HOUR, D, buy, sell, snapshot
 from tradekit.states import ReservationState, RiskDecision, Side
 
@@ -64,16 +64,19 @@ def test_an_entry_is_exposure_a_token_and_an_entry_for_the_next() -> None:
     assert found.last_entry("ETH-USD", None) == AS_OF
     assert found.last_entry("ETH-USD", AS_OF + HOUR) == AS_OF + HOUR
     assert found.last_entry("BTC-USD", None) is None
-    tokens = (PastOrder("ETH-USD", AS_OF - HOUR / 2), PastOrder("ETH-USD", AS_OF))
+    tokens = (PastOrders("ETH-USD", AS_OF - HOUR / 2), PastOrders("ETH-USD", AS_OF))
     assert found.past_orders(NOTHING, AS_OF) == tokens
     # A token that was spent an hour before is not remembered, one that is spent later is.
     assert found.past_orders(NOTHING, AS_OF + HOUR / 2) == tokens[1:]
     assert found.past_orders(NOTHING, AS_OF - HOUR) == tokens
+    # What was read and what came since are counted together.
+    read = replace(NOTHING, orders=(PastOrders("ETH-USD", AS_OF, 3), PastOrders("BTC-USD", AS_OF)))
+    assert found.past_orders(read, AS_OF + HOUR / 2) == (PastOrders("BTC-USD", AS_OF), PastOrders("ETH-USD", AS_OF, 4))
 
 
 def test_an_exit_is_a_token_and_no_exposure() -> None:
     found = after_decision(Progress(), made(sell(), "0.02"))
-    assert (found.reserved, found.entries, found.orders) == ({}, {}, (PastOrder("ETH-USD", AS_OF),))
+    assert (found.reserved, found.entries, found.orders) == ({}, {}, (PastOrders("ETH-USD", AS_OF),))
 
 
 def test_a_refusal_is_a_version_and_an_answer_alone() -> None:

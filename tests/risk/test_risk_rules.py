@@ -17,7 +17,7 @@ from svc_risk.rule import Effect
 from svc_risk.rules import HARD_RULES, RULES, LimitInForce, limits_of
 from svc_risk.rules_page import PAGE, written
 from svc_risk.settings import RiskSettings
-from svc_risk.snapshot import Lock, PastOrder, Request, Snapshot
+from svc_risk.snapshot import Lock, PastOrders, Request, Snapshot
 from tests.risk.risk_cases import AS_OF, HOUR, D, btc, buy, eth, market, product, sell, snapshot
 from tests.risk.risk_limits import explained
 from tradekit.states import RiskDecision, Side, TradingState
@@ -51,8 +51,8 @@ PROVOKED: tuple[tuple[str, str, Request, dict[str, Any]], ...] = (
     ("DRAWDOWN", "account", buy(), {"locks": (Lock("DRAWDOWN", "account", AS_OF, None, "0.2", "0.2", "ratio"),)}),
     ("COOLDOWN_LOSS", "product:ETH-USD", buy(), {"last_losing_exit": AS_OF - HOUR}),
     ("COOLDOWN_ENTRY", "product:ETH-USD", buy(), {"last_entry": AS_OF}),
-    ("ORDER_RATE", "account", buy(), {"past_orders": tuple(PastOrder(f"A{n}-USD", AS_OF) for n in range(12))}),
-    ("ORDER_RATE", "product:ETH-USD", buy(), {"past_orders": (PastOrder("ETH-USD", AS_OF),) * 3}),
+    ("ORDER_RATE", "account", buy(), {"past_orders": tuple(PastOrders(f"A{n}-USD", AS_OF) for n in range(12))}),
+    ("ORDER_RATE", "product:ETH-USD", buy(), {"past_orders": (PastOrders("ETH-USD", AS_OF),) * 3}),
     ("VOL_LIMIT", "product:ETH-USD", buy(), {"market": market(sigma_14d=2.51, sigma_24h=2.51)}),
     ("RISK_SCORE", "account", buy(), {"market": market(sigma_14d=2.4), "cash": D(100), **OPEN}),
     ("MAX_OPEN_POSITIONS", "account", buy(), {"holdings": SMALL, **OPEN}),
