@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
@@ -222,23 +222,22 @@ class CoinbaseClient:
     async def cancel_orders(self, exchange_order_ids: Iterable[str]) -> dict[str, str]:
         """Asks the exchange to cancel; gives its words for each order it refused to. A cancel only begins here: whether an
         order ended, and what it filled, the order itself tells. ExchangeUnavailable, ExchangeRefused."""
-        wanted = list(dict.fromkeys(exchange_order_ids))
         refused: dict[str, str] = {}
         path = "/orders/batch_cancel"
-        for begin in range(0, len(wanted), _IDS_PER_REQUEST):
-            named = wanted[begin : begin + _IDS_PER_REQUEST]
+        for named in _portions(exchange_order_ids):
             send = Send(json.dumps({"order_ids": named}).encode(), lambda: True, self._wall_seconds())
             try:
                 reply = await self._transport.private("POST", f"{PREFIX}{path}", send=send)
                 if reply.status == 200:
-                    refused |= replies.cancel_refusals(replies.read_reply(reply))
+                    told = replies.cancel_refusals(replies.read_reply(reply))
+                    refused |= {name: why for name, why in told.items() if name in named}
                     continue
             except (RequestNotSent, NoAnswer, BadReply) as error:
                 raise ExchangeUnavailable(path, str(error)) from error
             if 400 <= reply.status < 500 and reply.status not in (408, 429):
                 raise _refused(path, reply)
             raise ExchangeUnavailable(path, f"HTTP {reply.status}")
-        return {name: why for name, why in refused.items() if name in wanted}
+        return refused
 
     # ---- machinery ---------------------------------------------------------------------------------------------------
 
@@ -246,10 +245,8 @@ class CoinbaseClient:
         self, path: str, order_ids: Iterable[str], name: str, key: str, row: Callable[[Json], OfOrder]
     ) -> dict[str, OfOrder]:
         """Every row of a list that is of one of the orders, by its key."""
-        wanted = list(dict.fromkeys(order_ids))
         found: dict[str, OfOrder] = {}
-        for begin in range(0, len(wanted), _IDS_PER_REQUEST):
-            named = wanted[begin : begin + _IDS_PER_REQUEST]
+        for named in _portions(order_ids):
             query = [("limit", _PAGE), *(("order_ids", one) for one in named)]
             page = await self._pages(path, query, name, key, row)
             found.update((row_key, one) for row_key, one in page.items() if one.order_id in named)
@@ -298,6 +295,13 @@ class CoinbaseClient:
         if public:
             return await self._transport.public(f"{PREFIX}{path}", query)
         return await self._transport.private("GET", f"{PREFIX}{path}", query)
+
+
+def _portions(order_ids: Iterable[str]) -> Iterator[list[str]]:
+    """Each id once, as many at a time as one request names."""
+    wanted = list(dict.fromkeys(order_ids))
+    for begin in range(0, len(wanted), _IDS_PER_REQUEST):
+        yield wanted[begin : begin + _IDS_PER_REQUEST]
 
 
 def _page(reply: Json, name: str, key: str, row: Callable[[Json], T]) -> tuple[Sequence[tuple[str, T]], str]:
