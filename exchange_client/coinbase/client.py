@@ -41,7 +41,7 @@ from meshkit.backoff import Backoff
 from tradekit.bars import GRANULARITY_NAMES, unix
 
 T = TypeVar("T")
-OfOrder = TypeVar("OfOrder", ExchangeOrder, ExchangeFill)
+OfOrder = TypeVar("OfOrder", bound=ExchangeOrder | ExchangeFill)
 PREFIX = "/api/v3/brokerage"
 # One request may ask for 350 buckets by one report and for 300 by another.
 LARGEST_PAGE = 300
