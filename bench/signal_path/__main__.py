@@ -1,31 +1,32 @@
-"""From a complete bar to its signals stored and streamed: `python -m bench.signal_path [--products 1,10] [--bars 30]`.
+"""From a complete bar to its signals stored and streamed, and to its recommendations:
+`python -m bench.signal_path [--products 1,10] [--bars 30]`.
 
 The signal service runs as a process of its own beside a real PostgreSQL; this process is the market that says "complete"
-and the client that waits for every signal of the bar. A bar's parts come from the service's own log line.
+and the client that waits for every signal of the bar. A bar's parts come from the service's own log line. With the most
+products the bridge runs behind it for as many bars again, and what is awaited is what it has committed.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 from rich.console import Console
 from rich.table import Table
 
+from bench.signal_path.bridge import BridgeFigures, bridge, figures
+from bench.signal_path.service import Service, free_port
 from bench.signal_path.stage import (
     FIRST_BAR,
     HOUR,
@@ -76,42 +77,18 @@ class RestartFigures:
     features: float
 
 
-class Service:
-    """The signal service as a process, and its log."""
-
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self._log = log
-        with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "svc_signal"], env=environment, stdout=out, stderr=out
-            )
-
-    def processor_seconds(self) -> float:
-        spent = psutil.Process(self._process.pid).cpu_times()
-        return float(spent.user + spent.system)
-
-    def stop(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
-
-    def bars(self) -> dict[str, dict[str, Any]]:
-        """The log line of each decided bar, by its as_of."""
-        lines = [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
-        return {line["as_of"]: line for line in lines if line.get("event") == "bar_decided"}
-
-
 class Run:
     """One number of products: its database, its service and its client."""
 
     def __init__(self, products: int, bars: int, host: str, folder: Path, stand_in: StandInMarket, port: int) -> None:
         self.products = names(products)
         self._bars = bars
-        self._data = series(products, HISTORY + bars + WARM_UP + 4)
+        self._data = series(products, HISTORY + 2 * (bars + WARM_UP) + 4)
         self._market = stand_in
         self._name = f"bench_{products}"
         self._host = host
         self._folder = folder
-        self._port = _free_port()
+        self._port = free_port()
         self._environment = {
             **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "DB_HOST": host,
@@ -135,7 +112,7 @@ class Run:
         for first in range(0, HISTORY, 60):
             await store(self._connection, self.products, self._data, first, min(first + 59, HISTORY - 1))
         await self._connection.execute("ANALYZE crypto_prices")
-        self._service = Service(self._environment, self._folder / f"{self._name}.log")
+        self._service = Service("svc_signal", self._environment, self._folder / f"{self._name}.log")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -172,6 +149,25 @@ class Run:
             rest=rest,
         )
 
+    async def recommended(self) -> BridgeFigures:
+        """Bar after bar, each until the bridge has stored what becomes of its signals."""
+        milliseconds, made = [], []
+        log = self._folder / f"{self._name}-bridge.log"
+        async with bridge(self._environment, self._port, log) as outcomes:
+            # It takes what came before it first, and is known to be there by that.
+            await outcomes.stored(utc((FIRST_BAR + self._next) * HOUR), len(self.products))
+            for number in range(WARM_UP + self._bars):
+                await outcomes.end_open()
+                as_of = await self._store_next()
+                begin = time.perf_counter()
+                self._market.complete(as_of)
+                count = await outcomes.stored(as_of, len(self.products))
+                if number >= WARM_UP:
+                    milliseconds.append((time.perf_counter() - begin) * 1000.0)
+                    made.append(count)
+                await asyncio.sleep(PAUSE)
+        return figures(len(self.products), milliseconds, made)
+
     async def restart(self, forget: bool) -> RestartFigures:
         """A stop as an operator stops, the next bar, a new process. `forget`: its saved state is gone too."""
         self._service.stop()
@@ -179,7 +175,7 @@ class Run:
             await self._connection.execute("DELETE FROM feature_states")
         as_of = await self._complete()
         begin = time.perf_counter()
-        self._service = Service(self._environment, self._folder / f"{self._name}.log")
+        self._service = Service("svc_signal", self._environment, self._folder / f"{self._name}.log")
         async with self._channel() as channel:
             watch = await self._watch(channel, after=self._signals_before())
             await self._receive(watch, 1)
@@ -205,21 +201,22 @@ class Run:
     def _signals_before(self) -> int:
         return (self._next - HISTORY - 1) * len(self.products)
 
-    async def _complete(self) -> str:
+    async def _store_next(self) -> datetime:
+        """The candles of the next bar and the market's watermark, of which nobody has heard yet."""
         bar = self._next
         self._next += 1
         await store(self._connection, self.products, self._data, bar, bar)
         as_of = utc((FIRST_BAR + bar + 1) * HOUR)
         await self._connection.execute(_MARK, as_of)
+        return as_of
+
+    async def _complete(self) -> str:
+        as_of = await self._store_next()
         self._market.complete(as_of)
         return as_of.isoformat()
 
     async def _bar(self, watch: Any) -> tuple[str, float]:
-        bar = self._next
-        self._next += 1
-        await store(self._connection, self.products, self._data, bar, bar)
-        as_of = utc((FIRST_BAR + bar + 1) * HOUR)
-        await self._connection.execute(_MARK, as_of)
+        as_of = await self._store_next()
         begin = time.perf_counter()
         self._market.complete(as_of)
         await self._receive(watch, len(self.products))
@@ -245,48 +242,59 @@ class Run:
                 wanted -= len(frame.batch.signals)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="bench-signal-") as name:
         yield Path(name)
 
 
-async def measure(counts: list[int], bars: int, restart: int) -> tuple[list[PathFigures], list[RestartFigures]]:
-    """Every number of products in turn; restarts for one of them."""
-    paths, restarts = [], []
+@dataclass(frozen=True)
+class Found:
+    """What was measured."""
+
+    path: list[PathFigures] = field(default_factory=list)
+    restart: list[RestartFigures] = field(default_factory=list)
+    bridge: list[BridgeFigures] = field(default_factory=list)
+
+
+async def measure(counts: list[int], bars: int, restart: int) -> Found:
+    """Every number of products in turn; restarts for one of them, the bridge behind the most."""
+    found = Found()
     with _folder() as folder, database() as host:
         await asyncio.to_thread(make_model, folder)
         for products in sorted({*counts, restart}):
             async with market() as (stand_in, port), Run(products, bars, host, folder, stand_in, port) as run:
-                paths.append(await run.path())
-                print(f"{products} products: {paths[-1].median:.1f} ms", file=sys.stderr)
+                found.path.append(await run.path())
+                print(f"{products} products: {found.path[-1].median:.1f} ms", file=sys.stderr)
+                if products == max(counts):
+                    found.bridge.append(await run.recommended())
                 if products == restart:
-                    restarts = [await run.restart(forget) for forget in (False, True)]
-    return paths, restarts
+                    found.restart.extend([await run.restart(forget) for forget in (False, True)])
+    return found
 
 
-def show(paths: list[PathFigures], restarts: list[RestartFigures]) -> None:
+def show(measured: Found) -> None:
     table = Table(title="complete bar -> signals stored and streamed, ms; rest: wake-ups and streams")
     for column in ("products", "bars", "total", "least", "worst", "processor", *PARTS, "rest"):
         table.add_column(column, justify="right")
-    for found in paths:
+    for found in measured.path:
         parts = (f"{found.parts[part]:.2f}" for part in PARTS)
         total = (f"{figure:.2f}" for figure in (found.median, found.least, found.worst, found.processor))
         table.add_row(str(found.products), str(found.bars), *total, *parts, f"{found.rest:.2f}")
     again = Table(title="stop, next bar, new process -> its first signal, s")
     for column in ("products", "features", "first signal", "of that features"):
         again.add_column(column, justify="right")
-    for restart in restarts:
+    for restart in measured.restart:
         again.add_row(str(restart.products), restart.path, f"{restart.first_signal:.2f}", f"{restart.features:.2f}")
+    stored = Table(title="complete bar -> outcomes and recommendations stored, ms")
+    for column in ("products", "bars", "total", "least", "worst", "recommended"):
+        stored.add_column(column, justify="right")
+    for one in measured.bridge:
+        times = (f"{figure:.1f}" for figure in (one.median, one.least, one.worst))
+        stored.add_row(str(one.products), str(one.bars), *times, f"{one.recommended:.0f}")
     console = Console()
-    console.print(table)
-    console.print(again)
+    for each in (table, again, stored):
+        console.print(each)
 
 
 def main() -> None:
@@ -297,11 +305,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     given = parser.parse_args()
     counts = [int(part) for part in given.products.split(",")]
-    paths, restarts = asyncio.run(measure(counts, given.bars, given.restart))
-    show(paths, restarts)
+    found = asyncio.run(measure(counts, given.bars, given.restart))
+    show(found)
     if given.json:
-        figures = {"path": [asdict(found) for found in paths], "restart": [asdict(found) for found in restarts]}
-        given.json.write_text(json.dumps(figures, indent=2) + "\n")
+        given.json.write_text(json.dumps(asdict(found), indent=2) + "\n")
 
 
 if __name__ == "__main__":
