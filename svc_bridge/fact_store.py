@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Integer, Select, Text, bindparam, column, exists, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import BindParameter, ColumnElement, Integer, Select, Text, bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.clocks import CLOCK_COLUMNS, Clocks
+from schema.given_rows import given_rows
 from schema.operations import watermarks
 from schema.recommendations import trade_recommendations
 from schema.views.bridge import bridge_candles, bridge_positions, bridge_products
@@ -33,8 +33,7 @@ class Facts:
 
 def _facts() -> Select[Any]:
     """One row per product that is asked about; a subquery for each fact, so that every one is a look into an index."""
-    given = func.unnest(bindparam("products", type_=ARRAY(Text)))
-    asked = given.table_valued(column("product_id", Text)).render_derived(name="asked")
+    asked = given_rows({"product_id": Text}, "asked")
     wanted = asked.c.product_id
     candle, of_product = bridge_candles.c, _T.c.product_id == wanted
     last_close = (
@@ -75,7 +74,7 @@ _FACTS = _facts()
 
 async def read_facts(connection: AsyncConnection, product_ids: Sequence[ProductId], granularity: int) -> Facts:
     """What the tables say of these products now, and of the time, in one statement. At least one product."""
-    given = {"products": list(product_ids), "granularity": granularity}
+    given = {"product_id": list(product_ids), "granularity": granularity}
     rows = (await connection.execute(_FACTS, given)).all()
     products = {
         row.product_id: ProductState(

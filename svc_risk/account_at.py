@@ -19,7 +19,8 @@ from svc_risk.snapshot import Lock, PastOrders
 from svc_risk.store import json_time
 
 # The day's opening is the newest mark at or before 00:00 UTC, else the day's first one. Order tokens are those spent within
-# the memory of the buckets, and any spent later. `ended` are locks from this very time that an operator has released.
+# the memory of the buckets, and any spent later. `ended` are locks from this very time that an operator has released. Why each
+# array is behind a SELECT: `schema.given_rows`.
 _AT = text("""
     SELECT given.as_of,
            (SELECT amount FROM risk_cash WHERE currency = :currency) AS cash,
@@ -38,7 +39,7 @@ _AT = text("""
               FROM risk_reservations AS spent WHERE spent.as_of > given.oldest AND (spent.state = 'COMMITTED'
                 OR spent.state = 'HELD' AND spent.expires_at > :machine_time)
               GROUP BY spent.product_id, spent.as_of) AS tokens) AS tokens
-    FROM unnest(:as_ofs, :openings, :oldest) AS given(as_of, opening, oldest)
+    FROM unnest((SELECT :as_ofs), (SELECT :openings), (SELECT :oldest)) AS given(as_of, opening, oldest)
 """).bindparams(
     bindparam("as_ofs", type_=ARRAY(Time)),
     bindparam("openings", type_=ARRAY(Time)),

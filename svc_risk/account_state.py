@@ -21,7 +21,8 @@ from tradekit.units import BaseSize, ProductId
 
 _ONE_UNIT = BaseSize(ONE)
 
-# Everything that is exposure, and the products in `also`: each at each market time, with its newest close of then.
+# Everything that is exposure, and the products in `also`: each at each market time, with its newest close of then. Why each
+# array is behind a SELECT: `schema.given_rows`.
 _EXPOSURES = text("""
     WITH parts AS (
       SELECT product_id, base_size, 0 AS open_buy, 0 AS open_sell, 0 AS reserved_buy, false AS order_unknown
@@ -39,11 +40,11 @@ _EXPOSURES = text("""
              sum(reserved_buy) AS reserved_buy, bool_or(order_unknown) AS order_unknown
       FROM parts GROUP BY product_id
     ), wanted AS (
-      SELECT product_id FROM exposed UNION SELECT product_id FROM unnest(:also) AS given(product_id)
+      SELECT product_id FROM exposed UNION SELECT product_id FROM unnest((SELECT :also)) AS given(product_id)
     )
     SELECT wanted.product_id, exposed.product_id IS NOT NULL AS is_exposed, base_size, open_buy, open_sell, reserved_buy,
            order_unknown, base_increment, base_min_size, quote_min_size, given.as_of, newest.start, newest.close
-    FROM wanted CROSS JOIN unnest(:as_ofs, :newest_starts) AS given(as_of, newest_start)
+    FROM wanted CROSS JOIN unnest((SELECT :as_ofs), (SELECT :newest_starts)) AS given(as_of, newest_start)
     LEFT JOIN exposed ON exposed.product_id = wanted.product_id
     LEFT JOIN risk_products ON risk_products.product_id = wanted.product_id
     LEFT JOIN LATERAL (
@@ -59,7 +60,7 @@ _EXPOSURES = text("""
 )
 _MARKS = text("""
     SELECT wanted.product_id, newest.start, newest.close
-    FROM unnest(:products) AS wanted(product_id)
+    FROM unnest((SELECT :products)) AS wanted(product_id)
     CROSS JOIN LATERAL (
       SELECT start, close FROM risk_candles AS c
       WHERE c.product_id = wanted.product_id AND c.granularity = :granularity AND c.start <= :newest_start

@@ -7,13 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     Column,
     Select,
     Text,
     and_,
-    bindparam,
-    column,
     exists,
     func,
     select,
@@ -22,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.base import Id, Time
+from schema.given_rows import given_rows
 from schema.operations import stored_requests
 from schema.recommendation_terms import terms_of
 from schema.risk import risk_assessments, risk_reservations
@@ -98,13 +96,7 @@ def _past(wanted: Any, moment: Any) -> Select[Any]:
 
 
 def _statement() -> Select[Any]:
-    given = (
-        func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, (kind, _) in _ASKED.items()))
-        .table_valued(
-            *(column(name, kind) for name, (kind, _) in _ASKED.items()), with_ordinality="place", name="given"
-        )
-        .render_derived()
-    )
+    given = given_rows({name: kind for name, (kind, _) in _ASKED.items()}, place="place")
     wanted = select(*given.c).cte("wanted").c
     moment, asked, product = MOMENT.cte("moment"), stored_requests.c, risk_products.c
     terms, reserved = recommendation_terms.c, risk_reservations.c

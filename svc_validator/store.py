@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, RowMapping, Select, Text, and_, bindparam, column, func, select, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import BigInteger, RowMapping, Select, Text, and_, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.base import Id, Json
 from schema.clocks import CLOCK_COLUMNS, Clocks
+from schema.given_rows import given_rows
 from schema.operations import stored_requests
 from schema.recommendation_terms import StoredTerms, terms_of
 from schema.recommendations import llm_validation
@@ -67,22 +67,8 @@ class Verdict:
 
 def _look() -> Select[Any]:
     """A row per question and stored review, or one without a review."""
-    asked = (
-        func.unnest(
-            bindparam("callers", type_=ARRAY(Text)),
-            bindparam("request_ids", type_=ARRAY(Id)),
-            bindparam("recommendation_ids", type_=ARRAY(Id)),
-            bindparam("validation_ids", type_=ARRAY(Id)),
-        )
-        .table_valued(
-            column("caller", Text),
-            column("request_id", Id),
-            column("wanted", Id),
-            column("validation_id", Id),
-            with_ordinality="place",
-        )
-        .render_derived(name="asked")
-    )
+    kinds = {"caller": Text, "request_id": Id, "wanted": Id, "validation_id": Id}
+    asked = given_rows(kinds, "asked", place="place")
     request = and_(
         stored_requests.c.service == bindparam("service", type_=Text),
         stored_requests.c.caller == asked.c.caller,
@@ -116,10 +102,10 @@ async def look(connection: AsyncConnection, service: str, asked: Sequence[Asked]
     """What is stored for each question, and the time."""
     given = {
         "service": service,
-        "callers": [one.key.caller for one in asked],
-        "request_ids": [one.key.request_id for one in asked],
-        "recommendation_ids": [one.recommendation_id for one in asked],
-        "validation_ids": [ids.validation_id(one.recommendation_id) for one in asked],
+        "caller": [one.key.caller for one in asked],
+        "request_id": [one.key.request_id for one in asked],
+        "wanted": [one.recommendation_id for one in asked],
+        "validation_id": [ids.validation_id(one.recommendation_id) for one in asked],
     }
     rows = await connection.execute(_LOOK, given)
     found = _by_place(rows.mappings(), "place")
