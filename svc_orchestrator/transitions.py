@@ -16,6 +16,7 @@ from sqlalchemy import Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from meshkit import database
 from meshkit.batch import Batches
 from schema.base import Id, Json
 from svc_orchestrator.steps import OrderSeen, agrees
@@ -111,6 +112,7 @@ class Transitions:
 
     def __init__(self, engine: AsyncEngine, owner: str) -> None:
         self._engine = engine
+        self._autocommit = database.autocommit(engine)
         self._owner = owner
         self._batches: Batches[Transition, None] = Batches(self._write, MOST_TOGETHER)
 
@@ -119,7 +121,9 @@ class Transitions:
         await self._batches.submit(change, urgent=urgent)
 
     async def _write(self, changes: Sequence[Transition]) -> list[Exception | None]:
-        async with self._engine.begin() as connection:
+        # Changes that end nothing are one statement, and so a transaction as they are.
+        together = any(change.terminal for change in changes) or not _distinct(changes)
+        async with self._engine.begin() if together else self._autocommit.connect() as connection:
             return await change_states(connection, self._owner, changes)
 
 
@@ -139,7 +143,7 @@ async def change_states(
     would end otherwise than its order says. Cancelled: it would go on and an operator said no.
     """
     refused: list[Exception | None] = [None] * len(changes)
-    if len({change.recommendation_id for change in changes}) < len(changes):
+    if not _distinct(changes):
         # One whose lease was lost here may come beside its successor: one after the other.
         return [refusal for change in changes for refusal in await change_states(connection, owner, [change])]
     ends = [change.recommendation_id for change in changes if change.terminal]
@@ -163,6 +167,10 @@ async def change_states(
         elif row.cancelled:
             refused[place] = Cancelled(row.cancel_note)
     return refused
+
+
+def _distinct(changes: Sequence[Transition]) -> bool:
+    return len({change.recommendation_id for change in changes}) == len(changes)
 
 
 def _given(place: int, change: Transition) -> dict[str, Any]:
