@@ -22,6 +22,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 
+from meshkit.cancellation import unless_cancelled
 from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.errors import Misconfigured, Unavailable
 from meshkit.settings import KitSettings
@@ -114,7 +115,7 @@ def answering() -> Iterator[None]:
         outage = _of_driver(error)
         if outage is None:
             raise
-        raise outage from error
+        raise unless_cancelled(outage) from error
 
 
 def connect_arguments(settings: KitSettings) -> dict[str, Any]:
@@ -161,7 +162,8 @@ class _Pool(AsyncAdaptedQueuePool):
             try:
                 return super().connect()
             except exc.TimeoutError as error:
-                raise unavailable("no database connection became free in time") from error
+                outage = unavailable("no database connection became free in time")
+                raise unless_cancelled(outage) from error
 
 
 class Probe:
@@ -270,4 +272,4 @@ def _translate(context: ExceptionContext) -> None:
     if found is None and (context.is_disconnect or isinstance(met, OSError)):
         found = unavailable()
     if found is not None:
-        raise found from met
+        raise unless_cancelled(found) from met

@@ -98,9 +98,19 @@ class Service:
         await self._act("on_drain", self.spec.on_drain)
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=settings.drain_seconds)
+        _, left = await asyncio.wait(tasks, timeout=settings.drain_seconds)
         self.health.end_watches()
         await servers.stop(self._server, settings.drain_seconds, self._hurry)
+        await self._cancel_again(left)
+
+    async def _cancel_again(self, tasks: set[asyncio.Task[None]]) -> None:
+        """A task that lives on was kept by something that took its cancellation for its own, as `asyncio.wait_for` of Python
+        3.11 may, or cleans up for longer than there is time."""
+        while left := {task for task in tasks if not task.done()}:
+            self.kit.log.error("background_tasks_live_on", tasks=sorted(task.get_name() for task in left))
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=max(self.kit.settings.drain_seconds, 1.0))
 
     async def _close(self) -> None:
         left = await self.kit.finish_critical(max(self.kit.settings.drain_seconds, 1.0))

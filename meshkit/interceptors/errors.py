@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from meshkit import errors
+from meshkit.cancellation import being_cancelled
 from meshkit.errors import MeshError
 from meshkit.grpc_types import ServicerContext
 from meshkit.interceptors.base import BaseInterceptor, Call
@@ -57,8 +58,7 @@ class ErrorInterceptor(BaseInterceptor):
         except grpc.aio.AbortError:
             raise
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if being_cancelled():
                 raise
             # Only an inner task was cancelled. Passed on, the caller would get no status until its deadline.
             await self._abort(context, self._inner_cancelled(error, call))

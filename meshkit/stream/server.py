@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from opentelemetry import trace
 
 from meshkit import deadline
+from meshkit.cancellation import being_cancelled
 from meshkit.errors import InvalidRequest, MeshError, TooManyInFlight, Unavailable, Violation
 from meshkit.handler_timeout import ended_after, with_time_to_answer
 from meshkit.kit import Kit
@@ -156,8 +157,7 @@ class _ItemServer(Generic[Q, R]):
                     async with ended_after(handler_timeout, left, repeatable=True):
                         answer = await self._handle(frame)
             except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
+                if being_cancelled():
                     raise
                 answer = self._failed(frame, RuntimeError("an inner task was cancelled"), span)
             except Exception as error:

@@ -162,8 +162,13 @@ async def prepare(connection: AsyncConnection) -> None:
 async def transaction(connection: AsyncConnection) -> AsyncIterator[None]:
     """One transaction on a connection whose statements otherwise commit themselves."""
     opened = _driver(connection).transaction()
-    with database.answering():
-        await opened.start()
+    try:
+        with database.answering():
+            await opened.start()
+    except BaseException:
+        # Whether it has begun is not known, and whoever has the connection next must not be in it.
+        await connection.invalidate()
+        raise
     try:
         yield
     except BaseException:

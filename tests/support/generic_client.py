@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,10 @@ INNER_WORDS = re.compile(
     r"\b(SELECT|INSERT|UPDATE|DELETE) |deserializ|\b(Key|Type|Value|Attribute|Index|Overflow|Data|Integrity)Error"
 )
 CALL_SECONDS = 8.0
-# The client library's own word, never the server's: it lost the race between its write and the refusal.
+# The client library's own word, never the server's: it wrote when the refusal was there already (grpc/grpc#36066).
 WRITER_CUT_OFF = "Internal error from Core"
+# How long a writer waits for a refusal after each frame, one attempt after the other.
+LISTENS_SECONDS = (0.0, 0.1, 1.0, 10.0)
 FIRST_FRAME_SECONDS = 1.0
 
 
@@ -90,26 +92,34 @@ async def ask(
     serialize: Any = None,
     timeout_seconds: float = FIRST_FRAME_SECONDS,
 ) -> Outcome:
-    """One call of any kind. A client that is refused while it still writes may not hear why: then it asks again."""
-    for _ in range(9):
-        outcome = await _ask_once(channel, method, frames, serialize, timeout_seconds)
+    """One call of any kind. A client that is refused while it still writes may not hear why: then it asks again, and listens
+    for longer before it goes on writing."""
+    for listens in LISTENS_SECONDS:
+        outcome = await _ask_once(channel, method, frames, serialize, timeout_seconds, listens)
         if (outcome.code, outcome.message) != ("INTERNAL", WRITER_CUT_OFF):
             break
     return outcome
 
 
 async def _ask_once(
-    channel: grpc.aio.Channel, method: MethodDescriptor, frames: Sequence[Any], serialize: Any, timeout_seconds: float
+    channel: grpc.aio.Channel,
+    method: MethodDescriptor,
+    frames: Sequence[Any],
+    serialize: Any,
+    timeout_seconds: float,
+    listens_seconds: float,
 ) -> Outcome:
     """Of a stream of responses the first frame counts, and silence is acceptance."""
-    call = bound(channel, method, serialize)
-    request = _iterate(frames) if method.client_streaming else frames[0]
+    call, over = bound(channel, method, serialize), asyncio.Event()
+    request = _iterate(frames, over, listens_seconds) if method.client_streaming else frames[0]
+    listens = listens_seconds * len(frames)
+    running = call(request, timeout=CALL_SECONDS + listens)
+    running.add_done_callback(lambda _: over.set())
     try:
         if not method.server_streaming:
-            return Outcome("OK", response=await call(request, timeout=CALL_SECONDS))
-        running = call(request, timeout=CALL_SECONDS)
+            return Outcome("OK", response=await running)
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(timeout_seconds + listens):
                 frame = await running.read()
         except TimeoutError:
             return Outcome("OK")
@@ -120,9 +130,15 @@ async def _ask_once(
         return outcome_of(error)
 
 
-async def _iterate(frames: Sequence[Any]) -> AsyncIterator[Any]:
+async def _iterate(frames: Sequence[Any], over: asyncio.Event, listens_seconds: float) -> AsyncIterator[Any]:
     for frame in frames:
         yield frame
+        if listens_seconds:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(listens_seconds):
+                    await over.wait()
+        if over.is_set():
+            return
 
 
 def outcome_of(error: grpc.aio.AioRpcError) -> Outcome:
