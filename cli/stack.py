@@ -1,23 +1,17 @@
 """The processes of one instance in the order of their dependencies: database, migrations, simulator, market, the rest."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
-
-import asyncpg
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from cli.instance_file import write_whole
 from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
 from cli.steps import StepFailed, StepUnit
-from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.policy import OPERATOR
-from schema.migrate import migrate
 from supervisor.identities import ensure_identities
 from supervisor.probes import grpc_health, http_ok
 from supervisor.processes import InstanceMark
-from supervisor.python_process import ROOT, python_environment, run_module
+from supervisor.python_process import ROOT, python_environment, run_module, running_module
 from supervisor.unit import ProcessSpec, ProcessUnit, Unit
 from tradekit import services
 from tradekit.services import SERVICES, Need, ServiceName
@@ -25,9 +19,11 @@ from tradekit.services import SERVICES, Need, ServiceName
 MIGRATIONS = "migrations"
 DATABASE = "postgres"
 MODEL = "model"
+_MIGRATION = "cli.migration_job"
 # Eight interpreters that start at once on two cores take their time.
 _START_SECONDS = 120.0
-_CONNECT_SECONDS = 10.0
+# It ends by itself after a minute; here it is also loaded, on a busy machine.
+_MIGRATION_SECONDS = 180.0
 
 
 def write_simulator_keys(plan: MeshPlan) -> None:
@@ -51,33 +47,18 @@ def make_identities(plan: MeshPlan) -> None:
         ensure_identities(plan.identities, [*(service.name for service in SERVICES), OPERATOR])
 
 
-def database_engine(plan: MeshPlan) -> AsyncEngine:
-    """An engine on the plan's database for the supervisor's own steps; each use has a connection of its own."""
-    address = plan.database_address
-
-    async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(**address.arguments("mesh"), timeout=_CONNECT_SECONDS)
-
-    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
-
-
 def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
-    """Brings the database to the newest schema; nothing starts on one that may lose what it says it stored."""
+    """Brings the database to the newest schema."""
 
     async def work() -> None:
-        engine = database_engine(plan)
+        environment = {**plan.common_environment(), **plan.database}
         try:
-            async with engine.connect() as connection:
-                promises = (await connection.execute(text(PROMISES))).mappings().one()
-            if broken := broken_promises({str(name): value for name, value in promises.items()}):
-                raise StepFailed(broken)
-            await migrate(engine)
-        except OSError as error:
-            if why := why_not_secure(error, plan.database_address):
-                raise StepFailed(why) from error
-            raise
-        finally:
-            await engine.dispose()
+            async with running_module((_MIGRATION,), environment) as process, asyncio.timeout(_MIGRATION_SECONDS):
+                _, reason = await process.communicate()
+        except TimeoutError:
+            raise StepFailed(f"the migration took longer than {_MIGRATION_SECONDS:g} s") from None
+        if process.returncode != 0:
+            raise StepFailed(reason.decode(errors="replace").strip() or f"exit code {process.returncode}")
 
     return StepUnit(MIGRATIONS, needs, work, stop_order=8)
 

@@ -22,7 +22,7 @@ from exchange_sim.generator import (
     factor,
     motion,
 )
-from exchange_sim.market import Candle
+from exchange_sim.market import Candle, UnknownProduct
 from exchange_sim.products import CATALOGUE, Product, listed
 
 _VOLUME_DIGITS = 8
@@ -33,10 +33,6 @@ _PULL_PER_CHUNK = 0.2
 _KEPT_CHUNKS = 40
 
 Rows = NDArray[np.int64]  # columns: open, high, low, close in ticks; volume in 1e-8 base units
-
-
-class UnknownProduct(Exception):
-    """Settings name a product the generated market has no character for."""
 
 
 class GeneratedBars:

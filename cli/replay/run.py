@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from cli.candle_file import CandleFileFacts
+from cli.database import database_engine
 from cli.effective import refuse_faulty
 from cli.plan import MeshPlan, Ports, SimulatorPlan
 from cli.replay.agreement import Agreement, compare
@@ -21,7 +22,7 @@ from cli.replay.lockstep import LockStep, Steps
 from cli.replay.options import ReplayOptions, ReplayRefused, examine
 from cli.replay.orphans import FOLDER, postgres_of
 from cli.replay.result import ReplayResult, read_result
-from cli.stack import database_engine, make_identities, units_of
+from cli.stack import make_identities, units_of
 from cli.training_job import train_model
 from modelkit.labels import LabelRule
 from supervisor.embedded_postgres import EmbeddedPostgres
@@ -179,7 +180,7 @@ class _Run:
             await self._watching.bar(index, as_of, self._supervisor, self._plan)
 
     async def _read(self) -> ReplayResult:
-        engine = database_engine(self._plan)
+        engine = database_engine(self._plan.database_address)
         try:
             async with asyncio.timeout(120), engine.connect() as connection:
                 first = self._steps.begin - timedelta(seconds=self._steps.granularity)

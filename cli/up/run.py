@@ -5,7 +5,6 @@ import os
 
 from cli.console import out
 from cli.exits import CommandFailed, ExitCode
-from cli.faults import in_words
 from cli.instance_file import Instance, read_instance, write_instance
 from cli.instance_plan import embedded_postgres, plan_of, port_uses
 from cli.plan import MeshPlan
@@ -118,5 +117,7 @@ class _Run:
         try:
             await settle(self._instance, adoption, self._view.say)
         except Exception as error:
+            from cli.faults import in_words  # knows the failures of every library, and loads them for it
+
             failed = in_words(error)
             self._view.say(f"nothing was adopted: {failed.message if failed else type(error).__name__}")
