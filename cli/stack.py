@@ -8,7 +8,9 @@ from cli.instance_file import write_whole
 from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
 from cli.steps import StepFailed, StepUnit
 from meshkit.policy import OPERATOR
+from supervisor.forking import Forking, read_at_import
 from supervisor.identities import ensure_identities
+from supervisor.launch import Launcher
 from supervisor.probes import grpc_health, http_ok
 from supervisor.processes import InstanceMark
 from supervisor.python_process import ROOT, python_environment, run_module, running_module
@@ -19,6 +21,9 @@ from tradekit.services import SERVICES, Need, ServiceName
 MIGRATIONS = "migrations"
 DATABASE = "postgres"
 MODEL = "model"
+_SIMULATOR = "exchange_sim"
+# What a service loads once it knows that it needs it.
+_LOADED_LATER = ("exchange_client.coinbase.client",)
 _MIGRATION = "cli.migration_job"
 # Eight interpreters that start at once on two cores take their time.
 _START_SECONDS = 120.0
@@ -63,22 +68,45 @@ def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
     return StepUnit(MIGRATIONS, needs, work, stop_order=8)
 
 
-def simulator_unit(plan: MeshPlan, mark: InstanceMark) -> ProcessUnit:
+def forked_programs(plan: MeshPlan) -> tuple[str, ...]:
+    """What a template imports: the plan's programs, and what they load once they know that they need it.
+
+    Without the signal service's: its libraries would make the template three times as large and start threads.
+    """
+    of_services = (service.package for service in plan.services if Need.MODEL not in service.needs)
+    simulator = (_SIMULATOR,) if plan.simulator is not None else ()
+    return (*of_services, *simulator, *_LOADED_LATER)
+
+
+def template_of(plan: MeshPlan, mark: InstanceMark) -> Forking:
+    """Starts the plan's Python processes as forks of one that has imported what they import."""
+    environment = python_environment(plan.common_environment())
+    return Forking(forked_programs(plan), environment, plan.home.log_file("template"), mark)
+
+
+def simulator_unit(plan: MeshPlan, mark: InstanceMark, launcher: Launcher | None = None) -> ProcessUnit:
     """The simulated exchange."""
     url = f"https://{plan.simulator_host}/api/v3/brokerage/time"
     spec = ProcessSpec(
         name=SIMULATOR,
-        argv=run_module("exchange_sim"),
-        env=python_environment(plan.simulator_environment()),
+        argv=run_module(_SIMULATOR),
+        # Forks of one template agree on what is read at import, whether they use what reads it or not.
+        env=python_environment({**read_at_import(plan.common_environment()), **plan.simulator_environment()}),
         cwd=ROOT,
         ready=http_ok(url, plan.simulator_ca),
         stop_order=7,
         ports={SIMULATOR: plan.ports.simulator},
     )
-    return ProcessUnit(spec, plan.home.log_file(SIMULATOR), mark)
+    return ProcessUnit(spec, plan.home.log_file(SIMULATOR), mark, launcher)
 
 
-def service_unit(plan: MeshPlan, service: ServiceName, mark: InstanceMark, needs: tuple[str, ...]) -> ProcessUnit:
+def service_unit(
+    plan: MeshPlan,
+    service: ServiceName,
+    mark: InstanceMark,
+    needs: tuple[str, ...],
+    launcher: Launcher | None = None,
+) -> ProcessUnit:
     """One service of the mesh."""
     port = plan.ports.of_service[service.name]
     page = {"page": plan.ports.page} if Need.PAGE in service.needs else {}
@@ -93,7 +121,7 @@ def service_unit(plan: MeshPlan, service: ServiceName, mark: InstanceMark, needs
         ports={service.name: port, **page},
         start_timeout_seconds=_START_SECONDS,
     )
-    return ProcessUnit(spec, plan.home.log_file(service.name), mark)
+    return ProcessUnit(spec, plan.home.log_file(service.name), mark, launcher)
 
 
 def units_of(
@@ -101,15 +129,19 @@ def units_of(
     mark: InstanceMark,
     database: Unit | None,
     make_model: Callable[[], Awaitable[None]],
+    launcher: Launcher | None = None,
 ) -> list[Unit]:
     """Every unit of the instance; `make_model` sees to it that a model is there, once the market has candles."""
     found: list[Unit] = [database] if database is not None else []
     found.append(migration_step(plan, (DATABASE,) if database is not None else ()))
     if plan.simulator is not None:
         write_simulator_keys(plan)
-        found.append(simulator_unit(plan, mark))
+        found.append(simulator_unit(plan, mark, launcher))
     found.append(StepUnit(MODEL, (services.MARKET.name,), make_model, stop_order=5))
-    return [*found, *(service_unit(plan, service, mark, starts_after(plan, service)) for service in plan.services)]
+    return [
+        *found,
+        *(service_unit(plan, one, mark, starts_after(plan, one), launcher) for one in plan.services),
+    ]
 
 
 def starts_after(plan: MeshPlan, service: ServiceName) -> tuple[str, ...]:
