@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from cli.exits import CommandFailed, ExitCode
 
@@ -11,10 +12,9 @@ from cli.exits import CommandFailed, ExitCode
 def in_child(check: Callable[[], None]) -> None:
     """Runs `check`, its imports too, in a child that ends with it; raises the CommandFailed that it ends with.
 
-    For a process that has neither threads nor a channel of gRPC yet: neither survives a fork. Where forking is not
-    reliable, `check` runs here.
+    In a process with threads, which do not survive a fork, and elsewhere than on Linux, `check` runs here.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or len(list(Path("/proc/self/task").iterdir())) > 1:
         check()
         return
     reader, writer = os.pipe()

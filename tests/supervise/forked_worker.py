@@ -6,11 +6,23 @@ import atexit
 import json
 import os
 import random
+import secrets
 import signal
+import ssl
 import sys
 import time
 import uuid
 from pathlib import Path
+
+from tradekit import ids
+
+# Also drawn while a template imports this: what is seeded there must not go on alike in its children.
+random.random()
+ssl.RAND_bytes(1)
+
+
+def _uuid7() -> str:
+    return str(ids.new_request_id())
 
 
 def report() -> dict[str, object]:
@@ -55,7 +67,7 @@ def main() -> None:
         case "report":
             say(report())
         case "random":
-            say([random.random(), str(uuid.uuid4()), os.urandom(8).hex()])
+            say([random.random(), str(uuid.uuid4()), ssl.RAND_bytes(8).hex(), secrets.token_hex(8), _uuid7()[-20:]])
         case "exit":
             atexit.register(print, "said at exit")
             sys.exit(int(rest[0]))
