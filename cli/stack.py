@@ -8,7 +8,7 @@ from cli.instance_file import write_whole
 from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
 from cli.steps import StepFailed, StepUnit
 from meshkit.policy import OPERATOR
-from supervisor.forking import Forking, read_at_import
+from supervisor.forking import ForkLauncher, read_at_import
 from supervisor.identities import ensure_identities
 from supervisor.launch import Launcher
 from supervisor.probes import grpc_health, http_ok
@@ -78,10 +78,10 @@ def forked_programs(plan: MeshPlan) -> tuple[str, ...]:
     return (*of_services, *simulator, *_LOADED_LATER)
 
 
-def template_of(plan: MeshPlan, mark: InstanceMark) -> Forking:
+def template_of(plan: MeshPlan, mark: InstanceMark) -> ForkLauncher:
     """Starts the plan's Python processes as forks of one that has imported what they import."""
     environment = python_environment(plan.common_environment())
-    return Forking(forked_programs(plan), environment, plan.home.log_file("template"), mark)
+    return ForkLauncher(forked_programs(plan), environment, plan.home.log_file("template"), mark)
 
 
 def simulator_unit(plan: MeshPlan, mark: InstanceMark, launcher: Launcher | None = None) -> ProcessUnit:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from supervisor.launch import Child, Command, Executing, execute
+from supervisor.launch import Child, Command, ExecLauncher, execute
 from supervisor.logfile import rotate
 from supervisor.processes import MARK, InstanceMark
 from supervisor.python_process import ROOT, module_of, run_module
@@ -64,7 +64,7 @@ class ForkedChild:
             os.kill(self.pid, number)
 
 
-class Forking:
+class ForkLauncher:
     """A `Launcher`. `env` is what the template sees while it imports `modules`; its own words go to `log_path`."""
 
     def __init__(self, modules: Sequence[str], env: Mapping[str, str], log_path: Path, mark: InstanceMark) -> None:
@@ -76,10 +76,13 @@ class Forking:
         self._one_at_a_time = asyncio.Lock()
         self._usable = sys.platform == "linux"
 
-    def __enter__(self) -> Forking:
+    def __enter__(self) -> ForkLauncher:
         """Begins the imports, so that they are done when the first service is due."""
         if self._usable:
-            self._start()
+            try:
+                self._start()
+            except OSError:  # a full disk, say; the first service tries once more
+                self._end()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,14 +90,15 @@ class Forking:
 
     async def launch(self, command: Command, output: int) -> Child:
         child = await self._fork(command, output) if self._suits(command) else None
-        return child or await Executing().launch(command, output)
+        return child or await ExecLauncher().launch(command, output)
 
     def _suits(self, command: Command) -> bool:
         return module_of(command.argv) is not None and read_at_import(command.env) == read_at_import(self._command.env)
 
     async def _fork(self, command: Command, output: int) -> Child | None:
         async with self._one_at_a_time:
-            for _ in range(2):  # the first template may have died since it was last asked
+            # The template may have died, or what it imported have changed, since it was last asked: then a new one is.
+            for _ in range(2):
                 if not self._usable:
                     return None
                 try:

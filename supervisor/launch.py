@@ -46,7 +46,7 @@ class Launcher(Protocol):
         ...
 
 
-class Executing:
+class ExecLauncher:
     """Starts a program by executing it."""
 
     async def launch(self, command: Command, output: int) -> Child:

@@ -44,9 +44,10 @@ def main() -> None:
         _import_program(module)
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         sys.exit(f"no service can be forked: {' or '.join(modules)} starts a thread when it is imported")
+    sources = _sources()
     gc.freeze()
     with socket.socket(fileno=channel) as requests:
-        request, output, permit = _serve(requests)
+        request, output, permit = _serve(requests, sources)
     # From here on this is a service; what ends it travels up as in any other program.
     _become(request, supervisor, output, permit)
     program = request["argv"][3]
@@ -64,13 +65,28 @@ def _import_program(module: str) -> None:
         traceback.print_exc()
 
 
-def _serve(requests: socket.socket) -> tuple[dict[str, Any], int, int]:
+def _sources() -> dict[str, int]:
+    """Every file that was imported, with the time it was written last."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    return {file: _written(file) for file in files if file is not None}
+
+
+def _written(file: str) -> int:
+    try:
+        return os.stat(file).st_mtime_ns  # noqa: PTH116 - more than a thousand of them before each start
+    except OSError:
+        return 0
+
+
+def _serve(requests: socket.socket, sources: dict[str, int]) -> tuple[dict[str, Any], int, int]:
     """Answers every request with the pid of a new process, until the supervisor hangs up. Returns in new processes only:
     with the request, the stream for its output, and the pipe its permit to run comes from.
+
+    Ends when a file is no longer as it was imported: a service that is restarted runs what is installed now.
     """
     while True:
         message, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES, 2)
-        if not message:
+        if not message or any(_written(file) != then for file, then in sources.items()):
             sys.exit(0)
         pid = _fork()
         if pid is None:

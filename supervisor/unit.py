@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from supervisor.launch import Child, Command, Executing, Launcher
+from supervisor.launch import Child, Command, ExecLauncher, Launcher
 from supervisor.logfile import LogFile, tail
 from supervisor.processes import MARK, InstanceMark, ProcessIdentity, identity_of
 from supervisor.readiness import Probe, always_ready
@@ -89,7 +89,7 @@ class ProcessUnit:
 
     def __init__(self, spec: ProcessSpec, log_path: Path, mark: InstanceMark, launcher: Launcher | None = None) -> None:
         self._spec = spec
-        self._launcher = launcher or Executing()
+        self._launcher = launcher or ExecLauncher()
         self._log_path = log_path
         self._mark = mark
         self._log: LogFile | None = None

@@ -33,7 +33,7 @@ from cli.stack import (
 )
 from exchange_sim.tls import ensure_tls
 from supervisor.embedded_postgres import EmbeddedPostgres
-from supervisor.forking import Forking
+from supervisor.forking import ForkLauncher
 from supervisor.home import MeshHome
 from supervisor.instance import hold_instance
 from supervisor.ports import free_ports
@@ -193,7 +193,7 @@ def _instance(plan: MeshPlan) -> Instance:
     )
 
 
-def _units(plan: MeshPlan, postgres: EmbeddedPostgres, mark: InstanceMark, template: Forking) -> list[Unit]:
+def _units(plan: MeshPlan, postgres: EmbeddedPostgres, mark: InstanceMark, template: ForkLauncher) -> list[Unit]:
     """Every process. Readiness is proven by the drill: gRPC for asyncio shall live in one thread of this process."""
     simulator = simulator_unit(plan, mark)
     environment = {**simulator.spec.env, "SIM_OPENING_USD": OPENING_USD}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from supervisor.detach import Announcer
 from supervisor.embedded_postgres import EmbeddedPostgres
-from supervisor.forking import Forking
+from supervisor.forking import ForkLauncher
 from supervisor.home import MeshHome
 from supervisor.instance import AlreadyRunning, clear_leftovers, hold_instance
 from supervisor.keeper import Event
@@ -32,13 +32,13 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def make_template(home: MeshHome, run_id: str, plan: list[dict[str, object]]) -> Forking:
+def make_template(home: MeshHome, run_id: str, plan: list[dict[str, object]]) -> ForkLauncher:
     modules = [str(module) for raw in plan if raw["name"] == TEMPLATE for module in raw["modules"]]  # type: ignore[attr-defined]
     mark = InstanceMark(str(home.root), run_id)
-    return Forking(modules, dict(os.environ), home.log_file(TEMPLATE), mark)
+    return ForkLauncher(modules, dict(os.environ), home.log_file(TEMPLATE), mark)
 
 
-def make_unit(home: MeshHome, run_id: str, template: Forking, raw: dict[str, object]) -> Unit:
+def make_unit(home: MeshHome, run_id: str, template: ForkLauncher, raw: dict[str, object]) -> Unit:
     name = str(raw["name"])
     if raw.get("postgres"):
         return PostgresUnit(EmbeddedPostgres(home.postgres, home.log_file(name), "mesh"), name)

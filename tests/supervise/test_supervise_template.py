@@ -157,3 +157,33 @@ def test_without_a_template_services_are_executed(mesh: Mesh) -> None:
     assert not is_forked(mesh, "one")
     assert "starts a thread when it is imported" in mesh.log_of("template")
     assert not templates(mesh)
+
+
+def test_a_restarted_service_runs_what_is_installed_now(
+    mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    program = tmp_path / "changing.py"
+    text = "import time\nif __name__ == '__main__':\n    print('{}', flush=True)\n    time.sleep(600)\n"
+    program.write_text(text.format("old"))
+    unit = {"name": "one", "argv": run_module("changing"), "forked": True, "env": {"ONLY_ITS_OWN": "1"}}
+    mesh.up_and_ready([{"name": "template", "modules": ["changing"]}, unit])
+    mesh.wait_until(lambda: mesh.log_of("one") == "old\n")
+    first = mesh.pid_of("one")
+    program.write_text(text.format("newer"))
+    os.kill(first, 9)
+    mesh.wait_until(lambda: mesh.log_of("one") == "old\nnewer\n")
+    assert mesh.pid_of("one") != first
+    assert is_forked(mesh, "one")
+
+
+def test_a_stop_does_not_wait_for_a_template_that_still_imports(
+    mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "slow.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(600)\n")
+    supervisor = mesh.up([{"name": "template", "modules": ["slow"]}, worker("one", "report")])
+    mesh.wait_until(lambda: "importing" in mesh.log_of("template") and "starting one" in mesh.text())
+    supervisor.terminate()
+    assert supervisor.wait(timeout=60) == 0
+    assert not marked_processes(str(mesh.home.root))
