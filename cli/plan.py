@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from exchange_client.adapters import ADAPTERS
-from exchange_client.config import DEFAULT
 from meshkit.database_link import DatabaseAddress
 from supervisor.home import MeshHome
 from supervisor.identities import IdentityFiles
@@ -109,6 +107,10 @@ class MeshPlan:
     def real_exchange(self) -> str:
         """Host of the real exchange: the one that the operator names for real money, else the default, whose prices paper
         trading mirrors. A name that no adapter has, the services' settings refuse."""
+        # A simulated market needs no exchange, and a supervisor of one none of the libraries that come with it.
+        from exchange_client.adapters import ADAPTERS
+        from exchange_client.config import DEFAULT
+
         named = self.inherited.get("EXCHANGE_NAME", "") if self.venue is Venue.LIVE else ""
         return str(ADAPTERS.get(named, ADAPTERS[DEFAULT]).live_host)
 

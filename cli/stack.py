@@ -1,23 +1,19 @@
 """The processes of one instance in the order of their dependencies: database, migrations, simulator, market, the rest."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
-
-import asyncpg
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from cli.instance_file import write_whole
 from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
 from cli.steps import StepFailed, StepUnit
-from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.policy import OPERATOR
-from schema.migrate import migrate
+from supervisor.forking import ForkLauncher, read_at_import
 from supervisor.identities import ensure_identities
+from supervisor.launch import Launcher
 from supervisor.probes import grpc_health, http_ok
 from supervisor.processes import InstanceMark
-from supervisor.python_process import ROOT, python_environment, run_module
+from supervisor.python_process import ROOT, python_environment, run_module, running_module
 from supervisor.unit import ProcessSpec, ProcessUnit, Unit
 from tradekit import services
 from tradekit.services import SERVICES, Need, ServiceName
@@ -25,9 +21,14 @@ from tradekit.services import SERVICES, Need, ServiceName
 MIGRATIONS = "migrations"
 DATABASE = "postgres"
 MODEL = "model"
+_SIMULATOR = "exchange_sim"
+# What a service loads once it knows that it needs it.
+_LOADED_LATER = ("exchange_client.coinbase.client",)
+_MIGRATION = "cli.migration_job"
 # Eight interpreters that start at once on two cores take their time.
 _START_SECONDS = 120.0
-_CONNECT_SECONDS = 10.0
+# It ends by itself after a minute; here it is also loaded, on a busy machine.
+_MIGRATION_SECONDS = 180.0
 
 
 def write_simulator_keys(plan: MeshPlan) -> None:
@@ -51,53 +52,61 @@ def make_identities(plan: MeshPlan) -> None:
         ensure_identities(plan.identities, [*(service.name for service in SERVICES), OPERATOR])
 
 
-def database_engine(plan: MeshPlan) -> AsyncEngine:
-    """An engine on the plan's database for the supervisor's own steps; each use has a connection of its own."""
-    address = plan.database_address
-
-    async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(**address.arguments("mesh"), timeout=_CONNECT_SECONDS)
-
-    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
-
-
 def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
-    """Brings the database to the newest schema; nothing starts on one that may lose what it says it stored."""
+    """Brings the database to the newest schema."""
 
     async def work() -> None:
-        engine = database_engine(plan)
+        environment = {**plan.common_environment(), **plan.database}
         try:
-            async with engine.connect() as connection:
-                promises = (await connection.execute(text(PROMISES))).mappings().one()
-            if broken := broken_promises({str(name): value for name, value in promises.items()}):
-                raise StepFailed(broken)
-            await migrate(engine)
-        except OSError as error:
-            if why := why_not_secure(error, plan.database_address):
-                raise StepFailed(why) from error
-            raise
-        finally:
-            await engine.dispose()
+            async with running_module((_MIGRATION,), environment) as process, asyncio.timeout(_MIGRATION_SECONDS):
+                _, reason = await process.communicate()
+        except TimeoutError:
+            raise StepFailed(f"the migration took longer than {_MIGRATION_SECONDS:g} s") from None
+        if process.returncode != 0:
+            raise StepFailed(reason.decode(errors="replace").strip() or f"exit code {process.returncode}")
 
     return StepUnit(MIGRATIONS, needs, work, stop_order=8)
 
 
-def simulator_unit(plan: MeshPlan, mark: InstanceMark) -> ProcessUnit:
+def forked_programs(plan: MeshPlan) -> tuple[str, ...]:
+    """What a template imports: the plan's programs, and what they load once they know that they need it.
+
+    Without the signal service's: its libraries would make the template three times as large and start threads.
+    """
+    of_services = (service.package for service in plan.services if Need.MODEL not in service.needs)
+    simulator = (_SIMULATOR,) if plan.simulator is not None else ()
+    return (*of_services, *simulator, *_LOADED_LATER)
+
+
+def template_of(plan: MeshPlan, mark: InstanceMark) -> ForkLauncher:
+    """Starts the plan's Python processes as forks of one that has imported what they import."""
+    environment = python_environment(plan.common_environment())
+    return ForkLauncher(forked_programs(plan), environment, plan.home.log_file("template"), mark)
+
+
+def simulator_unit(plan: MeshPlan, mark: InstanceMark, launcher: Launcher | None = None) -> ProcessUnit:
     """The simulated exchange."""
     url = f"https://{plan.simulator_host}/api/v3/brokerage/time"
     spec = ProcessSpec(
         name=SIMULATOR,
-        argv=run_module("exchange_sim"),
-        env=python_environment(plan.simulator_environment()),
+        argv=run_module(_SIMULATOR),
+        # Forks of one template agree on what is read at import, whether they use what reads it or not.
+        env=python_environment({**read_at_import(plan.common_environment()), **plan.simulator_environment()}),
         cwd=ROOT,
         ready=http_ok(url, plan.simulator_ca),
         stop_order=7,
         ports={SIMULATOR: plan.ports.simulator},
     )
-    return ProcessUnit(spec, plan.home.log_file(SIMULATOR), mark)
+    return ProcessUnit(spec, plan.home.log_file(SIMULATOR), mark, launcher)
 
 
-def service_unit(plan: MeshPlan, service: ServiceName, mark: InstanceMark, needs: tuple[str, ...]) -> ProcessUnit:
+def service_unit(
+    plan: MeshPlan,
+    service: ServiceName,
+    mark: InstanceMark,
+    needs: tuple[str, ...],
+    launcher: Launcher | None = None,
+) -> ProcessUnit:
     """One service of the mesh."""
     port = plan.ports.of_service[service.name]
     page = {"page": plan.ports.page} if Need.PAGE in service.needs else {}
@@ -112,7 +121,7 @@ def service_unit(plan: MeshPlan, service: ServiceName, mark: InstanceMark, needs
         ports={service.name: port, **page},
         start_timeout_seconds=_START_SECONDS,
     )
-    return ProcessUnit(spec, plan.home.log_file(service.name), mark)
+    return ProcessUnit(spec, plan.home.log_file(service.name), mark, launcher)
 
 
 def units_of(
@@ -120,15 +129,19 @@ def units_of(
     mark: InstanceMark,
     database: Unit | None,
     make_model: Callable[[], Awaitable[None]],
+    launcher: Launcher | None = None,
 ) -> list[Unit]:
     """Every unit of the instance; `make_model` sees to it that a model is there, once the market has candles."""
     found: list[Unit] = [database] if database is not None else []
     found.append(migration_step(plan, (DATABASE,) if database is not None else ()))
     if plan.simulator is not None:
         write_simulator_keys(plan)
-        found.append(simulator_unit(plan, mark))
+        found.append(simulator_unit(plan, mark, launcher))
     found.append(StepUnit(MODEL, (services.MARKET.name,), make_model, stop_order=5))
-    return [*found, *(service_unit(plan, service, mark, starts_after(plan, service)) for service in plan.services)]
+    return [
+        *found,
+        *(service_unit(plan, one, mark, starts_after(plan, one), launcher) for one in plan.services),
+    ]
 
 
 def starts_after(plan: MeshPlan, service: ServiceName) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from exchange_client.coinbase import settings as coinbase
-from exchange_client.coinbase.client import CoinbaseClient
 from exchange_client.config import ExchangeConfig
 from exchange_client.exchange import Exchange
 from meshkit.hosts import Host
@@ -25,8 +24,14 @@ class Adapter:
     connect: Callable[[ExchangeConfig], Exchange]
 
 
+def _coinbase(config: ExchangeConfig) -> Exchange:
+    from exchange_client.coinbase.client import CoinbaseClient  # who only wants its addresses spares the HTTP library
+
+    return CoinbaseClient(config)
+
+
 ADAPTERS: Mapping[str, Adapter] = {
-    "coinbase": Adapter(coinbase.LIVE_HOST, coinbase.SANDBOX_HOST, coinbase.TOKEN_SECONDS, CoinbaseClient),
+    "coinbase": Adapter(coinbase.LIVE_HOST, coinbase.SANDBOX_HOST, coinbase.TOKEN_SECONDS, _coinbase),
 }
 
 

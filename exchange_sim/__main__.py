@@ -9,8 +9,7 @@ from pydantic import ValidationError
 from candle_files.rows import UnusableFile
 from exchange_sim.auth import UnusableKeys
 from exchange_sim.exchange import ForeignState
-from exchange_sim.market import MarketUnavailable
-from exchange_sim.market_generated import UnknownProduct
+from exchange_sim.market import MarketUnavailable, UnknownProduct
 from exchange_sim.run import BadSettings, serve
 from exchange_sim.settings import Settings
 from exchange_sim.state import StateInUse

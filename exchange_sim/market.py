@@ -31,6 +31,10 @@ class MarketUnavailable(Exception):
     """The market's source cannot be reached now; the caller may try again."""
 
 
+class UnknownProduct(Exception):
+    """Settings name a product the generated market has no character for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candle:
     """[start, start + granularity), start in UNIX seconds, volume in base units."""

@@ -22,7 +22,7 @@ from exchange_sim.generator import (
     factor,
     motion,
 )
-from exchange_sim.market import Candle
+from exchange_sim.market import Candle, UnknownProduct
 from exchange_sim.products import CATALOGUE, Product, listed
 
 _VOLUME_DIGITS = 8
@@ -30,13 +30,12 @@ _MARKET_STREAM = "market"
 # Each chunk gives back this share of the distance to the start price, so that a year of trend
 # cannot carry a price to nothing.
 _PULL_PER_CHUNK = 0.2
-_KEPT_CHUNKS = 40
+# Of each product; an older one is made again in milliseconds, and a year of all would be 30 MB.
+_KEPT_CHUNKS = 4
+# What the products share; each asks for all of a year when it begins.
+_KEPT_FACTORS = 40
 
 Rows = NDArray[np.int64]  # columns: open, high, low, close in ticks; volume in 1e-8 base units
-
-
-class UnknownProduct(Exception):
-    """Settings name a product the generated market has no character for."""
 
 
 class GeneratedBars:
@@ -137,7 +136,7 @@ class GeneratedBars:
         found = self._market.get(chunk)
         if found is None:
             found = self._market[chunk] = factor(self._seed, _MARKET_STREAM, chunk)
-            while len(self._market) > _KEPT_CHUNKS:
+            while len(self._market) > _KEPT_FACTORS:
                 self._market.popitem(last=False)
         return found
 

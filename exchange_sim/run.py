@@ -19,10 +19,8 @@ from exchange_sim.app import Parts, build_app
 from exchange_sim.auth import load_keys
 from exchange_sim.exchange import Exchange
 from exchange_sim.market import Market
-from exchange_sim.market_bars import BarMarket
-from exchange_sim.market_generated import GeneratedBars
+from exchange_sim.market_bars import BarMarket, BarSource
 from exchange_sim.market_mirror import MirrorMarket, pace_for
-from exchange_sim.market_replay import ReplayBars
 from exchange_sim.order_checks import Fees
 from exchange_sim.pacer import Pacer
 from exchange_sim.settings import DEFAULT_PRODUCTS, REPLAY_PREFIX, Settings
@@ -105,9 +103,14 @@ async def _market(settings: Settings) -> AsyncIterator[tuple[Market, MirrorMarke
         yield BarMarket(_bars(settings), settings.spread_bps), None
 
 
-def _bars(settings: Settings) -> GeneratedBars | ReplayBars:
+def _bars(settings: Settings) -> BarSource:
+    """Each kind of market loads its own libraries only: pyarrow for a file, numpy for what is generated."""
     if settings.market.startswith(REPLAY_PREFIX):
+        from exchange_sim.market_replay import ReplayBars
+
         return ReplayBars(Path(settings.market.removeprefix(REPLAY_PREFIX)), settings.product_ids())
+    from exchange_sim.market_generated import GeneratedBars
+
     begin = (settings.start or _SIMULATED_START) - timedelta(days=settings.history_days)
     return GeneratedBars(settings.seed, settings.product_ids() or DEFAULT_PRODUCTS, int(begin.timestamp()))
 

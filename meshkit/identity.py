@@ -15,13 +15,16 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from meshkit.errors import Misconfigured
 from meshkit.grpc_types import ServicerContext
 from meshkit.policy import OPERATOR
 from meshkit.private_file import read_private
-from meshkit.settings import KitSettings
+
+if TYPE_CHECKING:
+    # Commands present a token without any settings; the library behind them is large.
+    from meshkit.settings import KitSettings
 
 AUTHORIZATION = "authorization"
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -1,11 +1,15 @@
-"""Probes over the network: the standard gRPC health service, and HTTP(S)."""
+"""Probes over the network: the standard gRPC health service, and HTTP(S).
+
+HTTP is one line out and one line in, so no HTTP library is loaded into a process that lives as long as the mesh.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
-import aiohttp
 import grpc
 from grpc_health.v1 import health_pb2
 
@@ -40,18 +44,32 @@ def http_ok(url: str, ca_file: Path | None = None, timeout_seconds: float = 2.0)
     system's CAs).
     """
 
+    address = urlsplit(url)
+
     async def check() -> None:
-        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         try:
-            context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(url, ssl=context, allow_redirects=False) as answer,
-            ):
-                status = answer.status
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            secure = address.scheme == "https"
+            context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None) if secure else None
+            async with asyncio.timeout(timeout_seconds):
+                status = await _get(address, context)
+        except (OSError, ValueError) as error:
             raise NotReady(f"{url}: {type(error).__name__}: {error}") from error
         if not 200 <= status < 300:
             raise NotReady(f"{url}: HTTP {status}")
 
     return check
+
+
+async def _get(address: SplitResult, context: ssl.SSLContext | None) -> int:
+    """Asks for a page and returns the status of the answer. OSError (TimeoutError, ssl.SSLError), ValueError."""
+    port = address.port or (443 if context else 80)
+    reader, writer = await asyncio.open_connection(address.hostname, port, ssl=context)
+    try:
+        request = f"GET {address.path or '/'} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode("ascii"))
+        protocol, status, *_ = (await reader.readline()).decode("ascii").split()
+    finally:
+        writer.transport.abort()  # nothing more is wanted of it
+    if not protocol.startswith("HTTP/"):
+        raise ValueError("no HTTP answer")
+    return int(status)

@@ -22,6 +22,11 @@ def run_module(name: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", name, *arguments)
 
 
+def module_of(argv: Sequence[str]) -> str | None:
+    """The module that a command of `run_module` runs; None for any other command."""
+    return argv[3] if tuple(argv[:3]) == run_module("")[:3] and len(argv) > 3 else None
+
+
 def python_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """With what the command needs to find this program; what it starts in turn is as careful."""
     return {**environment, "PYTHONPATH": PYTHONPATH, "PYTHONSAFEPATH": "1"}

@@ -12,8 +12,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,13 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from supervisor.launch import Child, Command, ExecLauncher, Launcher
 from supervisor.logfile import LogFile, tail
 from supervisor.processes import MARK, InstanceMark, ProcessIdentity, identity_of
 from supervisor.readiness import Probe, always_ready
 
 _POLL_SECONDS = 0.05
 _READ_BYTES = 65_536
-_SHIM = Path(__file__).with_name("shim.py")
 
 
 class StartFailed(Exception):
@@ -89,12 +87,13 @@ class Unit(Protocol):
 class ProcessUnit:
     """A child process, its process group and its log file."""
 
-    def __init__(self, spec: ProcessSpec, log_path: Path, mark: InstanceMark) -> None:
+    def __init__(self, spec: ProcessSpec, log_path: Path, mark: InstanceMark, launcher: Launcher | None = None) -> None:
         self._spec = spec
+        self._launcher = launcher or ExecLauncher()
         self._log_path = log_path
         self._mark = mark
         self._log: LogFile | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self._output: int | None = None
 
     @property
@@ -104,7 +103,7 @@ class ProcessUnit:
     async def launch(self) -> ProcessIdentity:
         if self._log is None:
             self._log = LogFile(self._log_path)
-        self._process, self._output = self._spawn()
+        self._process, self._output = await self._spawn()
         asyncio.get_running_loop().add_reader(self._output, self._copy_output)
         pid = self._process.pid
         return identity_of(pid) or ProcessIdentity(pid, time.time())
@@ -114,7 +113,9 @@ class ProcessUnit:
         assert process is not None, "wait() follows launch()"
         await _ended(process)
         self._finish(process)
-        return Exit(process.returncode == 0, describe_exit(process.returncode))
+        code = process.poll()
+        assert code is not None
+        return Exit(code == 0, describe_exit(code))
 
     async def stop(self, grace_seconds: float, hurry: asyncio.Event) -> None:
         """SIGTERM, a bounded wait, then SIGKILL for the process and everything in its group."""
@@ -133,28 +134,23 @@ class ProcessUnit:
     def last_lines(self) -> str:
         return tail(self._log_path)
 
-    def _spawn(self) -> tuple[subprocess.Popen[bytes], int]:
+    async def _spawn(self) -> tuple[Child, int]:
         """The running child and the end of the pipe its output comes from."""
+        command = Command(self._spec.argv, {**self._spec.env, MARK: str(self._mark)}, self._spec.cwd)
         output, child_output = os.pipe()
-        os.set_blocking(output, False)
         try:
-            process = subprocess.Popen(
-                _supervised(self._spec.argv),
-                env={**self._spec.env, MARK: str(self._mark)},
-                cwd=self._spec.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=child_output,
-                stderr=child_output,
-                start_new_session=True,
-            )
+            os.set_blocking(output, False)
+            return await self._launcher.launch(command, child_output), output
         except OSError as error:
             os.close(output)
             raise StartFailed(f"{self._spec.name}: cannot run {self._spec.argv[0]}: {error}") from error
+        except asyncio.CancelledError:
+            os.close(output)
+            raise
         finally:
             os.close(child_output)
-        return process, output
 
-    def _finish(self, process: subprocess.Popen[bytes]) -> None:
+    def _finish(self, process: Child) -> None:
         """After the end: what it left in its group dies too, and the last of its output reaches the log."""
         if self._process is not process:
             return
@@ -186,7 +182,7 @@ class ProcessUnit:
             self._output = None
 
 
-async def _ended(process: subprocess.Popen[bytes], enough: Callable[[], bool] = lambda: False) -> None:
+async def _ended(process: Child, enough: Callable[[], bool] = lambda: False) -> None:
     """Returns when the process has ended, or when there was `enough` waiting.
 
     Asks again and again: a signal for the end of a child reaches one handler per program at best, a thread per
@@ -194,12 +190,6 @@ async def _ended(process: subprocess.Popen[bytes], enough: Callable[[], bool] = 
     """
     while process.poll() is None and not enough():  # noqa: ASYNC110 - nothing to be woken by
         await asyncio.sleep(_POLL_SECONDS)
-
-
-def _supervised(argv: tuple[str, ...]) -> tuple[str, ...]:
-    if sys.platform != "linux":
-        return argv
-    return (sys.executable, "-I", "-S", str(_SHIM), str(os.getpid()), *argv)
 
 
 def describe_exit(code: int) -> str:

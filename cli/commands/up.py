@@ -9,6 +9,7 @@ from cli.console import err, guarded, out
 
 if TYPE_CHECKING:
     from cli.candle_file import CandleFileFacts
+    from cli.plan import MeshPlan
 
 MarketOption = Annotated[
     str | None, typer.Option(help="simulated, replay:FILE or coinbase (real public prices)", show_default=False)
@@ -37,8 +38,9 @@ def up(
     """Start the mesh; a second start resumes the ledger."""
     import asyncio
     import sys
+    from functools import partial
 
-    from cli.effective import refuse_faulty
+    from cli.child import in_child
     from cli.instance_file import mesh_home, read_instance
     from cli.instance_plan import plan_of
     from cli.status_facts import switch_in_force
@@ -63,7 +65,7 @@ def up(
     asking = stored is None and sys.stdin.isatty() and out.is_terminal
     adoption = AdoptionChoice(check_choice(adopt) if adopt is not None else None, asking)
     instance = resolve(request, stored, os.environ, _tell)
-    refuse_faulty(plan_of(home, instance, key_files(home.keys), {**os.environ}))
+    in_child(partial(_refuse_faulty, plan_of(home, instance, key_files(home.keys), {**os.environ})))
     home.prepare()
     with TerminalView() as terminal:
         if not detach:
@@ -75,6 +77,12 @@ def up(
     switch = asyncio.run(switch_in_force(instance))
     out.print(summary(instance, home, found.pid, detached=True, switch=switch))
     asyncio.run(settle(instance, adoption, terminal.say))
+
+
+def _refuse_faulty(plan: "MeshPlan") -> None:
+    from cli.effective import refuse_faulty
+
+    refuse_faulty(plan)
 
 
 def _tell(facts: "CandleFileFacts") -> None:

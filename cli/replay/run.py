@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from cli.candle_file import CandleFileFacts
+from cli.database import database_engine
 from cli.effective import refuse_faulty
 from cli.plan import MeshPlan, Ports, SimulatorPlan
 from cli.replay.agreement import Agreement, compare
@@ -21,7 +22,7 @@ from cli.replay.lockstep import LockStep, Steps
 from cli.replay.options import ReplayOptions, ReplayRefused, examine
 from cli.replay.orphans import FOLDER, postgres_of
 from cli.replay.result import ReplayResult, read_result
-from cli.stack import database_engine, make_identities, units_of
+from cli.stack import make_identities, template_of, units_of
 from cli.training_job import train_model
 from modelkit.labels import LabelRule
 from supervisor.embedded_postgres import EmbeddedPostgres
@@ -133,14 +134,16 @@ class _Run:
         self._report: ReplayReport | None = None
         self._failure: BaseException | None = None
         mark = InstanceMark(str(plan.home.root), run_id)
-        units = units_of(plan, mark, PostgresUnit(postgres), self._make_model)
+        self._template = template_of(plan, mark)
+        units = units_of(plan, mark, PostgresUnit(postgres), self._make_model, self._template)
         self._supervisor = Supervisor(plan.home, run_id, units, labels={"mode": "replay"}, on_event=watching.event)
 
     async def run(self) -> ReplayReport:
         """Starts, leads, reads, stops; a signal ends it at any moment, with its processes."""
         try:
             stop_on_signals(self._stop, self._supervisor)
-            await self._supervisor.run(self._stop, self._lead_or_stop)
+            with self._template:
+                await self._supervisor.run(self._stop, self._lead_or_stop)
         finally:
             with suppress(Exception):
                 await self._lockstep.close()
@@ -179,7 +182,7 @@ class _Run:
             await self._watching.bar(index, as_of, self._supervisor, self._plan)
 
     async def _read(self) -> ReplayResult:
-        engine = database_engine(self._plan)
+        engine = database_engine(self._plan.database_address)
         try:
             async with asyncio.timeout(120), engine.connect() as connection:
                 first = self._steps.begin - timedelta(seconds=self._steps.granularity)

@@ -5,7 +5,6 @@ import os
 import sys
 
 from cli.exits import CommandFailed, ExitCode
-from cli.faults import in_words
 from cli.up.options import UpRequest
 from cli.up.run import run_up
 from cli.up.view import AnnouncedView, LogView, View, Views, relay
@@ -38,6 +37,8 @@ def run_announced(home: MeshHome, request: UpRequest) -> None:
     try:
         run_up(home, request, view, announcer)
     except BaseException as error:
+        from cli.faults import in_words  # knows the failures of every library, and loads them for it
+
         failed = in_words(error) or CommandFailed(f"{type(error).__name__}: {error}")
         announcer.failed(json.dumps([failed.message, failed.advice, int(failed.code)]))
         raise

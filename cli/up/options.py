@@ -7,8 +7,8 @@ the defaults. What cannot be is refused here, before any process exists.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cli.candle_file import CandleFileFacts, read_facts, require_products
 from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import Instance
 from cli.plan import MADE_UP, SIMULATOR_PORT, Ports
@@ -17,6 +17,9 @@ from tradekit.products import is_product_id, quote_currency
 from tradekit.services import MONITOR, PAGE_PORT, SERVICES
 from tradekit.settings import DEFAULT_PRODUCTS
 from tradekit.states import Profile, Venue
+
+if TYPE_CHECKING:
+    from cli.candle_file import CandleFileFacts
 
 SIMULATED, COINBASE, REPLAY_PREFIX = MADE_UP, "coinbase", "replay:"
 # A bar of the simulated market lasts this many wall seconds unless --speed says otherwise.
@@ -49,7 +52,7 @@ def resolve(
     request: UpRequest,
     stored: Instance | None,
     environment: Mapping[str, str],
-    tell: Callable[[CandleFileFacts], None] | None = None,
+    tell: "Callable[[CandleFileFacts], None] | None" = None,
 ) -> Instance:
     """What will run. Raises CommandFailed with everything the operator needs to know.
 
@@ -59,7 +62,7 @@ def resolve(
     venue = _venue(market, request.live, environment)
     own_database = bool(environment.get("DB_HOST"))
     _same_market(request, market, venue, own_database, stored)
-    facts = read_facts(Path(market.removeprefix(REPLAY_PREFIX))) if market.startswith(REPLAY_PREFIX) else None
+    facts = _facts(market)
     if facts is not None and tell is not None:
         tell(facts)
     granularity = _granularity(stored, facts, environment)
@@ -150,7 +153,15 @@ def _same_market(request: UpRequest, market: str, venue: Venue, own_database: bo
         raise refuse("this folder holds the ledger of " + "; ".join(faults), advice)
 
 
-def _granularity(stored: Instance | None, facts: CandleFileFacts | None, environment: Mapping[str, str]) -> str:
+def _facts(market: str) -> "CandleFileFacts | None":
+    if not market.startswith(REPLAY_PREFIX):
+        return None
+    from cli.candle_file import read_facts  # its libraries are large, and no other market needs them
+
+    return read_facts(Path(market.removeprefix(REPLAY_PREFIX)))
+
+
+def _granularity(stored: Instance | None, facts: "CandleFileFacts | None", environment: Mapping[str, str]) -> str:
     wanted = environment.get("GRANULARITY", "")
     if wanted and wanted not in GRANULARITY_SECONDS:
         raise refuse(f"GRANULARITY={wanted} is not one of {', '.join(GRANULARITY_SECONDS)}")
@@ -160,7 +171,7 @@ def _granularity(stored: Instance | None, facts: CandleFileFacts | None, environ
     return found
 
 
-def _history(stored: Instance | None, facts: CandleFileFacts | None, environment: Mapping[str, str]) -> int:
+def _history(stored: Instance | None, facts: "CandleFileFacts | None", environment: Mapping[str, str]) -> int:
     text = environment.get("MARKET_HISTORY_BARS", "")
     if text and not (text.isdigit() and 0 < int(text) <= 100_000):
         raise refuse(f"MARKET_HISTORY_BARS={text} is not a number from 1 to 100000")
@@ -185,7 +196,7 @@ def _profile(asked: str | None, stored: Instance | None, environment: Mapping[st
 def _products(
     asked: str | None,
     stored: Instance | None,
-    facts: CandleFileFacts | None,
+    facts: "CandleFileFacts | None",
     environment: Mapping[str, str],
     market: str,
 ) -> tuple[str, ...]:
@@ -200,6 +211,8 @@ def _products(
     if len({quote_currency(product) for product in found}) != 1:
         raise refuse(f"{', '.join(found)}: all products must be quoted in one currency, the account's")
     if facts is not None:
+        from cli.candle_file import require_products
+
         require_products(Path(market.removeprefix(REPLAY_PREFIX)), found, facts.products)
     return found
 

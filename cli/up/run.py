@@ -5,12 +5,11 @@ import os
 
 from cli.console import out
 from cli.exits import CommandFailed, ExitCode
-from cli.faults import in_words
 from cli.instance_file import Instance, read_instance, write_instance
 from cli.instance_plan import embedded_postgres, plan_of, port_uses
 from cli.plan import MeshPlan
 from cli.serving_model import ensure_model
-from cli.stack import DATABASE, make_identities, units_of
+from cli.stack import DATABASE, make_identities, template_of, units_of
 from cli.status_facts import switch_in_force
 from cli.up.adoption import AdoptionChoice, settle
 from cli.up.options import UpRequest, differences, resolve
@@ -83,7 +82,8 @@ class _Run:
         self._tasks: list[asyncio.Task[None]] = []
         mark = InstanceMark(str(plan.home.root), run_id)
         database = None if instance.own_database else PostgresUnit(embedded_postgres(plan.home), DATABASE)
-        units = units_of(plan, mark, database, self._make_model)
+        self._template = template_of(plan, mark)
+        units = units_of(plan, mark, database, self._make_model, self._template)
         labels = {"market": instance.market, "venue": plan.venue.value, "profile": plan.profile.value}
         self._supervisor = Supervisor(plan.home, run_id, units, labels=labels, on_event=view.event)
         view.units([unit.spec.name for unit in units])
@@ -93,7 +93,8 @@ class _Run:
         stop = asyncio.Event()
         stop_on_signals(stop, self._supervisor)
         try:
-            await self._supervisor.run(stop, self._on_ready)
+            with self._template:
+                await self._supervisor.run(stop, self._on_ready)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -118,5 +119,7 @@ class _Run:
         try:
             await settle(self._instance, adoption, self._view.say)
         except Exception as error:
+            from cli.faults import in_words  # knows the failures of every library, and loads them for it
+
             failed = in_words(error)
             self._view.say(f"nothing was adopted: {failed.message if failed else type(error).__name__}")

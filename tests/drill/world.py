@@ -22,9 +22,18 @@ from live_mesh import MARKET_START, SERVING, LiveMesh, plan_of, supervised
 
 from cli.instance_file import Instance, write_instance
 from cli.plan import SIMULATOR, MeshPlan, SimulatorPlan
-from cli.stack import MIGRATIONS, make_identities, migration_step, service_unit, simulator_unit, write_simulator_keys
+from cli.stack import (
+    MIGRATIONS,
+    make_identities,
+    migration_step,
+    service_unit,
+    simulator_unit,
+    template_of,
+    write_simulator_keys,
+)
 from exchange_sim.tls import ensure_tls
 from supervisor.embedded_postgres import EmbeddedPostgres
+from supervisor.forking import ForkLauncher
 from supervisor.home import MeshHome
 from supervisor.instance import hold_instance
 from supervisor.ports import free_ports
@@ -184,19 +193,19 @@ def _instance(plan: MeshPlan) -> Instance:
     )
 
 
-def _units(plan: MeshPlan, postgres: EmbeddedPostgres, mark: InstanceMark) -> list[Unit]:
+def _units(plan: MeshPlan, postgres: EmbeddedPostgres, mark: InstanceMark, template: ForkLauncher) -> list[Unit]:
     """Every process. Readiness is proven by the drill: gRPC for asyncio shall live in one thread of this process."""
     simulator = simulator_unit(plan, mark)
     environment = {**simulator.spec.env, "SIM_OPENING_USD": OPENING_USD}
     found: list[Unit] = [
         PostgresUnit(postgres, DATABASE),
         migration_step(plan, (DATABASE,)),
-        ProcessUnit(replace(simulator.spec, env=environment), plan.home.log_file(SIMULATOR), mark),
+        ProcessUnit(replace(simulator.spec, env=environment), plan.home.log_file(SIMULATOR), mark, template),
     ]
     for service in plan.services:
         unit = service_unit(plan, service, mark, (MIGRATIONS, SIMULATOR))
         spec = replace(unit.spec, ready=always_ready)
-        found.append(ProcessUnit(spec, plan.home.log_file(service.name), mark))
+        found.append(ProcessUnit(spec, plan.home.log_file(service.name), mark, template))
     return found
 
 
@@ -222,10 +231,11 @@ async def drill_world(root: Path) -> AsyncIterator[World]:
         known = json.loads(plan.simulator_keys.read_text())
         plan.simulator_keys.write_text(json.dumps([*known, key.known]))
         mark = InstanceMark(str(home.root), run_id)
+        template = template_of(plan, mark)
         supervisor = Supervisor(
             home,
             run_id,
-            _units(plan, postgres, mark),
+            _units(plan, postgres, mark, template),
             labels={"mode": "drill"},
             on_event=lambda event: None,
             # The same keeper as everywhere, and quick: here every death is on purpose.
@@ -237,7 +247,7 @@ async def drill_world(root: Path) -> AsyncIterator[World]:
         world = World(mesh, proxy, HandTrader(plan.simulator_host, plan.simulator_ca, key), Operator(mesh))
         await proxy.start()
         try:
-            with supervised(supervisor):
+            with template, supervised(supervisor):
                 try:
                     await _prove(world)
                     yield world

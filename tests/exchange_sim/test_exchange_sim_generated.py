@@ -8,8 +8,9 @@ import pytest
 
 from exchange_sim.candle_path import partial, price_at
 from exchange_sim.generator import CHUNK_SECONDS
+from exchange_sim.market import UnknownProduct
 from exchange_sim.market_bars import fold
-from exchange_sim.market_generated import GeneratedBars, UnknownProduct
+from exchange_sim.market_generated import GeneratedBars
 
 DAY = 86_400
 GENESIS = 1_735_689_600 - 100 * DAY

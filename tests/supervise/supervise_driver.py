@@ -1,6 +1,7 @@
 """A supervisor to be killed: runs the units a JSON plan names, in a process of its own, until told to stop.
 
-usage: supervise_driver.py HOME PLAN. A plan lists {name, argv, depends_on?, stop_order?, run_once?, postgres?}.
+usage: supervise_driver.py HOME PLAN. A plan lists {name, argv, depends_on?, stop_order?, run_once?, postgres?}; with
+{name: "template", modules} units that say {forked: true} come from a template, and {env?, cwd?} are theirs.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from supervisor.detach import Announcer
 from supervisor.embedded_postgres import EmbeddedPostgres
+from supervisor.forking import ForkLauncher
 from supervisor.home import MeshHome
 from supervisor.instance import AlreadyRunning, clear_leftovers, hold_instance
 from supervisor.keeper import Event
@@ -21,26 +24,36 @@ from supervisor.processes import InstanceMark
 from supervisor.supervisor import Supervisor, stop_on_signals
 from supervisor.unit import ProcessSpec, ProcessUnit, StartFailed, Unit
 
+TEMPLATE = "template"
+
 
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def make_unit(home: MeshHome, run_id: str, raw: dict[str, object]) -> Unit:
+def make_template(home: MeshHome, run_id: str, plan: list[dict[str, object]]) -> ForkLauncher:
+    modules = [str(module) for raw in plan if raw["name"] == TEMPLATE for module in raw["modules"]]  # type: ignore[attr-defined]
+    mark = InstanceMark(str(home.root), run_id)
+    return ForkLauncher(modules, dict(os.environ), home.log_file(TEMPLATE), mark)
+
+
+def make_unit(home: MeshHome, run_id: str, template: ForkLauncher, raw: dict[str, object]) -> Unit:
     name = str(raw["name"])
     if raw.get("postgres"):
         return PostgresUnit(EmbeddedPostgres(home.postgres, home.log_file(name), "mesh"), name)
     spec = ProcessSpec(
         name=name,
         argv=tuple(raw["argv"]),  # type: ignore[arg-type]
-        env=dict(os.environ),
+        env={**os.environ, **raw.get("env", {})},  # type: ignore[dict-item]
+        cwd=Path(str(raw["cwd"])) if "cwd" in raw else None,
         depends_on=tuple(raw.get("depends_on", ())),  # type: ignore[arg-type]
         stop_order=int(raw.get("stop_order", 0)),  # type: ignore[call-overload]
         run_once=bool(raw.get("run_once", False)),
         stop_grace_seconds=float(raw.get("grace", 3.0)),  # type: ignore[arg-type]
     )
-    return ProcessUnit(spec, home.log_file(name), InstanceMark(str(home.root), run_id))
+    mark = InstanceMark(str(home.root), run_id)
+    return ProcessUnit(spec, home.log_file(name), mark, template if raw.get("forked") else None)
 
 
 async def supervise(home: MeshHome, plan: list[dict[str, object]], announcer: Announcer) -> None:
@@ -54,11 +67,13 @@ async def supervise(home: MeshHome, plan: list[dict[str, object]], announcer: An
 
     with hold_instance(home) as run_id:
         clear_leftovers(home)
-        units = [make_unit(home, run_id, raw) for raw in plan]
+        template = make_template(home, run_id, plan)
+        units = [make_unit(home, run_id, template, raw) for raw in plan if raw["name"] != TEMPLATE]
         supervisor = Supervisor(home, run_id, units, labels={"market": "simulated"}, on_event=report)
         stop = asyncio.Event()
         stop_on_signals(stop, supervisor)
-        await supervisor.run(stop, on_ready)
+        with template if len(units) < len(plan) else nullcontext():
+            await supervisor.run(stop, on_ready)
 
 
 def main() -> None:

@@ -23,7 +23,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cli.calls import operator_channel
 from cli.plan import MeshPlan, Ports, SimulatorPlan
-from cli.stack import make_identities, migration_step, service_unit, simulator_unit, write_simulator_keys
+from cli.stack import (
+    make_identities,
+    migration_step,
+    service_unit,
+    simulator_unit,
+    template_of,
+    write_simulator_keys,
+)
 from supervisor.embedded_postgres import EmbeddedPostgres
 from supervisor.home import MeshHome
 from supervisor.instance import hold_instance
@@ -159,10 +166,12 @@ def live_mesh(
         mark = InstanceMark(str(home.root), run_id)
         make_identities(plan)
         write_simulator_keys(plan)
+        template = template_of(plan, mark)
         made = [simulator_unit(plan, mark), *(service_unit(plan, one, mark, ()) for one in plan.services)]
         # Readiness is what the tests look at; and gRPC for asyncio shall live in one thread of this process.
         units = [
-            ProcessUnit(replace(unit.spec, ready=always_ready), home.log_file(unit.spec.name), mark) for unit in made
+            ProcessUnit(replace(unit.spec, ready=always_ready), home.log_file(unit.spec.name), mark, template)
+            for unit in made
         ]
         # A process that dies must be seen to be dead: it is not started again while a test looks.
         supervisor = Supervisor(
@@ -178,7 +187,7 @@ def live_mesh(
             postgres.start()
             asyncio.run(_migrate(plan))
             postgres.stop()
-            with supervised(supervisor):
+            with template, supervised(supervisor):
                 asyncio.run(_prove(mesh))
                 yield mesh
         finally:

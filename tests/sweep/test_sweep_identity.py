@@ -145,7 +145,11 @@ def test_another_user_of_the_machine_finds_every_door_shut(world: World) -> None
 def test_no_token_is_in_a_log_an_argument_or_an_environment(world: World) -> None:
     plan = world.mesh.plan
     tokens = [read_token(plan.identities.token(name)) for name in IDENTITIES]
+    # What a service was given; /proc shows of a forked one what its template was given.
+    given = {"exchange_sim": plan.simulator_environment()}
+    given |= {service.name: plan.environment_of(service) for service in plan.services}
     for name, pid in world.mesh.pids().items():
         seen = Path(f"/proc/{pid}/cmdline").read_text() + Path(f"/proc/{pid}/environ").read_text()
+        seen += json.dumps(given[name])
         assert "identity/" in seen or name == "exchange_sim"
         assert not [token for token in tokens if token in seen + world.mesh.log(name)], name
