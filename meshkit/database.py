@@ -243,6 +243,20 @@ def _lend_living(connection: Any, record: ConnectionPoolEntry, proxy: PoolProxie
         raise exc.DisconnectionError("the connection gave no sign of life") from error
 
 
+async def is_living(driver: Any, idle_seconds: float) -> bool:
+    """Whether a driver connection that was kept for so long may be used, as the pool finds it out of its own."""
+    if driver.is_closed():
+        return False
+    if idle_seconds < _PING_AFTER_SECONDS and not _readable(driver):
+        return True
+    try:
+        with waiting():
+            await driver.execute("SELECT 1")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    return True
+
+
 def _readable(driver: Any) -> bool:
     """Whether the server has said something to a connection that asked for nothing: as a rule, that it goes away."""
     # Private to the driver; one that has it no more is asked each time.

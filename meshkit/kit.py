@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from meshkit import channel, database, logging
 from meshkit.clock import Clock, SystemClock
+from meshkit.dedicated import Dedicated
 from meshkit.errors import Misconfigured
 from meshkit.identity import identity_of
 from meshkit.notify import Notifications
@@ -39,6 +40,7 @@ class Kit(Generic[S]):
         self._engine: AsyncEngine | None = None
         self._autocommit: AsyncEngine | None = None
         self._probe = database.Probe(settings)
+        self._dedicated: list[Dedicated] = []
         self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
         self._critical: set[asyncio.Task[Any]] = set()
 
@@ -64,6 +66,11 @@ class Kit(Generic[S]):
         if self._autocommit is None:
             self._autocommit = database.autocommit(self.engine)
         return self._autocommit
+
+    def dedicated(self) -> Dedicated:
+        """A connection of its own, outside of the pool, for a room whose statements every order waits for."""
+        self._dedicated.append(Dedicated(self.settings))
+        return self._dedicated[-1]
 
     async def check_database(self) -> None:
         """A health check for `ready`: the database answers. It has a connection of its own beside the pool."""
@@ -108,6 +115,8 @@ class Kit(Generic[S]):
         for opened in self._channels.values():
             await opened.close(grace=1.0)
         self._channels.clear()
+        for one in self._dedicated:
+            await one.close()
         if self._engine is not None:
             await self._engine.dispose()
         await self._probe.close()

@@ -61,7 +61,7 @@ class KitSettings(BaseSettings):
     db_ca_file: Path | None = Field(
         None, description="PEM file of the CA that signed the database's certificate; unset trusts the system's"
     )
-    db_pool_size: int = Field(5, ge=1, le=100, description="most database connections of this process")
+    db_pool_size: int = Field(5, ge=1, le=100, description="most connections in the pool of this process")
     db_timeout_seconds: float = Field(5.0, gt=0, le=120, description="longest connect, pool wait and statement")
 
     otlp_endpoint: str | None = Field(

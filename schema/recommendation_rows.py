@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import RowMapping
 
+from meshkit.dedicated import RowByName
 from tradekit import wire
 from tradekit.reasons import Reason, reasons_from_json
 from tradekit.recommendation import Evidence, Recommendation
@@ -28,7 +28,7 @@ def evidence_from_json(stored: Any) -> Evidence:
     return _EVIDENCE.validate_python(stored, extra="forbid")
 
 
-def recommendation_of_row(row: RowMapping) -> Recommendation:
+def recommendation_of_row(row: RowByName) -> Recommendation:
     """The recommendation of a row."""
     return Recommendation(
         recommendation_id=row["recommendation_id"],
@@ -63,7 +63,7 @@ class StoredRecommendation:
     updated_at: datetime
 
 
-def stored_of_row(row: RowMapping) -> StoredRecommendation:
+def stored_of_row(row: RowByName) -> StoredRecommendation:
     """The recommendation of a whole row, and how it stands."""
     same = ("signal_id", "decided_by", "adjusted_size", "order_id", "sequence", "created_at", "updated_at")
     return StoredRecommendation(

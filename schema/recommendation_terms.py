@@ -6,8 +6,7 @@ or a ticket of other terms counts for nothing.
 
 from dataclasses import dataclass, fields
 
-from sqlalchemy import RowMapping
-
+from meshkit.dedicated import RowByName
 from meshkit.errors import FailedPrecondition, NotFound
 from schema.recommendation_rows import recommendation_of_row
 from tradekit.recommendation import Recommendation, terms_hash
@@ -29,7 +28,7 @@ class StoredTerms:
         return self.state not in RECOMMENDATION_TERMINAL and not self.cancelled
 
 
-def terms_of(row: RowMapping) -> StoredTerms:
+def terms_of(row: RowByName) -> StoredTerms:
     """The stored recommendation of a row of `recommendation_terms`."""
     found = recommendation_of_row(row)
     cancelled = row["cancel_requested_at"] is not None

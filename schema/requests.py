@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, Text, and_, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection
 from meshkit.errors import RequestIdReused
 from meshkit.identity import current_caller
 from schema.base import Id
@@ -120,7 +121,7 @@ async def store_answer(connection: AsyncConnection, key: RequestKey, answer: Mes
     await store_answers(connection, {key: answer})
 
 
-async def begin_requests(connection: AsyncConnection, keys: Sequence[RequestKey]) -> dict[Identity, StoredAnswer]:
+async def begin_requests(connection: Connection, keys: Sequence[RequestKey]) -> dict[Identity, StoredAnswer]:
     """Of many requests in one statement: what is stored of them. Until the transaction ends nobody else stores their answers.
 
     The caller compares the bodies, so that one request_id that was used again refuses no other request.
@@ -135,7 +136,7 @@ async def begin_requests(connection: AsyncConnection, keys: Sequence[RequestKey]
     return {(row.service, row.caller, row.request_id): StoredAnswer(row.body_sha256, row.response) for row in found}
 
 
-async def store_answers(connection: AsyncConnection, answers: Mapping[RequestKey, Message]) -> None:
+async def store_answers(connection: Connection, answers: Mapping[RequestKey, Message]) -> None:
     """`store_answer` of many requests in one statement."""
     given = {
         "services": [key.service for key in answers],

@@ -4,12 +4,11 @@ Its statements are as many for one request as for a hundred: what is stored of t
 products, the recommendations, their answers. Each request is decided by itself, as if it had come alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
 from meshkit.batch import Batches
+from meshkit.dedicated import Connection, Dedicated
 from meshkit.errors import MeshError, RequestIdReused
 from schema.recommendation_rows import record_message
 from schema.requests import Identity, RequestKey, StoredAnswer, begin_requests, store_answers
@@ -36,9 +35,8 @@ class CreationRequest:
 class Creations:
     """The way in for every operator's recommendation."""
 
-    def __init__(self, settings: BridgeSettings, engine: AsyncEngine) -> None:
+    def __init__(self, settings: BridgeSettings, dedicated: Callable[[], Dedicated]) -> None:
         self._settings = settings
-        self._engine = engine
         self._rules = OperatorRules(
             settings.entry_quote_size,
             settings.life_clock,
@@ -46,17 +44,19 @@ class Creations:
             settings.decision_profile,
         )
         # Apart, so that an exit neither waits for entries nor fails with them.
-        self._entries: Batches[CreationRequest, pb.CreateRecommendationResponse] = Batches(self._create, LARGEST_BATCH)
-        self._exits: Batches[CreationRequest, pb.CreateRecommendationResponse] = Batches(self._create, LARGEST_BATCH)
+        self._entries, self._exits = (self._batches(dedicated()) for _ in range(2))
 
     async def create(self, request: CreationRequest) -> pb.CreateRecommendationResponse:
         """The stored answer, made now if there is none."""
         batches = self._exits if request.recommendation.side is Side.SELL else self._entries
         return await batches.submit(request)
 
-    async def _create(self, requests: Sequence[CreationRequest]) -> list[Answer]:
+    def _batches(self, dedicated: Dedicated) -> Batches[CreationRequest, pb.CreateRecommendationResponse]:
+        return Batches(lambda requests: self._create(dedicated, requests), LARGEST_BATCH)
+
+    async def _create(self, dedicated: Dedicated, requests: Sequence[CreationRequest]) -> list[Answer]:
         """The answer of each request. Two that are the same have one; a refusal is nobody else's."""
-        async with self._engine.begin() as connection:
+        async with dedicated.begin() as connection:
             earlier = await begin_requests(connection, [request.key for request in requests])
             answers: dict[CreationRequest, Answer] = {
                 request: _stored_answer(request, earlier[request.key.identity])
@@ -68,9 +68,7 @@ class Creations:
                 answers |= await self._make(connection, new)
         return [answers[request] for request in requests]
 
-    async def _make(
-        self, connection: AsyncConnection, requests: Sequence[CreationRequest]
-    ) -> dict[CreationRequest, Answer]:
+    async def _make(self, connection: Connection, requests: Sequence[CreationRequest]) -> dict[CreationRequest, Answer]:
         products = sorted({request.recommendation.product_id for request in requests})
         facts = await read_facts(connection, products, self._settings.granularity_seconds)
         accepted, refused = self._decide(requests, facts)

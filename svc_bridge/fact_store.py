@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Integer, Select, Text, bindparam, exists, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection
 from schema.clocks import CLOCK_COLUMNS, Clocks
 from schema.given_rows import given_rows
 from schema.operations import watermarks
@@ -72,7 +72,7 @@ def _facts() -> Select[Any]:
 _FACTS = _facts()
 
 
-async def read_facts(connection: AsyncConnection, product_ids: Sequence[ProductId], granularity: int) -> Facts:
+async def read_facts(connection: Connection, product_ids: Sequence[ProductId], granularity: int) -> Facts:
     """What the tables say of these products now, and of the time, in one statement. At least one product."""
     given = {"product_id": list(product_ids), "granularity": granularity}
     rows = (await connection.execute(_FACTS, given)).all()

@@ -27,7 +27,7 @@ class BridgeServicer(pb_grpc.BridgeServiceServicer):
     def __init__(self, settings: BridgeSettings, kit: Kit[BridgeSettings]) -> None:
         self._settings = settings
         self._kit = kit
-        self._creations = Creations(settings, kit.engine)
+        self._creations = Creations(settings, kit.dedicated)
 
     async def CreateRecommendation(
         self, request: pb.CreateRecommendationRequest, context: ServicerContext

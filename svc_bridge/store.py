@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection
 from schema import streams
 from schema.base import Json, Time
 from schema.operations import watermarks
@@ -158,7 +159,7 @@ _ADVANCE = text(
 
 
 async def insert_recommendations(
-    connection: AsyncConnection, recommendations: Sequence[NewRecommendation]
+    connection: Connection, recommendations: Sequence[NewRecommendation]
 ) -> list[StoredRecommendation]:
     """Inserts recommendations with their first event in one statement, and wakes watchers and orchestrators on commit.
 

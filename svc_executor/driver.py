@@ -31,6 +31,7 @@ from exchange_client import (
 )
 from meshkit.backoff import Backoff
 from meshkit.batch import Batches, Place
+from meshkit.dedicated import Dedicated
 from meshkit.errors import Unavailable
 from svc_executor.exchange_clock import ExchangeClock
 from svc_executor.locks import KeyedLocks, ReadersWriterLock, Watches
@@ -81,6 +82,7 @@ class OrderDriver:
     def __init__(
         self,
         engine: AsyncEngine,
+        dedicated: Dedicated,
         exchange: Exchange,
         lock: ReadersWriterLock,
         permit: Permit,
@@ -88,7 +90,7 @@ class OrderDriver:
         log: Any,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._changes = OrderChanges(engine, log)
+        self._changes = OrderChanges(engine, dedicated, log)
         self._exchange = exchange
         self.clock = ExchangeClock(exchange, log, monotonic)
         self._lock = lock

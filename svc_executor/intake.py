@@ -14,10 +14,10 @@ from typing import Protocol
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from exchange_client import Exchange, ExchangeProduct
 from meshkit.batch import Batches
+from meshkit.dedicated import Connection, Dedicated
 from meshkit.errors import Aborted, MeshError
 from svc_executor import intent_store
 from svc_executor.availability import Availability
@@ -108,7 +108,7 @@ class Intake:
     def __init__(
         self,
         settings: ExecutorSettings,
-        engine: AsyncEngine,
+        dedicated: Dedicated,
         key: Ed25519PublicKey,
         exchange: Exchange,
         facts: ExchangeFacts,
@@ -117,7 +117,7 @@ class Intake:
         begin: Begin,
     ) -> None:
         self._settings = settings
-        self._engine = engine
+        self._dedicated = dedicated
         self._key = key
         self._exchange = exchange
         self._facts = facts
@@ -159,7 +159,7 @@ class Intake:
         async with self._work.claims(orders) as claims:
             # Before the sends are counted: no token of theirs lives longer after the count than a token's life.
             born = self._exchange.wall_seconds()
-            async with self._engine.begin() as connection:
+            async with self._dedicated.begin() as connection:
                 found = await self._decide(connection, calls, _Others(self._work.busy, claims))
                 new = [
                     NewIntent(one, one.order_id in claims, call.asked.past)
@@ -185,7 +185,7 @@ class Intake:
         return Placed(found.order_id)
 
     async def _decide(
-        self, connection: AsyncConnection, calls: Sequence[_Call], busy: Container[UUID]
+        self, connection: Connection, calls: Sequence[_Call], busy: Container[UUID]
     ) -> list[Intent | KnownOrder | MeshError]:
         wanted = [call.asked.recommendation for call in calls]
         facts = await intent_store.lock_facts(connection, wanted, self._settings.granularity_seconds)

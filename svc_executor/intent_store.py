@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Column, Integer, Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection
 from schema.base import Amount, Id, Json, Time
 from schema.clocks import Clocks
 from schema.execution import orders
@@ -53,9 +53,7 @@ _WRITE = (
 )
 
 
-async def lock_facts(
-    connection: AsyncConnection, wanted: Sequence[Recommendation], granularity_seconds: int
-) -> list[Facts]:
+async def lock_facts(connection: Connection, wanted: Sequence[Recommendation], granularity_seconds: int) -> list[Facts]:
     """Takes the account lock, keeps the stored recommendations from ending, and reads under both what each of the wanted ones
     is decided by; in their order."""
     parameters = {
@@ -88,7 +86,7 @@ class NewIntent:
     search_from: datetime | None = None
 
 
-async def write_intents(connection: AsyncConnection, wanted: Sequence[NewIntent]) -> dict[UUID, OrderRow]:
+async def write_intents(connection: Connection, wanted: Sequence[NewIntent]) -> dict[UUID, OrderRow]:
     """Writes intents in their order with all that belongs to them; what was written, by order id. An entry whose reservation
     was lost is missing, an exit went without its. The caller has the account lock and has looked at the trading state."""
     rows = await connection.execute(_WRITE, {"intents": [_row(one) for one in wanted]})

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from exchange_client import ExchangeFill
 from meshkit import database
 from meshkit.batch import Batches
+from meshkit.dedicated import Dedicated
 from svc_executor import record_store, store
 from svc_executor.ledger import book_fill
 from svc_executor.order_resolution import Conclusion
@@ -30,8 +31,9 @@ _UNMADE = (OrderState.PENDING, OrderState.UNKNOWN)
 class OrderChanges:
     """Reads orders and changes them."""
 
-    def __init__(self, engine: AsyncEngine, log: Any) -> None:
+    def __init__(self, engine: AsyncEngine, dedicated: Dedicated, log: Any) -> None:
         self._engine = engine
+        self._dedicated = dedicated
         self._autocommit = database.autocommit(engine)
         self._log = log
         self._records: Batches[Word, OrderRow] = Batches(self._record_all, _RECORDED_AT_ONCE)
@@ -99,5 +101,5 @@ class OrderChanges:
         return after
 
     async def _record_all(self, words: Sequence[Word]) -> list[OrderRow | Exception]:
-        async with self._engine.begin() as connection:
+        async with self._dedicated.begin() as connection:
             return list(await record_store.record(connection, words))

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import Column, Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection
 from schema.base import Amount, Id, Json
 from schema.execution import orders
 from svc_executor.ledger import Position
@@ -47,7 +47,7 @@ _RECORD = (
 )
 
 
-async def record(connection: AsyncConnection, words: Sequence[Word]) -> list[OrderRow]:
+async def record(connection: Connection, words: Sequence[Word]) -> list[OrderRow]:
     """Records words about different orders, under the account lock; the orders after it, in their order."""
     told = [fill.fill_id for word in words for fill in word.fills]
     rows = (await connection.execute(_LOCK, {"wanted": [word.order_id for word in words], "told": told})).all()
@@ -65,7 +65,7 @@ async def record(connection: AsyncConnection, words: Sequence[Word]) -> list[Ord
     return [found[word.order_id] for word in words]
 
 
-async def _write(connection: AsyncConnection, recording: Recording) -> dict[UUID, OrderRow]:
+async def _write(connection: Connection, recording: Recording) -> dict[UUID, OrderRow]:
     parameters = {
         "changed": [_changed(order) for order in recording.changed],
         "new_fills": [_fill(one) for one in recording.fills],

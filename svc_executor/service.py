@@ -218,12 +218,12 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
         raise
     switch = TradingSwitch(kit, settings.halt_file)
     lock = ReadersWriterLock()
-    driver = OrderDriver(kit.engine, exchange, lock, switch, settings.absence, kit.log)
+    driver = OrderDriver(kit.engine, kit.dedicated(), exchange, lock, switch, settings.absence, kit.log)
     reconciler = Reconciler(settings, kit, exchange, driver, lock)
     rules, available = ProductRules(exchange, kit.log), Availability(exchange, kit.log)
     tracker = OrderTracker(kit, driver, reconciler)
     facts = ExchangeFacts(rules, available, driver.clock)
-    intake = Intake(settings, kit.engine, key, exchange, facts, switch, driver, tracker.begin)
+    intake = Intake(settings, kit.dedicated(), key, exchange, facts, switch, driver, tracker.begin)
     operator = OperatorCalls(
         kit,
         switch,

@@ -11,7 +11,6 @@ from sqlalchemy import (
     CompoundSelect,
     Double,
     Integer,
-    RowMapping,
     ScalarSelect,
     Select,
     Text,
@@ -32,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection, RowByName
 from schema import streams
 from schema.base import Id
 from schema.recommendation_rows import recommendation_of_row
@@ -86,7 +86,7 @@ class ClaimedRow:
         return self.stored
 
 
-def _claimed(row: RowMapping) -> ClaimedRow:
+def _claimed(row: RowByName) -> ClaimedRow:
     stored: Recommendation | Exception
     try:
         stored = recommendation_of_row(row)
@@ -137,7 +137,7 @@ class Room:
 
 
 async def claim(
-    connection: AsyncConnection,
+    connection: Connection,
     owner: str,
     lease_seconds: float,
     rooms: Sequence[Room],

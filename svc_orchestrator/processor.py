@@ -132,7 +132,7 @@ class RecommendationProcessor:
         self._kit = kit
         self._stages = stages
         self._owner = owner
-        self._transitions = Transitions(kit.engine, owner)
+        self._transitions = Transitions(kit.dedicated(), owner)
 
     async def process(self, row: ClaimedRow) -> bool:
         """Leads a claimed row; True if it came to its end. Never raises for what a stage does; LeaseLost ends it quietly."""

@@ -14,10 +14,9 @@ from uuid import UUID
 
 from sqlalchemy import Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from meshkit import database
 from meshkit.batch import Batches
+from meshkit.dedicated import Connection, Dedicated
 from schema.base import Id, Json
 from svc_orchestrator.steps import OrderSeen, agrees
 from svc_orchestrator.store import order_seen
@@ -110,9 +109,8 @@ class OrderStands(Exception):
 class Transitions:
     """Changes of state by one lease owner; those that come while one is being written share the next transaction."""
 
-    def __init__(self, engine: AsyncEngine, owner: str) -> None:
-        self._engine = engine
-        self._autocommit = database.autocommit(engine)
+    def __init__(self, dedicated: Dedicated, owner: str) -> None:
+        self._dedicated = dedicated
         self._owner = owner
         self._batches: Batches[Transition, None] = Batches(self._write, MOST_TOGETHER)
 
@@ -123,11 +121,11 @@ class Transitions:
     async def _write(self, changes: Sequence[Transition]) -> list[Exception | None]:
         # Changes that end nothing are one statement, and so a transaction as they are.
         together = any(change.terminal for change in changes) or not _distinct(changes)
-        async with self._engine.begin() if together else self._autocommit.connect() as connection:
+        async with self._dedicated.begin() if together else self._dedicated.autocommit() as connection:
             return await change_states(connection, self._owner, changes)
 
 
-async def change_state(connection: AsyncConnection, owner: str | None, change: Transition) -> None:
+async def change_state(connection: Connection, owner: str | None, change: Transition) -> None:
     """One change of state with its event, both or neither; raises what `change_states` says of it."""
     (refused,) = await change_states(connection, owner, [change])
     if refused is not None:
@@ -135,7 +133,7 @@ async def change_state(connection: AsyncConnection, owner: str | None, change: T
 
 
 async def change_states(
-    connection: AsyncConnection, owner: str | None, changes: Sequence[Transition]
+    connection: Connection, owner: str | None, changes: Sequence[Transition]
 ) -> list[Exception | None]:
     """Writes changes of different recommendations; says of each why it was not written, None where it was.
 

@@ -56,6 +56,7 @@ class Workers:
         self._kit = kit
         self._processor = processor
         self._owner = owner
+        self._claims = kit.dedicated()
         self._news = asyncio.Event()
         # What is to be done at the next turn: the first one begins with a look.
         self._look_wanted = True
@@ -161,7 +162,7 @@ class Workers:
     async def _claim(self, rooms: Sequence[claim_store.Room]) -> list[ClaimedRow]:
         """Claims, and takes into review what nothing stands against, in one transaction."""
         budget = self._settings.review_budget_per_bar
-        async with self._kit.engine.begin() as connection:
+        async with self._claims.begin() as connection:
             rows = await claim_store.claim(
                 connection, self._owner, self._settings.lease_seconds, rooms, self._settings.lockstep, self._held()
             )

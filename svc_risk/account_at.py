@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, bindparam, column, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection
 from schema.base import Amount, Id, Json, Time
 from svc_risk.known import AccountAt
 from svc_risk.locks import day_start
@@ -57,7 +57,7 @@ _READ = _AT.columns(
 
 
 async def read_account_at(
-    connection: AsyncConnection, as_ofs: Iterable[datetime], currency: str, machine_time: datetime
+    connection: Connection, as_ofs: Iterable[datetime], currency: str, machine_time: datetime
 ) -> dict[datetime, AccountAt]:
     """The account at each of the market times; a reservation that is overdue at `machine_time` has spent nothing."""
     times = sorted(set(as_ofs))

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ARRAY, Text, bindparam, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection
 from schema.base import Time
 from svc_risk.exposed import AccountState, Exposed, Mark, Market
 from svc_risk.exposure import can_be_a_mark
@@ -107,7 +107,7 @@ class VolatilityMemory:
 
 
 async def read_account_state(
-    connection: AsyncConnection,
+    connection: Connection,
     *,
     granularity: int,
     as_ofs: Iterable[datetime],
@@ -144,7 +144,7 @@ async def read_account_state(
 
 
 async def _volatilities(
-    connection: AsyncConnection,
+    connection: Connection,
     products: Sequence[ProductId],
     granularity: int,
     as_of: datetime,
@@ -179,7 +179,7 @@ def _exposed(row: Any) -> Exposed:
 
 
 async def read_marks(
-    connection: AsyncConnection, products: Sequence[ProductId], granularity: int, as_of: datetime
+    connection: Connection, products: Sequence[ProductId], granularity: int, as_of: datetime
 ) -> dict[ProductId, Mark]:
     """Newest close of each product that had closed at `as_of`.
 
@@ -193,7 +193,7 @@ async def read_marks(
 
 
 async def read_hours(
-    connection: AsyncConnection,
+    connection: Connection,
     products: Sequence[ProductId],
     granularity: int,
     first: datetime,

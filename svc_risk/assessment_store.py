@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Integer, bindparam, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection
 from schema.base import Time
 from schema.requests import RequestKey
 from schema.risk import risk_assessments
@@ -70,7 +70,7 @@ def _assessment(values: Mapping[str, Any]) -> StoredAssessment:
 
 
 async def write_batch(
-    connection: AsyncConnection, machine_time: datetime, claims: Sequence[RequestKey], decisions: Sequence[Decision]
+    connection: Connection, machine_time: datetime, claims: Sequence[RequestKey], decisions: Sequence[Decision]
 ) -> None:
     """Writes what a batch decided and what its request_ids stand for, and ends the reservations that are overdue."""
     reservations = [(made.assessment, made.reservation) for made in decisions if made.reservation is not None]

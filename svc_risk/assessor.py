@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from meshkit.batch import Batches
 from meshkit.database import Turn, unavailable
+from meshkit.dedicated import Connection
 from meshkit.errors import MeshError
 from meshkit.kit import Kit
 from schema.requests import RequestKey, request_key
@@ -63,6 +62,8 @@ class Assessor:
         self._decider = Decider(settings, signer)
         self._marker = Marker(settings.currency, settings.granularity_seconds, self._p)
         self._memory = VolatilityMemory()
+        # Only ever used in turn.
+        self._dedicated = kit.dedicated()
         self._batches: Batches[Call, Decided] = Batches(self.assess_all, MOST)
         # Waiting here costs no database connection; across processes the row lock decides.
         self._turn = Turn()
@@ -88,20 +89,20 @@ class Assessor:
 
     async def assess_all(self, calls: Sequence[Call]) -> list[Decided | Exception]:
         """The decision on each item, in their order, or its own error; all of them in one transaction."""
-        async with self._turn, self._kit.engine.connect() as connection, connection.begin() as transaction:
+        async with self._turn, self._dedicated.begin() as connection:
             account = await store.lock_account(connection)
             items = {place: call.item for place, call in enumerate(calls) if call.waits}
             batch = await self._decided(connection, account, list(items.values())) if items else None
             if batch is None or not batch.answered:
                 # Where nobody got an answer nothing is kept, equity marks included.
-                await transaction.rollback()
+                await connection.rollback()
             else:
                 await write_batch(connection, batch.machine_time, batch.claims, batch.decisions)
         results = dict(zip(items, batch.results if batch else (), strict=True))
         gone = unavailable("the caller gave up while it waited")
         return [results.get(place, gone) for place in range(len(calls))]
 
-    async def _decided(self, connection: AsyncConnection, account: AccountRow, items: Sequence[Item]) -> "_Batch":
+    async def _decided(self, connection: Connection, account: AccountRow, items: Sequence[Item]) -> "_Batch":
         moment, facts = await read_items(connection, items)
         known = await self._known(connection, account, moment, items, facts)
         batch = _Batch(self._decider, known, moment.machine_time)
@@ -111,7 +112,7 @@ class Assessor:
 
     async def _known(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         account: AccountRow,
         moment: Moment,
         items: Sequence[Item],

@@ -16,8 +16,8 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection
 from schema.base import Id, Time
 from schema.given_rows import given_rows
 from schema.operations import stored_requests
@@ -44,7 +44,7 @@ _ASKED: Mapping[str, tuple[Any, Callable[[Item], object]]] = {
 _PRODUCT = tuple(Product.__dataclass_fields__)
 
 
-async def read_items(connection: AsyncConnection, items: Sequence[Item]) -> tuple[Moment, list[Facts]]:
+async def read_items(connection: Connection, items: Sequence[Item]) -> tuple[Moment, list[Facts]]:
     """The moment, and the facts of each item in their order; at least one item."""
     given = {name: [taken(item) for item in items] for name, (_, taken) in _ASKED.items()}
     rows = (await connection.execute(_ITEMS, given)).all()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection
 from svc_risk import store
 from svc_risk.account_at import read_account_at
 from svc_risk.account_state import read_hours, read_marks
@@ -53,7 +53,7 @@ class Marker:
     p: Parameters
 
     async def mark_up_to(
-        self, connection: AsyncConnection, account: AccountRow, moment: Moment, as_ofs: Sequence[datetime]
+        self, connection: Connection, account: AccountRow, moment: Moment, as_ofs: Sequence[datetime]
     ) -> Highs:
         """Marks every bar that has closed up to each of `as_ofs`, one after the other, and has no mark."""
         high = account.high_water_mark
@@ -92,7 +92,7 @@ class Marker:
             newest = times[-1] if times else newest
         return times
 
-    async def _changes(self, connection: AsyncConnection, first: datetime) -> Changes:
+    async def _changes(self, connection: Connection, first: datetime) -> Changes:
         cash = await connection.execute(_CASH_CHANGES, {"currency": self.currency, "first": first})
         base = await connection.execute(_BASE_CHANGES, {"first": first})
         return Changes(
@@ -103,7 +103,7 @@ class Marker:
     def _sigma(self, closes: list[HourClose], as_of: datetime) -> float | None:
         return sigma(closes, as_of, self.p.vol_bars)
 
-    async def _store(self, connection: AsyncConnection, mark: EquityMark, moment: Moment) -> None:
+    async def _store(self, connection: Connection, mark: EquityMark, moment: Moment) -> None:
         await store.insert_mark(connection, mark)
         (at,) = (await read_account_at(connection, [mark.as_of], self.currency, moment.machine_time)).values()
         found = tripped(mark.equity, at.day_open, mark.high_water_mark, mark.as_of, self.p)

@@ -13,6 +13,7 @@ from sqlalchemy import Boolean, Integer, and_, column, select, text, true, updat
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection
 from schema.base import Amount, Json, Time
 from schema.risk import accounts, equity_snapshots, risk_locks, risk_reservations
 from svc_risk.equity import EquityMark
@@ -43,6 +44,7 @@ MOMENT = text("""
     column("marked_to", Time),
 )
 _ACCOUNT = select(accounts).where(accounts.c.account_id == ACCOUNT_ID)
+_ACCOUNT_LOCKED = _ACCOUNT.with_for_update()
 _NOW = MOMENT.cte("moment")
 _LOOK = _ACCOUNT.add_columns(*_NOW.c).join_from(accounts, _NOW, true())
 _RECENT = text("""
@@ -57,9 +59,9 @@ _RECENT = text("""
 """).columns(column("entries", Json), column("losses", Json), column("held", Integer))
 
 
-async def lock_account(connection: AsyncConnection) -> AccountRow:
+async def lock_account(connection: Connection) -> AccountRow:
     """Takes the account lock until the transaction ends. What is read after it is what nobody else changes."""
-    return _account((await connection.execute(_ACCOUNT.with_for_update())).one())
+    return _account((await connection.execute(_ACCOUNT_LOCKED)).one())
 
 
 async def read_account(connection: AsyncConnection) -> tuple[AccountRow, Moment]:
@@ -74,7 +76,7 @@ def _account(row: Any) -> AccountRow:
     )
 
 
-async def read_moment(connection: AsyncConnection) -> Moment:
+async def read_moment(connection: Connection) -> Moment:
     """The clocks and what is read with them."""
     return moment_of((await connection.execute(MOMENT)).one())
 
@@ -101,7 +103,7 @@ def json_time(written: str) -> datetime:
     return datetime.fromisoformat(written).astimezone(UTC)
 
 
-async def expire_reservations(connection: AsyncConnection, machine_time: datetime) -> None:
+async def expire_reservations(connection: Connection, machine_time: datetime) -> None:
     """HELD → EXPIRED for all that are overdue."""
     table = risk_reservations
     await connection.execute(
@@ -111,7 +113,7 @@ async def expire_reservations(connection: AsyncConnection, machine_time: datetim
     )
 
 
-async def insert_locks(connection: AsyncConnection, found: Sequence[Lock]) -> None:
+async def insert_locks(connection: Connection, found: Sequence[Lock]) -> None:
     """Stores tripped locks; one that is stored already stays as it is."""
     rows = [lock_row(lock) for lock in found]
     if rows:
@@ -142,12 +144,12 @@ async def release_operator_locks(connection: AsyncConnection, machine_time: date
     return len(result.all())
 
 
-async def set_high_water_mark(connection: AsyncConnection, value: QuoteSize | None) -> None:
+async def set_high_water_mark(connection: Connection, value: QuoteSize | None) -> None:
     """Moves the high-water mark."""
     await connection.execute(update(accounts).where(accounts.c.account_id == ACCOUNT_ID).values(high_water_mark=value))
 
 
-async def insert_mark(connection: AsyncConnection, mark: EquityMark) -> None:
+async def insert_mark(connection: Connection, mark: EquityMark) -> None:
     """Stores an equity mark; one that is stored already stays as it is."""
     row = {
         "as_of": mark.as_of,

@@ -51,6 +51,7 @@ class ReviewService:
         self._model = model
         self._rules_reviewer = rules
         self._shadow = shadow
+        self._of_looks, self._of_verdicts = kit.dedicated(), kit.dedicated()
         self._looks: Batches[store.Asked, store.Look] = Batches(self._look_at, LARGEST_BATCH)
         self._verdicts: Batches[store.Verdict, Validation] = Batches(self._store_all, LARGEST_BATCH)
 
@@ -94,7 +95,7 @@ class ReviewService:
         return await self._store(request, [rules], None)
 
     async def _look_at(self, asked: Sequence[store.Asked]) -> list[store.Look]:
-        async with self._kit.autocommit.connect() as connection:
+        async with self._of_looks.autocommit() as connection:
             return await store.look(connection, self._settings.service_name, asked)
 
     def _key(self, request: ReviewRequest) -> RequestKey:
@@ -157,7 +158,7 @@ class ReviewService:
 
     async def _store_all(self, verdicts: Sequence[store.Verdict]) -> list[Validation | Exception]:
         # One statement: a transaction of its own, as every one of `autocommit` is.
-        async with self._kit.autocommit.connect() as connection:
+        async with self._of_verdicts.autocommit() as connection:
             found = await store.store_verdicts(connection, self._settings.service_name, _METHOD, verdicts)
         return [_stored(verdict, *one) for verdict, one in zip(verdicts, found, strict=True)]
 

@@ -5,15 +5,16 @@ held while a model thinks.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, RowMapping, Select, Text, and_, bindparam, select, text
+from sqlalchemy import BigInteger, Select, Text, and_, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from meshkit.dedicated import Connection, RowByName
 from schema.base import Id, Json
 from schema.clocks import CLOCK_COLUMNS, Clocks
 from schema.given_rows import given_rows
@@ -29,7 +30,6 @@ from tradekit.reasons import reasons_from_json, reasons_to_json
 from tradekit.recommendation import Recommendation
 from tradekit.states import ReviewMode, ReviewOutcome, ReviewVerdict
 
-_Row = RowMapping | Mapping[str, Any]
 # Before the names of a review's columns, as a recommendation has some of the same names.
 _REVIEW = "review_of_"
 
@@ -98,7 +98,7 @@ _STORE = (
 )
 
 
-async def look(connection: AsyncConnection, service: str, asked: Sequence[Asked]) -> list[Look]:
+async def look(connection: Connection, service: str, asked: Sequence[Asked]) -> list[Look]:
     """What is stored for each question, and the time."""
     given = {
         "service": service,
@@ -112,7 +112,7 @@ async def look(connection: AsyncConnection, service: str, asked: Sequence[Asked]
     return [_seen(found[place]) for place in range(1, len(asked) + 1)]
 
 
-def _seen(rows: Sequence[RowMapping]) -> Look:
+def _seen(rows: Sequence[RowByName]) -> Look:
     first = rows[0]
     reviews = [{one.name: row[_REVIEW + one.name] for one in llm_validation.c} for row in rows]
     return Look(
@@ -124,7 +124,7 @@ def _seen(rows: Sequence[RowMapping]) -> Look:
 
 
 async def store_verdicts(
-    connection: AsyncConnection, service: str, method: str, verdicts: Sequence[Verdict]
+    connection: Connection, service: str, method: str, verdicts: Sequence[Verdict]
 ) -> list[tuple[str, Validation | None]]:
     """Stores reviews of recommendations that have none, and notes what each request_id stands for.
 
@@ -157,8 +157,8 @@ def _item(place: int, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _by_place(rows: Iterable[RowMapping], name: str) -> dict[int, list[RowMapping]]:
-    found: defaultdict[int, list[RowMapping]] = defaultdict(list)
+def _by_place(rows: Iterable[RowByName], name: str) -> dict[int, list[RowByName]]:
+    found: defaultdict[int, list[RowByName]] = defaultdict(list)
     for row in rows:
         found[row[name]].append(row)
     return found
@@ -201,7 +201,7 @@ def _row(
     }
 
 
-def _validation(rows: Sequence[_Row]) -> Validation | None:
+def _validation(rows: Sequence[RowByName]) -> Validation | None:
     """The review that rows of llm_validation, in their order, are; None where none of them was enforced."""
     decisive = next((row for row in rows if row["enforced"] is not None), None)
     if decisive is None:
@@ -218,7 +218,7 @@ def _validation(rows: Sequence[_Row]) -> Validation | None:
     )
 
 
-def _review(row: _Row) -> Review:
+def _review(row: RowByName) -> Review:
     trace = ModelTrace(row["model"], row["model_digest"]) if row["model"] else None
     return Review(
         reviewer=row["reviewer"],

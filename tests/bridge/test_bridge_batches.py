@@ -8,8 +8,8 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from asyncpg import UniqueViolationError
 from sqlalchemy import func, select, text
-from sqlalchemy.exc import IntegrityError
 from waiting import eventually
 
 from meshkit.errors import MeshError
@@ -66,7 +66,7 @@ async def bridge_kit(world: World) -> AsyncIterator[Kit[BridgeSettings]]:
 @contextlib.asynccontextmanager
 async def creations(world: World) -> AsyncIterator[Creations]:
     async with bridge_kit(world) as kit:
-        yield Creations(kit.settings, kit.engine)
+        yield Creations(kit.settings, kit.dedicated)
 
 
 async def market(world: World) -> None:
@@ -205,7 +205,7 @@ async def test_a_creation_that_the_tables_refuse_takes_no_other_with_it(world: W
         )
     assert [type(answer) for answer in answers] == [
         pb.CreateRecommendationResponse,
-        IntegrityError,
+        UniqueViolationError,
         pb.CreateRecommendationResponse,
     ]
     assert len(await world.recommendations()) == 2
@@ -247,7 +247,7 @@ async def test_a_look_of_a_watcher_is_one_statement_of_one_moment(world: World) 
     await market(world)
     await world.watermark("bridge", AS_OF)
     async with bridge_kit(world) as kit:
-        way = Creations(kit.settings, kit.engine)
+        way = Creations(kit.settings, kit.dedicated)
         await asyncio.gather(*(way.create(request(asked(SELL))) for _ in range(3)))
         watch = RecommendationWatch(kit.autocommit, 0)
         with statements(world.database.engine) as sent:

@@ -5,13 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Any
-
-from sqlalchemy import Engine, event
 
 from exchange_client import Accepted, Account, ExchangeFill, ExchangeOrder, ExchangeProduct, ExchangeUnavailable
 from exchange_client.coinbase.market_order import body_of, same_terms
@@ -150,10 +147,10 @@ async def rooms(environ: dict[str, str], issuer: Issuer) -> AsyncIterator[Rooms]
     kit = Kit(settings)
     exchange: Any = InstantExchange()
     lock, switch = ReadersWriterLock(), TradingSwitch(kit, None)
-    driver = OrderDriver(kit.engine, exchange, lock, switch, settings.absence, kit.log)
+    driver = OrderDriver(kit.engine, kit.dedicated(), exchange, lock, switch, settings.absence, kit.log)
     tracker = OrderTracker(kit, driver, Reconciler(settings, kit, exchange, driver, lock))
     facts = ExchangeFacts(ProductRules(exchange, kit.log), Availability(exchange, kit.log), driver.clock)
-    intake = Intake(settings, kit.engine, issuer.key.public_key(), exchange, facts, switch, driver, tracker.begin)
+    intake = Intake(settings, kit.dedicated(), issuer.key.public_key(), exchange, facts, switch, driver, tracker.begin)
     try:
         yield Rooms(exchange, driver, tracker, intake)
     finally:
@@ -161,40 +158,5 @@ async def rooms(environ: dict[str, str], issuer: Issuer) -> AsyncIterator[Rooms]
         await kit.close()
 
 
-@dataclass
-class Counted:
-    """Statements by kind, and the transactions they were in; a statement that is one by itself is in none."""
-
-    statements: Counter[str] = field(default_factory=Counter)
-    transactions: set[int] = field(default_factory=set)
-    _kept: list[Any] = field(default_factory=list)
-
-    def note(self, kind: str, connection: Any) -> None:
-        self.statements[kind] += 1
-        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-            self._kept.append(connection.get_transaction())
-            self.transactions.add(id(self._kept[-1]))
-
-    def without(self, *kinds: str) -> dict[str, int]:
-        return {kind: count for kind, count in self.statements.items() if kind not in kinds}
-
-
-KINDS = ("intent_facts", "write_intents", "lock_orders", "record_orders", "count_send")
-
-
-@contextlib.contextmanager
-def statements(database: Any) -> Iterator[Counted]:
-    """Statements of every engine of this process but the test's own."""
-    found = Counted()
-
-    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if connection.engine.pool is database.engine.sync_engine.pool:
-            return
-        text = " ".join(statement.split())
-        found.note(next((kind for kind in KINDS if f"{kind}(" in text), text[:60]), connection)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
+# What an order's way says to the database.
+KINDS = {f"{name}(": name for name in ("intent_facts", "write_intents", "lock_orders", "record_orders", "count_send")}

@@ -238,7 +238,14 @@ async def intake_alone(
     try:
         switch = TradingSwitch(kit, None)
         yield Intake(
-            settings, kit.engine, issuer.key.public_key(), exchange, facts, switch, NobodyWorks(counts), _never_sent
+            settings,
+            kit.dedicated(),
+            issuer.key.public_key(),
+            exchange,
+            facts,
+            switch,
+            NobodyWorks(counts),
+            _never_sent,
         )
     finally:
         await kit.close()

@@ -19,9 +19,10 @@ from schema.execution import orders, positions
 from svc_executor import wire
 from svc_executor.intake import Intake
 from svc_executor.wire import Execute
-from tests.executor.instant_exchange import InstantExchange, rooms, statements
+from tests.executor.instant_exchange import KINDS, InstantExchange, rooms
 from tests.executor.issuer import AS_OF, Issuer, assert_ledger_holds, intake_alone, recommend
 from tests.executor.selling import without_ticket
+from tests.support.statements import statements
 from tests.support.stored import store_order
 from tradekit import ids
 from tradekit.states import OrderState, Side
@@ -117,7 +118,7 @@ async def rows(database: Any) -> list[tuple[Any, ...]]:
 
 async def together(database: Any, intake: Intake, first: Execute, requests: list[Execute]) -> list[str]:
     """Outcomes of requests that make one batch, behind another that keeps them waiting."""
-    with statements(database) as found:
+    with statements(database.engine, KINDS) as found:
         async with account_locked(database):
             ahead = asyncio.ensure_future(outcome(intake, first))
             await until_one_waits(database)

@@ -62,7 +62,9 @@ async def reconciling(environ: dict[str, str]) -> AsyncIterator[tuple[Reconciler
     kit = Kit(settings)
     lock = ReadersWriterLock()
     async with CoinbaseClient(settings.exchange_config()) as exchange:
-        driver = OrderDriver(kit.engine, exchange, lock, TradingSwitch(kit, None), settings.absence, kit.log)
+        driver = OrderDriver(
+            kit.engine, kit.dedicated(), exchange, lock, TradingSwitch(kit, None), settings.absence, kit.log
+        )
         try:
             yield Reconciler(settings, kit, exchange, driver, lock), lock
         finally:

@@ -11,9 +11,10 @@ from sqlalchemy import func, select
 
 from schema.execution import fills, ledger_entries, orders
 from svc_executor import wire
-from tests.executor.instant_exchange import rooms, statements
+from tests.executor.instant_exchange import KINDS, rooms
 from tests.executor.issuer import Issuer, assert_ledger_holds, recommend, running
 from tests.executor.selling import without_ticket
+from tests.support.statements import statements
 from tradekit import ids
 from tradekit.states import OrderState, Side
 from trading.executor.v1 import executor_service_pb2 as pb
@@ -31,7 +32,7 @@ async def test_an_entry_and_an_exit_cost_two_transactions_of_two_statements(
         held = (await executor.execute(await issuer.request(recommend(Side.BUY, "10.00")))).filled_size.value
         for item in (recommend(Side.BUY, "10.00"), recommend(Side.SELL, held)):
             request = await issuer.request(item)
-            with statements(database) as found:
+            with statements(database.engine, KINDS) as found:
                 order = await executor.execute(request)
             assert order.state == pb.ORDER_STATE_FILLED
             # The switch and the health of entries are looked at by time.
@@ -39,7 +40,7 @@ async def test_an_entry_and_an_exit_cost_two_transactions_of_two_statements(
                 kind for kind in found.statements if kind.startswith(("SELECT executor_trading", "SELECT reconc"))
             }
             assert found.without(*by_time) == ONE_ORDER
-            assert len(found.transactions) == 2
+            assert found.transactions == 2
 
 
 async def test_orders_that_come_together_share_transactions(
@@ -49,20 +50,20 @@ async def test_orders_that_come_together_share_transactions(
     async with rooms(environ, issuer) as executor:
         wanted = [recommend(Side.BUY, "100.00", f"C{number}-USD") for number in range(count)]
         requests = [wire.parse_execute(await issuer.request(item)) for item in wanted]
-        with statements(database) as found:
+        with statements(database.engine, KINDS) as found:
             made = await asyncio.gather(*map(executor.execute, requests))
         assert {order.state for order in made} == {OrderState.FILLED}
         assert set(found.statements) == set(PATH)
         # Alone each would cost four in two transactions. How many come together depends on who is late.
         assert sum(found.statements.values()) <= count
-        assert len(found.transactions) <= count // 2
+        assert found.transactions <= count // 2
         assert len(set(executor.exchange.sent)) == len(executor.exchange.sent) == count
         # The exchange is asked for them together as well.
         assert executor.exchange.listed + executor.exchange.looked_at <= count // 2
 
         leaving = [recommend(Side.SELL, str(order.filled_size), order.product_id) for order in made]
         requests = [wire.parse_execute(await without_ticket(issuer, item)) for item in leaving]
-        with statements(database) as found:
+        with statements(database.engine, KINDS) as found:
             sold = await asyncio.gather(*map(executor.execute, requests))
         assert {order.state for order in sold} == {OrderState.FILLED}
         assert sum(found.statements.values()) <= count
