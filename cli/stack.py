@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from cli.instance_file import write_whole
 from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
 from cli.steps import StepFailed, StepUnit
+from meshkit.health import LIVE
 from meshkit.policy import OPERATOR
+from supervisor.answers import GrpcAnswers, HttpAnswers
 from supervisor.forking import ForkLauncher, read_at_import
 from supervisor.identities import ensure_identities
 from supervisor.launch import Launcher
@@ -94,6 +96,7 @@ def simulator_unit(plan: MeshPlan, mark: InstanceMark, launcher: Launcher | None
         env=python_environment({**read_at_import(plan.common_environment()), **plan.simulator_environment()}),
         cwd=ROOT,
         ready=http_ok(url, plan.simulator_ca),
+        alive=HttpAnswers(url, plan.simulator_ca),
         stop_order=7,
         ports={SIMULATOR: plan.ports.simulator},
     )
@@ -117,6 +120,7 @@ def service_unit(
         cwd=ROOT,
         depends_on=needs,
         ready=grpc_health(f"{LOOPBACK}:{port}"),
+        alive=GrpcAnswers(f"{LOOPBACK}:{port}", LIVE),
         stop_order=service.stop_order,
         ports={service.name: port, **page},
         start_timeout_seconds=_START_SECONDS,
