@@ -261,15 +261,15 @@ class EmbeddedPostgres:
 
     def _wait_answer(self, postmaster: Postmaster) -> None:
         """What another run left may hang, and every client of it would wait without a word."""
-        deadline = time.monotonic() + self._settings.answer_timeout_seconds
+        seconds = self._settings.answer_timeout_seconds
+        deadline = time.monotonic() + seconds
+        who = f"PostgreSQL (pid {postmaster.pid}), which an earlier run left,"
         while not postgres_answers(postmaster.socket_file, _QUESTION_SECONDS):
             self._go_on()
-            who = f"PostgreSQL (pid {postmaster.pid}), which an earlier run left,"
-            self.waits_for = f"{who} does not answer"
+            self.waits_for = f"{who} does not answer; it gets {seconds:g} s"
             if not postmaster.alive():
                 raise PostgresFailed(f"{who} has ended without an answer")
             if time.monotonic() > deadline:
-                seconds = self._settings.answer_timeout_seconds
                 remedy = "`mesh down` ends it, by force if nothing else does; then `mesh up` starts it, and it recovers"
                 raise PostgresHung(f"{who} has not answered for {seconds:g} s ({remedy})")
             self._called_off.wait(0.1)

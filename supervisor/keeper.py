@@ -121,7 +121,8 @@ class Keeper:
                 self._tell(EventKind.DONE)
                 return
             if not self.ready.is_set():
-                self._fail_start(f"{ended.text} before it was ready")
+                launched_at_all = self.state.process is not None
+                self._fail_start(f"{ended.text} before it was ready" if launched_at_all else ended.text)
                 return
             now = time.monotonic()
             record, decision = after_death(self._policy, record, now, now - launched)

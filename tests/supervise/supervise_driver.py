@@ -1,8 +1,9 @@
 """A supervisor to be killed: runs the units a JSON plan names, in a process of its own, until told to stop.
 
-usage: supervise_driver.py HOME PLAN. A plan lists {name, argv, depends_on?, stop_order?, run_once?, postgres?}; with
-{name: "template", modules} units that say {forked: true} come from a template, and {env?, cwd?} are theirs. A unit is asked
-whether it lives at {grpc?} or {http?}, by the policy of {name: "liveness", ...}.
+usage: supervise_driver.py HOME PLAN. A plan lists {name, argv, depends_on?, stop_order?, run_once?, parks?, grace?} or
+{name, postgres, settings?}; a unit is ready when {ready?, ca?} answers by HTTPS, and is asked whether it lives at {grpc?} or
+{http?}, by the policy of {name: "liveness", ...}. With {name: "template", modules} units that say {forked: true} come from a
+template, and {env?, cwd?} are theirs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from supervisor.instance import AlreadyRunning, clear_leftovers, hold_instance
 from supervisor.keeper import Event
 from supervisor.liveness import LivenessPolicy, LivenessProbe
 from supervisor.postgres_unit import PostgresUnit
+from supervisor.probes import http_ok
 from supervisor.processes import InstanceMark
+from supervisor.readiness import always_ready
 from supervisor.supervisor import Supervisor, stop_on_signals
 from supervisor.unit import ProcessSpec, ProcessUnit, StartFailed, Unit
 
@@ -69,6 +72,8 @@ def make_unit(home: MeshHome, run_id: str, template: ForkLauncher, raw: dict[str
         run_once=bool(raw.get("run_once", False)),
         stop_grace_seconds=float(raw.get("grace", 3.0)),  # type: ignore[arg-type]
         alive=probe_of(raw),
+        ready=http_ok(str(raw["ready"]), Path(str(raw["ca"]))) if "ready" in raw else always_ready,
+        parks=bool(raw.get("parks", True)),
     )
     mark = InstanceMark(str(home.root), run_id)
     return ProcessUnit(spec, home.log_file(name), mark, template if raw.get("forked") else None)

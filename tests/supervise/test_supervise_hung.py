@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from supervisor.instance import bring_down
 from supervisor.liveness import LivenessPolicy, Silence, Verdict, after_question
 from supervisor.ports import free_ports
 from supervisor.postmaster import find_postmaster, server_processes
+from supervisor.restart_request import ask_restart
 from supervisor.state import Status
 
 if TYPE_CHECKING:
@@ -49,6 +51,22 @@ async def refuse(request):
 app = web.Application()
 app.router.add_get("/time", refuse)
 web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=lambda *_: print("serves", flush=True))
+"""
+DEBUGGER = """
+import ctypes, os, sys, time
+ptrace = ctypes.CDLL(None).ptrace
+ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+attach = 16
+pids = [int(pid) for pid in sys.argv[1:]]
+held = all(ptrace(attach, pid, None, None) == 0 and os.waitpid(pid, 0x40000000) for pid in pids)
+print("held" if held else "refused", flush=True)
+while True:
+    try:
+        while os.waitpid(-1, os.WNOHANG | 0x40000000)[0]:  # the dead go only when their debugger has seen it
+            pass
+    except ChildProcessError:
+        pass
+    time.sleep(0.05)
 """
 QUICK = {"name": "liveness", "pause_seconds": 0.2, "deadline_seconds": 1.0, "retry_pause_seconds": 0.1}
 NEVER = {**QUICK, "silence_to_kill_seconds": 3600.0}
@@ -165,6 +183,16 @@ def test_a_hung_database_is_reported_and_left_and_down_ends_it_in_order(mesh_wit
     assert "database system is shut down" in mesh.log_of("postgres")
 
 
+def test_a_hung_database_is_started_anew_on_request(mesh_with_ledger: Mesh) -> None:
+    mesh = mesh_with_ledger
+    mesh.up_and_ready([SOON, {"name": "postgres", "postgres": True}])
+    server = mesh.pid_of("postgres")
+    stop_server(mesh)
+    ask_restart(mesh.home.run, "postgres")
+    mesh.wait_until(lambda: mesh.ready_pid("postgres") not in (None, server))
+    assert mesh.gone(server) and mesh.service("postgres").detail == ""
+
+
 async def test_a_database_that_nothing_else_ends_is_killed_and_recovers(
     mesh_with_ledger: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +219,41 @@ async def test_a_database_that_nothing_else_ends_is_killed_and_recovers(
     await connection.close(timeout=60)
     server.stop()
     assert not server.killed
+
+
+@pytest.fixture
+def holder() -> Iterator[Callable[[list[psutil.Process]], None]]:
+    """Holds processes as a debugger does: they hear of nothing but SIGKILL."""
+    started: list[subprocess.Popen[str]] = []
+
+    def hold(processes: list[psutil.Process]) -> None:
+        argv = [sys.executable, "-c", DEBUGGER, *(str(process.pid) for process in processes)]
+        debugger = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        started.append(debugger)
+        assert debugger.stdout is not None
+        if debugger.stdout.readline() != "held\n":
+            pytest.skip("this machine does not let a process be held")
+
+    yield hold
+    for debugger in started:
+        debugger.kill()
+        debugger.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ptrace is used as Linux has it")
+def test_down_says_that_the_supervisor_had_to_kill_the_database(
+    mesh_with_ledger: Mesh, holder: Callable[[list[psutil.Process]], None]
+) -> None:
+    mesh = mesh_with_ledger
+    plan: list[dict[str, object]] = [{"name": "postgres", "postgres": True, "settings": {"stop_timeout_seconds": 1.0}}]
+    supervisor = mesh.up_and_ready(plan)
+    holder(server_processes(mesh.home.postgres))
+    report = bring_down(mesh.home, mesh.postgres)
+    assert supervisor.wait(timeout=60) == 0 and not report.supervisor_killed
+    assert report.notes == (KILLED,)
+    assert f"stopped postgres {KILLED}" in mesh.text()
+    assert find_postmaster(mesh.home.postgres) is None
+    mesh.postgres.start()
 
 
 def test_a_start_over_a_hung_database_says_so_and_ends_with_the_remedy(mesh_with_ledger: Mesh) -> None:
