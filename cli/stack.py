@@ -97,6 +97,8 @@ def simulator_unit(plan: MeshPlan, mark: InstanceMark, launcher: Launcher | None
         cwd=ROOT,
         ready=http_ok(url, plan.simulator_ca),
         alive=HttpAnswers(url, plan.simulator_ca),
+        # It writes a file of its own: a disk that is full for some seconds is no defect, and without it there is no exit.
+        parks=False,
         stop_order=7,
         ports={SIMULATOR: plan.ports.simulator},
     )
@@ -121,6 +123,9 @@ def service_unit(
         depends_on=needs,
         ready=grpc_health(f"{LOOPBACK}:{port}"),
         alive=GrpcAnswers(f"{LOOPBACK}:{port}", LIVE),
+        # No service dies of a full disk, as each keeps its state in the database; but somebody may hold its port for a moment.
+        # That is worth an alarm, and no reason to leave an exit waiting.
+        parks=not service.carries_exits,
         stop_order=service.stop_order,
         ports={service.name: port, **page},
         start_timeout_seconds=_START_SECONDS,
