@@ -30,7 +30,7 @@ from supervisor.instance import lock_owner
 from supervisor.keys import UnsafeKey, require_private
 from supervisor.ports import why_not_free
 from supervisor.postmaster import find_postmaster
-from supervisor.state import Status, observe_state
+from supervisor.state import RUNNING, Status, observe_state
 from tradekit.ledger_words import joined
 from tradekit.states import Venue
 
@@ -141,7 +141,7 @@ async def _ports(patient: Patient) -> list[Finding]:
 async def _processes(patient: Patient) -> list[Finding]:
     state = observe_state(patient.plan.home.state_file)
     if state is None or not patient.running:
-        left = [one.name for one in state.services if one.status is Status.READY] if state is not None else []
+        left = [one.name for one in state.services if one.status in RUNNING] if state is not None else []
         if left:
             seen = f"left behind by a supervisor that is gone: {', '.join(left)}"
             return [Finding(Level.WARN, "processes", seen, "`mesh down` ends them, `mesh up` starts again")]

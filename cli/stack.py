@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from cli.instance_file import write_whole
 from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
 from cli.steps import StepFailed, StepUnit
+from meshkit.health import LIVE
 from meshkit.policy import OPERATOR
+from supervisor.answers import GrpcAnswers, HttpAnswers
 from supervisor.forking import ForkLauncher, read_at_import
 from supervisor.identities import ensure_identities
 from supervisor.launch import Launcher
@@ -94,6 +96,9 @@ def simulator_unit(plan: MeshPlan, mark: InstanceMark, launcher: Launcher | None
         env=python_environment({**read_at_import(plan.common_environment()), **plan.simulator_environment()}),
         cwd=ROOT,
         ready=http_ok(url, plan.simulator_ca),
+        alive=HttpAnswers(url, plan.simulator_ca),
+        # It writes a file of its own: a disk that is full for some seconds is no defect, and without it there is no exit.
+        parks=False,
         stop_order=7,
         ports={SIMULATOR: plan.ports.simulator},
     )
@@ -117,6 +122,10 @@ def service_unit(
         cwd=ROOT,
         depends_on=needs,
         ready=grpc_health(f"{LOOPBACK}:{port}"),
+        alive=GrpcAnswers(f"{LOOPBACK}:{port}", LIVE),
+        # No service dies of a full disk, as each keeps its state in the database; but somebody may hold its port for a moment.
+        # That is worth an alarm, and no reason to leave an exit waiting.
+        parks=not service.carries_exits,
         stop_order=service.stop_order,
         ports={service.name: port, **page},
         start_timeout_seconds=_START_SECONDS,

@@ -5,7 +5,7 @@ It works when services, database or supervisor are dead: it names what does not 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -16,7 +16,8 @@ from cli.calls import channel_to
 from cli.instance_file import Instance
 from supervisor.home import MeshHome
 from supervisor.instance import lock_owner
-from supervisor.state import MeshState, ServiceState, Status, observe_state
+from supervisor.processes import is_stopped
+from supervisor.state import RUNNING, MeshState, ServiceState, Status, observe_state
 from tradekit import services
 from tradekit.ledger_words import LedgerWords, joined, words_of
 from tradekit.services import SERVICES, ServiceName
@@ -67,6 +68,7 @@ class StatusFacts:
     trading: Trading | None = None
     pipeline: Pipeline | None = None
     ledger: LedgerWords | None = None
+    supervisor_stopped: bool = False
 
     @property
     def running(self) -> bool:
@@ -76,12 +78,17 @@ class StatusFacts:
     @property
     def healthy(self) -> bool:
         """True if every unit is as it should be."""
-        return self.running and all(unit.status in _GOOD for unit in self.units)
+        return self.running and not self.supervisor_stopped and all(unit.status in _GOOD for unit in self.units)
 
     @property
     def parked(self) -> tuple[str, ...]:
         """Units that died too often and stay down."""
         return tuple(unit.name for unit in self.units if unit.status is Status.PARKED)
+
+    @property
+    def hung(self) -> tuple[str, ...]:
+        """Units that run and do not answer."""
+        return tuple(unit.name for unit in self.units if unit.status is Status.HUNG)
 
     @property
     def entries_shut(self) -> str:
@@ -115,9 +122,13 @@ async def gather_status(home: MeshHome, instance: Instance | None) -> StatusFact
     owner = lock_owner(home)
     state: MeshState | None = observe_state(home.state_file)
     facts = StatusFacts(
-        str(home.root), owner.pid if owner else None, instance, state.services if state is not None else ()
+        str(home.root),
+        owner.pid if owner else None,
+        instance,
+        state.services if state is not None else (),
+        supervisor_stopped=owner is not None and is_stopped(owner),
     )
-    alive = {unit.name for unit in facts.units if unit.status in (Status.READY, Status.STARTING, Status.STOPPING)}
+    alive = {unit.name for unit in facts.units if unit.status in RUNNING}
     if instance is None or not alive:
         return facts
     asked = [service for service in SERVICES if service.name in alive]
@@ -130,7 +141,7 @@ async def gather_status(home: MeshHome, instance: Instance | None) -> StatusFact
     )
     known = {service.name: status for service, status in zip(asked, entries, strict=True) if status is not None}
     trading = Trading(*switch, *(account or ("", ()))) if switch is not None else None
-    return StatusFacts(facts.home, facts.supervisor_pid, instance, facts.units, known, trading, pipeline, ledger)
+    return replace(facts, entries=known, trading=trading, pipeline=pipeline, ledger=ledger)
 
 
 async def ask_ledger(instance: Instance) -> LedgerWords | None:

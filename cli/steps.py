@@ -29,6 +29,11 @@ class StepUnit:
         """Name and dependencies."""
         return self._spec
 
+    @property
+    def note(self) -> str:
+        """A step shows its own progress."""
+        return ""
+
     async def launch(self) -> ProcessIdentity:
         """Begins the step."""
         self._task = asyncio.create_task(self._run(), name=f"step-{self._spec.name}")

@@ -20,18 +20,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor.answers import postgres_answers
 from supervisor.logfile import LIMIT_BYTES, rotate, tail
 from supervisor.postgres_programs import VERSION, PostgresFailed, PostgresPrograms
-from supervisor.postmaster import Postmaster, find_postmaster, remove_stale_pid_file
+from supervisor.postmaster import PORT, Postmaster, find_postmaster, kill, remove_stale_pid_file, resume
 
 SUPERUSER = "postgres"
 _SOCKET_PATH_LIMIT = 103  # bytes: 107 on Linux, 103 on macOS
-_PORT = 5432  # only the name of the socket file
+KILLED = "PostgreSQL did not end when it was asked to and was killed; it recovers at its next start"
+_QUESTION_SECONDS = 2.0
+_IMMEDIATE_SECONDS = 10.0  # after five the server kills those of its children that do not end
+_KILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresAddress:
-    """What a client needs: DB_HOST (the socket folder), DB_PORT, DB_USER, DB_NAME."""
+    """What a client needs: DB_HOST (the socket folder), DBPORT, DB_USER, DB_NAME."""
 
     host: str
     port: int
@@ -41,7 +45,7 @@ class PostgresAddress:
     def environment(self) -> dict[str, str]:
         return {
             "DB_HOST": self.host,
-            "DB_PORT": str(self.port),
+            "DBPORT": str(self.port),
             "DB_USER": self.user,
             "DB_NAME": self.dbname,
         }
@@ -53,12 +57,14 @@ class PostgresSettings:
     shared_buffers_mb: int = 128
     start_timeout_seconds: float = 120.0
     """Long, because it includes the recovery after a crash."""
+    answer_timeout_seconds: float = 60.0
+    """For a server that runs already and says that it is ready: then it hangs."""
     stop_timeout_seconds: float = 30.0
 
     def render(self, socket_folder: str) -> str:
         values: Mapping[str, str] = {
             "listen_addresses": "",
-            "port": str(_PORT),
+            "port": str(PORT),
             "unix_socket_directories": socket_folder,
             "unix_socket_permissions": "0700",
             "max_connections": str(self.max_connections),
@@ -79,6 +85,10 @@ class PostgresSettings:
         return "".join(f"{name} = {_quoted(value)}\n" for name, value in values.items())
 
 
+class PostgresHung(PostgresFailed):
+    """The server of the folder runs and does not answer."""
+
+
 class EmbeddedPostgres:
     """One cluster in one folder. Blocking calls; safe to call from several threads, one at a time gets in."""
 
@@ -89,32 +99,48 @@ class EmbeddedPostgres:
         self._log = log_file
         self._dbname = dbname
         self._settings = settings or PostgresSettings()
-        self._programs = PostgresPrograms(self._settings.start_timeout_seconds)
+        self._called_off = threading.Event()
+        self._programs = PostgresPrograms(self._settings.start_timeout_seconds, self._called_off.is_set)
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self.adopted = False
         """Whether the last start found the server alive, left by an owner that was killed."""
+        self.killed = False
+        """Whether the last stop had to kill the server."""
+        self.waits_for = ""
+        """What a start waits for that is worth a word; mostly empty."""
 
     @property
     def address(self) -> PostgresAddress:
         """Where a client connects; a live server is believed over the settings it would be started with."""
         live = find_postmaster(self._data)
         folder = live.socket_folder if live is not None else socket_folder_for(self._data)
-        return PostgresAddress(str(folder), _PORT, SUPERUSER, self._dbname)
+        return PostgresAddress(str(folder), PORT, SUPERUSER, self._dbname)
 
     def start(self) -> Postmaster:
-        """A server that accepts connections and has the database. Adopts a live one of the same folder."""
+        """A server that accepts connections and has the database. Adopts a live one of the same folder. Ends early with
+        PostgresFailed when somebody calls `stop` meanwhile.
+        """
         with self._lock:
-            self._reap()
-            postmaster = find_postmaster(self._data)
-            self.adopted = postmaster is not None
-            if postmaster is None:
-                self._create_cluster()
-                postmaster = self._launch_beside_orphans()
-            elif not postmaster.ready:
+            try:
+                return self._start()
+            finally:
+                self.waits_for = ""
+
+    def _start(self) -> Postmaster:
+        self._reap()
+        postmaster = find_postmaster(self._data)
+        self.adopted = postmaster is not None
+        if postmaster is None:
+            self._create_cluster()
+            postmaster = self._launch_beside_orphans()
+        else:
+            if not postmaster.ready:
+                self.waits_for = f"waits until PostgreSQL (pid {postmaster.pid}), which an earlier run left, is ready"
                 postmaster = self._wait_ready()
-            self._create_database(postmaster)
-            return postmaster
+            self._wait_answer(postmaster)
+        self._create_database(postmaster)
+        return postmaster
 
     def alive(self) -> bool:
         self._reap()
@@ -135,23 +161,39 @@ class EmbeddedPostgres:
         return " ".join(causes[-1].partition("]")[2].split()) if causes else ""
 
     def stop(self) -> bool:
-        """Fast shutdown: sessions end, everything is written. False when nothing ran."""
+        """Fast shutdown: sessions end, everything is written; one that does not end by it is killed in the end. False when
+        nothing ran.
+        """
+        self._called_off.set()  # a start that waits holds the lock
         with self._lock:
+            self._called_off.clear()
+            self.killed = False
             postmaster = find_postmaster(self._data)
             if postmaster is None:
-                return False
+                return kill(self._data) > 0  # children that outlived theirs keep a new one from starting
             for request, seconds in (
                 (postmaster.ask_fast_shutdown, self._settings.stop_timeout_seconds),
-                (postmaster.ask_immediate_shutdown, 10.0),
+                (postmaster.ask_immediate_shutdown, _IMMEDIATE_SECONDS),
             ):
                 request()
-                deadline = time.monotonic() + seconds
-                while time.monotonic() < deadline:
-                    self._reap()
-                    if not postmaster.alive():
-                        return True
-                    time.sleep(0.02)
-            raise PostgresFailed(f"PostgreSQL (pid {postmaster.pid}) does not stop; see {self._log}")
+                resume(self._data)
+                if self._ended(postmaster, seconds):
+                    return True
+            self.killed = True
+            kill(self._data)
+            if self._ended(postmaster, _KILL_SECONDS):
+                return True
+            # Not even that ends a process which waits for its disk inside the kernel.
+            raise PostgresFailed(f"PostgreSQL (pid {postmaster.pid}) was killed and does not end; look at its disk")
+
+    def _ended(self, postmaster: Postmaster, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._reap()
+            if not postmaster.alive():
+                return True
+            time.sleep(0.02)
+        return False
 
     def _create_cluster(self) -> None:
         """A whole cluster or none: made beside its place and moved in, so that a kill leaves no half."""
@@ -187,7 +229,9 @@ class EmbeddedPostgres:
             except PostgresFailed as error:
                 if "pre-existing shared memory block" not in str(error):
                     raise
-                time.sleep(0.5)
+                self.waits_for = "waits for sessions of a server that was killed"
+                self._called_off.wait(0.5)
+                self._go_on()
         return self._launch()
 
     def _launch(self) -> Postmaster:
@@ -211,11 +255,31 @@ class EmbeddedPostgres:
                 return postmaster
             if postmaster is None and self._child is None:
                 raise PostgresFailed(f"PostgreSQL did not start:\n{tail(self._log)}")
+            self._go_on()
             time.sleep(0.02)
         raise PostgresFailed(f"PostgreSQL is not ready after {self._settings.start_timeout_seconds:g} s")
 
+    def _wait_answer(self, postmaster: Postmaster) -> None:
+        """What another run left may hang, and every client of it would wait without a word."""
+        seconds = self._settings.answer_timeout_seconds
+        deadline = time.monotonic() + seconds
+        who = f"PostgreSQL (pid {postmaster.pid}), which an earlier run left,"
+        while not postgres_answers(postmaster.socket_file, _QUESTION_SECONDS):
+            self._go_on()
+            self.waits_for = f"{who} does not answer; it gets {seconds:g} s"
+            if not postmaster.alive():
+                raise PostgresFailed(f"{who} has ended without an answer")
+            if time.monotonic() > deadline:
+                remedy = "`mesh down` ends it, by force if nothing else does; then `mesh up` starts it, and it recovers"
+                raise PostgresHung(f"{who} has not answered for {seconds:g} s ({remedy})")
+            self._called_off.wait(0.1)
+
+    def _go_on(self) -> None:
+        if self._called_off.is_set():
+            raise PostgresFailed("the start of PostgreSQL was called off")
+
     def _create_database(self, postmaster: Postmaster) -> None:
-        where = ("-h", str(postmaster.socket_folder), "-p", str(_PORT), "-U", SUPERUSER)
+        where = ("-h", str(postmaster.socket_folder), "-p", str(PORT), "-U", SUPERUSER)
         literal = self._dbname.replace("'", "''")
         query = f"SELECT 1 FROM pg_database WHERE datname = '{literal}'"
         if self._programs.run("psql", *where, "-d", "postgres", "-X", "-tAc", query).strip() != "1":
@@ -250,7 +314,7 @@ def socket_folder_for(data_folder: Path) -> Path:
     """Where the socket lies: in the data folder while its path is short enough, else in a folder named by
     its hash.
     """
-    socket_name = data_folder / f".s.PGSQL.{_PORT}"
+    socket_name = data_folder / f".s.PGSQL.{PORT}"
     if len(os.fsencode(socket_name)) <= _SOCKET_PATH_LIMIT:
         return data_folder
     digest = hashlib.sha256(os.fsencode(data_folder)).hexdigest()[:12]

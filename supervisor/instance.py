@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from supervisor.embedded_postgres import EmbeddedPostgres
+from supervisor.embedded_postgres import KILLED, EmbeddedPostgres
 from supervisor.home import MeshHome
 from supervisor.processes import ProcessIdentity, identity_of, is_alive, sweep
-from supervisor.state import read_state
+from supervisor.state import Status, read_state
 from supervisor.supervisor import DRAIN_SECONDS
 
 _POLL_SECONDS = 0.05
-STOP_SECONDS = DRAIN_SECONDS + 45.0  # the drain, then the database's own timeout
+STOP_SECONDS = DRAIN_SECONDS + 50.0  # the drain, then the database's own timeouts and its kill
 
 
 class AlreadyRunning(Exception):
@@ -38,6 +38,8 @@ class DownReport:
     supervisor_killed: bool = False
     swept_pids: tuple[int, ...] = ()
     postgres_stopped: bool = False
+    notes: tuple[str, ...] = ()
+    """What did not end as it should, in words."""
 
     @property
     def nothing_ran(self) -> bool:
@@ -98,6 +100,7 @@ def bring_down(home: MeshHome, postgres: EmbeddedPostgres, timeout_seconds: floa
     if descriptor is None:
         owner = _owner_for_sure(home)
         _signal(owner, signal.SIGTERM)
+        _signal(owner, signal.SIGCONT)  # one that Ctrl-Z stopped would hear of it only then
         descriptor = _wait_for_lock(home, timeout_seconds)
     if descriptor is None and owner is not None:
         killed = True
@@ -107,11 +110,21 @@ def bring_down(home: MeshHome, postgres: EmbeddedPostgres, timeout_seconds: floa
         raise AlreadyRunning(f"{home.root} is still in use by pid {owner.pid if owner else '?'}")
     try:
         swept = clear_leftovers(home)
+        notes = _last_words(home) if owner is not None and not killed else ()
         stopped = postgres.stop()
+        if postgres.killed:
+            notes = (*notes, KILLED)
     finally:
         os.ftruncate(descriptor, 0)
         os.close(descriptor)
-    return DownReport(owner.pid if owner else None, killed, swept, stopped)
+    return DownReport(owner.pid if owner else None, killed, swept, stopped, notes)
+
+
+def _last_words(home: MeshHome) -> tuple[str, ...]:
+    """What the supervisor had to say of units that it stopped."""
+    state = read_state(home.state_file)
+    stopped = [one for one in state.services if one.status is Status.STOPPED] if state is not None else []
+    return tuple(one.detail for one in stopped if one.detail)
 
 
 def _try_lock(home: MeshHome) -> int | None:

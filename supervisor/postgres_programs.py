@@ -6,6 +6,8 @@ import hashlib
 import importlib.util
 import os
 import subprocess
+import time
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from supervisor.os_account import (
 VERSION = 18
 COPIES = Path("/var/lib/trading-mesh")
 _ROOT = Path("/")
+_POLL_SECONDS = 0.2
 # A way to a process's own folder that asks for no right on those above it.
 _WORKING_FOLDER = "/proc/self/cwd"
 
@@ -32,9 +35,10 @@ class PostgresFailed(Exception):
 class PostgresPrograms:
     """`initdb`, `postgres`, `psql`, `createdb` with nothing of the caller's environment, terminal or folder."""
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float, called_off: Callable[[], bool] = lambda: False) -> None:
         self._installed = _programs_folder()
         self._timeout = timeout_seconds
+        self._called_off = called_off
 
     @cached_property
     def _folder(self) -> Path:
@@ -78,27 +82,42 @@ class PostgresPrograms:
         return str(data_folder) if self.account() is None else _WORKING_FOLDER
 
     def run(self, program: str, *arguments: str, account: Account | None = None, cwd: Path = _ROOT) -> str:
-        """The output of a program that must succeed."""
+        """The output of a program that must succeed; killed when its time is over, or when it is called off."""
         try:
-            result = subprocess.run(
+            process = subprocess.Popen(
                 (str(self._folder / program), *arguments),
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
                 env=_clean_environment(),
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                timeout=self._timeout,
-                check=False,
                 user=account.uid if account else None,
                 group=account.gid if account else None,
                 extra_groups=[] if account else None,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except OSError as error:
             raise PostgresFailed(f"{program}: {error}") from error
-        if result.returncode != 0:
-            raise PostgresFailed(f"{program} failed: {result.stderr.strip() or result.stdout.strip()}")
-        return result.stdout
+        output, errors = self._awaited(program, process)
+        if process.returncode != 0:
+            raise PostgresFailed(f"{program} failed: {errors.strip() or output.strip()}")
+        return output
+
+    def _awaited(self, program: str, process: subprocess.Popen[str]) -> tuple[str, str]:
+        """Its output and its errors."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return process.communicate(timeout=_POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                over = time.monotonic() > deadline
+                if not over and not self._called_off():
+                    continue
+                process.kill()
+                process.communicate()
+                why = f"did not end within {self._timeout:g} s" if over else "was called off"
+                raise PostgresFailed(f"{program} {why}") from None
 
     def spawn_server(self, data_folder: Path, log_file: Path) -> subprocess.Popen[bytes]:
         """The server in a session of its own: Ctrl-C and a closed terminal are not for it."""

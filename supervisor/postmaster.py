@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import psutil
 
 from supervisor.processes import ProcessIdentity, identity_of, is_alive
 
+PORT = 5432  # only the name of the socket file
 _PID_FILE = "postmaster.pid"
 
 
@@ -32,6 +34,10 @@ class Postmaster:
 
     def alive(self) -> bool:
         return is_alive(self.identity)
+
+    @property
+    def socket_file(self) -> Path:
+        return self.socket_folder / f".s.PGSQL.{PORT}"
 
     def ask_fast_shutdown(self) -> None:
         self._signal(signal.SIGINT)
@@ -60,6 +66,29 @@ def find_postmaster(data_folder: Path) -> Postmaster | None:
     return Postmaster(identity, socket_folder, ready)
 
 
+def server_processes(data_folder: Path) -> list[psutil.Process]:
+    """The postmaster and its children, and children that outlived theirs: all work inside of the folder."""
+    named = [process for process in psutil.process_iter() if _is_postgres(process)]
+    return [process for process in named if _serves(process.pid, data_folder)]
+
+
+def resume(data_folder: Path) -> None:
+    """Lets stopped processes of the server go on (Ctrl-Z, SIGSTOP): they take no request to end until then."""
+    for process in server_processes(data_folder):
+        with suppress(psutil.Error):
+            if process.status() == psutil.STATUS_STOPPED:
+                process.resume()
+
+
+def kill(data_folder: Path) -> int:
+    """SIGKILL for all of them; says how many. PostgreSQL is made to recover from that: the next start replays its log."""
+    processes = server_processes(data_folder)
+    for process in processes:
+        with suppress(psutil.Error):
+            process.kill()
+    return len(processes)
+
+
 def remove_stale_pid_file(data_folder: Path) -> None:
     """Removes the file when its number has gone to a stranger, which the server itself cannot tell apart.
 
@@ -81,10 +110,17 @@ def _pid_file_lines(data_folder: Path) -> list[str]:
         return []
 
 
+def _is_postgres(process: psutil.Process) -> bool:
+    try:
+        return process.name().startswith("postgres")
+    except psutil.Error:
+        return False
+
+
 def _serves(pid: int, data_folder: Path) -> bool:
     try:
         process = psutil.Process(pid)
-        if not process.name().startswith("postgres"):
+        if not _is_postgres(process):
             return False
         arguments = process.cmdline()
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""Probes over the network: the standard gRPC health service, and HTTP(S).
+"""Probes of readiness over the network: the standard gRPC health service, and HTTP(S).
 
 HTTP is one line out and one line in, so no HTTP library is loaded into a process that lives as long as the mesh.
 """

@@ -58,6 +58,14 @@ def is_alive(identity: ProcessIdentity) -> bool:
     return found is not None and abs(found.started - identity.started) <= _CLOCK_SLACK_SECONDS
 
 
+def is_stopped(identity: ProcessIdentity) -> bool:
+    """True while it lives and does nothing, as Ctrl-Z or SIGSTOP left it."""
+    try:
+        return is_alive(identity) and psutil.Process(identity.pid).status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
+
+
 def marked_processes(home: str, run_id: str | None = None) -> list[psutil.Process]:
     """Living processes of this state folder (of one run of it, if named), the caller left out."""
     found = []

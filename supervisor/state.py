@@ -21,6 +21,7 @@ class Status(StrEnum):
     WAITING = "waiting"  # for what it depends on
     STARTING = "starting"  # runs, not ready yet
     READY = "ready"
+    HUNG = "hung"  # was ready and runs, but does not answer; since then
     BACKOFF = "backoff"  # died, will be started again
     PARKED = "parked"  # died too often; stays down
     STOPPING = "stopping"
@@ -32,7 +33,7 @@ class Status(StrEnum):
 # Room for the states of a mesh; a longer one takes more blocks when it comes.
 _BLOCK_BYTES = 32 * 1024
 _READS, _READ_PAUSE_SECONDS = 3, 0.005
-_RUNNING = (Status.STARTING, Status.READY, Status.STOPPING)
+RUNNING = (Status.STARTING, Status.READY, Status.HUNG, Status.STOPPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class MeshState:
         return tuple(
             service.process
             for service in self.services
-            if service.process is not None and service.status in _RUNNING and not service.survives_supervisor
+            if service.process is not None and service.status in RUNNING and not service.survives_supervisor
         )
 
 
@@ -141,7 +142,7 @@ def observe_state(path: Path) -> MeshState | None:
 
 
 def _corrected(service: ServiceState) -> ServiceState:
-    if service.status not in _RUNNING or service.process is None or is_alive(service.process):
+    if service.status not in RUNNING or service.process is None or is_alive(service.process):
         return service
     return replace(service, status=Status.GONE)
 

@@ -15,6 +15,7 @@ from itertools import groupby
 
 from supervisor.home import MeshHome
 from supervisor.keeper import Event, Keeper
+from supervisor.liveness import LivenessPolicy
 from supervisor.processes import ProcessIdentity, identity_of
 from supervisor.reaper import Reaper
 from supervisor.restart_policy import RestartPolicy
@@ -41,6 +42,7 @@ class Supervisor:
         labels: Mapping[str, str],
         on_event: Callable[[Event], None],
         policy: RestartPolicy | None = None,
+        liveness: LivenessPolicy | None = None,
     ) -> None:
         self._home = home
         self._run_id = run_id
@@ -52,10 +54,8 @@ class Supervisor:
         self._published = True
         self._failed = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._keepers = {
-            unit.spec.name: Keeper(unit, policy or RestartPolicy(), self._publish, on_event, self._on_start_failure)
-            for unit in units
-        }
+        restarts, hear = policy or RestartPolicy(), (self._publish, on_event, self._on_start_failure)
+        self._keepers = {unit.spec.name: Keeper(unit, restarts, *hear, liveness) for unit in units}
 
     @property
     def state(self) -> MeshState:

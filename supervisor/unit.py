@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from supervisor.launch import Child, Command, ExecLauncher, Launcher
+from supervisor.liveness import LivenessProbe
 from supervisor.logfile import LogFile, tail
 from supervisor.processes import MARK, InstanceMark, ProcessIdentity, identity_of
 from supervisor.readiness import Probe, always_ready
@@ -45,6 +46,9 @@ class UnitSpec:
     name: str
     depends_on: tuple[str, ...] = ()
     ready: Probe = always_ready
+    alive: LivenessProbe | None = None
+    """Asked for as long as it lives; without one, a process that runs is alive."""
+    killed_when_hung: bool = True
     stop_order: int = 0
     """Lower stops first. Within one number, dependents stop before what they depend on."""
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -75,6 +79,11 @@ class Unit(Protocol):
     @property
     def spec(self) -> UnitSpec: ...
 
+    @property
+    def note(self) -> str:
+        """What its state alone does not say: what a launch waits for, or that a stop was none in order; mostly empty."""
+        ...
+
     async def launch(self) -> ProcessIdentity: ...
 
     async def wait(self) -> Exit: ...
@@ -99,6 +108,10 @@ class ProcessUnit:
     @property
     def spec(self) -> ProcessSpec:
         return self._spec
+
+    @property
+    def note(self) -> str:
+        return ""
 
     async def launch(self) -> ProcessIdentity:
         if self._log is None:

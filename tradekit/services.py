@@ -57,6 +57,8 @@ class ServiceName:
     starts_after: tuple["ServiceName", ...] = ()
     stop_order: int = 0
     pod: Pod = Pod()
+    carries_exits: bool = False
+    """An exit passes through it: whatever ails it, it is tried again for as long as the mesh runs, never parked."""
 
     @property
     def full_name(self) -> str:
@@ -117,7 +119,7 @@ SIGNAL = ServiceName(
     stop_order=2,
     pod=Pod(cpu="500m", memory="512Mi", memory_limit="1Gi", startup_seconds=180),
 )
-BRIDGE = ServiceName("bridge", 8022, starts_after=(SIGNAL,), stop_order=1)
+BRIDGE = ServiceName("bridge", 8022, starts_after=(SIGNAL,), stop_order=1, carries_exits=True)
 VALIDATOR = ServiceName("validator", 8026, stop_order=4)
 RISK = ServiceName("risk", 8027, _needs(Need.TICKET_SIGNING_KEY), starts_after=(MARKET,), stop_order=4)
 EXECUTOR = ServiceName(
@@ -128,8 +130,11 @@ EXECUTOR = ServiceName(
     # Which order is being worked on, a halt that the database does not have yet and how long a send has been watched are kept
     # in the process.
     pod=Pod(alone=True),
+    carries_exits=True,
 )
-ORCHESTRATOR = ServiceName("orchestrator", 8023, starts_after=(VALIDATOR, RISK, EXECUTOR), stop_order=3)
+ORCHESTRATOR = ServiceName(
+    "orchestrator", 8023, starts_after=(VALIDATOR, RISK, EXECUTOR), stop_order=3, carries_exits=True
+)
 MONITOR = ServiceName("monitor", 8030, _needs(Need.PAGE))
 
 SERVICES = (MARKET, SIGNAL, BRIDGE, VALIDATOR, RISK, EXECUTOR, ORCHESTRATOR, MONITOR)

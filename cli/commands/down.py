@@ -25,7 +25,7 @@ def down() -> None:
     with out.status("draining"):
         report = bring_down(home, embedded_postgres(home))
         tidied = remove_orphans(home.root)
-    for sentence in tidied:
+    for sentence in (*report.notes, *tidied):
         out.print(f"[yellow]{escape(sentence)}[/]")
     if report.nothing_ran:
         out.print(f"nothing ran in {home.root}")

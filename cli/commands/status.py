@@ -41,18 +41,25 @@ def _print(facts: "StatusFacts") -> None:
         return
     instance = facts.instance
     if not facts.running:
-        left = [unit.name for unit in facts.units if unit.status.value in ("ready", "starting", "stopping")]
+        left = [unit.name for unit in facts.units if unit.status.value in ("ready", "hung", "starting", "stopping")]
         out.print(f"[yellow]not running[/] ({facts.home}); mesh up starts it again")
         if left:
             out.print(f"still there: {', '.join(left)}; mesh down ends it, mesh up takes it over")
         return
     head = f"{instance.market} market, venue {instance.venue.value}, profile {instance.profile.value}"
     out.print(f"[bold]up[/], pid {facts.supervisor_pid}: {escape(head)}; page {instance.page}")
+    if facts.supervisor_stopped:
+        out.print(
+            "[bold white on red] STOPPED [/] the supervisor (Ctrl-Z?) watches nothing, and what follows is as old: "
+            f"kill -CONT {facts.supervisor_pid}, or mesh down"
+        )
     for name in facts.parked:
         log = f"{facts.home}/logs/{name}.log"
         out.print(
             f"[bold white on red] PARKED [/] {name} died too often and stays down: read {escape(log)}, then mesh restart {name}"
         )
+    for name in facts.hung:
+        out.print(f"[bold white on red] HUNG [/] {name} runs and does not answer: mesh restart {name} starts it anew")
     _print_units(facts)
     _print_trading(facts)
 
@@ -142,6 +149,7 @@ def _as_json(facts: "StatusFacts") -> dict[str, object]:
         "running": facts.running,
         "healthy": facts.healthy,
         "parked": facts.parked,
+        "hung": facts.hung,
         "entries_open": not facts.entries_shut,
     }
     return found

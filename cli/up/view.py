@@ -16,13 +16,15 @@ from rich.table import Table
 
 from cli.console import escape, escape_lines, out
 from supervisor.detach import Announcer
-from supervisor.keeper import Event, EventKind
+from supervisor.keeper import NEWS, Event, EventKind
 from supervisor.logfile import LogFile
 
 _STYLES = {
     "waiting": "dim",
     "starting": "yellow",
     "ready": "green",
+    "hung": "bold red",
+    "answers_again": "green",
     "done": "green",
     "died": "bold yellow",
     "parked": "bold red",
@@ -54,7 +56,7 @@ def line_of(event: Event) -> str:
     detail = f": {event.detail}" if event.detail else ""
     if event.kind is EventKind.PARKED:
         return f"{ALARM} {event.service} is parked{detail}. Read its log, mend it, then `mesh restart {event.service}`."
-    return f"{event.service} {event.kind.value}{detail}"
+    return f"{event.service} {event.kind.value.replace('_', ' ')}{detail}"
 
 
 class TerminalView:
@@ -82,7 +84,7 @@ class TerminalView:
     def event(self, event: Event) -> None:
         if self._live is not None:
             self._states[event.service] = (event.kind.value, event.detail)
-        if self._live is None or event.kind in (EventKind.DIED, EventKind.PARKED, EventKind.STOP_FAILED):
+        if self._live is None or event.kind in NEWS:
             style = _STYLES[event.kind.value]
             out.print(f"[dim]{datetime.now():%H:%M:%S}[/] [{style}]{escape_lines(line_of(event))}[/]")  # noqa: DTZ005 - for eyes
 

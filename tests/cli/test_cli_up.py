@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,7 @@ def test_a_whole_life(instance: Instance) -> None:
     assert instance.status()["trading"]["state"] == "HALTED", "a halt outlives a restart"
     assert instance.mesh("resume")[0] == 0
     a_halt_and_the_way_out_need_no_other_service(instance)
+    a_hung_service_is_said(instance)
     assert instance.mesh("doctor")[0] == 0
     assert instance.mesh("reset", "--yes")[0] == 0
     assert not list(instance.home.root.glob("[!.]*")) and not marked_processes(str(instance.home.root))
@@ -199,9 +201,23 @@ def a_halt_and_the_way_out_need_no_other_service(instance: Instance) -> None:
         assert code == 0 and "trading is HALTED" in said and "nothing is held" in said, said
     finally:
         for process in still:
-            process.resume()
+            with suppress(psutil.NoSuchProcess):  # it took so long that the supervisor started it anew
+                process.resume()
     assert not any(float(size) for size, _ in instance.holdings()[0].values())
     wait_until(lambda: instance.mesh("resume")[0] == 0)
+
+
+def a_hung_service_is_said(instance: Instance) -> None:
+    wait_until(lambda: instance.mesh("status")[0] == 0)
+    validator = psutil.Process({one["name"]: one for one in instance.status()["units"]}["validator"]["process"]["pid"])
+    validator.suspend()
+    try:
+        wait_until(lambda: instance.status()["hung"] == ["validator"])
+        code, said = instance.mesh("status")
+    finally:
+        validator.resume()
+    assert code == 1 and "HUNG validator" in said and "does not answer since" in said
+    wait_until(lambda: instance.mesh("status")[0] == 0)
 
 
 def nothing_survives_kill_and_down(instance: Instance) -> None:

@@ -1,16 +1,20 @@
-"""A full disk is no defect of a process: the database is tried until there is room, and the state file goes on telling."""
+"""A full disk is no defect of a process: database and simulated exchange are tried until there is room, and the state file
+goes on telling.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from supervisor.ports import free_ports
 from supervisor.processes import ProcessIdentity
 from supervisor.state import MeshState, ServiceState, Status, read_state, write_state
 from tests.supervise.conftest import Mesh, new_mesh, wait_until
@@ -84,3 +88,24 @@ def test_a_database_on_a_full_disk_says_so_and_is_back_when_there_is_room(mesh_o
     rest.unlink()
     wait_until(lambda: mesh.ready_pid("postgres") not in (None, server), 300)
     assert mesh.service("worker").status is Status.READY
+
+
+def test_a_simulated_exchange_on_a_full_disk_is_back_when_there_is_room(mesh: Mesh, small_disk: Path) -> None:
+    port = free_ports(1)[0]
+    settings = {"SIM_PORT": str(port), "SIM_STATE_DIR": str(small_disk), "SIM_SPEED": "1000", "SIM_PRODUCTS": "BTC-USD"}
+    simulator = {
+        "name": "exchange_sim",
+        "argv": [sys.executable, "-m", "exchange_sim"],
+        "env": settings,
+        "ready": f"https://127.0.0.1:{port}/api/v3/brokerage/time",
+        "ca": str(small_disk / "tls" / "ca.pem"),
+        "parks": False,
+    }
+    mesh.up_and_ready([simulator])
+    first = mesh.pid_of("exchange_sim")
+    fill(small_disk / "rest")
+    # It dies of its next write; each start fails, more often than parks a process with a defect.
+    wait_until(lambda: mesh.service("exchange_sim").restarts >= 6, 600)
+    assert mesh.service("exchange_sim").status in (Status.BACKOFF, Status.STARTING)
+    (small_disk / "rest").unlink()
+    wait_until(lambda: mesh.ready_pid("exchange_sim") not in (None, first), 300)

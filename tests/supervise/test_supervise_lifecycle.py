@@ -194,9 +194,12 @@ def test_down_from_another_shell_stops_a_running_supervisor(mesh: Mesh) -> None:
     assert bring_down(mesh.home, mesh.postgres).nothing_ran
 
 
-def test_down_kills_a_supervisor_that_does_not_react(mesh: Mesh) -> None:
+def test_down_kills_a_supervisor_that_does_not_react(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     supervisor = mesh.up_and_ready([{"name": "worker", "argv": mesh.SLEEPER}])
     worker = mesh.pid_of("worker")
+    real = os.kill
+    # It hangs for good: what a stopped one would be woken by does not reach it.
+    monkeypatch.setattr(os, "kill", lambda pid, number: None if number == signal.SIGCONT else real(pid, number))
     os.kill(supervisor.pid, signal.SIGSTOP)
     report = bring_down(mesh.home, mesh.postgres, timeout_seconds=0.3)
     assert report.supervisor_killed
