@@ -231,7 +231,7 @@ async def _tell_keeping(
     )
     receipt.say(
         "note",
-        "the executor tries both again every second; make room for the halt file or bring the database back, then give this "
+        "the executor goes on trying both; make room for the halt file or bring the database back, then give this "
         "command again: exit code 0 says that the halt is kept. mesh status shows it too",
     )
 

@@ -147,7 +147,7 @@ def halt_not_kept(seen: Seen) -> Found:
         return ()
     message = (
         "A halt is kept nowhere but in the executor's memory: neither the halt file nor the database takes it. It holds until "
-        "that process ends, and is gone then. The executor tries both every second: make room for the halt file, or bring the "
+        "that process ends, and is gone then. The executor goes on trying both: make room for the halt file, or bring the "
         "database back, before anything is restarted."
     )
     return (Finding("HALT_NOT_KEPT", "account", Severity.CRITICAL, message, KEPT_SECONDS),)

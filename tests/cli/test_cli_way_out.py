@@ -150,7 +150,7 @@ def test_the_receipt_says_what_outlives_the_executor(
     assert [one.only_tighten for one in executor.asked] == [True]
     if not kept:
         assert "gone when it ends, by a crash, mesh restart or mesh down" in ran.said
-        assert "tries both again every second; make room for the halt file or bring the database back" in ran.said
+        assert "goes on trying both; make room for the halt file or bring the database back" in ran.said
 
 
 def test_what_the_executor_could_write_nowhere_the_risk_engine_may(mesh: Mesh, started: Started) -> None:
