@@ -106,9 +106,8 @@ class TradingSwitch:
 
     def in_force(self) -> InForce:
         """What holds now."""
-        files, memory = self._files(), self._memory
-        kept = memory is None or any(halt.state.rank >= memory.state.rank for halt in files)
-        return InForce(_strictest(self._pending(files)), self._stored, self._stored_note, kept)
+        # Another order in the file does not keep the one in memory: a resume that is being committed may end that one alone.
+        return InForce(self._local(), self._stored, self._stored_note, kept=self._memory is None)
 
     def _files(self) -> Sequence[Halt]:
         return list(halt_file.pending(self._file).values()) if self._file is not None else []
