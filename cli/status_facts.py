@@ -37,10 +37,12 @@ _ENTRIES = "/entries"
 
 @dataclass(frozen=True, slots=True)
 class Trading:
-    """The switch as the executor has it, and the account; `equity` is empty where the risk engine did not answer."""
+    """The switch as the executor has it, and the account; `equity` is empty where the risk engine did not answer. `kept` is
+    False while a halt ends with the executor's process."""
 
     state: str
     note: str
+    kept: bool
     equity: str
     locks: tuple[str, ...]
 
@@ -158,7 +160,8 @@ async def ask_ledger(instance: Instance) -> LedgerWords | None:
 
 async def switch_in_force(instance: Instance) -> tuple[str, str] | None:
     """Trading state and note at the executor; None where it does not answer."""
-    return await _asked(instance, services.EXECUTOR, _switch)
+    found = await _asked(instance, services.EXECUTOR, _switch)
+    return found[:2] if found is not None else None
 
 
 async def _asked(
@@ -200,12 +203,12 @@ def _health_call(channel: grpc.aio.Channel) -> Any:
     )
 
 
-async def _switch(channel: grpc.aio.Channel) -> tuple[str, str]:
-    """State and note in force where orders are sent."""
+async def _switch(channel: grpc.aio.Channel) -> tuple[str, str, bool]:
+    """State and note in force where orders are sent, and whether all of it outlives the executor."""
     answer = await executor_grpc.ExecutorServiceStub(channel).GetTradingState(
         executor_pb.GetTradingStateRequest(), timeout=DEADLINE_SECONDS
     )
-    return risk_pb.TradingState.Name(answer.state).removeprefix("TRADING_STATE_"), answer.note
+    return risk_pb.TradingState.Name(answer.state).removeprefix("TRADING_STATE_"), answer.note, answer.kept
 
 
 async def _account(channel: grpc.aio.Channel) -> tuple[str, tuple[str, ...]]:

@@ -170,30 +170,34 @@ async def _switch(
     """Turns the executor's switch and tells what is in force; False where it does not answer. A halt never loosens, but for
     the selling of a flatten. `held` is what the halt file holds."""
     request = pb.SetTradingStateRequest(
-        request_id=str(ids.new_request_id()), state=f"TRADING_STATE_{state.value}", note=note
+        request_id=str(ids.new_request_id()),
+        state=f"TRADING_STATE_{state.value}",
+        note=note,
+        only_tighten=not loosen,
     )
     try:
-        now = await _ask_executor(
-            instance, lambda stub: stub.GetTradingState(pb.GetTradingStateRequest(), timeout=SWITCH_SECONDS)
-        )
-        if now.state and TradingState(_state(now.state)).rank > state.rank:
-            if not loosen:
-                receipt.say("good", f"trading stays {_state(now.state)}, which is stricter; mesh resume lets it go on")
-                return True
-            receipt.say("note", f"trading was {_state(now.state)}; exits are let out for the selling")
+        if loosen:
+            now = await _ask_executor(
+                instance, lambda stub: stub.GetTradingState(pb.GetTradingStateRequest(), timeout=SWITCH_SECONDS)
+            )
+            if now.state and TradingState(_state(now.state)).rank > state.rank:
+                receipt.say("note", f"trading was {_state(now.state)}; exits are let out for the selling")
         answer = await _ask_executor(instance, lambda stub: stub.SetTradingState(request, timeout=SWITCH_SECONDS))
     except (CommandFailed, grpc.aio.AioRpcError) as failed:
         why = failed.message if isinstance(failed, CommandFailed) else from_rpc_error(failed).message
-        stored = await _tell_database(instance, request, state)
+        stored = await _tell_database(instance, request)
         for kind, text in _without_executor(why, state, held, stored):
             receipt.say(kind, text)
         return False
-    if TradingState(_state(answer.state)).rank < state.rank:
-        receipt.say("bad", f"trading is {_state(answer.state)}: somebody let it go on at the same moment; halt again")
+    in_force = TradingState(_state(answer.state))
+    if in_force.rank < state.rank:
+        receipt.say("bad", f"trading is {in_force.value}: somebody let it go on at the same moment; halt again")
         return True
-    receipt.say("good", f"trading is {_state(answer.state)}")
-    if not answer.stored:
-        receipt.say("note", "the database does not answer: the state holds at the executor and is written there later")
+    if in_force.rank > state.rank:
+        receipt.say("good", f"trading stays {in_force.value}, which is stricter; mesh resume lets it go on")
+    else:
+        receipt.say("good", f"trading is {in_force.value}")
+    await _tell_keeping(instance, request, answer, receipt)
     for order_id in answer.unresolved_order_ids:
         receipt.say(
             "bad", f"order {order_id} was sent and its outcome is open: it is searched for, nothing more is sent"
@@ -201,6 +205,35 @@ async def _switch(
     for order_id in answer.open_order_ids:
         receipt.say("note", f"order {order_id} rests at the exchange; mesh halt --cancel cancels it")
     return True
+
+
+async def _tell_keeping(
+    instance: Instance, request: pb.SetTradingStateRequest, answer: pb.SetTradingStateResponse, receipt: Receipt
+) -> None:
+    """What becomes of the answered state when the executor ends, where that is not simply the database's."""
+    if answer.stored:
+        return
+    if answer.kept:
+        receipt.say(
+            "note",
+            "the database does not answer: the halt is kept all the same, also through restarts, and the executor writes it "
+            "there when it is back; nobody can say until then which orders are under way",
+        )
+        return
+    in_force, stored = TradingState(_state(answer.state)), await _tell_database(instance, request)
+    if stored is not None and stored.rank >= in_force.rank:
+        receipt.say("note", f"the executor could write it nowhere; the risk engine has the database say {stored.value}")
+        return
+    receipt.say(
+        "bad",
+        f"this halt is kept NOWHERE but in the executor's memory: neither the halt file {mesh_home().halt_file} nor the "
+        "database has it. It holds while that process lives and is gone when it ends, by a crash, mesh restart or mesh down",
+    )
+    receipt.say(
+        "note",
+        "the executor goes on trying both; make room for the halt file or bring the database back, then give this "
+        "command again: exit code 0 says that the halt is kept. mesh status shows it too",
+    )
 
 
 def _without_executor(
@@ -222,21 +255,15 @@ def _without_executor(
     return (("bad", told), then)
 
 
-async def _tell_database(
-    instance: Instance, request: pb.SetTradingStateRequest, state: TradingState
-) -> TradingState | None:
-    """The second way to the same row, for whoever reads it while the executor is away. What is stored now; None where
-    nobody says it. The risk engine sets what it is given, so this looks for a stricter state first."""
-    same = risk_pb.SetTradingStateRequest(request_id=request.request_id, state=request.state, note=request.note)
+async def _tell_database(instance: Instance, request: pb.SetTradingStateRequest) -> TradingState | None:
+    """The second way to the same row, for whoever reads it while the executor is away; it never loosens. What is stored now;
+    None where nobody says it."""
+    same = risk_pb.SetTradingStateRequest(
+        request_id=request.request_id, state=request.state, note=request.note, only_tighten=True
+    )
     try:
         async with channel_to(instance, services.RISK) as channel:
-            stub = risk_rpc.RiskServiceStub(channel)
-            if state is not TradingState.HALTED:
-                account = await stub.GetPortfolioRisk(risk_pb.GetPortfolioRiskRequest(), timeout=SWITCH_SECONDS)
-                stored = TradingState(_state(account.trading_state))
-                if stored.rank > state.rank:
-                    return stored
-            answer = await stub.SetTradingState(same, timeout=SWITCH_SECONDS)
+            answer = await risk_rpc.RiskServiceStub(channel).SetTradingState(same, timeout=SWITCH_SECONDS)
             return TradingState(_state(answer.state))
     except (grpc.aio.AioRpcError, ValueError):
         return None

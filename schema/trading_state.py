@@ -10,6 +10,8 @@ _SET = text("SELECT set_trading_state(:state, :note, :tighten)")
 
 async def set_trading_state(
     connection: AsyncConnection, state: TradingState, note: str, *, only_tighten: bool = False
-) -> None:
-    """Turns the switch under the account lock and wakes the executors at the commit; `only_tighten` never loosens it."""
-    await connection.execute(_SET, {"state": state.value, "note": note, "tighten": only_tighten})
+) -> TradingState:
+    """Turns the switch under the account lock and wakes the executors at the commit; `only_tighten` never loosens it. Gives
+    what is in force then."""
+    found = await connection.execute(_SET, {"state": state.value, "note": note, "tighten": only_tighten})
+    return TradingState(found.scalar_one())

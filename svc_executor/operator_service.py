@@ -43,22 +43,22 @@ class OperatorCalls:
         call = operator_wire.parse_state(request)
         known = self._switch.known()
         before = known.state
-        if call.state.rank < before.rank:
-            return await self._loosen(call, known)
-        if call.state is TradingState.ACTIVE:
-            # Where this process knows of nothing stricter: only the database can say that it is so.
+        # To ACTIVE even where this process knows of nothing stricter: only the database can say that it is so.
+        if call.state is TradingState.ACTIVE or (call.state.rank < before.rank and not call.only_tighten):
             return await self._loosen(call, known)
         with self._switch.answering():
             stored = await self._switch.tighten(call.state, call.note)
             orders = await self._open_orders() if stored else None
+            found = self._switch.in_force()
             return pb.SetTradingStateResponse(
-                state=operator_wire.state_number(self._switch.in_force().state),
+                state=operator_wire.state_number(found.state),
                 previous_state=operator_wire.state_number(before),
                 # Where the database went away meanwhile, nobody may read "no order is unresolved" out of empty lists.
                 stored=orders is not None,
                 set_time=timestamp_message(self._kit.clock.now()),
                 unresolved_order_ids=orders.unresolved if orders else (),
                 open_order_ids=orders.resting if orders else (),
+                kept=found.kept,
             )
 
     async def _loosen(self, call: operator_wire.StateCall, known: Known) -> pb.SetTradingStateResponse:
@@ -68,7 +68,12 @@ class OperatorCalls:
             again = await stored_answer(connection, key, pb.SetTradingStateResponse)
         if again is not None:
             # Trading may have been halted since: an old request must not undo that, nor its answer hide it.
-            again.state = operator_wire.state_number(self._switch.in_force().state)
+            found = self._switch.in_force()
+            again.state, again.stored, again.kept = (
+                operator_wire.state_number(found.state),
+                found.local is None,
+                found.kept,
+            )
             return again
 
         async def remember(connection: AsyncConnection, before: TradingState) -> pb.SetTradingStateResponse:
@@ -77,6 +82,7 @@ class OperatorCalls:
                     state=operator_wire.state_number(call.state),
                     previous_state=operator_wire.state_number(before),
                     stored=True,
+                    kept=True,
                     set_time=timestamp_message((await read_clocks(connection)).machine),
                 )
 
@@ -107,6 +113,7 @@ class OperatorCalls:
             local_state=operator_wire.state_number(found.local.state if found.local else None),
             stored_state=operator_wire.state_number(found.stored),
             note=found.note,
+            kept=found.kept,
         )
 
     async def cancel_orders(self, request: pb.CancelOrdersRequest) -> pb.CancelOrdersResponse:

@@ -22,6 +22,7 @@ class StateCall:
     request_id: UUID
     state: TradingState
     note: str
+    only_tighten: bool = False
 
 
 def parse_state(request: pb.SetTradingStateRequest) -> StateCall:
@@ -30,7 +31,10 @@ def parse_state(request: pb.SetTradingStateRequest) -> StateCall:
         request_id=fields.uuid("request_id", request.request_id),
         state=fields.enum("state", request.state, risk_pb.TradingState, "TRADING_STATE", TradingState),
         note=fields.text("note", request.note, max_length=LONGEST_NOTE),
+        only_tighten=request.only_tighten,
     )
+    wanted = request.state != risk_pb.TRADING_STATE_ACTIVE or not request.only_tighten
+    fields.check("only_tighten", wanted, "NOT_ALLOWED", "is set; ACTIVE only loosens")
     fields.done()
     return call
 

@@ -234,7 +234,11 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     servicer = ExecutorServicer(settings, kit, intake, tracker, reconciler, operator, ledger)
     return ServiceSpec(
         servicers=[Registration(pb_grpc.add_ExecutorServiceServicer_to_server, servicer, services.EXECUTOR.full_name)],
-        background=[Task("reconcile", reconciler.run), Task("trading-switch", switch.run)],
+        background=[
+            Task("reconcile", reconciler.run),
+            Task("trading-switch", switch.run),
+            Task("halt-keeper", switch.keep),
+        ],
         ready=[Check("database", kit.check_database)],
         entries=[Check("reconciliation", reconciler.check_entries)],
         on_stop=exchange.close,

@@ -2,14 +2,15 @@
 
 Halting needs nobody: the file alone stops every send, with the database dead or another service gone. Where the database
 answers, the file's order is written into it (the stricter wins) and the file goes; from then on every send reads the state
-under the account lock. Loosening goes through the database only.
+under the account lock. Loosening goes through the database only. Where neither takes an order, this process's memory holds it,
+says that it is not kept, and tries both again for as long as it lives.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,15 +31,19 @@ CHANNEL = "trading_state"
 READ_SECONDS = 1.0
 # Longest wait of a halt for the database; the state is in force before.
 _STORE_SECONDS = 0.7
+# How often the file is tried again for what only the memory has: one small write, which a full disk refuses at once.
+_KEEP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What holds at this process: `local` is not in the database yet, `stored` is None before its first answer."""
+    """What holds at this process: `local` is not in the database yet, `stored` is None before its first answer. `kept` is
+    False while something of it ends with this process."""
 
     local: Halt | None
     stored: TradingState | None
     stored_note: str
+    kept: bool
 
     @property
     def state(self) -> TradingState:
@@ -63,6 +68,14 @@ class Known:
     state: TradingState
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Orders that go into the database now, and where some of them lie that cannot be taken away afterwards."""
+
+    halts: Sequence[Halt]
+    fixed: Sequence[Path]
+
+
 class TradingSwitch:
     """One per process. `file` None keeps an order in memory only until the database has it (tests, one-shot tools)."""
 
@@ -79,6 +92,7 @@ class TradingSwitch:
         self._asked = asyncio.Event()
         self._looked = asyncio.Event()
         self._fault = ""
+        self._file_fault = ""
         # Orders that went from here into the database, the newest last; a call waits for seconds, not for a thousand halts.
         self._merged: deque[str] = deque(maxlen=1000)
         self._merged_count = 0
@@ -92,28 +106,24 @@ class TradingSwitch:
 
     def in_force(self) -> InForce:
         """What holds now."""
-        return InForce(self._local(), self._stored, self._stored_note)
+        # Another order in the file does not keep the one in memory: a resume that is being committed may end that one alone.
+        return InForce(self._local(), self._stored, self._stored_note, kept=self._memory is None)
 
-    def _pending(self) -> list[Halt]:
+    def _files(self) -> Sequence[Halt]:
+        return list(halt_file.pending(self._file).values()) if self._file is not None else []
+
+    def _pending(self, files: Sequence[Halt]) -> Sequence[Halt]:
         """Orders that the database may not have yet."""
-        found = list(halt_file.pending(self._file).values()) if self._file is not None else []
-        return [*found, self._memory] if self._memory is not None else found
+        return [*files, self._memory] if self._memory is not None else files
 
     def _local(self) -> Halt | None:
-        return max(self._pending(), key=lambda halt: halt.state.rank, default=None)
+        return _strictest(self._pending(self._files()))
 
     async def tighten(self, state: TradingState, note: str) -> bool:
-        """In force when this returns, whatever the database does; True if the database has it too."""
+        """In force when this returns, beside whatever is stricter, whatever the database does; True if the database has it
+        too. Where it lives until then, `in_force` says."""
         halt = Halt(state, halt_file.clean_note(note), halt_file.now_text(self._now()))
-        if self._file is None:
-            self._memory = halt
-        else:
-            try:
-                halt_file.write(self._file, halt)
-            except OSError as error:
-                # Better halted in memory than not at all; the database is the second place that keeps it.
-                self._kit.log.error("halt_file_not_written", file=str(self._file), error=str(error))
-                self._memory = halt
+        self._take_in(halt)
         self._kit.log.warning("trading_state_tightened", state=state.value, note=halt.note)
         self._looked.clear()
         self._asked.set()
@@ -126,9 +136,44 @@ class TradingSwitch:
             return False
         return True
 
+    def _take_in(self, halt: Halt) -> None:
+        """Into the file; into the memory until it is known to be there, for better halted in memory than not at all."""
+        before = self._memory
+        stricter = before is not None and before.state.rank > halt.state.rank
+        # A resume that knows of the one before must not end this one with it, so the newest names both.
+        self._memory = replace(before, order=halt.order) if before is not None and stricter else halt
+        if self._written(halt) and self._memory is halt:
+            self._memory = None
+
+    def _written(self, halt: Halt, *, beside: bool = False) -> bool:
+        """Whether the file has it now."""
+        if self._file is None:
+            return False
+        try:
+            halt_file.write(self._file, halt, beside=beside)
+        except OSError as error:
+            fault = str(error.strerror)
+            if fault != self._file_fault:
+                self._file_fault = fault
+                self._kit.log.error("halt_not_kept", file=str(self._file), error=fault)
+            return False
+        self._file_fault = ""
+        return True
+
+    async def keep(self) -> None:
+        """Writes what only the memory has into the file as soon as the file takes it, for ever. The database is tried by
+        `run`; neither waits for the other."""
+        while True:
+            memory = self._memory
+            # Beside what lies there, which may be newer: a resume must find each order that it was not asked to end.
+            if memory is not None and self._written(memory, beside=True):
+                self._memory = None
+                self._kit.log.warning("halt_kept", file=str(self._file))
+            await asyncio.sleep(_KEEP_SECONDS)
+
     def known(self) -> Known:
         """What holds now, for a loosening that may have to wait: to be asked before anything is waited for."""
-        orders = frozenset(halt.order for halt in self._pending())
+        orders = frozenset(halt.order for halt in self._pending(self._files()))
         return Known(orders, self._merged_count, self.in_force().state)
 
     @contextmanager
@@ -157,21 +202,26 @@ class TradingSwitch:
             async with self._kit.engine.begin() as connection:
                 taken = await self._tell_database(connection)
                 before = await store.read_trading_state(connection)
-                since = list(self._merged)[len(self._merged) - (self._merged_count - known.merged) :]
-                newer = {*since, *(halt.order for halt in taken)} - known.orders
+                since = list(self._merged)[max(len(self._merged) - (self._merged_count - known.merged), 0) :]
+                newer = {*since, *(halt.order for halt in taken.halts)} - known.orders
                 stricter = self._stored is not None and before.state.rank > known.state.rank
                 overtaken = bool(newer) or stricter or self._answering > 0
-                if not overtaken:
+                loosened = not overtaken and not taken.fixed
+                if loosened:
                     await set_trading_state(connection, state, note, only_tighten=False)
                     answer = await remember(connection, before.state)
-            stuck = await self._settled(taken)
-        if overtaken or answer is None:
+            # The commit tells what the database has. Asking it again could fail, with the resume in force there and not here.
+            self._stored, self._stored_note = (state, note) if loosened else (before.state, before.note)
+            stuck = taken.fixed or self._forget(taken.halts)
+        if overtaken:
             raise FailedPrecondition(
                 "TRADING_HALTED", "trading was halted again after this was asked for; ask again if it shall go on"
             )
-        if stuck:
+        if stuck or answer is None:
             raise FailedPrecondition(
-                "MISCONFIGURED", f"{stuck[0]} still halts this executor and cannot be taken away; delete it by hand"
+                "MISCONFIGURED",
+                f"{', '.join(map(str, stuck))} still halts this executor and cannot be taken away: make its folder "
+                "writable, or delete it by hand",
             )
         self._kit.log.warning("trading_state_loosened", state=state.value, note=note)
         return answer
@@ -215,32 +265,44 @@ class TradingSwitch:
 
     async def _merge(self) -> None:
         """Tells the database what only this process knows, and hears what it has."""
-        taken: dict[Halt, Path | None] = {}
+        halts: Sequence[Halt] = ()
         if self._local() is not None:
             async with self._kit.engine.begin() as connection:
-                taken = await self._tell_database(connection)
-        await self._settled(taken)
-
-    async def _settled(self, taken: Mapping[Halt, Path | None]) -> list[Path]:
-        """The database has it, and is known to have it, before the file goes: no moment lies between them."""
+                halts = (await self._tell_database(connection)).halts
+        # The database is known to have it before the file goes: no moment lies between them.
         await self._read()
-        return self._forget(taken)
+        self._forget(halts)
 
-    async def _tell_database(self, connection: AsyncConnection) -> dict[Halt, Path | None]:
-        """Writes what only this process knows into the database; gives it, with where it lies (None: in memory)."""
-        found: dict[Halt, Path | None] = {self._memory: None} if self._memory is not None else {}
-        if self._file is not None:
-            found |= {halt: path for path, halt in halt_file.take(self._file).items()}
-        halt = max(found, key=lambda one: one.state.rank, default=None)
+    async def _tell_database(self, connection: AsyncConnection) -> Taken:
+        """Writes what only this process knows into the database, and gives it."""
+        taken = self._take()
+        halt = _strictest(taken.halts)
         if halt is not None:
             await set_trading_state(connection, halt.state, halt.note, only_tighten=True)
-        return found
+        return taken
 
-    def _forget(self, taken: Mapping[Halt, Path | None]) -> list[Path]:
-        """What the database has now; an order given meanwhile is another one and stays. Gives what cannot be taken away."""
-        for halt in taken:
-            self._merged.append(halt.order)
-            self._merged_count += 1
-        if self._memory in taken:
+    def _take(self) -> Taken:
+        if self._file is None:
+            return Taken(self._pending([]), ())
+        files = halt_file.take(self._file)
+        clear = halt_file.can_be_cleared(self._file)
+        # What could be moved aside can be deleted as well; what lies in the file still could not.
+        fixed = [path for path in files if path == self._file or not clear]
+        return Taken(self._pending(list(files.values())), fixed)
+
+    def _forget(self, taken: Iterable[Halt]) -> list[Path]:
+        """What the database has now, wherever it lies by now; an order given meanwhile is another one and stays. Gives what
+        cannot be taken away."""
+        orders = {halt.order for halt in taken}
+        self._merged.extend(orders)
+        self._merged_count += len(orders)
+        if self._memory is not None and self._memory.order in orders:
             self._memory = None
-        return [path for halt, path in taken.items() if path is not None and not halt_file.discard(path, halt)]
+        if self._file is None or not orders:
+            return []
+        found = {path: halt for path, halt in halt_file.pending(self._file).items() if halt.order in orders}
+        return [path for path, halt in found.items() if not halt_file.discard(path, halt)]
+
+
+def _strictest(halts: Iterable[Halt]) -> Halt | None:
+    return max(halts, key=lambda halt: halt.state.rank, default=None)

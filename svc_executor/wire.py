@@ -107,14 +107,8 @@ def parse_list(request: pb.ListOrdersRequest) -> OrderQuery:
     fields = Fields()
     product_id = read_product_id(fields, "product_id", request.product_id) if request.product_id else None
     state = fields.enum("state", request.state, pb.OrderState, "ORDER_STATE", OrderState) if request.state else None
-    fields.check(
-        "page_size",
-        0 <= request.page_size <= LARGEST_PAGE,
-        "OUT_OF_RANGE",
-        f"is {request.page_size}; must be 0 to {LARGEST_PAGE}",
-    )
     scope = f"{request.product_id}|{request.state}"
-    page = fields.page(max(request.page_size, 0), request.page_token, DEFAULT_PAGE, LARGEST_PAGE, scope)
+    page = fields.page(request.page_size, request.page_token, DEFAULT_PAGE, LARGEST_PAGE, scope)
     before = None
     if page.position is not None:
         try:

@@ -18,6 +18,8 @@ from tradekit import services
 DOWN_SECONDS = 3.0
 ENTRIES_SECONDS = 10.0
 DATABASE_SECONDS = 3.0
+# The database has a halt within a second where it answers.
+KEPT_SECONDS = 3.0
 LAG_BARS = 3
 LAG_SECONDS = 5.0
 # The self-test and the first load of a model take their time.
@@ -137,6 +139,20 @@ def trading_halted(seen: Seen) -> Found:
     return (Finding("TRADING_HALTED", "account", Severity.WARNING, message),)
 
 
+def halt_not_kept(seen: Seen) -> Found:
+    """A halt that the executor could write nowhere."""
+    if seen.trading is None:
+        return None
+    if seen.trading.kept:
+        return ()
+    message = (
+        "A halt is kept nowhere but in the executor's memory: neither the halt file nor the database takes it. It holds until "
+        "that process ends, and is gone then. The executor goes on trying both: make room for the halt file, or bring the "
+        "database back, before anything is restarted."
+    )
+    return (Finding("HALT_NOT_KEPT", "account", Severity.CRITICAL, message, KEPT_SECONDS),)
+
+
 def risk_locked(seen: Seen) -> Found:
     """Locks of the whole account. A product's cooldown after a trade is the day's work and needs nobody."""
     if seen.risk is None:
@@ -252,6 +268,7 @@ RULES: dict[str, Callable[[Seen], Found]] = {
     **ORDER_RULES,
     "STAGE_LAGGING": stage_lagging,
     "TRADING_HALTED": trading_halted,
+    "HALT_NOT_KEPT": halt_not_kept,
     "RISK_LOCK": risk_locked,
     "MODEL_ABSENT": model_absent,
     "MODEL_REFUSED": model_refused,

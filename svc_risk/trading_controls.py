@@ -104,9 +104,9 @@ class TradingControls:
             async def turn() -> pb.SetTradingStateResponse:
                 moment = await store.read_moment(connection)
                 released = await self._release(connection, account, moment) if call.release_locks else 0
-                await set_trading_state(connection, call.state, call.note)
+                state = await set_trading_state(connection, call.state, call.note, only_tighten=call.only_tighten)
                 return pb.SetTradingStateResponse(
-                    state=trading_state_number(call.state),
+                    state=trading_state_number(state),
                     previous_state=trading_state_number(account.trading_state),
                     released_locks=released,
                     set_time=wire.timestamp_message(moment.machine_time),

@@ -39,6 +39,7 @@ class StateCall:
     state: TradingState
     note: str
     release_locks: bool
+    only_tighten: bool = False
 
 
 # ---- from messages ---------------------------------------------------------------------------------------------------
@@ -84,6 +85,7 @@ def parse_state(request: pb.SetTradingStateRequest) -> StateCall:
         state=fields.enum("state", request.state, pb.TradingState, "TRADING_STATE", TradingState),
         note=fields.text("note", request.note, max_length=200),
         release_locks=request.release_locks,
+        only_tighten=request.only_tighten,
     )
     fields.done()
     return call
@@ -91,7 +93,7 @@ def parse_state(request: pb.SetTradingStateRequest) -> StateCall:
 
 def state_hash(call: StateCall) -> str:
     """sha256 of what a SetTradingState asks for, without its id."""
-    body = json.dumps([call.state.value, call.note, call.release_locks])
+    body = json.dumps([call.state.value, call.note, call.release_locks, call.only_tighten])
     return hashlib.sha256(body.encode()).hexdigest()
 
 

@@ -99,6 +99,8 @@ def _print_trading(facts: "StatusFacts") -> None:
         note = f" ({facts.trading.note})" if facts.trading.note else ""
         equity = facts.trading.equity or "unknown: the risk engine does not answer"
         out.print(f"trading   [{style}]{facts.trading.state}[/]{escape(note)}, equity {equity}")
+        if not facts.trading.kept:
+            out.print("          [bold red]kept nowhere but in the executor's memory: gone when that process ends[/]")
         if facts.trading.locks:
             out.print(f"locks     {escape(', '.join(facts.trading.locks))}")
     shut = facts.entries_shut

@@ -21,17 +21,24 @@ STALE_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Trading:
-    """The state in force and its note; `stored` is False while the database does not have it."""
+    """The state in force and its note; `stored` is False while the database does not have it, `kept` while some of it ends
+    with the executor's process."""
 
     state: str
     note: str = ""
     stored: bool = True
+    kept: bool = True
 
 
 def read(message: pb.GetTradingStateResponse) -> Trading:
     """The switch of an answer."""
     state = reading.word(risk_pb.TradingState, "TRADING_STATE", message.state)
-    return Trading(state, message.note, message.local_state != message.state or message.stored_state == message.state)
+    return Trading(
+        state,
+        message.note,
+        stored=message.local_state != message.state or message.stored_state == message.state,
+        kept=message.kept or message.local_state == risk_pb.TRADING_STATE_UNSPECIFIED,
+    )
 
 
 def feed(channel: Any, kit: Kit[Any]) -> tuple[Feed[Trading], Sequence[Task]]:

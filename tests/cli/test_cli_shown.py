@@ -13,7 +13,7 @@ import pytest
 
 from cli import console
 from cli.commands import ledger, status
-from cli.status_facts import StatusFacts
+from cli.status_facts import StatusFacts, Trading
 from supervisor.state import ServiceState, Status
 from tests.cli.conftest import Mesh
 from trading.executor.v1 import ledger_pb2
@@ -40,6 +40,13 @@ def test_columns_without_a_word_give_their_room_away(capsys: Any, monkeypatch: p
     said = units(well, died, capsys=capsys)
     assert "detail" in said and "restarts" not in said and "exit code 1" in said
     assert "restarts" in units(ServiceState("risk", Status.READY, restarts=2), capsys=capsys)
+
+
+def test_a_halt_that_ends_with_the_executor_is_shown_as_such(capsys: Any) -> None:
+    for kept in (True, False):
+        trading = Trading("HALTED", "by hand", kept, equity="1", locks=())
+        status._print_trading(StatusFacts("/home", 1, None, trading=trading))
+        assert ("gone when that process ends" in capsys.readouterr().out) == (not kept)
 
 
 def test_nothing_of_the_ledger_acts_on_a_terminal(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:

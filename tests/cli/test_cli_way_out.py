@@ -25,6 +25,8 @@ from tests.cli.conftest import Mesh
 from tradekit import halt_file
 from tradekit.services import SERVICES
 from tradekit.states import TradingState
+from trading.executor.v1 import executor_service_pb2 as executor_pb
+from trading.executor.v1 import executor_service_pb2_grpc as executor_rpc
 from trading.risk.v1 import risk_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2_grpc as rpc
 
@@ -33,23 +35,37 @@ Started = Callable[..., MeshHome]
 
 
 class Risk(rpc.RiskServiceServicer):
-    """A risk engine that has a trading state, and sets what it is given."""
+    """A risk engine that has a trading state, and sets what it is given, unless that would loosen what must not be."""
 
     def __init__(self, state: str) -> None:
         self.state = state
 
-    def GetPortfolioRisk(self, request: Any, context: Any) -> Any:
-        return pb.GetPortfolioRiskResponse(trading_state=f"TRADING_STATE_{self.state}")
+    def SetTradingState(self, request: Any, context: Any) -> Any:
+        wanted = TradingState(pb.TradingState.Name(request.state).removeprefix("TRADING_STATE_"))
+        if not request.only_tighten or wanted.rank > TradingState(self.state).rank:
+            self.state = wanted.value
+        return pb.SetTradingStateResponse(state=f"TRADING_STATE_{self.state}")
+
+
+class Executor(executor_rpc.ExecutorServiceServicer):
+    """An executor that answers every turn of its switch with the same."""
+
+    def __init__(self, **answer: Any) -> None:
+        self.answer = executor_pb.SetTradingStateResponse(**answer)
+        self.asked: list[Any] = []
 
     def SetTradingState(self, request: Any, context: Any) -> Any:
-        self.state = pb.TradingState.Name(request.state).removeprefix("TRADING_STATE_")
-        return pb.SetTradingStateResponse(state=request.state)
+        self.asked.append(request)
+        return self.answer
 
 
 @contextmanager
-def serving(risk: Risk) -> Iterator[int]:
+def serving(service: Risk | Executor) -> Iterator[int]:
     server = grpc.server(futures.ThreadPoolExecutor(2))
-    rpc.add_RiskServiceServicer_to_server(risk, server)
+    if isinstance(service, Risk):
+        rpc.add_RiskServiceServicer_to_server(service, server)
+    else:
+        executor_rpc.add_ExecutorServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
@@ -88,10 +104,11 @@ def test_a_halt_without_an_executor_says_where_it_holds(mesh: Mesh, started: Sta
     assert held is not None and held.state is TradingState.HALTED
 
 
-def test_a_halt_that_is_nowhere_says_so(mesh: Mesh, started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, halt: halt_file.Halt) -> halt_file.Halt:
-        raise OSError(28, "No space left on device")
+def full(path: Path, halt: halt_file.Halt) -> halt_file.Halt:
+    raise OSError(28, "No space left on device")
 
+
+def test_a_halt_that_is_nowhere_says_so(mesh: Mesh, started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(halt_file, "write", full)
     started()
     ran = mesh("halt")
@@ -101,6 +118,48 @@ def test_a_halt_that_is_nowhere_says_so(mesh: Mesh, started: Started, monkeypatc
         started(risk=port)
         ran = mesh("halt")
     assert ran.code == 1 and "only the database has the halt, and the executor follows it" in ran.said
+
+
+IN_MEMORY = "this halt is kept NOWHERE but in the executor's memory"
+IN_FILE = "the halt is kept all the same, also through restarts"
+
+
+@pytest.mark.parametrize("state", ["REDUCING", "HALTED"])
+@pytest.mark.parametrize(
+    ("stored", "kept", "code", "words"),
+    [(True, True, 0, ""), (False, True, 0, IN_FILE), (False, False, 1, IN_MEMORY)],
+)
+def test_the_receipt_says_what_outlives_the_executor(
+    mesh: Mesh,
+    started: Started,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    stored: bool,
+    kept: bool,
+    code: int,
+    words: str,
+) -> None:
+    """A stricter state that stays (HALTED, where REDUCING is asked for) is judged by the same."""
+    monkeypatch.setattr(halt_file, "write", full)
+    executor = Executor(state=f"TRADING_STATE_{state}", stored=stored, kept=kept)
+    with serving(executor) as port:
+        started(executor=port)
+        ran = mesh("halt", "--reducing")
+    assert ran.code == code and words in ran.said and (state == "REDUCING") == ("trading is REDUCING" in ran.said)
+    assert (IN_MEMORY in ran.said) == (words == IN_MEMORY) and (IN_FILE in ran.said) == (words == IN_FILE)
+    assert [one.only_tighten for one in executor.asked] == [True]
+    if not kept:
+        assert "gone when it ends, by a crash, mesh restart or mesh down" in ran.said
+        assert "goes on trying both; make room for the halt file or bring the database back" in ran.said
+
+
+def test_what_the_executor_could_write_nowhere_the_risk_engine_may(mesh: Mesh, started: Started) -> None:
+    risk, executor = Risk("ACTIVE"), Executor(state="TRADING_STATE_HALTED")
+    with serving(risk) as port, serving(executor) as other:
+        started(risk=port, executor=other)
+        ran = mesh("halt")
+    assert (ran.code, risk.state) == (0, "HALTED") and IN_MEMORY not in ran.said
+    assert "the risk engine has the database say HALTED" in ran.said
 
 
 @pytest.mark.parametrize(

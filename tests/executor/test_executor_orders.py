@@ -231,6 +231,8 @@ async def test_pages_and_watches_show_every_order_once(environ: dict[str, str], 
             if not token:
                 break
         assert seen == made[::-1]
+        # More than the largest page is that page, as in every list of the mesh.
+        assert len((await executor.stub.ListOrders(pb.ListOrdersRequest(page_size=2**31 - 1))).orders) == 3
         filled = await executor.stub.ListOrders(pb.ListOrdersRequest(state=pb.ORDER_STATE_FILLED, product_id="ETH-USD"))
         assert [order.order_id for order in filled.orders] == [made[1]]
 

@@ -199,6 +199,9 @@ def test_orders_lag_halt_locks_model_reviewer_and_database():
     assert found(replace(calm, exits=unknown)) == {"ORDER_UNKNOWN": ["account"]}
     assert found(replace(calm, pipeline=late)) == {"STAGE_LAGGING": ["stage:signals"]}
     assert found(replace(calm, trading=Trading("HALTED"))) == {"TRADING_HALTED": ["account"]}
+    assert found(replace(calm, trading=Trading("HALTED", kept=False))) == {
+        "TRADING_HALTED": ["account"], "HALT_NOT_KEPT": ["account"],
+    }  # fmt: skip
     assert found(replace(calm, risk=replace(calm.risk, locks=locks))) == {
         "RISK_LOCK": ["account/DAILY_LOSS", "account/DRAWDOWN"]
     }
@@ -215,7 +218,7 @@ def test_a_rule_whose_source_is_silent_does_not_know():
              reviewer=None)).items() if verdict is None}  # fmt: skip
     assert blind == {
         "ORDER_UNKNOWN", "EXIT_WAITING", "EXIT_FAILED", "CONTRACT_VIOLATION", "ORDER_ADOPTED", "ORDER_NOT_SETTLED",
-        "CLIENT_ORDER_ID_TAKEN", "STAGE_LAGGING", "TRADING_HALTED",
+        "CLIENT_ORDER_ID_TAKEN", "STAGE_LAGGING", "TRADING_HALTED", "HALT_NOT_KEPT",
         "RISK_LOCK", "MODEL_ABSENT", "MODEL_REFUSED", "MODEL_SUSPENDED", "MODEL_DRIFT", "REVIEWER_UNFIT",
         "FOREIGN_ORDER", "FEE_TIER_DIFFERS",
     }  # fmt: skip

@@ -292,6 +292,14 @@ async def test_the_switch_works_at_the_decision_and_at_the_commit(world: World):
     assert await world.commit(entry.reservation_id) == "OK"
 
 
+async def test_the_switch_that_only_tightens_leaves_what_is_stricter(world: World):
+    await world.switch("HALTED")
+    stays = await world.switch("REDUCING", only_tighten=True)
+    assert (stays.state, (await world.account()).trading_state) == (pb.TRADING_STATE_HALTED, "HALTED")
+    await world.switch("ACTIVE")
+    assert (await world.switch("REDUCING", only_tighten=True)).state == pb.TRADING_STATE_REDUCING
+
+
 async def test_the_switch_answers_a_repeated_request_without_turning_again(world: World):
     request_id = str(new_request_id())
     first = await world.switch("HALTED", request_id=request_id)

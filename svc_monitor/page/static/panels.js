@@ -171,7 +171,10 @@ export function trading(value) {
   put(state, value.state);
   state.className = { ACTIVE: "good", REDUCING: "warn", HALTED: "bad" }[value.state] ?? "";
   const note = value.note || "The operator's switch at the executor: ACTIVE, REDUCING (exits only) or HALTED.";
-  state.dataset.tip = value.stored ? note : `${note}\nThe executor holds to it; the database does not have it yet.`;
+  const where = !value.kept
+    ? "It is kept nowhere but in the executor's memory, and is gone when that process ends."
+    : value.stored ? "" : "The executor holds to it; the database does not have it yet.";
+  state.dataset.tip = where ? `${note}\n${where}` : note;
 }
 
 export function risk(value) {

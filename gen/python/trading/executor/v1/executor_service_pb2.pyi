@@ -276,46 +276,52 @@ class ReconcileResponse(_message.Message):
     def __init__(self, orders_checked: _Optional[int] = ..., orders_settled: _Optional[int] = ..., orders_unknown: _Optional[int] = ..., balances: _Optional[_Iterable[_Union[BalanceComparison, _Mapping]]] = ..., clean: _Optional[bool] = ..., reconcile_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., foreign_orders: _Optional[_Iterable[_Union[_ledger_pb2.ForeignOrder, _Mapping]]] = ...) -> None: ...
 
 class SetTradingStateRequest(_message.Message):
-    __slots__ = ("request_id", "state", "note")
+    __slots__ = ("request_id", "state", "note", "only_tighten")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    ONLY_TIGHTEN_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     state: _risk_service_pb2.TradingState
     note: str
-    def __init__(self, request_id: _Optional[str] = ..., state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., note: _Optional[str] = ...) -> None: ...
+    only_tighten: bool
+    def __init__(self, request_id: _Optional[str] = ..., state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., note: _Optional[str] = ..., only_tighten: _Optional[bool] = ...) -> None: ...
 
 class SetTradingStateResponse(_message.Message):
-    __slots__ = ("state", "previous_state", "stored", "set_time", "unresolved_order_ids", "open_order_ids")
+    __slots__ = ("state", "previous_state", "stored", "set_time", "unresolved_order_ids", "open_order_ids", "kept")
     STATE_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
     STORED_FIELD_NUMBER: _ClassVar[int]
     SET_TIME_FIELD_NUMBER: _ClassVar[int]
     UNRESOLVED_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
     OPEN_ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     state: _risk_service_pb2.TradingState
     previous_state: _risk_service_pb2.TradingState
     stored: bool
     set_time: _timestamp_pb2.Timestamp
     unresolved_order_ids: _containers.RepeatedScalarFieldContainer[str]
     open_order_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., previous_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., stored: _Optional[bool] = ..., set_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unresolved_order_ids: _Optional[_Iterable[str]] = ..., open_order_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    kept: bool
+    def __init__(self, state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., previous_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., stored: _Optional[bool] = ..., set_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unresolved_order_ids: _Optional[_Iterable[str]] = ..., open_order_ids: _Optional[_Iterable[str]] = ..., kept: _Optional[bool] = ...) -> None: ...
 
 class GetTradingStateRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetTradingStateResponse(_message.Message):
-    __slots__ = ("state", "local_state", "stored_state", "note")
+    __slots__ = ("state", "local_state", "stored_state", "note", "kept")
     STATE_FIELD_NUMBER: _ClassVar[int]
     LOCAL_STATE_FIELD_NUMBER: _ClassVar[int]
     STORED_STATE_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     state: _risk_service_pb2.TradingState
     local_state: _risk_service_pb2.TradingState
     stored_state: _risk_service_pb2.TradingState
     note: str
-    def __init__(self, state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., local_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., stored_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., note: _Optional[str] = ...) -> None: ...
+    kept: bool
+    def __init__(self, state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., local_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., stored_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., note: _Optional[str] = ..., kept: _Optional[bool] = ...) -> None: ...
 
 class CancelOrdersRequest(_message.Message):
     __slots__ = ("request_id", "product_id", "note")

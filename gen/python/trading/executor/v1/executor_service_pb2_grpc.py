@@ -157,7 +157,9 @@ class ExecutorServiceServicer:
 
     def SetTradingState(self, request, context):
         """SetTradingState stops trading at this executor before it answers, whatever the other services and the database do: the
-        state is kept in a file of the executor and is merged with the database's when that answers; the stricter wins.
+        state is kept in a file of the executor and is merged with the database's when that answers; the stricter wins. Where
+        neither can be written, the executor's memory alone holds it, the answer's `kept` is false, and the executor goes on
+        trying both for as long as it lives.
         Loosening needs the database, and ends only what was in force when it was asked for: TRADING_HALTED if trading was
         halted again since. Many calls may wait for the database; one that tightens is never kept out by them.
         """

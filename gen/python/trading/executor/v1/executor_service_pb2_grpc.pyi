@@ -38,7 +38,9 @@ class ExecutorServiceStub:
     """Reconcile settles open and unknown orders and compares the ledger with the exchange's balances, now."""
     SetTradingState: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.SetTradingStateRequest, _executor_service_pb2.SetTradingStateResponse]
     """SetTradingState stops trading at this executor before it answers, whatever the other services and the database do: the
-    state is kept in a file of the executor and is merged with the database's when that answers; the stricter wins.
+    state is kept in a file of the executor and is merged with the database's when that answers; the stricter wins. Where
+    neither can be written, the executor's memory alone holds it, the answer's `kept` is false, and the executor goes on
+    trying both for as long as it lives.
     Loosening needs the database, and ends only what was in force when it was asked for: TRADING_HALTED if trading was
     halted again since. Many calls may wait for the database; one that tightens is never kept out by them.
     """
@@ -130,7 +132,9 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_executor_service_pb2.SetTradingStateRequest, _abc.Awaitable[_executor_service_pb2.SetTradingStateResponse]],
     ) -> _abc.Awaitable[_executor_service_pb2.SetTradingStateResponse]:
         """SetTradingState stops trading at this executor before it answers, whatever the other services and the database do: the
-        state is kept in a file of the executor and is merged with the database's when that answers; the stricter wins.
+        state is kept in a file of the executor and is merged with the database's when that answers; the stricter wins. Where
+        neither can be written, the executor's memory alone holds it, the answer's `kept` is false, and the executor goes on
+        trying both for as long as it lives.
         Loosening needs the database, and ends only what was in force when it was asked for: TRADING_HALTED if trading was
         halted again since. Many calls may wait for the database; one that tightens is never kept out by them.
         """

@@ -266,16 +266,18 @@ class GetLimitsResponse(_message.Message):
     def __init__(self, limits_version: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., parameters: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SetTradingStateRequest(_message.Message):
-    __slots__ = ("request_id", "state", "note", "release_locks")
+    __slots__ = ("request_id", "state", "note", "release_locks", "only_tighten")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
     RELEASE_LOCKS_FIELD_NUMBER: _ClassVar[int]
+    ONLY_TIGHTEN_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     state: TradingState
     note: str
     release_locks: bool
-    def __init__(self, request_id: _Optional[str] = ..., state: _Optional[_Union[TradingState, str]] = ..., note: _Optional[str] = ..., release_locks: _Optional[bool] = ...) -> None: ...
+    only_tighten: bool
+    def __init__(self, request_id: _Optional[str] = ..., state: _Optional[_Union[TradingState, str]] = ..., note: _Optional[str] = ..., release_locks: _Optional[bool] = ..., only_tighten: _Optional[bool] = ...) -> None: ...
 
 class SetTradingStateResponse(_message.Message):
     __slots__ = ("state", "previous_state", "released_locks", "set_time")
