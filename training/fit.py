@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from modelkit.candles import BoolArray, CandleArrays, FloatArray, IntArray
 from modelkit.features.cleaning import Grid, clean
+from modelkit.features.definition import READY_BARS
 from modelkit.labels import NO_LABEL, LabelRule, Outcome, barrier_sigma, label_with_life, pays
 from modelkit.metrics import auc_up_down, log_loss
 from modelkit.sampling import CLASSES, balanced_weights, class_shares, correct_for_prior, thinned
@@ -255,6 +257,15 @@ def refuse_too_few(labels: IntArray, rows_per_leaf: int, rows_per_class: int) ->
             f"a fit needs {needed} rows to split once and {rows_per_class} of each class;"
             f" the candles give {len(labels)}: {counts}",
         )
+
+
+def least_bars(products: int, settings: TrainingSettings) -> int:
+    """Bars of so many products below which a quick training is refused whatever they hold: the first fold would have too few
+    rows to split once.
+    """
+    rows_each = math.ceil(2 * settings.estimator.rows_per_leaf / products)
+    before_the_fold = rows_each * settings.stride + READY_BARS + settings.label.horizon_bars
+    return math.ceil(before_the_fold / (1.0 - settings.held_out_share))
 
 
 def trees(chosen: EstimatorSettings, seed: int) -> HistGradientBoostingClassifier:

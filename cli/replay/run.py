@@ -23,6 +23,7 @@ from cli.replay.options import ReplayOptions, ReplayRefused, examine
 from cli.replay.orphans import FOLDER, postgres_of
 from cli.replay.result import ReplayResult, read_result
 from cli.stack import make_identities, template_of, units_of
+from cli.steps import in_own_words
 from cli.training_job import train_model
 from modelkit.labels import LabelRule
 from supervisor.embedded_postgres import EmbeddedPostgres
@@ -135,14 +136,16 @@ class _Run:
         self._failure: BaseException | None = None
         mark = InstanceMark(str(plan.home.root), run_id)
         self._template = template_of(plan, mark)
-        units = units_of(plan, mark, PostgresUnit(postgres), self._make_model, self._template)
-        self._supervisor = Supervisor(plan.home, run_id, units, labels={"mode": "replay"}, on_event=watching.event)
+        self._units = units_of(plan, mark, PostgresUnit(postgres), self._make_model, self._template)
+        self._supervisor = Supervisor(
+            plan.home, run_id, self._units, labels={"mode": "replay"}, on_event=watching.event
+        )
 
     async def run(self) -> ReplayReport:
         """Starts, leads, reads, stops; a signal ends it at any moment, with its processes."""
         try:
             stop_on_signals(self._stop, self._supervisor)
-            with self._template:
+            with self._template, in_own_words(self._units):
                 await self._supervisor.run(self._stop, self._lead_or_stop)
         finally:
             with suppress(Exception):
