@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
@@ -92,6 +93,14 @@ def _simulator_faults(plan: MeshPlan) -> list[str]:
 
     with only_environment(plan.simulator_environment()):
         return _faults(Settings)
+
+
+def simulated_taker_fee(plan: MeshPlan) -> Decimal:
+    """What the simulated exchange of a plan charges a taker, as a share."""
+    from exchange_sim.settings import Settings
+
+    with only_environment(plan.simulator_environment()):
+        return Settings().taker_fee
 
 
 def _faults(kind: type[BaseSettings]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cli.candle_file import CandleFileFacts
 from cli.database import database_engine
-from cli.effective import refuse_faulty
+from cli.effective import refuse_faulty, simulated_taker_fee
 from cli.plan import MeshPlan, Ports, SimulatorPlan
 from cli.replay.agreement import Agreement, compare
 from cli.replay.clock import SimulatorClock
@@ -191,7 +191,7 @@ class _Run:
                 first = self._steps.begin - timedelta(seconds=self._steps.granularity)
                 parameters = {"first": first, "end": self._steps.end}
                 quote = quote_currency(self._options.products[0])
-                return await read_result(connection, parameters, quote, OPENING)
+                return await read_result(connection, parameters, quote, OPENING, simulated_taker_fee(self._plan))
         finally:
             await engine.dispose()
 

@@ -193,7 +193,7 @@ def _same_market(request: UpRequest, market: str, venue: Venue, own_database: bo
     if own_database != stored.own_database:
         faults.append("a database at DB_HOST" if stored.own_database else "the embedded database, not of DB_HOST")
     if faults:
-        advice = "`mesh reset` clears them, or choose another folder with MESH_HOME"
+        advice = "`mesh reset` deletes all that is in it; or choose another folder with MESH_HOME"
         raise refuse("this folder holds the ledger of " + "; ".join(faults), advice)
 
 
