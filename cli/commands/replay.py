@@ -69,15 +69,13 @@ def replay(
 
 def _run(options: "ReplayOptions", keep: bool) -> "ReplayReport":
     import time
-    from functools import partial
 
     from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from cli.candle_file import told
-    from cli.child import in_child
     from cli.instance_file import mesh_home
     from cli.replay.lockstep import Steps
-    from cli.replay.options import examine, require_history
+    from cli.replay.options import examine
     from cli.replay.run import Watching
     from cli.replay.run import replay as run_replay
     from cli.up.view import line_of
@@ -86,7 +84,6 @@ def _run(options: "ReplayOptions", keep: bool) -> "ReplayReport":
     found = examine(options)
     for line in told(options.file.name, found.account):
         err.print(line, markup=False, soft_wrap=True)
-    in_child(partial(require_history, options, found))
     bars = Steps(options.begin, options.end, found.granularity_seconds).count
     mesh_home().require_writable()
     tasks: dict[str, TaskID] = {}

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from cli.candle_file import CandleFileFacts, read_facts
 from cli.exits import CommandFailed, ExitCode
+from modelkit.labels import LabelRule
 from tradekit.bars import bar_close, is_on_grid
 from tradekit.products import is_product_id, market_factor
 from tradekit.states import Profile
+from training.settings import TrainingSettings, least_bars
 
 DEFAULT_REVIEWS_PER_BAR = 2
 DEFAULT_SEED = 1
@@ -63,10 +65,6 @@ def examine(options: ReplayOptions) -> CandleFileFacts:
 
 def require_history(options: ReplayOptions, found: CandleFileFacts) -> None:
     """Raises CommandFailed where too little lies before the period for a model to be trained on, whatever it holds."""
-    # Their libraries are large, and only a replay that trains needs them.
-    from modelkit.labels import LabelRule
-    from training.fit import TrainingSettings, least_bars
-
     if options.model is not None:
         return
     step, rule = found.granularity_seconds, LabelRule()

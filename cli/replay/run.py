@@ -19,7 +19,7 @@ from cli.replay.agreement import Agreement, compare
 from cli.replay.clock import SimulatorClock
 from cli.replay.given_model import adopt, examine_given
 from cli.replay.lockstep import LockStep, Steps
-from cli.replay.options import ReplayOptions, ReplayRefused, examine
+from cli.replay.options import ReplayOptions, ReplayRefused, examine, require_history
 from cli.replay.orphans import FOLDER, postgres_of
 from cli.replay.result import ReplayResult, read_result
 from cli.stack import make_identities, template_of, units_of
@@ -73,6 +73,7 @@ async def replay(options: ReplayOptions, root: Path, watching: Watching, keep: b
     postgres = postgres_of(home)
     plan = plan_of(options, found, home, postgres)
     refuse_faulty(plan)
+    require_history(options, found)
     with hold_instance(home) as run_id:
         ensure_keys(home.keys)
         make_identities(plan)

@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 from cli.instance_file import write_instance
+from cli.status_facts import _account
 from cli.up.options import UpRequest, resolve
 from supervisor.home import MeshHome
 from supervisor.instance import hold_instance
@@ -37,9 +38,13 @@ class Risk(rpc.RiskServiceServicer):
 
     def __init__(self, state: str) -> None:
         self.state = state
+        self.locks: list[tuple[str, str]] = []
 
     def GetPortfolioRisk(self, request: Any, context: Any) -> Any:
-        return pb.GetPortfolioRiskResponse(trading_state=f"TRADING_STATE_{self.state}")
+        answer = pb.GetPortfolioRiskResponse(trading_state=f"TRADING_STATE_{self.state}")
+        for code, scope in self.locks:
+            answer.locks.add(code=code, scope=scope)
+        return answer
 
     def SetTradingState(self, request: Any, context: Any) -> Any:
         self.state = pb.TradingState.Name(request.state).removeprefix("TRADING_STATE_")
@@ -101,6 +106,15 @@ def test_a_halt_that_is_nowhere_says_so(mesh: Mesh, started: Started, monkeypatc
         started(risk=port)
         ran = mesh("halt")
     assert ran.code == 1 and "only the database has the halt, and the executor follows it" in ran.said
+
+
+async def test_a_cooldown_is_not_among_the_locks(mesh: Mesh, started: Started) -> None:
+    risk = Risk("ACTIVE")
+    risk.locks = [("DRAWDOWN", "account"), ("COOLDOWN_ENTRY", "product:BTC-USD")]
+    with serving(risk) as port:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            _, locks, cooldowns = await _account(channel)
+    assert locks == ("DRAWDOWN account",) and cooldowns == ("COOLDOWN_ENTRY product:BTC-USD",)
 
 
 @pytest.mark.parametrize(
