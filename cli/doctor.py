@@ -17,18 +17,19 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
-from cli.effective import read_configuration
+from cli.effective import as_line, read_configuration, told_once
 from cli.instance_file import Instance
 from cli.instance_plan import port_uses
 from cli.plan import MeshPlan
 from cli.serving_model import examine_model, recorded_champion, why_retrain
 from cli.status_facts import ask_ledger
+from cli.up.options import Choices
 from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.errors import Misconfigured
 from meshkit.hosts import parse_host, session_proxy
 from supervisor.instance import lock_owner
 from supervisor.keys import UnsafeKey, require_private
-from supervisor.ports import why_not_free
+from supervisor.ports import PortConflict, require_free
 from supervisor.postmaster import find_postmaster
 from supervisor.state import RUNNING, Status, observe_state
 from tradekit.ledger_words import joined
@@ -63,7 +64,13 @@ class Patient:
     """What is examined."""
 
     plan: MeshPlan
-    instance: Instance
+    choices: Choices
+    notes: tuple[str, ...] = ()  # what of the environment is not followed
+
+    @property
+    def instance(self) -> Instance:
+        """What would run."""
+        return self.choices.instance
 
     @property
     def running(self) -> bool:
@@ -100,10 +107,10 @@ async def _disk(patient: Patient) -> list[Finding]:
 
 
 async def _configuration(patient: Patient) -> list[Finding]:
-    faults = [one for one in read_configuration(patient.plan) if one.faults]
-    if not faults:
-        return [Finding(Level.OK, "configuration", "every service accepts its settings")]
-    return [Finding(Level.FAIL, "configuration", one.faults, "mend the variables named above") for one in faults]
+    faults = [*map(as_line, patient.choices.faults), *told_once(patient.plan, read_configuration(patient.plan))]
+    found = [Finding(Level.FAIL, "configuration", line) for line in faults]
+    found += [Finding(Level.WARN, "configuration", note) for note in patient.notes]
+    return found or [Finding(Level.OK, "configuration", "every service accepts its settings")]
 
 
 async def _keys(patient: Patient) -> list[Finding]:
@@ -129,13 +136,11 @@ def _key(path: Path) -> Finding | None:
 async def _ports(patient: Patient) -> list[Finding]:
     if patient.running:
         return [Finding(Level.OK, "ports", "in use by this mesh")]
-    found = []
-    for use in port_uses(patient.plan):
-        reason = await asyncio.to_thread(why_not_free, use.host, use.port)
-        if reason is not None:
-            advice = f"set {use.variable} to another port, or stop that process"
-            found.append(Finding(Level.FAIL, "ports", f"{use.port} ({use.service}) {reason}", advice))
-    return found or [Finding(Level.OK, "ports", "all free")]
+    try:
+        await asyncio.to_thread(require_free, port_uses(patient.plan))
+    except PortConflict as conflict:
+        return [Finding(Level.FAIL, "ports", line) for line in str(conflict).splitlines()]
+    return [Finding(Level.OK, "ports", "all free, and each given once")]
 
 
 async def _processes(patient: Patient) -> list[Finding]:

@@ -5,17 +5,19 @@ Built from the very settings classes that the services start with, under the env
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from cli.exits import CommandFailed, ExitCode
-from cli.plan import MeshPlan
-from meshkit.settings import KitSettings, effective, report
+from cli.plan import SIMULATOR, MeshPlan
+from meshkit.settings import KitSettings, effective, faults_of
 from tradekit.services import ServiceName
 
 
@@ -38,11 +40,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class ServiceConfig:
-    """One service's settings, or why they are refused."""
+    """One service's settings, or why they are refused: a line for each fault."""
 
     service: str
     settings: tuple[Setting, ...]
-    faults: str = ""
+    faults: tuple[str, ...] = ()
 
 
 def read_configuration(plan: MeshPlan) -> list[ServiceConfig]:
@@ -50,16 +52,64 @@ def read_configuration(plan: MeshPlan) -> list[ServiceConfig]:
     return [_read(plan, service) for service in plan.services]
 
 
-def refuse_faulty(plan: MeshPlan) -> None:
-    """Raises CommandFailed with every setting that a service of the plan would refuse, before any of them is started."""
+def told_once(plan: MeshPlan, found: list[ServiceConfig]) -> list[str]:
+    """Each fault once, with the services that it is for; those of the simulated exchange, which is no service, too."""
     refusing: dict[str, list[str]] = {}
-    for found in read_configuration(plan):
-        for line in found.faults.splitlines()[1:]:
-            refusing.setdefault(line.strip(), []).append(found.service)
-    if refusing:
-        lines = [f"{line} (for {', '.join(names)})" for line, names in refusing.items()]
+    for one in found:
+        for line in one.faults:
+            refusing.setdefault(line, []).append(one.service)
+    for line in _simulator_faults(plan):
+        refusing.setdefault(line, []).append(SIMULATOR)
+    everywhere = len(plan.services)
+    return [
+        f"{line} (for {'every service' if len(names) == everywhere > 1 else ', '.join(names)})"
+        for line, names in refusing.items()
+    ]
+
+
+def refuse_faulty(plan: MeshPlan, choices: Sequence[CommandFailed] = ()) -> None:
+    """Raises CommandFailed with everything that the plan would be refused for, before anything is started: what is wrong
+    with the `choices` it was made from, and every setting that a service would not take.
+    """
+    lines = told_once(plan, read_configuration(plan))
+    if len(choices) == 1 and not lines:
+        raise choices[0]
+    lines = [*map(as_line, choices), *lines]
+    if lines:
         message = "\n  ".join((f"nothing was started: {len(lines)} setting(s) would be refused", *lines))
         raise CommandFailed(message, "mend the variables named above; `mesh config` shows them all", ExitCode.USAGE)
+
+
+def as_line(failed: CommandFailed) -> str:
+    """A refusal in one line of several."""
+    return f"{failed.message}; {failed.advice}" if failed.advice else failed.message
+
+
+def _simulator_faults(plan: MeshPlan) -> list[str]:
+    """What the simulated exchange would refuse, where there is one."""
+    if plan.simulator is None:
+        return []
+    from exchange_sim.settings import Settings
+
+    with only_environment(plan.simulator_environment()):
+        return _faults(Settings)
+
+
+def simulated_taker_fee(plan: MeshPlan) -> Decimal:
+    """What the simulated exchange of a plan charges a taker, as a share."""
+    from exchange_sim.settings import Settings
+
+    with only_environment(plan.simulator_environment()):
+        return Settings().taker_fee
+
+
+def _faults(kind: type[BaseSettings]) -> list[str]:
+    """Why the environment of this process does not make these settings; empty if it does."""
+    try:
+        kind()
+    except ValidationError as error:
+        return faults_of(kind, error)
+    return []
 
 
 def settings_class(service: ServiceName) -> type[KitSettings]:
@@ -76,10 +126,10 @@ def _read(plan: MeshPlan, service: ServiceName) -> ServiceConfig:
     given = plan.environment_of(service)
     stand_ins = {name: path for name, path in given.items() if _is_made_later(plan, name, path)}
     with only_environment({**given, **dict.fromkeys(stand_ins, __file__)}):
-        try:
-            values = effective(kind())
-        except ValidationError as error:
-            return ServiceConfig(service.name, (), report(kind, error))
+        faults = _faults(kind)
+        if faults:
+            return ServiceConfig(service.name, (), tuple(faults))
+        values = effective(kind())
     found = []
     for field_variable, value in values.items():
         variable = service.port_variable if field_variable == "PORT" else field_variable

@@ -113,7 +113,7 @@ def _print_account(report: ReplayReport, console: Console) -> None:
         ("realized P&L", account.realized_pnl),
         ("unrealized P&L", account.unrealized_pnl),
         ("P&L", account.pnl),
-        ("buy and hold, without fees", account.buy_and_hold),
+        ("buy and hold, fees of entry and exit paid", account.buy_and_hold),
     )
     for name, amount in lines:
         table.add_row(name, f"{amount:,.2f}")

@@ -85,8 +85,12 @@ async def ensure_model(
     if not reason:
         say(f"model {verdict.model_version} kept, trained to {verdict.train_to}")
         return {"model_version": verdict.model_version, "train_to": verdict.train_to}
-    if verdict.reason != "FILE_UNREADABLE":
+    if verdict.usable:
         say(f"a new model is trained: {reason}")
+    elif verdict.reason != "FILE_UNREADABLE":
+        say(
+            f"REFUSED: the model in {plan.model_folder} ({verdict.reason}: {reason}); another is trained and written over it"
+        )
     await wait_for_history(plan, history_bars, progress)
     try:
         return await train_model(plan, plan.model_folder, None, lambda step, share: progress(TRAINING, share, step))

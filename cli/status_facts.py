@@ -33,18 +33,21 @@ T = TypeVar("T")
 DEADLINE_SECONDS = 2.0
 _GOOD = (Status.READY, Status.DONE)
 _ENTRIES = "/entries"
+_ACCOUNT = "account"
 
 
 @dataclass(frozen=True, slots=True)
 class Trading:
     """The switch as the executor has it, and the account; `equity` is empty where the risk engine did not answer. `kept` is
-    False while a halt ends with the executor's process."""
+    False while a halt ends with the executor's process. Locks are the account's; a product's cooldown after a trade ends by
+    itself."""
 
     state: str
     note: str
     kept: bool
     equity: str
     locks: tuple[str, ...]
+    cooldowns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,8 @@ async def gather_status(home: MeshHome, instance: Instance | None) -> StatusFact
         ask_ledger(instance),
     )
     known = {service.name: status for service, status in zip(asked, entries, strict=True) if status is not None}
-    trading = Trading(*switch, *(account or ("", ()))) if switch is not None else None
+    equity, locks, cooldowns = account if account is not None else ("", (), ())
+    trading = Trading(*switch, equity, locks, cooldowns) if switch is not None else None
     return replace(facts, entries=known, trading=trading, pipeline=pipeline, ledger=ledger)
 
 
@@ -211,12 +215,14 @@ async def _switch(channel: grpc.aio.Channel) -> tuple[str, str, bool]:
     return risk_pb.TradingState.Name(answer.state).removeprefix("TRADING_STATE_"), answer.note, answer.kept
 
 
-async def _account(channel: grpc.aio.Channel) -> tuple[str, tuple[str, ...]]:
-    """Equity and locks."""
+async def _account(channel: grpc.aio.Channel) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Equity, the account's locks, and what else is closed for a while."""
     answer = await risk_grpc.RiskServiceStub(channel).GetPortfolioRisk(
         risk_pb.GetPortfolioRiskRequest(), timeout=DEADLINE_SECONDS
     )
-    return answer.equity.value, tuple(f"{lock.code} {lock.scope}" for lock in answer.locks)
+    locks = tuple(f"{lock.code} {lock.scope}" for lock in answer.locks if lock.scope == _ACCOUNT)
+    cooldowns = tuple(f"{lock.code} {lock.scope}" for lock in answer.locks if lock.scope != _ACCOUNT)
+    return answer.equity.value, locks, cooldowns
 
 
 async def _pipeline(channel: grpc.aio.Channel) -> Pipeline:

@@ -3,11 +3,11 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from supervisor.processes import ProcessIdentity, identity_of
-from supervisor.unit import Exit, UnitSpec
+from supervisor.unit import Exit, StartFailed, Unit, UnitSpec
 
 
 class StepFailed(Exception):
@@ -23,6 +23,7 @@ class StepUnit:
         self._spec = UnitSpec(name=name, depends_on=depends_on, run_once=True, stop_order=stop_order)
         self._work = work
         self._task: asyncio.Task[None] | None = None
+        self.failure: StepFailed | None = None
 
     @property
     def spec(self) -> UnitSpec:
@@ -49,6 +50,7 @@ class StepUnit:
         try:
             await asyncio.shield(self._task)
         except StepFailed as error:
+            self.failure = error
             return Exit(False, str(error))
         return Exit(True, "done")
 
@@ -62,3 +64,15 @@ class StepUnit:
     def last_lines(self) -> str:
         """A step's failure carries its own words."""
         return ""
+
+
+@contextmanager
+def in_own_words(units: Sequence[Unit]) -> Iterator[None]:
+    """Raises the StepFailed that made a start fail in place of what a supervisor says of it, which is about processes."""
+    try:
+        yield
+    except StartFailed:
+        for unit in units:
+            if isinstance(unit, StepUnit) and unit.failure is not None:
+                raise unit.failure from None
+        raise

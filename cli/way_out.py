@@ -317,6 +317,8 @@ async def _close(instance: Instance, product_ids: Sequence[str], note: str, rece
         price = f" at {one.order.average_price.value}" if one.order.HasField("average_price") else ""
         text = f"{one.product_id}: held {one.held_size.value or '0'}, sold {sold}{price}, remaining {left}"
         why = ", ".join(f"{reason.code} {reason.observed}".strip() for reason in one.reasons)
+        if [reason.code for reason in one.reasons] == ["NOT_HELD"]:
+            text, why = f"{one.product_id}: nothing of it is held, nothing was sold", "NOT_HELD"
         receipt.say("good" if left == "0" and not why else "bad", f"{text}{': ' + why if why else ''}")
 
 

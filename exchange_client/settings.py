@@ -5,10 +5,10 @@ The host is given without scheme, because it is part of what each JWT signs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from exchange_client.adapters import ADAPTERS, Adapter
 from exchange_client.config import DEFAULT, ExchangeConfig
@@ -60,17 +60,15 @@ class ExchangeSettings(TradingSettings):
             raise ValueError("is not a file")
         return value
 
-    @model_validator(mode="after")
-    def _real_money_meets_the_real_exchange(self) -> Self:
+    def disagreements(self) -> Iterator[str]:
+        """Real money meets the real exchange only."""
+        yield from super().disagreements()
         if self.venue is not Venue.LIVE:
-            return self
+            return
         if self.exchange != self.adapter.live_host:
-            raise ValueError(
-                f"VENUE=LIVE talks to EXCHANGE_HOST={self.adapter.live_host} at port 443 only, not to {self.exchange}"
-            )
+            yield f"VENUE=LIVE talks to EXCHANGE_HOST={self.adapter.live_host} at port 443 only, not to {self.exchange}"
         if self.exchange_ca_file is not None:
-            raise ValueError("VENUE=LIVE trusts the system's authorities only: unset EXCHANGE_CA_FILE")
-        return self
+            yield "VENUE=LIVE trusts the system's authorities only: unset EXCHANGE_CA_FILE"
 
     @property
     def adapter(self) -> Adapter:

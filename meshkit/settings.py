@@ -6,12 +6,14 @@ frozen: what a process was started with is what it runs with.
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
@@ -82,6 +84,19 @@ class KitSettings(BaseSettings):
         """Whether a commit waits for the disk; a subclass may know of rows that can be made again."""
         return True
 
+    def disagreements(self) -> Iterator[str]:
+        """Faults that concern several settings, each good by itself: whole sentences that name the variables. A subclass
+        adds its own to its parent's.
+        """
+        yield from ()
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        found = list(self.disagreements())
+        if found:
+            raise ValueError("\n".join(found))
+        return self
+
     @field_validator("port")
     @classmethod
     def _port(cls, value: int) -> int:
@@ -148,17 +163,50 @@ def load(cls: type[Settings]) -> Settings:
 
 
 def report(cls: type[KitSettings], error: ValidationError) -> str:
-    """All faults, one line each."""
+    """All faults, one line each, under a line that names the service."""
+    lines = faults_of(cls, error)
+    service = cls.model_fields["service_name"].default
+    return "\n  ".join((f"{len(lines)} fault(s) in the configuration of {service or cls.__name__}:", *lines))
+
+
+def faults_of(cls: type[BaseSettings], error: ValidationError) -> list[str]:
+    """Each fault as a line: variable, value, rule and what to do; or the sentence of a fault of several variables.
+
+    Reads the environment again where a variable is wrong by itself: what else does not go together is told as well.
+    """
     faults = error.errors(include_url=False, include_context=False)
-    lines = [f"{len(faults)} fault(s) in the configuration of {cls.__name__}:"]
+    lines = []
+    wrong: dict[str, FieldInfo | None] = {}
     for fault in faults:
-        name, field = _field_of(cls, str(fault["loc"][0]) if fault["loc"] else "")
+        rule = fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]:
+            lines += [f"{sentence}." for sentence in rule.splitlines()]
+            continue
+        name, field = _field_of(cls, str(fault["loc"][0]))
+        wrong[name] = field
         given = fault["input"] if fault["type"] != "missing" else None
         value = "is not set" if given is None else f"= {_masked(name, field, given)}"
-        rule = fault["msg"].removeprefix("Value error, ")
-        wanted = field.description if field is not None and field.description else "see the configuration table"
-        lines.append(f"  {variable_of(name, field)} {value}: {rule}. Set it to: {wanted}.")
-    return "\n".join(lines)
+        rule = re.sub("^Input should be ", "must be ", rule)
+        wanted = f" Set it to: {field.description}." if field is not None and field.description else ""
+        lines.append(f"{_variable(cls, name, field)} {value}: {rule}.{wanted}")
+    return lines + (_other_disagreements(cls, wrong) if wrong else [])
+
+
+def _other_disagreements(cls: type[BaseSettings], wrong: dict[str, FieldInfo | None]) -> list[str]:
+    """Faults of several variables are looked for only where each is good by itself, so those that are wrong stand at their
+    defaults meanwhile; what is said of them then is no fault of anybody's.
+    """
+    defaults = {
+        name: field.get_default(call_default_factory=True) for name, field in wrong.items() if field is not None
+    }
+    try:
+        cls(**defaults)
+    except ValidationError as error:
+        sentences = [line for fault in error.errors() if not fault["loc"] for line in str(fault["msg"]).splitlines()]
+        names = "|".join(re.escape(_variable(cls, name, field)) for name, field in wrong.items())
+        told = (sentence.removeprefix("Value error, ") for sentence in sentences)
+        return [f"{sentence}." for sentence in told if not re.search(rf"\b({names})\b", sentence)]
+    return []
 
 
 def effective(settings: KitSettings) -> dict[str, str]:
@@ -195,7 +243,12 @@ def as_set(value: Any) -> str:
     return str(value.value if isinstance(value, Enum) else value)
 
 
-def _field_of(cls: type[KitSettings], place: str) -> tuple[str, FieldInfo | None]:
+def _variable(cls: type[BaseSettings], name: str, field: FieldInfo | None) -> str:
+    prefix = cls.model_config.get("env_prefix", "") if field is None or field.validation_alias is None else ""
+    return prefix + variable_of(name, field)
+
+
+def _field_of(cls: type[BaseSettings], place: str) -> tuple[str, FieldInfo | None]:
     """A fault's location is the field's name or its alias."""
     for name, field in cls.model_fields.items():
         if place in (name, field.validation_alias):

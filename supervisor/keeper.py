@@ -121,8 +121,9 @@ class Keeper:
                 self._tell(EventKind.DONE)
                 return
             if not self.ready.is_set():
-                launched_at_all = self.state.process is not None
-                self._fail_start(f"{ended.text} before it was ready" if launched_at_all else ended.text)
+                # A step is never ready: it says itself why it ended.
+                was_to_serve = self.state.process is not None and not self.unit.spec.run_once
+                self._fail_start(f"{ended.text} before it was ready" if was_to_serve else ended.text)
                 return
             now = time.monotonic()
             record, decision = after_death(self._policy, record, now, now - launched)

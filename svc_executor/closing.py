@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from meshkit import database
-from meshkit.errors import InvalidRequest, MeshError, Unavailable
+from meshkit.errors import MeshError, Unavailable
 from schema.clocks import read_clocks
 from svc_executor import intent_store, store
 from svc_executor.availability import Availability
@@ -101,9 +101,7 @@ class Closing:
             order_id = await self._order(wanted, product_id)
         except MeshError as error:
             # One position that cannot be sold must not keep the others from it.
-            code = "UNKNOWN_PRODUCT" if isinstance(error, InvalidRequest) else error.reason
-            why = Reason(code, observed=error.message[:200], scope=f"product:{product_id}")
-            return Closed(product_id, held, None, (why,))
+            return Closed(product_id, held, None, _why(error, product_id))
         # The order is written down: an outage from here on changes only what can be told of it now.
         with suppress(Unavailable):
             await self._tracker.track(order_id, longest_seconds=_TRACK_SECONDS)
@@ -127,3 +125,11 @@ class Closing:
             )
             await intent_store.write_intents(connection, [NewIntent(intent)])
         return order_id
+
+
+def _why(error: MeshError, product_id: ProductId) -> tuple[Reason, ...]:
+    """An error as reasons. The fields of broken rules are those of a recommendation, which whoever closes never made; what
+    they describe is true all the same.
+    """
+    told = [(one.rule, one.description) for one in error.violations] or [(error.reason, error.message)]
+    return tuple(Reason(code, observed=text[:200], scope=f"product:{product_id}") for code, text in told)

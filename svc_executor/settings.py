@@ -5,12 +5,13 @@ together end the start.
 """
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from exchange_client import ExchangeSettings
@@ -74,33 +75,36 @@ class ExecutorSettings(ExchangeSettings):
             raise ValueError("is not a file")
         return value
 
-    @model_validator(mode="after")
-    def _venue_fits_host(self) -> Self:
-        sandbox = self.adapter.sandbox_host
-        if self.venue is Venue.SANDBOX and self.exchange != sandbox:
-            where = f"to {sandbox} at port 443 only" if sandbox else f"nowhere: {self.exchange_name} has no sandbox"
-            raise ValueError(f"VENUE=SANDBOX sends orders {where}, not to {self.exchange}")
-        if self.venue not in (Venue.LIVE, Venue.SANDBOX) and not self.exchange.is_loopback:
-            raise ValueError(
-                f"VENUE={self.venue} sends orders to the simulated exchange on this machine only, such as "
-                f"127.0.0.1:8443, not to {self.exchange}"
-            )
+    def disagreements(self) -> Iterator[str]:
+        """Venue and host belong together, and what sends orders has what that needs."""
+        yield from super().disagreements()
+        yield from self._venue_and_host()
         if self.venue is Venue.LIVE and not self.live_confirm:
-            raise ValueError("VENUE=LIVE spends real money: set LIVE_CONFIRM to the portfolio's UUID")
+            yield "VENUE=LIVE spends real money: set LIVE_CONFIRM to the portfolio's UUID"
         if self.venue is Venue.LIVE and self.halt_file is None:
-            raise ValueError("VENUE=LIVE needs HALT_FILE: with real money a halt must survive restarts by itself")
+            yield "VENUE=LIVE needs HALT_FILE: with real money a halt must survive restarts by itself"
         if self.exchange_key_file is None:
-            raise ValueError("EXCHANGE_KEY_FILE is needed to send orders")
+            yield "EXCHANGE_KEY_FILE is needed to send orders"
         if len({quote_currency(product) for product in self.products}) != 1:
-            raise ValueError("PRODUCTS must share one quote currency: profit is counted in it")
+            yield "PRODUCTS must share one quote currency: profit is counted in it"
         # Until its token ends a request may arrive, and then take as long as the longest.
         shortest = self.exchange_token_seconds + self.exchange_total_seconds
         if self.absence_seconds is not None and self.absence_seconds < shortest:
-            raise ValueError(
+            yield (
                 f"ABSENCE_SECONDS is {self.absence_seconds:g}; must be at least EXCHANGE_TOKEN_SECONDS and "
                 f"EXCHANGE_TOTAL_SECONDS together, {shortest:g}: until then a request that was sent may still arrive"
             )
-        return self
+
+    def _venue_and_host(self) -> Iterator[str]:
+        sandbox = self.adapter.sandbox_host
+        if self.venue is Venue.SANDBOX and self.exchange != sandbox:
+            where = f"to {sandbox} at port 443 only" if sandbox else f"nowhere: {self.exchange_name} has no sandbox"
+            yield f"VENUE=SANDBOX sends orders {where}, not to {self.exchange}"
+        if self.venue not in (Venue.LIVE, Venue.SANDBOX) and not self.exchange.is_loopback:
+            yield (
+                f"VENUE={self.venue} sends orders to the simulated exchange on this machine only, such as "
+                f"127.0.0.1:8443, not to {self.exchange}"
+            )
 
     @property
     def absence(self) -> timedelta:

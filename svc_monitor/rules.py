@@ -163,7 +163,11 @@ def risk_locked(seen: Seen) -> Found:
             f"{lock.scope}/{lock.code}",
             Severity.CRITICAL if lock.until is None else Severity.WARNING,
             f"{lock.code} locks new positions of the {lock.scope} "
-            + (f"until {lock.until:%Y-%m-%d %H:%M} market time." if lock.until else "until an operator releases it."),
+            + (
+                f"until {lock.until:%Y-%m-%d %H:%M} market time."
+                if lock.until
+                else "until an operator releases it: `mesh resume --release-locks`."
+            ),
         )
         for lock in seen.risk.locks
         if lock.scope == "account"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from modelkit.features.definition import names_of
 from schema.recommendation_rows import StoredRecommendation
@@ -20,6 +20,8 @@ from tradekit.decimals import plain
 from tradekit.reasons import Reason, shown
 from tradekit.states import Origin, Side
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -36,7 +38,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """The steps in their order, and how it ended in one sentence."""
+    """The steps as they happened, and how it ended in one sentence."""
 
     recommendation: StoredRecommendation | None
     steps: tuple[Step, ...]
@@ -45,12 +47,24 @@ class Story:
 
 def tell(rows: StoryRows) -> Story:
     """The story of these rows."""
-    steps = tuple(_steps(rows))
+    by_stage = tuple(_steps(rows))
+    steps = _as_it_happened(by_stage)
     if rows.recommendation is not None:
         return Story(rows.recommendation, steps, _end_of_recommendation(rows.recommendation))
     if rows.signal is not None:
-        return Story(None, steps, _end_of_signal(rows.signal, steps[-1]))
+        return Story(None, steps, _end_of_signal(rows.signal, by_stage[-1]))
     return Story(None, steps, _end_of_close(rows.orders[0]))
+
+
+def _as_it_happened(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """By machine time, as many steps share one market time; what has none, such as a fill, stays behind the step before it.
+    Steps of one moment stay in the order of the stages.
+    """
+    when, moments = _NEVER, []
+    for step in steps:
+        when = step.event_time or when
+        moments.append(when)
+    return tuple(steps[place] for place in sorted(range(len(steps)), key=moments.__getitem__))
 
 
 def _steps(rows: StoryRows) -> Iterator[Step]:

@@ -8,6 +8,7 @@ is a variable such as RISK_MIN_NOTIONAL.
 import hashlib
 import json
 import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 
@@ -136,30 +137,43 @@ class Parameters:
         return hashlib.sha256(json.dumps(self.as_text(), sort_keys=True).encode()).hexdigest()
 
 
-def faults(p: Parameters) -> list[str]:
-    """Everything that is wrong with a set of parameters; empty if it may be used."""
-    values = {f.name: getattr(p, f.name) for f in fields(p)}
-    found = [f"{name} is not a finite number" for name, value in values.items() if not math.isfinite(value)]
-    if found:
-        return found
-    for f in fields(p):
-        value, may_be_zero = values[f.name], f.metadata["zero"]
-        if value < 0 or (value == 0 and not may_be_zero):
-            found.append(f"{f.name} is {value}; must be {'0 or more' if may_be_zero else 'above 0'}")
-        if f.metadata["share"] and value > 1:
-            found.append(f"{f.name} is {value}; must be at most 1")
-    weights = [value for name, value in values.items() if name.startswith("weight_")]
-    rules = (
-        (abs(sum(weights) - 1) <= 1e-9, "the five weights must sum to 1"),
-        (p.score_soft < p.score_hard, "score_soft must be below score_hard"),
-        (p.min_real_bars <= p.vol_bars, "min_real_bars must be at most vol_bars"),
-        (p.vol_bars >= 24, "vol_bars must be at least 24, the span of the shock rule"),
-        (p.sigma_floor <= p.sigma_target, "sigma_floor must be at most sigma_target"),
-        (p.min_notional <= p.max_order_notional, "min_notional must be at most max_order_notional"),
-        (p.gross_exposure_ratio + p.cash_reserve_ratio <= 1, "gross_exposure and cash_reserve must fit into equity"),
-        (p.product_orders_per_minute <= p.orders_per_minute, "a product's order rate must be at most the account's"),
-    )
-    return found + [text for holds, text in rules if not holds]
+def faults(p: Parameters, name: Callable[[str], str] = str) -> list[str]:
+    """Everything that is wrong with a set of parameters, each by the `name` that its reader knows; empty if it may be used."""
+    wrong = {f.name: rule for f in fields(p) if (rule := _broken_rule(f.metadata, getattr(p, f.name)))}
+    found = [f"{name(one)} = {_short(getattr(p, one))}: {rule}" for one, rule in wrong.items()]
+    for names, holds, rule in _rules(p):
+        # What does not hold because of a value that is wrong by itself, is no second fault.
+        if not holds and not wrong.keys() & set(names):
+            found.append(f"{', '.join(f'{name(one)} = {_short(getattr(p, one))}' for one in names)}: {rule}")
+    return found
+
+
+def _broken_rule(meant: Mapping[str, str | bool], value: Decimal | float) -> str | None:
+    if not math.isfinite(value):
+        return "must be a finite number"
+    if value < 0 or (value == 0 and not meant["zero"]):
+        return "must be 0 or more" if meant["zero"] else "must be above 0"
+    return "must be at most 1" if meant["share"] and value > 1 else None
+
+
+def _rules(p: Parameters) -> Iterator[tuple[tuple[str, ...], bool, str]]:
+    """What must hold of which parameters, and whether it does."""
+    weights = tuple(f.name for f in fields(p) if f.name.startswith("weight_"))
+    yield weights, abs(sum(getattr(p, one) for one in weights) - 1) <= 1e-9, "the weights must sum to 1"
+    yield ("score_soft", "score_hard"), p.score_soft < p.score_hard, "the first must be below the second"
+    yield ("min_real_bars", "vol_bars"), p.min_real_bars <= p.vol_bars, "the first must be at most the second"
+    yield ("vol_bars",), p.vol_bars >= 24, "must be at least 24, the span of the shock rule"
+    yield ("sigma_floor", "sigma_target"), p.sigma_floor <= p.sigma_target, "the first must be at most the second"
+    smallest = ("min_notional", "max_order_notional")
+    yield smallest, p.min_notional <= p.max_order_notional, "the first must be at most the second"
+    equity = ("gross_exposure_ratio", "cash_reserve_ratio")
+    yield equity, p.gross_exposure_ratio + p.cash_reserve_ratio <= 1, "they must fit into equity, 1 together"
+    rates = ("product_orders_per_minute", "orders_per_minute")
+    yield rates, p.product_orders_per_minute <= p.orders_per_minute, "the first must be at most the second"
+
+
+def _short(value: Decimal | float) -> str:
+    return _text(value).removesuffix(".0")
 
 
 def _text(value: Decimal | float) -> str:

@@ -1,10 +1,11 @@
 """Settings of the risk engine: the ticket key, and each parameter and limit by a variable such as RISK_MIN_NOTIONAL."""
 
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model
 
 from svc_risk.parameters import Parameters, faults
 from tradekit import services
@@ -13,7 +14,8 @@ from tradekit.settings import TradingSettings, port_field
 
 _PREFIX = "risk_"
 # The taker fee is the mesh's, not risk's own.
-_OWN = tuple(f for f in fields(Parameters) if f.name != "taker_fee")
+_TAKER_FEE = "taker_fee"
+_OWN = tuple(f for f in fields(Parameters) if f.name != _TAKER_FEE)
 
 
 class _ServiceSettings(TradingSettings):
@@ -37,19 +39,13 @@ else:
 class RiskSettings(_ParameterSettings):
     """How much risk the account bears. An invalid set of limits is refused as a whole."""
 
-    @model_validator(mode="after")
-    def _limits_fit_together(self) -> "RiskSettings":
-        found = faults(self.parameters)
-        if found:
-            raise ValueError("; ".join(f"RISK_{fault}" if "_" in fault.split()[0] else fault for fault in found))
-        return self
-
-    @model_validator(mode="after")
-    def _one_account_currency(self) -> "RiskSettings":
+    def disagreements(self) -> Iterator[str]:
+        """Every limit, by itself and beside the others, and one currency of the account."""
+        yield from super().disagreements()
+        yield from faults(self.parameters, _variable)
         currencies = sorted({quote_currency(product) for product in self.products})
         if len(currencies) > 1:
-            raise ValueError(f"PRODUCTS must share one quote currency, the account's; found {', '.join(currencies)}")
-        return self
+            yield f"PRODUCTS must share one quote currency, the account's; found {', '.join(currencies)}"
 
     @property
     def currency(self) -> str:
@@ -61,3 +57,8 @@ class RiskSettings(_ParameterSettings):
         """Every parameter and limit in force; the taker fee is the mesh's."""
         own = {f.name: getattr(self, _PREFIX + f.name) for f in _OWN}
         return Parameters(**own, taker_fee=self.taker_fee)
+
+
+def _variable(parameter: str) -> str:
+    """The variable that sets a parameter."""
+    return parameter.upper() if parameter == _TAKER_FEE else (_PREFIX + parameter).upper()

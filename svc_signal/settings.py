@@ -1,8 +1,9 @@
 """Settings of the signal service."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tradekit import services
 from tradekit.products import factor_product
@@ -24,11 +25,11 @@ class SignalSettings(TradingSettings):
     model_poll_seconds: float = Field(30.0, ge=1, le=3600, description="pace of looking for a new or mended model")
     catch_up_bars: int = Field(500, ge=1, le=10_000, description="bars decided after a pause; older ones are left out")
 
-    @model_validator(mode="after")
-    def _a_model_needs_trust(self) -> "SignalSettings":
+    def disagreements(self) -> Iterator[str]:
+        """A model needs something that says whom to trust."""
+        yield from super().disagreements()
         if self.model_dir and not (self.model_public_key_file or self.model_manifest_sha256):
-            raise ValueError("MODEL_DIR needs MODEL_PUBLIC_KEY_FILE or MODEL_MANIFEST_SHA256: models are code")
-        return self
+            yield "MODEL_DIR needs MODEL_PUBLIC_KEY_FILE or MODEL_MANIFEST_SHA256: models are code"
 
     @property
     def factor_product(self) -> str:

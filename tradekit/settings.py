@@ -3,10 +3,11 @@
 Environment variables have the same names locally and in the ConfigMap `crypto-trading-config`.
 """
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AliasChoices, Field, create_model, field_validator, model_validator
+from pydantic import AliasChoices, Field, create_model, field_validator
 from pydantic_settings import NoDecode
 
 from meshkit.settings import UNSET, KitSettings
@@ -17,6 +18,7 @@ from tradekit.products import is_product_id
 from tradekit.states import LifeClock, Profile, Venue
 from tradekit.units import ProductId
 
+RUN_ID_PATTERN = r"^[a-zA-Z0-9._-]{1,64}$"
 DEFAULT_PRODUCTS = tuple(map(ProductId, ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD", "DOGE-USD", "LINK-USD")))
 
 
@@ -29,7 +31,7 @@ def port_field(service: services.ServiceName) -> int:
 class _Agreed(KitSettings):
     """What all stages must agree on."""
 
-    run_id: str = Field("main", pattern=r"^[a-zA-Z0-9._-]{1,64}$", description="name of the run; part of every id")
+    run_id: str = Field("main", pattern=RUN_ID_PATTERN, description="name of the run; part of every id")
     venue: Venue = Field(Venue.SIMULATED, description="SIMULATED, REPLAY, PAPER, SANDBOX or LIVE")
     decision_profile: Profile = Field(Profile.EVIDENCE, description="EVIDENCE or EXERCISE")
     granularity: Literal["ONE_MINUTE", "FIVE_MINUTE", "FIFTEEN_MINUTE", "ONE_HOUR"] = Field(
@@ -78,20 +80,16 @@ else:
 class TradingSettings(_Addressed):
     """What all stages must agree on, and where each of them is dialled."""
 
-    @model_validator(mode="after")
-    def _no_exercise_with_real_money(self) -> "TradingSettings":
+    def disagreements(self) -> Iterator[str]:
+        """What is refused with real money."""
+        yield from super().disagreements()
         if self.venue is Venue.LIVE and self.decision_profile is Profile.EXERCISE:
-            raise ValueError("DECISION_PROFILE=EXERCISE is refused with VENUE=LIVE: it trades without evidence")
-        return self
-
-    @model_validator(mode="after")
-    def _no_real_money_for_everybody(self) -> "TradingSettings":
+            yield "DECISION_PROFILE=EXERCISE is refused with VENUE=LIVE: it trades without evidence"
         if self.venue is Venue.LIVE and self.mesh_auth == "off":
-            raise ValueError(
+            yield (
                 "MESH_AUTH=off is refused with VENUE=LIVE: any user of this machine could trade with real money; "
                 "set MESH_AUTH=token"
             )
-        return self
 
     @property
     def taker_fee_setting(self) -> Decimal | None:

@@ -23,6 +23,7 @@ from modelkit.metrics import auc_up_down, log_loss
 from modelkit.sampling import CLASSES, balanced_weights, class_shares, correct_for_prior, thinned
 from modelkit.serving import grid_stage
 from training.evidence import HeldOut, ThresholdChoice, choose_thresholds
+from training.settings import EstimatorSettings, TrainingSettings
 
 Progress = Callable[[str, float], None]
 _SELF_TEST_ROWS = 16
@@ -38,36 +39,6 @@ class TrainingRefused(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
-
-
-@dataclass(frozen=True, slots=True)
-class EstimatorSettings:
-    """Settings of the gradient-boosted trees."""
-
-    iterations: int = 120
-    learning_rate: float = 0.04
-    leaves: int = 15
-    rows_per_leaf: int = 400
-    l2: float = 10.0
-    feature_share: float = 0.5
-    bins: int = 32
-    """Few, because the library finds weighted bin edges one by one: 255 cost 12 s per fit, 32 about 1.5 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSettings:
-    """What a training run may vary; `source_sha256` names the files the candles came from."""
-
-    granularity: int = 3600
-    factor_product: str = "BTC-USD"
-    label: LabelRule = field(default_factory=LabelRule)
-    estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
-    stride: int = 5
-    seed: int = 51
-    folds: int = 3
-    held_out_share: float = 0.45
-    rows_per_class: int = 30
-    source_sha256: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ from tradekit.bars import unix, utc
 from tradekit.products import factor_product
 from tradekit.settings import TradingSettings
 from training.artifact import model_version, write_model
-from training.fit import TrainedModel, TrainingRefused, TrainingSettings, train
+from training.fit import TrainedModel, TrainingRefused, train
+from training.settings import TrainingSettings
 from training.walkforward_parallel import BackendMissing, Workers, require_backend
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from modelkit.decision import Thresholds
-from training.fit import EstimatorSettings
+from training.settings import EstimatorSettings
 
 MOST_TRIALS: Final = 30
 

@@ -23,7 +23,6 @@ from training.fit import (
     Progress,
     TrainedModel,
     TrainingRefused,
-    TrainingSettings,
     fingerprint,
     learning_table,
     next_return,
@@ -31,6 +30,7 @@ from training.fit import (
     self_test_rows,
 )
 from training.metrics_drift import drift
+from training.settings import TrainingSettings
 from training.walkforward import Answers, Run, answers_of, asked_rows, assemble
 from training.walkforward_candidates import CANDIDATES, LOGISTIC, MOST_TRIALS, RULES, Candidate
 from training.walkforward_fit import fit, training_rows

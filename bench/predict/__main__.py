@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from modelkit.features.definition import FEATURE_COUNT
 from modelkit.flat_trees import MOST_ROWS, flatten
-from training.fit import EstimatorSettings, trees
+from training.fit import trees
+from training.settings import EstimatorSettings
 
 ROWS = (1, 10, 32, 100, 1000, 3000)
 LEARNED_ROWS = 25_000

@@ -27,7 +27,8 @@ from tradekit.bars import utc
 from trading.market.v1 import market_service_pb2 as market_pb
 from trading.market.v1 import market_service_pb2_grpc as market_grpc
 from training.artifact import write_model
-from training.fit import TrainingSettings, train
+from training.fit import train
+from training.settings import TrainingSettings
 
 HOUR = 3600
 FIRST_BAR = 473_005

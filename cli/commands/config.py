@@ -11,7 +11,7 @@ from cli.exits import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
     from cli.effective import ServiceConfig, Setting
-    from cli.instance_file import Instance
+    from cli.up.options import Choices
     from supervisor.home import MeshHome
 
 
@@ -22,7 +22,8 @@ def config(
     as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
 ) -> None:
     """Show the effective configuration. Exit code 2 if a service would refuse it."""
-    from cli.effective import read_configuration
+    from cli.console import escape
+    from cli.effective import as_line, read_configuration, told_once
     from cli.instance_file import mesh_home
     from cli.instance_plan import plan_of
     from supervisor.keys import key_files
@@ -32,34 +33,41 @@ def config(
     if service and service not in names:
         raise CommandFailed(f"there is no service {service}", f"say one of {', '.join(names)}", ExitCode.USAGE)
     home = mesh_home()
-    plan = plan_of(home, resolved(home), key_files(home.keys), dict(os.environ))
+    choices, notes = resolved(home)
+    plan = plan_of(home, choices.instance, key_files(home.keys), dict(os.environ))
     found = [one for one in read_configuration(plan) if service in ("", one.service)]
     if as_json:
         out.print_json(json.dumps({one.service: _as_json(one) for one in found}))
     else:
         out.print(f"[dim]MESH_HOME[/] {home.root}")
         _print(found, all_values)
-    raise typer.Exit(ExitCode.USAGE if any(one.faults for one in found) else ExitCode.OK)
+    for note in notes:
+        err.print(f"[yellow]{escape(note)}[/]")
+    faults = [*map(as_line, choices.faults), *told_once(plan, found)]
+    for line in faults:
+        err.print(f"[bold red]✗[/] {escape(line)}")
+    raise typer.Exit(ExitCode.USAGE if faults else ExitCode.OK)
 
 
-def resolved(home: "MeshHome") -> "Instance":
-    """What `mesh up` without options would run here now."""
+def resolved(home: "MeshHome") -> "tuple[Choices, list[str]]":
+    """What `mesh up` without options would run here now, and what of the environment it would not follow."""
     from cli.instance_file import read_instance
-    from cli.up.options import UpRequest, resolve
+    from cli.up.options import UpRequest, choose
+    from cli.up.saved import not_followed
     from tradekit.states import Venue
 
     stored = read_instance(home)
-    return resolve(UpRequest(live=stored is not None and stored.venue is Venue.LIVE), stored, os.environ)
+    request = UpRequest(live=stored is not None and stored.venue is Venue.LIVE)
+    choices = choose(request, stored, os.environ)
+    return choices, not_followed(request, stored, os.environ, choices)
 
 
 def _as_json(found: "ServiceConfig") -> dict[str, object]:
     values = {one.variable: {"value": one.value, "origin": one.origin.value} for one in found.settings}
-    return {"settings": values, "faults": found.faults}
+    return {"settings": values, "faults": "\n".join(found.faults)}
 
 
 def _print(found: list["ServiceConfig"], all_values: bool) -> None:
-    from cli.console import escape_lines
-
     shown = {
         one.service: [setting for setting in one.settings if all_values or setting.origin.value != "default"]
         for one in found
@@ -69,9 +77,7 @@ def _print(found: list["ServiceConfig"], all_values: bool) -> None:
     if common:
         _print_table("every service", common)
     for one in found:
-        if one.faults:
-            err.print(f"[bold red]{one.service}[/] {escape_lines(one.faults)}")
-        else:
+        if not one.faults:
             _print_table(one.service, [setting for setting in shown[one.service] if setting not in common])
     if not all_values:
         out.print("[dim]what stands at its default is left out; --all shows it[/]")

@@ -29,9 +29,9 @@ def doctor() -> None:
 
     home = mesh_home()
     tidied = remove_orphans(home.root)
-    instance = resolved(home)
-    plan = plan_of(home, instance, key_files(home.keys), dict(os.environ))
-    findings = asyncio.run(examine(Patient(plan, instance)))
+    choices, notes = resolved(home)
+    plan = plan_of(home, choices.instance, key_files(home.keys), dict(os.environ))
+    findings = asyncio.run(examine(Patient(plan, choices, tuple(notes))))
     table = Table(box=None, padding=(0, 2), show_header=False)
     for name in ("level", "subject", "seen"):
         table.add_column(name, overflow="fold")

@@ -115,7 +115,7 @@ def _table(models: "Any") -> "Any":
         part = pb.ModelRole.Name(info.role).removeprefix("MODEL_ROLE_")
         until = f"{info.train_end_time.ToDatetime():%Y-%m-%d %H:%M}" if info.HasField("train_end_time") else ""
         buys = "" if not until else "never" if info.always_hold else f"edge {info.theta_buy:.2f}"
-        where = escape(info.folder) or "its files are gone"
+        where = escape(info.folder) or "its files are gone: removed, or another was trained over them"
         if info.refusal_code:
             where += f" [red]{info.refusal_code}[/]: {escape(info.refusal_detail)}"
         table.add_row(escape(info.model_version), f"[{_STYLES[part]}]{part}[/]", until, buys, where)

@@ -79,7 +79,7 @@ def _run(options: "ReplayOptions", keep: bool) -> "ReplayReport":
     from cli.replay.run import Watching
     from cli.replay.run import replay as run_replay
     from cli.up.view import line_of
-    from supervisor.keeper import NEWS, Event, EventKind
+    from supervisor.keeper import NEWS, Event
 
     found = examine(options)
     for line in told(options.file.name, found.account):
@@ -108,7 +108,8 @@ def _run(options: "ReplayOptions", keep: bool) -> "ReplayReport":
             progress.update(tasks[name], completed=share, description=label, pace=pace)
 
         def tell(event: Event) -> None:
-            if event.kind in (*NEWS, EventKind.START_FAILED):
+            # A failed start ends the command with its own words.
+            if event.kind in NEWS:
                 progress.console.print(f"[bold yellow]{line_of(event)}[/]")
 
         return asyncio.run(run_replay(options, mesh_home().root, Watching(show, tell), keep))

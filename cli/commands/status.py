@@ -103,6 +103,8 @@ def _print_trading(facts: "StatusFacts") -> None:
             out.print("          [bold red]kept nowhere but in the executor's memory: gone when that process ends[/]")
         if facts.trading.locks:
             out.print(f"locks     {escape(', '.join(facts.trading.locks))}")
+        if facts.trading.cooldowns:
+            out.print(f"cooldowns {escape(', '.join(facts.trading.cooldowns))}")
     shut = facts.entries_shut
     out.print(f"entries   [red]closed: {escape(shut)}[/]" if shut else "entries   [green]open[/]")
     if facts.ledger is not None:

@@ -51,7 +51,7 @@ def close(
     everything: Annotated[bool, typer.Option("--all", help="everything that is held")] = False,
     note: NoteOption = "closed by hand",
 ) -> None:
-    """Sell what is held of a product at market, at once. Exit code 1: something remains."""
+    """Sell what is held of a product at market, at once. Exit code 1: something remains, or a named product was not held."""
     from cli.way_out import run_close
     from tradekit.products import is_product_id
 

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import err, guarded, out
+from cli.console import err, escape, guarded, out
 
 if TYPE_CHECKING:
     from cli.candle_file import CandleFileFacts
+    from cli.exits import CommandFailed
     from cli.plan import MeshPlan
 
 MarketOption = Annotated[
@@ -46,8 +47,9 @@ def up(
     from cli.status_facts import switch_in_force
     from cli.up import detached
     from cli.up.adoption import AdoptionChoice, check_choice, settle
-    from cli.up.options import UpRequest, resolve
+    from cli.up.options import UpRequest, choose
     from cli.up.run import refuse_second_start, run_up
+    from cli.up.saved import not_followed
     from cli.up.summary import summary
     from cli.up.view import LogView, TerminalView, Views
     from supervisor.detach import Announcer
@@ -64,8 +66,11 @@ def up(
     # Asked once, at the first start; later the status shows it, and `mesh ledger adopt` adopts it.
     asking = stored is None and sys.stdin.isatty() and out.is_terminal
     adoption = AdoptionChoice(check_choice(adopt) if adopt is not None else None, asking)
-    instance = resolve(request, stored, os.environ, _tell)
-    in_child(partial(_refuse_faulty, plan_of(home, instance, key_files(home.keys), {**os.environ})))
+    choices = choose(request, stored, os.environ, _tell)
+    for note in not_followed(request, stored, os.environ, choices):
+        err.print(f"[yellow]{escape(note)}[/]")
+    instance = choices.instance
+    in_child(partial(_refuse_faulty, plan_of(home, instance, key_files(home.keys), {**os.environ}), choices.faults))
     home.prepare()
     with TerminalView() as terminal:
         if not detach:
@@ -79,10 +84,10 @@ def up(
     asyncio.run(settle(instance, adoption, terminal.say))
 
 
-def _refuse_faulty(plan: "MeshPlan") -> None:
+def _refuse_faulty(plan: "MeshPlan", choices: "list[CommandFailed]") -> None:
     from cli.effective import refuse_faulty
 
-    refuse_faulty(plan)
+    refuse_faulty(plan, choices)
 
 
 def _tell(facts: "CandleFileFacts") -> None:

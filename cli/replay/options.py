@@ -1,13 +1,16 @@
 """What a replay is asked to do, checked against the file before anything starts."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cli.candle_file import CandleFileFacts, read_facts
+from cli.exits import CommandFailed, ExitCode
+from modelkit.labels import LabelRule
 from tradekit.bars import bar_close, is_on_grid
-from tradekit.products import is_product_id
+from tradekit.products import is_product_id, market_factor
 from tradekit.states import Profile
+from training.settings import TrainingSettings, least_bars
 
 DEFAULT_REVIEWS_PER_BAR = 2
 DEFAULT_SEED = 1
@@ -58,3 +61,21 @@ def examine(options: ReplayOptions) -> CandleFileFacts:
     if not found.first < options.begin < options.end <= last:
         raise ReplayRefused(f"{options.file.name} covers {found.first} to {last}; --from and --to must lie inside")
     return found
+
+
+def require_history(options: ReplayOptions, found: CandleFileFacts) -> None:
+    """Raises CommandFailed where too little lies before the period for a model to be trained on, whatever it holds."""
+    if options.model is not None:
+        return
+    step, rule = found.granularity_seconds, LabelRule()
+    learnt_from = {*options.products, *map(market_factor, options.products)}
+    # What is learned from ends before what a label of it could see of the period.
+    least = least_bars(len(learnt_from), TrainingSettings(label=rule)) + rule.horizon_bars
+    bars = int((options.begin - found.first).total_seconds()) // step
+    if bars < least:
+        earliest = found.first + timedelta(seconds=least * step)
+        raise CommandFailed(
+            f"{bars:,} bars before --from are too few to train a model on {len(learnt_from)} product(s): it takes {least:,}",
+            f"say --from {earliest:%Y-%m-%dT%H:%MZ} or later, take a file that begins earlier, or give a model with --model",
+            ExitCode.USAGE,
+        )

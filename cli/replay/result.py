@@ -71,7 +71,7 @@ class AccountResult:
     realized_pnl: Decimal
     unrealized_pnl: Decimal
     fees: Decimal
-    buy_and_hold: Decimal
+    buy_and_hold: Decimal  # its profit, with the fees of entry and exit
 
     @property
     def pnl(self) -> Decimal:
@@ -102,9 +102,11 @@ class ReplayResult:
 
 
 async def read_result(
-    connection: AsyncConnection, parameters: Mapping[str, Any], quote: str, opening: Decimal
+    connection: AsyncConnection, parameters: Mapping[str, Any], quote: str, opening: Decimal, taker_fee: Decimal
 ) -> ReplayResult:
-    """Reads everything from the rows; candles of the period open in [`first`, `end`)."""
+    """Reads everything from the rows; candles of the period open in [`first`, `end`). `taker_fee` is what the exchange
+    charged, as a share.
+    """
     signals = await _rows(connection, _SIGNALS)
     items = await _rows(connection, _ITEMS)
     cash = {row["currency"]: row["amount"] for row in await _rows(connection, _CASH)}
@@ -128,7 +130,7 @@ async def read_result(
         items=items,
         cash=cash,
         positions=positions,
-        account=_account(cash.get(quote, ZERO), positions, opening, held),
+        account=_account(cash.get(quote, ZERO), positions, opening, buy_and_hold(held, opening, taker_fee)),
     )
 
 
@@ -139,13 +141,10 @@ async def _rows(
 
 
 def _account(
-    cash: Decimal, positions: Sequence[Mapping[str, Any]], opening: Decimal, held: Sequence[Mapping[str, Any]]
+    cash: Decimal, positions: Sequence[Mapping[str, Any]], opening: Decimal, holding: Decimal
 ) -> AccountResult:
     value = sum((row["base_size"] * row["mark"] for row in positions if row["mark"] is not None), ZERO)
     cost = sum((row["cost"] for row in positions), ZERO)
-    # Equal parts of the opening balance at the first close, without any fee, valued at the last.
-    part = opening / len(held) if held else ZERO
-    holding = sum((part / row["first"] * row["last"] for row in held), ZERO)
     return AccountResult(
         opening=opening,
         cash=cash,
@@ -153,8 +152,18 @@ def _account(
         realized_pnl=sum((row["realized_pnl"] for row in positions), ZERO),
         unrealized_pnl=value - cost,
         fees=sum((row["total_fees"] for row in positions), ZERO),
-        buy_and_hold=holding - opening,
+        buy_and_hold=holding,
     )
+
+
+def buy_and_hold(held: Sequence[Mapping[str, Any]], opening: Decimal, taker_fee: Decimal) -> Decimal:
+    """The profit of equal parts of the opening balance, bought at the first close and sold at the last, a fee paid for each;
+    the first lies inside the amount, as that of a BUY does.
+    """
+    if not held:
+        return ZERO
+    part = opening / len(held) / (1 + taker_fee)
+    return sum((part / row["first"] * row["last"] * (1 - taker_fee) for row in held), ZERO) - opening
 
 
 def canonical_hash(

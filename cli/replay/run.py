@@ -13,16 +13,17 @@ from pathlib import Path
 
 from cli.candle_file import CandleFileFacts
 from cli.database import database_engine
-from cli.effective import refuse_faulty
+from cli.effective import refuse_faulty, simulated_taker_fee
 from cli.plan import MeshPlan, Ports, SimulatorPlan
 from cli.replay.agreement import Agreement, compare
 from cli.replay.clock import SimulatorClock
 from cli.replay.given_model import adopt, examine_given
 from cli.replay.lockstep import LockStep, Steps
-from cli.replay.options import ReplayOptions, ReplayRefused, examine
+from cli.replay.options import ReplayOptions, ReplayRefused, examine, require_history
 from cli.replay.orphans import FOLDER, postgres_of
 from cli.replay.result import ReplayResult, read_result
 from cli.stack import make_identities, template_of, units_of
+from cli.steps import in_own_words
 from cli.training_job import train_model
 from modelkit.labels import LabelRule
 from supervisor.embedded_postgres import EmbeddedPostgres
@@ -72,6 +73,7 @@ async def replay(options: ReplayOptions, root: Path, watching: Watching, keep: b
     postgres = postgres_of(home)
     plan = plan_of(options, found, home, postgres)
     refuse_faulty(plan)
+    require_history(options, found)
     with hold_instance(home) as run_id:
         ensure_keys(home.keys)
         make_identities(plan)
@@ -135,14 +137,16 @@ class _Run:
         self._failure: BaseException | None = None
         mark = InstanceMark(str(plan.home.root), run_id)
         self._template = template_of(plan, mark)
-        units = units_of(plan, mark, PostgresUnit(postgres), self._make_model, self._template)
-        self._supervisor = Supervisor(plan.home, run_id, units, labels={"mode": "replay"}, on_event=watching.event)
+        self._units = units_of(plan, mark, PostgresUnit(postgres), self._make_model, self._template)
+        self._supervisor = Supervisor(
+            plan.home, run_id, self._units, labels={"mode": "replay"}, on_event=watching.event
+        )
 
     async def run(self) -> ReplayReport:
         """Starts, leads, reads, stops; a signal ends it at any moment, with its processes."""
         try:
             stop_on_signals(self._stop, self._supervisor)
-            with self._template:
+            with self._template, in_own_words(self._units):
                 await self._supervisor.run(self._stop, self._lead_or_stop)
         finally:
             with suppress(Exception):
@@ -188,7 +192,7 @@ class _Run:
                 first = self._steps.begin - timedelta(seconds=self._steps.granularity)
                 parameters = {"first": first, "end": self._steps.end}
                 quote = quote_currency(self._options.products[0])
-                return await read_result(connection, parameters, quote, OPENING)
+                return await read_result(connection, parameters, quote, OPENING, simulated_taker_fee(self._plan))
         finally:
             await engine.dispose()
 

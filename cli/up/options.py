@@ -4,10 +4,11 @@ Choices come from the command line, then from the last start of the same folder,
 the defaults. What cannot be is refused here, before any process exists.
 """
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import Instance
@@ -15,7 +16,7 @@ from cli.plan import MADE_UP, SIMULATOR_PORT, Ports
 from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.products import is_product_id, quote_currency
 from tradekit.services import MONITOR, PAGE_PORT, SERVICES
-from tradekit.settings import DEFAULT_PRODUCTS
+from tradekit.settings import DEFAULT_PRODUCTS, RUN_ID_PATTERN
 from tradekit.states import Profile, Venue
 
 if TYPE_CHECKING:
@@ -48,35 +49,73 @@ def refuse(message: str, advice: str = "") -> CommandFailed:
     return CommandFailed(message, advice, ExitCode.USAGE)
 
 
-def resolve(
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What would run, and what is wrong with it: a faulty choice stands at its default, so that the rest can be looked at."""
+
+    instance: Instance
+    faults: list[CommandFailed] = field(default_factory=list)
+
+
+def resolve(request: UpRequest, stored: Instance | None, environment: Mapping[str, str]) -> Instance:
+    """What will run. Raises the CommandFailed of the first thing that cannot be."""
+    found = choose(request, stored, environment)
+    if found.faults:
+        raise found.faults[0]
+    return found.instance
+
+
+def choose(
     request: UpRequest,
     stored: Instance | None,
     environment: Mapping[str, str],
     tell: "Callable[[CandleFileFacts], None] | None" = None,
-) -> Instance:
-    """What will run. Raises CommandFailed with everything the operator needs to know.
+) -> Choices:
+    """What would run, with everything that is wrong with it. Raises CommandFailed where it cannot even be said which market
+    or ledger is meant.
 
     `tell` hears what became of the lines of a candle file that is to be replayed.
     """
+    faults: list[CommandFailed] = []
+
+    def good(decide: Callable[[], T], instead: T) -> T:
+        try:
+            return decide()
+        except CommandFailed as failed:
+            faults.append(failed)
+            return instead
+
     market = _market(request.market) if request.market else stored.market if stored else SIMULATED
-    venue = _venue(market, request.live, environment)
+    usual = _venue(market, request.live, environment)
+    venue = good(lambda: _not_another_venue(usual, market, environment), usual)
     own_database = bool(environment.get("DB_HOST"))
     _same_market(request, market, venue, own_database, stored)
     facts = _facts(market)
     if facts is not None and tell is not None:
         tell(facts)
-    granularity = _granularity(stored, facts, environment)
-    history = _history(stored, facts, environment)
-    ports = _ports(environment)
-    return Instance(
+    usual_bars = stored.granularity if stored else facts.granularity if facts else "ONE_HOUR"
+    granularity = good(lambda: _granularity(stored, facts, environment), usual_bars)
+    history = good(lambda: _history(stored, facts, environment), _history(stored, facts, {}))
+    profile = good(lambda: _profile(request.profile, stored, environment, venue), Profile.EVIDENCE)
+    usual_products: tuple[str, ...] = DEFAULT_PRODUCTS
+    products = good(lambda: _products(request.products, stored, facts, environment, market), usual_products)
+    seed = good(lambda: _seed(request.seed, stored, market), DEFAULT_SEED)
+    speed = good(lambda: _speed(request.speed, stored, granularity, venue), 1.0)
+    run_id = good(lambda: _run_id(stored, environment), "main")
+    ports, bad_ports = _ports(environment)
+    faults += bad_ports
+    instance = Instance(
         market=market,
         venue=venue,
-        profile=_profile(request.profile, stored, environment, venue),
-        products=_products(request.products, stored, facts, environment, market),
+        profile=profile,
+        products=products,
         granularity=granularity,
-        seed=_seed(request.seed, stored, market),
-        speed=_speed(request.speed, stored, granularity, venue),
-        run_id=stored.run_id if stored else environment.get("RUN_ID") or "main",
+        seed=seed,
+        speed=speed,
+        run_id=run_id,
         history_bars=history,
         start=stored.start if stored else facts.start_after(history).isoformat() if facts else "",
         own_database=own_database,
@@ -84,6 +123,7 @@ def resolve(
         simulator_port=ports.simulator,
         page_port=ports.page,
     )
+    return Choices(instance, faults)
 
 
 def differences(request: UpRequest, running: Instance) -> list[str]:
@@ -92,7 +132,7 @@ def differences(request: UpRequest, running: Instance) -> list[str]:
         ("market", running.market, request.market and _market(request.market)),
         ("speed", running.speed, request.speed),
         ("profile", running.profile.value.lower(), request.profile and request.profile.lower()),
-        ("products", ",".join(running.products), request.products and ",".join(_product_list(request.products))),
+        ("products", ",".join(running.products), request.products and ",".join(product_list(request.products))),
         ("seed", running.seed, request.seed),
         ("venue", running.venue.value, Venue.LIVE.value if request.live else None),
     )
@@ -117,6 +157,10 @@ def _venue(market: str, live: bool, environment: Mapping[str, str]) -> Venue:
     else:
         venue = Venue.LIVE
         _may_go_live(environment)
+    return venue
+
+
+def _not_another_venue(venue: Venue, market: str, environment: Mapping[str, str]) -> Venue:
     asked = environment.get("VENUE", "").upper()
     if asked and asked != venue.value:
         advice = "unset VENUE: --market chooses it, and --live is typed by hand"
@@ -149,7 +193,7 @@ def _same_market(request: UpRequest, market: str, venue: Venue, own_database: bo
     if own_database != stored.own_database:
         faults.append("a database at DB_HOST" if stored.own_database else "the embedded database, not of DB_HOST")
     if faults:
-        advice = "`mesh reset` clears them, or choose another folder with MESH_HOME"
+        advice = "`mesh reset` deletes all that is in it; or choose another folder with MESH_HOME"
         raise refuse("this folder holds the ledger of " + "; ".join(faults), advice)
 
 
@@ -180,17 +224,28 @@ def _history(stored: Instance | None, facts: "CandleFileFacts | None", environme
     return min(wanted, facts.bars * 3 // 5) if facts else wanted
 
 
+def _run_id(stored: Instance | None, environment: Mapping[str, str]) -> str:
+    wanted = environment.get("RUN_ID", "")
+    if wanted and not re.match(RUN_ID_PATTERN, wanted):
+        raise refuse(f"RUN_ID={wanted}: a name of at most 64 letters, digits, dots, dashes and underscores is needed")
+    return stored.run_id if stored else wanted or "main"
+
+
 def _profile(asked: str | None, stored: Instance | None, environment: Mapping[str, str], venue: Venue) -> Profile:
-    text = (asked or "").upper() or (
-        stored.profile.value if stored else environment.get("DECISION_PROFILE", "").upper()
-    )
-    if not text:
-        return Profile.EXERCISE if venue is Venue.SIMULATED else Profile.EVIDENCE
-    if text not in Profile.__members__:
-        raise refuse(f"profile {text.lower()} is not known", "say evidence or exercise")
-    if venue is Venue.LIVE and text == Profile.EXERCISE:
+    named = _known_profile(asked or "", "--profile ")
+    # A value that is none is refused even where another decides.
+    set_to = _known_profile(environment.get("DECISION_PROFILE", ""), "DECISION_PROFILE=")
+    usual = Profile.EXERCISE if venue is Venue.SIMULATED else Profile.EVIDENCE
+    found = named or (stored.profile if stored else set_to or usual)
+    if venue is Venue.LIVE and found is Profile.EXERCISE:
         raise refuse("profile exercise is refused with real money: it trades without evidence", "say evidence")
-    return Profile(text)
+    return found
+
+
+def _known_profile(text: str, source: str) -> Profile | None:
+    if text and text.upper() not in Profile.__members__:
+        raise refuse(f"{source}{text} is no profile", "say evidence or exercise")
+    return Profile(text.upper()) if text else None
 
 
 def _products(
@@ -200,16 +255,13 @@ def _products(
     environment: Mapping[str, str],
     market: str,
 ) -> tuple[str, ...]:
-    text = asked or (",".join(stored.products) if stored else environment.get("PRODUCTS", ""))
-    found = _product_list(text)
+    named = _good_products(asked or "", "--products ")
+    # A value that is none is refused even where another decides.
+    set_to = _good_products(environment.get("PRODUCTS", ""), "PRODUCTS=")
+    found = named or (stored.products if stored else set_to)
     if not found:
         known = [product for product in DEFAULT_PRODUCTS if facts is None or product in facts.products]
         found = tuple(known or (facts.products[:6] if facts else ()))
-    bad = [product for product in found if not is_product_id(product)]
-    if bad:
-        raise refuse(f"{', '.join(bad)}: products look like BTC-USD")
-    if len({quote_currency(product) for product in found}) != 1:
-        raise refuse(f"{', '.join(found)}: all products must be quoted in one currency, the account's")
     if facts is not None:
         from cli.candle_file import require_products
 
@@ -217,7 +269,18 @@ def _products(
     return found
 
 
-def _product_list(text: str) -> tuple[str, ...]:
+def _good_products(text: str, source: str) -> tuple[str, ...]:
+    found = product_list(text)
+    bad = [product for product in found if not is_product_id(product)]
+    if bad:
+        raise refuse(f"{source}{text}: {', '.join(bad)} is no product", "products look like BTC-USD")
+    if len({quote_currency(product) for product in found}) > 1:
+        raise refuse(f"{source}{text}: all products must be quoted in one currency, the account's")
+    return found
+
+
+def product_list(text: str) -> tuple[str, ...]:
+    """Products as they are typed, each once."""
     return tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
 
 
@@ -240,13 +303,13 @@ def _speed(asked: float | None, stored: Instance | None, granularity: str, venue
     return asked or (stored.speed if stored else GRANULARITY_SECONDS[granularity] / SECONDS_PER_BAR)
 
 
-def _ports(environment: Mapping[str, str]) -> Ports:
+def _ports(environment: Mapping[str, str]) -> tuple[Ports, list[CommandFailed]]:
     faults = []
 
     def port(variable: str, default: int) -> int:
         text = environment.get(variable, "").strip()
         if text and not (text.isdigit() and 0 < int(text) < 65_536):
-            faults.append(f"{variable}={text} is not a port")
+            faults.append(refuse(f"{variable}={text} is not a port", "ports are 1 to 65535"))
             return default
         return int(text) if text else default
 
@@ -255,6 +318,4 @@ def _ports(environment: Mapping[str, str]) -> Ports:
         port("SIM_PORT", SIMULATOR_PORT),
         port(MONITOR.page_variable, PAGE_PORT),
     )
-    if faults:
-        raise refuse("; ".join(faults), "ports are 1 to 65535")
-    return found
+    return found, faults

@@ -11,6 +11,7 @@ from cli.plan import MeshPlan
 from cli.serving_model import ensure_model
 from cli.stack import DATABASE, make_identities, template_of, units_of
 from cli.status_facts import switch_in_force
+from cli.steps import in_own_words
 from cli.up.adoption import AdoptionChoice, settle
 from cli.up.options import UpRequest, differences, resolve
 from cli.up.summary import summary
@@ -83,17 +84,17 @@ class _Run:
         mark = InstanceMark(str(plan.home.root), run_id)
         database = None if instance.own_database else PostgresUnit(embedded_postgres(plan.home), DATABASE)
         self._template = template_of(plan, mark)
-        units = units_of(plan, mark, database, self._make_model, self._template)
+        self._units = units_of(plan, mark, database, self._make_model, self._template)
         labels = {"market": instance.market, "venue": plan.venue.value, "profile": plan.profile.value}
-        self._supervisor = Supervisor(plan.home, run_id, units, labels=labels, on_event=view.event)
-        view.units([unit.spec.name for unit in units])
+        self._supervisor = Supervisor(plan.home, run_id, self._units, labels=labels, on_event=view.event)
+        view.units([unit.spec.name for unit in self._units])
 
     async def run(self) -> None:
         """Until a signal, or until the start fails."""
         stop = asyncio.Event()
         stop_on_signals(stop, self._supervisor)
         try:
-            with self._template:
+            with self._template, in_own_words(self._units):
                 await self._supervisor.run(stop, self._on_ready)
         finally:
             for task in self._tasks:

@@ -40,7 +40,11 @@ def summary(
         ("products", ", ".join(instance.products)),
         ("logs", str(home.logs)),
         ("look", "mesh status · mesh explain ID · mesh halt stops trading at once"),
-        ("stop", f"{stop} (pid {pid}); mesh reset clears the ledger"),
+        ("stop", f"{stop} (pid {pid})"),
+        (
+            "begin anew",
+            f"mesh reset deletes {'' if instance.own_database else 'ledger, '}simulated exchange, model, keys and logs",
+        ),
     ]
     if switch is not None and switch[0] in ("HALTED", "REDUCING"):
         rows.insert(1, ("trading", f"[bold red]{switch[0]}[/] ({escape(switch[1])}): mesh resume lets it go on"))

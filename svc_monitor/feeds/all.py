@@ -6,7 +6,19 @@ from typing import Any
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
-from svc_monitor.feeds import account, exits, ledger, model, orders, pipeline, recommendations, reviewer, risk, trading
+from svc_monitor.feeds import (
+    account,
+    exits,
+    ledger,
+    model,
+    orders,
+    pipeline,
+    recommendations,
+    reductions,
+    reviewer,
+    risk,
+    trading,
+)
 from svc_monitor.feeds.account import Account, Course
 from svc_monitor.feeds.exits import Exits
 from svc_monitor.feeds.feed import Feed
@@ -14,6 +26,7 @@ from svc_monitor.feeds.model import Model
 from svc_monitor.feeds.orders import OrderSeen
 from svc_monitor.feeds.pipeline import Pipeline
 from svc_monitor.feeds.recommendations import Recommendation
+from svc_monitor.feeds.reductions import Reduction
 from svc_monitor.feeds.reviewer import Reviewer
 from svc_monitor.feeds.risk import PortfolioRisk
 from svc_monitor.feeds.trading import Trading
@@ -30,6 +43,7 @@ class Feeds:
 
     pipeline: Feed[Pipeline]
     recommendations: Feed[dict[str, Recommendation]]
+    reductions: Feed[dict[str, Reduction]]
     orders: Feed[dict[str, OrderSeen]]
     account: Feed[Account]
     risk: Feed[PortfolioRisk]
@@ -46,6 +60,7 @@ class Feeds:
         return (
             self.pipeline,
             self.recommendations,
+            self.reductions,
             self.orders,
             self.account,
             self.trading,
@@ -64,6 +79,7 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
     course, news = Course(), Pulse()
     pipeline_feed, pipeline_task = pipeline.feed(channel(services.ORCHESTRATOR), kit, news)
     recommendations_feed, recommendations_task = recommendations.feed(channel(services.BRIDGE), kit, news)
+    reductions_feed, reductions_task = reductions.feed(channel(services.ORCHESTRATOR), kit, recommendations_feed, news)
     orders_feed, orders_task = orders.feed(channel(services.EXECUTOR), kit, news)
     account_feed, account_task = account.feed(channel(services.EXECUTOR), kit, course, news)
     risk_feed, risk_task = risk.feed(channel(services.RISK), kit, news)
@@ -75,6 +91,7 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
     feeds = Feeds(
         pipeline_feed,
         recommendations_feed,
+        reductions_feed,
         orders_feed,
         account_feed,
         risk_feed,
@@ -86,4 +103,4 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
         ledger_feed,
     )
     tasks = [pipeline_task, recommendations_task, orders_task, account_task, risk_task, model_task, reviewer_task]
-    return feeds, [*tasks, exits_task, *trading_tasks, ledger_task]
+    return feeds, [*tasks, reductions_task, exits_task, *trading_tasks, ledger_task]

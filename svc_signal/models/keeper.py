@@ -150,11 +150,13 @@ class ModelKeeper:
         async with self._kit.engine.begin() as connection:
             for model in sorted(loaded, key=lambda each: each.version):
                 await store.record_model(connection, model.version, model.manifest.document, model.manifest_sha256)
-            roles = await self._settle(connection, self._standings(found))
+            roles = await self._settle(connection, found)
         self._recorded |= {model.manifest_sha256 for model in loaded}
         return roles
 
-    async def _settle(self, connection: AsyncConnection, standings: list[Standing]) -> Roles:
+    async def _settle(self, connection: AsyncConnection, found: tuple[Candidate, ...]) -> Roles:
+        standings = self._standings(found)
+        refused = [f"{each.folder.shown} {each.refusal.code} ({each.refusal.detail})" for each in found if each.refusal]
         roles = await registry.read_roles(connection)
         # Files that this process lacks may be whole where another one serves them.
         serving = self.model is not None or (
@@ -163,12 +165,12 @@ class ModelKeeper:
             and await is_served(connection, roles.champion)
         )
         seen = await registry.versions_with_a_part(connection)
-        if not settle(roles, standings, seen, serving)[1]:
+        if not settle(roles, standings, seen, serving, refused)[1]:
             return roles
         # Again under the lock: another process may have settled it meanwhile.
         roles = await registry.read_roles(connection, lock=True)
         seen = await registry.versions_with_a_part(connection)
-        roles, changes = settle(roles, standings, seen, serving)
+        roles, changes = settle(roles, standings, seen, serving, refused)
         if changes:
             await registry.change_roles(connection, roles, changes)
             for change in changes:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+_MOST_REFUSED = 3
+
 
 class ChangeKind(StrEnum):
     """What was done to a model."""
@@ -81,18 +83,21 @@ class KnownModel:
 
 
 def settle(
-    roles: Roles, standings: Sequence[Standing], seen: Collection[str], serving: bool
+    roles: Roles, standings: Sequence[Standing], seen: Collection[str], serving: bool, refused: Sequence[str] = ()
 ) -> tuple[Roles, tuple[Change, ...]]:
     """The roles that follow from the models at hand, with what changes.
 
     `seen` are the versions that ever had a part: they come back only where an operator rolls back. `serving` is True
-    where this process has a model in service; it then goes on with it, whatever became of the champion's files.
+    where this process has a model in service; it then goes on with it, whatever became of the champion's files. `refused`
+    says in words which folders failed which check, for the record.
     """
     known = {each.version: each for each in standings}
     changes = []
     if standings and not _stays(roles.champion, known, serving):
         best = max(standings, key=lambda each: (each.knows_products, each.at_top, *each.age))
-        changes.append(Change(ChangeKind.ADOPTED, best.version, roles.champion or "", _why(roles.champion, known)))
+        changes.append(
+            Change(ChangeKind.ADOPTED, best.version, roles.champion or "", _why(roles.champion, known, refused))
+        )
         challenger = None if roles.challenger == best.version else roles.challenger
         roles = Roles(best.version, challenger, roles.champion)
     fresh = _challenger(roles, known, {*seen, *(change.version for change in changes)})
@@ -128,12 +133,15 @@ def _stays(champion: str | None, known: dict[str, Standing], serving: bool) -> b
     return known[champion].knows_products or not any(each.knows_products for each in known.values())
 
 
-def _why(champion: str | None, known: dict[str, Standing]) -> str:
+def _why(champion: str | None, known: dict[str, Standing], refused: Sequence[str]) -> str:
     if champion is None:
         return "there was no champion"
     if champion in known:
         return "the champion does not know all products"
-    return "the champion's files are gone or refused"
+    if refused:
+        # What a refused folder says of itself is nobody's word, so it cannot be told which of them was the champion's.
+        return f"the champion is in no folder that passes the checks; refused: {'; '.join(refused[:_MOST_REFUSED])}"
+    return "the champion's files are gone; where `mesh up` trained over them, logs/supervisor.log says why"
 
 
 def _challenger(roles: Roles, known: dict[str, Standing], seen: Collection[str]) -> Standing | None:

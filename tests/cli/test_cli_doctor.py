@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,3 +80,30 @@ def test_doctor_asks_what_the_service_would_ask(mesh: Mesh, model: str, capabili
 def test_an_address_that_is_none_ends_in_words(mesh: Mesh) -> None:
     ran = mesh("doctor", OLLAMA_HOST="http://host:x")
     assert "Ollama at http://host:x does not answer" in ran.said and "OLLAMA_HOST = http://host:x" in ran.said
+
+
+def test_every_fault_is_told_at_once_and_each_once(mesh: Mesh) -> None:
+    wrong = {
+        "MARKET_PORT": "99999",
+        "PRODUCTS": "btc",
+        "RISK_MAX_ORDER_NOTIONAL": "abc",
+        "RISK_SCORE_SOFT": "2",
+        "TAKER_FEE": "2",
+        "MESH_LOG_LEVEL": "loud",
+        "DRAIN_SECONDS": "-1",
+        "SIM_TAKER_FEE": "5",
+    }
+    for ran, code in ((mesh("doctor", **wrong), 1), (mesh("config", **wrong), 2), (mesh("up", **wrong), 2)):
+        assert ran.code == code
+        for name, value in wrong.items():
+            assert len(re.findall(rf"\b{name} ?= ?{value}\b", ran.said)) == 1, (name, ran.said)
+        assert "RISK_SCORE_SOFT = 2: must be at most 1. (for risk)" in ran.said
+        assert (
+            "DRAIN_SECONDS = -1: must be greater than or equal to 0" in ran.said and "(for every service)" in ran.said
+        )
+        assert "(for exchange_sim)" in ran.said and "Settings" not in ran.said and "{" not in ran.said
+
+
+def test_doctor_finds_a_port_that_is_given_twice(mesh: Mesh) -> None:
+    ran = mesh("doctor", MARKET_PORT="8022")
+    assert ran.code == 1 and "8022 is given to market (MARKET_PORT) and to bridge (BRIDGE_PORT)" in ran.said

@@ -9,12 +9,14 @@ import pytest
 from cli.exits import CommandFailed, ExitCode
 from cli.instance_file import read_instance, write_instance
 from cli.instance_plan import plan_of, port_uses
-from cli.up.options import HISTORY_BARS, UpRequest, resolve
+from cli.up.options import HISTORY_BARS, UpRequest, choose, resolve
+from cli.up.saved import not_followed
 from meshkit.database_link import DatabaseAddress, SslMode
 from supervisor.home import MeshHome
 from supervisor.keys import ensure_keys
 from tradekit import services
 from tradekit.services import SERVICES
+from tradekit.settings import DEFAULT_PRODUCTS
 from tradekit.states import Profile, Venue
 
 
@@ -58,8 +60,11 @@ def test_what_cannot_be_is_refused_with_its_reason(tmp_path: Path, candle_file: 
     assert "brave" in refused(UpRequest(profile="brave"))
     assert "no file" in refused(UpRequest(market=f"replay:{tmp_path}/nothing.parquet"))
     assert "GRANULARITY=ONE_MINUTE" in refused(UpRequest(market=f"replay:{candle_file}"), {"GRANULARITY": "ONE_MINUTE"})
-    both = refused(UpRequest(), {"RISK_PORT": "70000", "SIM_PORT": "x"})
-    assert "RISK_PORT=70000" in both and "SIM_PORT=x" in both
+    wrong = {"RISK_PORT": "70000", "SIM_PORT": "x", "PRODUCTS": "btc", "DECISION_PROFILE": "brave", "RUN_ID": "a b"}
+    found = choose(UpRequest(), None, {**wrong, "VENUE": "live", "MARKET_HISTORY_BARS": "0", "GRANULARITY": "WEEK"})
+    told = "\n".join(failed.message for failed in found.faults)
+    assert len(found.faults) == 8 and all(f"{name}={value}" in told for name, value in wrong.items())
+    assert found.instance.products == DEFAULT_PRODUCTS and found.instance.ports.simulator == 8443
 
 
 def test_real_money_needs_key_confirmation_and_evidence(tmp_path: Path) -> None:
@@ -84,6 +89,29 @@ def test_a_second_start_resumes_and_never_changes_the_ledger(tmp_path: Path) -> 
     for other in (UpRequest(seed=8), UpRequest(market="coinbase")):
         assert "ledger" in refused(other, stored=stored)
     assert "DB_HOST" in refused(UpRequest(), {"DB_HOST": "db.example"}, stored)
+
+
+def test_what_the_environment_says_otherwise_than_the_folder_is_told() -> None:
+    stored = resolve(UpRequest(products="BTC-USD,ETH-USD"), None, {})
+    environment = {"PRODUCTS": "sol-usd", "DECISION_PROFILE": "evidence", "RUN_ID": "other", "SIM_SEED": "7"}
+
+    def told(request: UpRequest, stored=stored, environment=environment) -> list[str]:
+        return not_followed(request, stored, environment, choose(request, stored, environment))
+
+    products, profile, run_id, seed = told(UpRequest())
+    assert products.startswith("PRODUCTS=SOL-USD is not used") and "saved BTC-USD,ETH-USD; `mesh up --prod" in products
+    assert profile.startswith("DECISION_PROFILE=EVIDENCE") and "saved EXERCISE; `mesh up --profile evidence`" in profile
+    assert "saved main" in run_id and "SIM_SEED=7 is not used" in seed and "42 here; --seed" in seed
+    assert [line.split("=")[0] for line in told(UpRequest(products="LTC-USD", profile="evidence"))] == [
+        "RUN_ID",
+        "SIM_SEED",
+    ]
+    # What is as it is saved needs no word; what is no product is refused, whatever is saved.
+    assert not told(UpRequest(), environment={"PRODUCTS": "btc-usd, eth-usd", "DECISION_PROFILE": "exercise"})
+    assert not told(UpRequest(), stored=None, environment={"PRODUCTS": "SOL-USD"})
+    assert "PRODUCTS=btc: BTC is no product" in refused(UpRequest(), {"PRODUCTS": "btc"}, stored)
+    assert "DECISION_PROFILE=bold" in refused(UpRequest(profile="evidence"), {"DECISION_PROFILE": "bold"}, stored)
+    assert told(UpRequest(), environment={"PRODUCTS": "btc"}) == []
 
 
 def test_a_damaged_instance_file_is_told_not_guessed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from cli.replay.agreement import Agreement
 from cli.replay.lockstep import Steps
 from cli.replay.options import ReplayOptions
-from cli.replay.result import AccountResult, ReplayResult
+from cli.replay.result import AccountResult, ReplayResult, buy_and_hold
 from cli.replay.run import ReplayReport
 from cli.replay_report import IN_SAMPLE, as_json, faults, print_report
 
@@ -87,3 +87,12 @@ def test_the_json_keeps_decimals_to_the_last_digit_as_text() -> None:
     }
     assert document["result"]["account"]["pnl"] == "-10" and document["options"]["profile"] == "EXERCISE"
     assert document["faults"] == []
+
+
+def test_buying_and_holding_pays_both_fees_too() -> None:
+    still = {"first": Decimal(10), "last": Decimal(10)}
+    doubled = {"first": Decimal(10), "last": Decimal(20)}
+    assert buy_and_hold([still, doubled], Decimal(10000), Decimal(0)) == 5000
+    # 10,000 / 1.01 of coins, sold at 0.99 of what they are worth.
+    assert round(buy_and_hold([still], Decimal(10000), Decimal("0.01")), 2) == Decimal("-198.02")
+    assert buy_and_hold([], Decimal(10000), Decimal("0.01")) == 0

@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 from cli.instance_file import write_instance
+from cli.status_facts import _account
 from cli.up.options import UpRequest, resolve
 from supervisor.home import MeshHome
 from supervisor.instance import hold_instance
@@ -39,12 +40,19 @@ class Risk(rpc.RiskServiceServicer):
 
     def __init__(self, state: str) -> None:
         self.state = state
+        self.locks: list[tuple[str, str]] = []
 
     def SetTradingState(self, request: Any, context: Any) -> Any:
         wanted = TradingState(pb.TradingState.Name(request.state).removeprefix("TRADING_STATE_"))
         if not request.only_tighten or wanted.rank > TradingState(self.state).rank:
             self.state = wanted.value
         return pb.SetTradingStateResponse(state=f"TRADING_STATE_{self.state}")
+
+    def GetPortfolioRisk(self, request: Any, context: Any) -> Any:
+        answer = pb.GetPortfolioRiskResponse(trading_state=f"TRADING_STATE_{self.state}")
+        for code, scope in self.locks:
+            answer.locks.add(code=code, scope=scope)
+        return answer
 
 
 class Executor(executor_rpc.ExecutorServiceServicer):
@@ -160,6 +168,15 @@ def test_what_the_executor_could_write_nowhere_the_risk_engine_may(mesh: Mesh, s
         ran = mesh("halt")
     assert (ran.code, risk.state) == (0, "HALTED") and IN_MEMORY not in ran.said
     assert "the risk engine has the database say HALTED" in ran.said
+
+
+async def test_a_cooldown_is_not_among_the_locks(mesh: Mesh, started: Started) -> None:
+    risk = Risk("ACTIVE")
+    risk.locks = [("DRAWDOWN", "account"), ("COOLDOWN_ENTRY", "product:BTC-USD")]
+    with serving(risk) as port:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            _, locks, cooldowns = await _account(channel)
+    assert locks == ("DRAWDOWN account",) and cooldowns == ("COOLDOWN_ENTRY product:BTC-USD",)
 
 
 @pytest.mark.parametrize(

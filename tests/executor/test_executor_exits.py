@@ -143,6 +143,9 @@ async def test_a_close_sells_everything_once_and_says_what_remains(
         other = pb.ClosePositionsRequest(request_id=str(uuid4()), note="again", product_ids=["BTC-USD"])
         nothing = (await executor.stub.ClosePositions(other)).outcomes[0]
         assert [reason.code for reason in nothing.reasons] == ["NOT_HELD"]
+        none = pb.ClosePositionsRequest(request_id=str(uuid4()), note="mistyped", product_ids=["XYZ-USD"])
+        (why,) = (await executor.stub.ClosePositions(none)).outcomes[0].reasons
+        assert (why.code, why.observed) == ("UNKNOWN_PRODUCT", "XYZ-USD is not a product of the exchange")
         assert (await executor.reconcile()).clean
     for one in receipt.outcomes:
         assert len(await at_exchange(simulator, one.order.order_id)) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,7 +22,7 @@ from meshkit.backoff import Backoff
 from meshkit.clock import FixedClock, SystemClock
 from meshkit.fields import Fields
 from meshkit.policy import Effect, policies, service_config
-from meshkit.settings import MASK, KitSettings, effective, load, report
+from meshkit.settings import MASK, KitSettings, effective, faults_of, load, report
 from tests.meshkit.toys import TOY_NAME
 from tradekit.states import Side
 from trading.common.v1 import trade_pb2
@@ -238,6 +239,31 @@ def test_every_fault_is_reported_with_variable_value_and_rule(monkeypatch: pytes
     assert "5 fault(s)" in told
     for variable in ("TOY_PORT = 70000", "DB_POOL_SIZE = 0", "MESH_AUTH = tls", "OTLP_ENDPOINT = coll", "DB_TIMEOUT"):
         assert variable in told
+
+
+def test_faults_of_several_variables_are_sentences_and_none_hides_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Paired(ToySettings):
+        low: int = Field(1)
+        high: int = Field(2)
+
+        def disagreements(self) -> Iterator[str]:
+            yield from super().disagreements()
+            if self.low >= self.high:
+                yield f"LOW = {self.low} must be below HIGH = {self.high}"
+            if self.high > 9:
+                yield f"HIGH = {self.high} is above 9"
+
+    def told(**variables: str) -> list[str]:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(ValidationError) as found:
+            Paired()
+        return faults_of(Paired, found.value)
+
+    assert told(LOW="11", HIGH="10") == ["LOW = 11 must be below HIGH = 10.", "HIGH = 10 is above 9."]
+    # LOW stands at its default while the others are looked at; what would be said of that default is not said.
+    assert [line[:20] for line in told(LOW="x")] == ["LOW = x: must be a v", "HIGH = 10 is above 9"]
+    assert [line[:20] for line in told(LOW="x", HIGH="1")] == ["LOW = x: must be a v"]
 
 
 def test_a_setting_without_default_says_that_it_is_not_set() -> None:

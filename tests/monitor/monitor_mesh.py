@@ -122,11 +122,13 @@ class Orchestrator(orchestrator_grpc.OrchestratorServiceServicer):
     def __init__(self) -> None:
         self.funnel = funnel()
         self.stories: dict[str, Any] = {}
+        self.asked: list[str] = []
 
     async def GetPipeline(self, request: Any, context: Any) -> Any:
         return self.funnel
 
     async def ExplainRecommendation(self, request: Any, context: Any) -> Any:
+        self.asked.append(request.recommendation_id)
         if request.recommendation_id not in self.stories:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such recommendation")
         return self.stories[request.recommendation_id]

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from svc_monitor.feeds.feed import Pace
-from tests.monitor.monitor_mesh import MARKET_TIME, funnel, order, record, running_mesh, running_monitor, trade_pb2
+from tests.monitor.monitor_mesh import (
+    MARKET_TIME,
+    funnel,
+    id_of,
+    orchestrator_pb,
+    order,
+    record,
+    running_mesh,
+    running_monitor,
+    trade_pb2,
+)
 from tests.support.stored import store_order
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -39,6 +49,12 @@ async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.M
         reason = trade_pb2.Reason(code="PORTFOLIO_HEAT", limit="0.06", observed=HOSTILE, unit="ratio", scope="account")
         mesh.bridge.put(record("a", 1, state="REJECTED", decided_by="risk", reasons=[reason], note=HOSTILE))
         mesh.executor.put(order("b", 1))
+        cut = orchestrator_pb.ExplainRecommendationResponse()
+        cut.steps.add(stage="risk", outcome="REDUCE", reasons=[trade_pb2.Reason(code="VOL_TARGET", scope="account")])
+        mesh.orchestrator.stories[id_of("c")] = cut
+        mesh.bridge.put(record("c", 2, adjusted="91.92"))
+        for code, scope in (("DRAWDOWN", "account"), ("COOLDOWN_ENTRY", "product:BTC-USD")):
+            mesh.risk.portfolio.locks.add(code=code, scope=scope)
         async with running_monitor(mesh, db_host=database.host, db_name=database.name) as monitor:
             page = await browser.new_page(viewport={"width": 1280, "height": 800})
             faults: list[str] = []
@@ -59,6 +75,11 @@ async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.M
             await page.locator("#tip", has_text="onerror=").wait_for()
             assert await page.locator("#tip img, #tip script").count() == 0
             assert await page.title() == "SIMULATED · Trading mesh"
+
+            # An order that was filled in part of the size says why, and a cooldown is not among the locks.
+            await page.locator("#recommendations .reasons .chip", has_text="size: VOL_TARGET").wait_for()
+            assert "COOLDOWN" not in await page.locator("#risk .locks", has_text="DRAWDOWN").inner_text()
+            await page.locator("#risk .cooldowns", has_text="COOLDOWN_ENTRY").wait_for()
 
             alert = page.locator(".alert", has_text="ORDER_UNKNOWN")
             await alert.get_by_role("button", name="Acknowledge").click()

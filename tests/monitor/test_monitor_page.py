@@ -94,6 +94,25 @@ async def test_the_state_holds_what_the_services_said_exactly(database):
     assert len(found["health"]) == 8
 
 
+async def test_why_the_risk_engine_changed_a_size_is_shown_and_asked_for_once(database):
+    async with page(database) as (mesh, _, http):
+        why = trade_pb2.Reason(code="VOL_TARGET", limit="0.6", observed="0.65", unit="ratio", scope="product:BTC-USD")
+        story = orchestrator_pb.ExplainRecommendationResponse()
+        story.steps.add(stage="risk", outcome="REDUCE", reasons=[why])
+        story.steps.add(stage="order", outcome="FILLED")
+        mesh.orchestrator.stories[id_of("reduced")] = story
+        mesh.bridge.put(record("reduced", 1, adjusted="91.92"))
+        mesh.bridge.put(record("whole", 2, adjusted="100.00"))
+        mesh.bridge.put(record("refused", 3, state="REJECTED", reasons=[why], decided_by="risk", adjusted="0"))
+        mesh.bridge.put(record("unknown", 4, adjusted="50"))
+        found = await sections(http, lambda s: s["reductions"] and len(s["reductions"]) == 2)
+        told = {one["recommendation_id"]: [reason["code"] for reason in one["reasons"]] for one in found["reductions"]}
+        assert told == {id_of("reduced"): ["VOL_TARGET"], id_of("unknown"): []}
+        mesh.bridge.put(record("later", 5, adjusted="1"))
+        await sections(http, lambda s: len(s["reductions"]) == 3)
+    assert sorted(mesh.orchestrator.asked) == sorted(id_of(name) for name in ("reduced", "unknown", "later"))
+
+
 async def next_event(response: aiohttp.ClientResponse) -> dict[str, Any]:
     async with asyncio.timeout(60):
         while True:

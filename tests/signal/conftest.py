@@ -10,7 +10,8 @@ from modelkit.labels import LabelRule
 from tests.signal.artifacts import KEY, WHEN
 from tests.signal.signal_series import synthetic
 from training.artifact import write_model
-from training.fit import EstimatorSettings, TrainedModel, TrainingSettings, train
+from training.fit import TrainedModel, train
+from training.settings import EstimatorSettings, TrainingSettings
 
 SMALL = TrainingSettings(
     label=LabelRule(fee_ratio=0.0005),

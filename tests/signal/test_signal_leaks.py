@@ -13,8 +13,9 @@ from modelkit.labels import NO_LABEL, LabelRule, Outcome
 from modelkit.metrics import auc_up_down
 from tests.signal.signal_series import walk
 from training.backtest import market_of
-from training.fit import EstimatorSettings, LearningTable, learning_table
+from training.fit import LearningTable, learning_table
 from training.report.decisions import Span
+from training.settings import EstimatorSettings
 from training.walkforward import Run, answers_of, assemble
 from training.walkforward_candidates import Candidate, Rule
 from training.walkforward_parallel import Workers

@@ -211,6 +211,16 @@ def test_a_champion_out_of_reach_is_replaced_only_where_nothing_serves() -> None
     assert roles == Roles("mid", None, "gone")
 
 
+def test_the_record_says_whether_the_champions_files_are_gone_or_refused() -> None:
+    def note(*refused: str) -> str:
+        return settle(Roles("gone"), [OLD], {"gone"}, False, refused)[1][0].note
+
+    assert note().startswith("the champion's files are gone; where `mesh up` trained over them")
+    assert note("newer HASH_MISMATCH (the artifact's sha256 is abc)").endswith(
+        "refused: newer HASH_MISMATCH (the artifact's sha256 is abc)"
+    )
+
+
 def test_a_champion_that_does_not_know_the_products_gives_way_to_one_that_does() -> None:
     narrow = standing("narrow", 9, knows=False)
     assert settle(Roles("narrow"), [narrow], {"narrow"}, False) == (Roles("narrow"), ())

@@ -22,13 +22,13 @@ from modelkit.labels import LabelRule
 from modelkit.manifest import MANIFEST_NAME, parse
 from tests.signal.signal_series import synthetic
 from training.artifact import write_model
-from training.fit import EstimatorSettings
 from training.report import file_job
 from training.report.candle_file import FileUnusable, read_candle_file
 from training.report.document import Origin, account_step, document, summary
 from training.report.files import write_report
 from training.report.page import page
 from training.report.verdict import LEAST_TRADES, verdict
+from training.settings import EstimatorSettings
 from training.walkforward_candidates import CANDIDATES, CHOSEN_RULE, LOGISTIC, RULES, Candidate
 from training.walkforward_parallel import Workers
 from training.walkforward_study import COST_LADDER, Study, StudySettings, study

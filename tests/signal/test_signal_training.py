@@ -17,7 +17,8 @@ from tests.signal.conftest import SMALL
 from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
 from training import fit as training
 from training.artifact import model_version
-from training.fit import TrainedModel, TrainingRefused, TrainingSettings, train
+from training.fit import TrainedModel, TrainingRefused, train
+from training.settings import TrainingSettings, least_bars
 
 
 def quiet(step: str, share: float) -> None:
@@ -105,6 +106,19 @@ def test_what_cannot_be_learned_is_refused(bars: int, settings: TrainingSettings
     crossed = pickle.loads(pickle.dumps(caught.value))  # as it does where a worker process refuses
     assert (crossed.reason, crossed.detail, str(crossed)) == (reason, caught.value.detail, str(caught.value))
     assert str(crossed) == f"{reason}: {crossed.detail}"
+
+
+def test_too_short_a_history_is_known_before_anything_is_trained() -> None:
+    settings = TrainingSettings()
+    assert [least_bars(products, settings) for products in (1, 3, 6)] == [7944, 3099, 1890]
+    small = replace(settings, estimator=replace(settings.estimator, rows_per_leaf=60), rows_per_class=1)
+    for bars, enough in ((least_bars(2, small) - 20, False), (least_bars(2, small) + 20, True)):
+        candles = {name: rows.take(np.arange(bars)) for name, rows in synthetic(2, 1500).items()}
+        if enough:
+            assert train(candles, small, quiet).rows
+        else:
+            with pytest.raises(TrainingRefused, match="TOO_FEW_ROWS"):
+                train(candles, small, quiet)
 
 
 def test_what_a_fold_learns_is_blind_to_everything_after_its_cut(

@@ -19,7 +19,8 @@ from tests.signal.signal_series import FIRST_BAR, HOUR, synthetic
 from training.artifact import write_model
 from training.calibration import NO_TEMPERATURE, corrected, proven_temperature, with_temperature
 from training.evidence import ALWAYS_HOLD
-from training.fit import EstimatorSettings, LearningTable, TrainingRefused, learning_table
+from training.fit import LearningTable, TrainingRefused, learning_table
+from training.settings import EstimatorSettings
 from training.walkforward import Run, answers_of, assemble
 from training.walkforward_candidates import CANDIDATES, LOGISTIC, MOST_TRIALS, RULES, Candidate
 from training.walkforward_fit import training_rows

@@ -23,6 +23,10 @@ const clock = {
   },
 };
 
+function drawRecommendations() {
+  recommendations(state.recommendations, state.orders, state.reductions, tell);
+}
+
 const DRAW = {
   mesh: () => panels.mesh(state.mesh),
   pipeline: () => panels.pipeline(state.pipeline, state.mesh.granularity_seconds),
@@ -31,10 +35,11 @@ const DRAW = {
     showAges();
   },
   alerts: () => alerts(state.alerts, clock),
-  recommendations: () => recommendations(state.recommendations, state.orders, tell),
+  recommendations: drawRecommendations,
+  reductions: drawRecommendations,
   orders: () => {
     orders(state.orders, tell);
-    recommendations(state.recommendations, state.orders, tell);
+    drawRecommendations();
   },
   account: () => {
     panels.account(state.account, state.mesh);
@@ -51,7 +56,7 @@ const DRAW = {
 
 // Who answers for a part of the page: what a service said before it stopped to serve is not live, however new.
 const SOURCE = {
-  pipeline: "orchestrator", recommendations: "bridge", orders: "executor", account: "executor", trading: "executor",
+  pipeline: "orchestrator", recommendations: "bridge", reductions: "orchestrator", orders: "executor", account: "executor", trading: "executor",
   risk: "risk", model: "signal", reviewer: "validator",
 };
 

@@ -54,7 +54,7 @@ function figures(look) {
     ["Labels", look ? count(look.matured_labels) : "–", "Signals of the last 30 days whose outcome is known"],
     look ? ["BUY", share(look.buy_share), "Of its signals in the last 30 days"] : null,
     look ? ["SELL", share(look.sell_share), "Of its signals in the last 30 days"] : null,
-    look ? ["Confidence", share(look.mean_confidence), "Mean over its signals of the last 30 days"] : null,
+    look ? ["Confidence", share(look.mean_confidence), "Mean over its signals of the last 30 days, HOLD too: the probability of what each says, up for BUY, down for SELL, neither for HOLD"] : null,
     look && look.edge_psi > 0 ? ["Edge PSI", look.edge_psi.toFixed(2), "How far its edges have moved from those of its first 30 days"] : null,
   ].filter(Boolean);
   return el("dl.figures", {}, ...rows.map(([name, text, tip, tone]) =>

@@ -188,10 +188,17 @@ export function risk(value) {
     ["Reserved", count(value.held_reservations), "Reservations of headroom that no order has used yet"],
   ];
   const nodes = meters.map(([name, text, tip]) => el("div.meter", { tip }, el("span", {}, name), el("b", {}, text)));
-  const locks = value.locks.map((lock) => el("span.chip", {
-    tip: reasonTip({ code: lock.code, observed: lock.observed, limit: lock.limit, unit: "", scope: lock.until ? `until ${utc(lock.until)} market time` : "until an operator releases it" }),
-  }, `${lock.code} · ${lock.scope}`));
-  byId("risk").replaceChildren(...nodes, ...(locks.length ? [el("div.locks", {}, ...locks)] : []));
+  // A product's cooldown after a trade ends by itself; a lock of the account is what somebody should look at.
+  const chips = (name, title, found) => (found.length ? [el(`div.${name}`, {}, el("span.sub", {}, title), ...found.map(lockChip))] : []);
+  const locks = value.locks.filter((lock) => lock.scope === "account");
+  const cooldowns = value.locks.filter((lock) => lock.scope !== "account");
+  byId("risk").replaceChildren(...nodes, ...chips("locks", "Locks", locks), ...chips("cooldowns", "Cooldowns, which end by themselves", cooldowns));
+}
+
+function lockChip(lock) {
+  const until = lock.until ? `until ${utc(lock.until)} market time` : "until an operator releases it";
+  const tip = reasonTip({ code: lock.code, observed: lock.observed, limit: lock.limit, unit: "", scope: until });
+  return el("span.chip", { tip }, `${lock.code} · ${lock.scope}`);
 }
 
 export function reviewer(value) {

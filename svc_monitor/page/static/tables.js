@@ -3,20 +3,27 @@
 import { byId, el, keyed, put } from "/static/dom.js";
 import { barTime, count, decider, gain, kind, money, price, reasonTip, share, tone, units, utc, words } from "/static/format.js";
 
-const chips = (reasons) => reasons.map((reason) => el("span.chip", { tip: reasonTip(reason) }, reason.code));
+const chips = (reasons, of = "") =>
+  reasons.map((reason) => el("span.chip", { tip: reasonTip(reason) }, of ? `${of}: ${reason.code}` : reason.code));
 const sized = (side, text) => (side === "BUY" ? money(text) : units(text));
 const pill = (state, tip) => el(`span.pill.${kind(state)}`, { tip }, words(state));
 
-export function recommendations(value, orders, tell) {
+// The reasons of a recommendation are those of the stage that ended it; why its size is another, the risk engine has said.
+export function recommendations(value, orders, reductions, tell) {
   if (!value) return;
   const orderOf = new Map((orders ?? []).map((order) => [order.order_id, order]));
-  const rows = value.map((recommendation) => ({ recommendation, order: orderOf.get(recommendation.order_id) ?? null }));
+  const reductionOf = new Map((reductions ?? []).map((one) => [one.recommendation_id, one.reasons]));
+  const rows = value.map((recommendation) => ({
+    recommendation,
+    order: orderOf.get(recommendation.order_id) ?? null,
+    resized: reductionOf.get(recommendation.recommendation_id) ?? [],
+  }));
   keyed(byId("recommendations"), rows, (row) => row.recommendation.recommendation_id, (row) => recommendationRow(row, tell));
   byId("recommendations-empty").hidden = rows.length > 0;
   put(byId("recommendations-note"), rows.length ? `latest ${count(rows.length)}; open one for its story` : "");
 }
 
-function recommendationRow({ recommendation, order }, tell) {
+function recommendationRow({ recommendation, order, resized }, tell) {
   const open = (event) => {
     event.stopPropagation();
     tell(recommendation);
@@ -34,7 +41,7 @@ function recommendationRow({ recommendation, order }, tell) {
     el("td.end.size", { tip: `asked ${sized(recommendation.side, recommendation.size)} (${unit})\n${verdict}` }, `${sized(recommendation.side, recommendation.size)}${allowed}`),
     el("td.state", {}, pill(recommendation.state, `changed ${utc(recommendation.updated_at, { seconds: true })} UTC`)),
     el("td.by", {}, decider(recommendation.decided_by)),
-    el("td.reasons", {}, ...chips(recommendation.reasons)),
+    el("td.reasons", {}, ...chips(recommendation.reasons), ...chips(resized, "size")),
     el("td.order", {}, order ? orderWords(order) : recommendation.order_id ? recommendation.order_id.slice(0, 8) : ""));
 }
 
