@@ -14,7 +14,7 @@ async def too_few() -> None:
 
 def failed(*units: StepUnit) -> str:
     with pytest.raises((StartFailed, StepFailed)) as raised, in_own_words(units):
-        raise StartFailed("model: no model could be trained: TOO_FEW_ROWS before it was ready")
+        raise StartFailed("model: no model could be trained: TOO_FEW_ROWS: last lines of its log")
     return str(raised.value)
 
 
@@ -24,6 +24,6 @@ def test_a_failed_step_is_told_in_its_own_words() -> None:
         assert not (await unit.wait()).ok
 
     model, other = StepUnit("model", (), too_few, 5), StepUnit("migrations", (), too_few, 8)
-    assert failed(other, model).endswith("before it was ready")
+    assert failed(other, model).endswith("last lines of its log")
     asyncio.run(run(model))
     assert failed(other, model) == "no model could be trained: TOO_FEW_ROWS"

@@ -177,7 +177,7 @@ def test_a_step_runs_once_before_its_dependents_and_its_failure_fails_the_start(
         ]
     )
     assert failed.wait(timeout=120) == 1
-    assert "migrate: exit code 1 before it was ready" in mesh.text()
+    assert "migrate: exit code 1\nlast lines of its log:\nno such table" in mesh.text()
     assert "no such table" in mesh.text()
     state = observe_state(mesh.home.state_file)
     assert state is not None and not state.children
