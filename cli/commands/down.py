@@ -70,7 +70,9 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] =
             path.unlink(missing_ok=True)
     for path in home.root.glob("halt.json.*"):
         path.unlink(missing_ok=True)
-    out.print(f"[green]reset[/]: ledger, simulated exchange, model, keys and logs of {home.root} are gone; mesh up begins anew")
+    out.print(
+        f"[green]reset[/]: ledger, simulated exchange, model, keys and logs of {home.root} are gone; mesh up begins anew"
+    )
     if own_database:
         out.print("[yellow]the database at DB_HOST is yours and was left as it is: drop it before the next mesh up[/]")
 
