@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -146,22 +146,23 @@ async def test_a_resume_that_a_halt_overtook_leaves_no_moment_without_it(
     file = tmp_path / "halt.json"
     kit = Kit(settings_of(environ))
     switch = TradingSwitch(kit, file)
-    seen: list[TradingState] = []
-    read = switch._read
+    seen: list[TradingState | None] = []
+    forget = switch._forget
 
-    async def watched() -> None:
+    def watched(taken: Iterable[Halt]) -> list[Path]:
+        seen.append(switch.in_force().stored)
+        left = forget(taken)
         seen.append(switch.in_force().state)
-        await read()
-        seen.append(switch.in_force().state)
+        return left
 
     async def remember(connection: Any, before: TradingState) -> TradingState:
         return before
 
     try:
-        await read()
+        await switch._read()
         known = switch.known()
         halt_file.write(file, Halt(TradingState.HALTED, "newer"))
-        switch._read = watched  # type: ignore[method-assign]
+        switch._forget = watched  # type: ignore[method-assign]
         with pytest.raises(FailedPrecondition):
             await switch.loosen(TradingState.ACTIVE, "older", known, remember)
     finally:
