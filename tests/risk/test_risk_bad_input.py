@@ -125,4 +125,4 @@ def test_the_process_names_every_configuration_fault_and_exits_2(tmp_path):
     )
     assert found.returncode == 2
     assert "weights must sum to 1" in found.stderr
-    assert "score_soft must be below score_hard" in found.stderr
+    assert "RISK_SCORE_SOFT = 0.9, RISK_SCORE_HARD = 0.8: the first must be below the second" in found.stderr
