@@ -13,7 +13,7 @@ class OrchestratorSettings(TradingSettings):
     service_name: str = "orchestrator"
     port: int = port_field(services.ORCHESTRATOR)
     orchestrator_concurrency: int = Field(
-        64, ge=1, le=64, description="entries processed at once; exits have as many again"
+        128, ge=1, le=256, description="entries processed at once; exits have as many again"
     )
     lease_seconds: float = Field(15.0, ge=2, le=300, description="life of a claim; renewed while it is worked on")
     stage_deadline_seconds: float = Field(12.0, ge=1, le=120, description="longest wait for one stage's answer")

@@ -24,7 +24,7 @@ class _ServiceSettings(TradingSettings):
     ticket_signing_key_file: Path = Field(
         description="PEM file of the Ed25519 private key that signs tickets, readable by its owner only"
     )
-    risk_stream_credit: int = Field(64, ge=1, le=256, description="items of one stream that may be unanswered at once")
+    risk_stream_credit: int = Field(128, ge=1, le=256, description="items of one stream that may be unanswered at once")
 
 
 if TYPE_CHECKING:

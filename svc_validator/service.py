@@ -18,7 +18,7 @@ from trading.validator.v1 import validator_service_pb2 as pb
 from trading.validator.v1 import validator_service_pb2_grpc as pb_grpc
 
 # Unanswered items of one stream; a model that thinks for seconds gains nothing from more.
-STREAM_CREDIT = 64
+STREAM_CREDIT = 128
 # A stream item has no deadline of its own on the wire; the unary call's is in the contract.
 ITEM_SECONDS = 30.0
 

@@ -204,7 +204,7 @@ def _units(plan: MeshPlan, postgres: EmbeddedPostgres, mark: InstanceMark, templ
     ]
     for service in plan.services:
         unit = service_unit(plan, service, mark, (MIGRATIONS, SIMULATOR))
-        spec = replace(unit.spec, ready=always_ready)
+        spec = replace(unit.spec, ready=always_ready, alive=None)
         found.append(ProcessUnit(spec, plan.home.log_file(service.name), mark, template))
     return found
 

@@ -168,9 +168,11 @@ def live_mesh(
         write_simulator_keys(plan)
         template = template_of(plan, mark)
         made = [simulator_unit(plan, mark), *(service_unit(plan, one, mark, ()) for one in plan.services)]
-        # Readiness is what the tests look at; and gRPC for asyncio shall live in one thread of this process.
+        # Readiness and life are what the tests look at; and gRPC for asyncio shall live in one thread of this process.
         units = [
-            ProcessUnit(replace(unit.spec, ready=always_ready), home.log_file(unit.spec.name), mark, template)
+            ProcessUnit(
+                replace(unit.spec, ready=always_ready, alive=None), home.log_file(unit.spec.name), mark, template
+            )
             for unit in made
         ]
         # A process that dies must be seen to be dead: it is not started again while a test looks.

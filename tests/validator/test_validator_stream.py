@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from meshkit.errors import MeshError, from_rpc_error
+from svc_validator.service import STREAM_CREDIT
 from tests.support.stored import store_recommendation
 from tests.validator.validator_cases import entry
 from tests.validator.validator_ollama import MODEL, stand_in
@@ -50,7 +51,7 @@ async def test_the_stream_answers_items_and_faults_alike(database):
             await call.write(frame)
         await call.done_writing()
         answers = await rest_of(call)
-    assert opened.opened.max_in_flight == 64
+    assert opened.opened.max_in_flight == STREAM_CREDIT
     errors = [frame.item_error for frame in answers if frame.HasField("item_error")]
     reviewed = {frame.answer.request_id for frame in answers if frame.HasField("answer")}
     assert {error.request_id for error in errors} == {bad.item.request_id, ""}
