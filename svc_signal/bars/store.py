@@ -161,22 +161,25 @@ async def prepare(connection: AsyncConnection) -> None:
 @asynccontextmanager
 async def transaction(connection: AsyncConnection) -> AsyncIterator[None]:
     """One transaction on a connection whose statements otherwise commit themselves."""
-    opened = _driver(connection).transaction()
+    opened, begun = _driver(connection).transaction(), False
     try:
         with database.answering():
             await opened.start()
-    except BaseException:
-        # Whether it has begun is not known, and whoever has the connection next must not be in it.
-        await connection.invalidate()
-        raise
-    try:
-        yield
-    except BaseException:
+        begun = True
+        try:
+            yield
+        except Exception:
+            with database.answering():
+                await opened.rollback()
+            raise
         with database.answering():
-            await opened.rollback()
+            await opened.commit()
+    except BaseException as error:
+        # Whoever has the connection next must be in no transaction that began after all, nor be hit by the driver's request to
+        # cancel what was cut off here, which comes late.
+        if not begun or not isinstance(error, Exception):
+            await connection.invalidate()
         raise
-    with database.answering():
-        await opened.commit()
 
 
 async def lock_first_bar(connection: AsyncConnection) -> None:

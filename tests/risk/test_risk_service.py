@@ -292,7 +292,7 @@ def opening(credit: int = 4) -> pb.StreamAssessmentsRequest:
 async def test_the_stream_answers_each_item_and_survives_bad_ones(world: World):
     call = world.stub.StreamAssessments(timeout=10)
     await call.write(opening(200))
-    assert (await call.read()).opened.max_in_flight == 64
+    assert (await call.read()).opened.max_in_flight == 128
     good = item(await world.propose(world.recommendation()))
     nameless, naked = item(world.recommendation(), ""), pb.StreamAssessmentsRequest()
     naked.item.request_id = str(new_request_id())
