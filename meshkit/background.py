@@ -12,7 +12,7 @@ from typing import Any
 
 from meshkit import database
 from meshkit.backoff import Backoff
-from meshkit.cancellation import being_cancelled
+from meshkit.cancellation import heed
 from meshkit.kit import Kit
 from meshkit.spec import Action, Task
 
@@ -32,8 +32,7 @@ def outlive_outages(name: str, body: Action, kit: Kit[Any], random_source: rando
                 outage = database.as_unavailable(error)
                 if outage is None:
                     raise
-                if being_cancelled():
-                    raise asyncio.CancelledError from error
+                heed(error)
             if loop.time() - began > 10.0:
                 backoff.reset()  # it had been working; this is a new outage
             delay = backoff.next_seconds()

@@ -16,6 +16,12 @@ def being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def heed(error: BaseException) -> None:
+    """For who is about to live through an error: CancelledError if the task is asked to end."""
+    if being_cancelled():
+        raise asyncio.CancelledError from error
+
+
 def unless_cancelled(error: Exception) -> Exception | asyncio.CancelledError:
     """The error to raise: this one, or the cancellation that it would hide."""
     return asyncio.CancelledError() if being_cancelled() else error

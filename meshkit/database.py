@@ -233,9 +233,7 @@ def _lend_living(connection: Any, record: ConnectionPoolEntry, proxy: PoolProxie
     if connection.driver_connection.is_closed():
         raise exc.DisconnectionError("the server closed the connection")
     returned = record.info.get(_RETURNED)
-    if returned is None:
-        return
-    if time.monotonic() - returned < _PING_AFTER_SECONDS and not _readable(connection.driver_connection):
+    if returned is None or not _is_doubtful(connection.driver_connection, time.monotonic() - returned):
         return
     try:
         connection.ping()
@@ -243,11 +241,16 @@ def _lend_living(connection: Any, record: ConnectionPoolEntry, proxy: PoolProxie
         raise exc.DisconnectionError("the connection gave no sign of life") from error
 
 
+def _is_doubtful(driver: Any, idle_seconds: float) -> bool:
+    """Whether something speaks for it that an open connection is dead, so that a round trip is worth knowing."""
+    return idle_seconds >= _PING_AFTER_SECONDS or _readable(driver)
+
+
 async def is_living(driver: Any, idle_seconds: float) -> bool:
     """Whether a driver connection that was kept for so long may be used, as the pool finds it out of its own."""
     if driver.is_closed():
         return False
-    if idle_seconds < _PING_AFTER_SECONDS and not _readable(driver):
+    if not _is_doubtful(driver, idle_seconds):
         return True
     try:
         with waiting():

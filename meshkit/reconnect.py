@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 
 from meshkit.backoff import Backoff
-from meshkit.cancellation import being_cancelled
+from meshkit.cancellation import heed
 from meshkit.database import as_unavailable
 from meshkit.errors import DeadlineTooShort, MeshError, Unavailable, from_rpc_error
 from meshkit.kit import Kit
@@ -47,8 +47,7 @@ class Reconnect:
                 found = _break_of(error)
                 if found is None:
                     raise
-                if being_cancelled():
-                    raise asyncio.CancelledError from error
+                heed(error)
                 reason = f"{found.reason}: {found.message}"
                 if self._lost is not None:
                     self._lost(found)
