@@ -47,8 +47,7 @@ class Database:
         return {"DB_HOST": self.host, "DB_NAME": self.name, "DB_USER": self.user}
 
 
-# The longest files begin first, so that two processes end at about the same time.
-# Of the sweeps the one of health is the last: it ends the mesh that they share.
+# The longest files begin first, so that the processes end at about the same time.
 LONGEST = (
     "tests/drill/test_drill.py",
     "tests/replay/",
@@ -60,6 +59,7 @@ LONGEST = (
     "tests/sweep/test_sweep_identity.py",
     "tests/sweep/test_sweep_exits.py",
     "tests/sweep/test_sweep_health.py",
+    "tests/sweep/test_sweep_drain.py",
 )
 
 

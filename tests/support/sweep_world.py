@@ -159,7 +159,8 @@ def _period() -> dict[str, Timestamp]:
     return {"start_time": timestamp(end - timedelta(hours=6)), "end_time": timestamp(end)}
 
 
-def _import(world: World) -> list[Any]:
+def upload_of_candles() -> list[Any]:
+    """The frames of a good import of one bar."""
     opening = market.ImportOpen(
         request_id=new_id(),
         file_name="candles.csv",
@@ -194,7 +195,7 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
     "MarketService.WatchCandles": lambda world: [
         market.WatchCandlesRequest(product_ids=["BTC-USD"], granularity="GRANULARITY_ONE_HOUR", after_sequence=0)
     ],
-    "MarketService.ImportCandles": _import,
+    "MarketService.ImportCandles": lambda world: upload_of_candles(),
     "MarketService.BackfillCandles": lambda world: [
         market.BackfillCandlesRequest(
             request_id=new_id(), product_ids=["BTC-USD"], granularity="GRANULARITY_ONE_HOUR", **_period()
