@@ -18,6 +18,8 @@ ORDERS = "orders"
 ALERTS = "alerts"
 # Wakes listeners whenever any stage's watermark moves.
 WATERMARKS = "watermarks"
+# Wakes listeners when the equity of one more bar is marked.
+EQUITY_SNAPSHOTS = "equity_snapshots"
 # Wakes orchestrators: there is something to claim. Watchers of recommendations are woken by every change of one.
 PROPOSALS = "proposals"
 

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Boolean, Integer, and_, column, select, text, true, update
+from sqlalchemy import Boolean, Integer, and_, column, func, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.dedicated import Connection
+from schema import streams
 from schema.base import Amount, Json, Time
 from schema.risk import accounts, equity_snapshots, risk_locks, risk_reservations
 from svc_risk.equity import EquityMark
@@ -150,7 +151,7 @@ async def set_high_water_mark(connection: Connection, value: QuoteSize | None) -
 
 
 async def insert_mark(connection: Connection, mark: EquityMark) -> None:
-    """Stores an equity mark; one that is stored already stays as it is."""
+    """Stores an equity mark and wakes who waits for it; one that is stored already stays as it is and wakes nobody."""
     row = {
         "as_of": mark.as_of,
         "equity": mark.equity,
@@ -159,7 +160,8 @@ async def insert_mark(connection: Connection, mark: EquityMark) -> None:
         "heat": mark.heat,
         "drawdown": mark.drawdown,
     }
-    await connection.execute(upsert(equity_snapshots).values(row).on_conflict_do_nothing())
+    stored = upsert(equity_snapshots).values(row).on_conflict_do_nothing().returning(equity_snapshots.c.as_of)
+    await connection.execute(select(func.pg_notify(streams.EQUITY_SNAPSHOTS, "")).select_from(stored.cte("stored")))
 
 
 @dataclass(frozen=True, slots=True)

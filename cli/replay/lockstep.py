@@ -23,7 +23,9 @@ from trading.market.v1 import market_service_pb2 as market_pb
 from trading.market.v1 import market_service_pb2_grpc as market_grpc
 
 STALL_SECONDS = 60.0
-_CHANNELS = ("watermarks", "recommendations", "orders")
+_CHANNELS = ("watermarks", "equity_snapshots", "recommendations", "orders")
+# A lost word costs this much; each of the four that end a wait is told at its commit.
+_LOOK_SECONDS = 0.5
 # A bar is done when every stage's watermark has passed it, the risk engine has marked the ledger at it, and nothing that
 # could still move is open: recommendations that wait for market time cannot move before the next bar.
 _PROGRESS = """
@@ -120,7 +122,7 @@ class LockStep:
                 await asyncio.sleep(0.1)
         while not await self._is_done(as_of):
             with suppress(TimeoutError):
-                async with asyncio.timeout(0.5):
+                async with asyncio.timeout(_LOOK_SECONDS):
                     await self._news.wait()
 
     async def _is_done(self, as_of: datetime) -> bool:

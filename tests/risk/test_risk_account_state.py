@@ -1,9 +1,11 @@
 """The risk engine over a real socket with a real database: equity, locks, and what an operator can look at."""
 
+import asyncpg
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy import select, text
 
+from schema import streams
 from schema.risk import equity_snapshots, risk_locks
 from svc_risk.account_state import read_hours
 from svc_risk.parameters import Parameters
@@ -68,6 +70,31 @@ async def test_losses_trip_their_locks_with_no_request_at_all(world: World):
     await world.market_at(next_day)
     await world.reconciled()
     assert not {"DAILY_LOSS", "DRAWDOWN"} & set(codes(await world.ask(world.recommendation(as_of=next_day))))
+
+
+async def test_a_mark_wakes_who_waits_for_it_and_a_second_look_at_its_bar_nobody(world: World):
+    """A replay takes the next bar when this one is marked; without a word it would find out at its next look."""
+    await world.until(lambda: _count(world, 1))
+    heard: list[str] = []
+    url = world.engine.url
+    listening = await asyncpg.connect(host=url.query["host"], database=url.database, user=url.username)
+    try:
+        await listening.add_listener(streams.EQUITY_SNAPSHOTS, lambda _c, _p, channel, _t: heard.append(channel))
+        assert (await world.ask(world.recommendation())).decision == pb.DECISION_APPROVE
+        await world.candles("ETH-USD", AS_OF + HOUR, [2500.0])
+        await world.market_at(AS_OF + HOUR)
+        await world.until(lambda: _count(world, 2))
+        assert (await world.ask(world.recommendation(product="BTC-USD", as_of=AS_OF + HOUR))).decision
+        await world.candles("ETH-USD", AS_OF + HOUR * 2, [2500.0])
+        await world.market_at(AS_OF + HOUR * 2)
+
+        async def told() -> bool:
+            return len(heard) >= 2
+
+        await world.until(told)
+    finally:
+        await listening.close()
+    assert len(heard) == len(await marks(world)) - 1 == 2
 
 
 async def test_a_mark_is_the_same_before_and_after_the_trades_of_its_bar(world: World):
