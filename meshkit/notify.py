@@ -1,7 +1,7 @@
 """Wake-ups from the database: one LISTEN connection per process, shared by every subscriber.
 
-A wake-up carries no data; it says "look again". After every reconnect all subscribers are woken, because what was
-notified meanwhile is lost. Truth stays in the tables.
+A wake-up says "look again"; all that it may carry is whose news it is, so that others need not look. After every reconnect all
+subscribers are woken, because what was notified meanwhile is lost. Truth stays in the tables.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from types import TracebackType
 from typing import Any
 
@@ -28,8 +28,9 @@ Connect = Callable[[], Awaitable[Any]]
 class Wakeup:
     """A flag that many notifications set once and one waiter clears."""
 
-    def __init__(self, owner: Notifications, channel: str) -> None:
+    def __init__(self, owner: Notifications, channel: str, only: Container[str] | None) -> None:
         self.channel = channel
+        self._only = only
         self._owner = owner
         self._flag = asyncio.Event()
 
@@ -44,6 +45,10 @@ class Wakeup:
 
     def wake(self) -> None:
         self._flag.set()
+
+    def wants(self, payload: str) -> bool:
+        """Whether a notification with this payload is for it."""
+        return self._only is None or payload in self._only
 
     async def wait(self, timeout: float) -> bool:
         """True if woken since the last wait or within `timeout` seconds; many wake-ups count as one."""
@@ -66,11 +71,14 @@ class Notifications:
         self._wakeups: dict[str, set[Wakeup]] = {}
         self._changed = asyncio.Event()
 
-    def subscribe(self, channel: str) -> Wakeup:
-        """A wake-up for `channel`, active inside `async with`; first woken when the database listens."""
+    def subscribe(self, channel: str, only: Container[str] | None = None) -> Wakeup:
+        """A wake-up for `channel`, active inside `async with`; first woken when the database listens.
+
+        With `only`, notifications with other payloads are passed over.
+        """
         if not _CHANNEL.fullmatch(channel):
             raise ValueError(f"{channel!r} is no channel name")
-        return Wakeup(self, channel)
+        return Wakeup(self, channel, only)
 
     def add(self, wakeup: Wakeup) -> None:
         self._wakeups.setdefault(wakeup.channel, set()).add(wakeup)
@@ -142,6 +150,7 @@ class Notifications:
             await connection.remove_listener(channel, self._on_notify)
             listened.discard(channel)
 
-    def _on_notify(self, connection: object, pid: int, channel: str, payload: object) -> None:
+    def _on_notify(self, connection: object, pid: int, channel: str, payload: str) -> None:
         for wakeup in self._wakeups.get(channel, ()):
-            wakeup.wake()
+            if wakeup.wants(payload):
+                wakeup.wake()

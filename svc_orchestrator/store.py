@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Text, and_, bindparam, func, not_, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema import streams
+from schema.base import Time
 from schema.operations import watermarks
 from schema.recommendation_rows import StoredRecommendation, stored_of_row
 from schema.recommendations import recommendation_events, trade_recommendations
@@ -20,6 +21,10 @@ from tradekit.states import ORDER_TERMINAL, LifeClock, OrderState, Recommendatio
 
 _T = trade_recommendations
 _REVIEWS_LOCK = 7_406_023
+_ADVANCE_OWN = text("""
+    SELECT advance_watermark('orchestrator', :as_of, (SELECT coalesce(max(sequence), 0) FROM recommendation_events)),
+           pg_notify(:channel, '')
+""").bindparams(bindparam("as_of", type_=Time), bindparam("channel", type_=Text))
 
 
 def watermark_of(stage: str) -> ScalarSelect[datetime]:
@@ -178,7 +183,5 @@ async def reviews_ahead(connection: AsyncConnection, priority: float, product_id
 
 
 async def advance_own_watermark(connection: AsyncConnection, watermark: datetime) -> None:
-    """Moves the orchestrator's watermark."""
-    await streams.advance_watermark(connection, "orchestrator", watermark, await head_sequence(connection))
-    # Watchers of decisions get the watermark too, and listen to their own channel.
-    await streams.notify(connection, streams.DECISIONS)
+    """Moves the orchestrator's watermark and wakes the watchers of decisions, who get it too and listen to their own channel."""
+    await connection.execute(_ADVANCE_OWN, {"as_of": watermark, "channel": streams.DECISIONS})

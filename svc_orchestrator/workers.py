@@ -19,11 +19,14 @@ from svc_orchestrator.claim_store import ClaimedRow
 from svc_orchestrator.processor import RecommendationProcessor, beginning, begins_at_claim, log_change
 from svc_orchestrator.settings import OrchestratorSettings
 from svc_orchestrator.transitions import change_states
+from tradekit import services
 from tradekit.states import Side
 
 # Delays and leases end by time; where nothing is open this is only the safety net of a lost notification.
 POLL_SECONDS = 1.0
 IDLE_POLL_SECONDS = 5.0
+# Whose watermarks say that something may be claimed, is over, or that the own one may move.
+WATCHED_STAGES = (services.MARKET.name, services.BRIDGE.name)
 # Entries that are ended at once when their life is over; more of them wait for the next look.
 MOST_OVER = 200
 
@@ -142,9 +145,8 @@ class Workers:
         """Where the pipeline stands; moves the own watermark up to there."""
         async with self._kit.autocommit.connect() as connection:
             pulse = await claim_store.read_pulse(connection)
-        watermark = pulse.own_watermark(self._settings.granularity_seconds)
-        if watermark is not None:
-            async with self._kit.engine.begin() as connection:
+            watermark = pulse.own_watermark(self._settings.granularity_seconds)
+            if watermark is not None:
                 await store.advance_own_watermark(connection, watermark)
         reached = watermark or pulse.own
         self._watermark_behind = pulse.bridge is not None and (reached is None or reached < pulse.bridge)
@@ -227,7 +229,8 @@ class Workers:
 
     async def listen(self, channel: str) -> None:
         """Turns every notification of a channel into what is worth doing about it."""
-        async with self._kit.notifications.subscribe(channel) as wakeup:
+        only = WATCHED_STAGES if channel == streams.WATERMARKS else None
+        async with self._kit.notifications.subscribe(channel, only) as wakeup:
             while True:
                 if await wakeup.wait(60.0) and self._worth_a_turn(channel):
                     self._news.set()

@@ -136,14 +136,14 @@ async def read_account_state(
             marks[row.as_of][row.product_id] = Mark(row.close, row.start + bar)
     market = {
         time: Market(
-            marks[time], await _volatilities(connection, sorted(exposed), granularity, time, marks[time], p, memory)
+            marks[time], await read_volatilities(connection, sorted(exposed), granularity, time, marks[time], p, memory)
         )
         for time in times
     }
     return AccountState(exposed, market)
 
 
-async def _volatilities(
+async def read_volatilities(
     connection: Connection,
     products: Sequence[ProductId],
     granularity: int,
@@ -152,6 +152,10 @@ async def _volatilities(
     p: Parameters,
     memory: VolatilityMemory,
 ) -> dict[ProductId, Volatility]:
+    """The volatility of each product at a market time, remembered or measured; one statement if any is to be measured.
+
+    `marks` are the newest closes of then: a product with one of this very time is complete.
+    """
     known = memory.recall(as_of)
     missing = [product for product in products if product not in known]
     if missing:

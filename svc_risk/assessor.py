@@ -57,11 +57,10 @@ class Assessor:
 
     def __init__(self, settings: RiskSettings, kit: Kit[RiskSettings], signer: TicketSigner) -> None:
         self._settings = settings
-        self._kit = kit
         self._p = settings.parameters
         self._decider = Decider(settings, signer)
-        self._marker = Marker(settings.currency, settings.granularity_seconds, self._p)
         self._memory = VolatilityMemory()
+        self._marker = Marker(settings.currency, settings.granularity_seconds, self._p, self._memory)
         # Only ever used in turn.
         self._dedicated = kit.dedicated()
         self._batches: Batches[Call, Decided] = Batches(self.assess_all, MOST)
@@ -79,7 +78,7 @@ class Assessor:
 
     async def mark_equity(self) -> datetime | None:
         """Marks the bars up to the market's watermark; gives that time, None before the first candle."""
-        async with self._turn, self._kit.engine.begin() as connection:
+        async with self._turn, self._dedicated.begin() as connection:
             account = await store.lock_account(connection)
             moment = await store.read_moment(connection)
             await store.expire_reservations(connection, moment.machine_time)

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Boolean, Integer, and_, column, func, select, text, true, update
+from sqlalchemy import Boolean, Double, Integer, Text, and_, bindparam, column, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.dedicated import Connection
 from schema import streams
 from schema.base import Amount, Json, Time
-from schema.risk import accounts, equity_snapshots, risk_locks, risk_reservations
+from schema.risk import accounts, risk_locks, risk_reservations
 from svc_risk.equity import EquityMark
 from svc_risk.known import AccountRow, Moment
 from svc_risk.locks import lock_id
@@ -58,6 +58,25 @@ _RECENT = text("""
             ) AS losing_exit) AS losses,
            (SELECT count(*) FROM risk_reservations WHERE state = 'HELD' AND expires_at > :machine_time) AS held
 """).columns(column("entries", Json), column("losses", Json), column("held", Integer))
+
+_OVERDUE = (
+    update(risk_reservations)
+    .where(risk_reservations.c.state == "HELD", risk_reservations.c.expires_at <= bindparam("now"))
+    .values(state="EXPIRED", updated_at=bindparam("now"))
+)
+_SET_HIGH = update(accounts).where(accounts.c.account_id == ACCOUNT_ID).values(high_water_mark=bindparam("high"))
+# Whoever waits for the bar to be marked is woken by the one that marks it.
+_MARK = text("""
+    WITH stored AS (
+      INSERT INTO equity_snapshots (as_of, equity, cash, exposure, heat, drawdown)
+      VALUES (:as_of, :equity, :cash, :exposure, :heat, :drawdown) ON CONFLICT DO NOTHING RETURNING as_of
+    ) SELECT pg_notify(:channel, '') FROM stored
+""").bindparams(
+    bindparam("as_of", type_=Time),
+    *(bindparam(name, type_=Amount) for name in ("equity", "cash", "exposure")),
+    *(bindparam(name, type_=Double) for name in ("heat", "drawdown")),
+    bindparam("channel", streams.EQUITY_SNAPSHOTS, type_=Text),
+)
 
 
 async def lock_account(connection: Connection) -> AccountRow:
@@ -106,12 +125,7 @@ def json_time(written: str) -> datetime:
 
 async def expire_reservations(connection: Connection, machine_time: datetime) -> None:
     """HELD → EXPIRED for all that are overdue."""
-    table = risk_reservations
-    await connection.execute(
-        update(table)
-        .where(table.c.state == "HELD", table.c.expires_at <= machine_time)
-        .values(state="EXPIRED", updated_at=machine_time)
-    )
+    await connection.execute(_OVERDUE, {"now": machine_time})
 
 
 async def insert_locks(connection: Connection, found: Sequence[Lock]) -> None:
@@ -147,7 +161,7 @@ async def release_operator_locks(connection: AsyncConnection, machine_time: date
 
 async def set_high_water_mark(connection: Connection, value: QuoteSize | None) -> None:
     """Moves the high-water mark."""
-    await connection.execute(update(accounts).where(accounts.c.account_id == ACCOUNT_ID).values(high_water_mark=value))
+    await connection.execute(_SET_HIGH, {"high": value})
 
 
 async def insert_mark(connection: Connection, mark: EquityMark) -> None:
@@ -160,8 +174,7 @@ async def insert_mark(connection: Connection, mark: EquityMark) -> None:
         "heat": mark.heat,
         "drawdown": mark.drawdown,
     }
-    stored = upsert(equity_snapshots).values(row).on_conflict_do_nothing().returning(equity_snapshots.c.as_of)
-    await connection.execute(select(func.pg_notify(streams.EQUITY_SNAPSHOTS, "")).select_from(stored.cte("stored")))
+    await connection.execute(_MARK, row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,26 @@ async def test_channels_share_one_connection_and_leave_when_nobody_listens(postg
     await watcher.dispose()
 
 
+async def test_who_waits_for_some_news_of_a_channel_is_not_woken_by_other(postgres: Any) -> None:
+    kit: Kit[Any] = Kit(settings(**db(postgres)))
+    task = asyncio.ensure_future(kit.notifications.run())
+    sender = engine_of(postgres, service_name="sender")
+    async with kit.notifications.subscribe("news", ("mine",)) as some, kit.notifications.subscribe("news") as every:
+        for wakeup in (some, every):
+            assert await wakeup.wait(5), "the first look is everybody's"
+            while await wakeup.wait(0.3):
+                pass
+        for payload, woken in (("other", False), ("", False), ("mine", True)):
+            async with sender.begin() as connection:
+                await connection.execute(text("SELECT pg_notify('news', :payload)"), {"payload": payload})
+            assert await every.wait(5)
+            assert await some.wait(0.0) is woken, payload
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await kit.close()
+    await sender.dispose()
+
+
 async def test_a_loop_outlives_outages_and_nothing_else() -> None:
     kit: Kit[Any] = Kit(settings())
     left: list[Exception] = [errors.Unavailable("DATABASE_UNAVAILABLE", "away"), ValueError("a defect")]
