@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help run test drill lint proto replay bench bench-pipeline test-pythons down clean lock install-run install-dev install-buf check-python check-proto
+.PHONY: help run test drill lint proto replay bench bench-pipeline soak test-pythons down clean lock install-run install-dev install-buf check-python check-proto
 
 # Some machines forbid the cache of compiled modules; then each of the many processes compiles everything at its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -39,6 +39,7 @@ REPLAY_PROFILE ?= exercise
 DRILL_SEED ?= 1
 DRILL_RUNS ?= 300
 BENCH_OPTIONS ?=
+SOAK_OPTIONS ?=
 
 help: ## show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -85,6 +86,9 @@ bench: install-dev ## measure features, predictions, the signal path and the pip
 
 bench-pipeline: install-dev ## measure the whole pipeline, beside others; about half an hour; settable: BENCH_OPTIONS
 	@$(BIN)/python -m bench.pipeline --orchestrators 1,2,4 $(BENCH_OPTIONS)
+
+soak: install-dev ## trade for half an hour, with a death of every process, and judge it; settable: SOAK_OPTIONS
+	@PYTHONPATH=.:gen/python:tests/support $(BIN)/python -m bench.soak $(SOAK_OPTIONS)
 
 down: ## stop a running pipeline
 	@if [ -x $(BIN)/mesh ]; then $(BIN)/mesh down; else echo "Nothing is installed, so nothing runs."; fi
