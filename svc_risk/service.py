@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 from meshkit.errors import MeshError, Unavailable
 from meshkit.grpc_types import ServicerContext
@@ -129,14 +130,23 @@ class EquityWatch:
     async def run(self) -> None:
         """Runs for ever; an outage of the database is waited out."""
         async with self._kit.notifications.subscribe(streams.WATERMARKS, only=(services.MARKET.name,)) as wakeup:
+            marked: datetime | None = None
             while True:
-                await wakeup.wait(WATCH_SECONDS)
+                woken = await wakeup.wait(WATCH_SECONDS)
                 try:
-                    await self._assessor.mark_equity()
+                    # Where nothing was told, a look without the account's lock shows whether a word was lost.
+                    if woken or await self._market_time() != marked:
+                        marked = await self._assessor.mark_equity()
                 except Exception as error:
                     found: MeshError = translate(error, self._kit.log, task="equity")
                     self._kit.log.warning("equity_not_marked", reason=found.reason)
+                    marked = None
                     await asyncio.sleep(RETRY_SECONDS)
+
+    async def _market_time(self) -> datetime | None:
+        async with self._kit.autocommit.connect() as connection:
+            mark = await streams.read_watermark(connection, services.MARKET.name)
+        return mark.as_of if mark else None
 
 
 class SharedLook:

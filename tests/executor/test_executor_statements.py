@@ -40,7 +40,7 @@ async def test_an_entry_and_an_exit_cost_two_transactions_of_two_statements(
                 kind for kind in found.statements if kind.startswith(("SELECT executor_trading", "SELECT reconc"))
             }
             assert found.without(*by_time) == ONE_ORDER
-            assert found.transactions == 2
+            assert found.transactions_without(*by_time) == 2
 
 
 async def test_orders_that_come_together_share_transactions(

@@ -20,6 +20,7 @@ class Sent:
 
     statements: Counter[str] = field(default_factory=Counter)
     transactions: int = 0
+    alone: Counter[str] = field(default_factory=Counter)
     open: set[int] = field(default_factory=set)
 
     @property
@@ -29,9 +30,14 @@ class Sent:
     def without(self, *kinds: str) -> dict[str, int]:
         return {kind: count for kind, count in self.statements.items() if kind not in kinds}
 
+    def transactions_without(self, *kinds: str) -> int:
+        """But for statements of these kinds that were one by themselves."""
+        return self.transactions - sum(self.alone[kind] for kind in kinds)
+
     def note(self, kind: str, count: int, transaction: int | None) -> None:
         self.statements[kind] += count
         if transaction is None:
+            self.alone[kind] += 1
             self.transactions += 1
         elif transaction not in self.open:
             self.open.add(transaction)
