@@ -211,6 +211,8 @@ def create_engine(settings: KitSettings) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=settings.db_timeout_seconds,
         pool_recycle=_RECYCLE_SECONDS,
+        # The one that was used last has its statements prepared and needs no sign of life.
+        pool_use_lifo=True,
     )
     event.listen(engine.sync_engine, "handle_error", _translate)
     event.listen(engine.sync_engine, "invalidate", _end_at_once)
