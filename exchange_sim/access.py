@@ -6,7 +6,7 @@ with the one text the official client recognises.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -18,24 +18,27 @@ API_KEY: web.RequestKey[ApiKey] = web.RequestKey("api_key", ApiKey)
 
 CONTROL_PREFIX = "/sim/v1/"
 
+Clocks = Callable[[], tuple[float, ...]]
+
 log = logging.getLogger(__name__)
 
 
-def private_paths(prefix: str, keys: Mapping[str, ApiKey], wall_clock: Callable[[], float]) -> Middleware:
-    time_path, open_paths = f"{prefix}/time", (f"{prefix}/market/", CONTROL_PREFIX)
+def private_paths(prefix: str, open_paths: Collection[str], keys: Mapping[str, ApiKey], clocks: Clocks) -> Middleware:
+    """`open_paths` need no key, nor does what lies under the public market's path; by `clocks` tokens are judged."""
+    open_prefixes = (f"{prefix}/market/", CONTROL_PREFIX)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        if path == time_path or path.startswith(open_paths):
+        if path in open_paths or path.startswith(open_prefixes):
             return await handler(request)
         uri = f"{request.method} {request.headers.get('Host', '')}{path}"
         try:
-            key = authenticate(keys, request.headers.get("Authorization"), uri, wall_clock())
+            key = authenticate(keys, request.headers.get("Authorization"), uri, clocks())
         except Refused as refusal:
             log.info("401 %s: %s", uri, refusal)
             return web.Response(text="Unauthorized\n", status=401)
-        permitted = key.can_view if request.method == "GET" else key.can_trade
+        permitted = key.can_view if request.method in ("GET", "HEAD") else key.can_trade
         if not permitted and path != f"{prefix}/key_permissions":
             raise HttpError(403, "PERMISSION_DENIED", "Missing required scopes")
         request[API_KEY] = key

@@ -11,6 +11,7 @@ from exchange_sim.exchange import Acceptable, Exchange
 from exchange_sim.numbers import EXACT, ZERO, plain
 from exchange_sim.order_request import OrderRequest, parse_cancel, parse_create, parse_preview
 from exchange_sim.orders import Order
+from exchange_sim.products import quote_currencies
 from exchange_sim.queries import fill_conditions, order_conditions, whole
 from exchange_sim.reasons import Rejection
 from exchange_sim.state import Condition
@@ -144,7 +145,7 @@ class AccountRoutes:
         return views.order(order, Settlement(self._settle_delay_seconds, self._wall_clock()))
 
     def _is_fiat(self, currency: str) -> bool:
-        return any(product.quote == currency for product in self._exchange.market.products())
+        return currency in quote_currencies(self._exchange.market.products())
 
     def _cash(self) -> Decimal:
         cash = ZERO

@@ -12,8 +12,10 @@ from exchange_sim.auth import ApiKey
 from exchange_sim.control import ControlRoutes
 from exchange_sim.exchange import Exchange
 from exchange_sim.market_routes import MarketRoutes
+from exchange_sim.older_routes import OPEN_PATHS, OlderRoutes
 from exchange_sim.pacer import Pacer
 from exchange_sim.settings import Settings
+from exchange_sim.times import SECOND_US
 from exchange_sim.web import errors
 
 PREFIX = "/api/v3/brokerage"
@@ -32,13 +34,18 @@ def build_app(parts: Parts, faults: Sequence[Middleware] = ()) -> web.Applicatio
     """`faults` wrap everything else: they may drop, delay or replace what the exchange answers."""
     exchange, settings = parts.exchange, parts.settings
     wall_clock = exchange.wall_clock
+
+    def clocks() -> tuple[float, ...]:
+        return exchange.now_us / SECOND_US, wall_clock()
+
+    open_paths = (f"{PREFIX}/time", *OPEN_PATHS)
     app = web.Application(
-        middlewares=[*faults, errors, private_paths(PREFIX, parts.keys, wall_clock)],
+        middlewares=[*faults, errors, private_paths(PREFIX, open_paths, parts.keys, clocks)],
         client_max_size=_LARGEST_BODY,
     )
     market = MarketRoutes(exchange)
     account = AccountRoutes(exchange, settings.settle_delay_seconds, wall_clock)
     control = ControlRoutes(exchange, parts.pacer, settings.control_token.get_secret_value(), settings.market)
     app.add_routes([*market.public(PREFIX), *market.authenticated(PREFIX), *account.routes(PREFIX)])
-    app.add_routes(control.routes())
+    app.add_routes([*OlderRoutes(exchange).routes(), *control.routes()])
     return app

@@ -1,12 +1,13 @@
 """Who may call: API keys, and the one-request JWT that proves possession of one.
 
-A token is bound to method, host and path by its `uri` claim and lives two minutes of wall time,
-whatever the market clock says.
+A token is bound to method, host and path by its `uri` or `uris` claim and lives two minutes. It is judged by the exchange's own
+clock, which GET /time tells, and by the wall clock as well, because most clients stamp by their own: which of the two a client
+took, its token must be alive by that one. Where the market follows the wall clock they are the same.
 """
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-_ISSUER = "cdp"
+# What the official client sends, and what it sent before, as several others still do.
+_ISSUERS = ("cdp", "coinbase-cloud")
 _LONGEST_LIFE_SECONDS = 122  # 120, and the client reads its clock twice
 _LEEWAY_SECONDS = 5
 
@@ -67,8 +69,8 @@ def _scoped(row: Mapping[str, Any], public: EllipticCurvePublicKey | Ed25519Publ
     return ApiKey(str(row["name"]), public, algorithm, **scopes)
 
 
-def authenticate(keys: Mapping[str, ApiKey], authorization: str | None, uri: str, wall_seconds: float) -> ApiKey:
-    """The key that signed this request, or Refused."""
+def authenticate(keys: Mapping[str, ApiKey], authorization: str | None, uri: str, clocks: Iterable[float]) -> ApiKey:
+    """The key that signed this request, or Refused. Of `clocks`, in seconds, one must lie in the token's life."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Refused("no bearer token")
@@ -86,7 +88,7 @@ def authenticate(keys: Mapping[str, ApiKey], authorization: str | None, uri: str
         claims = jwt.decode(token, key.public_key, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)
     except jwt.InvalidTokenError as error:
         raise Refused("bad signature") from error
-    _check_claims(claims, key.name, uri, wall_seconds)
+    _check_claims(claims, key.name, uri, clocks)
     return key
 
 
@@ -103,20 +105,27 @@ _SIGNATURE_ONLY: Any = {
 }
 
 
-def _check_claims(claims: Mapping[str, Any], name: str, uri: str, wall_seconds: float) -> None:
+def _check_claims(claims: Mapping[str, Any], name: str, uri: str, clocks: Iterable[float]) -> None:
     if claims.get("sub") != name:
         raise Refused("sub is not kid")
-    if claims.get("iss") != _ISSUER:
+    if claims.get("iss") not in _ISSUERS:
         raise Refused("wrong iss")
     begins, ends = _instant(claims.get("nbf")), _instant(claims.get("exp"))
-    if begins > wall_seconds + _LEEWAY_SECONDS:
-        raise Refused("not valid yet")
-    if wall_seconds >= ends:
-        raise Refused("expired")
     if ends - begins > _LONGEST_LIFE_SECONDS:
         raise Refused("lives too long")
-    if claims.get("uri") != uri:
+    begun = [now for now in clocks if begins <= now + _LEEWAY_SECONDS]
+    if not begun:
+        raise Refused("not valid yet")
+    if all(now >= ends for now in begun):
+        raise Refused("expired")
+    if uri not in _uris(claims):
         raise Refused("made for another request")
+
+
+def _uris(claims: Mapping[str, Any]) -> list[object]:
+    """The requests that a token is for: `uri` names one, `uris` is how newer keys name theirs."""
+    several = claims.get("uris")
+    return [claims.get("uri"), *(several if isinstance(several, list) else [])]
 
 
 def _instant(value: object) -> float:

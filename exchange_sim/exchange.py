@@ -31,7 +31,7 @@ from exchange_sim.order_checks import (
 )
 from exchange_sim.order_request import OrderRequest
 from exchange_sim.orders import Balance, Fill, Order, Status
-from exchange_sim.products import Product
+from exchange_sim.products import Product, quote_currencies
 from exchange_sim.reasons import Rejection
 from exchange_sim.state import ExchangeState
 
@@ -72,8 +72,7 @@ class Exchange:
             raise ForeignState(f"the state belongs to market {stored}, not {identity}")
         with self.state.transaction():
             self.state.set_note("market", identity)
-            quotes = dict.fromkeys(product.quote for product in self.market.products())
-            for currency in quotes:
+            for currency in quote_currencies(self.market.products()):
                 self.state.open_account(currency, opening)
             for currency in (product.base for product in self.market.products()):
                 self.state.open_account(currency, ZERO)

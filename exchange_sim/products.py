@@ -104,3 +104,8 @@ def derived(product_id: str, prices: Iterable[Decimal]) -> Product:
     finest = min((e for e in exponents if isinstance(e, int)), default=-2)
     tick = Decimal(1).scaleb(max(-12, min(-2, finest)))
     return _rules(product_id, product_id.rpartition("-")[0], tick, Decimal("0.00000001"), Decimal(1_000_000_000))
+
+
+def quote_currencies(products: Iterable[Product]) -> tuple[str, ...]:
+    """What the products are paid for in: the money of this exchange. A currency that is bought as well is still money."""
+    return tuple(dict.fromkeys(product.quote for product in products))

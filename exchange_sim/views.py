@@ -70,7 +70,7 @@ def product(one: Product, quote: Quote | None, day: DayStatistics) -> Json:
         "base_min_size": plain(one.base_min_size),
         "base_max_size": plain(one.base_max_size),
         "base_name": one.base_name,
-        "quote_name": "US Dollar" if one.quote == "USD" else one.quote,
+        "quote_name": _money_name(one.quote),
         "watched": False,
         "is_disabled": one.is_disabled,
         "new": False,
@@ -96,6 +96,10 @@ def product(one: Product, quote: Quote | None, day: DayStatistics) -> Json:
         "approximate_quote_24h_volume": "" if quote is None else plain(day.volume * quote.last),
         "fcm_trading_session_details": None,
     }
+
+
+def _money_name(currency: str) -> str:
+    return "US Dollar" if currency == "USD" else currency
 
 
 def candle(one: Candle) -> Json:
@@ -166,6 +170,49 @@ def account(balance: Balance, fiat: bool) -> Json:
         "ready": True,
         "retail_portfolio_id": PORTFOLIO_ID,
         "platform": "ACCOUNT_PLATFORM_CONSUMER",
+    }
+
+
+def money(currency: str) -> Json:
+    """A currency of the older interface that is no coin."""
+    return {"id": currency, "name": _money_name(currency), "min_size": "0.01"}
+
+
+def coin(one: Product, place: int) -> Json:
+    """A coin of the older interface; `place` is where it stands in the venue's list."""
+    return {
+        "asset_id": str(uuid5(_OWNER, f"asset/{one.base}")),
+        "code": one.base,
+        "name": one.base_name,
+        "color": "#0052FF",
+        "sort_index": place,
+        "exponent": 8,
+        "type": "crypto",
+        "address_regex": "^$",
+    }
+
+
+def older_account(balance: Balance, fiat: bool) -> Json:
+    """An account as the older interface shows it: its balance is what is free."""
+    uuid, currency = account_id(balance.currency), balance.currency
+    return {
+        "id": uuid,
+        "name": f"{currency} Wallet",
+        "primary": fiat,
+        "type": "fiat" if fiat else "wallet",
+        "currency": {
+            "code": currency,
+            "name": currency,
+            "exponent": 2 if fiat else 8,
+            "type": "fiat" if fiat else "crypto",
+        },
+        "balance": {"amount": plain(balance.available), "currency": currency},
+        "created_at": _OPENED,
+        "updated_at": _OPENED,
+        "resource": "account",
+        "resource_path": f"/v2/accounts/{uuid}",
+        "allow_deposits": False,
+        "allow_withdrawals": False,
     }
 
 
