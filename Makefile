@@ -22,6 +22,7 @@ BUF := node_modules/.bin/buf
 key = $(shell cksum < $(1) | tr -s ' \t' '-')
 RUN_STAMP := $(VENV)/.installed-run-$(call key,requirements/run.lock)
 DEV_STAMP := $(VENV)/.installed-dev-$(call key,requirements/dev.lock)
+FOREIGN_STAMP := $(VENV)/.installed-foreign-$(call key,requirements/foreign.lock)
 BUF_STAMP := node_modules/.installed-$(call key,package-lock.json)
 PACKAGES := $(patsubst %/__init__.py,%,$(wildcard */__init__.py))
 MYPY_PACKAGES := $(foreach package,$(PACKAGES),-p $(package))
@@ -104,12 +105,14 @@ lock: ## resolve the lock files anew (needs uv and npm)
 		pyproject.toml --extra otlp -o requirements/run.lock
 	@$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header -q \
 		pyproject.toml --extra otlp --extra dev -o requirements/dev.lock
+	@$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header -q --no-deps \
+		requirements/foreign.in -o requirements/foreign.lock
 	@npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --silent
 
 # ---- installing ------------------------------------------------------------------------------------------------------
 
 install-run: $(RUN_STAMP)
-install-dev: $(DEV_STAMP)
+install-dev: $(DEV_STAMP) $(FOREIGN_STAMP)
 install-buf: $(BUF_STAMP)
 
 check-python:
@@ -128,6 +131,11 @@ $(RUN_STAMP): | $(BIN)/python
 $(DEV_STAMP): | $(BIN)/python
 	@sh tools/install.sh requirements/dev.lock
 	@rm -f $(VENV)/.installed-dev-* && touch $@
+
+$(FOREIGN_STAMP): $(DEV_STAMP)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-input --no-deps --require-hashes \
+		-r requirements/foreign.lock
+	@rm -f $(VENV)/.installed-foreign-* && touch $@
 
 # Without npm, or without a way to its registry, everything but the checks of the contracts by buf still works. Not
 # npm ci: it refuses a lock that lacks a program for some other system; versions are exact and hashes checked either way.

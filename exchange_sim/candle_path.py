@@ -46,14 +46,20 @@ def price_at(bar: Candle, length_us: int, offset_us: int) -> Decimal:
 
 def partial(bar: Candle, length_us: int, offset_us: int) -> Candle:
     """The candle as it stands `offset_us` after its open: prices reached, volume so far."""
-    seen = [bar.open]
-    for leg in _legs(bar, length_us):
-        if offset_us <= leg.begin_us:
-            break
-        seen.append(leg.last if offset_us >= leg.end_us else leg.at(offset_us))
+    return between(bar, length_us, 0, offset_us)
+
+
+def between(bar: Candle, length_us: int, begin_us: int, end_us: int) -> Candle:
+    """What of the candle lies between two offsets: prices reached, and its share of the volume, so that shares add up."""
+    legs = (leg for leg in _legs(bar, length_us) if begin_us < leg.end_us and leg.begin_us < end_us)
+    seen = [price_at(bar, length_us, begin_us), *(leg.last if end_us >= leg.end_us else leg.at(end_us) for leg in legs)]
+    volume = _volume_until(bar, length_us, end_us) - _volume_until(bar, length_us, begin_us)
+    return Candle(bar.start, seen[0], max(seen), min(seen), seen[-1], volume)
+
+
+def _volume_until(bar: Candle, length_us: int, offset_us: int) -> Decimal:
     share = _WIDE.divide(Decimal(offset_us), Decimal(length_us))
-    volume = _WIDE.multiply(bar.volume, share).quantize(_VOLUME_STEP, rounding=ROUND_DOWN)
-    return Candle(bar.start, bar.open, max(seen), min(seen), seen[-1], volume)
+    return _WIDE.multiply(bar.volume, share).quantize(_VOLUME_STEP, rounding=ROUND_DOWN)
 
 
 def touch(bar: Candle, length_us: int, threshold: Decimal, falling: bool, window_us: tuple[int, int]) -> int | None:

@@ -106,6 +106,10 @@ class Market(Protocol):
         """When in [after, upto] a resting limit order would first have been hit, if at all."""
         ...
 
+    def first_reach(self, product_id: str, price: Decimal, rising: bool, after_us: int, upto_us: int) -> int | None:
+        """When in [after, upto] the last price is first at or beyond `price`, from below if `rising`."""
+        ...
+
     def trades(self, product_id: str, count: int, at_us: int) -> list[Trade]:
         """The newest public trades, newest first."""
         ...

@@ -5,10 +5,11 @@ its open; a missing bar leaves the price where the last one closed.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Protocol
 
-from exchange_sim.candle_path import partial, price_at, touch
+from exchange_sim.candle_path import between, partial, price_at, touch
 from exchange_sim.market import Candle, DayStatistics, Quote, Trade, UnsupportedGranularity
 from exchange_sim.numbers import EXACT, ONE, ZERO, ceil_to, floor_to
 from exchange_sim.products import Product
@@ -27,6 +28,11 @@ class BarSource(Protocol):
 
     @property
     def step(self) -> int: ...
+
+    @property
+    def has_insides(self) -> bool:
+        """Whether its way inside a bar is its own truth; of a recorded bar nobody knows more than the bar."""
+        ...
 
     @property
     def first(self) -> int: ...
@@ -107,12 +113,18 @@ class BarMarket:
         # The spread is applied before rounding outward, so on-grid limits compare unrounded.
         buying = side == "BUY"
         threshold = limit / (ONE + self._half_spread) if buying else limit / (ONE - self._half_spread)
+        return self._first(product_id, threshold, buying, after_us, upto_us)
+
+    def first_reach(self, product_id: str, price: Decimal, rising: bool, after_us: int, upto_us: int) -> int | None:
+        return self._first(product_id, price, not rising, after_us, upto_us)
+
+    def _first(self, product_id: str, threshold: Decimal, falling: bool, after_us: int, upto_us: int) -> int | None:
         step_us = self._source.step * SECOND_US
         first = after_us // step_us * self._source.step
         for bar in self._source.bars(product_id, first, upto_us // SECOND_US + 1):
             opened_us = bar.start * SECOND_US
             window = (max(0, after_us - opened_us), min(step_us, upto_us - opened_us))
-            offset = touch(bar, step_us, threshold, buying, window)
+            offset = touch(bar, step_us, threshold, falling, window)
             if offset is not None:
                 return opened_us + offset
         return None
@@ -147,6 +159,8 @@ class BarMarket:
 
     async def candles(self, product_id: str, granularity: int, start: int, end: int, at_us: int) -> list[Candle]:
         source = self._source
+        if source.has_insides and granularity < source.step and source.step % granularity == 0:
+            return self._finer(product_id, granularity, start, end, at_us)
         if granularity % source.step:
             raise UnsupportedGranularity(f"candles of {granularity} s do not exist in this market")
         begin = -(-start // granularity) * granularity
@@ -155,6 +169,20 @@ class BarMarket:
         found = source.aggregate(product_id, granularity, begin, min(stop, current))
         if begin <= current < stop:
             self._append_unfinished(found, product_id, granularity, current, at_us)
+        return found
+
+    def _finer(self, product_id: str, granularity: int, start: int, end: int, at_us: int) -> list[Candle]:
+        """Parts of whole bars, along the way that the price goes inside them; folded they are the bar again."""
+        step, product, found = self._source.step, self._products[product_id], []
+        begin = -(-start // granularity) * granularity
+        for bar in self._source.bars(product_id, begin // step * step, end + 1):
+            opened_us = bar.start * SECOND_US
+            for part in range(max(bar.start, begin), min(bar.start + step, end + 1), granularity):
+                first = (part - bar.start) * SECOND_US
+                last = min(first + granularity * SECOND_US, at_us - opened_us)
+                if last > first:
+                    piece = _on_grid(bar, between(bar, step * SECOND_US, first, last), product)
+                    found.append(replace(piece, start=part))
         return found
 
     def _append_unfinished(

@@ -40,6 +40,7 @@ Rows = NDArray[np.int64]  # columns: open, high, low, close in ticks; volume in 
 
 class GeneratedBars:
     label = "SIMULATED"
+    has_insides = True
     step = STEP_SECONDS
     last = None
 

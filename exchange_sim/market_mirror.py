@@ -107,6 +107,13 @@ class MirrorMarket:
         hit = quote.ask <= limit if side == "BUY" else quote.bid >= limit
         return min(max(after_us, quote.at_us), upto_us) if hit else None
 
+    def first_reach(self, product_id: str, price: Decimal, rising: bool, after_us: int, upto_us: int) -> int | None:
+        quote = self.quote(product_id, upto_us)
+        if quote is None:
+            return None
+        hit = quote.last >= price if rising else quote.last <= price
+        return min(max(after_us, quote.at_us), upto_us) if hit else None
+
     def trades(self, product_id: str, count: int, at_us: int) -> list[Trade]:
         seen = self._seen.get(product_id)
         return [] if seen is None else [seen.trade][:count]

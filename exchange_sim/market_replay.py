@@ -24,6 +24,7 @@ class ReplayBars:
     """Raises UnusableFile for a file that holds no candles of a product, or of several lengths."""
 
     label = "REPLAY"
+    has_insides = False
 
     def __init__(self, path: Path, product_ids: Sequence[str]) -> None:
         try:

@@ -67,7 +67,8 @@ class MarketRoutes:
             raise invalid_argument("start and end are required, start first")
         if (end - start) // granularity > MOST_CANDLES:
             raise invalid_argument(f"number of candles requested should be less than {MOST_CANDLES}")
-        limit = whole(request, "limit", MOST_CANDLES, 1, MOST_CANDLES)
+        # Both ends of 350 intervals are bars, so there may be one more.
+        limit = whole(request, "limit", MOST_CANDLES + 1, 1, MOST_CANDLES + 1)
         found = await self._market.candles(product.product_id, granularity, start, end, self._exchange.now_us)
         newest_first = found[::-1][:limit]
         return reply({"candles": [views.candle(one) for one in newest_first]})

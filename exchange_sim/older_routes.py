@@ -1,12 +1,10 @@
 """The venue's older interface, /v2, as far as clients of the newer one still ask for it: time, currencies, rates, accounts."""
 
-from decimal import Decimal
-
 from aiohttp import web
 
-from exchange_sim import views
+from exchange_sim import account_views
 from exchange_sim.exchange import Exchange
-from exchange_sim.numbers import ONE, plain
+from exchange_sim.numbers import plain
 from exchange_sim.products import quote_currencies
 from exchange_sim.queries import whole
 from exchange_sim.times import SECOND_US, iso
@@ -41,18 +39,20 @@ class OlderRoutes:
     async def currencies(self, _: web.Request) -> web.Response:
         """Money."""
         return reply(
-            {"data": [views.money(currency) for currency in quote_currencies(self._exchange.market.products())]}
+            {"data": [account_views.money(currency) for currency in quote_currencies(self._exchange.market.products())]}
         )
 
     async def crypto(self, _: web.Request) -> web.Response:
         """Coins."""
         coins = {product.base: product for product in self._exchange.market.products()}
-        return reply({"data": [views.coin(product, place) for place, product in enumerate(coins.values(), 100)]})
+        return reply(
+            {"data": [account_views.coin(product, place) for place, product in enumerate(coins.values(), 100)]}
+        )
 
     async def rates(self, request: web.Request) -> web.Response:
         """How much of each currency one unit of `currency` buys at the last price."""
         wanted = request.query.get("currency", "USD")
-        values = self._values()
+        values = self._exchange.values()
         if wanted not in values:
             raise invalid_argument(f"Currency is invalid: {wanted}")
         rates = {currency: plain(values[wanted] / value) for currency, value in values.items()}
@@ -63,13 +63,13 @@ class OlderRoutes:
         limit = whole(request, "limit", _PAGE, 1, _MOST)
         balances = self._exchange.state.balances()
         after = request.query.get("starting_after", "")
-        ids = [views.account_id(one.currency) for one in balances]
+        ids = [account_views.account_id(one.currency) for one in balances]
         if after and after not in ids:
             raise invalid_argument("starting_after names no account")
         begin = ids.index(after) + 1 if after else 0
         page = balances[begin : begin + limit]
         more = begin + limit < len(balances)
-        last = views.account_id(page[-1].currency) if more else None
+        last = account_views.account_id(page[-1].currency) if more else None
         pagination = {
             "ending_before": None,
             "starting_after": after or None,
@@ -81,15 +81,5 @@ class OlderRoutes:
             "next_uri": f"{PREFIX}/accounts?limit={limit}&starting_after={last}" if more else None,
         }
         quotes = quote_currencies(self._exchange.market.products())
-        data = [views.older_account(one, one.currency in quotes) for one in page]
+        data = [account_views.older_account(one, one.currency in quotes) for one in page]
         return reply({"pagination": pagination, "data": data})
-
-    def _values(self) -> dict[str, Decimal]:
-        """What one unit of each currency is worth in dollars. Every money of this exchange is a dollar or stands for one."""
-        market, now_us = self._exchange.market, self._exchange.now_us
-        values = dict.fromkeys(quote_currencies(market.products()), ONE)
-        for product in market.products():
-            quote = market.quote(product.product_id, now_us)
-            if quote is not None and product.base not in values:
-                values[product.base] = quote.last
-        return values

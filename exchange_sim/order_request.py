@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from exchange_sim.orders import id_of
+
 _SIZES = ("base_size", "quote_size")
 _STRINGS = (
     "base_size",
@@ -30,13 +32,13 @@ SUPPORTED = {
     "limit_limit_gtc": (*_LIMIT, "post_only"),
     "limit_limit_gtd": (*_LIMIT, "post_only", "end_time"),
     "limit_limit_fok": _LIMIT,
-}
-_REFUSED = {
-    "market_market_fok": _MARKET,
     "stop_limit_stop_limit_gtc": _STOP,
     "stop_limit_stop_limit_gtd": (*_STOP, "end_time"),
     "trigger_bracket_gtc": _BRACKET,
     "trigger_bracket_gtd": (*_BRACKET, "end_time"),
+}
+_REFUSED = {
+    "market_market_fok": _MARKET,
     "twap_limit_gtd": (*_LIMIT, "start_time", "end_time", "number_buckets", "bucket_size", "bucket_duration"),
     "scaled_limit_gtc": ("orders", *_SIZES, "num_orders", "min_price", "max_price", "price_distribution"),
 }
@@ -64,23 +66,57 @@ class BadBody(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class OrderRequest:
-    """A well-formed request; whether it is acceptable is not decided here."""
+class Configuration:
+    """One variant of an order with its fields as they were sent."""
 
-    client_order_id: str
-    product_id: str
-    side: str
     variant: str
     terms: Mapping[str, str | bool]
-    beyond_spot: bool  # asks for leverage or an attached order, which this venue does not offer
 
     def text(self, name: str) -> str | None:
         value = self.terms.get(name)
         return value if isinstance(value, str) else None
 
     @property
+    def is_market(self) -> bool:
+        return self.variant == "market_market_ioc"
+
+    @property
+    def is_bracket(self) -> bool:
+        return self.variant.startswith("trigger_bracket")
+
+    @property
+    def is_stop(self) -> bool:
+        return self.variant.startswith("stop_limit")
+
+    @property
+    def ends(self) -> bool:
+        """Whether it has a time at which it expires."""
+        return self.variant.endswith("_gtd")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """A well-formed request; whether it is acceptable is not decided here. `attached` is the bracket for what it fills."""
+
+    client_order_id: str
+    product_id: str
+    side: str
+    configuration: Configuration
+    attached: Configuration | None
+    preview_id: str
+    beyond_spot: bool  # asks for leverage, which this venue does not offer
+
+    @property
     def post_only(self) -> bool:
-        return self.terms.get("post_only") is True
+        return self.configuration.terms.get("post_only") is True
+
+    @property
+    def own_preview_id(self) -> str:
+        """What a preview of this very order has for its id, so that none need be kept."""
+        configurations = [
+            (one.variant, dict(one.terms)) for one in (self.configuration, self.attached) if one is not None
+        ]
+        return id_of("preview", json.dumps([self.product_id, self.side, configurations], sort_keys=True))
 
 
 def parse_create(body: bytes) -> OrderRequest:
@@ -92,6 +128,50 @@ def parse_create(body: bytes) -> OrderRequest:
 
 def parse_preview(body: bytes) -> OrderRequest:
     return _parse(read_object(body), _PREVIEW)
+
+
+@dataclass(frozen=True, slots=True)
+class EditRequest:
+    """What an open order shall become."""
+
+    order_id: str
+    price: str
+    size: str
+
+
+def parse_edit(body: bytes) -> EditRequest:
+    fields = read_object(body)
+    _only(fields, ("order_id", "price", "size"))
+    texts = {name: _string(fields, name) for name in ("order_id", "price", "size")}
+    for name, text in texts.items():
+        if not text:
+            raise BadBody(f"{name} is required")
+    return EditRequest(**texts)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRequest:
+    """A position that shall be sold, whole where no size is named."""
+
+    client_order_id: str
+    product_id: str
+    size: str
+
+    def order(self, size: str) -> OrderRequest:
+        """The order that sells this much."""
+        configuration = Configuration("market_market_ioc", {"base_size": size})
+        return OrderRequest(self.client_order_id, self.product_id, "SELL", configuration, None, "", beyond_spot=False)
+
+
+def parse_close(body: bytes) -> CloseRequest:
+    fields = read_object(body)
+    _only(fields, ("client_order_id", "product_id", "size"))
+    request = CloseRequest(**{name: _string(fields, name) for name in ("client_order_id", "product_id", "size")})
+    if not request.client_order_id or len(request.client_order_id) > _LONGEST_ID:
+        raise BadBody(f"client_order_id must have 1 to {_LONGEST_ID} characters")
+    if not request.product_id:
+        raise BadBody("product_id is required")
+    return request
 
 
 def parse_cancel(body: bytes) -> list[str]:
@@ -128,15 +208,16 @@ def _parse(fields: dict[str, object], known: tuple[str, ...]) -> OrderRequest:
     for name in _REQUIRED:
         if not texts[name]:
             raise BadBody(f"{name} is required")
-    leverage = _string(fields, "leverage")
-    variant, terms = _configuration(fields.get("order_configuration"))
+    attached = fields.get("attached_order_configuration")
     return OrderRequest(
         client_order_id=texts["client_order_id"],
         product_id=texts["product_id"],
         side=texts["side"],
-        variant=variant,
-        terms=terms,
-        beyond_spot=bool(fields.get("attached_order_configuration")) or leverage not in _NO_LEVERAGE,
+        configuration=_configuration("order_configuration", fields.get("order_configuration")),
+        # The venue's own client sends an empty one where there is none.
+        attached=_configuration("attached_order_configuration", attached) if attached else None,
+        preview_id=_string(fields, "preview_id"),
+        beyond_spot=_string(fields, "leverage") not in _NO_LEVERAGE,
     )
 
 
@@ -147,18 +228,18 @@ def _string(fields: Mapping[str, object], name: str) -> str:
     return value
 
 
-def _configuration(value: object) -> tuple[str, dict[str, str | bool]]:
+def _configuration(field: str, value: object) -> Configuration:
     if not isinstance(value, dict) or not value:
-        raise BadBody("order_configuration is required")
+        raise BadBody(f"{field} is required")
     _only(value, _VARIANTS)
     if len(value) > 1:
-        raise BadBody("proto: (line 1:1): order_configuration is already set")
+        raise BadBody(f"proto: (line 1:1): {field} is already set")
     variant, inner = next(iter(value.items()))
     if not isinstance(inner, dict):
         raise BadBody(f"proto: (line 1:1): invalid value for {variant}")
     _only(inner, _VARIANTS[variant])
     terms = {name: _term(variant, name, term) for name, term in inner.items() if term is not None}
-    return variant, terms
+    return Configuration(variant, terms)
 
 
 def _term(variant: str, name: str, term: object) -> str | bool:

@@ -3,6 +3,19 @@
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from uuid import NAMESPACE_URL, uuid5
+
+_NAMESPACE = uuid5(NAMESPACE_URL, "simulated-exchange")
+
+
+def id_of(kind: str, name: str) -> str:
+    """The id of a thing of this exchange, the same whenever it is made."""
+    return str(uuid5(_NAMESPACE, f"{kind}/{name}"))
+
+
+def attached_id(parent_id: str) -> str:
+    """The id of the bracket that an order brings, known before it exists."""
+    return id_of("attached", parent_id)
 
 
 class Status(StrEnum):
@@ -12,9 +25,22 @@ class Status(StrEnum):
     EXPIRED = "EXPIRED"
 
 
+class Trigger(StrEnum):
+    """Which way the last price must go to wake an order."""
+
+    NONE = ""
+    UP = "UP"
+    DOWN = "DOWN"
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`hold` is what the order still blocks: quote when buying, base when selling."""
+    """`hold` is what the order still blocks: quote when buying, base when selling.
+
+    A stop waits until the last price reaches `stop_price`; a bracket has its limit in the book meanwhile. From then on
+    the order is one at `stop_limit`. `attached` is the bracket that it brings, as it was sent, and `parent_id` the order
+    that brought this one. `edits` are the price, size and time of each change, as JSON.
+    """
 
     sequence: int  # 0 until stored
     order_id: str
@@ -38,6 +64,25 @@ class Order:
     hold: Decimal
     message: str
     done_wall_seconds: float | None  # when it became terminal, for the settlement delay
+    trigger: Trigger = Trigger.NONE
+    stop_price: Decimal | None = None
+    stop_limit: Decimal | None = None
+    triggered_us: int | None = None
+    attached: str = ""
+    parent_id: str = ""
+    edits: str = "[]"
+
+    @property
+    def waits(self) -> bool:
+        """Whether its stop is still to come."""
+        return self.trigger is not Trigger.NONE and self.triggered_us is None
+
+    @property
+    def in_book(self) -> Decimal | None:
+        """The price at which it would fill now; None while it only waits for its stop."""
+        if self.waits:
+            return self.limit_price if self.variant.startswith("trigger_bracket") else None
+        return self.limit_price if self.trigger is Trigger.NONE else self.stop_limit
 
     @property
     def spends(self) -> str:

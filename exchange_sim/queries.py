@@ -4,18 +4,24 @@ A cursor is the sequence number of the last row of a page, so pages stay whole w
 arrive. List parameters come as repeated keys.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
 from exchange_sim.order_request import SUPPORTED
 from exchange_sim.orders import Status
-from exchange_sim.state import Condition, one_of
+from exchange_sim.state import Condition, Sorting, one_of
 from exchange_sim.times import parse_iso
 from exchange_sim.views import order_type, time_in_force
 from exchange_sim.web import invalid_argument
 
 _NEVER = Condition("0", ())
+_ORDER_SORTS = {
+    "LIMIT_PRICE": "CAST(limit_price AS REAL)",
+    "LAST_FILL_TIME": "last_fill_us",
+    "LAST_UPDATE_TIME": "updated_us",
+}
+_FILL_SORTS = {"PRICE": "CAST(price AS REAL)", "TRADE_TIME": "at_us"}
 
 
 def whole(request: web.Request, name: str, default: int, least: int, most: int) -> int:
@@ -38,7 +44,6 @@ def moment(request: web.Request, name: str) -> int | None:
 
 
 def order_conditions(request: web.Request) -> list[Condition]:
-    _refuse_sorting(request)
     conditions = _shared_conditions(request)
     statuses = request.query.getall("order_status", [])
     if Status.OPEN in statuses and len(set(statuses)) > 1:
@@ -50,7 +55,6 @@ def order_conditions(request: web.Request) -> list[Condition]:
 
 
 def fill_conditions(request: web.Request) -> list[Condition]:
-    _refuse_sorting(request)
     conditions = _shared_conditions(request) + _any_of("trade_id", request.query.getall("trade_ids", []))
     return conditions + _between(request, "at_us", "start_sequence_timestamp", "end_sequence_timestamp")
 
@@ -63,13 +67,28 @@ def _shared_conditions(request: web.Request) -> list[Condition]:
     conditions += _with_assets(query.getall("asset_filters", []))
     if any(kind != "SPOT" for name in ("product_type", "product_types") for kind in query.getall(name, [])):
         conditions.append(_NEVER)
-    cursor = whole(request, "cursor", 0, 1, 2**62)
+    # Where rows are sorted otherwise a cursor is a number of rows; see `Sorting`.
+    by_creation = request.query.get("sort_by", "") in ("", "UNKNOWN_SORT_BY")
+    cursor = whole(request, "cursor", 0, 1, 2**62) if by_creation else 0
     return [*conditions, Condition("sequence < ?", (cursor,))] if cursor else conditions
 
 
-def _refuse_sorting(request: web.Request) -> None:
-    if request.query.get("sort_by"):
-        raise invalid_argument("this exchange lists by creation time only; leave sort_by out")
+def order_sorting(request: web.Request) -> Sorting | None:
+    """None: by creation, newest first."""
+    return _sorting(request, _ORDER_SORTS)
+
+
+def fill_sorting(request: web.Request) -> Sorting | None:
+    return _sorting(request, _FILL_SORTS)
+
+
+def _sorting(request: web.Request, known: Mapping[str, str]) -> Sorting | None:
+    name = request.query.get("sort_by", "")
+    if name in ("", "UNKNOWN_SORT_BY"):
+        return None
+    if name not in known:
+        raise invalid_argument(f"sort_by must be one of {', '.join(known)}")
+    return Sorting(known[name], whole(request, "cursor", 0, 0, 2**62))
 
 
 def _any_of(column: str, values: Sequence[str]) -> list[Condition]:

@@ -15,8 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from exchange_sim.numbers import EXACT, ZERO
-from exchange_sim.orders import Balance, Fill, Order, Status
+from exchange_sim.orders import Balance, Fill, Order, Status, Trigger
+from exchange_sim.times import SECOND_US
 
+# A state that was made before there were stops gets these.
+_ADDED = {
+    "trigger": "TEXT NOT NULL DEFAULT ''",
+    "stop_price": "TEXT",
+    "stop_limit": "TEXT",
+    "triggered_us": "INTEGER",
+    "attached": "TEXT NOT NULL DEFAULT ''",
+    "parent_id": "TEXT NOT NULL DEFAULT ''",
+    "edits": "TEXT NOT NULL DEFAULT '[]'",
+}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS balances (
@@ -28,9 +39,10 @@ CREATE TABLE IF NOT EXISTS orders (
   base_size TEXT, quote_size TEXT, limit_price TEXT, end_us INTEGER,
   status TEXT NOT NULL, created_us INTEGER NOT NULL, updated_us INTEGER NOT NULL, last_fill_us INTEGER,
   filled_size TEXT NOT NULL, filled_value TEXT NOT NULL, fees TEXT NOT NULL, fill_count INTEGER NOT NULL,
-  hold TEXT NOT NULL, message TEXT NOT NULL, done_wall_seconds REAL
+  hold TEXT NOT NULL, message TEXT NOT NULL, done_wall_seconds REAL, {added}
 ) STRICT;
 CREATE INDEX IF NOT EXISTS orders_open ON orders (sequence) WHERE status = 'OPEN';
+CREATE INDEX IF NOT EXISTS orders_open_of ON orders (product_id) WHERE status = 'OPEN';
 CREATE TABLE IF NOT EXISTS fills (
   sequence INTEGER PRIMARY KEY, entry_id TEXT NOT NULL UNIQUE, trade_id TEXT NOT NULL,
   order_id TEXT NOT NULL REFERENCES orders (order_id), product_id TEXT NOT NULL, side TEXT NOT NULL,
@@ -39,11 +51,26 @@ CREATE TABLE IF NOT EXISTS fills (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS fills_order ON fills (order_id);
 CREATE INDEX IF NOT EXISTS fills_time ON fills (at_us);
-"""
+CREATE TABLE IF NOT EXISTS days (day INTEGER PRIMARY KEY, value TEXT NOT NULL, fees TEXT NOT NULL) STRICT;
+""".format(added=", ".join(f"{name} {kind}" for name, kind in _ADDED.items()))
 _ORDER_COLUMNS = tuple(field.name for field in fields(Order))
 _FILL_COLUMNS = tuple(field.name for field in fields(Fill))
-_ORDER_DECIMALS = {"base_size", "quote_size", "limit_price", "filled_size", "filled_value", "fees", "hold"}
+_ORDER_DECIMALS = {
+    "base_size",
+    "quote_size",
+    "limit_price",
+    "stop_price",
+    "stop_limit",
+    "filled_size",
+    "filled_value",
+} | {
+    "fees",
+    "hold",
+}
 _FILL_DECIMALS = {"price", "size", "commission"}
+
+
+_DAY_US = 86_400 * SECOND_US
 
 
 class StateInUse(Exception):
@@ -56,6 +83,14 @@ class Condition:
 
     sql: str
     parameters: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sorting:
+    """Greatest first by an expression, after so many rows: such pages move when rows come in between, as the venue says."""
+
+    sql: str
+    skip: int
 
 
 def one_of(column: str, values: Sequence[str]) -> Condition:
@@ -71,6 +106,15 @@ class ExchangeState:
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("PRAGMA foreign_keys=ON")
             self._db.executescript(_SCHEMA)
+            has = {row[1] for row in self._db.execute("PRAGMA table_info(orders)")}
+            for name, kind in _ADDED.items():
+                if name not in has:
+                    self._db.execute(f"ALTER TABLE orders ADD COLUMN {name} {kind}")
+            if self._db.execute("SELECT NOT EXISTS (SELECT 1 FROM days) AND EXISTS (SELECT 1 FROM fills)").fetchone()[
+                0
+            ]:
+                for fill in self.fills([], -1):
+                    self._add_to_day(fill)
         except sqlite3.Error as error:
             raise StateInUse(f"{path}: {error}") from error
 
@@ -150,26 +194,62 @@ class ExchangeState:
         )
         return [_order(row) for row in rows]
 
-    def orders(self, conditions: Sequence[Condition], limit: int) -> list[Order]:
-        """Newest first."""
-        return [_order(row) for row in self._select("orders", _ORDER_COLUMNS, conditions, limit)]
+    def open_count(self, product_id: str) -> int:
+        """Open orders of a product."""
+        query = "SELECT count(*) FROM orders WHERE status = 'OPEN' AND product_id = ?"
+        return int(self._db.execute(query, (product_id,)).fetchone()[0])
+
+    def orders(self, conditions: Sequence[Condition], limit: int, sorting: Sorting | None = None) -> list[Order]:
+        """Newest first, unless sorted otherwise."""
+        return [_order(row) for row in self._select("orders", _ORDER_COLUMNS, conditions, limit, sorting)]
 
     def add_fill(self, fill: Fill) -> None:
         values = _stored(fill, _FILL_COLUMNS)[1:]
         marks = ",".join("?" * len(values))
         self._db.execute(f"INSERT INTO fills ({','.join(_FILL_COLUMNS[1:])}) VALUES ({marks})", values)
+        self._add_to_day(fill)
 
-    def fills(self, conditions: Sequence[Condition], limit: int) -> list[Fill]:
-        """Newest first."""
-        return [_fill(row) for row in self._select("fills", _FILL_COLUMNS, conditions, limit)]
+    def _add_to_day(self, fill: Fill) -> None:
+        day = fill.at_us // _DAY_US
+        row = self._db.execute("SELECT value, fees FROM days WHERE day = ?", (day,)).fetchone() or ("0", "0")
+        value = EXACT.add(Decimal(row[0]), EXACT.multiply(fill.price, fill.size))
+        fees = EXACT.add(Decimal(row[1]), fill.commission)
+        self._db.execute("INSERT OR REPLACE INTO days VALUES (?, ?, ?)", (day, format(value, "f"), format(fees, "f")))
+
+    def traded_since(self, at_us: int) -> tuple[Decimal, Decimal]:
+        """Value and fees of all fills from then on: whole days as they were added up, and the fills of the day it begins in."""
+        first = at_us // _DAY_US
+        begun = self.fills([Condition("at_us >= ? AND at_us < ?", (at_us, (first + 1) * _DAY_US))], -1)
+        value, fees = sum_of(begun)
+        for row in self._db.execute("SELECT value, fees FROM days WHERE day > ?", (first,)):
+            value, fees = EXACT.add(value, Decimal(row[0])), EXACT.add(fees, Decimal(row[1]))
+        return value, fees
+
+    def fills(self, conditions: Sequence[Condition], limit: int, sorting: Sorting | None = None) -> list[Fill]:
+        """Newest first, unless sorted otherwise."""
+        return [_fill(row) for row in self._select("fills", _FILL_COLUMNS, conditions, limit, sorting)]
 
     def _select(
-        self, table: str, columns: Sequence[str], conditions: Sequence[Condition], limit: int
+        self,
+        table: str,
+        columns: Sequence[str],
+        conditions: Sequence[Condition],
+        limit: int,
+        sorting: Sorting | None,
     ) -> sqlite3.Cursor:
         where = " AND ".join(condition.sql for condition in conditions) or "1"
         parameters = [parameter for condition in conditions for parameter in condition.parameters]
-        sql = f"SELECT {','.join(columns)} FROM {table} WHERE {where} ORDER BY sequence DESC LIMIT ?"
-        return self._db.execute(sql, (*parameters, limit))
+        first = f"{sorting.sql} DESC, " if sorting is not None else ""
+        sql = f"SELECT {','.join(columns)} FROM {table} WHERE {where} ORDER BY {first}sequence DESC LIMIT ? OFFSET ?"
+        return self._db.execute(sql, (*parameters, limit, sorting.skip if sorting is not None else 0))
+
+
+def sum_of(fills: Sequence[Fill]) -> tuple[Decimal, Decimal]:
+    """Their value and fees."""
+    value = fees = ZERO
+    for fill in fills:
+        value, fees = EXACT.add(value, EXACT.multiply(fill.price, fill.size)), EXACT.add(fees, fill.commission)
+    return value, fees
 
 
 def _stored(row: Order | Fill, columns: Sequence[str]) -> tuple[Any, ...]:
@@ -184,7 +264,7 @@ def _loaded(columns: Sequence[str], decimals: set[str], row: Sequence[Any]) -> d
 
 def _order(row: Sequence[Any]) -> Order:
     values = _loaded(_ORDER_COLUMNS, _ORDER_DECIMALS, row)
-    values["status"] = Status(values["status"])
+    values["status"], values["trigger"] = Status(values["status"]), Trigger(values["trigger"])
     return Order(**values)
 
 

@@ -5,25 +5,26 @@ one of those places is left out instead.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from exchange_sim.market import Candle, DayStatistics, Quote, Trade
+from exchange_sim.matching import FillAmounts
 from exchange_sim.numbers import EXACT, ZERO, plain
 from exchange_sim.order_request import OrderRequest
-from exchange_sim.orders import Balance, Fill, Order, Status
+from exchange_sim.orders import Fill, Order, Status, Trigger, attached_id
 from exchange_sim.products import Product
 from exchange_sim.reasons import Rejection
 from exchange_sim.times import iso
 
 Json = dict[str, Any]
 
-_OWNER = uuid5(NAMESPACE_URL, "simulated-exchange/owner")
-USER_ID = str(uuid5(_OWNER, "user"))
-PORTFOLIO_ID = str(uuid5(_OWNER, "portfolio"))
-_OPENED = "2025-01-01T00:00:00Z"
+OWNER = uuid5(NAMESPACE_URL, "simulated-exchange/owner")
+USER_ID = str(uuid5(OWNER, "user"))
+PORTFOLIO_ID = str(uuid5(OWNER, "portfolio"))
 _HUNDRED = Decimal(100)
 
 _TIME_IN_FORCE = {
@@ -32,7 +33,12 @@ _TIME_IN_FORCE = {
     "limit_limit_gtc": "GOOD_UNTIL_CANCELLED",
     "limit_limit_gtd": "GOOD_UNTIL_DATE_TIME",
     "limit_limit_fok": "FILL_OR_KILL",
+    "stop_limit_stop_limit_gtc": "GOOD_UNTIL_CANCELLED",
+    "stop_limit_stop_limit_gtd": "GOOD_UNTIL_DATE_TIME",
+    "trigger_bracket_gtc": "GOOD_UNTIL_CANCELLED",
+    "trigger_bracket_gtd": "GOOD_UNTIL_DATE_TIME",
 }
+_TYPES = {"market": "MARKET", "stop": "STOP_LIMIT", "trigger": "BRACKET"}
 
 
 def time_in_force(variant: str) -> str:
@@ -40,7 +46,13 @@ def time_in_force(variant: str) -> str:
 
 
 def order_type(variant: str) -> str:
-    return "MARKET" if variant == "market_market_ioc" else "LIMIT"
+    return _TYPES.get(variant.partition("_")[0], "LIMIT")
+
+
+def trigger_status(one: Order) -> str:
+    if one.trigger is Trigger.NONE:
+        return "INVALID_ORDER_TYPE"
+    return "STOP_PENDING" if one.waits else "STOP_TRIGGERED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,7 @@ def product(one: Product, quote: Quote | None, day: DayStatistics) -> Json:
         "base_min_size": plain(one.base_min_size),
         "base_max_size": plain(one.base_max_size),
         "base_name": one.base_name,
-        "quote_name": _money_name(one.quote),
+        "quote_name": money_name(one.quote),
         "watched": False,
         "is_disabled": one.is_disabled,
         "new": False,
@@ -98,7 +110,7 @@ def product(one: Product, quote: Quote | None, day: DayStatistics) -> Json:
     }
 
 
-def _money_name(currency: str) -> str:
+def money_name(currency: str) -> str:
     return "US Dollar" if currency == "USD" else currency
 
 
@@ -150,72 +162,6 @@ def product_book(one: Product, quote: Quote) -> Json:
     }
 
 
-def account_id(currency: str) -> str:
-    return str(uuid5(_OWNER, f"account/{currency}"))
-
-
-def account(balance: Balance, fiat: bool) -> Json:
-    return {
-        "uuid": account_id(balance.currency),
-        "name": f"{balance.currency} Wallet",
-        "currency": balance.currency,
-        "available_balance": {"value": plain(balance.available), "currency": balance.currency},
-        "hold": {"value": plain(balance.hold), "currency": balance.currency},
-        "default": fiat,
-        "active": True,
-        "created_at": _OPENED,
-        "updated_at": _OPENED,
-        "deleted_at": None,
-        "type": "ACCOUNT_TYPE_FIAT" if fiat else "ACCOUNT_TYPE_CRYPTO",
-        "ready": True,
-        "retail_portfolio_id": PORTFOLIO_ID,
-        "platform": "ACCOUNT_PLATFORM_CONSUMER",
-    }
-
-
-def money(currency: str) -> Json:
-    """A currency of the older interface that is no coin."""
-    return {"id": currency, "name": _money_name(currency), "min_size": "0.01"}
-
-
-def coin(one: Product, place: int) -> Json:
-    """A coin of the older interface; `place` is where it stands in the venue's list."""
-    return {
-        "asset_id": str(uuid5(_OWNER, f"asset/{one.base}")),
-        "code": one.base,
-        "name": one.base_name,
-        "color": "#0052FF",
-        "sort_index": place,
-        "exponent": 8,
-        "type": "crypto",
-        "address_regex": "^$",
-    }
-
-
-def older_account(balance: Balance, fiat: bool) -> Json:
-    """An account as the older interface shows it: its balance is what is free."""
-    uuid, currency = account_id(balance.currency), balance.currency
-    return {
-        "id": uuid,
-        "name": f"{currency} Wallet",
-        "primary": fiat,
-        "type": "fiat" if fiat else "wallet",
-        "currency": {
-            "code": currency,
-            "name": currency,
-            "exponent": 2 if fiat else 8,
-            "type": "fiat" if fiat else "crypto",
-        },
-        "balance": {"amount": plain(balance.available), "currency": currency},
-        "created_at": _OPENED,
-        "updated_at": _OPENED,
-        "resource": "account",
-        "resource_path": f"/v2/accounts/{uuid}",
-        "allow_deposits": False,
-        "allow_withdrawals": False,
-    }
-
-
 def order(one: Order, settlement: Settlement) -> Json:
     buying = one.side == "BUY"
     after_fees = EXACT.add(one.filled_value, one.fees) if buying else EXACT.subtract(one.filled_value, one.fees)
@@ -248,19 +194,25 @@ def order(one: Order, settlement: Settlement) -> Json:
         "is_liquidation": False,
         "outstanding_hold_amount": plain(one.hold),
         "order_type": order_type(one.variant),
-        "trigger_status": "INVALID_ORDER_TYPE",
+        "trigger_status": trigger_status(one),
         "reject_reason": "REJECT_REASON_UNSPECIFIED",
         "reject_message": "",
         "cancel_message": one.message,
         "product_type": "SPOT",
         "order_placement_source": "RETAIL_ADVANCED",
-        "edit_history": [],
+        "edit_history": json.loads(one.edits),
         "leverage": "",
         "margin_type": "",
         "retail_portfolio_id": PORTFOLIO_ID,
-        "originating_order_id": "",
-        "attached_order_id": "",
+        "originating_order_id": one.parent_id,
+        "attached_order_id": attached_id(one.order_id) if one.attached else "",
+        **_attached_configuration(one),
     }
+
+
+def _attached_configuration(one: Order) -> Json:
+    """Left out where there is none: the official client reads into it."""
+    return {"attached_order_configuration": {"trigger_bracket_gtc": json.loads(one.attached)}} if one.attached else {}
 
 
 def _completion(one: Order) -> str:
@@ -298,9 +250,9 @@ def created(one: Order, request: OrderRequest) -> Json:
             "product_id": request.product_id,
             "side": request.side,
             "client_order_id": one.client_order_id,
-            "attached_order_id": "",
+            "attached_order_id": attached_id(one.order_id) if one.attached else "",
         },
-        "order_configuration": {request.variant: dict(request.terms)},
+        "order_configuration": _echo(request),
     }
 
 
@@ -317,17 +269,29 @@ def rejected(reason: Rejection, request: OrderRequest) -> Json:
     return {
         "success": False,
         "error_response": response,
-        "order_configuration": {request.variant: dict(request.terms)},
+        "order_configuration": _echo(request),
     }
 
 
-def fee_tier(taker: Decimal, maker: Decimal) -> Json:
+def _echo(request: OrderRequest) -> Json:
+    return {request.configuration.variant: dict(request.configuration.terms)}
+
+
+def edit_error(reason: str) -> Json:
+    return {"edit_failure_reason": reason, "preview_failure_reason": "UNKNOWN_PREVIEW_FAILURE_REASON"}
+
+
+def edit_preview(against: Sequence[str], quote: Quote | None, amounts: FillAmounts | None) -> Json:
+    """What an edited order would come to; the reasons against it are in `errors`, with HTTP 200."""
+    total = ZERO if amounts is None else EXACT.add(amounts.value, amounts.fee)
     return {
-        "pricing_tier": "Simulated",
-        "usd_from": "0",
-        "usd_to": "",
-        "taker_fee_rate": plain(taker),
-        "maker_fee_rate": plain(maker),
-        "aop_from": "",
-        "aop_to": "",
+        "errors": [edit_error(reason) for reason in against],
+        "slippage": "0",
+        "order_total": plain(total),
+        "commission_total": plain(ZERO if amounts is None else amounts.fee),
+        "quote_size": plain(ZERO if amounts is None else amounts.value),
+        "base_size": plain(ZERO if amounts is None else amounts.size),
+        "best_bid": "" if quote is None else plain(quote.bid),
+        "best_ask": "" if quote is None else plain(quote.ask),
+        "average_filled_price": plain(ZERO if amounts is None else amounts.price),
     }

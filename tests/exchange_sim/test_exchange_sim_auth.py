@@ -49,6 +49,26 @@ def test_good_tokens_pass(sim: Any) -> None:
     assert get(sim, f"Bearer {token(sim)}", f"{PATH}?limit=1").status_code == 200, "the query is not part of uri"
 
 
+def test_what_other_clients_send_passes(sim: Any) -> None:
+    """The issuer of before, an audience, a list of requests for newer keys, and the exchange's own time for the stamp."""
+    older = token(sim, iss="coinbase-cloud", aud=["retail_rest_api_proxy"], iat=int(time.time()))
+    newer = token(sim, key="edwards", alg="EdDSA", aud=["cdp_service"], uri=None, uris=[f"GET {sim.host}{PATH}"])
+    exchange = int(sim.session().get(f"https://{sim.host}/v2/time", timeout=10).json()["data"]["epoch"])
+    assert abs(exchange - time.time()) > 86_400, "the market's clock stands elsewhere"
+    stamped = token(sim, nbf=exchange, exp=exchange + 120)
+    for good in (older, newer, stamped):
+        assert get(sim, f"Bearer {good}").status_code == 200
+    for begins in (exchange - 121, exchange + 180):
+        assert get(sim, f"Bearer {token(sim, nbf=begins, exp=begins + 120)}").status_code == 401
+
+
+def test_a_head_needs_the_scope_of_a_get(sim: Any) -> None:
+    signed = token(sim, key="viewer", uri=f"HEAD {sim.host}{PATH}")
+    answer = sim.session().head(f"https://{sim.host}{PATH}", headers={"Authorization": f"Bearer {signed}"}, timeout=10)
+    assert answer.status_code == 200
+    assert sim.session().head(f"https://{sim.host}{PATH}", timeout=10).status_code == 401
+
+
 def test_official_client_with_an_ed25519_key(sim: Any) -> None:
     assert sim.client("edwards").get_accounts().accounts[0].currency == "USD"
 
@@ -56,7 +76,10 @@ def test_official_client_with_an_ed25519_key(sim: Any) -> None:
 BAD_CLAIMS: dict[str, Callable[[float], dict[str, Any]]] = {
     "other subject": lambda now: {"sub": "someone"},
     "no subject": lambda now: {"sub": None},
-    "old issuer": lambda now: {"iss": "coinbase-cloud"},
+    "other issuer": lambda now: {"iss": "coinbase"},
+    "no issuer": lambda now: {"iss": None},
+    "other uris": lambda now: {"uri": None, "uris": ["GET HOST" + PATH + "/x"]},
+    "text for uris": lambda now: {"uri": None, "uris": "GET HOST" + PATH},
     "expired": lambda now: {"nbf": now - 121, "exp": now - 1},
     "skewed three minutes ahead": lambda now: {"nbf": now + 180, "exp": now + 300},
     "lives too long": lambda now: {"exp": now + 600},

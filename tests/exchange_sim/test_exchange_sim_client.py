@@ -42,7 +42,13 @@ def test_candles_are_strings_newest_first_and_bounded(sim: Any) -> None:
         assert low <= min(opened, close) <= max(opened, close) <= high and D(candle.volume) > 0
     full = client.get_public_candles("BTC-USD", str(now - 350 * 3600), str(now), "ONE_HOUR").candles
     assert len(full) == 350
-    for start, granularity in ((now - 351 * 3600, "ONE_HOUR"), (now - 3600, "ONE_MINUTE"), (now - 3600, "HOUR")):
+    shifted = client.get_public_candles("BTC-USD", str(now - 351 * 3600), str(now - 3600), "ONE_HOUR").candles
+    assert [int(c.start) for c in (shifted[0], shifted[-1])] == [now - 3600, now - 351 * 3600], "both ends are bars"
+    minutes = client.get_public_candles("BTC-USD", str(now - 3600), str(now), "ONE_MINUTE").candles
+    assert [int(c.start) for c in minutes] == [now - i * 60 for i in range(1, 61)]
+    assert (D(minutes[-1].open), D(minutes[0].close)) == (D(candles[0].open), D(candles[0].close))
+    assert sum(D(c.volume) for c in minutes) == D(candles[0].volume)
+    for start, granularity in ((now - 351 * 3600, "ONE_HOUR"), (now - 3600, "HOUR")):
         with pytest.raises(requests.exceptions.HTTPError) as caught:
             client.get_candles("BTC-USD", str(start), str(now), granularity)
         assert caught.value.response.status_code == 400
@@ -155,7 +161,7 @@ def test_order_filters(sim: Any, new_id: Callable[[], str]) -> None:
     assert ids(order_side="SELL") == ids(product_type="FUTURE") == set()
     now = client.get_unix_time().iso
     assert ids(start_date=now) == {resting, bought} and ids(end_date=now) == set()
-    for bad in ({"order_status": ["OPEN", "FILLED"]}, {"sort_by": "LIMIT_PRICE"}, {"cursor": "x"}):
+    for bad in ({"order_status": ["OPEN", "FILLED"]}, {"sort_by": "NAME"}, {"cursor": "x"}):
         with pytest.raises(requests.exceptions.HTTPError) as caught:
             client.list_orders(**bad)
         assert caught.value.response.status_code == 400
