@@ -23,6 +23,7 @@ from cli.commands.ledger import app as ledger
 from cli.commands.model import app as model
 from cli.commands.replay import replay
 from cli.commands.restart import restart
+from cli.commands.sim import sim
 from cli.commands.status import status
 from cli.commands.trading import close, halt, resume
 from cli.commands.train import train
@@ -54,7 +55,23 @@ def mesh(
     """A spot-crypto trading pipeline as eight small services: start it, look at it, stop it."""
 
 
-for command in (up, down, restart, reset, status, config, doctor, train, replay, explain, cancel, halt, resume, close):
+for command in (
+    up,
+    down,
+    restart,
+    reset,
+    status,
+    config,
+    doctor,
+    train,
+    replay,
+    explain,
+    cancel,
+    halt,
+    resume,
+    close,
+    sim,
+):
     app.command()(command)
 app.command("import")(import_file)
 app.add_typer(model)

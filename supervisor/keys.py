@@ -77,7 +77,7 @@ def _ensure_pair(private_file: Path, public_file: Path, *, curve: bool) -> Priva
     else:
         key = ec.generate_private_key(ec.SECP256R1()) if curve else ed25519.Ed25519PrivateKey.generate()
         public_file.unlink(missing_ok=True)  # the half of a key that is gone
-        write_new(private_file, _private_pem(key))
+        write_new(private_file, private_pem(key))
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     if not public_file.exists():
         write_new(public_file, public)
@@ -88,7 +88,7 @@ def _ensure_pair(private_file: Path, public_file: Path, *, curve: bool) -> Priva
 
 
 def _ensure_api_key(file: Path, key: PrivateKey) -> None:
-    pem = _private_pem(key).decode("ascii")
+    pem = private_pem(key).decode("ascii")
     if not file.exists():
         name = f"organizations/{uuid.uuid4()}/apiKeys/{uuid.uuid4()}"
         write_new(file, json.dumps({"name": name, "privateKey": pem}, indent=1).encode("ascii"))
@@ -115,7 +115,7 @@ def _load(file: Path, *, curve: bool) -> PrivateKey:
     raise UnsafeKey(f"{file} is not an {expected} key; delete it to have a new one made")
 
 
-def _private_pem(key: PrivateKey) -> bytes:
+def private_pem(key: PrivateKey) -> bytes:
     curve = isinstance(key, ec.EllipticCurvePrivateKey)
     form = PrivateFormat.TraditionalOpenSSL if curve else PrivateFormat.PKCS8
     return key.private_bytes(Encoding.PEM, form, NoEncryption())

@@ -1,0 +1,110 @@
+"""`mesh sim`: an exchange for whatever trades on Coinbase, with a key as Coinbase hands it out."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from coinbase.rest import RESTClient
+
+from supervisor.ports import free_ports
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def simulator(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A process that listens, and its port."""
+    port = free_ports(1)[0]
+    command = [sys.executable, "-m", "cli.main", "sim", "--port", str(port), "--folder", str(folder), *options]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder.parent
+    )
+    try:
+        while True:
+            assert process.poll() is None, process.communicate()[0]
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            time.sleep(0.05)
+        yield process, port
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def client_of(folder: Path, port: int, kind: str) -> RESTClient:
+    client = RESTClient(
+        key_file=str(folder / "keys" / f"coinbase_key_{kind}.json"), base_url=f"127.0.0.1:{port}", timeout=30
+    )
+    client.session.trust_env, client.session.verify = False, str(folder / "tls" / "ca.pem")
+    return client
+
+
+def test_it_shows_a_key_that_trades_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "sim"
+    with simulator(folder, "--cash", "500", "--speed", "0", "--products", "BTC-USD") as (process, port):
+        for kind in ("es256", "ed25519"):
+            made = client_of(folder, port, kind).market_order_buy(f"by-{kind}", "BTC-USD", quote_size="100")
+            assert made.success
+        process.send_signal(signal.SIGINT)
+        shown = process.communicate(timeout=60)[0]
+        assert process.returncode == 0, shown
+    assert str(folder / "keys" / "coinbase_key_es256.json") in shown and str(folder / "tls" / "ca.pem") in shown
+    assert oct((folder / "keys" / "coinbase_key_es256.json").stat().st_mode & 0o777) == "0o600"
+    keys = {path.name: path.read_text() for path in (folder / "keys").iterdir()}
+    with simulator(folder, "--cash", "500", "--speed", "0", "--products", "BTC-USD") as (_, port):
+        client = client_of(folder, port, "ed25519")
+        assert {order.client_order_id for order in client.list_orders().orders} == {"by-es256", "by-ed25519"}
+        cash = next(one for one in client.get_accounts().accounts if one.currency == "USD")
+        assert Decimal(300) <= Decimal(cash.available_balance["value"]) < Decimal("300.1")
+    assert {path.name: path.read_text() for path in (folder / "keys").iterdir()} == keys
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--market", "moon"), "market is 'moon': Value error, must be simulated, replay:FILE or coinbase"),
+        (("--cash", "much"), "opening_usd is 'much'"),
+        (("--speed", "-1"), "--speed"),
+        (("--port", "70000"), "--port"),
+        (("--key", "rsa"), "--key"),
+    ],
+)
+def test_what_it_cannot_be_is_said_by_name(
+    tmp_path: Path, options: tuple[str, ...], words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-m", "cli.main", "sim", "--folder", str(tmp_path / "sim"), *options]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}", "COLUMNS": "200"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 2
+    assert words in ended.stderr and "Traceback" not in ended.stderr
+    assert not (tmp_path / "sim" / "exchange.sqlite").exists()
+
+
+def test_a_key_that_is_none_is_not_used(tmp_path: Path) -> None:
+    keys = tmp_path / "sim" / "keys"
+    keys.mkdir(parents=True, mode=0o700)
+    spoil: list[Callable[[Path], object]] = [
+        lambda file: file.write_text("{}"),
+        lambda file: file.write_text(json.dumps({"name": "x", "privateKey": "y"})),
+        lambda file: file.chmod(0o644),
+    ]
+    for number, harm in enumerate(spoil):
+        file = keys / "coinbase_key_es256.json"
+        file.write_text("{}")
+        file.chmod(0o600)
+        harm(file)
+        command = [sys.executable, "-m", "cli.main", "sim", "--folder", str(tmp_path / "sim")]
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}", "COLUMNS": "200"}
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert ended.returncode == 1 and "coinbase_key_es256.json" in ended.stderr, (number, ended.stderr)
