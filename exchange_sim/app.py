@@ -1,5 +1,6 @@
 """The whole exchange as one web application, put together from parts that are handed in."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,12 @@ from exchange_sim.account_routes import AccountRoutes
 from exchange_sim.auth import ApiKey
 from exchange_sim.control import ControlRoutes
 from exchange_sim.exchange import Exchange
+from exchange_sim.http_faults import Faults, faults_of
 from exchange_sim.market_routes import MarketRoutes
 from exchange_sim.older_routes import OPEN_PATHS, OlderRoutes
 from exchange_sim.pacer import Pacer
 from exchange_sim.settings import Settings
+from exchange_sim.throttle import throttle
 from exchange_sim.times import SECOND_US
 from exchange_sim.web import errors
 
@@ -30,22 +33,29 @@ class Parts:
     keys: Mapping[str, ApiKey]
 
 
-def build_app(parts: Parts, faults: Sequence[Middleware] = ()) -> web.Application:
-    """`faults` wrap everything else: they may drop, delay or replace what the exchange answers."""
+def build_app(parts: Parts, around: Sequence[Middleware] = ()) -> web.Application:
+    """Faults wrap everything else: they drop, delay or replace what the exchange answers; `around` wraps them too."""
     exchange, settings = parts.exchange, parts.settings
     wall_clock = exchange.wall_clock
 
     def clocks() -> tuple[float, ...]:
         return exchange.now_us / SECOND_US, wall_clock()
 
+    faults = Faults()
     open_paths = (f"{PREFIX}/time", *OPEN_PATHS)
     app = web.Application(
-        middlewares=[*faults, errors, private_paths(PREFIX, open_paths, parts.keys, clocks)],
+        middlewares=[
+            *around,
+            faults_of(faults),
+            errors,
+            private_paths(PREFIX, open_paths, parts.keys, clocks),
+            throttle(settings.private_rate, settings.public_rate, time.monotonic),
+        ],
         client_max_size=_LARGEST_BODY,
     )
     market = MarketRoutes(exchange)
     account = AccountRoutes(exchange, settings.settle_delay_seconds, wall_clock)
-    control = ControlRoutes(exchange, parts.pacer, settings.control_token.get_secret_value(), settings.market)
+    control = ControlRoutes(exchange, parts.pacer, faults, settings.control_token.get_secret_value(), settings.market)
     app.add_routes([*market.public(PREFIX), *market.authenticated(PREFIX), *account.routes(PREFIX)])
     app.add_routes([*OlderRoutes(exchange).routes(), *control.routes()])
     return app

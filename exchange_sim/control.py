@@ -1,4 +1,5 @@
-"""The operator's side of the simulator: what it is, where its clock goes, what is paid in and out, and what it charges.
+"""The operator's side of the simulator: what it is, where its clock goes, what is paid in and out, what it charges,
+and what goes wrong.
 
 It is no part of the venue: another path, another token, refused altogether when no token is set.
 """
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from exchange_sim.access import CONTROL_PREFIX
 from exchange_sim.exchange import CannotMove, Exchange
+from exchange_sim.http_faults import Faults
 from exchange_sim.numbers import ZERO, parse_number, plain
 from exchange_sim.order_checks import Fees
 from exchange_sim.order_request import read_object
@@ -24,8 +26,9 @@ _CURRENCY = re.compile(r"[A-Z0-9]{1,12}")
 
 
 class ControlRoutes:
-    def __init__(self, exchange: Exchange, pacer: Pacer, token: str, market: str) -> None:
+    def __init__(self, exchange: Exchange, pacer: Pacer, faults: Faults, token: str, market: str) -> None:
         self._exchange = exchange
+        self._faults = faults
         self._pacer = pacer
         self._token = token.encode()
         self._market = market
@@ -37,6 +40,9 @@ class ControlRoutes:
             web.post(f"{CONTROL_PREFIX}speed", self._guarded(self.speed)),
             web.post(f"{CONTROL_PREFIX}transfer", self._guarded(self.transfer)),
             web.post(f"{CONTROL_PREFIX}fees", self._guarded(self.fees)),
+            web.get(f"{CONTROL_PREFIX}faults", self._guarded(self.faults)),
+            web.post(f"{CONTROL_PREFIX}faults", self._guarded(self.add_fault)),
+            web.delete(f"{CONTROL_PREFIX}faults", self._guarded(self.clear_faults)),
         ]
 
     def _guarded(self, handler: Handler) -> Handler:
@@ -97,6 +103,18 @@ class ControlRoutes:
             raise invalid_argument("taker and maker must be decimals as text, 0 or more and below 1")
         self._exchange.fees = Fees(taker, maker)
         return reply({"taker": plain(taker), "maker": plain(maker)})
+
+    async def faults(self, _: web.Request) -> web.StreamResponse:
+        """The rules in force, and what requests met of them."""
+        return reply(self._faults.as_json())
+
+    async def add_fault(self, request: web.Request) -> web.StreamResponse:
+        self._faults.add(read_object(await request.read()))
+        return reply(self._faults.as_json())
+
+    async def clear_faults(self, _: web.Request) -> web.StreamResponse:
+        self._faults.clear()
+        return reply(self._faults.as_json())
 
     def _status(self) -> dict[str, object]:
         market = self._exchange.market

@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     keys_file: Path | None = None
     control_token: SecretStr = SecretStr("")
     settle_delay_seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+    # Requests a second, of a key on private paths and of an address on public ones; 0 is no limit. On the venue 30 and 10.
+    private_rate: float = Field(0.0, ge=0, le=1_000_000, allow_inf_nan=False)
+    public_rate: float = Field(0.0, ge=0, le=1_000_000, allow_inf_nan=False)
     upstream_url: str = "https://api.coinbase.com"
 
     @field_validator("market")
@@ -41,6 +44,13 @@ class Settings(BaseSettings):
         replay = value.startswith(REPLAY_PREFIX) and len(value) > len(REPLAY_PREFIX)
         if not replay and value not in ("simulated", "coinbase"):
             raise ValueError("must be simulated, replay:FILE or coinbase")
+        return value
+
+    @field_validator("private_rate", "public_rate")
+    @classmethod
+    def _one_at_least(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("must be 0 for no limit, or at least 1")
         return value
 
     @field_validator("start")

@@ -27,6 +27,7 @@ def sim(
     speed: Annotated[float, typer.Option(help="market seconds per second; 0: it moves when told", min=0)] = 1.0,
     seed: Annotated[int, typer.Option(help="of the simulated market", min=0)] = 1,
     cash: Annotated[str, typer.Option(help="dollars in the account of a new exchange")] = "10000",
+    throttle: Annotated[bool, typer.Option(help="take 30 requests a second of a key, 10 of an address")] = True,
     key: Annotated[KeyKind, typer.Option(help="the kind of API key that is shown")] = KeyKind.ES256,
     folder: Annotated[
         Path | None, typer.Option(help="its ledger and keys; in MESH_HOME unless named", show_default=False)
@@ -59,6 +60,8 @@ def sim(
         "keys_file": str(keys / "known.json"),
         "control_token": token_file.read_text(encoding="ascii"),
     }
+    if throttle:
+        chosen |= {"private_rate": "30", "public_rate": "10"}
     _require_good(chosen)
     # What is no option here is the operator's: SIM_TAKER_FEE, SIM_SPREAD_BPS and the like.
     environment = {**os.environ, **{f"SIM_{name.upper()}": value for name, value in chosen.items()}}
