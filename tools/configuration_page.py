@@ -69,6 +69,8 @@ MEANINGS = {
     "SIM_KEYS_FILE": "API keys it knows, public halves",
     "SIM_CONTROL_TOKEN": "token of the paths that steer its market",
     "SIM_SETTLE_DELAY_SECONDS": "wait between a fill and its settlement",
+    "SIM_PRIVATE_RATE": "requests a second that it takes of a key; 0 is no limit, on the venue it is 30",
+    "SIM_PUBLIC_RATE": "requests a second that it takes of an address without a key; 0 is no limit, on the venue it is 10",
     "SIM_UPSTREAM_URL": "where public prices are mirrored from",
 }
 
