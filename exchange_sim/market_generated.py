@@ -122,7 +122,8 @@ class GeneratedBars:
     def _build(self, product_id: str, chunk: int) -> Rows:
         """Generates a chunk whose starting level is known, and notes the level of the next."""
         levels, position = self._levels[product_id], chunk - self._genesis
-        moved = motion(self._seed, product_id, chunk, _character(product_id), self._market_factor(chunk))
+        market_id = self._products[product_id].market_id
+        moved = motion(self._seed, market_id, chunk, _character(product_id), self._market_factor(chunk))
         pull = -_PULL_PER_CHUNK * (levels[position] - levels[0]) / CHUNK_STEPS
         path = levels[position] + np.concatenate(([0.0], np.cumsum(moved.returns + pull)))
         if position + 1 == len(levels):

@@ -112,4 +112,9 @@ class MarketRoutes:
     def _view(self, product: Product) -> views.Json:
         now_us = self._exchange.now_us
         quote = self._market.quote(product.product_id, now_us)
-        return views.product(product, quote, self._market.day(product.product_id, now_us))
+        others = [
+            one.product_id
+            for one in self._market.products()
+            if one.market_id == product.market_id and one.product_id != product.product_id
+        ]
+        return views.product(product, quote, self._market.day(product.product_id, now_us), others)

@@ -30,6 +30,11 @@ class Product:
     auction_mode: bool = False
 
     @property
+    def market_id(self) -> str:
+        """Whose book it trades in: what is quoted in USDC trades in the book of the dollar, out of a wallet of its own."""
+        return f"{self.base}-USD" if self.quote == "USDC" else self.product_id
+
+    @property
     def base(self) -> str:
         return self.product_id.rpartition("-")[0]
 

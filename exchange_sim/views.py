@@ -67,7 +67,9 @@ class Settlement:
         return done is not None and self.wall_seconds >= done + self.delay_seconds
 
 
-def product(one: Product, quote: Quote | None, day: DayStatistics) -> Json:
+def product(one: Product, quote: Quote | None, day: DayStatistics, same_book: Sequence[str]) -> Json:
+    """`same_book` are other products that trade in the same book."""
+    own_book = one.market_id == one.product_id
     return {
         "product_id": one.product_id,
         "price": "" if quote is None else plain(quote.last),
@@ -103,8 +105,8 @@ def product(one: Product, quote: Quote | None, day: DayStatistics) -> Json:
         "mid_market_price": "",
         "best_bid_price": "",
         "best_ask_price": "",
-        "alias": "",
-        "alias_to": [],
+        "alias": "" if own_book else one.market_id,
+        "alias_to": list(same_book) if own_book else [],
         "approximate_quote_24h_volume": "" if quote is None else plain(day.volume * quote.last),
         "fcm_trading_session_details": None,
     }

@@ -55,6 +55,17 @@ def test_candles_are_strings_newest_first_and_bounded(sim: Any) -> None:
         assert caught.value.response.json()["error"] == "INVALID_ARGUMENT"
 
 
+def test_what_is_quoted_in_usdc_trades_in_the_dollars_book_out_of_its_own_wallet(launch: Any, new_id: Any) -> None:
+    client = launch(products="BTC-USD,BTC-USDC").client()
+    dollar, coin = (client.get_product(f"BTC-{quote}") for quote in ("USD", "USDC"))
+    assert dollar.price == coin.price and dollar.volume_24h == coin.volume_24h
+    assert (dollar.alias, dollar.alias_to, coin.alias, coin.alias_to) == ("", ["BTC-USDC"], "BTC-USD", [])
+    before = totals(client)
+    assert client.market_order_buy(new_id(), "BTC-USDC", quote_size="100").success
+    after = totals(client)
+    assert after["USD"] == before["USD"] and after["USDC"] < before["USDC"] and after["BTC"] > 0
+
+
 def test_buy_by_quote_then_sell_by_base(sim: Any, new_id: Callable[[], str]) -> None:
     client = sim.client()
     before = totals(client)
