@@ -244,6 +244,6 @@ def _preview(exchange: Exchange, request: OrderRequest) -> views.Json:
             "base_size": plain(amounts.size),
             "best_bid": plain(checked.quote.bid),
             "best_ask": plain(checked.quote.ask),
-            "est_average_filled_price": plain(amounts.price),
+            "est_average_filled_price": plain(views.average_price(amounts)),
         }
     return body

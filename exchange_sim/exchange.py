@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from exchange_sim import reasons
+from exchange_sim.depth import Walk, protected, walk_base, walk_quote
 from exchange_sim.market import Market, Quote
-from exchange_sim.matching import FillAmounts, fill_base, fill_quote
+from exchange_sim.matching import fill_base
 from exchange_sim.numbers import EXACT, ONE, ZERO, plain
 from exchange_sim.order_checks import (
     Fees,
     Situation,
     Terms,
-    bracket_stop_limit,
     check_edit,
     check_form,
     check_grid,
@@ -28,16 +28,15 @@ from exchange_sim.order_checks import (
     check_value,
     crosses,
     parse_terms,
-    reaches,
     required,
     stop_limit,
-    taker_price,
 )
 from exchange_sim.order_request import OrderRequest
-from exchange_sim.orders import Balance, Fill, Order, Status, Trigger, attached_id, id_of
+from exchange_sim.orders import Balance, Order, Status, id_of
 from exchange_sim.products import Product, quote_currencies
 from exchange_sim.reasons import Rejection
 from exchange_sim.resting import Event, Happens, next_event
+from exchange_sim.settlement import Settlement
 from exchange_sim.state import ExchangeState
 from exchange_sim.times import iso
 
@@ -66,6 +65,8 @@ class Acceptable:
     product: Product
     terms: Terms
     quote: Quote
+    taken: Walk
+    """What it would take from the book at once; nothing where it waits or rests."""
 
 
 class Exchange:
@@ -75,6 +76,7 @@ class Exchange:
         self.fees = fees
         self.now_us = 0
         self.wall_clock = wall_clock
+        self._settlement = Settlement(state, market, wall_clock)
 
     def open(self, identity: str, start_us: int, opening: Decimal) -> None:
         """Resumes the stored state, or opens a new one with cash in each quote currency."""
@@ -112,9 +114,12 @@ class Exchange:
         rests = request.configuration.variant not in _AT_ONCE and not crosses(terms, quote)
         if rests and self.state.open_count(product.product_id) >= MOST_OPEN:
             faults.append(reasons.TOO_MANY_OPEN)
-        if not faults and self._taker_fill(product, terms, quote).size < product.base_min_size:
+        taken = self._taken(product, terms, quote)
+        if not faults and terms.quote_size is not None and taken.size < product.base_min_size:
             faults.append(reasons.QUOTE_TOO_SMALL)
-        return faults or Acceptable(product, terms, quote)
+        if not faults and terms.side == "BUY" and taken.cost > available:
+            faults.append(reasons.INSUFFICIENT_FUND)
+        return faults or Acceptable(product, terms, quote, taken)
 
     def create(self, request: OrderRequest) -> Order | Rejection:
         """The order with this client id: a new one, or the one it already names."""
@@ -154,13 +159,7 @@ class Exchange:
             updated_us=self.now_us,
         )
         with self.state.transaction():
-            if crosses(found.terms, found.quote):
-                filled = self._fill(
-                    changed, self._taker_fill(found.product, found.terms, found.quote), "TAKER", self.now_us
-                )
-                self._brought(filled, self.now_us)
-            else:
-                self._held(changed, required(found.terms, found.product, found.quote, self.fees))
+            self._begun(self._settlement.hold(changed, ZERO), found, self.now_us)
         return []
 
     def check_edit(self, order: Order | None, price: Decimal, size: Decimal) -> Acceptable | list[str]:
@@ -176,7 +175,10 @@ class Exchange:
         terms = Terms(order.side, size, None, price, None)
         available = self.state.balance(order.spends).available
         against = list(check_edit(order, terms, Situation(product, quote, available, self.fees, self.now_us)))
-        return against or Acceptable(product, terms, quote)
+        if against:
+            return against
+        left = replace(terms, base_size=EXACT.subtract(size, order.filled_size))
+        return Acceptable(product, left, quote, self._taken(product, left, quote))
 
     def advance(self, to_us: int) -> None:
         """Moves market time forward and does everything that was due on the way, in its order."""
@@ -197,20 +199,23 @@ class Exchange:
 
     def _happen(self, event: Event) -> list[Order]:
         """Does what is due; gives the orders that are open by it and may have more to come."""
-        order, at_us = event.order, event.at_us
+        order, at_us, book = event.order, event.at_us, self._settlement
         if event.happens is Happens.EXPIRES:
-            self._finish(order, Status.EXPIRED, "Order expired", at_us)
-            return []
+            book.finish(order, Status.EXPIRED, "Order expired", at_us)
+            return book.opened()
         if event.happens is Happens.FILLS:
-            amounts = fill_base(order.in_book or ZERO, order.base_size or ZERO, self.fees.maker)
-            return self._brought(self._fill(order, amounts, "MAKER", at_us), at_us)
+            amounts = fill_base(order.in_book or ZERO, order.left, self.fees.maker)
+            book.finish(book.trade(order, [amounts], "MAKER", at_us), Status.FILLED, "", at_us)
+            return book.opened()
         woken = replace(order, triggered_us=at_us, updated_us=at_us)
-        quote, limit = self.market.quote(order.product_id, at_us), woken.in_book or ZERO
-        if quote is not None and reaches(order.side, limit, quote):
-            amounts = fill_base(taker_price(order.side, quote), order.base_size or ZERO, self.fees.taker)
-            return self._brought(self._fill(woken, amounts, "TAKER", at_us), at_us)
-        self.state.save_order(woken)
-        return [woken]
+        levels = self.market.levels(order.product_id, order.side, at_us)
+        taken = walk_base(levels, order.side, woken.in_book or ZERO, order.left, self.fees.taker)
+        traded = book.trade(woken, taken.fills, "TAKER", at_us)
+        if taken.complete:
+            book.finish(traded, Status.FILLED, "", at_us)
+            return book.opened()
+        self.state.save_order(traded)
+        return [traded]
 
     def transfer(self, currency: str, amount: Decimal) -> Balance:
         """Pays an amount in from outside or, below zero, out of what is available."""
@@ -230,71 +235,42 @@ class Exchange:
                 values[product.base] = quote.last
         return values
 
-    def estimate(self, acceptable: Acceptable) -> FillAmounts:
+    def estimate(self, acceptable: Acceptable) -> Walk:
         """What the order would trade now, or at its limit when it would rest."""
         terms = acceptable.terms
         if crosses(terms, acceptable.quote):
-            return self._taker_fill(acceptable.product, terms, acceptable.quote)
-        return fill_base(terms.limit_price or ZERO, terms.base_size or ZERO, self.fees.maker)
+            return acceptable.taken
+        return Walk((fill_base(terms.limit_price or ZERO, terms.base_size or ZERO, self.fees.maker),), complete=False)
+
+    def _taken(self, product: Product, terms: Terms, quote: Quote) -> Walk:
+        """What an order takes from the book when it comes; nothing where it waits or does not reach it."""
+        if not crosses(terms, quote):
+            return Walk((), complete=False)
+        limit = protected(terms.side, quote) if terms.limit_price is None else terms.limit_price
+        levels = self.market.levels(product.product_id, terms.side, self.now_us)
+        if terms.quote_size is not None:
+            return walk_quote(levels, limit, terms.quote_size, self.fees.taker, product)
+        return walk_base(levels, terms.side, limit, terms.base_size or ZERO, self.fees.taker)
 
     def _place(self, request: OrderRequest, acceptable: Acceptable) -> Order:
-        terms, quote, product = acceptable.terms, acceptable.quote, acceptable.product
-        order = self.state.add_order(self._new_order(request, terms, product))
-        if crosses(terms, quote):
-            filled = self._fill(order, self._taker_fill(product, terms, quote), "TAKER", self.now_us)
-            self._brought(filled, self.now_us)
-            return filled
-        if request.configuration.variant in _AT_ONCE:
-            return self._finish(order, Status.CANCELLED, "Remainder cancelled: no liquidity at the limit", self.now_us)
-        return self._held(order, required(terms, product, quote, self.fees))
+        order = self.state.add_order(self._new_order(request, acceptable.terms, acceptable.product))
+        begun = self._begun(order, acceptable, self.now_us)
+        # Whoever looks for what is due looks at all that is open.
+        self._settlement.opened()
+        return begun
 
-    def _held(self, order: Order, amount: Decimal) -> Order:
-        """The order with that much of what it spends on hold; what it held before is free again."""
-        held = replace(order, hold=amount)
-        self.state.change(
-            order.spends, available=EXACT.subtract(order.hold, amount), hold=EXACT.subtract(amount, order.hold)
-        )
-        self.state.save_order(held)
-        return held
-
-    def _brought(self, parent: Order, at_us: int) -> list[Order]:
-        """The bracket that a filled order brings for what it bought, if it brings one."""
-        if not parent.attached:
-            return []
-        terms = {**json.loads(parent.attached), "base_size": plain(parent.filled_size)}
-        product = self.market.product(parent.product_id)
-        stop = Decimal(terms["stop_trigger_price"])
-        order_id = attached_id(parent.order_id)
-        bracket = replace(
-            parent,
-            sequence=0,
-            order_id=order_id,
-            client_order_id=order_id,
-            side="SELL",
-            variant="trigger_bracket_gtc",
-            terms=json.dumps(terms, separators=(",", ":")),
-            base_size=parent.filled_size,
-            quote_size=None,
-            limit_price=Decimal(terms["limit_price"]),
-            end_us=None,
-            status=Status.OPEN,
-            created_us=at_us,
-            updated_us=at_us,
-            last_fill_us=None,
-            filled_size=ZERO,
-            filled_value=ZERO,
-            fees=ZERO,
-            fill_count=0,
-            hold=ZERO,
-            message="",
-            done_wall_seconds=None,
-            trigger=Trigger.DOWN,
-            stop_price=stop,
-            stop_limit=stop if product is None else bracket_stop_limit("SELL", stop, product),
-            attached="",
-            parent_id=parent.order_id,
-        )
-        return [self._held(self.state.add_order(bracket), parent.filled_size)]
+    def _begun(self, order: Order, acceptable: Acceptable, at_us: int) -> Order:
+        """An order that comes, or is changed: it takes what it may, and rests, waits or ends with the rest."""
+        book, terms, taken = self._settlement, acceptable.terms, acceptable.taken
+        if order.variant == "limit_limit_fok" and not taken.complete:
+            return book.finish(order, Status.CANCELLED, "Not filled whole: not enough liquidity at the limit", at_us)
+        traded = book.trade(order, taken.fills, "TAKER", at_us)
+        if taken.complete:
+            return book.finish(traded, Status.FILLED, "", at_us)
+        if order.variant in _AT_ONCE:
+            return book.finish(traded, Status.CANCELLED, "Remainder cancelled: no liquidity at the limit", at_us)
+        left = replace(terms, base_size=EXACT.subtract(terms.base_size or ZERO, taken.size))
+        return book.hold(traded, required(left, acceptable.product, acceptable.quote, self.fees))
 
     def _new_order(self, request: OrderRequest, terms: Terms, product: Product) -> Order:
         own = request.configuration
@@ -327,46 +303,6 @@ class Exchange:
             attached="" if request.attached is None else json.dumps(request.attached.terms, separators=(",", ":")),
         )
 
-    def _taker_fill(self, product: Product, terms: Terms, quote: Quote) -> FillAmounts:
-        price = taker_price(terms.side, quote)
-        if terms.quote_size is not None:
-            return fill_quote(price, terms.quote_size, self.fees.taker, product.base_increment)
-        return fill_base(price, terms.base_size or ZERO, self.fees.taker)
-
-    def _fill(self, order: Order, amounts: FillAmounts, liquidity: str, at_us: int) -> Order:
-        """Fills the order whole: releases its hold, moves both balances, keeps the fill."""
-        buying = order.side == "BUY"
-        paid = EXACT.add(amounts.value, amounts.fee) if buying else amounts.size
-        received = amounts.size if buying else EXACT.subtract(amounts.value, amounts.fee)
-        self.state.change(order.spends, available=EXACT.subtract(order.hold, paid), hold=-order.hold)
-        self.state.change(order.receives, available=received)
-        number = order.fill_count + 1
-        self.state.add_fill(
-            Fill(
-                sequence=0,
-                entry_id=id_of("entry", f"{order.order_id}/{number}"),
-                trade_id=id_of("trade", f"{order.order_id}/{number}"),
-                order_id=order.order_id,
-                product_id=order.product_id,
-                side=order.side,
-                price=amounts.price,
-                size=amounts.size,
-                commission=amounts.fee,
-                liquidity=liquidity,
-                at_us=at_us,
-            )
-        )
-        filled = replace(
-            order,
-            filled_size=EXACT.add(order.filled_size, amounts.size),
-            filled_value=EXACT.add(order.filled_value, amounts.value),
-            fees=EXACT.add(order.fees, amounts.fee),
-            fill_count=number,
-            last_fill_us=at_us,
-            hold=ZERO,
-        )
-        return self._finish(filled, Status.FILLED, "", at_us)
-
     def _cancel(self, order_id: str) -> str:
         order = self.state.order(order_id)
         if order is None:
@@ -377,19 +313,6 @@ class Exchange:
             return reasons.CANCEL_REPEATED
         if order.status is not Status.OPEN:
             return reasons.CANCEL_NOT_ALLOWED
-        self._finish(order, Status.CANCELLED, "User requested cancel", self.now_us)
+        self._settlement.finish(order, Status.CANCELLED, "User requested cancel", self.now_us)
+        self._settlement.opened()
         return reasons.CANCEL_ACCEPTED
-
-    def _finish(self, order: Order, status: Status, message: str, at_us: int) -> Order:
-        """Ends the order and gives back whatever it still holds."""
-        self.state.change(order.spends, available=order.hold, hold=-order.hold)
-        done = replace(
-            order,
-            status=status,
-            message=message,
-            updated_us=at_us,
-            hold=ZERO,
-            done_wall_seconds=self.wall_clock(),
-        )
-        self.state.save_order(done)
-        return done

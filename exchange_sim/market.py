@@ -4,6 +4,7 @@ Time is always handed in, so that a market that is a function of time gives the 
 whenever and however often it is asked.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -58,6 +59,14 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """One price of a book and the size there."""
+
+    price: Decimal
+    size: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Trade:
     trade_id: str
     price: Decimal
@@ -100,6 +109,10 @@ class Market(Protocol):
 
     def quote(self, product_id: str, at_us: int) -> Quote | None:
         """None while no trustworthy price exists."""
+        ...
+
+    def levels(self, product_id: str, side: str, at_us: int) -> Iterator[Level]:
+        """What an order of `side` may take, best first; nothing while there is no quote."""
         ...
 
     def first_touch(self, product_id: str, side: str, limit: Decimal, after_us: int, upto_us: int) -> int | None:

@@ -4,13 +4,14 @@ Both the generated and the replayed market are such tables. At a bar's start the
 its open; a missing bar leaves the price where the last one closed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Protocol
 
 from exchange_sim.candle_path import between, partial, price_at, touch
-from exchange_sim.market import Candle, DayStatistics, Quote, Trade, UnsupportedGranularity
+from exchange_sim.depth import ladder
+from exchange_sim.market import Candle, DayStatistics, Level, Quote, Trade, UnsupportedGranularity
 from exchange_sim.numbers import EXACT, ONE, ZERO, ceil_to, floor_to
 from exchange_sim.products import Product
 from exchange_sim.times import SECOND_US
@@ -75,6 +76,7 @@ class BarMarket:
         self._source = source
         self._half_spread = spread_bps / Decimal(20_000)
         self._products = {product.product_id: product for product in source.products()}
+        self._day_values: dict[str, tuple[int, Decimal]] = {}
 
     @property
     def label(self) -> str:
@@ -108,6 +110,22 @@ class BarMarket:
         tick = product.price_increment
         bid = max(tick, floor_to(last * (ONE - self._half_spread), tick))
         return Quote(last, bid, ceil_to(last * (ONE + self._half_spread), tick), at_us)
+
+    def levels(self, product_id: str, side: str, at_us: int) -> Iterator[Level]:
+        quote = self.quote(product_id, at_us)
+        if quote is None:
+            return iter(())
+        return ladder(self._products[product_id], quote, self._day_value(product_id, at_us), side)
+
+    def _day_value(self, product_id: str, at_us: int) -> Decimal:
+        """What the whole day before traded, in quote currency; each product's is made once a day."""
+        day = at_us // SECOND_US // DAY_SECONDS
+        kept = self._day_values.get(product_id)
+        if kept is None or kept[0] != day:
+            bars = self._source.aggregate(product_id, DAY_SECONDS, (day - 1) * DAY_SECONDS, day * DAY_SECONDS)
+            value = bars[0].volume * bars[0].close if bars else ZERO
+            kept = self._day_values[product_id] = (day, value)
+        return kept[1]
 
     def first_touch(self, product_id: str, side: str, limit: Decimal, after_us: int, upto_us: int) -> int | None:
         # The spread is applied before rounding outward, so on-grid limits compare unrounded.

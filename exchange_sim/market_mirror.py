@@ -6,14 +6,14 @@ source answers again. Candles are passed through as the source gives them.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import aiohttp
 
-from exchange_sim.market import GRANULARITIES, Candle, DayStatistics, MarketUnavailable, Quote, Trade
+from exchange_sim.market import GRANULARITIES, Candle, DayStatistics, Level, MarketUnavailable, Quote, Trade
 from exchange_sim.numbers import ZERO, parse_number
 from exchange_sim.products import Product
 from exchange_sim.times import SECOND_US, parse_iso
@@ -99,6 +99,12 @@ class MirrorMarket:
         seen = self._seen.get(product_id)
         oldest_us = int((self._wall_clock() - self._pace.oldest_seconds) * SECOND_US)
         return None if seen is None or seen.quote.at_us < oldest_us else seen.quote
+
+    def levels(self, product_id: str, side: str, at_us: int) -> Iterator[Level]:
+        """The best price alone: of what lies behind it nothing is asked."""
+        quote, product = self.quote(product_id, at_us), self._products.get(product_id)
+        if quote is not None and product is not None:
+            yield Level(quote.ask if side == "BUY" else quote.bid, product.base_max_size)
 
     def first_touch(self, product_id: str, side: str, limit: Decimal, after_us: int, upto_us: int) -> int | None:
         quote = self.quote(product_id, upto_us)

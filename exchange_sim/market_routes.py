@@ -3,6 +3,8 @@
 The public paths and their authenticated twins are the same handlers.
 """
 
+from itertools import islice
+
 from aiohttp import web
 
 from exchange_sim import views
@@ -16,6 +18,7 @@ from exchange_sim.web import HttpError, invalid_argument, not_found, reply
 
 MOST_CANDLES = 350
 _MOST_TRADES = 100
+_MOST_LEVELS = 1000
 _FARTHEST_SECONDS = 253_402_300_799  # the last second of the year 9999
 
 
@@ -88,14 +91,23 @@ class MarketRoutes:
 
     async def product_book(self, request: web.Request) -> web.Response:
         product = self._product(request.query.get("product_id", ""))
-        return reply(views.product_book(product, self._quote(product)))
+        quote = self._quote(product)
+        limit = whole(request, "limit", _MOST_LEVELS, 1, _MOST_LEVELS)
+        return reply(views.product_book(quote, self._book(product, quote, limit)))
 
     async def best_bid_ask(self, request: web.Request) -> web.Response:
         wanted = request.query.getall("product_ids", [])
         products = [self._product(one) for one in wanted] if wanted else self._market.products()
         now_us = self._exchange.now_us
         quotes = [(one, self._market.quote(one.product_id, now_us)) for one in products]
-        return reply({"pricebooks": [views.price_book(one, quote) for one, quote in quotes if quote]})
+        return reply({"pricebooks": [self._book(one, quote, 1) for one, quote in quotes if quote]})
+
+    def _book(self, product: Product, quote: Quote, limit: int) -> views.Json:
+        bids, asks = (
+            islice(self._market.levels(product.product_id, side, self._exchange.now_us), limit)
+            for side in ("SELL", "BUY")
+        )
+        return views.price_book(product, quote, bids, asks)
 
     def _product(self, product_id: str) -> Product:
         product = self._market.product(product_id)

@@ -5,6 +5,8 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import NAMESPACE_URL, uuid5
 
+from exchange_sim.numbers import EXACT, ZERO
+
 _NAMESPACE = uuid5(NAMESPACE_URL, "simulated-exchange")
 
 
@@ -71,6 +73,11 @@ class Order:
     attached: str = ""
     parent_id: str = ""
     edits: str = "[]"
+
+    @property
+    def left(self) -> Decimal:
+        """How much of its base is still to be filled."""
+        return EXACT.subtract(self.base_size or ZERO, self.filled_size)
 
     @property
     def waits(self) -> bool:

@@ -5,14 +5,14 @@ one of those places is left out instead.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from exchange_sim.market import Candle, DayStatistics, Quote, Trade
-from exchange_sim.matching import FillAmounts
+from exchange_sim.depth import Walk
+from exchange_sim.market import Candle, DayStatistics, Level, Quote, Trade
 from exchange_sim.numbers import EXACT, ZERO, plain
 from exchange_sim.order_request import OrderRequest
 from exchange_sim.orders import Fill, Order, Status, Trigger, attached_id
@@ -141,22 +141,26 @@ def trade(one: Trade, product_id: str) -> Json:
     }
 
 
-def price_book(one: Product, quote: Quote) -> Json:
-    """One level each side: any size the product allows trades at that price."""
-    size = plain(one.base_max_size)
+def price_book(one: Product, quote: Quote, bids: Iterable[Level], asks: Iterable[Level]) -> Json:
+    """Levels of each side, the best first."""
     return {
         "product_id": one.product_id,
-        "bids": [{"price": plain(quote.bid), "size": size}],
-        "asks": [{"price": plain(quote.ask), "size": size}],
+        "bids": [_level(level) for level in bids],
+        "asks": [_level(level) for level in asks],
         "time": iso(quote.at_us),
     }
 
 
-def product_book(one: Product, quote: Quote) -> Json:
+def _level(level: Level) -> Json:
+    return {"price": plain(level.price), "size": plain(level.size)}
+
+
+def product_book(quote: Quote, book: Json) -> Json:
+    """A price book with what follows from its quote."""
     middle = (quote.bid + quote.ask) / 2
     spread = quote.ask - quote.bid
     return {
-        "pricebook": price_book(one, quote),
+        "pricebook": book,
         "last": plain(quote.last),
         "mid_market": plain(middle),
         "spread_bps": plain((spread / middle * 10_000).quantize(Decimal("0.0001"))),
@@ -279,11 +283,15 @@ def _echo(request: OrderRequest) -> Json:
     return {request.configuration.variant: dict(request.configuration.terms)}
 
 
+def average_price(walk: Walk) -> Decimal:
+    return walk.value / walk.size if walk.size else ZERO
+
+
 def edit_error(reason: str) -> Json:
     return {"edit_failure_reason": reason, "preview_failure_reason": "UNKNOWN_PREVIEW_FAILURE_REASON"}
 
 
-def edit_preview(against: Sequence[str], quote: Quote | None, amounts: FillAmounts | None) -> Json:
+def edit_preview(against: Sequence[str], quote: Quote | None, amounts: Walk | None) -> Json:
     """What an edited order would come to; the reasons against it are in `errors`, with HTTP 200."""
     total = ZERO if amounts is None else EXACT.add(amounts.value, amounts.fee)
     return {
@@ -295,5 +303,5 @@ def edit_preview(against: Sequence[str], quote: Quote | None, amounts: FillAmoun
         "base_size": plain(ZERO if amounts is None else amounts.size),
         "best_bid": "" if quote is None else plain(quote.bid),
         "best_ask": "" if quote is None else plain(quote.ask),
-        "average_filled_price": plain(ZERO if amounts is None else amounts.price),
+        "average_filled_price": plain(ZERO if amounts is None else average_price(amounts)),
     }

@@ -61,7 +61,7 @@ class MadeUp:
         return [one for one in self.candles if start <= one.start < end]
 
     def aggregate(self, product_id: str, granularity: int, start: int, end: int) -> list[Candle]:
-        raise NotImplementedError
+        return []
 
 
 def bars(*points: str | int) -> list[Candle]:
