@@ -1,6 +1,7 @@
 """The options of `mesh trades`, `lots` and `export`: what each must look like, and what to do about one that does not."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,17 +66,20 @@ def parse_period(begin: str | None, end: str | None) -> Period:
     return Period(first, last)
 
 
-def parse_product(text: str | None, known: tuple[ProductId, ...]) -> ProductId | None:
-    """One of the products that were ever traded here. Raises CommandFailed."""
+def parse_product(text: str | None) -> ProductId | None:
+    """A product's id, in any case of letters. Raises CommandFailed."""
     if text is None:
         return None
-    name = text.upper()
-    if not is_product_id(name):
+    if not is_product_id(text.upper()):
         raise _refused("--product", text, "must look like BTC-USD", "`mesh status` shows the products")
-    if name not in known:
+    return ProductId(text.upper())
+
+
+def require_known(product: ProductId | None, known: Collection[ProductId]) -> None:
+    """Raises CommandFailed for a product that was never traded here."""
+    if product is not None and product not in known:
         rule = f"must be a product of this mesh: {', '.join(known)}"
-        raise _refused("--product", text, rule, "name one of these, or leave it out for all")
-    return ProductId(name)
+        raise _refused("--product", product, rule, "name one of these, or leave it out for all")
 
 
 def parse_csv(text: str | None, force: bool) -> CsvTarget | None:

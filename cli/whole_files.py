@@ -47,6 +47,7 @@ def write_whole_files(option: str, contents: Mapping[Path, bytes]) -> None:
     them behind, where that fails."""
     drafts: list[tuple[Path, Path]] = []
     made: list[Path] = []
+    path = Path()
     try:
         for path, data in contents.items():
             if not path.parent.exists():
@@ -63,9 +64,8 @@ def write_whole_files(option: str, contents: Mapping[Path, bytes]) -> None:
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()
-        where = error.filename or next(iter(contents))
         raise CommandFailed(
-            f"{option}: {where} cannot be written: {error.strerror}; nothing was written",
+            f"{option}: {path} cannot be written: {error.strerror}; nothing was written",
             "make room, or name a place that you may write to",
             ExitCode.USAGE,
         ) from None

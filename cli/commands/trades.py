@@ -23,12 +23,12 @@ def trades(
     from cli.account_sheets import TRADES_SHOWN, trades_sheet
     from cli.account_shown import write_sheet
     from cli.console import out
-    from cli.ledger_options import parse_csv, parse_period, parse_product
+    from cli.ledger_options import parse_csv, parse_period, parse_product, require_known
     from cli.sheet import as_table
 
-    period, target = parse_period(begin, end), parse_csv(csv_file, force)
+    only, period, target = parse_product(product), parse_period(begin, end), parse_csv(csv_file, force)
     account, found = read_account()
-    only = parse_product(product, account.products)
+    require_known(only, account.products)
     sheet = trades_sheet("trades", account.fills, found.replay, only, period)
     if target is not None:
         write_sheet(sheet, target)

@@ -26,11 +26,11 @@ def a_fill(
     with localcontext(CONTEXT):
         value = to_stored_scale(QuoteSize(price * size))
     when = more.get("time", START + timedelta(hours=number))
-    values = {"fee": QuoteSize(Decimal(0)), "time": when, "ordered_at": when, "booked_by": when, "value": value} | more
+    values = {"order_id": f"o{number}", "fee": QuoteSize(Decimal(0)), "value": value, "time": when}
+    values |= {"ordered_at": when, "booked_by": when} | more
     return AccountFill(
         fill_id=f"f{number:04}",
         trade_id=f"t{number}",
-        order_id=f"o{number}",
         product_id=product_id,
         side=side,
         price=Price(price),
