@@ -44,7 +44,7 @@ class _Transfer:
 
 def koinly_sheet(name: str, account: Account, played: Replay) -> Sheet:
     """Koinly's universal template. A trade is worth its value; coins that came in are worth what they cost."""
-    rows: list[tuple[Cell, ...]] = []
+    exchange, rows = _exchange(account), list[tuple[Cell, ...]]()
     for event in _told(account, played):
         when = f"{event.time:%Y-%m-%d %H:%M:%S} UTC"
         if isinstance(event, _Transfer):
@@ -53,20 +53,19 @@ def koinly_sheet(name: str, account: Account, played: Replay) -> Sheet:
             label = "reward" if event.kind == _REWARD else ""
             sides: tuple[Cell, ...] = ("", "", *there) if came else (*there, "", "")
             worth: tuple[Cell, ...] = (abs(event.worth), account.booked.currency)
-            rows.append((when, *sides, "", "", *worth, label, event.words, event.reference))
+            rows.append((when, *sides, "", "", *worth, label, f"{exchange}: {event.words}", event.reference))
             continue
         coin: tuple[Cell, ...] = (event.size, base_currency(event.product_id))
         money: tuple[Cell, ...] = (event.value, quote_currency(event.product_id))
         sides = (*money, *coin) if event.side is Side.BUY else (*coin, *money)
         fee = (event.fee, money[1])
-        rows.append((when, *sides, *fee, *money, "", f"order {event.order_id}", event.fill_id))
+        rows.append((when, *sides, *fee, *money, "", f"{exchange}: order {event.order_id}", event.fill_id))
     return Sheet(name, tuple((column, Kind.TEXT) for column in _KOINLY), rows)
 
 
 def cointracking_sheet(name: str, account: Account, played: Replay) -> Sheet:
     """CoinTracking's columns, every one quoted when it is written; its account must be set to UTC."""
-    exchange = "Coinbase" if account.venue is Venue.LIVE else f"mesh {account.venue.value}"
-    rows: list[tuple[Cell, ...]] = []
+    exchange, rows = _exchange(account), list[tuple[Cell, ...]]()
     for event in _told(account, played):
         when = f"{event.time:%d.%m.%Y %H:%M:%S}"
         if isinstance(event, _Transfer):
@@ -82,6 +81,11 @@ def cointracking_sheet(name: str, account: Account, played: Replay) -> Sheet:
         fee = (event.fee, money[1])
         rows.append(("Trade", *sides, *fee, exchange, "mesh", f"order {event.order_id}", when, event.fill_id))
     return Sheet(name, tuple((column, Kind.TEXT) for column in _COINTRACKING), rows)
+
+
+def _exchange(account: Account) -> str:
+    """Where it happened, in plain sight: what is simulated is no tax matter."""
+    return "Coinbase" if account.venue is Venue.LIVE else f"mesh {account.venue.value}"
 
 
 def _told(account: Account, played: Replay) -> list[AccountFill | _Transfer]:

@@ -192,8 +192,8 @@ def test_koinly_and_cointracking_get_their_columns(mesh: Mesh, account: Any, tmp
     )
     assert koinly[1].startswith("2024-01-01 00:00:00 UTC,,,10000,USD,,,10000,USD,,")
     assert koinly[2].startswith("2024-02-01 00:00:00 UTC,,,5,SOL,,,700,USD,,")
-    assert koinly[3] == "2024-03-01 10:00:00 UTC,2000,USD,0.1,BTC,12,USD,2000,USD,,order o0,f0000"
-    assert koinly[6] == "2024-12-31 23:59:00 UTC,0.1,BTC,4000,USD,24,USD,4000,USD,,order o3,f0003"
+    assert koinly[3] == "2024-03-01 10:00:00 UTC,2000,USD,0.1,BTC,12,USD,2000,USD,,Coinbase: order o0,f0000"
+    assert koinly[6] == "2024-12-31 23:59:00 UTC,0.1,BTC,4000,USD,24,USD,4000,USD,,Coinbase: order o3,f0003"
     cointracking = (tmp_path / "taxes" / "cointracking.csv").read_text().splitlines()
     assert cointracking[0] == (
         '"Type","Buy Amount","Buy Currency","Sell Amount","Sell Currency","Fee","Fee Currency",'
