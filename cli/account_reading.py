@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,7 @@ def _sizes(answer: "pb.ListPositionsResponse") -> list[tuple[str, str]]:
 
 
 def account_of(
-    orders: Iterable["pb.Order"],
+    orders: Sequence["pb.Order"],
     positions: "pb.ListPositionsResponse",
     ledger: "ledger_pb2.GetLedgerResponse",
     products: Sequence[str],
@@ -115,7 +115,14 @@ def account_of(
     events = in_time_order(fills, adjustments, opened_at or _FIRST_TIME, one_clock=venue in _REAL_TIME)
     known = {*products, *(fill.product_id for fill in fills), *(one.product_id for one in positions.positions)}
     traded = tuple(ProductId(name) for name in sorted(known))
-    return Account(tuple(events), _booked(positions, ledger), venue, opened_at, traded)
+    booked = replace(_booked(positions, ledger), orders_unknown=_unknown(orders))
+    return Account(tuple(events), booked, venue, opened_at, traded)
+
+
+def _unknown(orders: Iterable["pb.Order"]) -> int:
+    from trading.executor.v1 import executor_service_pb2 as pb
+
+    return sum(1 for order in orders if order.state == pb.ORDER_STATE_UNKNOWN)
 
 
 def _fills(order: "pb.Order") -> list[AccountFill]:

@@ -1,6 +1,6 @@
 """What `mesh trades`, `lots` and `export` say beside their rows: whether the sides agree, and the totals."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING
 
@@ -9,22 +9,24 @@ from cli.exits import CommandFailed, ExitCode
 from cli.ledger_options import CsvTarget, Period
 from cli.sheet import Sheet, as_csv, cents
 from cli.whole_files import write_whole_files
-from tradekit.account_history import Event, replay
+from tradekit.account_history import Adjustment, Event, replay
 from tradekit.decimals import CONTEXT, ZERO
 from tradekit.lots import Lots, LotsRefused, Method, make_lots
 from tradekit.products import quote_currency
-from tradekit.three_way_match import Match
+from tradekit.three_way_match import MOST_ADJUSTMENTS, Match
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def lots_of(events: Iterable[Event], method: Method) -> Lots:
+def lots_of(events: Sequence[Event], method: Method) -> Lots:
     """The lots of the account. Raises CommandFailed where more was sold than came in."""
     try:
         return make_lots(replay(events).movements, method)
     except LotsRefused as refused:
-        advice = "`mesh ledger show` tells what others did in the account; coins that were there are adopted before they are sold"
+        advice = "`mesh ledger show` tells what others did in the account; `mesh trades` lists the sales all the same"
+        if sum(isinstance(event, Adjustment) for event in events) >= MOST_ADJUSTMENTS:
+            advice += f"; coins of adjustments before the newest {MOST_ADJUSTMENTS} are missing here"
         raise CommandFailed(f"no lots can be made: {refused}", advice) from None
 
 
@@ -38,14 +40,18 @@ def show_match(found: Match, console: "Console") -> ExitCode:
     for note in found.notes:
         console.print(f"[yellow]note[/] {escape(note)}")
     wrong = [check for check in found.checks if not check.agrees]
-    if not wrong:
-        figures = len(found.checks)
-        console.print(f"[green]✓[/] fills, ledger and exchange agree to the last digit ({figures} figures)")
-        return ExitCode.OK
     for check in wrong:
         console.print(f"[bold red]✗ differs[/] {escape(check.words)}")
-    console.print("[yellow]→[/] `mesh ledger show` tells what the exchange has and how to book it")
-    return ExitCode.FAILED
+    if wrong:
+        console.print("[yellow]→[/] `mesh ledger show` tells what the exchange has and how to book it")
+        return ExitCode.FAILED
+    if found.reconciled_at is None:
+        return ExitCode.FAILED
+    figures, at = len(found.checks), f"{found.reconciled_at:%Y-%m-%d %H:%M:%S}"
+    console.print(
+        f"[green]✓[/] fills, ledger and exchange agree to the last digit: {figures} figures, the exchange as of {at} UTC"
+    )
+    return ExitCode.OK
 
 
 def write_sheet(sheet: Sheet, target: CsvTarget) -> None:

@@ -83,7 +83,8 @@ def as_table(sheet: Sheet, columns: int) -> "Table":
     table = Table(box=None, padding=(0, 2), header_style="dim")
     shown = sheet.columns[:columns]
     for name, kind in shown:
-        table.add_column(name, justify="left" if kind in (Kind.TEXT, Kind.TIME) else "right", no_wrap=True)
+        # Folded where the terminal is narrow: a number that is cut would be another number.
+        table.add_column(name, justify="left" if kind in (Kind.TEXT, Kind.TIME) else "right", overflow="fold")
     for row in sheet.rows:
         table.add_row(*(escape(_for_eyes(cell, kind)) for cell, (_, kind) in zip(row, shown, strict=False)))
     return table
@@ -115,5 +116,5 @@ def _plain_cell(cell: Cell) -> str:
 
 
 def _at_scale(cell: Cell) -> Cell:
-    # pyarrow refuses a decimal of a smaller scale no more than a bigger one, but not one in exponent form.
+    # An exponent above zero would count as a scale below it, which pyarrow does not bring to ours.
     return Decimal(format(cell, "f")) if isinstance(cell, Decimal) else cell

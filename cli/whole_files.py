@@ -13,6 +13,9 @@ def check_file(option: str, path: Path, force: bool) -> Path:
     place = path.expanduser().resolve()
     if place.is_dir():
         raise _refused(option, path, "is a folder; must be a file", "name a file in it")
+    if place.exists() and not place.is_file():
+        # Such as /dev/null: it would be gone, and a file in its place.
+        raise _refused(option, path, "is no ordinary file", "name one, or - for standard output")
     if not place.parent.is_dir():
         raise _refused(option, path, "lies in a folder that is not there", f"make {place.parent} first")
     if place.exists() and not force:
@@ -33,7 +36,10 @@ def check_folder(option: str, path: Path, names: Iterable[str], force: bool) -> 
         if not os.access(place.parent, os.W_OK):
             raise _refused(option, path, f"cannot be made: {place.parent} is not writable", "name another folder")
         return place
-    there = [name for name in names if (place / name).exists()]
+    there = [name for name in names if os.path.lexists(place / name)]
+    odd = [name for name in there if not (place / name).is_file()]
+    if odd:
+        raise _refused(option, path, f"has {', '.join(odd)}, which are no ordinary files", "name another folder")
     if there and not force:
         rule = f"has {', '.join(there)} already; they are not written over"
         raise _refused(option, path, rule, "say --force, or name another folder")
@@ -59,21 +65,25 @@ def write_whole_files(option: str, contents: Mapping[Path, bytes]) -> None:
         for draft, path in drafts:
             draft.replace(path)
     except OSError as error:
-        for draft, _ in drafts:
-            draft.unlink(missing_ok=True)
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
         raise CommandFailed(
             f"{option}: {path} cannot be written: {error.strerror}; nothing was written",
             "make room, or name a place that you may write to",
             ExitCode.USAGE,
         ) from None
+    finally:
+        # Also after an interruption. What was moved to its place is no draft any more, and keeps its folder.
+        for draft, _ in drafts:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def write_draft(path: Path, data: bytes) -> None:
     """A file on the disk, readable by its owner only; to be moved to its place."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()

@@ -49,6 +49,7 @@ class Booked:
     positions: Mapping[ProductId, BookedPosition]
     exchange: Mapping[str, ExchangeBalance]
     reconciled_at: datetime | None
+    orders_unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +75,18 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Every check, what explains a difference, and the replay that comes closest to the ledger."""
+    """Every check, what explains a difference, and the replay that comes closest to the ledger. `reconciled_at` is when the
+    exchange was asked; None if it never was, and then nobody can say that it agrees."""
 
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
     replay: Replay
+    reconciled_at: datetime | None
 
     @property
     def agrees(self) -> bool:
-        """Whether all checks do."""
-        return all(check.agrees for check in self.checks)
+        """Whether all sides were there, and all checks agree."""
+        return self.reconciled_at is not None and all(check.agrees for check in self.checks)
 
 
 def match(events: Sequence[Event], booked: Booked) -> Match:
@@ -111,7 +114,7 @@ def match(events: Sequence[Event], booked: Booked) -> Match:
             Check(f"fees, {booked.currency}", _fees(fills, booked.currency), booked.total_fees),
             Check(f"brought in or taken out, {booked.currency}", _transfers(adjustments, booked), booked.transfers),
         ]
-    return Match(tuple(checks), (*notes, *_notes(adjustments, booked, since)), played)
+    return Match(tuple(checks), (*notes, *_notes(adjustments, booked, since)), played, booked.reconciled_at)
 
 
 def _position_checks(played: Replay, booked: Booked) -> list[Check]:
@@ -197,10 +200,12 @@ def _since(fills: Sequence[AccountFill], adjustments: Sequence[Adjustment], book
 def _notes(adjustments: Sequence[Adjustment], booked: Booked, since: Mapping[str, Decimal]) -> list[str]:
     notes = []
     if booked.reconciled_at is None:
-        notes.append("the ledger was never compared with the exchange yet")
+        notes.append("the ledger was not compared with the exchange yet; ask again in a moment")
     elif since:
         at = f"{booked.reconciled_at:%H:%M:%S} UTC"
         notes.append(f"what was booked after the newest reconciliation, {at}, is counted for the exchange too")
     if len(adjustments) >= MOST_ADJUSTMENTS:
-        notes.append(f"the ledger tells its newest {MOST_ADJUSTMENTS} adjustments only; older ones are in no lot")
+        notes.append(f"the ledger tells its newest {MOST_ADJUSTMENTS} adjustments; older ones are missing here")
+    if booked.orders_unknown:
+        notes.append(f"{booked.orders_unknown} order(s) are UNKNOWN: what they filled is not booked yet")
     return notes

@@ -37,6 +37,7 @@ class Answers(rpc.ExecutorServiceServicer):
     unadopted: dict[str, Decimal] = field(default_factory=dict)
     adopted: dict[str, Held] = field(default_factory=dict)
     changing: bool = False
+    reconciled: bool = True
     asked: int = 0
 
     def ListOrders(self, request: pb.ListOrdersRequest, context: Any) -> pb.ListOrdersResponse:
@@ -94,7 +95,7 @@ class Answers(rpc.ExecutorServiceServicer):
             ],
             adjustments=self.adjustments,
             open_time=timestamp_message(datetime(2024, 1, 1, tzinfo=UTC)),
-            reconcile_time=timestamp_message(NOW),
+            reconcile_time=timestamp_message(NOW) if self.reconciled else None,
             account_currency="USD",
         )
 

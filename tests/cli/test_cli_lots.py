@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cli import account_reading
+from cli import account_reading, console
 from tests.cli.conftest import Mesh, Ran
 from tests.cli.executor_answers import Answers, serving
 from tests.tradekit.lot_cases import BTC, ETH, a_fill
@@ -271,6 +271,7 @@ def test_a_write_that_fails_leaves_nothing_behind(
         (("lots", "--csv", "/proc/lots.csv"), "/proc/lots.csv"),
         (("lots", "--csv", "{out}/a/lots.csv"), "lies in a folder that is not there"),
         (("trades", "--csv", "{folder}"), "is a folder; must be a file"),
+        (("trades", "--csv", "/dev/null", "--force"), "/dev/null is no ordinary file"),
     ],
 )
 def test_bad_input_is_named_with_what_to_do(
@@ -289,6 +290,19 @@ def test_bad_input_is_named_with_what_to_do(
 def test_without_a_mesh_it_says_so(mesh: Mesh, command: tuple[str, ...]) -> None:
     ran = mesh(*command)
     assert ran.code == 3 and "no mesh was ever started" in ran.said
+
+
+def test_before_the_exchange_was_asked_nobody_says_that_it_agrees(mesh: Mesh, account: Any) -> None:
+    with account(reconciled=False):
+        ran = mesh("lots")
+    assert ran.code == 1 and "not compared with the exchange yet" in ran.said and "differs" not in ran.said
+
+
+def test_a_narrow_terminal_cuts_no_number(mesh: Mesh, account: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console.out, "width", 60)
+    with account():
+        ran = mesh("lots")
+    assert ran.code == 0 and "…" not in ran.out
 
 
 def test_an_account_without_trades(mesh: Mesh, account: Any, tmp_path: Path) -> None:
