@@ -76,7 +76,8 @@ def cointracking_sheet(name: str, account: Account, played: Replay) -> Sheet:
             rows.append((kind, *sides, "", "", exchange, event.kind, event.words, when, event.reference))
             continue
         coin: tuple[Cell, ...] = (event.size, base_currency(event.product_id))
-        money: tuple[Cell, ...] = (abs(event.cash), quote_currency(event.product_id))
+        cash = -event.cash if event.side is Side.BUY else event.cash
+        money: tuple[Cell, ...] = (cash, quote_currency(event.product_id))
         sides = (*coin, *money) if event.side is Side.BUY else (*money, *coin)
         fee = (event.fee, money[1])
         rows.append(("Trade", *sides, *fee, exchange, "mesh", f"order {event.order_id}", when, event.fill_id))

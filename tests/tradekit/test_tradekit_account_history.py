@@ -217,6 +217,14 @@ def test_what_was_booked_after_the_newest_reconciliation_is_counted() -> None:
     assert not never.agrees and all(check.agrees for check in never.checks) and "not compared" in never.notes[0]
 
 
+def test_what_may_be_missing_is_said() -> None:
+    unknown = match(TRADED, replace(booked_by_ledger(TRADED), orders_unknown=2))
+    assert unknown.agrees and "2 order(s) are UNKNOWN" in unknown.notes[0]
+    beside = [an_adjustment(f"a{number}", "1", kind="REWARD") for number in range(50)]
+    many = match([*beside, *TRADED], booked_by_ledger(TRADED))
+    assert many.agrees and "older ones are missing" in many.notes[0]
+
+
 def test_a_fill_that_the_ledger_booked_late_is_no_difference() -> None:
     """The second BUY happened before the SELL, and was found after it."""
     fills = [

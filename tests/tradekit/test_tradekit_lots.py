@@ -49,6 +49,23 @@ def test_size_cost_and_proceeds_are_conserved_to_the_last_digit(fills: list[Acco
             assert total(part.cost for part in parts if part.acquired_by == one.fill_id) == total([one.value, one.fee])
 
 
+@given(histories(), methods, st.data())
+def test_what_leaves_without_a_sale_is_conserved_too(
+    fills: list[AccountFill], method: Method, data: st.DataObject
+) -> None:
+    movements = [
+        replace(one, proceeds=None) if isinstance(one, Disposed) and data.draw(st.booleans()) else one
+        for one in movements_of(fills)
+    ]
+    lots = make_lots(movements, method)
+    parts = [*(one.lot for one in (*lots.sold, *lots.left)), *lots.open]
+    came = [one for one in movements if isinstance(one, Acquired)]
+    assert total(part.size for part in parts) == total(one.size for one in came)
+    assert total(part.cost for part in parts) == total(one.cost for one in came)
+    went = {one.event_id for one in movements if isinstance(one, Disposed) and one.proceeds is None}
+    assert {one.disposed_by for one in lots.left} == went and all(one.gain is None for one in lots.left)
+
+
 @given(histories(all_sold=True))
 def test_once_everything_is_sold_every_method_gains_the_same(fills: list[AccountFill]) -> None:
     made = {method: make_lots(movements_of(fills), method) for method in Method}
