@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cli.exits import CommandFailed, ExitCode
 from cli.plan import Ports
+from cli.whole_files import write_draft
 from supervisor.home import MeshHome
 from tradekit.states import Profile, Venue
 
@@ -86,9 +87,5 @@ def write_instance(home: MeshHome, instance: Instance) -> None:
 def write_whole(path: Path, text: str) -> None:
     """A file that is there whole or not at all, readable by its owner only."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    write_draft(draft, text.encode())
     draft.replace(path)

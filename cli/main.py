@@ -18,13 +18,16 @@ from cli.commands.data import app as data
 from cli.commands.doctor import doctor
 from cli.commands.down import down, reset
 from cli.commands.explain import explain
+from cli.commands.export import export
 from cli.commands.importing import import_file
 from cli.commands.ledger import app as ledger
+from cli.commands.lots import lots
 from cli.commands.model import app as model
 from cli.commands.replay import replay
 from cli.commands.restart import restart
 from cli.commands.sim import sim
 from cli.commands.status import status
+from cli.commands.trades import trades
 from cli.commands.trading import close, halt, resume
 from cli.commands.train import train
 from cli.commands.up import up
@@ -73,6 +76,8 @@ for command in (
     sim,
 ):
     app.command()(command)
+for report in (trades, lots, export):
+    app.command()(report)
 app.command("import")(import_file)
 app.add_typer(model)
 app.add_typer(data)

@@ -13,7 +13,7 @@ from exchange_client import ExchangeFill
 from svc_executor.order_resolution import base_size
 from tradekit.decimals import CONTEXT, to_stored_scale
 from tradekit.products import base_currency, quote_currency
-from tradekit.sizes import NO_BASE, NO_QUOTE
+from tradekit.sizes import NO_BASE, NO_QUOTE, share_of
 from tradekit.states import Side
 from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
@@ -93,11 +93,7 @@ def apply_fill(position: Position, fill: BookedFill) -> tuple[Position, QuoteSiz
 
 def cost_share(position: Position, size: BaseSize) -> QuoteSize:
     """The part of the cost that `size` of it carries; the last unit carries all that is left."""
-    if size >= position.base_size:
-        return position.cost
-    with localcontext(CONTEXT):
-        # Multiplied first: the quotient alone would be cut before it meets the cost.
-        return to_stored_scale(QuoteSize(position.cost * size / position.base_size))
+    return share_of(position.cost, size, position.base_size)
 
 
 def ledger_of(fill: BookedFill) -> tuple[Entry, ...]:

@@ -4,9 +4,9 @@ A BUY spends quote currency, a SELL gives base units. An `OrderSize` is one or t
 side it is of and gets the unit that goes with it.
 """
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
-from tradekit.decimals import ONE, ZERO, divide
+from tradekit.decimals import CONTEXT, ONE, ZERO, divide, to_stored_scale
 from tradekit.states import Side
 from tradekit.units import BaseSize, OrderSize, Price, QuoteSize
 
@@ -26,6 +26,15 @@ def base_of(value: QuoteSize, price: Price) -> BaseSize:
 def price_of(value: QuoteSize, size: BaseSize) -> Price:
     """What one base unit costs where `size` of them cost `value`, to 60 digits."""
     return Price(divide(value, size))
+
+
+def share_of(amount: QuoteSize, size: BaseSize, whole: BaseSize) -> QuoteSize:
+    """The part of `amount` that `size` out of `whole` carries, rounded to 18 decimals; all of it takes all."""
+    if size >= whole:
+        return amount
+    with localcontext(CONTEXT):
+        # Multiplied first: the quotient alone would be cut before it meets the amount.
+        return to_stored_scale(QuoteSize(amount * size / whole))
 
 
 def order_size(side: Side, number: Decimal) -> OrderSize:

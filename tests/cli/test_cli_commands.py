@@ -39,6 +39,9 @@ def test_help_names_every_command(mesh: Mesh) -> None:
         "resume",
         "close",
         "restart",
+        "trades",
+        "lots",
+        "export",
     ]
     assert ran.code == 0 and all(f" {name} " in ran.said for name in wanted)
 
