@@ -11,6 +11,8 @@ from exchange_sim.exchange import CannotMove, Exchange
 from exchange_sim.times import SECOND_US
 
 _TICK_SECONDS = 0.1
+# While nothing is open the clock is stored once for so many ticks.
+_TICKS_A_NOTE = 20
 _LONGEST_STEP_US = 86_400 * SECOND_US
 
 
@@ -44,7 +46,7 @@ class Pacer:
                 target_us = self._target_us(now - before)
                 before = now
                 if target_us > self._exchange.now_us:
-                    await self._move(target_us)
+                    await self._move(target_us, (target_us - self._exchange.now_us) * _TICKS_A_NOTE)
 
     def _target_us(self, elapsed_seconds: float) -> int:
         if not self._steerable:
@@ -53,11 +55,11 @@ class Pacer:
         end_us = self._exchange.market.end_us
         return target_us if end_us is None else min(target_us, end_us)
 
-    async def _move(self, to_us: int) -> None:
+    async def _move(self, to_us: int, lead_us: int = 0) -> None:
         while self._exchange.now_us + _LONGEST_STEP_US < to_us:
             self._exchange.advance(self._exchange.now_us + _LONGEST_STEP_US)
             await asyncio.sleep(0)
-        self._exchange.advance(to_us)
+        self._exchange.advance(to_us, lead_us)
 
     def _require_steerable(self) -> None:
         if not self._steerable:

@@ -197,6 +197,45 @@ def test_the_state_survives_and_is_held_by_one(tmp_path: Path) -> None:
     other.state.close()
 
 
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(acts=st.lists(st.sampled_from(["tick", "tick", "tick", "order", "cancel", "step", "die"]), max_size=40))
+def test_small_steps_are_not_stored_each_and_a_restart_shows_no_earlier_time(
+    tmp_path_factory: pytest.TempPathFactory, acts: list[str]
+) -> None:
+    path = tmp_path_factory.mktemp("clock") / "state"
+    made, opened = exchange(path), list[str]()
+    for number, act in enumerate(acts):
+        shown, exact = made.now_us, made._stored_us == made.now_us
+        if act == "tick":
+            made.advance(shown + 100_000, lead_us=2_000_000)
+        elif act == "step":
+            made.advance(shown + 7 * SECOND_US)
+            assert made._stored_us == made.now_us
+        elif act == "order":
+            terms = {"base_size": "100", "limit_price": near(made, "DOGE-USD")}
+            order = made.create(request(number, "DOGE-USD", "BUY", {"limit_limit_gtc": terms}))
+            assert isinstance(order, Order)
+            opened.append(order.order_id)
+            assert made._stored_us == made.now_us, "what happens to it counts from here on"
+        elif act == "cancel" and opened:
+            made.cancel([opened.pop()])
+        elif act == "die":
+            made.state.close()
+            made = exchange(path)
+            assert shown <= made.now_us <= shown + 2_000_000
+            assert made.now_us == shown or not exact
+            if any(one.status is Status.OPEN for one in made.state.orders([], 100)):
+                assert made.now_us == shown
+    made.state.close()
+
+
+def near(made: Exchange, product: str) -> str:
+    """A price that rests."""
+    quote = made.market.quote(product, made.now_us)
+    assert quote is not None
+    return plain(floor_to(quote.last * D("0.8"), D("0.00001")))
+
+
 def test_a_failure_inside_a_request_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     made = exchange()
     before = record(made)
