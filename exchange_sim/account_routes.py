@@ -17,11 +17,11 @@ from exchange_sim.order_request import (
     parse_edit,
     parse_preview,
 )
-from exchange_sim.orders import Fill, Order
+from exchange_sim.orders import Balance, Fill, Order
 from exchange_sim.products import quote_currencies
 from exchange_sim.queries import fill_conditions, fill_sorting, order_conditions, order_sorting, whole
 from exchange_sim.reasons import Rejection
-from exchange_sim.state import Sorting
+from exchange_sim.state import Condition, Sorting
 from exchange_sim.times import SECOND_US
 from exchange_sim.views import Settlement
 from exchange_sim.web import HttpError, not_found, reply
@@ -34,11 +34,11 @@ _EVERY_ROW = 2**31
 
 
 class AccountRoutes:
-    def __init__(self, exchange: Exchange, settle_delay_seconds: float, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, exchange: Exchange, wall_clock: Callable[[], float]) -> None:
         self._exchange = exchange
         self._state = exchange.state
-        self._settle_delay_seconds = settle_delay_seconds
         self._wall_clock = wall_clock
+        self._shown_balances: tuple[float, list[Balance]] | None = None
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
         return [
@@ -63,7 +63,7 @@ class AccountRoutes:
     async def accounts(self, request: web.Request) -> web.Response:
         limit = whole(request, "limit", _ACCOUNTS_PAGE, 1, _MOST_ACCOUNTS)
         begin = whole(request, "cursor", 0, 0, _EVERY_ROW)
-        balances = self._state.balances()
+        balances = self._balances()
         page = balances[begin : begin + limit]
         has_next = begin + limit < len(balances)
         return reply(
@@ -76,7 +76,7 @@ class AccountRoutes:
         )
 
     async def account(self, request: web.Request) -> web.Response:
-        for one in self._state.balances():
+        for one in self._balances():
             if account_views.account_id(one.currency) == request.match_info["account_id"]:
                 return reply({"account": account_views.account(one, self._is_fiat(one.currency))})
         raise not_found("account not found")
@@ -146,7 +146,7 @@ class AccountRoutes:
 
     async def order(self, request: web.Request) -> web.Response:
         order = self._state.order(request.match_info["order_id"])
-        if order is None:
+        if order is None or self._is_hidden(order):
             # Seen on the venue, whose other answers of this status say NOT_FOUND.
             raise HttpError(404, "unknown", "order with this orderID was not found")
         return reply({"order": self._view(order)})
@@ -154,7 +154,10 @@ class AccountRoutes:
     async def orders(self, request: web.Request) -> web.Response:
         limit = whole(request, "limit", _ORDERS_PAGE, 1, _ORDERS_PAGE)
         sorting = order_sorting(request)
-        found = self._state.orders(order_conditions(request), limit + 1, sorting)
+        conditions = order_conditions(request)
+        if self._exchange.habits.hide_new_seconds:
+            conditions.append(Condition("created_wall_seconds <= ?", (self._newest_shown,)))
+        found = self._state.orders(conditions, limit + 1, sorting)
         page, has_next = found[:limit], len(found) > limit
         cursor = _cursor(page, sorting) if has_next else ""
         views_ = [self._view(one) for one in page]
@@ -198,7 +201,22 @@ class AccountRoutes:
         )
 
     def _view(self, order: Order) -> views.Json:
-        return views.order(order, Settlement(self._settle_delay_seconds, self._wall_clock()))
+        return views.order(order, Settlement(self._exchange.habits.settle_seconds, self._wall_clock()))
+
+    @property
+    def _newest_shown(self) -> float:
+        """What was made after this moment is not shown yet."""
+        return self._wall_clock() - self._exchange.habits.hide_new_seconds
+
+    def _is_hidden(self, order: Order) -> bool:
+        return order.created_wall_seconds > self._newest_shown
+
+    def _balances(self) -> list[Balance]:
+        """As they are, or as they were shown not long ago."""
+        now, stale = self._wall_clock(), self._exchange.habits.stale_balance_seconds
+        if self._shown_balances is None or now >= self._shown_balances[0] + stale:
+            self._shown_balances = now, self._state.balances()
+        return self._shown_balances[1]
 
     def _is_fiat(self, currency: str) -> bool:
         return currency in quote_currencies(self._exchange.market.products())

@@ -39,7 +39,8 @@ def build_app(parts: Parts, around: Sequence[Middleware] = ()) -> web.Applicatio
     wall_clock = exchange.wall_clock
 
     def clocks() -> tuple[float, ...]:
-        return exchange.now_us / SECOND_US, wall_clock()
+        skew = exchange.habits.clock_skew_seconds
+        return exchange.now_us / SECOND_US + skew, wall_clock() + skew
 
     faults = Faults()
     open_paths = (f"{PREFIX}/time", *OPEN_PATHS)
@@ -54,7 +55,8 @@ def build_app(parts: Parts, around: Sequence[Middleware] = ()) -> web.Applicatio
         client_max_size=_LARGEST_BODY,
     )
     market = MarketRoutes(exchange)
-    account = AccountRoutes(exchange, settings.settle_delay_seconds, wall_clock)
+    exchange.habits.settle_seconds = settings.settle_delay_seconds
+    account = AccountRoutes(exchange, wall_clock)
     control = ControlRoutes(exchange, parts.pacer, faults, settings.control_token.get_secret_value(), settings.market)
     app.add_routes([*market.public(PREFIX), *market.authenticated(PREFIX), *account.routes(PREFIX)])
     app.add_routes([*OlderRoutes(exchange).routes(), *control.routes()])

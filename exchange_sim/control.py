@@ -40,6 +40,8 @@ class ControlRoutes:
             web.post(f"{CONTROL_PREFIX}speed", self._guarded(self.speed)),
             web.post(f"{CONTROL_PREFIX}transfer", self._guarded(self.transfer)),
             web.post(f"{CONTROL_PREFIX}fees", self._guarded(self.fees)),
+            web.get(f"{CONTROL_PREFIX}habits", self._guarded(self.habits)),
+            web.post(f"{CONTROL_PREFIX}habits", self._guarded(self.set_habits)),
             web.get(f"{CONTROL_PREFIX}faults", self._guarded(self.faults)),
             web.post(f"{CONTROL_PREFIX}faults", self._guarded(self.add_fault)),
             web.delete(f"{CONTROL_PREFIX}faults", self._guarded(self.clear_faults)),
@@ -103,6 +105,17 @@ class ControlRoutes:
             raise invalid_argument("taker and maker must be decimals as text, 0 or more and below 1")
         self._exchange.fees = Fees(taker, maker)
         return reply({"taker": plain(taker), "maker": plain(maker)})
+
+    async def habits(self, _: web.Request) -> web.StreamResponse:
+        return reply(self._exchange.habits.as_json())
+
+    async def set_habits(self, request: web.Request) -> web.StreamResponse:
+        """How late it shows, settles and cancels, how wrong its clock is, and how much of an order it fills at once."""
+        try:
+            self._exchange.habits.change(read_object(await request.read()))
+        except ValueError as error:
+            raise invalid_argument(str(error)) from error
+        return reply(self._exchange.habits.as_json())
 
     async def faults(self, _: web.Request) -> web.StreamResponse:
         """The rules in force, and what requests met of them."""

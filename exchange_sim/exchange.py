@@ -13,9 +13,10 @@ from decimal import Decimal
 
 from exchange_sim import reasons
 from exchange_sim.depth import Walk, protected, walk_base, walk_quote
+from exchange_sim.habits import Habits
 from exchange_sim.market import Market, Quote
 from exchange_sim.matching import fill_base
-from exchange_sim.numbers import EXACT, ONE, ZERO, plain
+from exchange_sim.numbers import EXACT, ONE, ZERO, floor_to, plain
 from exchange_sim.order_checks import (
     Fees,
     Situation,
@@ -38,7 +39,7 @@ from exchange_sim.reasons import Rejection
 from exchange_sim.resting import Event, Happens, next_event
 from exchange_sim.settlement import Settlement
 from exchange_sim.state import ExchangeState
-from exchange_sim.times import iso
+from exchange_sim.times import SECOND_US, iso
 
 # As many orders of a product may be open on the venue.
 MOST_OPEN = 500
@@ -77,8 +78,15 @@ class Exchange:
         self.now_us = 0
         self.wall_clock = wall_clock
         self._settlement = Settlement(state, market, wall_clock)
+        self.habits = Habits()
+        self.any_cancel_queued = True
         self._stored_us = 0
         self._any_open = True
+
+    @property
+    def told_us(self) -> int:
+        """What its clock shows, which may be wrong."""
+        return self.now_us + int(self.habits.clock_skew_seconds * SECOND_US)
 
     def open(self, identity: str, start_us: int, opening: Decimal) -> None:
         """Resumes the stored state, or opens a new one with cash in each quote currency."""
@@ -152,6 +160,18 @@ class Exchange:
                 seen.add(order_id)
                 results.append((order_id, reasons.CANCEL_REPEATED if repeated else self._cancel(order_id)))
         return results
+
+    def end_cancelled(self) -> None:
+        """Ends the orders whose queued cancel is due."""
+        now = self.wall_clock()
+        queued = self.state.cancels_queued()
+        due = [one for one in queued if (one.cancel_wall_seconds or 0.0) <= now]
+        self.any_cancel_queued = len(due) < len(queued)
+        if due:
+            with self.state.transaction():
+                for order in due:
+                    self._settlement.finish(order, Status.CANCELLED, "User requested cancel", self.now_us)
+                self._settlement.opened()
 
     def edit(self, order_id: str, price: Decimal, size: Decimal) -> list[str]:
         """Changes an open limit order in its place; gives the reasons against it, of which none means that it is done."""
@@ -267,9 +287,13 @@ class Exchange:
             return Walk((), complete=False)
         limit = protected(terms.side, quote) if terms.limit_price is None else terms.limit_price
         levels = self.market.levels(product.product_id, terms.side, self.now_us)
+        share = self.habits.fill_share
         if terms.quote_size is not None:
-            return walk_quote(levels, limit, terms.quote_size, self.fees.taker, product)
-        return walk_base(levels, terms.side, limit, terms.base_size or ZERO, self.fees.taker)
+            walk = walk_quote(levels, limit, terms.quote_size * share, self.fees.taker, product)
+        else:
+            size = floor_to((terms.base_size or ZERO) * share, product.base_increment)
+            walk = walk_base(levels, terms.side, limit, size, self.fees.taker)
+        return walk if share == 1 else replace(walk, complete=False)
 
     def _place(self, request: OrderRequest, acceptable: Acceptable) -> Order:
         order = self.state.add_order(self._new_order(request, acceptable.terms, acceptable.product))
@@ -320,6 +344,7 @@ class Exchange:
             stop_price=terms.stop_price,
             stop_limit=stop_limit(terms, product),
             attached="" if request.attached is None else json.dumps(request.attached.terms, separators=(",", ":")),
+            created_wall_seconds=self.wall_clock(),
         )
 
     def _cancel(self, order_id: str) -> str:
@@ -332,6 +357,12 @@ class Exchange:
             return reasons.CANCEL_REPEATED
         if order.status is not Status.OPEN:
             return reasons.CANCEL_NOT_ALLOWED
+        if order.cancel_wall_seconds is not None:
+            return reasons.CANCEL_REPEATED
+        if self.habits.cancel_seconds:
+            self.state.save_order(replace(order, cancel_wall_seconds=self.wall_clock() + self.habits.cancel_seconds))
+            self.any_cancel_queued = True
+            return reasons.CANCEL_ACCEPTED
         self._settlement.finish(order, Status.CANCELLED, "User requested cancel", self.now_us)
         self._settlement.opened()
         return reasons.CANCEL_ACCEPTED

@@ -43,7 +43,7 @@ class MarketRoutes:
         ]
 
     async def time(self, _: web.Request) -> web.Response:
-        now_us = self._exchange.now_us
+        now_us = self._exchange.told_us
         seconds = str(now_us // SECOND_US)
         return reply({"iso": iso(now_us), "epochSeconds": seconds, "epochMillis": str(now_us // 1000)})
 

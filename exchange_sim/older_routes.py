@@ -33,7 +33,7 @@ class OlderRoutes:
 
     async def time(self, _: web.Request) -> web.Response:
         """The same clock as the newer interface's."""
-        now_us = self._exchange.now_us
+        now_us = self._exchange.told_us
         return reply({"data": {"iso": iso(now_us), "epoch": now_us // SECOND_US}})
 
     async def currencies(self, _: web.Request) -> web.Response:

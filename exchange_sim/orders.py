@@ -73,11 +73,18 @@ class Order:
     attached: str = ""
     parent_id: str = ""
     edits: str = "[]"
+    created_wall_seconds: float = 0.0
+    cancel_wall_seconds: float | None = None  # when a queued cancel takes effect; until then it may still fill
 
     @property
     def left(self) -> Decimal:
         """How much of its base is still to be filled."""
         return EXACT.subtract(self.base_size or ZERO, self.filled_size)
+
+    @property
+    def cancels(self) -> bool:
+        """Whether its cancel is queued: it may still fill."""
+        return self.status is Status.OPEN and self.cancel_wall_seconds is not None
 
     @property
     def waits(self) -> bool:

@@ -43,6 +43,8 @@ class Pacer:
             await asyncio.sleep(_TICK_SECONDS)
             now = time.monotonic()
             async with self._turn:
+                if self._exchange.any_cancel_queued:
+                    self._exchange.end_cancelled()
                 target_us = self._target_us(now - before)
                 before = now
                 if target_us > self._exchange.now_us:

@@ -48,7 +48,7 @@ def order_conditions(request: web.Request) -> list[Condition]:
     statuses = request.query.getall("order_status", [])
     if Status.OPEN in statuses and len(set(statuses)) > 1:
         raise invalid_argument("order_status OPEN cannot be mixed with other statuses")
-    conditions += _any_of("status", statuses)
+    conditions += _with_status(statuses)
     conditions += _variants(request, "order_types", order_type)
     conditions += _variants(request, "time_in_forces", time_in_force)
     return conditions + _between(request, "created_us", "start_date", "end_date")
@@ -89,6 +89,15 @@ def _sorting(request: web.Request, known: Mapping[str, str]) -> Sorting | None:
     if name not in known:
         raise invalid_argument(f"sort_by must be one of {', '.join(known)}")
     return Sorting(known[name], whole(request, "cursor", 0, 0, 2**62))
+
+
+def _with_status(statuses: Sequence[str]) -> list[Condition]:
+    """An order whose cancel is queued is not OPEN for who asks, though it may still fill."""
+    if not statuses:
+        return []
+    found, queued = one_of("status", statuses), "status = 'OPEN' AND cancel_wall_seconds IS NOT NULL"
+    sql = f"({found.sql} AND NOT ({queued}))"
+    return [Condition(f"({sql} OR {queued})" if "CANCEL_QUEUED" in statuses else sql, found.parameters)]
 
 
 def _any_of(column: str, values: Sequence[str]) -> list[Condition]:

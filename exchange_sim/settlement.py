@@ -125,5 +125,7 @@ class Settlement:
             attached="",
             parent_id=parent.order_id,
             edits="[]",
+            created_wall_seconds=self._wall_clock(),
+            cancel_wall_seconds=None,
         )
         return self.hold(self._state.add_order(bracket), parent.filled_size)

@@ -27,6 +27,8 @@ _ADDED = {
     "attached": "TEXT NOT NULL DEFAULT ''",
     "parent_id": "TEXT NOT NULL DEFAULT ''",
     "edits": "TEXT NOT NULL DEFAULT '[]'",
+    "created_wall_seconds": "REAL NOT NULL DEFAULT 0",
+    "cancel_wall_seconds": "REAL",
 }
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -82,7 +84,7 @@ class Condition:
     """One SQL condition over a column with its parameters."""
 
     sql: str
-    parameters: tuple[str | int, ...]
+    parameters: tuple[str | int | float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,10 @@ class ExchangeState:
             f"SELECT {','.join(_ORDER_COLUMNS)} FROM orders WHERE status = 'OPEN' ORDER BY sequence"
         )
         return [_order(row) for row in rows]
+
+    def cancels_queued(self) -> list[Order]:
+        """Open orders that somebody has asked to cancel."""
+        return self.orders([Condition("status = 'OPEN' AND cancel_wall_seconds IS NOT NULL", ())], -1)
 
     def open_count(self, product_id: str) -> int:
         """Open orders of a product."""

@@ -1,0 +1,47 @@
+"""What a venue does that is no fault and still surprises its clients: it shows late, settles late, cancels late, fills in part.
+
+All times are wall seconds, 0 by default; set by the operator while it runs, and gone with a restart.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+
+from exchange_sim.numbers import ONE
+
+_LONGEST_SECONDS = 3600.0
+
+
+@dataclass(slots=True)
+class Habits:
+    """A new order is not found, a balance stays as it was, a cancel is only queued, a fill is not settled for so many seconds.
+    The clock is ahead of the true one by the skew, behind it below zero. Of what an order takes from the book at once it gets
+    `fill_share`; the rest ends or rests as if there had been no more.
+    """
+
+    hide_new_seconds: float = 0.0
+    stale_balance_seconds: float = 0.0
+    settle_seconds: float = 0.0
+    cancel_seconds: float = 0.0
+    clock_skew_seconds: float = 0.0
+    fill_share: Decimal = ONE
+
+    def change(self, given: Mapping[str, object]) -> None:
+        """Sets what is given, or nothing of it; ValueError, which names it, for what is none."""
+        known = {field.name for field in fields(self)}
+        read: dict[str, float] = {}
+        for name, value in given.items():
+            if name not in known:
+                raise ValueError(f"{name} is unknown; there are {', '.join(sorted(known))}")
+            least, most = _BOUNDS.get(name, (0.0, _LONGEST_SECONDS))
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+                raise ValueError(f"{name} must be a number from {least:g} to {most:g}")
+            read[name] = value
+        for name, number in read.items():
+            setattr(self, name, Decimal(str(number)) if name == "fill_share" else float(number))
+
+    def as_json(self) -> dict[str, float]:
+        return {field.name: float(getattr(self, field.name)) for field in fields(self)}
+
+
+_BOUNDS = {"fill_share": (0.01, 1.0), "clock_skew_seconds": (-_LONGEST_SECONDS, _LONGEST_SECONDS)}
