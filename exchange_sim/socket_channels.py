@@ -1,0 +1,248 @@
+"""What each channel of the market says: a snapshot when it is asked for, and later what has changed since.
+
+A channel belongs to one connection and remembers what that client has been shown. All of it follows the exchange's clock:
+while the market stands still nothing has changed, and only heartbeats go out.
+"""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Generic, Protocol, TypeVar
+
+from exchange_sim import socket_views as views
+from exchange_sim.market import Candle, DayStatistics, Quote
+from exchange_sim.numbers import ZERO
+from exchange_sim.products import Product
+from exchange_sim.socket_market import FIVE_MINUTES, SocketMarket
+from exchange_sim.socket_request import BadMessage
+from exchange_sim.views import Json
+
+BEAT_SECONDS = 0.25
+_SECOND, _FIVE_SECONDS = 4, 20  # in beats
+_SNAPSHOT_CANDLES = 100
+
+Messages = list[list[Json]]  # each a message's events
+Shown = TypeVar("Shown")
+_TickerView = Callable[[Product, Quote, DayStatistics, views.Range, views.Range], Json]
+
+
+class Channel(Protocol):
+    """`sends_as` names its messages, `every` is how many beats lie between two looks at what has changed."""
+
+    sends_as: str
+    every: int
+
+    def subscribed(self) -> list[str]:
+        """What the client follows here, as the venue lists it; empty when nothing is left."""
+        ...
+
+    async def load(self, product_ids: Sequence[str], now_us: int) -> None:
+        """Fetches what the channel cannot read at once; MarketUnavailable when the source is out."""
+        ...
+
+    async def refresh(self, now_us: int) -> None:
+        """The same again for what is subscribed."""
+        ...
+
+    def start(self, product_ids: Sequence[str], now_us: int) -> Messages: ...
+
+    def stop(self, product_ids: Sequence[str]) -> None: ...
+
+    def update(self, now_us: int) -> Messages: ...
+
+
+class Heartbeats:
+    sends_as, every = "heartbeats", _SECOND
+
+    def __init__(self) -> None:
+        self._counter = 0
+        self._on = False
+
+    def subscribed(self) -> list[str]:
+        return [self.sends_as] if self._on else []
+
+    async def load(self, product_ids: Sequence[str], now_us: int) -> None: ...
+
+    async def refresh(self, now_us: int) -> None: ...
+
+    def start(self, product_ids: Sequence[str], now_us: int) -> Messages:
+        self._on = True
+        return []
+
+    def stop(self, product_ids: Sequence[str]) -> None:
+        self._on = False
+
+    def update(self, now_us: int) -> Messages:
+        self._counter += 1
+        return [[views.heartbeat(now_us, self._counter)]]
+
+
+class _OfProducts(Generic[Shown]):
+    """What channels of products share: `_shown` is, by product, what the client knows."""
+
+    def __init__(self, market: SocketMarket) -> None:
+        self._market = market
+        self._shown: dict[str, Shown] = {}
+
+    def subscribed(self) -> list[str]:
+        return list(self._shown)
+
+    async def load(self, product_ids: Sequence[str], now_us: int) -> None: ...
+
+    async def refresh(self, now_us: int) -> None:
+        await self.load(self.subscribed(), now_us)
+
+    def stop(self, product_ids: Sequence[str]) -> None:
+        for product_id in product_ids:
+            self._shown.pop(product_id, None)
+
+
+class Status(_OfProducts[Product | None]):
+    sends_as, every = "status", _SECOND
+
+    def start(self, product_ids: Sequence[str], now_us: int) -> Messages:
+        self._shown |= {product_id: self._market.product(product_id) for product_id in product_ids}
+        return [[self._event("snapshot", product_ids)]]
+
+    def update(self, now_us: int) -> Messages:
+        changed = [one for one, shown in self._shown.items() if self._market.product(one) != shown]
+        self._shown |= {product_id: self._market.product(product_id) for product_id in changed}
+        return [[self._event("update", changed)]] if changed else []
+
+    def _event(self, kind: str, product_ids: Sequence[str]) -> Json:
+        products = (self._shown[product_id] for product_id in product_ids)
+        return {"type": kind, "products": [views.status(one) for one in products if one is not None]}
+
+
+class Ticker(_OfProducts[Quote | None]):
+    sends_as, every = "ticker", 1
+    _view: _TickerView = staticmethod(views.ticker)
+
+    async def load(self, product_ids: Sequence[str], now_us: int) -> None:
+        for product_id in product_ids:
+            await self._market.day_series(product_id).enter(now_us)
+            await self._market.year_series(product_id).enter(now_us)
+
+    def start(self, product_ids: Sequence[str], now_us: int) -> Messages:
+        self._shown |= {product_id: self._market.quote(product_id, now_us) for product_id in product_ids}
+        return [[self._event("snapshot", product_ids, now_us)]]
+
+    def update(self, now_us: int) -> Messages:
+        changed = []
+        for product_id, shown in self._shown.items():
+            quote = self._market.quote(product_id, now_us)
+            if quote is not None and _prices(quote) != _prices(shown):
+                self._shown[product_id] = quote
+                changed.append(product_id)
+        return [[self._event("update", changed, now_us)]] if changed else []
+
+    def _event(self, kind: str, product_ids: Sequence[str], now_us: int) -> Json:
+        """A product without a trustworthy price is not in it."""
+        tickers = []
+        for product_id in product_ids:
+            product, quote = self._market.product(product_id), self._shown[product_id]
+            if product is not None and quote is not None:
+                day_range = self._market.day_range(product_id, quote.last, now_us)
+                year_range = self._market.year_range(product_id, quote.last, now_us)
+                tickers.append(self._view(product, quote, self._market.day(product_id, now_us), day_range, year_range))
+        return {"type": kind, "tickers": tickers}
+
+
+class TickerBatch(Ticker):
+    sends_as, every = "ticker_batch", _FIVE_SECONDS
+    _view: _TickerView = staticmethod(views.ticker_batch)
+
+
+class Candles(_OfProducts[Candle | None]):
+    """Buckets of five minutes; the newest is sent again for as long as it grows, and once more when it is whole."""
+
+    sends_as, every = "candles", _SECOND
+
+    async def load(self, product_ids: Sequence[str], now_us: int) -> None:
+        for product_id in product_ids:
+            series = self._market.day_series(product_id)
+            await series.catch_up(now_us)
+            if series.granularity != FIVE_MINUTES:
+                raise BadMessage("this market has no candles of five minutes")
+
+    def start(self, product_ids: Sequence[str], now_us: int) -> Messages:
+        shown = []
+        for product_id in product_ids:
+            candles = self._market.day_series(product_id).candles[-_SNAPSHOT_CANDLES:]
+            self._shown[product_id] = candles[-1] if candles else None
+            shown += [views.candle(one, product_id) for one in candles[::-1]]
+        return [[{"type": "snapshot", "candles": shown}]]
+
+    def update(self, now_us: int) -> Messages:
+        grown = []
+        for product_id, known in self._shown.items():
+            candles = self._market.day_series(product_id).candles
+            new = [one for one in candles if known is None or (one.start >= known.start and one != known)]
+            if new:
+                self._shown[product_id] = new[-1]
+                grown += [views.candle(one, product_id) for one in new]
+        return [[{"type": "update", "candles": grown}]] if grown else []
+
+
+class MarketTrades(_OfProducts[int]):
+    """Remembers when the newest trade was that the client has seen."""
+
+    sends_as, every = "market_trades", 1
+
+    def start(self, product_ids: Sequence[str], now_us: int) -> Messages:
+        self._shown |= dict.fromkeys(product_ids, -1)
+        return [[{"type": "snapshot", "trades": self._newer(product_ids, now_us)}]]
+
+    def update(self, now_us: int) -> Messages:
+        newer = self._newer(self.subscribed(), now_us)
+        return [[{"type": "update", "trades": newer}]] if newer else []
+
+    def _newer(self, product_ids: Sequence[str], now_us: int) -> list[Json]:
+        shown = []
+        for product_id in product_ids:
+            trades = self._market.trades_since(product_id, self._shown[product_id], now_us)
+            if trades:
+                self._shown[product_id] = trades[-1].at_us
+                shown += [views.trade(one, product_id) for one in trades]
+        return shown
+
+
+class Level2(_OfProducts[Quote | None]):
+    """The book of this exchange has one level a side; when its price moves, the old level goes and a new one comes."""
+
+    sends_as, every = "l2_data", 1
+
+    def start(self, product_ids: Sequence[str], now_us: int) -> Messages:
+        messages = []
+        for product_id in product_ids:
+            quote = self._shown[product_id] = self._market.quote(product_id, now_us)
+            messages.append([views.book("snapshot", product_id, self._moves(product_id, None, quote, now_us))])
+        return messages
+
+    def update(self, now_us: int) -> Messages:
+        messages = []
+        for product_id, known in self._shown.items():
+            quote = self._market.quote(product_id, now_us)
+            moves = self._moves(product_id, known, quote, now_us)
+            if moves:
+                self._shown[product_id] = quote
+                messages.append([views.book("update", product_id, moves)])
+        return messages
+
+    def _moves(self, product_id: str, before: Quote | None, after: Quote | None, now_us: int) -> list[Json]:
+        """From one quote to the next. A side without a price has no level: nothing can be traded there."""
+        product = self._market.product(product_id)
+        moves = []
+        for side, old, new in zip(("bid", "offer"), _sides(before), _sides(after), strict=True):
+            if old != new and old is not None:
+                moves.append(views.level(side, old, ZERO, now_us))
+            if old != new and new is not None and product is not None:
+                moves.append(views.level(side, new, product.base_max_size, now_us))
+        return moves
+
+
+def _sides(quote: Quote | None) -> tuple[Decimal | None, Decimal | None]:
+    return (None, None) if quote is None else (quote.bid, quote.ask)
+
+
+def _prices(quote: Quote | None) -> object:
+    return None if quote is None else (quote.last, quote.bid, quote.ask)
