@@ -14,10 +14,9 @@ from exchange_sim.auth import ApiKey, Refused, prove
 from exchange_sim.exchange import Exchange
 from exchange_sim.market import MarketUnavailable
 from exchange_sim.orders import Order
+from exchange_sim.socket_channel import BEAT_SECONDS, Channel
 from exchange_sim.socket_channels import (
-    BEAT_SECONDS,
     Candles,
-    Channel,
     Heartbeats,
     Level2,
     MarketTrades,

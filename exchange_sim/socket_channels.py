@@ -1,53 +1,23 @@
-"""What each channel of the market says: a snapshot when it is asked for, and later what has changed since.
-
-A channel belongs to one connection and remembers what that client has been shown. All of it follows the exchange's clock:
-while the market stands still nothing has changed, and only heartbeats go out.
+"""What each channel of the market says. All of it follows the exchange's clock: while the market stands still nothing has
+changed, and only heartbeats go out.
 """
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Generic, Protocol, TypeVar
 
 from exchange_sim import socket_views as views
 from exchange_sim.market import Candle, DayStatistics, Quote
 from exchange_sim.numbers import ZERO
 from exchange_sim.products import Product
-from exchange_sim.socket_market import FIVE_MINUTES, SocketMarket
+from exchange_sim.socket_channel import Messages, OfProducts
+from exchange_sim.socket_market import FIVE_MINUTES
 from exchange_sim.socket_request import BadMessage
 from exchange_sim.views import Json
 
-BEAT_SECONDS = 0.25
 _SECOND, _FIVE_SECONDS = 4, 20  # in beats
 _SNAPSHOT_CANDLES = 100
 
-Messages = list[list[Json]]  # each a message's events
-Shown = TypeVar("Shown")
 _TickerView = Callable[[Product, Quote, DayStatistics, views.Range, views.Range], Json]
-
-
-class Channel(Protocol):
-    """`sends_as` names its messages, `every` is how many beats lie between two looks at what has changed."""
-
-    sends_as: str
-    every: int
-
-    def subscribed(self) -> list[str]:
-        """What the client follows here, as the venue lists it; empty when nothing is left."""
-        ...
-
-    async def load(self, product_ids: Sequence[str], now_us: int) -> None:
-        """Fetches what the channel cannot read at once; MarketUnavailable when the source is out."""
-        ...
-
-    async def refresh(self, now_us: int) -> None:
-        """The same again for what is subscribed."""
-        ...
-
-    def start(self, product_ids: Sequence[str], now_us: int) -> Messages: ...
-
-    def stop(self, product_ids: Sequence[str]) -> None: ...
-
-    def update(self, now_us: int) -> Messages: ...
 
 
 class Heartbeats:
@@ -76,27 +46,7 @@ class Heartbeats:
         return [[views.heartbeat(now_us, self._counter)]]
 
 
-class _OfProducts(Generic[Shown]):
-    """What channels of products share: `_shown` is, by product, what the client knows."""
-
-    def __init__(self, market: SocketMarket) -> None:
-        self._market = market
-        self._shown: dict[str, Shown] = {}
-
-    def subscribed(self) -> list[str]:
-        return list(self._shown)
-
-    async def load(self, product_ids: Sequence[str], now_us: int) -> None: ...
-
-    async def refresh(self, now_us: int) -> None:
-        await self.load(self.subscribed(), now_us)
-
-    def stop(self, product_ids: Sequence[str]) -> None:
-        for product_id in product_ids:
-            self._shown.pop(product_id, None)
-
-
-class Status(_OfProducts[Product | None]):
+class Status(OfProducts[Product | None]):
     sends_as, every = "status", _SECOND
 
     def start(self, product_ids: Sequence[str], now_us: int) -> Messages:
@@ -113,7 +63,9 @@ class Status(_OfProducts[Product | None]):
         return {"type": kind, "products": [views.status(one) for one in products if one is not None]}
 
 
-class Ticker(_OfProducts[Quote | None]):
+class Ticker(OfProducts[object]):
+    """Remembers prices and ranges. Volume and change of a day move with the clock alone; they go out with the next price."""
+
     sends_as, every = "ticker", 1
     _view: _TickerView = staticmethod(views.ticker)
 
@@ -123,27 +75,32 @@ class Ticker(_OfProducts[Quote | None]):
             await self._market.year_series(product_id).enter(now_us)
 
     def start(self, product_ids: Sequence[str], now_us: int) -> Messages:
-        self._shown |= {product_id: self._market.quote(product_id, now_us) for product_id in product_ids}
+        self._shown |= {product_id: self._prices(product_id, now_us) for product_id in product_ids}
         return [[self._event("snapshot", product_ids, now_us)]]
 
     def update(self, now_us: int) -> Messages:
         changed = []
         for product_id, shown in self._shown.items():
-            quote = self._market.quote(product_id, now_us)
-            if quote is not None and _prices(quote) != _prices(shown):
-                self._shown[product_id] = quote
+            prices = self._prices(product_id, now_us)
+            if prices is not None and prices != shown:
+                self._shown[product_id] = prices
                 changed.append(product_id)
         return [[self._event("update", changed, now_us)]] if changed else []
+
+    def _prices(self, product_id: str, now_us: int) -> object:
+        quote = self._market.quote(product_id, now_us)
+        if quote is None:
+            return None
+        return quote.last, quote.bid, quote.ask, self._market.ranges(product_id, quote.last)
 
     def _event(self, kind: str, product_ids: Sequence[str], now_us: int) -> Json:
         """A product without a trustworthy price is not in it."""
         tickers = []
         for product_id in product_ids:
-            product, quote = self._market.product(product_id), self._shown[product_id]
+            product, quote = self._market.product(product_id), self._market.quote(product_id, now_us)
             if product is not None and quote is not None:
-                day_range = self._market.day_range(product_id, quote.last, now_us)
-                year_range = self._market.year_range(product_id, quote.last, now_us)
-                tickers.append(self._view(product, quote, self._market.day(product_id, now_us), day_range, year_range))
+                ranges = self._market.ranges(product_id, quote.last)
+                tickers.append(self._view(product, quote, self._market.day(product_id, now_us), *ranges))
         return {"type": kind, "tickers": tickers}
 
 
@@ -152,7 +109,7 @@ class TickerBatch(Ticker):
     _view: _TickerView = staticmethod(views.ticker_batch)
 
 
-class Candles(_OfProducts[Candle | None]):
+class Candles(OfProducts[Candle | None]):
     """Buckets of five minutes; the newest is sent again for as long as it grows, and once more when it is whole."""
 
     sends_as, every = "candles", _SECOND
@@ -183,7 +140,7 @@ class Candles(_OfProducts[Candle | None]):
         return [[{"type": "update", "candles": grown}]] if grown else []
 
 
-class MarketTrades(_OfProducts[int]):
+class MarketTrades(OfProducts[int]):
     """Remembers when the newest trade was that the client has seen."""
 
     sends_as, every = "market_trades", 1
@@ -206,7 +163,7 @@ class MarketTrades(_OfProducts[int]):
         return shown
 
 
-class Level2(_OfProducts[Quote | None]):
+class Level2(OfProducts[Quote | None]):
     """The book of this exchange has one level a side; when its price moves, the old level goes and a new one comes."""
 
     sends_as, every = "l2_data", 1
@@ -242,7 +199,3 @@ class Level2(_OfProducts[Quote | None]):
 
 def _sides(quote: Quote | None) -> tuple[Decimal | None, Decimal | None]:
     return (None, None) if quote is None else (quote.bid, quote.ask)
-
-
-def _prices(quote: Quote | None) -> object:
-    return None if quote is None else (quote.last, quote.bid, quote.ask)

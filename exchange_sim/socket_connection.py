@@ -14,7 +14,7 @@ from aiohttp import WSMessage, WSMsgType, web
 from exchange_sim import socket_views as views
 from exchange_sim.market import MarketUnavailable
 from exchange_sim.orders import Order
-from exchange_sim.socket_channels import Channel, Messages
+from exchange_sim.socket_channel import Channel, Messages
 from exchange_sim.socket_request import CHANNELS, BadMessage, SocketRequest, parse_message
 from exchange_sim.socket_user import UserOrders
 

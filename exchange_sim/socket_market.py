@@ -4,7 +4,7 @@ Candles come from a source that may be far away, so they are loaded ahead, a pie
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -32,6 +32,7 @@ class Series:
         self._turn = asyncio.Lock()
         self._known_us = -1
         self.candles: tuple[Candle, ...] = ()
+        self._reach: Range | None = None
 
     @property
     def granularity(self) -> int | None:
@@ -45,8 +46,15 @@ class Series:
                 try:
                     self.candles = await self._continued(self._granularities[0], now_us)
                     self._known_us = now_us
+                    self._reach = _reach(self.candles)
                 except UnsupportedGranularity:
                     self._granularities.pop(0)
+
+    def range_with(self, last: Decimal) -> Range:
+        """Lowest and highest price; `last` counts too, for it may lie outside candles that were loaded before it."""
+        if self._reach is None:
+            return Range(last, last)
+        return Range(min(self._reach.low, last), max(self._reach.high, last))
 
     async def enter(self, now_us: int) -> None:
         """As catch_up, but only when a new candle has begun."""
@@ -116,22 +124,11 @@ class SocketMarket:
             self._years[product_id] = Series(self._market, product_id, (_DAY,), _YEAR)
         return self._years[product_id]
 
-    def day_range(self, product_id: str, last: Decimal, now_us: int) -> Range:
-        found: Range = self._once(
-            "day range", product_id, now_us, lambda: _range(last, self.day_series(product_id).candles)
-        )
-        return found
-
-    def year_range(self, product_id: str, last: Decimal, now_us: int) -> Range:
-        """At least the day's, whose candles are newer."""
-
-        def widest() -> Range:
-            day = self.day_range(product_id, last, now_us)
-            year = _range(last, self.year_series(product_id).candles)
-            return Range(min(day.low, year.low), max(day.high, year.high))
-
-        found: Range = self._once("year range", product_id, now_us, widest)
-        return found
+    def ranges(self, product_id: str, last: Decimal) -> tuple[Range, Range]:
+        """Of 24 hours and of 52 weeks; the year's holds the day's, whose candles are newer."""
+        day = self.day_series(product_id).range_with(last)
+        year = self.year_series(product_id).range_with(last)
+        return day, Range(min(day.low, year.low), max(day.high, year.high))
 
     def _once(self, what: str, product_id: str, now_us: int, read: Callable[[], Any], count: int = 0) -> Any:
         """One reading per instant, shared by all connections."""
@@ -144,9 +141,5 @@ class SocketMarket:
         return self._read[key]
 
 
-def _range(last: Decimal, candles: Iterable[Candle]) -> Range:
-    """Also of the last price, which may lie outside candles that were loaded before it."""
-    low = high = last
-    for candle in candles:
-        low, high = min(low, candle.low), max(high, candle.high)
-    return Range(low, high)
+def _reach(candles: Sequence[Candle]) -> Range | None:
+    return Range(min(one.low for one in candles), max(one.high for one in candles)) if candles else None

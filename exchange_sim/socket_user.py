@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from exchange_sim import socket_views as views
 from exchange_sim.orders import Order
-from exchange_sim.socket_channels import Messages
+from exchange_sim.socket_channel import Messages
 from exchange_sim.views import USER_ID
 
 BLOCK = 50

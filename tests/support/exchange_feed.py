@@ -5,18 +5,19 @@ import secrets
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import aiohttp
 import jwt
 from coinbase.websocket import WebsocketResponse, WSClient, WSUserClient
-from websockets.sync.client import ClientConnection, connect
 
 # Bounds a wait for what never comes; a machine lent out by the moment is ten times as slow as a quiet one.
 PATIENCE_SECONDS = 120
 
 Message = dict[str, Any]
+Socket = aiohttp.ClientWebSocketResponse
 
 
 class Feed:
@@ -80,19 +81,38 @@ def feed(sim: Any, key: str | None = "trader", path: str = "", user: bool = Fals
             opened.client.close()
 
 
-@contextmanager
-def plain_socket(sim: Any, path: str = "/", **options: Any) -> Iterator[ClientConnection]:
-    """A client that sends whatever it is told to."""
+@asynccontextmanager
+async def plain_socket(sim: Any, path: str = "/") -> AsyncIterator[Socket]:
+    """A client that sends whatever it is told to, and takes from the network only what it is asked to receive."""
     trust = ssl.create_default_context(cafile=sim.ca)
-    with connect(f"wss://{sim.host}{path}", ssl_context=trust, open_timeout=PATIENCE_SECONDS, **options) as opened:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"https://{sim.host}{path}", ssl=trust, max_msg_size=0) as opened,
+    ):
         yield opened
 
 
-def ask(opened: ClientConnection, message: object) -> Message:
+async def ask(opened: Socket, message: object) -> Message:
     """What comes back first."""
-    opened.send(message if isinstance(message, (str, bytes)) else json.dumps(message))
-    answer: Message = json.loads(opened.recv(timeout=PATIENCE_SECONDS))
+    if isinstance(message, bytes):
+        await opened.send_bytes(message)
+    else:
+        await opened.send_str(message if isinstance(message, str) else json.dumps(message))
+    return await receive(opened)
+
+
+async def receive(opened: Socket) -> Message:
+    answer: Message = await opened.receive_json(timeout=PATIENCE_SECONDS)
     return answer
+
+
+async def farewell(opened: Socket) -> tuple[int, str]:
+    """Reads up to the end: the code and the reason with which the other side closes."""
+    while True:
+        message = await opened.receive(timeout=PATIENCE_SECONDS)
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            assert message.type is aiohttp.WSMsgType.CLOSE, message
+            return message.data, message.extra or ""
 
 
 def token(sim: Any, key: str = "trader", *, headers: dict[str, Any] | None = None, **claims: Any) -> str:
