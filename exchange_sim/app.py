@@ -51,6 +51,6 @@ def build_app(parts: Parts, faults: Sequence[Middleware] = ()) -> web.Applicatio
     app.add_routes([*OlderRoutes(exchange).routes(), *control.routes()])
     sockets = Sockets(exchange, parts.keys, clocks)
     exchange.state.on_orders = sockets.orders_changed
-    app.add_routes([web.get(path, sockets.serve) for path in SOCKET_PATHS])
+    app.add_routes([web.get(path, sockets.serve, allow_head=False) for path in SOCKET_PATHS])
     app.on_shutdown.append(sockets.close)
     return app

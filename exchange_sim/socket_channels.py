@@ -126,7 +126,7 @@ class Candles(OfProducts[Candle | None]):
         for product_id in product_ids:
             candles = self._market.day_series(product_id).candles[-_SNAPSHOT_CANDLES:]
             self._shown[product_id] = candles[-1] if candles else None
-            shown += [views.candle(one, product_id) for one in candles[::-1]]
+            shown += [views.candle(one, product_id) for one in candles]
         return [[{"type": "snapshot", "candles": shown}]]
 
     def update(self, now_us: int) -> Messages:

@@ -54,17 +54,15 @@ class Connection:
 
     async def run(self, request: web.Request) -> None:
         """Until the client leaves, breaks a rule or the exchange shuts down."""
-        tasks = asyncio.create_task(self._read()), asyncio.create_task(self._write())
+        reader, writer = asyncio.create_task(self._read()), asyncio.create_task(self._write())
         try:
-            await asyncio.wait((*tasks, self._end), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((reader, writer, self._end), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            for result in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(result, Exception):
-                    log.error("a WebSocket connection failed", exc_info=result)
-                    self.end(OUR_FAULT, "internal error")
-        await self._hang_up(request)
+            await self._finish(reader)
+            # The writer ends last: it may wait for a client that does not read, and aiohttp lets all who wait for one share a
+            # future, so that cancelling the writer would cancel the farewell as well.
+            await self._hang_up(request)
+            await self._finish(writer)
 
     def end(self, code: int, reason: str) -> None:
         if not self._end.done():
@@ -87,6 +85,13 @@ class Connection:
             if isinstance(channel, UserOrders):
                 self._send_all(channel.sends_as, at_us, channel.changed(orders))
 
+    async def _finish(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        (result,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(result, Exception):
+            log.error("a WebSocket connection failed", exc_info=result)
+            self.end(OUR_FAULT, "internal error")
+
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(_FIRST_SUBSCRIBE_SECONDS) as patience:
@@ -98,6 +103,7 @@ class Connection:
                         await self._follow(request)
                     except BadMessage as error:
                         self._put(views.error(str(error)))
+                    await asyncio.sleep(0)  # who sends many at once has them followed one by one, and others in between
         except TimeoutError:
             self.end(BROKEN_RULE, "no subscription")
 

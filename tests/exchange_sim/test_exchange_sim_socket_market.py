@@ -95,7 +95,7 @@ def test_candles(own: Any) -> None:
     with feed(own, key=None) as opened:
         opened.client.candles(product_ids=["SOL-USD"])
         opened.wait_for("candles", "snapshot")
-        assert entries(opened, "candles", "candles", "snapshot") == stored(100)
+        assert entries(opened, "candles", "candles", "snapshot") == stored(100)[::-1]
         wait_on(own, 450)
         opened.wait_for("candles", "update")
         opened.wait(lambda _: entries(opened, "candles", "candles", "update")[-1] == stored(1)[0])

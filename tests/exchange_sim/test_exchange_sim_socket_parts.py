@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from waiting import eventually
 
 from exchange_sim import socket as sockets
+from exchange_sim import socket_connection
 from exchange_sim import socket_views as views
 from exchange_sim.auth import ApiKey
 from exchange_sim.exchange import Exchange
@@ -314,6 +315,36 @@ async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
                         break
                 except aiohttp.WSServerHandshakeError:
                     await asyncio.sleep(0.05)
+
+
+async def test_who_reads_gets_any_amount_and_who_does_not_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 64 * 1024
+    monkeypatch.setattr(socket_connection, "_MOST_WAITING", most)
+    async with serving(an_exchange()) as (connect, served), connect() as reading, connect() as silent:
+        status = {"type": "subscribe", "channel": "status"}
+        received = 0
+        while received < 3 * most:
+            received += len(json.dumps(await ask(reading, status))) + len(json.dumps(await receive(reading)))
+        assert len(served._connections) == 2
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            with pytest.raises(ConnectionError):
+                while True:
+                    await silent.send_str('{"type":"subscribe","channel":"candles"}')
+                    await asyncio.sleep(0)
+        await eventually(lambda: len(served._connections) == 1)
+        assert (await ask(reading, status))["channel"] == "subscriptions"
+
+
+async def test_who_sends_many_messages_at_once_does_not_keep_others_waiting() -> None:
+    many = 500
+    async with serving(an_exchange()) as (connect, served), connect() as busy, connect() as other:
+        for _ in range(many):
+            await busy.send_str('{"type":"subscribe","channel":"status"}')
+        await ask(other, HEARTBEATS)
+        assert sorted(connection._number for connection in served._connections)[-1] < many
+        answered = 0
+        while answered < many:
+            answered += (await receive(busy))["channel"] == "subscriptions"
 
 
 async def test_a_fault_of_ours_ends_that_connection_and_no_other() -> None:
