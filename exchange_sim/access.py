@@ -1,8 +1,8 @@
 """The door to private paths: a proven key, with the scope the method needs.
 
-Public market data and the time need no key, the operator's paths have their own token, a WebSocket
-asks for one per message; every other path is closed, known or not. A key without the view or trade scope is refused
-with the one text the official client recognises.
+Public market data and the time need no key, the operator's paths have their own token, and a
+WebSocket asks for one in its messages; every other path is closed, known or not. A key without the
+view or trade scope is refused with the one text the official client recognises.
 """
 
 import logging

@@ -72,15 +72,15 @@ def check_ticker(client: Any, told: Message) -> None:
 def test_ticker_batch_has_no_bid_and_comes_every_five_seconds(launch: Callable[..., Any]) -> None:
     moving = launch(speed=60)
     with feed(moving, key=None) as opened:
-        opened.client.ticker_batch(product_ids=["BTC-USD"])
         opened.client.heartbeats()
-        opened.wait(lambda _: len(opened.events("ticker_batch", "update")) == 3)
+        opened.client.ticker_batch(product_ids=["BTC-USD"])
+        opened.wait(lambda _: len(opened.events("ticker_batch", "update")) >= 3)
     assert not [name for one in entries(opened, "ticker_batch", "tickers") for name in one if name.startswith("best_")]
     channels = [one["channel"] for one in opened.messages]
     batches = [place for place, name in enumerate(channels) if name == "ticker_batch"][1:]
     for before, after in pairwise(batches):
         assert channels[before:after].count("heartbeats") == 5
-    assert channels.count("ticker_batch") == 4 and channels.count("heartbeats") >= 10
+    assert len(batches) >= 3
 
 
 def test_candles(own: Any) -> None:
