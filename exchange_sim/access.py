@@ -1,8 +1,8 @@
 """The door to private paths: a proven key, with the scope the method needs.
 
-Public market data and the time need no key, the operator's paths have their own token; every other
-path is closed, known or not. A key without the view or trade scope is refused
-with the one text the official client recognises.
+Public market data and the time need no key, the operator's paths have their own token, and a
+WebSocket asks for one in its messages; every other path is closed, known or not. A key without the
+view or trade scope is refused with the one text the official client recognises.
 """
 
 import logging
@@ -17,6 +17,7 @@ from exchange_sim.web import Handler, HttpError
 API_KEY: web.RequestKey[ApiKey] = web.RequestKey("api_key", ApiKey)
 
 CONTROL_PREFIX = "/sim/v1/"
+SOCKET_PATHS = ("/", "/ws/user")
 
 Clocks = Callable[[], tuple[float, ...]]
 
@@ -30,7 +31,7 @@ def private_paths(prefix: str, open_paths: Collection[str], keys: Mapping[str, A
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        if path in open_paths or path.startswith(open_prefixes):
+        if path in open_paths or path.startswith(open_prefixes) or _is_socket(request, path):
             return await handler(request)
         uri = f"{request.method} {request.headers.get('Host', '')}{path}"
         try:
@@ -45,3 +46,7 @@ def private_paths(prefix: str, open_paths: Collection[str], keys: Mapping[str, A
         return await handler(request)
 
     return middleware
+
+
+def _is_socket(request: web.Request, path: str) -> bool:
+    return path in SOCKET_PATHS and request.headers.get("Upgrade", "").lower() == "websocket"

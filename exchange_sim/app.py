@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from exchange_sim.access import private_paths
+from exchange_sim.access import SOCKET_PATHS, private_paths
 from exchange_sim.account_routes import AccountRoutes
 from exchange_sim.auth import ApiKey
 from exchange_sim.control import ControlRoutes
@@ -17,6 +17,7 @@ from exchange_sim.market_routes import MarketRoutes
 from exchange_sim.older_routes import OPEN_PATHS, OlderRoutes
 from exchange_sim.pacer import Pacer
 from exchange_sim.settings import Settings
+from exchange_sim.socket import Sockets
 from exchange_sim.throttle import throttle
 from exchange_sim.times import SECOND_US
 from exchange_sim.web import errors
@@ -60,4 +61,8 @@ def build_app(parts: Parts, around: Sequence[Middleware] = ()) -> web.Applicatio
     control = ControlRoutes(exchange, parts.pacer, faults, settings.control_token.get_secret_value(), settings.market)
     app.add_routes([*market.public(PREFIX), *market.authenticated(PREFIX), *account.routes(PREFIX)])
     app.add_routes([*OlderRoutes(exchange).routes(), *control.routes()])
+    sockets = Sockets(exchange, parts.keys, clocks)
+    exchange.state.on_orders = sockets.orders_changed
+    app.add_routes([web.get(path, sockets.serve, allow_head=False) for path in SOCKET_PATHS])
+    app.on_shutdown.append(sockets.close)
     return app

@@ -1,8 +1,9 @@
 """Who may call: API keys, and the one-request JWT that proves possession of one.
 
-A token is bound to method, host and path by its `uri` or `uris` claim and lives two minutes. It is judged by the exchange's own
-clock, which GET /time tells, and by the wall clock as well, because most clients stamp by their own: which of the two a client
-took, its token must be alive by that one. Where the market follows the wall clock they are the same.
+A token is bound to method, host and path by its `uri` or `uris` claim, to the WebSocket by having neither, and lives two
+minutes. It is judged by the exchange's own clock, which GET /time tells, and by the wall clock as well, because most clients
+stamp by their own: which of the two a client took, its token must be alive by that one. Where the market follows the wall clock
+they are the same.
 """
 
 import json
@@ -74,9 +75,14 @@ def authenticate(keys: Mapping[str, ApiKey], authorization: str | None, uri: str
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Refused("no bearer token")
+    return prove(keys, token, uri, clocks)
+
+
+def prove(keys: Mapping[str, ApiKey], token: str, uri: str | None, clocks: Iterable[float]) -> ApiKey:
+    """The key that signed this token for the request `uri`, or for a message of the WebSocket when that is None."""
     try:
         header = jwt.get_unverified_header(token)
-    except jwt.InvalidTokenError as error:
+    except (jwt.InvalidTokenError, RecursionError) as error:  # a header may be nested deeper than Python can read
         raise Refused("not a token") from error
     kid = header.get("kid")
     key = keys.get(kid) if isinstance(kid, str) else None
@@ -86,7 +92,7 @@ def authenticate(keys: Mapping[str, ApiKey], authorization: str | None, uri: str
         raise Refused("alg is not the key's")
     try:
         claims = jwt.decode(token, key.public_key, algorithms=[key.algorithm], options=_SIGNATURE_ONLY)
-    except jwt.InvalidTokenError as error:
+    except (jwt.InvalidTokenError, RecursionError) as error:
         raise Refused("bad signature") from error
     _check_claims(claims, key.name, uri, clocks)
     return key
@@ -105,7 +111,7 @@ _SIGNATURE_ONLY: Any = {
 }
 
 
-def _check_claims(claims: Mapping[str, Any], name: str, uri: str, clocks: Iterable[float]) -> None:
+def _check_claims(claims: Mapping[str, Any], name: str, uri: str | None, clocks: Iterable[float]) -> None:
     if claims.get("sub") != name:
         raise Refused("sub is not kid")
     if claims.get("iss") not in _ISSUERS:
@@ -118,14 +124,16 @@ def _check_claims(claims: Mapping[str, Any], name: str, uri: str, clocks: Iterab
         raise Refused("not valid yet")
     if all(now >= ends for now in begun):
         raise Refused("expired")
-    if uri not in _uris(claims):
+    if not _is_for(claims, uri):
         raise Refused("made for another request")
 
 
-def _uris(claims: Mapping[str, Any]) -> list[object]:
-    """The requests that a token is for: `uri` names one, `uris` is how newer keys name theirs."""
-    several = claims.get("uris")
-    return [claims.get("uri"), *(several if isinstance(several, list) else [])]
+def _is_for(claims: Mapping[str, Any], uri: str | None) -> bool:
+    """`uri` names one request, `uris` is how newer keys name theirs; a token of the WebSocket has neither."""
+    one, several = claims.get("uri"), claims.get("uris")
+    if uri is None:
+        return one is None and several is None
+    return uri == one or (isinstance(several, list) and uri in several)
 
 
 def _instant(value: object) -> float:

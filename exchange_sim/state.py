@@ -7,7 +7,7 @@ The file is locked for as long as the process lives: two exchanges never share o
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
@@ -119,6 +119,9 @@ class ExchangeState:
                     self._add_to_day(fill)
         except sqlite3.Error as error:
             raise StateInUse(f"{path}: {error}") from error
+        self._changed: dict[str, Order] = {}  # by the running transaction
+        # Hears of every order that a commit changed, as it then is; what a transaction did in between was never true outside.
+        self.on_orders: Callable[[Sequence[Order]], None] = lambda _: None
 
     def close(self) -> None:
         self._db.close()
@@ -126,12 +129,15 @@ class ExchangeState:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
+        self._changed.clear()
         try:
             yield
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+        if self._changed:
+            self.on_orders(tuple(self._changed.values()))
 
     def note(self, name: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
@@ -173,12 +179,15 @@ class ExchangeState:
         values = _stored(order, _ORDER_COLUMNS)[1:]
         marks = ",".join("?" * len(values))
         cursor = self._db.execute(f"INSERT INTO orders ({','.join(_ORDER_COLUMNS[1:])}) VALUES ({marks})", values)
-        return replace(order, sequence=cursor.lastrowid or 0)
+        added = replace(order, sequence=cursor.lastrowid or 0)
+        self._changed[added.order_id] = added
+        return added
 
     def save_order(self, order: Order) -> None:
         assignments = ",".join(f"{name} = ?" for name in _ORDER_COLUMNS[1:])
         values = _stored(order, _ORDER_COLUMNS)
         self._db.execute(f"UPDATE orders SET {assignments} WHERE sequence = ?", (*values[1:], values[0]))
+        self._changed[order.order_id] = order
 
     def order(self, order_id: str) -> Order | None:
         return self._one_order(Condition("order_id = ?", (order_id,)))
