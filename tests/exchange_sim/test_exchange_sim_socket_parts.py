@@ -24,7 +24,7 @@ from exchange_sim import socket_connection
 from exchange_sim import socket_views as views
 from exchange_sim.auth import ApiKey
 from exchange_sim.exchange import Exchange
-from exchange_sim.market import Candle, Level, MarketUnavailable
+from exchange_sim.market import Candle, Level, MarketUnavailable, Quote
 from exchange_sim.market_bars import BarMarket, fold
 from exchange_sim.market_generated import GeneratedBars
 from exchange_sim.numbers import plain
