@@ -165,7 +165,6 @@ async def test_a_refused_model_leaves_the_old_one_and_a_mended_one_is_taken(
 async def test_a_model_is_taken_although_the_database_was_away_at_the_first_look(
     world: World, model_dir: Path, keys: Path
 ) -> None:
-    await world.run(_rename("models", "hidden"))
     await world.run(_outage())
     await world.store(0, LAST)
     await world.complete(LAST)
@@ -173,26 +172,27 @@ async def test_a_model_is_taken_although_the_database_was_away_at_the_first_look
         await asyncio.sleep(1.5)
         assert not (await stub.GetModel(pb.GetModelRequest())).loaded
         assert not await world.signals()
-        await world.run(_rename("models", "gone"))
-        await world.run(_rename("hidden", "models"))
+        await world.run(_back())
         rows = await world.until_decided(LAST)
         assert not stub.service.stopped
     assert "NO_MODEL" not in {reason["code"] for row in rows for reason in row["reasons"]}
-
-
-def _rename(table: str, name: str) -> Any:
-    return text(f"ALTER TABLE {table} RENAME TO {name}")
 
 
 def _outage() -> Any:
     """In the place of a table, something that answers every write as a database that is shutting down does."""
     return text("""
         DO $do$ BEGIN
+          ALTER TABLE models RENAME TO hidden;
           CREATE TABLE models (LIKE hidden INCLUDING ALL);
           CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = '57P03'; END $$;
           CREATE TRIGGER away BEFORE INSERT ON models FOR EACH ROW EXECUTE FUNCTION away();
         END $do$""")
+
+
+def _back() -> Any:
+    """At once: at no moment is there no such table, which would be no outage."""
+    return text("DO $$ BEGIN ALTER TABLE models RENAME TO gone; ALTER TABLE hidden RENAME TO models; END $$")
 
 
 async def test_bad_input_is_told_whole(world: World, model_dir: Path, keys: Path) -> None:
