@@ -7,7 +7,7 @@ exact, and the states of an order those of `exchange_client.models`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -79,8 +79,9 @@ class Exchange(MarketData, Protocol):
     async def fills(self, exchange_order_ids: Iterable[str]) -> tuple[ExchangeFill, ...]:
         """All fills of these orders, each once."""
 
-    async def fills_since(self, start: datetime) -> tuple[ExchangeFill, ...]:
-        """Every fill of the account from `start` on by the exchange's time, whoever made its order."""
+    def fill_pages(self, start: datetime) -> AsyncIterator[Sequence[ExchangeFill]]:
+        """Every fill of the account from `start` on by the exchange's time, whoever made its order, a page at a time; a fill may
+        be told twice. Complete at its end, or ExchangeUnavailable."""
 
     # ---- orders ------------------------------------------------------------------------------------------------------
 

@@ -47,15 +47,24 @@ class KnownOrders:
         return exchange_order_id in self.rested or filled > self.filled.get(exchange_order_id, _NEVER_SEEN)
 
 
+async def own_orders(connection: AsyncConnection, exchange_order_ids: Iterable[str]) -> frozenset[str]:
+    """Those of these that are the mesh's own."""
+    ids = sorted(exchange_order_ids)
+    if not ids:
+        return frozenset()
+    found = await connection.execute(select(orders.c.exchange_order_id).where(orders.c.exchange_order_id.in_(ids)))
+    return frozenset(found.scalars())
+
+
 async def known_orders(connection: AsyncConnection, exchange_order_ids: Iterable[str]) -> KnownOrders:
     """What is known of these, and of the foreign orders that rested."""
     ids = list(exchange_order_ids)
-    own = await connection.execute(select(orders.c.exchange_order_id).where(orders.c.exchange_order_id.in_(ids)))
+    own = await own_orders(connection, ids)
     table = foreign_orders
     query = select(table.c.exchange_order_id, table.c.filled_size, table.c.resting)
     rows = (await connection.execute(query.where(or_(table.c.resting, table.c.exchange_order_id.in_(ids))))).all()
     return KnownOrders(
-        own=frozenset(own.scalars()),
+        own=own,
         rested=frozenset(row.exchange_order_id for row in rows if row.resting),
         filled={row.exchange_order_id: row.filled_size for row in rows},
     )

@@ -52,7 +52,7 @@ class Reconciler:
         self._exchange = exchange
         self._driver = driver
         self._lock = lock
-        self._foreign = ForeignWatch(kit.engine, exchange, kit.log)
+        self._foreign = ForeignWatch(kit.engine, exchange, kit.clock, kit.log)
         self._fees = FeeKeeper(kit.engine, exchange, settings.taker_fee_setting, kit.clock, kit.log)
         self._turn = asyncio.Lock()
         self._soon = asyncio.Event()
@@ -122,7 +122,8 @@ class Reconciler:
         before = await self._open_orders()
         await self._settle_all(before)
         await self._driver.adopt_late()
-        await self._foreign.check()
+        # Where the balances differ, somebody else may have traded, and the exchange may have told it late.
+        await self._foreign.check(far_back=not self._clean)
         await self._fees.refresh_if_due()
         return await self._compare(before)
 
@@ -181,7 +182,7 @@ class Reconciler:
 
     async def _fills_before(self, market_time: datetime) -> list[str]:
         try:
-            return [fill.entry_id for fill in await self._exchange.fills_since(market_time)]
+            return [fill.entry_id async for page in self._exchange.fill_pages(market_time) for fill in page]
         except ExchangeRefused as error:
             self._kit.log.warning("fills_not_listed", why=error.message)
             return []

@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
@@ -177,10 +177,11 @@ class CoinbaseClient:
         found = await self._pages("/orders/historical/batch", query, "orders", "order_id", replies.order)
         return tuple(one for one in found.values() if not one.terminal)
 
-    async def fills_since(self, start: datetime) -> tuple[ExchangeFill, ...]:
-        """Every fill of the account from `start` on by the exchange's time, whoever made its order."""
+    async def fill_pages(self, start: datetime) -> AsyncIterator[Sequence[ExchangeFill]]:
+        """Every fill of the account from `start` on by the exchange's time, whoever made its order, a page at a time."""
         query = [("start_sequence_timestamp", _rfc3339(start)), ("limit", _PAGE)]
-        return tuple((await self._pages("/orders/historical/fills", query, "fills", "entry_id", replies.fill)).values())
+        async for page in self._each_page("/orders/historical/fills", query, "fills", "entry_id", replies.fill):
+            yield tuple(page.values())
 
     async def key_permissions(self) -> KeyPermissions:
         return await self._read("/key_permissions", (), replies.key_permissions)
@@ -253,20 +254,28 @@ class CoinbaseClient:
         return found
 
     async def _pages(self, path: str, query: Query, name: str, key: str, row: Callable[[Json], T]) -> dict[str, T]:
-        """Every row of a list once, by its key. A list that cannot be complete is no list: ExchangeUnavailable.
+        """Every row of a list once, by its key."""
+        found: dict[str, T] = {}
+        async for page in self._each_page(path, query, name, key, row):
+            found.update(page)
+        return found
+
+    async def _each_page(
+        self, path: str, query: Query, name: str, key: str, row: Callable[[Json], T]
+    ) -> AsyncIterator[dict[str, T]]:
+        """The rows of a list by their keys, a page at a time. A list that cannot be complete is no list: ExchangeUnavailable.
 
         What a list lacks is believed of an order, so a cursor that repeats itself, or pages of nothing that go on, are
         faults and not the end.
         """
-        found: dict[str, T] = {}
         seen: set[str] = set()
         cursor, empty = "", 0
         for _ in range(_MOST_PAGES):
             page_query = [*query, ("cursor", cursor)] if cursor else query
             rows, cursor = await self._read(path, page_query, lambda reply: _page(reply, name, key, row))
-            found.update(rows)
+            yield dict(rows)
             if not cursor:
-                return found
+                return
             empty = 0 if rows else empty + 1
             if cursor in seen or empty > _MOST_EMPTY_PAGES:
                 raise ExchangeUnavailable(path, "its pages do not end")

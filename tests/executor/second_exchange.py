@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal
@@ -92,8 +92,8 @@ class FormExchange:
         wanted = set(exchange_order_ids)
         return tuple(fill for fill in self.filled if fill.order_id in wanted)
 
-    async def fills_since(self, start: datetime) -> tuple[ExchangeFill, ...]:
-        return tuple(self.filled)
+    async def fill_pages(self, start: datetime) -> AsyncIterator[Sequence[ExchangeFill]]:
+        yield tuple(self.filled)
 
     def body_of(self, terms: OrderTerms) -> str:
         size = {"spend" if terms.side is Side.BUY else "give": plain(terms.size)}
