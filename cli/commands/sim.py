@@ -71,7 +71,8 @@ def sim(
         ("trust", root / "tls" / "ca.pem"),
         ("to steer it", f"https://127.0.0.1:{port}/sim/v1/, bearer token in {token_file}"),
     ):
-        out.print(f"{label:<12}{escape(str(value))}")
+        # A path that is broken over lines cannot be copied.
+        out.print(f"{label:<12}{escape(str(value))}", soft_wrap=True)
     out.print("docs/simulated-exchange.md shows clients pointed at it. Ctrl-C ends it; the ledger stays.")
     argv = run_module("exchange_sim")
     os.execve(argv[0], argv, python_environment(environment))
