@@ -53,6 +53,7 @@ LONGEST = (
     "tests/replay/",
     "tests/cli/test_cli_up.py",
     "tests/tour/",
+    "tests/cli/test_cli_lots_mesh.py",
     "tests/sweep/test_sweep_bad_input.py",
     "tests/sweep/test_sweep_well_formed.py",
     "tests/sweep/test_sweep_database_down.py",
@@ -60,6 +61,7 @@ LONGEST = (
     "tests/sweep/test_sweep_exits.py",
     "tests/sweep/test_sweep_health.py",
     "tests/sweep/test_sweep_drain.py",
+    "tests/exchange_sim/test_exchange_sim_socket.py",
 )
 
 
