@@ -32,12 +32,12 @@ from exchange_sim.order_checks import (
     required,
     stop_limit,
 )
+from exchange_sim.order_ledger import OrderLedger
 from exchange_sim.order_request import OrderRequest
 from exchange_sim.orders import Balance, Order, Status, id_of
 from exchange_sim.products import Product, quote_currencies
 from exchange_sim.reasons import Rejection
 from exchange_sim.resting import Event, Happens, next_event
-from exchange_sim.settlement import Settlement
 from exchange_sim.state import ExchangeState
 from exchange_sim.times import SECOND_US, iso
 
@@ -77,7 +77,7 @@ class Exchange:
         self.fees = fees
         self.now_us = 0
         self.wall_clock = wall_clock
-        self._settlement = Settlement(state, market, wall_clock)
+        self._ledger = OrderLedger(state, market, wall_clock)
         self.habits = Habits()
         self.any_cancel_queued = True
         self._stored_us = 0
@@ -124,12 +124,14 @@ class Exchange:
         rests = request.configuration.variant not in _AT_ONCE and not crosses(terms, quote)
         if rests and self.state.open_count(product.product_id) >= MOST_OPEN:
             faults.append(reasons.TOO_MANY_OPEN)
+        if faults:
+            return faults
         taken = self._taken(product, terms, quote)
-        if not faults and terms.quote_size is not None and taken.size < product.base_min_size:
-            faults.append(reasons.QUOTE_TOO_SMALL)
-        if not faults and terms.side == "BUY" and taken.cost > available:
-            faults.append(reasons.INSUFFICIENT_FUND)
-        return faults or Acceptable(product, terms, quote, taken)
+        if terms.quote_size is not None and taken.size < product.base_min_size:
+            return [reasons.QUOTE_TOO_SMALL]
+        if terms.side == "BUY" and taken.cost > available:
+            return [reasons.INSUFFICIENT_FUND]
+        return Acceptable(product, terms, quote, taken)
 
     def create(self, request: OrderRequest) -> Order | Rejection:
         """The order with this client id: a new one, or the one it already names."""
@@ -170,8 +172,8 @@ class Exchange:
         if due:
             with self.state.transaction():
                 for order in due:
-                    self._settlement.finish(order, Status.CANCELLED, "User requested cancel", self.now_us)
-                self._settlement.opened()
+                    self._ledger.finish(order, Status.CANCELLED, "User requested cancel", self.now_us)
+                self._ledger.opened()
 
     def edit(self, order_id: str, price: Decimal, size: Decimal) -> list[str]:
         """Changes an open limit order in its place; gives the reasons against it, of which none means that it is done."""
@@ -189,7 +191,7 @@ class Exchange:
             updated_us=self.now_us,
         )
         with self.state.transaction():
-            self._begun(self._settlement.hold(changed, ZERO), found, self.now_us)
+            self._begun(self._ledger.hold(changed, ZERO), found, self.now_us)
         return []
 
     def check_edit(self, order: Order | None, price: Decimal, size: Decimal) -> Acceptable | list[str]:
@@ -238,7 +240,7 @@ class Exchange:
 
     def _happen(self, event: Event) -> list[Order]:
         """Does what is due; gives the orders that are open by it and may have more to come."""
-        order, at_us, book = event.order, event.at_us, self._settlement
+        order, at_us, book = event.order, event.at_us, self._ledger
         if event.happens is Happens.EXPIRES:
             book.finish(order, Status.EXPIRED, "Order expired", at_us)
             return book.opened()
@@ -299,12 +301,12 @@ class Exchange:
         order = self.state.add_order(self._new_order(request, acceptable.terms, acceptable.product))
         begun = self._begun(order, acceptable, self.now_us)
         # Whoever looks for what is due looks at all that is open.
-        self._settlement.opened()
+        self._ledger.opened()
         return begun
 
     def _begun(self, order: Order, acceptable: Acceptable, at_us: int) -> Order:
         """An order that comes, or is changed: it takes what it may, and rests, waits or ends with the rest."""
-        book, terms, taken = self._settlement, acceptable.terms, acceptable.taken
+        book, terms, taken = self._ledger, acceptable.terms, acceptable.taken
         if order.variant == "limit_limit_fok" and not taken.complete:
             return book.finish(order, Status.CANCELLED, "Not filled whole: not enough liquidity at the limit", at_us)
         traded = book.trade(order, taken.fills, "TAKER", at_us)
@@ -329,17 +331,8 @@ class Exchange:
             quote_size=terms.quote_size,
             limit_price=terms.limit_price,
             end_us=terms.end_us,
-            status=Status.OPEN,
             created_us=self.now_us,
             updated_us=self.now_us,
-            last_fill_us=None,
-            filled_size=ZERO,
-            filled_value=ZERO,
-            fees=ZERO,
-            fill_count=0,
-            hold=ZERO,
-            message="",
-            done_wall_seconds=None,
             trigger=terms.trigger,
             stop_price=terms.stop_price,
             stop_limit=stop_limit(terms, product),
@@ -363,6 +356,6 @@ class Exchange:
             self.state.save_order(replace(order, cancel_wall_seconds=self.wall_clock() + self.habits.cancel_seconds))
             self.any_cancel_queued = True
             return reasons.CANCEL_ACCEPTED
-        self._settlement.finish(order, Status.CANCELLED, "User requested cancel", self.now_us)
-        self._settlement.opened()
+        self._ledger.finish(order, Status.CANCELLED, "User requested cancel", self.now_us)
+        self._ledger.opened()
         return reasons.CANCEL_ACCEPTED

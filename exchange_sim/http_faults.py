@@ -16,9 +16,9 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from exchange_sim.access import CONTROL_PREFIX
-from exchange_sim.web import Handler, HttpError, invalid_argument, reply
+from exchange_sim.web import Handler, HttpError, invalid_argument, reply, too_many_requests
 
-_HTML = "<html><head><title>{status} Bad Gateway</title></head><body><center><h1>{status} Bad Gateway</h1></center></body></html>"
+_HTML = "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>"
 _MOST_RULES, _MOST_NOTED = 100, 1000
 _LONGEST_SECONDS = 600.0
 
@@ -127,12 +127,21 @@ def _refusal(kind: FaultKind) -> web.StreamResponse | None:
         case FaultKind.REFUSE_401:
             return web.Response(text="Unauthorized\n", status=401)
         case FaultKind.REFUSE_429:
-            return reply({"errors": [{"id": "rate_limit_exceeded", "message": "Too many requests"}]}, 429)
+            return too_many_requests()
         case FaultKind.REFUSE_500:
-            return reply(HttpError(500, "INTERNAL", "internal error").body, 500)
+            return _internal()
         case FaultKind.REFUSE_502:
-            return web.Response(text=_HTML.format(status=502), status=502, content_type="text/html")
+            return _bad_gateway()
     return None
+
+
+def _internal() -> web.Response:
+    return reply(HttpError(500, "INTERNAL", "internal error").body, 500)
+
+
+def _bad_gateway() -> web.Response:
+    """As an edge says it, which is no JSON."""
+    return web.Response(text=_HTML, status=502, content_type="text/html")
 
 
 async def _changed(rule: Rule, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
@@ -149,9 +158,9 @@ async def _changed(rule: Rule, request: web.Request, answer: web.StreamResponse)
         case FaultKind.GARBAGE:
             return web.Response(text='{"success":tru', status=200, content_type="application/json")
         case FaultKind.ERROR_500:
-            return reply(HttpError(500, "INTERNAL", "internal error").body, 500)
+            return _internal()
         case FaultKind.ERROR_502:
-            return web.Response(text=_HTML.format(status=502), status=502, content_type="text/html")
+            return _bad_gateway()
     return await _truncated(request, answer)
 
 

@@ -55,17 +55,17 @@ class Order:
     quote_size: Decimal | None
     limit_price: Decimal | None
     end_us: int | None
-    status: Status
     created_us: int
     updated_us: int
-    last_fill_us: int | None
-    filled_size: Decimal
-    filled_value: Decimal
-    fees: Decimal
-    fill_count: int
-    hold: Decimal
-    message: str
-    done_wall_seconds: float | None  # when it became terminal, for the settlement delay
+    status: Status = Status.OPEN
+    last_fill_us: int | None = None
+    filled_size: Decimal = ZERO
+    filled_value: Decimal = ZERO
+    fees: Decimal = ZERO
+    fill_count: int = 0
+    hold: Decimal = ZERO
+    message: str = ""
+    done_wall_seconds: float | None = None  # when it became terminal, for the settlement delay
     trigger: Trigger = Trigger.NONE
     stop_price: Decimal | None = None
     stop_limit: Decimal | None = None

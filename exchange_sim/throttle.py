@@ -12,11 +12,10 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from exchange_sim.access import API_KEY, CONTROL_PREFIX
-from exchange_sim.web import Handler, reply
+from exchange_sim.web import Handler, too_many_requests
 
 # Of as many callers the last are remembered; who comes back after so many others begins with a full bucket.
 _MOST_BUCKETS = 10_000
-_TOO_MANY = {"errors": [{"id": "rate_limit_exceeded", "message": "Too many requests"}]}
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ def throttle(private_rate: float, public_rate: float, monotonic: Callable[[], fl
         if bucket is None:
             return await handler(request)
         taken = bucket.take(monotonic())
-        response = await handler(request) if taken else reply(_TOO_MANY, 429)
+        response = await handler(request) if taken else too_many_requests()
         # The official client looks for lower case.
         response.headers["x-ratelimit-limit"] = f"{bucket.rate:g}"
         response.headers["x-ratelimit-remaining"] = str(int(bucket.tokens))

@@ -37,6 +37,11 @@ def not_found(message: str) -> HttpError:
     return HttpError(404, "NOT_FOUND", message)
 
 
+def too_many_requests() -> web.Response:
+    """What was refused for its pace has done nothing."""
+    return reply({"errors": [{"id": "rate_limit_exceeded", "message": "Too many requests"}]}, 429)
+
+
 def reply(body: Any, status: int = 200) -> web.Response:
     # The official client searches 403 bodies for text without a space after the colon.
     text = json.dumps(body, separators=(",", ":"))

@@ -13,7 +13,7 @@ from exchange_sim.orders import Fill, Order, Status, Trigger, attached_id, id_of
 from exchange_sim.state import ExchangeState
 
 
-class Settlement:
+class OrderLedger:
     """The ledger's side of orders. `opened` are brackets that came with an end and that nobody has looked at yet."""
 
     def __init__(self, state: ExchangeState, market: Market, wall_clock: Callable[[], float]) -> None:
@@ -96,11 +96,11 @@ class Settlement:
         product = self._market.product(parent.product_id)
         stop = Decimal(terms["stop_trigger_price"])
         order_id = attached_id(parent.order_id)
-        bracket = replace(
-            parent,
+        bracket = Order(
             sequence=0,
             order_id=order_id,
             client_order_id=order_id,
+            product_id=parent.product_id,
             side="SELL",
             variant="trigger_bracket_gtc",
             terms=json.dumps(terms, separators=(",", ":")),
@@ -108,24 +108,12 @@ class Settlement:
             quote_size=None,
             limit_price=Decimal(terms["limit_price"]),
             end_us=None,
-            status=Status.OPEN,
             created_us=at_us,
             updated_us=at_us,
-            last_fill_us=None,
-            filled_size=ZERO,
-            filled_value=ZERO,
-            fees=ZERO,
-            fill_count=0,
-            hold=ZERO,
-            message="",
-            done_wall_seconds=None,
             trigger=Trigger.DOWN,
             stop_price=stop,
             stop_limit=stop if product is None else bracket_stop_limit("SELL", stop, product),
-            attached="",
             parent_id=parent.order_id,
-            edits="[]",
             created_wall_seconds=self._wall_clock(),
-            cancel_wall_seconds=None,
         )
         return self.hold(self._state.add_order(bracket), parent.filled_size)
