@@ -11,9 +11,10 @@ from cli.sheet import Sheet, as_csv, cents
 from cli.whole_files import write_whole_files
 from tradekit.account_history import Adjustment, Event, replay
 from tradekit.decimals import CONTEXT, ZERO
+from tradekit.ledger_words import MOST_ADJUSTMENTS
 from tradekit.lots import Lots, LotsRefused, Method, make_lots
 from tradekit.products import quote_currency
-from tradekit.three_way_match import MOST_ADJUSTMENTS, Match
+from tradekit.three_way_match import Match
 
 if TYPE_CHECKING:
     from rich.console import Console

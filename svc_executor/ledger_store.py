@@ -17,12 +17,12 @@ from svc_executor.account_store import Balance
 from svc_executor.adjustment import Booking, Kind, Standing
 from svc_executor.ledger import EXCHANGE, UNADOPTED
 from tradekit.decimals import ZERO
+from tradekit.ledger_words import MOST_ADJUSTMENTS
 from tradekit.products import base_currency
 from tradekit.units import ProductId, QuoteSize
 from trading.executor.v1 import ledger_pb2 as pb
 
 _RISK_TRANSFER = text("SELECT risk_transfer(:change)")
-NEWEST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ async def adjustments_of(connection: AsyncConnection, request_id: UUID) -> list[
 async def newest_adjustments(connection: AsyncConnection) -> list[StoredAdjustment]:
     """The newest ones, newest first."""
     table = ledger_adjustments
-    rows = await connection.execute(select(table).order_by(table.c.created_at.desc()).limit(NEWEST))
+    rows = await connection.execute(select(table).order_by(table.c.created_at.desc()).limit(MOST_ADJUSTMENTS))
     return [_adjustment(row) for row in rows]
 
 

@@ -10,6 +10,9 @@ from tradekit.decimals import plain
 if TYPE_CHECKING:
     from trading.executor.v1 import ledger_pb2 as pb
 
+# GetLedger tells no more than this of what was adjusted, the newest first.
+MOST_ADJUSTMENTS = 50
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerWords:

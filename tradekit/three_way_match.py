@@ -11,13 +11,11 @@ from decimal import Decimal, localcontext
 
 from tradekit.account_history import AccountFill, Adjustment, Event, Held, Replay, in_booking_order, replay
 from tradekit.decimals import CONTEXT, ZERO, plain, to_stored_scale
+from tradekit.ledger_words import MOST_ADJUSTMENTS
 from tradekit.products import base_currency, quote_currency
 from tradekit.sizes import NO_QUOTE, price_of
 from tradekit.states import Side
 from tradekit.units import BaseSize, Price, ProductId, QuoteSize
-
-# GetLedger tells no more than this of what was adjusted.
-MOST_ADJUSTMENTS = 50
 
 
 @dataclass(frozen=True, slots=True)
