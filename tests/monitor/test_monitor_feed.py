@@ -29,7 +29,8 @@ async def pauses(monkeypatch: pytest.MonkeyPatch, answers: list[float], rest: fl
         if len(found) == len(answers):
             raise asyncio.CancelledError
 
-    monkeypatch.setattr("svc_monitor.feeds.feed.asyncio.sleep", sleep)
+    # This module's alone: whatever else runs in this process, in a thread perhaps, sleeps as ever.
+    monkeypatch.setattr("svc_monitor.feeds.feed.asyncio", SimpleNamespace(sleep=sleep))
     with pytest.raises(asyncio.CancelledError):
         await polled(Feed("toy", 5.0, kit), Pace(1.0, 0.0, rest), ask).run()
     return found
