@@ -11,7 +11,8 @@ from svc_executor.adjustment import Refusal, Standing, adjust, adopt
 from svc_executor.ledger import ADJUSTMENTS, EXCHANGE, UNADOPTED, Entry
 from tradekit.decimals import CONTEXT
 
-AMOUNT = st.decimals("-50", "50", places=8, allow_nan=False)
+# An adjustment of nothing is refused where it comes in.
+AMOUNT = st.decimals("-50", "50", places=8, allow_nan=False).filter(bool)
 COST = st.one_of(st.none(), st.decimals("0", "99999", places=2, allow_nan=False))
 STEPS = st.lists(st.tuples(st.booleans(), AMOUNT, COST), max_size=20)
 
