@@ -154,7 +154,8 @@ class AccountRoutes:
     async def orders(self, request: web.Request) -> web.Response:
         limit = whole(request, "limit", _ORDERS_PAGE, 1, _ORDERS_PAGE)
         sorting = order_sorting(request)
-        conditions = order_conditions(request)
+        pending = self._exchange.habits.pending_seconds
+        conditions = order_conditions(request, self._wall_clock() - pending if pending else None)
         if self._exchange.habits.hide_new_seconds:
             conditions.append(Condition("created_wall_seconds <= ?", (self._newest_shown,)))
         found = self._state.orders(conditions, limit + 1, sorting)
@@ -201,7 +202,12 @@ class AccountRoutes:
         )
 
     def _view(self, order: Order) -> views.Json:
-        return views.order(order, Settlement(self._exchange.habits.settle_seconds, self._wall_clock()))
+        return views.order(order, self._settlement)
+
+    @property
+    def _settlement(self) -> Settlement:
+        habits = self._exchange.habits
+        return Settlement(habits.settle_seconds, self._wall_clock(), habits.pending_seconds)
 
     @property
     def _newest_shown(self) -> float:

@@ -5,7 +5,7 @@ takes is there again for the next one: this exchange has one customer.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from exchange_sim.market import Level, Quote
@@ -21,6 +21,8 @@ _TOUCH_SHARE = Decimal("0.00002")
 _LEAST_TOUCH = Decimal(2000)
 # A market order fills to this distance from the middle; the rest is cancelled.
 _PROTECTION = Decimal("0.03")
+# Of a price step, so small that no limit on the grid lies between.
+_OFF_GRID = Decimal("0.37")
 
 
 def ladder(product: Product, quote: Quote, day_value: Decimal, side: str) -> Iterator[Level]:
@@ -34,6 +36,12 @@ def ladder(product: Product, quote: Quote, day_value: Decimal, side: str) -> Ite
             return
         size = floor_to(touch * (ONE + _GROWTH * place) / price, product.base_increment)
         yield Level(price, min(size, product.base_max_size))
+
+
+def off_grid(levels: Iterable[Level], side: str, product: Product) -> Iterator[Level]:
+    """The same levels, each a part of a price step better for who takes: a price that nobody could have asked for."""
+    better = EXACT.multiply(product.price_increment, _OFF_GRID if side == "SELL" else -_OFF_GRID)
+    return (replace(level, price=EXACT.add(level.price, better)) for level in levels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from exchange_sim import reasons
-from exchange_sim.depth import Walk, protected, walk_base, walk_quote
-from exchange_sim.habits import Habits
+from exchange_sim.depth import Walk, off_grid, protected, walk_base, walk_quote
+from exchange_sim.habits import Habits, is_chosen
 from exchange_sim.market import Market, Quote
 from exchange_sim.matching import fill_base
 from exchange_sim.numbers import EXACT, ONE, ZERO, floor_to, plain
@@ -126,7 +126,7 @@ class Exchange:
             faults.append(reasons.TOO_MANY_OPEN)
         if faults:
             return faults
-        taken = self._taken(product, terms, quote)
+        taken = self._taken(product, terms, quote, request.client_order_id)
         if terms.quote_size is not None and taken.size < product.base_min_size:
             return [reasons.QUOTE_TOO_SMALL]
         if terms.side == "BUY" and taken.cost > available:
@@ -210,7 +210,7 @@ class Exchange:
         if against:
             return against
         left = replace(terms, base_size=EXACT.subtract(size, order.filled_size))
-        return Acceptable(product, left, quote, self._taken(product, left, quote))
+        return Acceptable(product, left, quote, self._taken(product, left, quote, order.client_order_id))
 
     def advance(self, to_us: int, lead_us: int = 0) -> None:
         """Moves market time forward and does everything that was due on the way, in its order.
@@ -283,12 +283,14 @@ class Exchange:
             return acceptable.taken
         return Walk((fill_base(terms.limit_price or ZERO, terms.base_size or ZERO, self.fees.maker),), complete=False)
 
-    def _taken(self, product: Product, terms: Terms, quote: Quote) -> Walk:
-        """What an order takes from the book when it comes; nothing where it waits or does not reach it."""
+    def _taken(self, product: Product, terms: Terms, quote: Quote, name: str) -> Walk:
+        """What an order takes from the book when it comes; nothing where it waits or does not reach it. `name`: its client id."""
         if not crosses(terms, quote):
             return Walk((), complete=False)
         limit = protected(terms.side, quote) if terms.limit_price is None else terms.limit_price
         levels = self.market.levels(product.product_id, terms.side, self.now_us)
+        if is_chosen(self.habits.off_grid_share, f"off grid/{name}"):
+            levels = off_grid(levels, terms.side, product)
         share = self.habits.fill_share
         if terms.quote_size is not None:
             walk = walk_quote(levels, limit, terms.quote_size * share, self.fees.taker, product)
@@ -299,6 +301,8 @@ class Exchange:
 
     def _place(self, request: OrderRequest, acceptable: Acceptable) -> Order:
         order = self.state.add_order(self._new_order(request, acceptable.terms, acceptable.product))
+        if is_chosen(self.habits.fail_share, f"fail/{request.client_order_id}"):
+            return self._ledger.finish(order, Status.FAILED, reasons.FAILED_LATER, self.now_us)
         begun = self._begun(order, acceptable, self.now_us)
         # Whoever looks for what is due looks at all that is open.
         self._ledger.opened()

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from exchange_sim import views
 from exchange_sim.exchange import Exchange
+from exchange_sim.habits import is_chosen
 from exchange_sim.market import GRANULARITIES, Quote
 from exchange_sim.numbers import plain
 from exchange_sim.products import Product
@@ -73,14 +74,22 @@ class MarketRoutes:
         # Both ends of 350 intervals are bars, so there may be one more.
         limit = whole(request, "limit", MOST_CANDLES + 1, 1, MOST_CANDLES + 1)
         found = await self._market.candles(product.product_id, granularity, start, end, self._exchange.now_us)
-        newest_first = found[::-1][:limit]
+        share = self._exchange.habits.quiet_share
+        told = [one for one in found if not is_chosen(share, f"quiet/{product.product_id}/{granularity}/{one.start}")]
+        newest_first = told[::-1][:limit]
         return reply({"candles": [views.candle(one) for one in newest_first]})
 
     async def ticker(self, request: web.Request) -> web.Response:
         product = self._product(request.match_info["product_id"])
         count = whole(request, "limit", _MOST_TRADES, 1, _MOST_TRADES)
-        quote = self._quote(product)
-        trades = self._market.trades(product.product_id, count, self._exchange.now_us)
+        quote, now_us = self._quote(product), self._exchange.now_us
+        start = whole(request, "start", 0, 0, _FARTHEST_SECONDS)
+        end = whole(request, "end", _FARTHEST_SECONDS, 0, _FARTHEST_SECONDS)
+        if end < start:
+            raise invalid_argument("start must not be after end")
+        newest_us = min(now_us, end * SECOND_US)
+        found = self._market.trades(product.product_id, count, newest_us)
+        trades = [one for one in found if start * SECOND_US <= one.at_us <= newest_us]
         return reply(
             {
                 "trades": [views.trade(one, product.product_id) for one in trades],

@@ -25,6 +25,7 @@ class Status(StrEnum):
     FILLED = "FILLED"
     CANCELLED = "CANCELLED"
     EXPIRED = "EXPIRED"
+    FAILED = "FAILED"
 
 
 class Trigger(StrEnum):

@@ -43,12 +43,13 @@ def moment(request: web.Request, name: str) -> int | None:
         raise invalid_argument(f"{name} must be an RFC 3339 time") from error
 
 
-def order_conditions(request: web.Request) -> list[Condition]:
+def order_conditions(request: web.Request, at_work_since: float | None = None) -> list[Condition]:
+    """`at_work_since`: what came after this wall time is not in the book yet; None: everything is."""
     conditions = _shared_conditions(request)
     statuses = request.query.getall("order_status", [])
     if Status.OPEN in statuses and len(set(statuses)) > 1:
         raise invalid_argument("order_status OPEN cannot be mixed with other statuses")
-    conditions += _with_status(statuses)
+    conditions += _with_status(statuses, at_work_since)
     conditions += _variants(request, "order_types", order_type)
     conditions += _variants(request, "time_in_forces", time_in_force)
     return conditions + _between(request, "created_us", "start_date", "end_date")
@@ -91,13 +92,22 @@ def _sorting(request: web.Request, known: Mapping[str, str]) -> Sorting | None:
     return Sorting(known[name], whole(request, "cursor", 0, 0, 2**62))
 
 
-def _with_status(statuses: Sequence[str]) -> list[Condition]:
-    """An order whose cancel is queued is not OPEN for who asks, though it may still fill."""
+def _with_status(statuses: Sequence[str], at_work_since: float | None) -> list[Condition]:
+    """An order whose cancel is queued, or that is not in the book yet, is not OPEN for who asks, though it may still fill."""
     if not statuses:
         return []
-    found, queued = one_of("status", statuses), "status = 'OPEN' AND cancel_wall_seconds IS NOT NULL"
-    sql = f"({found.sql} AND NOT ({queued}))"
-    return [Condition(f"({sql} OR {queued})" if "CANCEL_QUEUED" in statuses else sql, found.parameters)]
+    others = {"CANCEL_QUEUED": Condition("(status = 'OPEN' AND cancel_wall_seconds IS NOT NULL)", ())}
+    if at_work_since is not None:
+        new = "(status = 'OPEN' AND cancel_wall_seconds IS NULL AND created_wall_seconds > ? AND trigger {} '')"
+        others["PENDING"] = Condition(new.format("="), (at_work_since,))
+        others["QUEUED"] = Condition(new.format("<>"), (at_work_since,))
+    plain, hidden = one_of("status", statuses), list(others.values())
+    sql = f"({plain.sql} AND NOT ({' OR '.join(one.sql for one in hidden)}))"
+    parameters = [*plain.parameters, *(value for one in hidden for value in one.parameters)]
+    for name in others.keys() & set(statuses):
+        sql = f"({sql} OR {others[name].sql})"
+        parameters += others[name].parameters
+    return [Condition(sql, tuple(parameters))]
 
 
 def _any_of(column: str, values: Sequence[str]) -> list[Condition]:

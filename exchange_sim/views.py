@@ -57,14 +57,24 @@ def trigger_status(one: Order) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """Orders settle some wall time after they are done."""
+    """Orders settle some wall time after they are done, and are at work some wall time after they came."""
 
     delay_seconds: float
     wall_seconds: float
+    pending_seconds: float = 0.0
 
     def settled(self, order: Order) -> bool:
         done = order.done_wall_seconds
         return done is not None and self.wall_seconds >= done + self.delay_seconds
+
+    def status(self, order: Order) -> str:
+        """One that is on its way into the book is PENDING, or QUEUED where it waits for its stop."""
+        if order.cancels:
+            return "CANCEL_QUEUED"
+        new = order.created_wall_seconds > self.wall_seconds - self.pending_seconds
+        if order.status is Status.OPEN and self.pending_seconds and new:
+            return "PENDING" if order.trigger is Trigger.NONE else "QUEUED"
+        return order.status.value
 
 
 def product(one: Product, quote: Quote | None, day: DayStatistics, same_book: Sequence[str]) -> Json:
@@ -172,7 +182,7 @@ def order(one: Order, settlement: Settlement) -> Json:
     buying = one.side == "BUY"
     after_fees = EXACT.add(one.filled_value, one.fees) if buying else EXACT.subtract(one.filled_value, one.fees)
     average = one.filled_value / one.filled_size if one.filled_size else ZERO
-    in_quote = one.quote_size is not None
+    in_quote, failed = one.quote_size is not None, one.status is Status.FAILED
     return {
         "order_id": one.order_id,
         "client_order_id": one.client_order_id,
@@ -180,7 +190,7 @@ def order(one: Order, settlement: Settlement) -> Json:
         "user_id": USER_ID,
         "order_configuration": {one.variant: json.loads(one.terms)},
         "side": one.side,
-        "status": "CANCEL_QUEUED" if one.cancels else one.status.value,
+        "status": settlement.status(one),
         "time_in_force": time_in_force(one.variant),
         "created_time": iso(one.created_us),
         "last_update_time": iso(one.updated_us),
@@ -201,9 +211,9 @@ def order(one: Order, settlement: Settlement) -> Json:
         "outstanding_hold_amount": plain(one.hold),
         "order_type": order_type(one.variant),
         "trigger_status": trigger_status(one),
-        "reject_reason": "REJECT_REASON_UNSPECIFIED",
-        "reject_message": "",
-        "cancel_message": one.message,
+        "reject_reason": "COMMANDER_REJECTED_NEW_ORDER" if failed else "REJECT_REASON_UNSPECIFIED",
+        "reject_message": one.message if failed else "",
+        "cancel_message": "" if failed else one.message,
         "product_type": "SPOT",
         "order_placement_source": "RETAIL_ADVANCED",
         "edit_history": json.loads(one.edits),

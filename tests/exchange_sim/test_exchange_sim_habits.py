@@ -162,3 +162,93 @@ def test_what_is_no_habit_is_said_by_name_and_changes_nothing(own: Any, given: d
     answer = own.control("POST", "habits", {"hide_new_seconds": 7, **given})
     assert answer.status_code == 400 and next(iter(given)) in answer.json()["message"]
     assert own.control("GET", "habits").json() == before
+
+
+def test_a_new_order_is_on_its_way_before_it_is_open(
+    own: Any, habits: Callable[..., None], new_id: Callable[[], str]
+) -> None:
+    client = own.client()
+    habits(pending_seconds=3600)
+    rests = client.limit_order_gtc_buy(new_id(), "BTC-USD", base_size="0.001", limit_price=far(client))
+    rests_id = rests.success_response["order_id"]
+    assert client.market_order_buy(new_id(), "BTC-USD", quote_size="100").success
+    price, size = D(client.get_product("BTC-USD").price), "0.001"
+    stop, limit = (str((price * D(share)).quantize(D("0.01"))) for share in ("0.9", "0.89"))
+    stops = client.stop_limit_order_gtc_sell(new_id(), "BTC-USD", size, limit, stop, "STOP_DIRECTION_STOP_DOWN")
+    stops_id = stops.success_response["order_id"]
+    told = {rests_id: "PENDING", stops_id: "QUEUED"}
+    for order_id, status in told.items():
+        assert client.get_order(order_id).order.status == status
+        assert order_id in {one.order_id for one in client.list_orders(order_status=[status]).orders}
+        assert order_id not in {one.order_id for one in client.list_orders(order_status=["OPEN"]).orders}
+    answers = client.cancel_orders([rests_id]).results
+    assert [one.success for one in answers] == [True], "it may be cancelled all the same"
+    habits(pending_seconds=0)
+    assert client.get_order(rests_id).order.status == "CANCELLED"
+    assert client.get_order(stops_id).order.status == "OPEN"
+    client.cancel_orders([stops_id])
+
+
+def test_a_share_of_orders_fails_after_it_was_accepted(
+    own: Any, habits: Callable[..., None], new_id: Callable[[], str]
+) -> None:
+    client, client_id = own.client(), new_id()
+    cash = client.get_accounts().accounts
+    habits(fail_share=1.0)
+    made = client.market_order_buy(client_id, "BTC-USD", quote_size="10")
+    assert made.success
+    habits(fail_share=0)
+    failed = client.get_order(made.success_response["order_id"]).order
+    assert (failed.status, failed.filled_size, failed.reject_reason) == ("FAILED", "0", "COMMANDER_REJECTED_NEW_ORDER")
+    assert failed.settled and failed.reject_message
+    assert [one.available_balance for one in client.get_accounts().accounts] == [
+        one.available_balance for one in cash
+    ], "nothing is held"
+    again = client.market_order_buy(client_id, "BTC-USD", quote_size="10")
+    assert again.success_response["order_id"] == failed.order_id, "its id stays taken"
+
+
+@pytest.mark.parametrize("side", ["BUY", "SELL"])
+def test_fills_may_be_off_the_grid(own: Any, habits: Callable[..., None], new_id: Callable[[], str], side: str) -> None:
+    client = own.client()
+    bought = client.market_order_buy(new_id(), "BTC-USD", base_size="0.002").success_response["order_id"]
+    assert D(client.get_fills(order_ids=[bought]).fills[0].price) % D("0.01") == 0
+    habits(off_grid_share=1.0)
+    trade = client.market_order_buy if side == "BUY" else client.market_order_sell
+    order_id = trade(new_id(), "BTC-USD", base_size="0.001").success_response["order_id"]
+    prices = [D(one.price) for one in client.get_fills(order_ids=[order_id]).fills]
+    assert all(price % D("0.01") for price in prices)
+    order = client.get_order(order_id).order
+    assert D(order.filled_value) == sum(
+        D(one.price) * D(one.size) for one in client.get_fills(order_ids=[order_id]).fills
+    )
+
+
+def test_a_candle_without_a_trade_is_left_out_and_stays_so(own: Any, habits: Callable[..., None]) -> None:
+    client = own.client()
+    now = int(client.get_unix_time().epoch_seconds)
+
+    def starts() -> list[str]:
+        found = client.get_candles("BTC-USD", str(now - 200 * 3600), str(now), "ONE_HOUR").candles
+        return [one.start for one in found]
+
+    whole = starts()
+    habits(quiet_share=0.3)
+    told = starts()
+    assert 0.5 * len(whole) < len(told) < 0.9 * len(whole)
+    assert told == starts() == [start for start in whole if start in set(told)]
+    habits(quiet_share=1.0)
+    assert starts() == []
+
+
+def test_trades_of_a_window(own: Any) -> None:
+    client = own.client()
+    newest = client.get_market_trades("BTC-USD", 20).trades
+    times = [one.time for one in newest]
+    assert times == sorted(times, reverse=True)
+    now = int(client.get_unix_time().epoch_seconds)
+    window = client.get_market_trades("BTC-USD", 100, start=str(now - 300), end=str(now - 200)).trades
+    assert window, "a trade every ten seconds"
+    assert all(one.time < times[0] for one in window)
+    with pytest.raises(requests.HTTPError):
+        client.get_market_trades("BTC-USD", 10, start=str(now), end=str(now - 1))
