@@ -11,6 +11,7 @@ from exchange_client.exchange import Exchange, MarketData
 from exchange_client.models import (
     Accepted,
     Account,
+    Bracket,
     CreateOutcome,
     ExchangeFill,
     ExchangeOrder,
@@ -29,6 +30,7 @@ from exchange_client.settings import ExchangeSettings
 __all__ = [
     "Accepted",
     "Account",
+    "Bracket",
     "CreateOutcome",
     "Exchange",
     "ExchangeConfig",

@@ -23,6 +23,7 @@ from exchange_client.models import (
     RawCandle,
     SameTerms,
 )
+from tradekit.units import Price, ProductId
 
 
 class MarketData(Protocol):
@@ -60,6 +61,9 @@ class Exchange(MarketData, Protocol):
     async def accounts(self) -> tuple[Account, ...]:
         """Every wallet; a currency may have several."""
 
+    async def best_bids(self, product_ids: Iterable[str]) -> dict[ProductId, Price]:
+        """The best price that somebody bids for each product, now; one without a bid is absent."""
+
     async def order(self, exchange_order_id: str) -> ExchangeOrder | None:
         """The order, or None where the exchange does not (yet) show it."""
 
@@ -86,7 +90,7 @@ class Exchange(MarketData, Protocol):
     # ---- orders ------------------------------------------------------------------------------------------------------
 
     def body_of(self, terms: OrderTerms) -> str:
-        """The request that makes this market order, as text. It is stored with the order before the first send, and every
+        """The request that makes this order, as text. It is stored with the order before the first send, and every
         send of the order is this text: the same terms always give the same bytes."""
 
     def same_terms(self, terms: OrderTerms, found: ExchangeOrder) -> SameTerms:

@@ -24,7 +24,7 @@ TERMINAL_STATUSES = frozenset({FILLED, CANCELLED, EXPIRED, FAILED})
 @dataclass(frozen=True, slots=True)
 class ExchangeProduct:
     """One market with its increments and limits, in units of their currency. `tradable`: a market order can be placed now;
-    `status` is the exchange's own word for its state."""
+    `brackets`: one may rest there; `status` is the exchange's own word for its state."""
 
     product_id: ProductId
     base_currency: str
@@ -37,6 +37,7 @@ class ExchangeProduct:
     quote_max_size: QuoteSize
     status: str
     tradable: bool
+    brackets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,24 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Bracket:
+    """The two prices of an order that rests: it sells at its target or better, or once its stop is reached, and not twice.
+    Between the two lies the market when it is made."""
+
+    stop_price: Price
+    target_price: Price
+
+
+@dataclass(frozen=True, slots=True)
 class OrderTerms:
-    """What a market order is for: `size` is quote currency for a BUY, fee inside, and base units for a SELL. `order_id` is
-    ours, the exchange's client order id."""
+    """What an order is for: `size` is quote currency for a BUY, fee inside, and base units for a SELL. `order_id` is ours,
+    the exchange's client order id. Without a bracket, of which there are only such that sell, it is a market order."""
 
     order_id: UUID
     product_id: ProductId
     side: Side
     size: OrderSize
+    bracket: Bracket | None = None
 
 
 class SameTerms(Enum):

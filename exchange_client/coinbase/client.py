@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
-from exchange_client.coinbase import market_order, replies
+from exchange_client.coinbase import order_body, replies
 from exchange_client.coinbase.bad_reply import BadReply
 from exchange_client.coinbase.create_reply import create_outcome
 from exchange_client.coinbase.credentials import Signer, load_key
@@ -39,6 +39,7 @@ from exchange_client.models import (
 )
 from meshkit.backoff import Backoff
 from tradekit.bars import GRANULARITY_NAMES, unix
+from tradekit.units import Price, ProductId
 
 T = TypeVar("T")
 OfOrder = TypeVar("OfOrder", bound=ExchangeOrder | ExchangeFill)
@@ -141,6 +142,17 @@ class CoinbaseClient:
         query = [("limit", _PAGE)]
         return tuple((await self._pages("/accounts", query, "accounts", "uuid", replies.account)).values())
 
+    async def best_bids(self, product_ids: Iterable[str]) -> dict[ProductId, Price]:
+        """The best price that somebody bids for each product; one without a bid is absent."""
+        wanted = list(product_ids)
+        query = [("product_ids", one) for one in wanted]
+
+        def parse(reply: Json) -> dict[ProductId, Price]:
+            found = dict(filter(None, map(replies.best_bid, replies.rows(reply, "pricebooks"))))
+            return {name: price for name, price in found.items() if name in wanted}
+
+        return await self._read("/best_bid_ask", query, parse) if wanted else {}
+
     async def order(self, exchange_order_id: str) -> ExchangeOrder | None:
         """The order, or None where the exchange does not (yet) show it."""
         try:
@@ -192,12 +204,12 @@ class CoinbaseClient:
     # ---- orders ------------------------------------------------------------------------------------------------------
 
     def body_of(self, terms: OrderTerms) -> str:
-        """The body of POST /orders for a market order."""
-        return market_order.body_of(terms)
+        """The body of POST /orders."""
+        return order_body.body_of(terms)
 
     def same_terms(self, terms: OrderTerms, found: ExchangeOrder) -> SameTerms:
-        """See `exchange_client.coinbase.market_order`."""
-        return market_order.same_terms(terms, found)
+        """See `exchange_client.coinbase.order_body`."""
+        return order_body.same_terms(terms, found)
 
     def wall_seconds(self) -> float:
         """The clock that stamps tokens."""

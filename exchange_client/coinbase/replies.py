@@ -167,6 +167,7 @@ def product(row: Json) -> ExchangeProduct:
         quote_max_size=QuoteSize(required(row, "quote_max_size")),
         status=text(row, "status"),
         tradable=text(row, "status") == "online" and not any(flag(row, name) for name in _STOPS),
+        brackets=True,
     )
 
 
@@ -191,6 +192,12 @@ def _value(row: Json, name: str) -> Decimal:
         return required(row, name)
     except BadReply:
         return _NAN
+
+
+def best_bid(row: Json) -> tuple[ProductId, Price] | None:
+    """A product and the best bid of its book; None where nobody bids."""
+    bids = rows(row, "bids")
+    return (ProductId(identifier(row, "product_id")), Price(_positive(bids[0], "price"))) if bids else None
 
 
 def account(row: Json) -> Account:

@@ -74,6 +74,9 @@ class FormExchange:
     async def accounts(self) -> tuple[Account, ...]:
         return tuple(Account(currency, amount, Decimal(0)) for currency, amount in self.wallets.items())
 
+    async def best_bids(self, product_ids: Iterable[str]) -> dict[str, Decimal]:
+        return dict.fromkeys(product_ids, PRICE)
+
     async def order(self, exchange_order_id: str) -> ExchangeOrder | None:
         return self.made.get(exchange_order_id)
 
