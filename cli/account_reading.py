@@ -145,9 +145,18 @@ def _fills(order: "pb.Order") -> list[AccountFill]:
             time=_time(one.trade_time),
             ordered_at=_time(order.create_time),
             booked_by=_time(order.update_time),
+            why=_why(order),
         )
         for one, (price, size), value in zip(order.fills, told, values, strict=True)
     ]
+
+
+def _why(order: "pb.Order") -> str:
+    from trading.executor.v1 import executor_service_pb2 as pb
+
+    if order.trigger:
+        return pb.ExitTrigger.Name(order.trigger).removeprefix("EXIT_TRIGGER_")
+    return pb.OrderPurpose.Name(order.purpose).removeprefix("ORDER_PURPOSE_")
 
 
 def _adjustment(row: "ledger_pb2.LedgerAdjustment", account_currency: str) -> Adjustment:

@@ -24,6 +24,7 @@ TRADE_COLUMNS = (
     ("fee", Kind.MONEY),
     ("realised", Kind.MONEY),
     ("currency", Kind.TEXT),
+    ("why", Kind.TEXT),
     ("liquidity", Kind.TEXT),
     ("order_id", Kind.TEXT),
     ("fill_id", Kind.TEXT),
@@ -71,18 +72,19 @@ LEDGER_COLUMNS = (
     ("note", Kind.TEXT),
 )
 # What a terminal shows of each; the ids are in the files.
-TRADES_SHOWN, LOTS_SHOWN = 9, 10
+TRADES_SHOWN, LOTS_SHOWN = 10, 10
 
 
 def trades_sheet(
     name: str, fills: Iterable[AccountFill], played: Replay, product: ProductId | None, period: Period
 ) -> Sheet:
-    """Each fill, oldest first; `realised` is what the ledger booked for a sale, empty for a BUY."""
+    """Each fill, oldest first; `realised` is what the ledger booked for a sale, empty for a BUY;
+    `why` what the order was for, or what made a protective one sell."""
     rows: list[tuple[Cell, ...]] = [
         (
             *(one.time, one.product_id, one.side.value, one.size, one.price, one.value, one.fee),
             *(played.realized.get(one.fill_id), quote_currency(one.product_id)),
-            *(one.liquidity, one.order_id, one.fill_id, one.trade_id),
+            *(one.why, one.liquidity, one.order_id, one.fill_id, one.trade_id),
         )
         for one in fills
         if product in (None, one.product_id) and one.time in period

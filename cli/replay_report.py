@@ -81,6 +81,8 @@ def print_report(report: ReplayReport, console: Console) -> None:
     _rows(table, "validations", _named(result.validations, "reviewer", "verdict"))
     _rows(table, "assessments", _named(result.assessments, "side", "decision"))
     _rows(table, "orders", _counted(result.orders))
+    _rows(table, "protective orders", _counted(result.protective_orders))
+    _rows(table, "protective exits", _counted(result.exits))
     _rows(table, "fills", [{"outcome": "fills", "items": result.fills}])
     console.print(table)
     _print_account(report, console)

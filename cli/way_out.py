@@ -319,6 +319,9 @@ async def _close(instance: Instance, product_ids: Sequence[str], note: str, rece
         why = ", ".join(f"{reason.code} {reason.observed}".strip() for reason in one.reasons)
         if [reason.code for reason in one.reasons] == ["NOT_HELD"]:
             text, why = f"{one.product_id}: nothing of it is held, nothing was sold", "NOT_HELD"
+            if one.held_size.value not in ("", "0") and left == "0":
+                # What protected it was faster than the close.
+                text, why = f"{one.product_id}: held {one.held_size.value}, its stop or target sold it meanwhile", ""
         receipt.say("good" if left == "0" and not why else "bad", f"{text}{': ' + why if why else ''}")
 
 

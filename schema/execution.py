@@ -20,7 +20,9 @@ orders = Table(
     "orders",
     metadata,
     Column("order_id", Id, primary_key=True, comment="also the client_order_id on the exchange"),
-    Column("recommendation_id", Id, unique=True, comment="null for an operator's close of a position"),
+    Column(
+        "recommendation_id", Id, unique=True, comment="null for an operator's close of a position and for protection"
+    ),
     Column("reservation_id", Id, unique=True, comment="null for an exit without the risk engine's word"),
     Column(
         "request_hash",
@@ -61,14 +63,32 @@ orders = Table(
         "watch_until", Time, comment="machine time until which an ended order is still searched for at the exchange"
     ),
     Column("adopted_at", Time, comment="machine time an order that had ended without it turned up at the exchange"),
+    Column("purpose", Text, nullable=False, comment="what it is for; PROTECTION leaves what nobody decided to leave"),
+    Column("order_type", Text, nullable=False, server_default="MARKET"),
+    Column("entry_order_id", Id, comment="PROTECTION: the newest entry of its position; null for what was adopted"),
+    Column("stop_price", Amount, comment="PROTECTION: it sells at or below"),
+    Column("target_price", Amount, comment="PROTECTION: it sells at or above"),
+    Column("exit_time", Time, comment="PROTECTION: market time from which it sells; null: no limit"),
+    Column("trigger", Text, comment="PROTECTION: why a market order of it was sent"),
+    Column("triggered_at", Time, comment="PROTECTION: machine time at which one that waited was to be sent"),
     CheckConstraint("side IN ('BUY', 'SELL')", name="side"),
     CheckConstraint("side = 'SELL' OR (recommendation_id IS NOT NULL AND reservation_id IS NOT NULL)", name="entry"),
     CheckConstraint("(quote_size IS NULL) <> (base_size IS NULL)", name="size"),
-    CheckConstraint("state IN ('PENDING', 'UNKNOWN', 'OPEN', 'FILLED', 'CANCELLED', 'REJECTED')", name="state"),
-    Index("ix_orders_open", "product_id", postgresql_where=text("state IN ('PENDING', 'UNKNOWN', 'OPEN')")),
+    CheckConstraint(
+        "state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN', 'FILLED', 'CANCELLED', 'REJECTED')", name="state"
+    ),
+    CheckConstraint("purpose IN ('ENTRY', 'EXIT', 'CLOSE', 'PROTECTION')", name="purpose"),
+    CheckConstraint("order_type IN ('MARKET', 'BRACKET')", name="order_type"),
+    CheckConstraint("trigger IN ('STOP', 'TARGET', 'TRAILING_STOP', 'TIME_LIMIT')", name="trigger"),
+    CheckConstraint(
+        "purpose <> 'PROTECTION' OR (side = 'SELL' AND recommendation_id IS NULL AND stop_price < target_price)",
+        name="protection",
+    ),
+    Index("ix_orders_open", "product_id", postgresql_where=text("state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')")),
+    Index("ix_orders_protection", "product_id", "created_at", postgresql_where=text("purpose = 'PROTECTION'")),
     Index("ix_orders_product_as_of", "product_id", "as_of"),
     Index("ix_orders_watched", "watch_until", postgresql_where=text("watch_until IS NOT NULL")),
-    Index("ix_orders_closes", "product_id", "created_at", postgresql_where=text("recommendation_id IS NULL")),
+    Index("ix_orders_closes", "product_id", "created_at", postgresql_where=text("purpose = 'CLOSE'")),
     Index("ix_orders_adopted", "adopted_at", postgresql_where=text("adopted_at IS NOT NULL")),
     Index("ix_orders_updated_at", "updated_at"),
 )

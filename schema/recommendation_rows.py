@@ -1,7 +1,7 @@
 """Rows of trade_recommendations ⇄ domain types and messages."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -10,9 +10,12 @@ from pydantic import TypeAdapter
 
 from meshkit.dedicated import RowByName
 from tradekit import wire
+from tradekit.decimals import plain
+from tradekit.exit_plan import ExitPlan
 from tradekit.reasons import Reason, reasons_from_json
 from tradekit.recommendation import Evidence, Recommendation
 from tradekit.states import LifeClock, Origin, Profile, RecommendationState, Side
+from tradekit.units import Price
 from trading.common.v1 import recommendation_pb2
 
 _EVIDENCE: TypeAdapter[Evidence] = TypeAdapter(Evidence)
@@ -26,6 +29,25 @@ def evidence_to_json(evidence: Evidence) -> Any:
 def evidence_from_json(stored: Any) -> Evidence:
     """The evidence that `evidence_to_json` stored; anything else is a ValueError that names the field."""
     return _EVIDENCE.validate_python(stored, extra="forbid")
+
+
+def exit_plan_to_json(plan: ExitPlan) -> dict[str, Any]:
+    """The plan as stored; prices as text, so that no digit is lost."""
+    return {
+        "stop_price": plain(plan.stop_price),
+        "target_price": plain(plan.target_price),
+        "exit_time": plan.exit_time.isoformat() if plan.exit_time else None,
+    }
+
+
+def exit_plan_from_json(stored: Any) -> ExitPlan:
+    """The plan that `exit_plan_to_json` stored."""
+    ends = stored["exit_time"]
+    return ExitPlan(
+        Price(Decimal(stored["stop_price"])),
+        Price(Decimal(stored["target_price"])),
+        datetime.fromisoformat(ends).astimezone(UTC) if ends else None,
+    )
 
 
 def recommendation_of_row(row: RowByName) -> Recommendation:
@@ -44,6 +66,7 @@ def recommendation_of_row(row: RowByName) -> Recommendation:
         priority=row["priority"],
         evidence=evidence_from_json(row["evidence"]) if row["evidence"] else None,
         note=row["note"],
+        exit_plan=exit_plan_from_json(row["exit_plan"]) if row["exit_plan"] else None,
     )
 
 

@@ -38,6 +38,7 @@ trade_recommendations = Table(
     Column("priority", Double, nullable=False),
     Column("evidence", Json, comment="null on an operator's recommendation"),
     Column("note", Text, nullable=False, server_default=""),
+    Column("exit_plan", Json, comment="BUY: how what it buys is left; null leaves that to the executor"),
     # From here on the orchestrator's.
     Column("state", Text, nullable=False, server_default="PROPOSED"),
     Column("decided_by", Text, nullable=False, server_default="bridge"),

@@ -1,18 +1,20 @@
 """The SQL of what the bridge decides by: products, clocks, and how far signals have been decided, as of one moment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Integer, Select, Text, bindparam, exists, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.dedicated import Connection
 from schema.clocks import CLOCK_COLUMNS, Clocks
 from schema.given_rows import given_rows
 from schema.operations import watermarks
 from schema.recommendations import trade_recommendations
-from schema.views.bridge import bridge_candles, bridge_positions, bridge_products
+from schema.views.bridge import bridge_candles, bridge_model_labels, bridge_positions, bridge_products
+from svc_bridge.exit_plan import LabelTerms
 from svc_bridge.proposal import ProductState
 from tradekit.sizes import NO_BASE
 from tradekit.states import RECOMMENDATION_TERMINAL, RecommendationState, Side
@@ -89,3 +91,19 @@ async def read_facts(connection: Connection, product_ids: Sequence[ProductId], g
         for row in rows
     }
     return Facts(products, Clocks(rows[0].machine, rows[0].market), rows[0].signals_as_of)
+
+
+class ModelLabels:
+    """What the labels of models mean, by version: each is read once, as a version never changes."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, LabelTerms] = {}
+
+    async def of(self, connection: AsyncConnection, versions: Collection[str]) -> Mapping[str, LabelTerms]:
+        """Of these versions; one that nobody knows is absent."""
+        missing = [version for version in versions if version not in self._known]
+        if missing:
+            query = select(bridge_model_labels).where(bridge_model_labels.c.model_version.in_(missing))
+            for row in (await connection.execute(query)).all():
+                self._known[row.model_version] = LabelTerms(row.barrier_width, row.horizon_bars)
+        return {version: self._known[version] for version in versions if version in self._known}

@@ -5,13 +5,16 @@ and a market time.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from meshkit.errors import FailedPrecondition, InvalidRequest, Unavailable, Violation
+from meshkit.fields import Fields
 from schema.clocks import Clocks
 from svc_bridge.proposal import ProductState, sellable
 from tradekit import ids
-from tradekit.decimals import to_stored_scale
+from tradekit.decimals import plain, to_stored_scale
+from tradekit.exit_plan import ExitPlan
 from tradekit.life import life_end
 from tradekit.recommendation import Recommendation
 from tradekit.sizes import NO_BASE, NO_PRICE_KNOWN, base_size, price_of
@@ -31,6 +34,7 @@ class OperatorRecommendation:
     side: Side
     size: OrderSize | None
     note: str
+    exit_plan: ExitPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class OperatorRules:
 def recommend(
     asked: OperatorRecommendation, state: ProductState, clocks: Clocks, rules: OperatorRules
 ) -> Recommendation:
-    """The recommendation. InvalidRequest for a product nobody lists, STALE_DATA, NOT_HELD."""
+    """The recommendation. InvalidRequest for a product nobody lists or a plan that lies wrong, STALE_DATA, NOT_HELD."""
     if not state.is_listed:
         why = f"{asked.product_id} is not followed; see ListProducts"
         raise InvalidRequest([Violation("product_id", "UNKNOWN_PRODUCT", why)])
@@ -56,6 +60,8 @@ def recommend(
     if asked.side is Side.BUY and (price is None or clocks.market is None):
         raise Unavailable("STALE_DATA", f"there is no candle of {asked.product_id} yet; try again later")
     as_of = clocks.market or clocks.machine
+    if asked.exit_plan is not None:
+        _require_around(asked.exit_plan, price or NO_PRICE_KNOWN, as_of)
     return Recommendation(
         recommendation_id=ids.recommendation_id_of_request(asked.request_id),
         product_id=asked.product_id,
@@ -69,7 +75,22 @@ def recommend(
         profile=rules.profile,
         priority=OPERATOR_PRIORITY,
         note=asked.note,
+        exit_plan=asked.exit_plan,
     )
+
+
+def _require_around(plan: ExitPlan, price: Price, as_of: datetime) -> None:
+    """A plan that would be carried out at once is a mistake. InvalidRequest."""
+    fields = Fields()
+    stop, target = plain(plan.stop_price), plain(plan.target_price)
+    below = f"is {stop}; must be below the newest close, {plain(price)}"
+    fields.check("exit_plan.stop_price", plan.stop_price < price, "WRONG_SIDE", below)
+    above = f"is {target}; must be above the newest close, {plain(price)}"
+    fields.check("exit_plan.target_price", plan.target_price > price, "WRONG_SIDE", above)
+    if plan.exit_time is not None:
+        later = f"is {plan.exit_time.isoformat()}; must be after the market's time, {as_of.isoformat()}"
+        fields.check("exit_plan.exit_time", plan.exit_time > as_of, "PAST", later)
+    fields.done()
 
 
 def _average_cost(state: ProductState) -> Price | None:

@@ -21,4 +21,7 @@ class BridgeSettings(TradingSettings):
     entry_cooldown_bars: int = Field(
         3, ge=0, le=1000, description="bars between two BUY recommendations of one product"
     )
+    exit_at_horizon: bool = Field(
+        True, description="sell what a signal bought when the horizon of its model's labels is over"
+    )
     stale_signal_bars: int = Field(1, ge=1, le=100, description="BUY signals this many bars old are skipped")

@@ -5,7 +5,7 @@ frame from the start and nothing is turned into a recommendation twice.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,15 +14,17 @@ from meshkit.consumer import Consumer
 from meshkit.errors import Unavailable
 from meshkit.kit import Kit
 from svc_bridge import store
-from svc_bridge.fact_store import read_facts
+from svc_bridge.exit_plan import LabelTerms, exit_plan
+from svc_bridge.fact_store import ModelLabels, read_facts
 from svc_bridge.proposal import NewRecommendation, Outcome, Proposal, ProposalRules, SignalSeen, Skip, propose
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.wire import signal_of
 from tradekit import ids, services, wire
+from tradekit.exit_plan import ExitPlan
 from tradekit.life import life_end
 from tradekit.reasons import Reason
 from tradekit.recommendation import Recommendation
-from tradekit.states import Origin
+from tradekit.states import Origin, Side, SignalSide
 from trading.signal.v1 import signal_service_pb2 as signal_pb
 from trading.signal.v1 import signal_service_pb2_grpc as signal_grpc
 
@@ -35,6 +37,7 @@ class SignalConsumer:
     def __init__(self, settings: BridgeSettings, kit: Kit[BridgeSettings]) -> None:
         self._settings = settings
         self._kit = kit
+        self._labels = ModelLabels()
         self._rules = ProposalRules(settings.entry_quote_size, settings.entry_cooldown_bars, settings.stale_signal_bars)
         channel = kit.channel(settings.address(services.SIGNAL), services.SIGNAL.full_name)
         self._stub = signal_grpc.SignalServiceStub(channel)
@@ -79,6 +82,8 @@ class SignalConsumer:
         """Outcomes and recommendations, in the order of the signals."""
         products = sorted({signal.product_id for signal in signals})
         facts = await read_facts(connection, products, self._settings.granularity_seconds)
+        buys = {signal.evidence.model_version for signal in signals if signal.side is SignalSide.BUY}
+        labels = await self._labels.of(connection, buys)
         newest = facts.signals_as_of or max(signal.as_of for signal in signals)
         outcomes: list[Outcome] = []
         recommendations: list[NewRecommendation] = []
@@ -90,11 +95,14 @@ class SignalConsumer:
                 outcome = Skip((Reason("DUPLICATE_OPEN", "1", "1", "count", f"product:{signal.product_id}"),))
             if isinstance(outcome, Proposal):
                 decided.add((signal.product_id, outcome.side))
-                recommendations.append(self._recommendation(signal, outcome, facts.clocks.machine))
+                label = labels.get(signal.evidence.model_version)
+                recommendations.append(self._recommendation(signal, outcome, facts.clocks.machine, label))
             outcomes.append(Outcome(signal, outcome))
         return outcomes, recommendations
 
-    def _recommendation(self, signal: SignalSeen, proposal: Proposal, now: datetime) -> NewRecommendation:
+    def _recommendation(
+        self, signal: SignalSeen, proposal: Proposal, now: datetime, label: LabelTerms | None
+    ) -> NewRecommendation:
         clock = self._settings.life_clock
         made = Recommendation(
             recommendation_id=ids.recommendation_id_of_signal(signal.signal_id),
@@ -109,8 +117,21 @@ class SignalConsumer:
             profile=signal.profile,
             priority=proposal.priority,
             evidence=signal.evidence,
+            exit_plan=self._exit_plan(signal, label) if proposal.side is Side.BUY else None,
         )
         return NewRecommendation(made, self._settings.run_id, signal_id=signal.signal_id)
+
+    def _exit_plan(self, signal: SignalSeen, label: LabelTerms | None) -> ExitPlan | None:
+        if label is None:
+            return None
+        return exit_plan(
+            signal.reference_price,
+            signal.as_of,
+            signal.evidence.sigma_horizon,
+            label,
+            timedelta(seconds=signal.granularity),
+            with_time=self._settings.exit_at_horizon,
+        )
 
 
 def _signals_of(batch: signal_pb.SignalBatch) -> list[SignalSeen]:

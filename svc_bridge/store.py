@@ -26,7 +26,7 @@ from meshkit.dedicated import Connection
 from schema import streams
 from schema.base import Json, Time
 from schema.operations import watermarks
-from schema.recommendation_rows import StoredRecommendation, evidence_to_json, stored_of_row
+from schema.recommendation_rows import StoredRecommendation, evidence_to_json, exit_plan_to_json, stored_of_row
 from schema.recommendations import bridge_cursors, trade_recommendations
 from svc_bridge.proposal import NewRecommendation, Outcome, Skip
 from tradekit import ids
@@ -108,6 +108,7 @@ def _recommendation_row(place: int, recommendation: NewRecommendation) -> dict[s
         "priority": made.priority,
         "note": made.note,
         "evidence": made.evidence and evidence_to_json(made.evidence),
+        "exit_plan": made.exit_plan and exit_plan_to_json(made.exit_plan),
     }
     return {name: value for name, value in row.items() if value is not None}
 
@@ -119,16 +120,16 @@ _INSERT = (
       SELECT * FROM jsonb_to_recordset(:rows) AS item (
         place bigint, recommendation_id uuid, run_id text, origin text, signal_id uuid, request_id uuid, product_id text,
         side text, size numeric, reference_price numeric, as_of timestamptz, expire_at timestamptz, life_clock text,
-        profile text, priority double precision, evidence jsonb, note text)
+        profile text, priority double precision, evidence jsonb, note text, exit_plan jsonb)
     ), changes AS MATERIALIZED (
       SELECT take_sequences(:recommendations, :count) AS first
     ), decisions AS MATERIALIZED (
       SELECT take_sequences(:decisions, :count) AS first, changes.first AS first_change FROM changes
     ), inserted AS (
       INSERT INTO trade_recommendations (recommendation_id, run_id, origin, signal_id, request_id, product_id, side, size,
-        reference_price, as_of, expire_at, life_clock, profile, priority, evidence, note, state, sequence)
+        reference_price, as_of, expire_at, life_clock, profile, priority, evidence, note, exit_plan, state, sequence)
       SELECT recommendation_id, run_id, origin, signal_id, request_id, product_id, side, size,
-        reference_price, as_of, expire_at, life_clock, profile, priority, evidence, note, :state, first_change + place
+        reference_price, as_of, expire_at, life_clock, profile, priority, evidence, note, exit_plan, :state, first_change + place
       FROM given CROSS JOIN decisions
       RETURNING *
     ), first_events AS (

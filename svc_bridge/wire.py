@@ -43,8 +43,12 @@ def parse_create(message: pb.CreateRecommendationRequest) -> OperatorRecommendat
         number = wire.read_decimal(fields, own, getattr(message, own), present=True, low=Decimal(0), low_open=True)
         size = order_size(side, number)
     note = fields.text("note", message.note, min_length=0, max_length=200)
+    plan = None
+    if message.HasField("exit_plan"):
+        fields.check("exit_plan", side is Side.BUY, "NOT_ALLOWED", "is set; only a BUY has a way out to plan")
+        plan = wire.read_exit_plan(fields, "exit_plan", message.exit_plan)
     fields.done()
-    return OperatorRecommendation(request_id, product_id, side, size, note)
+    return OperatorRecommendation(request_id, product_id, side, size, note, plan)
 
 
 def parse_get(message: pb.GetRecommendationRequest) -> UUID:

@@ -16,6 +16,7 @@ from schema.views.executor import executor_latest_closes
 from svc_executor import foreign_store, ledger, store
 from svc_executor.foreign import ForeignOrder
 from svc_executor.ledger import Entry, Position
+from svc_executor.protection_step import Standing
 from tradekit.decimals import CONTEXT, ZERO, plain
 from tradekit.units import Price, ProductId
 
@@ -154,11 +155,12 @@ async def store_comparison(connection: AsyncConnection, comparison: Comparison) 
 
 @dataclass(frozen=True, slots=True)
 class StoredPosition:
-    """A position and when it changed last."""
+    """A position, when it changed last, and what protects it where that was read as well."""
 
     product_id: ProductId
     position: Position
     updated_at: datetime
+    orders: tuple[Standing, ...] = ()
 
 
 async def list_positions(connection: AsyncConnection) -> list[StoredPosition]:

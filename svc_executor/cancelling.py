@@ -1,4 +1,5 @@
-"""Ends orders on an operator's word: what was not sent never will be, what rests at the exchange is cancelled there.
+"""Ends orders on an operator's word, or to make room for an exit: what was not sent never will be, what rests at the exchange
+is cancelled there.
 
 Nothing is called cancelled that the exchange has not ended: an order whose outcome is open is only kept from being sent again.
 """
@@ -13,14 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from exchange_client import Exchange
 from meshkit.errors import MeshError
-from svc_executor import store
+from svc_executor import protection_store, store
 from svc_executor.driver import OrderDriver
 from svc_executor.store import OrderRow
 from tradekit.states import OrderState
 from tradekit.units import ProductId
 
 # How often the exchange is asked whether a cancel has taken hold, and for how long.
-_LOOKS, _LOOK_SECONDS = 10, 0.5
+_LOOKS, _FIRST_LOOK_SECONDS, _LOOK_SECONDS = 13, 0.02, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,16 @@ class Cancelling:
         async with self._engine.begin() as connection:
             await store.lock_account(connection)
             wanted = await store.request_cancel(connection, product_id)
+        return await self._end(wanted)
+
+    async def withdraw(self, order_ids: Sequence[UUID]) -> list[Cancelled]:
+        """The same for protective orders that make room for something else."""
+        async with self._engine.begin() as connection:
+            await store.lock_account(connection)
+            wanted = await protection_store.withdraw(connection, order_ids)
+        return await self._end(wanted)
+
+    async def _end(self, wanted: Sequence[OrderRow]) -> list[Cancelled]:
         words = await self._ask_exchange([order for order in wanted if order.exchange_order_id])
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._outcome(order, words.get(order.order_id, ""))) for order in wanted]
@@ -67,10 +78,12 @@ class Cancelling:
         if order.state is OrderState.OPEN and not before.exchange_order_id:
             # It was in doubt when the others were asked for, and is known to rest by now.
             words = (await self._ask_exchange([order])).get(order.order_id, "")
+        pause = _FIRST_LOOK_SECONDS
         for _ in range(_LOOKS):
             if order.state is not OrderState.OPEN:
                 break
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LOOK_SECONDS)
             order = await self._driver.drive(before.order_id)
         result = _result(order)
         self._log.info("cancel", order_id=str(order.order_id), result=result, state=order.state.value, words=words)

@@ -13,7 +13,7 @@ from meshkit.errors import MeshError, Unavailable
 from schema.clocks import read_clocks
 from svc_executor import intent_store, store
 from svc_executor.availability import Availability
-from svc_executor.intake import Intake
+from svc_executor.intake import Intake, Protected
 from svc_executor.intent import BodyOf, close_intent
 from svc_executor.intent_store import NewIntent
 from svc_executor.order_tracker import OrderTracker
@@ -62,6 +62,7 @@ class Closing:
         available: Availability,
         tracker: OrderTracker,
         body_of: BodyOf,
+        protected: Protected,
     ) -> None:
         self._settings = settings
         self._engine = engine
@@ -71,6 +72,7 @@ class Closing:
         self._available = available
         self._tracker = tracker
         self._body_of = body_of
+        self._protected = protected
 
     async def close(self, wanted: Close) -> list[Closed]:
         """One result for each product, in the order asked for, or by name. TRADING_HALTED for all of them while that is so."""
@@ -109,6 +111,10 @@ class Closing:
 
     async def _order(self, wanted: Close, product_id: ProductId) -> UUID:
         order_id = ids.close_order_id(wanted.request_id, product_id)
+        async with self._protected.released(product_id, order_id):
+            return await self._written(wanted, product_id, order_id)
+
+    async def _written(self, wanted: Close, product_id: ProductId, order_id: UUID) -> UUID:
         product = await self._rules.of(product_id, Side.SELL)
         available = await self._available.of(product_id)
         async with self._engine.begin() as connection:

@@ -7,8 +7,8 @@ to this process. Its send begins at the commit, whether or not its caller is sti
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -29,16 +29,23 @@ from svc_executor.intent_store import NewIntent
 from svc_executor.product_rules import ProductRules
 from svc_executor.settings import ExecutorSettings
 from svc_executor.store import OrderRow
-from svc_executor.ticket import verify
+from svc_executor.ticket import Ticket, verify
 from svc_executor.trading_switch import TradingSwitch
 from svc_executor.wire import Execute
 from tradekit import ids
 from tradekit.recommendation import Recommendation
 from tradekit.states import Side, TradingState
-from tradekit.units import BaseSize
+from tradekit.units import BaseSize, ProductId
 
 # Requests of one transaction: more would only keep the account lock for longer.
 _MOST_AT_ONCE = 50
+
+
+class Protected(Protocol):
+    """What protects positions: `svc_executor.protector.Protector`."""
+
+    def released(self, product_id: ProductId, by: UUID) -> AbstractAsyncContextManager[None]:
+        """Inside, nothing does, unless the order `by` which it shall be sold was made before."""
 
 
 class Work(Protocol):
@@ -115,6 +122,7 @@ class Intake:
         switch: TradingSwitch,
         work: Work,
         begin: Begin,
+        protected: Protected,
     ) -> None:
         self._settings = settings
         self._dedicated = dedicated
@@ -124,11 +132,26 @@ class Intake:
         self._switch = switch
         self._work = work
         self._begin = begin
+        self._protected = protected
         self._batches: Batches[_Call, Placed] = Batches(self._place, _MOST_AT_ONCE)
 
     async def order_for(self, request: Execute) -> Placed:
         """The recommendation's one order: the one there is, or a new intent. An entry hears nothing without a ticket."""
         ticket = verify(request.ticket, self._key, request.recommendation, request.size) if request.ticket else None
+        item = request.recommendation
+        async with self._room_for(item):
+            return await self._order_for(request, ticket)
+
+    @asynccontextmanager
+    async def _room_for(self, item: Recommendation) -> AsyncIterator[None]:
+        """An exit sells what was protected. Where none may be sent, or it was made before, what protects stays."""
+        if item.side is Side.BUY or not self._switch.allows(Side.SELL):
+            yield
+            return
+        async with self._protected.released(item.product_id, ids.order_id(item.recommendation_id)):
+            yield
+
+    async def _order_for(self, request: Execute, ticket: Ticket | None) -> Placed:
         item = request.recommendation
         async with asyncio.TaskGroup() as group:
             product = group.create_task(self._product(item))

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from exchange_client import ExchangeProduct, OrderTerms
+from exchange_client import Bracket, ExchangeProduct, OrderTerms
 from meshkit.errors import Violation
 from tradekit import ids
 from tradekit.decimals import plain
+from tradekit.exit_plan import ExitPlan
 from tradekit.products import floor_to
 from tradekit.recommendation import Recommendation, terms_hash
-from tradekit.states import LifeClock, Side, Venue
+from tradekit.states import ExitTrigger, LifeClock, OrderPurpose, OrderState, OrderType, Side, Venue
 from tradekit.units import BaseSize, OrderSize, Price, ProductId
 
 # Makes the exact bytes of an order: `Exchange.body_of`.
@@ -22,10 +23,28 @@ _REPLAY_LIFE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
+class Protection:
+    """What an order that protects a position has besides. `entry_order_id`: the newest entry, None for what was adopted.
+    `trigger`: why it sells now; without one a bracket rests at the exchange, and a market order waits here."""
+
+    entry_order_id: UUID | None
+    plan: ExitPlan
+    order_type: OrderType
+    trigger: ExitTrigger | None
+
+    @property
+    def bracket(self) -> Bracket | None:
+        """Its two prices where it rests between them."""
+        rests = self.order_type is OrderType.BRACKET
+        return Bracket(self.plan.stop_price, self.plan.target_price) if rests else None
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """An order before its first byte leaves. `size` is quote for BUY, base for SELL.
 
-    An exit may have no reservation, an operator's close has no recommendation either; an entry always has both.
+    An exit may have no reservation, an operator's close and a protective order have no recommendation either; an entry always
+    has both.
     """
 
     order_id: UUID
@@ -41,6 +60,22 @@ class Intent:
     reference_price: Price
     expire_at: datetime
     note: str = ""
+    protection: Protection | None = None
+
+    @property
+    def purpose(self) -> OrderPurpose:
+        """What it is for."""
+        if self.protection is not None:
+            return OrderPurpose.PROTECTION
+        if self.side is Side.BUY:
+            return OrderPurpose.ENTRY
+        return OrderPurpose.EXIT if self.recommendation_id is not None else OrderPurpose.CLOSE
+
+    @property
+    def state(self) -> OrderState:
+        """The first state of its row."""
+        waits = self.protection is not None and self.protection.trigger is None and self.protection.bracket is None
+        return OrderState.WAITING if waits else OrderState.PENDING
 
 
 def request_hash(recommendation: Recommendation, size: OrderSize) -> str:
@@ -111,6 +146,33 @@ def close_intent(
         reference_price=price,
         expire_at=as_of,
         note=note,
+    )
+
+
+def protective_intent(
+    order_id: UUID,
+    product_id: ProductId,
+    size: BaseSize,
+    protection: Protection,
+    venue: Venue,
+    as_of: datetime,
+    body_of: BodyOf,
+) -> Intent:
+    """The intent of an order that protects a position."""
+    return Intent(
+        order_id=order_id,
+        recommendation_id=None,
+        reservation_id=None,
+        request_hash=hashlib.sha256(f"protection|{order_id}".encode()).hexdigest(),
+        product_id=product_id,
+        side=Side.SELL,
+        size=size,
+        body=body_of(OrderTerms(order_id, product_id, Side.SELL, size, protection.bracket)),
+        venue=venue,
+        as_of=as_of,
+        reference_price=protection.plan.stop_price,
+        expire_at=as_of,
+        protection=protection,
     )
 
 

@@ -16,11 +16,11 @@ from schema.execution import orders
 from schema.recommendation_terms import terms_of
 from schema.views.shared import recommendation_terms
 from svc_executor.intake_decision import Facts, KnownOrder
-from svc_executor.intent import Intent
+from svc_executor.intent import Intent, Protection
 from svc_executor.store import FILLS, NOW, UNFILLED, Holding, OrderRow, order_of_row
 from tradekit.decimals import plain
 from tradekit.recommendation import Recommendation
-from tradekit.states import Side, TradingState
+from tradekit.states import OrderType, Side, TradingState
 from tradekit.units import BaseSize, QuoteSize
 
 _FACTS = (
@@ -113,4 +113,21 @@ def _row(one: NewIntent) -> dict[str, Any]:
         "expire_at": intent.expire_at.isoformat(),
         "send_count": int(one.counts),
         "search_from": one.search_from.isoformat() if one.search_from else None,
+        "state": intent.state.value,
+        "purpose": intent.purpose.value,
+        **_protection(intent.protection),
+    }
+
+
+def _protection(protection: Protection | None) -> dict[str, Any]:
+    if protection is None:
+        return {"order_type": OrderType.MARKET.value}
+    plan = protection.plan
+    return {
+        "order_type": protection.order_type.value,
+        "entry_order_id": str(protection.entry_order_id) if protection.entry_order_id else None,
+        "stop_price": plain(plan.stop_price),
+        "target_price": plain(plan.target_price),
+        "exit_time": plan.exit_time.isoformat() if plan.exit_time else None,
+        "trigger": protection.trigger.value if protection.trigger else None,
     }

@@ -5,9 +5,12 @@ from uuid import UUID
 
 from meshkit.fields import Fields
 from svc_executor.closing import Close
+from svc_executor.protection_step import Held
+from svc_executor.wire import protective_message
+from tradekit.sizes import NO_BASE
 from tradekit.states import TradingState
 from tradekit.units import ProductId
-from tradekit.wire import enum_number, read_product_id
+from tradekit.wire import amount_message, enum_number, read_product_id
 from trading.executor.v1 import executor_service_pb2 as pb
 from trading.risk.v1 import risk_service_pb2 as risk_pb
 
@@ -79,3 +82,20 @@ def parse_close(request: pb.ClosePositionsRequest) -> Close:
     note = fields.text("note", request.note, max_length=LONGEST_NOTE)
     fields.done()
     return Close(request_id, products, note)
+
+
+def parse_protect(request: pb.ProtectPositionsRequest) -> UUID:
+    fields = Fields()
+    request_id = fields.uuid("request_id", request.request_id)
+    fields.done()
+    return request_id
+
+
+def protection_message(held: Held) -> pb.PositionProtection:
+    return pb.PositionProtection(
+        product_id=held.product_id,
+        held_size=amount_message(held.size),
+        protected_size=amount_message(held.protected),
+        unprotected_size=amount_message(max(held.unprotected, NO_BASE)),
+        orders=[protective_message(one) for one in held.standing],
+    )

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import Enum, auto
 from uuid import UUID
 
-from exchange_client import ExchangeFill, ExchangeOrder, OrderTerms
+from exchange_client import Bracket, ExchangeFill, ExchangeOrder, OrderTerms
 from exchange_client.models import FAILED, FILLED
 from tradekit.decimals import to_stored_scale
 from tradekit.reasons import Reason
@@ -46,7 +46,8 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
-    """An order row as decisions need it. `sent_at` is the newest send whose outcome is open, None if all are known."""
+    """An order row as decisions need it. `sent_at` is the newest send whose outcome is open, None if all are known.
+    `tried_since`: when it was made, or when what waited was to be sent."""
 
     order_id: UUID
     product_id: ProductId
@@ -54,7 +55,8 @@ class OrderFacts:
     size: OrderSize
     state: OrderState
     exchange_order_id: str | None
-    created_at: datetime
+    bracket: Bracket | None
+    tried_since: datetime
     expire_at: datetime
     sent_at: datetime | None
     cancel_requested: bool
@@ -63,7 +65,7 @@ class OrderFacts:
     @property
     def terms(self) -> OrderTerms:
         """What was ordered."""
-        return OrderTerms(self.order_id, self.product_id, self.side, self.size)
+        return OrderTerms(self.order_id, self.product_id, self.side, self.size, self.bracket)
 
     @property
     def terminal(self) -> bool:
@@ -77,7 +79,7 @@ class OrderFacts:
     @property
     def alive(self) -> bool:
         """Entries within their life; exits, which no market makes wrong, for as long as they are tried."""
-        return self.now < (self.created_at + EXIT_RETRIES if self.side is Side.SELL else self.expire_at)
+        return self.now < (self.tried_since + EXIT_RETRIES if self.side is Side.SELL else self.expire_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ def next_step(order: OrderFacts, circumstances: Circumstances, absence: timedelt
     this process knows holds it back until the database has it too."""
     if order.terminal:
         return Step.DONE
+    if order.state is OrderState.WAITING:
+        return Step.CANCEL if order.cancel_requested else Step.WAIT
     if order.exchange_order_id:
         return Step.REFRESH
     if order.doubtful and not circumstances.absent:

@@ -4,7 +4,7 @@ At start, after every doubt, and on a schedule. A difference is never repaired h
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from decimal import Decimal, localcontext
@@ -120,12 +120,19 @@ class Reconciler:
     async def _pass(self) -> Comparison:
         await self.open_ledger()
         before = await self._open_orders()
-        await self._settle_all(before)
+        await self._settle_all(await self._to_settle(before))
         await self._driver.adopt_late()
         # Where the balances differ, somebody else may have traded, and the exchange may have told it late.
         await self._foreign.check(far_back=not self._clean)
         await self._fees.refresh_if_due()
         return await self._compare(before)
+
+    async def _to_settle(self, orders: Sequence[OrderRow]) -> list[OrderRow]:
+        """Without what waits here, and without brackets that rest as they did: of these the exchange is asked in one request."""
+        resting = [one for one in orders if one.state is OrderState.OPEN and one.bracket is not None]
+        quiet = {one.order_id for one in resting} - await self._driver.with_news(resting)
+        quiet |= {one.order_id for one in orders if one.state is OrderState.WAITING and not one.cancel_requested_at}
+        return [one for one in orders if one.order_id not in quiet]
 
     async def _settle_all(self, orders: Iterable[OrderRow]) -> None:
         """Exits first, several at a time: one whose search takes long must not keep another from being sent."""

@@ -104,7 +104,7 @@ def _fill(one: NewFill) -> dict[str, Any]:
         "liquidity": fill.liquidity,
         "realized_pnl": plain(one.realized),
         "trade_time": fill.trade_time.isoformat(),
-        "as_of": one.order.as_of.isoformat(),
+        "as_of": one.as_of.isoformat(),
     }
 
 
@@ -116,7 +116,7 @@ def _entries(one: NewFill) -> list[dict[str, Any]]:
             "currency": entry.currency,
             "amount": plain(entry.amount),
             "order_id": str(one.order.order_id),
-            "as_of": one.order.as_of.isoformat(),
+            "as_of": one.as_of.isoformat(),
         }
         for entry in one.entries
     ]

@@ -4,13 +4,14 @@ what those before it in its batch have changed, so that a batch records exactly 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
 from svc_executor.ledger import BookedFill, Entry, Position, apply_fill, ledger_of
 from svc_executor.order_resolution import WATCH, Conclusion
 from svc_executor.store import OrderRow
 from tradekit.reasons import Reason
-from tradekit.states import ORDER_TERMINAL
+from tradekit.states import ORDER_TERMINAL, OrderPurpose
 from tradekit.units import ProductId, QuoteSize
 
 _ADOPTED = Reason("ORDER_ADOPTED", scope="exchange")
@@ -34,6 +35,12 @@ class NewFill:
     fill: BookedFill
     realized: QuoteSize
     entries: tuple[Entry, ...]
+
+    @property
+    def as_of(self) -> datetime:
+        """Market time of its decision; what protects a position was decided long before the market came to it."""
+        protects = self.order.purpose is OrderPurpose.PROTECTION
+        return max(self.order.as_of, self.fill.trade_time) if protects else self.order.as_of
 
 
 @dataclass

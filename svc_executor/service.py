@@ -23,6 +23,7 @@ from svc_executor.locks import ReadersWriterLock
 from svc_executor.operator_service import OperatorCalls
 from svc_executor.order_tracker import OrderTracker
 from svc_executor.product_rules import ProductRules
+from svc_executor.protector import Protector
 from svc_executor.reconciler import Reconciler
 from svc_executor.settings import ExecutorSettings
 from svc_executor.ticket import load_public_key
@@ -183,6 +184,12 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         """Sells what is held."""
         return await self._operator.close_positions(request)
 
+    async def ProtectPositions(
+        self, request: pb.ProtectPositionsRequest, context: ServicerContext
+    ) -> pb.ProtectPositionsResponse:
+        """Does now what is done at every bar."""
+        return await self._operator.protect_positions(request)
+
     async def GetLedger(
         self, request: ledger_pb.GetLedgerRequest, context: ServicerContext
     ) -> ledger_pb.GetLedgerResponse:
@@ -223,21 +230,22 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     rules, available = ProductRules(exchange, kit.log), Availability(exchange, kit.log)
     tracker = OrderTracker(kit, driver, reconciler)
     facts = ExchangeFacts(rules, available, driver.clock)
-    intake = Intake(settings, kit.dedicated(), key, exchange, facts, switch, driver, tracker.begin)
-    operator = OperatorCalls(
-        kit,
-        switch,
-        Cancelling(kit.engine, exchange, driver, kit.log),
-        Closing(settings, kit.engine, intake, rules, available, tracker, exchange.body_of),
-    )
+    cancelling = Cancelling(kit.engine, exchange, driver, kit.log)
+    protector = Protector(settings, kit, exchange, rules, cancelling, driver, tracker, switch, available)
+    intake = Intake(settings, kit.dedicated(), key, exchange, facts, switch, driver, tracker.begin, protector)
+    closing = Closing(settings, kit.engine, intake, rules, available, tracker, exchange.body_of, protector)
+    operator = OperatorCalls(kit, switch, cancelling, closing, protector)
     ledger = Ledger(settings, kit, exchange, reconciler)
     servicer = ExecutorServicer(settings, kit, intake, tracker, reconciler, operator, ledger)
+    # In a replay the market waits for whoever leads it, and he asks: nothing happens between two bars by itself.
+    watch = [] if settings.venue is Venue.REPLAY else [Task("protect", protector.run)]
     return ServiceSpec(
         servicers=[Registration(pb_grpc.add_ExecutorServiceServicer_to_server, servicer, services.EXECUTOR.full_name)],
         background=[
             Task("reconcile", reconciler.run),
             Task("trading-switch", switch.run),
             Task("halt-keeper", switch.keep),
+            *watch,
         ],
         ready=[Check("database", kit.check_database)],
         entries=[Check("reconciliation", reconciler.check_entries)],

@@ -15,11 +15,12 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from exchange_client import ExchangeSettings
+from svc_executor.exit_plan import ExitRules
 from tradekit import services
 from tradekit.decimals import parse_decimal
 from tradekit.products import quote_currency
 from tradekit.settings import port_field
-from tradekit.states import Venue
+from tradekit.states import ProtectionMode, Venue
 
 _CURRENCY = re.compile(r"[A-Z0-9]{1,12}")
 
@@ -56,6 +57,31 @@ class ExecutorSettings(ExchangeSettings):
         le=3600,
         description="how long after a send an order that the exchange does not list was never made; "
         "unset takes EXCHANGE_TOKEN_SECONDS and twice EXCHANGE_TOTAL_SECONDS",
+    )
+
+    stop_ratio: Decimal = Field(
+        Decimal("0.05"),
+        gt=0,
+        lt=1,
+        description="how far below its entry a position is sold at a loss, share of the price",
+    )
+    target_ratio: Decimal = Field(
+        Decimal("0.1"),
+        gt=0,
+        le=10,
+        description="how far above its entry a position is sold at a profit, share of the price",
+    )
+    trailing_stop_ratio: Decimal | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="how far below the highest price since its entry a position is sold, share; unset: not",
+    )
+    time_limit_bars: int | None = Field(
+        None, ge=1, le=100_000, description="bars after its entry from which a position is sold; unset: no limit"
+    )
+    protection_poll_seconds: float = Field(
+        2.0, ge=0.2, le=60, description="pause between two looks at prices while the executor itself watches a stop"
     )
 
     ledger_tolerance: Annotated[dict[str, Decimal], NoDecode] = Field(
@@ -112,6 +138,15 @@ class ExecutorSettings(ExchangeSettings):
         request besides."""
         unset = self.exchange_token_seconds + 2 * self.exchange_total_seconds
         return timedelta(seconds=unset if self.absence_seconds is None else self.absence_seconds)
+
+    @property
+    def exit_rules(self) -> ExitRules:
+        """How a position is left when nobody decides to leave it."""
+        bars = self.time_limit_bars
+        limit = None if bars is None else timedelta(seconds=bars * self.granularity_seconds)
+        # A sandbox's fills are canned: there is nothing to protect, and what it says of an order is not so.
+        mode = ProtectionMode.OFF if self.venue is Venue.SANDBOX else self.protective_exits
+        return ExitRules(mode, self.stop_ratio, self.target_ratio, self.trailing_stop_ratio, limit)
 
     @property
     def account_currency(self) -> str:

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Select, and_, func, literal_column, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from exchange_client import Bracket
 from schema import streams
 from schema.base import Json, Time
 from schema.execution import orders, positions
@@ -22,10 +23,19 @@ from svc_executor.order_resolution import WATCH, OrderFacts
 from tradekit.decimals import to_stored_scale
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
 from tradekit.sizes import NO_BASE, price_of
-from tradekit.states import ORDER_TERMINAL, OrderState, Side, TradingState, Venue
+from tradekit.states import (
+    ORDER_TERMINAL,
+    ExitTrigger,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    Side,
+    TradingState,
+    Venue,
+)
 from tradekit.units import BaseSize, OrderSize, Price, ProductId, QuoteSize
 
-_OPEN = [state.value for state in OrderState if state not in ORDER_TERMINAL]
+NOT_DONE = [state.value for state in OrderState if state not in ORDER_TERMINAL]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,14 @@ class OrderRow:
     done_at: datetime | None
     watch_until: datetime | None
     adopted_at: datetime | None
+    purpose: OrderPurpose
+    order_type: OrderType
+    entry_order_id: UUID | None
+    stop_price: Price | None
+    target_price: Price | None
+    exit_time: datetime | None
+    trigger: ExitTrigger | None
+    triggered_at: datetime | None
     fills: tuple[StoredFill, ...]
     now: datetime
 
@@ -86,6 +104,21 @@ class OrderRow:
         return self.state in ORDER_TERMINAL
 
     @property
+    def bracket(self) -> Bracket | None:
+        """Its two prices, where it rests at the exchange between them."""
+        if self.order_type is not OrderType.BRACKET or self.stop_price is None or self.target_price is None:
+            return None
+        return Bracket(self.stop_price, self.target_price)
+
+    @property
+    def exit_trigger(self) -> ExitTrigger | None:
+        """What made it sell, if it did: what was told of it, or for a bracket which of its prices it sold at."""
+        if self.bracket is None or not self.filled_size:
+            return self.trigger
+        sold_at = price_of(self.filled_value, self.filled_size)
+        return ExitTrigger.TARGET if sold_at >= self.bracket.target_price else ExitTrigger.STOP
+
+    @property
     def facts(self) -> OrderFacts:
         return OrderFacts(
             order_id=self.order_id,
@@ -94,7 +127,8 @@ class OrderRow:
             size=self.size,
             state=self.state,
             exchange_order_id=self.exchange_order_id,
-            created_at=self.created_at,
+            bracket=self.bracket,
+            tried_since=self.triggered_at or self.created_at,
             expire_at=self.expire_at,
             sent_at=self.sent_at,
             cancel_requested=self.cancel_requested_at is not None,
@@ -102,11 +136,11 @@ class OrderRow:
         )
 
 
-_OTHER_FORM = {"side", "state", "venue", "reasons", "fills"}
+_OTHER_FORM = {"side", "state", "venue", "reasons", "fills", "purpose", "order_type", "trigger"}
 _SAME = [name for name in OrderRow.__dataclass_fields__ if name not in _OTHER_FORM]
 NOW: Any = literal_column("now", Time)
 FILLS: Any = literal_column("fills", Json)
-_COLUMNS: list[Any] = [
+COLUMNS: list[Any] = [
     orders,
     func.order_fills(orders.c.order_id, type_=Json).label("fills"),
     func.clock_timestamp(type_=Time).label("now"),
@@ -124,6 +158,9 @@ def order_of_row(row: Any) -> OrderRow:
         side=Side(row.side),
         state=OrderState(row.state),
         venue=Venue(row.venue),
+        purpose=OrderPurpose(row.purpose),
+        order_type=OrderType(row.order_type),
+        trigger=None if row.trigger is None else ExitTrigger(row.trigger),
         reasons=reasons_from_json(row.reasons),
         fills=tuple(_fill(*values) for values in row.fills),
     )
@@ -164,7 +201,7 @@ async def read_trading_state(connection: AsyncConnection) -> StoredTradingState:
 
 async def get_order(connection: AsyncConnection, order_id: UUID, *, lock: bool = False) -> OrderRow | None:
     """One order, if wanted locked until the transaction ends."""
-    query = select(*_COLUMNS).where(orders.c.order_id == order_id)
+    query = select(*COLUMNS).where(orders.c.order_id == order_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     return order_of_row(row) if row else None
 
@@ -180,14 +217,14 @@ async def lock_order(connection: AsyncConnection, order_id: UUID) -> OrderRow:
 async def order_and_trading(connection: AsyncConnection, order_id: UUID) -> tuple[OrderRow, TradingState]:
     """One order that is there, and the trading state of the same moment."""
     trading = select(executor_trading_state.c.trading_state).scalar_subquery()
-    query = select(*_COLUMNS, trading.label("trading_state")).where(orders.c.order_id == order_id)
+    query = select(*COLUMNS, trading.label("trading_state")).where(orders.c.order_id == order_id)
     row = (await connection.execute(query)).one()
     return order_of_row(row), TradingState(row.trading_state)
 
 
 async def order_of_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> OrderRow | None:
     """The order of a recommendation."""
-    query = select(*_COLUMNS).where(orders.c.recommendation_id == recommendation_id)
+    query = select(*COLUMNS).where(orders.c.recommendation_id == recommendation_id)
     row = (await connection.execute(query)).one_or_none()
     return order_of_row(row) if row else None
 
@@ -240,7 +277,7 @@ async def change_order(connection: AsyncConnection, order_id: UUID, **values: An
     sequence = await _next(connection)
     statement = update(orders).where(orders.c.order_id == order_id)
     statement = statement.values(**values, sequence=sequence, updated_at=func.now())
-    row = (await connection.execute(statement.returning(*_COLUMNS))).one()
+    row = (await connection.execute(statement.returning(*COLUMNS))).one()
     return order_of_row(row)
 
 
@@ -284,24 +321,24 @@ async def end_order(
 
 async def watched_orders(connection: AsyncConnection) -> list[OrderRow]:
     """Ended orders that the exchange may have all the same, oldest first."""
-    query = select(*_COLUMNS).where(orders.c.watch_until > func.clock_timestamp()).order_by(orders.c.created_at)
+    query = select(*COLUMNS).where(orders.c.watch_until > func.clock_timestamp()).order_by(orders.c.created_at)
     return [order_of_row(row) for row in await connection.execute(query)]
 
 
 async def request_cancel(connection: AsyncConnection, product_id: ProductId | None) -> list[OrderRow]:
     """Marks every order that is not done (None: of any product) as one that is not sent any more; gives them, oldest first.
     Account locked."""
-    statement = update(orders).where(orders.c.state.in_(_OPEN))
+    statement = update(orders).where(orders.c.state.in_(NOT_DONE))
     if product_id:
         statement = statement.where(orders.c.product_id == product_id)
     at = func.coalesce(orders.c.cancel_requested_at, func.clock_timestamp())
-    rows = await connection.execute(statement.values(cancel_requested_at=at).returning(*_COLUMNS))
+    rows = await connection.execute(statement.values(cancel_requested_at=at).returning(*COLUMNS))
     return sorted((order_of_row(row) for row in rows), key=lambda order: order.created_at)
 
 
 async def orders_by_id(connection: AsyncConnection, order_ids: Sequence[UUID]) -> list[OrderRow]:
     """Orders by their ids, in no order."""
-    query = select(*_COLUMNS).where(orders.c.order_id.in_(order_ids))
+    query = select(*COLUMNS).where(orders.c.order_id.in_(order_ids))
     return [order_of_row(row) for row in await connection.execute(query)]
 
 
@@ -313,12 +350,12 @@ async def held(connection: AsyncConnection) -> dict[ProductId, BaseSize]:
 
 async def open_orders(connection: AsyncConnection) -> list[OrderRow]:
     """Every order that is not terminal, oldest first."""
-    query = select(*_COLUMNS).where(orders.c.state.in_(_OPEN)).order_by(orders.c.created_at)
+    query = select(*COLUMNS).where(orders.c.state.in_(NOT_DONE)).order_by(orders.c.created_at)
     return [order_of_row(row) for row in await connection.execute(query)]
 
 
 def _filtered(product_id: ProductId | None, state: OrderState | None) -> Select[Any]:
-    query: Select[Any] = select(*_COLUMNS)
+    query: Select[Any] = select(*COLUMNS)
     if product_id:
         query = query.where(orders.c.product_id == product_id)
     if state is not None:
@@ -348,7 +385,7 @@ async def list_orders(
 
 async def changed_after(connection: AsyncConnection, after: int, limit: int) -> list[OrderRow]:
     """Orders whose newest change is after a sequence, in sequence order."""
-    query = select(*_COLUMNS).where(orders.c.sequence > after).order_by(orders.c.sequence).limit(limit)
+    query = select(*COLUMNS).where(orders.c.sequence > after).order_by(orders.c.sequence).limit(limit)
     return [order_of_row(row) for row in await connection.execute(query)]
 
 

@@ -11,6 +11,7 @@ from meshkit import paging
 from meshkit.fields import Fields, Page
 from svc_executor.account_store import Comparison, StoredPosition
 from svc_executor.ledger_wire import foreign_message, money
+from svc_executor.protection_step import Standing
 from svc_executor.store import OrderRow, StoredFill
 from tradekit.decimals import CONTEXT, ZERO
 from tradekit.recommendation import Recommendation
@@ -157,7 +158,16 @@ def order_message(order: OrderRow) -> pb.Order:
         sequence=order.sequence,
         fills=[fill_message(fill) for fill in order.fills],
         note=order.note,
+        purpose=f"ORDER_PURPOSE_{order.purpose.value}",
+        order_type=f"ORDER_TYPE_{order.order_type.value}",
+        entry_order_id=str(order.entry_order_id or ""),
+        trigger=f"EXIT_TRIGGER_{order.exit_trigger or 'UNSPECIFIED'}",
     )
+    if order.stop_price is not None and order.target_price is not None:
+        message.stop_price.CopyFrom(amount_message(order.stop_price))
+        message.target_price.CopyFrom(amount_message(order.target_price))
+    if order.exit_time is not None:
+        message.exit_time.CopyFrom(timestamp_message(order.exit_time))
     if order.quote_size is not None:
         message.quote_size.CopyFrom(amount_message(order.quote_size))
     if order.base_size is not None:
@@ -226,11 +236,26 @@ def _position(stored: StoredPosition, mark: Price | None, worth: QuoteSize) -> p
         average_cost=amount_message(price_of(held.cost, held.base_size) if held.base_size else ZERO),
         realized_pnl=amount_message(held.realized_pnl),
         update_time=timestamp_message(stored.updated_at),
+        orders=[protective_message(one) for one in stored.orders],
     )
     if mark is not None:
         message.mark_price.CopyFrom(amount_message(mark))
         message.market_value.CopyFrom(amount_message(worth))
         message.unrealized_pnl.CopyFrom(amount_message(worth - held.cost))
+    return message
+
+
+def protective_message(one: Standing) -> pb.ProtectiveOrder:
+    message = pb.ProtectiveOrder(
+        order_id=str(one.order_id),
+        state=_NUMBERS[one.state],
+        order_type=f"ORDER_TYPE_{one.order_type.value}",
+        left_size=amount_message(one.left),
+        stop_price=amount_message(one.plan.stop_price),
+        target_price=amount_message(one.plan.target_price),
+    )
+    if one.plan.exit_time is not None:
+        message.exit_time.CopyFrom(timestamp_message(one.plan.exit_time))
     return message
 
 

@@ -21,6 +21,7 @@ from svc_monitor.pulse import Pulse
 from svc_monitor.rules import judge
 from svc_monitor.seen import Seen
 from svc_monitor.settings import MonitorSettings
+from tradekit.states import ProtectionMode
 
 _INTERVAL_SECONDS = 1.0
 
@@ -68,6 +69,7 @@ class AlertManager:
             starting=starting(services, steady),
             database_up=self._journal.database_up,
             bar_seconds=self._settings.granularity_seconds,
+            protects=self._settings.protective_exits is not ProtectionMode.OFF,
             pipeline=self._feeds.pipeline.fresh,
             risk=self._feeds.risk.fresh,
             trading=self._feeds.trading.fresh,

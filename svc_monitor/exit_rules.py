@@ -1,7 +1,7 @@
 """The alerts of exits, and the one sentence on whether anything can be sold now, for every alert that speaks of it."""
 
 from svc_monitor.alerts import Finding, Severity
-from svc_monitor.feeds.exits import FailedClose, FailedExit, OpenClose, OpenExit
+from svc_monitor.feeds.exits import FailedClose, FailedExit, OpenClose, OpenExit, UnprotectedPosition
 from svc_monitor.health import ServiceState
 from svc_monitor.seen import Found, Seen
 from tradekit import services
@@ -9,6 +9,7 @@ from tradekit.services import ServiceName
 
 WAITING_SECONDS = 30.0
 WAITING_LONG_SECONDS = 300.0
+UNPROTECTED_SECONDS = 30.0
 # Ends that are as they should be: an operator's word, or nothing to sell.
 WANTED_ENDS = frozenset({"KILL_SWITCH", "SELL_NOT_HELD", "NOT_HELD", "CANCELLED_BY_OPERATOR"})
 _WAITS_FOR = {
@@ -124,6 +125,25 @@ def _close_failed(found: FailedClose) -> str:
         f"The close of {found.product_id} ended {found.state} ({_cause(found)}): order {found.order_id} was to sell "
         f"{found.size} and sold {found.filled}; {found.held} is still held. `mesh close {found.product_id}` sells it; "
         "acknowledging ends this alert."
+    )
+
+
+def unprotected_position(seen: Seen) -> Found:
+    """Something is held that nothing would sell, for longer than protecting it takes."""
+    if seen.exits is None:
+        return None
+    return tuple(
+        Finding("UNPROTECTED_POSITION", f"product:{found.product_id}", Severity.CRITICAL, _unprotected(found, seen))
+        for found in seen.exits.unprotected
+        if seen.protects and found.age_seconds >= UNPROTECTED_SECONDS
+    )
+
+
+def _unprotected(found: UnprotectedPosition, seen: Seen) -> str:
+    why = _all_stopped(seen) or "The executor tries again; its log says what keeps it."
+    return (
+        f"{found.unprotected} of {found.held} held of {found.product_id} has had no stop for {found.age_seconds:.0f} s. {why} "
+        f"`mesh close {found.product_id}` sells it."
     )
 
 

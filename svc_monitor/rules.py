@@ -8,7 +8,7 @@ from math import inf
 
 from svc_monitor import ledger_rules
 from svc_monitor.alerts import Finding, Severity, Verdicts
-from svc_monitor.exit_rules import contract_violation, exit_failed, exit_waiting, exits_now
+from svc_monitor.exit_rules import contract_violation, exit_failed, exit_waiting, exits_now, unprotected_position
 from svc_monitor.feeds.model import FeatureDrift
 from svc_monitor.health import Known, ServiceState
 from svc_monitor.order_rules import ORDER_RULES
@@ -268,6 +268,7 @@ RULES: dict[str, Callable[[Seen], Found]] = {
     "ORDER_UNKNOWN": order_unknown,
     "EXIT_WAITING": exit_waiting,
     "EXIT_FAILED": exit_failed,
+    "UNPROTECTED_POSITION": unprotected_position,
     "CONTRACT_VIOLATION": contract_violation,
     **ORDER_RULES,
     "STAGE_LAGGING": stage_lagging,

@@ -16,12 +16,14 @@ from tradekit.ledger_words import LedgerWords
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Everything the rules look at. A part is None when it is not known, or known too long ago."""
+    """Everything the rules look at. A part is None when it is not known, or known too long ago. `protects`: whether positions
+    are to be protected."""
 
     services: Sequence[ServiceHealth]
     database_up: bool
     bar_seconds: int
     starting: bool = False
+    protects: bool = True
     pipeline: Pipeline | None = None
     risk: PortfolioRisk | None = None
     trading: Trading | None = None

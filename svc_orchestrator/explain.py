@@ -18,7 +18,7 @@ from svc_orchestrator.story_rows import (
 )
 from tradekit.decimals import plain
 from tradekit.reasons import Reason, shown
-from tradekit.states import Origin, Side
+from tradekit.states import OrderPurpose, OrderType, Origin, Side
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -94,6 +94,8 @@ def _end_of_signal(signal: SignalRow, last: Step) -> str:
 
 
 def _end_of_close(order: OrderRow) -> str:
+    if order.purpose == OrderPurpose.PROTECTION:
+        return f"{order.product_id}: {order.state}, protects what was adopted."
     return f"{order.side} {order.product_id}: {order.state}, closed by the operator ({order.note})."
 
 
@@ -145,6 +147,8 @@ def _recommendation(stored: StoredRecommendation) -> Step:
         "origin": terms.origin.value,
         "note": terms.note,
     }
+    if terms.exit_plan is not None:
+        facts |= _facts(terms.exit_plan, "stop_price target_price exit_time")
     return Step("bridge", "RECOMMENDED", summary, (), terms.as_of, stored.created_at, facts)
 
 
@@ -171,14 +175,25 @@ def _assessment(row: AssessmentRow) -> Step:
 
 def _order(row: OrderRow) -> Step:
     summary = (
-        f"{row.venue} order {row.state}: {plain(row.filled_size)} filled for {plain(row.filled_value)}, "
+        f"{_what(row)} {row.state}: {plain(row.filled_size)} filled for {plain(row.filled_value)}, "
         f"fees {plain(row.total_fees)}, sent {row.send_count} time(s)."
     )
     facts = _facts(
         row,
         "order_id exchange_order_id quote_size base_size filled_size filled_value total_fees send_count venue ticket_id",
     )
+    if row.purpose == OrderPurpose.PROTECTION:
+        facts |= _facts(row, "purpose order_type stop_price target_price exit_time trigger entry_order_id")
     return Step("order", row.state, summary, row.reasons, row.as_of, row.created_at, facts)
+
+
+def _what(row: OrderRow) -> str:
+    """What kind of order it is; one that protects names its prices, and why it was sent."""
+    if row.purpose != OrderPurpose.PROTECTION or row.stop_price is None or row.target_price is None:
+        return f"{row.venue} order"
+    kind = "bracket" if row.order_type == OrderType.BRACKET else "stop kept by the executor,"
+    why = f", sent for {row.trigger}," if row.trigger else ""
+    return f"{row.venue} {kind} at {plain(row.stop_price)} and {plain(row.target_price)}{why}"
 
 
 def _fill(row: FillRow) -> Step:

@@ -6,7 +6,21 @@ The monitor asks every second. Candles are millions once a history was imported,
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, Text, cast, func, literal, select, text, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    not_,
+    select,
+    text,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.operations import watermarks
@@ -22,10 +36,13 @@ from schema.views.orchestrator import (
     orchestrator_validations,
 )
 from svc_orchestrator.funnel import Count, FunnelRows, OpenWork
-from tradekit.states import ORDER_TERMINAL, RECOMMENDATION_TERMINAL, OrderState
+from tradekit.states import RECOMMENDATION_TERMINAL, OrderPurpose, OrderState, OrderType
 
 _T = trade_recommendations.c
 _V = orchestrator_validations.c
+_O = orchestrator_orders.c
+# By name, as the index of what is open has them.
+_UNDER_WAY = [state.value for state in (OrderState.PENDING, OrderState.UNKNOWN, OrderState.OPEN)]
 _NONE: ColumnElement[str] = literal("", Text)
 # Outcome and reason by position: by name, a column of the stage that has the same name would be meant.
 _BY_OUTCOME = text("2, 3")
@@ -39,6 +56,10 @@ def _side_and(table: Table, column: str) -> ColumnElement[str]:
     return table.c.side + " " + table.c[column]
 
 
+# What protects a position follows from no recommendation.
+_KIND_OF_ORDER = case(
+    (_O.purpose == OrderPurpose.PROTECTION.value, literal(OrderPurpose.PROTECTION.value, Text)), else_=_O.side
+)
 # Of each stage but the candles: its rows, how each ended, and its first reason.
 _STAGES: dict[str, tuple[Table, ColumnElement[str], ColumnElement[str]]] = {
     "signals": (orchestrator_signals, orchestrator_signals.c.side, _NONE),
@@ -62,7 +83,7 @@ _STAGES: dict[str, tuple[Table, ColumnElement[str], ColumnElement[str]]] = {
         _side_and(orchestrator_assessments, "decision"),
         _first_reason(orchestrator_assessments),
     ),
-    "orders": (orchestrator_orders, _side_and(orchestrator_orders, "state"), _first_reason(orchestrator_orders)),
+    "orders": (orchestrator_orders, _KIND_OF_ORDER + " " + _O.state, _first_reason(orchestrator_orders)),
     "fills": (orchestrator_fills, orchestrator_fills.c.side, _NONE),
 }
 
@@ -114,11 +135,12 @@ def _open_work(market: datetime | None) -> Select[Any]:
         .where(_T.state.not_in([state.value for state in RECOMMENDATION_TERMINAL]))
         .subquery()
     )
-    state = orchestrator_orders.c.state
-    unknown = func.count().filter(state == OrderState.UNKNOWN.value)
+    unknown = func.count().filter(_O.state == OrderState.UNKNOWN.value)
+    # A bracket that rests is not under way.
+    rests = and_(_O.state == OrderState.OPEN.value, _O.order_type == OrderType.BRACKET.value)
     orders = (
         select(func.count().label("all"), unknown.label("unknown"))
-        .where(state.not_in([terminal.value for terminal in ORDER_TERMINAL]))
+        .where(_O.state.in_(_UNDER_WAY), not_(rests))
         .subquery()
     )
     return select(recommendations.c["all"], recommendations.c.waiting, orders.c["all"], orders.c.unknown).join_from(

@@ -13,7 +13,7 @@ from meshkit.errors import MeshError
 from tradekit.reasons import Reason
 from tradekit.recommendation import EXIT_RETRIES
 from tradekit.sizes import exceeds
-from tradekit.states import OrderState, RecommendationState, ReviewVerdict, RiskDecision, Side
+from tradekit.states import ORDER_TERMINAL, OrderState, RecommendationState, ReviewVerdict, RiskDecision, Side
 from tradekit.units import BaseSize, OrderSize
 
 # Wait before a stage is asked again, where the stage gave none. Doubles per delay up to the longest.
@@ -121,7 +121,7 @@ def without_risk(size: BaseSize, why: Reason) -> Approved:
 
 def after_order(order: OrderSeen, delays: int) -> Terminal | RetryLater:
     """Only a terminal order ends it; what was filled decides how."""
-    if order.state in (OrderState.PENDING, OrderState.OPEN, OrderState.UNKNOWN):
+    if order.state not in ORDER_TERMINAL:
         why = Reason(f"ORDER_{order.state.value}", scope=f"order:{order.order_id}")
         return RetryLater(backoff_seconds(delays), why)
     if order.filled_size > 0:

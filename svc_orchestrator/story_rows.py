@@ -86,7 +86,7 @@ class AssessmentRow:
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """An order; without a recommendation it is an operator's close."""
+    """An order; without a recommendation it is an operator's close, or protects a position."""
 
     order_id: UUID
     recommendation_id: UUID | None
@@ -106,6 +106,13 @@ class OrderRow:
     reasons: tuple[Reason, ...]
     as_of: datetime
     created_at: datetime
+    purpose: str
+    order_type: str
+    entry_order_id: UUID | None
+    stop_price: Decimal | None
+    target_price: Decimal | None
+    exit_time: datetime | None
+    trigger: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,9 @@ async def of_recommendation(connection: AsyncConnection, recommendation_id: UUID
     if found is None:
         return None
     signal = await _signal(connection, found.signal_id) if found.signal_id is not None else None
-    orders = await _orders(connection, "recommendation_id", recommendation_id)
+    own = await _orders(connection, "recommendation_id", recommendation_id)
+    # What protected the position that it opened belongs to its story.
+    orders = (*own, *[late for order in own for late in await _orders(connection, "entry_order_id", order.order_id)])
     return StoryRows(
         recommendation=found,
         signal=signal,
@@ -63,10 +65,13 @@ async def of_signal(connection: AsyncConnection, signal_id: UUID) -> StoryRows |
 
 
 async def of_order(connection: AsyncConnection, order_id: UUID) -> StoryRows | None:
-    """Everything about an order's recommendation, or about an operator's close; None if there is no such order."""
+    """Everything about an order's recommendation, or its entry's where it protects one; else about the order. None if there is
+    no such order."""
     orders = await _orders(connection, "order_id", order_id)
     if not orders:
         return None
+    if orders[0].entry_order_id is not None:
+        return await of_order(connection, orders[0].entry_order_id)
     recommendation_id = orders[0].recommendation_id
     if recommendation_id is not None:
         return await of_recommendation(connection, recommendation_id)

@@ -22,7 +22,8 @@ ADOPTION = "ADOPTION"
 @dataclass(frozen=True, slots=True)
 class AccountFill:
     """One execution of an order of the mesh. `value` is without the fee, both are quote currency. `time` is the exchange's;
-    `ordered_at` and `booked_by` are the machine's: the order's intent, and its newest change."""
+    `ordered_at` and `booked_by` are the machine's: the order's intent, and its newest change. `why`: what the order was for,
+    or what made it sell."""
 
     fill_id: str
     trade_id: str
@@ -37,6 +38,7 @@ class AccountFill:
     time: datetime
     ordered_at: datetime
     booked_by: datetime
+    why: str = ""
 
     @property
     def cash(self) -> QuoteSize:

@@ -48,6 +48,11 @@ def close_order_id(request: UUID, product_id: ProductId) -> UUID:
     return uuid5(_NAMESPACE, f"close|{request}|{product_id}")
 
 
+def protective_order_id(product_id: ProductId, entry: UUID | None, number: int) -> UUID:
+    """Id of a protective order: the `number`th of a position, counted from 1 within each entry that it came from."""
+    return uuid5(_NAMESPACE, f"protection|{product_id}|{entry or ''}|{number}")
+
+
 def stage_request_id(stage: str, recommendation: UUID) -> UUID:
     """request_id with which the orchestrator asks a stage about a recommendation."""
     return uuid5(_NAMESPACE, f"request|{stage}|{recommendation}")

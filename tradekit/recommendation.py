@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from tradekit.decimals import plain
+from tradekit.exit_plan import ExitPlan
 from tradekit.life import Life, is_empty, life_at
 from tradekit.sizes import base_size, quote_size
 from tradekit.states import LifeClock, Origin, Profile, Side
@@ -40,7 +41,8 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One proposed trade. `size` is in quote currency for BUY, in base units for SELL; times are aware UTC."""
+    """One proposed trade. `size` is in quote currency for BUY, in base units for SELL; times are aware UTC. `exit_plan`: how
+    what a BUY buys is left; None leaves that to the executor."""
 
     recommendation_id: UUID
     product_id: ProductId
@@ -55,6 +57,7 @@ class Recommendation:
     priority: float
     evidence: Evidence | None = None
     note: str = ""
+    exit_plan: ExitPlan | None = None
 
     @property
     def quote_size(self) -> QuoteSize:

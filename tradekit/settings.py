@@ -15,7 +15,7 @@ from tradekit import services
 from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.fees import DEFAULT_TAKER_FEE, reckoned_taker_fee
 from tradekit.products import is_product_id
-from tradekit.states import LifeClock, Profile, Venue
+from tradekit.states import LifeClock, Profile, ProtectionMode, Venue
 from tradekit.units import ProductId
 
 RUN_ID_PATTERN = r"^[a-zA-Z0-9._-]{1,64}$"
@@ -40,6 +40,10 @@ class _Agreed(KitSettings):
     products: Annotated[tuple[ProductId, ...], NoDecode] = Field(
         DEFAULT_PRODUCTS, description="products traded, separated by commas, such as BTC-USD,ETH-USD"
     )
+    protective_exits: ProtectionMode = Field(
+        ProtectionMode.BRACKET,
+        description="what protects a position: BRACKET rests at the exchange, SOFTWARE is kept and watched by the executor, OFF",
+    )
     taker_fee: Decimal = Field(
         DEFAULT_TAKER_FEE,
         ge=0,
@@ -62,7 +66,7 @@ class _Agreed(KitSettings):
             raise ValueError(f"must be one or more different products such as BTC-USD; wrong: {bad or value}")
         return value
 
-    @field_validator("venue", "decision_profile", mode="before")
+    @field_validator("venue", "decision_profile", "protective_exits", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value

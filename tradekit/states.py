@@ -82,8 +82,9 @@ RECOMMENDATION_TERMINAL = frozenset(
 
 
 class OrderState(StrEnum):
-    """Where an order stands."""
+    """Where an order stands. WAITING: kept by the executor, and sent when its stop, target or time comes."""
 
+    WAITING = "WAITING"
     PENDING = "PENDING"
     UNKNOWN = "UNKNOWN"
     OPEN = "OPEN"
@@ -93,6 +94,39 @@ class OrderState(StrEnum):
 
 
 ORDER_TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED})
+
+
+class OrderPurpose(StrEnum):
+    """What an order is for. PROTECTION leaves a position that nobody decided to leave."""
+
+    ENTRY = "ENTRY"
+    EXIT = "EXIT"
+    CLOSE = "CLOSE"
+    PROTECTION = "PROTECTION"
+
+
+class OrderType(StrEnum):
+    """How an order trades. BRACKET: rests at the exchange with a target and a stop, whichever is reached first."""
+
+    MARKET = "MARKET"
+    BRACKET = "BRACKET"
+
+
+class ExitTrigger(StrEnum):
+    """What made a protective order sell."""
+
+    STOP = "STOP"
+    TARGET = "TARGET"
+    TRAILING_STOP = "TRAILING_STOP"
+    TIME_LIMIT = "TIME_LIMIT"
+
+
+class ProtectionMode(StrEnum):
+    """What protects a position: a bracket that rests at the exchange, an order that the executor keeps, or nothing."""
+
+    BRACKET = "BRACKET"
+    SOFTWARE = "SOFTWARE"
+    OFF = "OFF"
 
 
 class ReservationState(StrEnum):

@@ -15,6 +15,7 @@ from meshkit.errors import MeshError, code_number, shown
 from meshkit.fields import Fields
 from tradekit.bars import EARLIEST, GRANULARITY_NAMES, LATEST
 from tradekit.decimals import format_decimal, parse_decimal, to_stored_scale
+from tradekit.exit_plan import ExitPlan
 from tradekit.products import is_product_id
 from tradekit.reasons import Reason
 from tradekit.recommendation import Evidence, Recommendation
@@ -151,6 +152,18 @@ def recommendation_message(recommendation: Recommendation) -> recommendation_pb2
         message.base_size.CopyFrom(size)
     if recommendation.evidence is not None:
         message.evidence.CopyFrom(evidence_message(recommendation.evidence))
+    if recommendation.exit_plan is not None:
+        message.exit_plan.CopyFrom(exit_plan_message(recommendation.exit_plan))
+    return message
+
+
+def exit_plan_message(plan: ExitPlan) -> recommendation_pb2.ExitPlan:
+    """The plan as a message."""
+    message = recommendation_pb2.ExitPlan(
+        stop_price=decimal_message(plan.stop_price), target_price=decimal_message(plan.target_price)
+    )
+    if plan.exit_time is not None:
+        message.exit_time.CopyFrom(timestamp_message(plan.exit_time))
     return message
 
 
@@ -269,6 +282,21 @@ def read_evidence(fields: Fields, name: str, message: recommendation_pb2.SignalE
     )
 
 
+def read_exit_plan(fields: Fields, name: str, message: recommendation_pb2.ExitPlan) -> ExitPlan:
+    """The plan, or violations; how its prices lie to the market whoever knows the market says."""
+    stop, target = (
+        read_price(fields, f"{name}.{one}", getattr(message, one), present=message.HasField(one))
+        for one in ("stop_price", "target_price")
+    )
+    if stop and target:
+        why = f"is {message.stop_price.value}; must be below the target price, {message.target_price.value}"
+        fields.check(f"{name}.stop_price", stop < target, "WRONG_SIDE", why)
+    present = message.HasField("exit_time")
+    return ExitPlan(
+        stop, target, read_time(fields, f"{name}.exit_time", message.exit_time, present=present, required=False)
+    )
+
+
 def read_recommendation(fields: Fields, name: str, message: recommendation_pb2.Recommendation) -> Recommendation:
     """The recommendation, or violations."""
     side = read_side(fields, f"{name}.side", message.side)
@@ -294,6 +322,12 @@ def read_recommendation(fields: Fields, name: str, message: recommendation_pb2.R
         message.HasField("evidence") or origin is Origin.OPERATOR,
         "REQUIRED",
         "is missing; a signal's recommendation carries its evidence",
+    )
+    fields.check(
+        f"{name}.exit_plan",
+        side is Side.BUY or not message.HasField("exit_plan"),
+        "NOT_ALLOWED",
+        "is set; only a BUY has a way out to plan",
     )
     return Recommendation(
         recommendation_id=fields.uuid(f"{name}.recommendation_id", message.recommendation_id),
@@ -326,4 +360,7 @@ def read_recommendation(fields: Fields, name: str, message: recommendation_pb2.R
         priority=read_ratio(fields, f"{name}.priority", message.priority),
         evidence=read_evidence(fields, f"{name}.evidence", message.evidence) if message.HasField("evidence") else None,
         note=fields.text(f"{name}.note", message.note, min_length=0, max_length=200),
+        exit_plan=read_exit_plan(fields, f"{name}.exit_plan", message.exit_plan)
+        if message.HasField("exit_plan")
+        else None,
     )

@@ -26,6 +26,14 @@ SELECT r.product_id, r.side, r.as_of, r.size, r.state, r.decided_by, r.adjusted_
 FROM trade_recommendations r LEFT JOIN orders o USING (recommendation_id)
 ORDER BY r.as_of, (r.side = 'SELL') DESC, r.priority DESC, r.product_id
 """
+_PROTECTIVE = """
+SELECT o.product_id, o.order_type, o.trigger, o.target_price, o.filled_size, o.filled_value, o.total_fees, max(f.as_of) AS as_of
+FROM orders o JOIN fills f USING (order_id) WHERE o.purpose = 'PROTECTION'
+GROUP BY o.order_id ORDER BY max(f.as_of), o.product_id, o.order_id
+"""
+_PROTECTIVE_ORDERS = """
+SELECT order_type, state, count(*) AS items FROM orders WHERE purpose = 'PROTECTION' GROUP BY 1, 2 ORDER BY 1, 2
+"""
 _CASH = """
 SELECT currency, sum(amount) AS amount FROM ledger_entries WHERE account = 'exchange' GROUP BY currency ORDER BY currency
 """
@@ -91,6 +99,8 @@ class ReplayResult:
     assessments: Sequence[Mapping[str, Any]]
     recommendations: Mapping[str, int]
     orders: Mapping[str, int]
+    protective_orders: Mapping[str, int]
+    exits: Mapping[str, int]
     fills: int
     orders_with_exchange_id: int
     orders_unknown: int
@@ -109,13 +119,14 @@ async def read_result(
     """
     signals = await _rows(connection, _SIGNALS)
     items = await _rows(connection, _ITEMS)
+    protective = await _rows(connection, _PROTECTIVE)
     cash = {row["currency"]: row["amount"] for row in await _rows(connection, _CASH)}
     positions = await _rows(connection, _POSITIONS)
     counts = (await _rows(connection, _COUNTS, parameters))[0]
     sides = await _rows(connection, "SELECT side, count(*) AS items FROM trading_signals GROUP BY 1 ORDER BY 1")
     held = await _rows(connection, _FIRST_LAST, parameters)
     return ReplayResult(
-        hash=canonical_hash(signals, items, cash, positions),
+        hash=canonical_hash(signals, items, protective, cash, positions),
         candles=counts["candles"],
         signals={row["side"]: row["items"] for row in sides},
         outcomes=await _rows(connection, _OUTCOMES),
@@ -123,6 +134,10 @@ async def read_result(
         assessments=await _rows(connection, _ASSESSMENTS),
         recommendations=Counter(f"{item['side']} {item['state']}" for item in items),
         orders=Counter(f"{item['side']} {item['order_state']}" for item in items if item["order_state"]),
+        protective_orders={
+            f"{row['order_type']} {row['state']}": row["items"] for row in await _rows(connection, _PROTECTIVE_ORDERS)
+        },
+        exits=Counter(exit_of(row) for row in protective),
         fills=counts["fills"],
         orders_with_exchange_id=counts["orders_with_exchange_id"],
         orders_unknown=counts["orders_unknown"],
@@ -169,10 +184,11 @@ def buy_and_hold(held: Sequence[Mapping[str, Any]], opening: Decimal, taker_fee:
 def canonical_hash(
     signals: Sequence[Mapping[str, Any]],
     items: Sequence[Mapping[str, Any]],
+    protective: Sequence[Mapping[str, Any]],
     cash: Mapping[str, Decimal],
     positions: Sequence[Mapping[str, Any]],
 ) -> str:
-    """sha256 over one JSON line per signal to act, per recommendation, and the final holdings."""
+    """sha256 over one JSON line per signal to act, per recommendation, per protective order that sold, and the final holdings."""
     digest = hashlib.sha256()
 
     def take(*line: object) -> None:
@@ -185,11 +201,21 @@ def canonical_hash(
         sizes = [_plain(item[name]) for name in ("size", "adjusted_size", "filled_size", "filled_value", "total_fees")]
         when = int(item["as_of"].timestamp())
         take("item", item["product_id"], item["side"], when, item["state"], item["decided_by"], codes, sizes)
+    for row in protective:
+        sizes = [_plain(row[name]) for name in ("filled_size", "filled_value", "total_fees")]
+        take("protection", row["product_id"], int(row["as_of"].timestamp()), exit_of(row), sizes)
     for currency, amount in sorted(cash.items()):
         take("cash", currency, plain(amount))
     for row in positions:
         take("position", row["product_id"], plain(row["base_size"]))
     return digest.hexdigest()
+
+
+def exit_of(row: Mapping[str, Any]) -> str:
+    """Why a protective order sold; a bracket at its target or better, or else at its stop."""
+    if row["order_type"] != "BRACKET":
+        return str(row["trigger"])
+    return "TARGET" if row["filled_value"] >= row["target_price"] * row["filled_size"] else "STOP"
 
 
 def _plain(value: Decimal | None) -> str:

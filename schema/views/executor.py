@@ -1,8 +1,9 @@
-"""What svc_executor reads of others besides what it shares: the trading state, and prices to value what is held."""
+"""What svc_executor reads of others besides what it shares: the trading state, and prices to value and protect what is held."""
 
 from sqlalchemy import Integer, Text, text
 
 from schema.base import Amount
+from schema.market import crypto_prices
 from schema.risk import accounts
 from schema.views.base import part, view
 
@@ -25,3 +26,6 @@ executor_latest_closes = view(
   ) newest
 """).columns(product_id=Text, granularity=Integer, close=Amount),
 )
+
+# What a trailing stop follows.
+executor_candle_highs = view("executor_candle_highs", part(crypto_prices, "product_id granularity start high"))

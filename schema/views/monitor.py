@@ -51,7 +51,7 @@ monitor_failed_exits = view(
 monitor_open_closes = view(
     "monitor_open_closes",
     part(orders, "order_id product_id base_size filled_size state reasons cancel_requested_at created_at").where(
-        _O.recommendation_id.is_(None), _O.side == "SELL", _O.state.in_(["PENDING", "UNKNOWN", "OPEN"])
+        _O.purpose == "CLOSE", _O.state.in_(["PENDING", "UNKNOWN", "OPEN"])
     ),
 )
 
@@ -63,7 +63,7 @@ monitor_failed_closes = view(
          newest.reasons
   FROM positions p
   CROSS JOIN LATERAL (
-    SELECT * FROM orders o WHERE o.product_id = p.product_id AND o.recommendation_id IS NULL AND o.side = 'SELL'
+    SELECT * FROM orders o WHERE o.product_id = p.product_id AND o.purpose = 'CLOSE'
     ORDER BY o.created_at DESC LIMIT 1
   ) AS newest
   WHERE p.base_size > 0 AND newest.state IN ('CANCELLED', 'REJECTED') AND newest.filled_size < newest.base_size
@@ -93,6 +93,7 @@ monitor_order_alarms = view(
   SELECT order_id, product_id, 'ORDER_NOT_SETTLED', coalesce(done_at, created_at),
          side || ', filled ' || trim_scale(filled_size)
   FROM orders WHERE state = 'OPEN' AND coalesce(done_at, created_at) < clock_timestamp() - interval '5 minutes'
+    AND (order_type <> 'BRACKET' OR done_at IS NOT NULL)
   UNION ALL
   SELECT order_id, product_id, 'CLIENT_ORDER_ID_TAKEN', updated_at, coalesce(reasons -> 0 ->> 'observed', '')
   FROM orders WHERE watch_until > clock_timestamp() AND reasons @> '[{"code": "CLIENT_ORDER_ID_TAKEN"}]'
@@ -111,4 +112,26 @@ monitor_contract_violations = view(
   SELECT delay_reason ->> 'scope', delay_reason ->> 'observed', clock_timestamp() FROM trade_recommendations
   WHERE state IN ('PROPOSED', 'IN_REVIEW', 'EXECUTING') AND delay_reason ->> 'code' = 'CONTRACT_VIOLATION'
 """).columns(scope=Text, observed=Text, created_at=Time),
+)
+
+# Positions of which some part that the exchange takes an order of is in no order that sells; since when, by the newest change
+# of the position or of what protected it.
+monitor_unprotected_positions = view(
+    "monitor_unprotected_positions",
+    text("""
+  SELECT p.product_id, p.base_size, p.base_size - covered.size AS unprotected_size,
+         greatest(p.updated_at, newest.updated_at) AS since
+  FROM positions p
+  JOIN products r ON r.product_id = p.product_id
+  CROSS JOIN LATERAL (
+    SELECT coalesce(sum(greatest(o.base_size - o.filled_size, 0)), 0) AS size FROM orders o
+    WHERE o.product_id = p.product_id AND o.side = 'SELL' AND o.state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')
+  ) AS covered
+  LEFT JOIN LATERAL (
+    SELECT o.updated_at FROM orders o WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION'
+    ORDER BY o.created_at DESC LIMIT 1
+  ) AS newest ON true
+  WHERE p.base_size > 0 AND p.base_size - covered.size >= greatest(r.base_min_size, r.base_increment)
+    AND (p.base_size - covered.size) * p.cost >= p.base_size * r.quote_min_size
+""").columns(product_id=Text, base_size=Amount, unprotected_size=Amount, since=Time),
 )

@@ -14,10 +14,13 @@ _OPEN = _O.state.in_(["PENDING", "UNKNOWN", "OPEN"])
 
 risk_positions = view("risk_positions", part(positions, "product_id base_size"))
 
-# Orders that may still change the ledger; UNKNOWN counts like any other.
+# Orders that may still change the ledger; UNKNOWN counts like any other. What protects a position is no exit yet: an exit
+# takes its place.
 risk_open_orders = view(
     "risk_open_orders",
-    part(orders, "product_id side state quote_size base_size filled_size filled_value total_fees").where(_OPEN),
+    part(orders, "product_id side state quote_size base_size filled_size filled_value total_fees").where(
+        and_(_OPEN, or_(_O.purpose != "PROTECTION", _O.state == "UNKNOWN"))
+    ),
 )
 
 # An order that bought something or still may is an entry.
@@ -30,8 +33,8 @@ risk_entries = view(
 risk_closed_trades = view(
     "risk_closed_trades",
     text("""
-  SELECT o.product_id, o.as_of, sum(f.realized_pnl) AS realized_pnl
-  FROM orders o JOIN fills f USING (order_id) WHERE o.side = 'SELL' GROUP BY o.order_id, o.product_id, o.as_of
+  SELECT o.product_id, max(f.as_of) AS as_of, sum(f.realized_pnl) AS realized_pnl
+  FROM orders o JOIN fills f USING (order_id) WHERE o.side = 'SELL' GROUP BY o.order_id, o.product_id
 """).columns(product_id=Text, as_of=Time, realized_pnl=Amount),
 )
 

@@ -11,7 +11,7 @@ recommendation_terms = view(
     part(
         trade_recommendations,
         "recommendation_id product_id side size reference_price as_of expire_at life_clock origin profile "
-        "priority evidence note state cancel_requested_at",
+        "priority evidence note state cancel_requested_at exit_plan",
     ),
     readers=("executor", "risk", "validator"),
 )

@@ -19,6 +19,16 @@ COURSE_POINTS = 480
 
 
 @dataclass(frozen=True, slots=True)
+class Protection:
+    """An order that sells at or below its stop, or at or above its target. `rests`: at the exchange, not in the executor."""
+
+    stop_price: str
+    target_price: str
+    left_size: str
+    rests: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Holding:
     """What is held of one product."""
 
@@ -29,6 +39,7 @@ class Holding:
     market_value: str | None
     unrealized_pnl: str | None
     realized_pnl: str | None
+    protection: tuple[Protection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,15 @@ def _holding(message: pb.Position) -> Holding:
         market_value=reading.number(message, "market_value"),
         unrealized_pnl=reading.number(message, "unrealized_pnl"),
         realized_pnl=reading.number(message, "realized_pnl"),
+        protection=tuple(
+            Protection(
+                one.stop_price.value,
+                one.target_price.value,
+                one.left_size.value,
+                one.order_type == pb.ORDER_TYPE_BRACKET,
+            )
+            for one in message.orders
+        ),
     )
 
 

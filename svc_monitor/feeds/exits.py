@@ -1,4 +1,5 @@
-"""Exits that wait or failed, orders that a person must hear of, and services that disagree on a contract, from the rows.
+"""Exits that wait or failed, positions that nothing protects, orders that a person must hear of, and services that disagree on a
+contract, from the rows; all of one moment, in one statement.
 
 From the database and not from the orchestrator: that one may be what an exit waits for.
 """
@@ -6,10 +7,11 @@ From the database and not from the orchestrator: that one may be what an exit wa
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Column, text
 
 from meshkit.kit import Kit
 from meshkit.spec import Task
+from schema.base import Json
 from svc_monitor.feeds.feed import Feed, Pace, polled
 from svc_monitor.pulse import Pulse
 
@@ -17,15 +19,15 @@ PACE = Pace(2.0, 6.0)
 STALE_SECONDS = 14.0
 
 # The oldest open exit of each product.
-_OPEN = text("""
+_OPEN = """
     SELECT DISTINCT ON (product_id) product_id, recommendation_id::text AS recommendation_id, state,
            extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
            coalesce(delay_reason ->> 'code', '') AS reason, coalesce(delay_reason ->> 'observed', '') AS observed,
            coalesce(order_id::text, '') AS order_id, coalesce(order_state, '') AS order_state
     FROM monitor_open_exits ORDER BY product_id, created_at
-""")
+"""
 # Acknowledging the alert of a failed exit ends it.
-_FAILED = text("""
+_FAILED = """
     SELECT f.product_id, f.recommendation_id::text AS recommendation_id, f.state, f.decided_by,
            coalesce(f.reasons -> 0 ->> 'code', '') AS reason, coalesce(f.reasons -> 1 ->> 'code', '') AS then_reason,
            trim_scale(f.base_size)::text AS held
@@ -35,34 +37,39 @@ _FAILED = text("""
         AND a.scope = 'recommendation:' || f.recommendation_id
     )
     ORDER BY f.product_id
-""")
+"""
 _CLOSE = """
     SELECT product_id, order_id::text AS order_id, state, trim_scale(base_size)::text AS size,
            trim_scale(filled_size)::text AS filled, coalesce(reasons -> 0 ->> 'code', '') AS reason,
            coalesce(reasons -> 0 ->> 'observed', '') AS observed
 """
 # Each for itself: none is hidden behind an older exit of its product.
-_OPEN_CLOSES = text(f"""{_CLOSE}, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
+_OPEN_CLOSES = f"""{_CLOSE}, extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
            cancel_requested_at IS NOT NULL AS cancelled
     FROM monitor_open_closes ORDER BY created_at, order_id LIMIT 100
-""")
-_FAILED_CLOSES = text(f"""{_CLOSE}, trim_scale(held)::text AS held
+"""
+_FAILED_CLOSES = f"""{_CLOSE}, trim_scale(held)::text AS held
     FROM monitor_failed_closes f
     WHERE NOT EXISTS (
       SELECT 1 FROM alerts a WHERE a.code = 'EXIT_FAILED' AND a.acknowledged_at IS NOT NULL
         AND a.scope = 'order:' || f.order_id
     )
     ORDER BY f.product_id
-""")
-_UNKNOWN = text("SELECT order_id::text, product_id, side FROM monitor_unknown_orders ORDER BY as_of, order_id")
-_VIOLATIONS = text("""
+"""
+_UNKNOWN = "SELECT order_id::text AS order_id, product_id, side FROM monitor_unknown_orders ORDER BY as_of, order_id"
+_VIOLATIONS = """
     SELECT DISTINCT ON (scope) scope, observed FROM monitor_contract_violations
     WHERE created_at > clock_timestamp() - interval '1 hour' ORDER BY scope, created_at DESC
-""")
+"""
 
-_ALARMS = text(
-    "SELECT order_id::text, product_id, code, detail FROM monitor_order_alarms ORDER BY since, order_id LIMIT 100"
-)
+_ALARMS = """
+    SELECT order_id::text AS order_id, product_id, code, detail FROM monitor_order_alarms ORDER BY since, order_id LIMIT 100
+"""
+_UNPROTECTED = """
+    SELECT product_id, trim_scale(base_size)::text AS held, trim_scale(unprotected_size)::text AS unprotected,
+           extract(epoch FROM clock_timestamp() - since)::float8 AS age_seconds
+    FROM monitor_unprotected_positions ORDER BY product_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +156,16 @@ class OrderAlarm:
 
 
 @dataclass(frozen=True, slots=True)
+class UnprotectedPosition:
+    """A position of which no order is about to sell a part that the exchange would take an order of; sizes in base units."""
+
+    product_id: str
+    held: str
+    unprotected: str
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exits:
     """All of it at one moment."""
 
@@ -159,20 +176,34 @@ class Exits:
     unknown: tuple[UnknownOrder, ...] = ()
     violations: tuple[Violation, ...] = ()
     alarms: tuple[OrderAlarm, ...] = ()
+    unprotected: tuple[UnprotectedPosition, ...] = ()
+
+
+# Each part of `Exits` by the name of its field: what a row of it is, and the rows.
+_PARTS: dict[str, tuple[type, str]] = {
+    "open": (OpenExit, _OPEN),
+    "failed": (FailedExit, _FAILED),
+    "open_closes": (OpenClose, _OPEN_CLOSES),
+    "failed_closes": (FailedClose, _FAILED_CLOSES),
+    "unknown": (UnknownOrder, _UNKNOWN),
+    "violations": (Violation, _VIOLATIONS),
+    "alarms": (OrderAlarm, _ALARMS),
+    "unprotected": (UnprotectedPosition, _UNPROTECTED),
+}
+_READ = text(
+    "SELECT "
+    + ", ".join(
+        f"(SELECT coalesce(jsonb_agg(to_jsonb(each)), '[]') FROM ({rows}) AS each) AS {name}"
+        for name, (_, rows) in _PARTS.items()
+    )
+).columns(*(Column(name, Json) for name in _PARTS))
 
 
 async def read(kit: Kit[Any]) -> Exits:
     """What the rows say now; Unavailable if the database does not answer."""
     async with kit.autocommit.connect() as connection:
-        return Exits(
-            tuple(OpenExit(*row) for row in await connection.execute(_OPEN)),
-            tuple(FailedExit(*row) for row in await connection.execute(_FAILED)),
-            tuple(OpenClose(*row) for row in await connection.execute(_OPEN_CLOSES)),
-            tuple(FailedClose(*row) for row in await connection.execute(_FAILED_CLOSES)),
-            tuple(UnknownOrder(*row) for row in await connection.execute(_UNKNOWN)),
-            tuple(Violation(*row) for row in await connection.execute(_VIOLATIONS)),
-            tuple(OrderAlarm(*row) for row in await connection.execute(_ALARMS)),
-        )
+        row = (await connection.execute(_READ)).mappings().one()
+    return Exits(**{name: tuple(kind(**one) for one in row[name]) for name, (kind, _) in _PARTS.items()})
 
 
 def feed(kit: Kit[Any], news: Pulse) -> tuple[Feed[Exits], Task]:

@@ -8,15 +8,17 @@ from uuid import uuid4
 
 import grpc
 from refusals import refused
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 
 from meshkit import paging
 from schema.operations import stored_requests
 from schema.recommendations import trade_recommendations
+from schema.signals import models
 from tests.bridge.bridge_world import AS_OF, HOUR, World, signal
 from tradekit import ids
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.common.v1 import decimal_pb2
+from trading.common.v1.recommendation_pb2 import ExitPlan
 
 D = Decimal
 NOWHERE = "127.0.0.1:1"
@@ -131,6 +133,64 @@ BAD = [
         {"request_id", "product_id", "base_size", "quote_size", "note"},
     ),
 ]
+
+
+async def test_a_buy_may_bring_its_own_way_out(world: World) -> None:
+    await world.list_product()
+    await world.candle("ETH-USD", "2500.25")
+    await world.watermark("market", AS_OF)
+
+    def plan(stop: str, target: str, hours: int | None = None) -> ExitPlan:
+        made = ExitPlan(stop_price=decimal_pb2.Decimal(value=stop), target_price=decimal_pb2.Decimal(value=target))
+        if hours is not None:
+            made.exit_time.FromDatetime(AS_OF + hours * HOUR)
+        return made
+
+    bad = [
+        (plan("2500.25", "2600"), {"exit_plan.stop_price": "WRONG_SIDE"}),
+        (plan("2400", "2500"), {"exit_plan.target_price": "WRONG_SIDE"}),
+        (plan("2600", "2400"), {"exit_plan.stop_price": "WRONG_SIDE"}),
+        (plan("2400", "2600", 0), {"exit_plan.exit_time": "PAST"}),
+        (plan("0", "2600"), {"exit_plan.stop_price": "OUT_OF_RANGE"}),
+        (ExitPlan(), {"exit_plan.stop_price": "REQUIRED", "exit_plan.target_price": "REQUIRED"}),
+    ]
+    async with world.bridge(signal_address=NOWHERE) as stub:
+        for given, rules in bad:
+            error = await refused(stub.CreateRecommendation(recommendation(BUY, exit_plan=given)))
+            assert {violation.field: violation.rule for violation in error.violations} == rules
+        assert await stored(world) == (0, 0)
+        good = plan("2400.5", "2600", 24)
+        made = (await stub.CreateRecommendation(recommendation(BUY, exit_plan=good))).record
+        again = await stub.GetRecommendation(
+            pb.GetRecommendationRequest(recommendation_id=made.recommendation.recommendation_id)
+        )
+    assert again.record == made
+    found = made.recommendation.exit_plan
+    assert (D(found.stop_price.value), D(found.target_price.value)) == (D("2400.5"), D(2600))
+    assert found.exit_time == good.exit_time
+
+
+async def test_what_a_signal_buys_is_left_where_its_label_ends(world: World) -> None:
+    """Barriers of 1.5 deviations and a horizon of 12 bars: those of the model's manifest."""
+    await world.run(
+        insert(models).values(
+            model_version="m1", manifest={"label": {"barrier_width": 1.5, "horizon_bars": 12}}, manifest_sha256="x"
+        )
+    )
+    await world.signals.publish(
+        signal(1), signal(2, product="BTC-USD", sigma_horizon=0.0), signal(3, "SELL", "SOL-USD")
+    )
+    await world.signals.publish(signal(4, product="LTC-USD", model_version="of nobody"))
+    async with world.bridge() as stub:
+        await world.until_cursor(4)
+        records = (await stub.ListRecommendations(pb.ListRecommendationsRequest())).records
+    by_product = {one.recommendation.product_id: one.recommendation for one in records}
+    found = by_product["ETH-USD"].exit_plan
+    assert math.isclose(float(found.stop_price.value), 2500.5 * math.exp(-0.03), rel_tol=1e-8)
+    assert math.isclose(float(found.target_price.value), 2500.5 * math.exp(0.03), rel_tol=1e-8)
+    assert found.exit_time.ToDatetime() == (AS_OF + 12 * HOUR).replace(tzinfo=None)
+    # Without a deviation, or of a model that nobody knows, the executor's settings decide.
+    assert not any(by_product[name].HasField("exit_plan") for name in ("BTC-USD", "LTC-USD"))
 
 
 async def test_bad_input_tells_all_violations_and_stores_nothing(world: World) -> None:

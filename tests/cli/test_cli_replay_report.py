@@ -32,6 +32,8 @@ def report() -> ReplayReport:
         assessments=[row],
         recommendations={"BUY EXECUTED": 1},
         orders={"BUY FILLED": 1},
+        protective_orders={"BRACKET FILLED": 1},
+        exits={"STOP": 1},
         fills=1,
         orders_with_exchange_id=1,
         orders_unknown=0,

@@ -172,8 +172,9 @@ def a_second_up_is_refused(instance: Instance) -> None:
 
 
 def a_halt_stops_everything(instance: Instance) -> tuple[Any, Any]:
-    """Nothing is traded while the market goes on; returns what is held."""
-    code, said = instance.mesh("halt", "--note", "lunch")
+    """Nothing is traded while the market goes on; returns what is held. What rests at the exchange has to be cancelled for that:
+    a halt alone leaves its stop to a position."""
+    code, said = instance.mesh("halt", "--cancel", "--note", "lunch")
     assert code == 0 and "HALTED" in said
     before = instance.status()
     assert not before["entries_open"] and before["trading"]["note"] == "lunch"

@@ -26,7 +26,7 @@ EXPECTED_METHODS = {
     "validator": "ValidateRecommendation StreamValidations GetReviewer",
     "risk": "AssessRecommendation StreamAssessments GetPortfolioRisk GetLimits SetTradingState",
     "executor": "ExecuteRecommendation GetOrder ListOrders WatchOrders ListPositions Reconcile SetTradingState"
-    " GetTradingState CancelOrders ClosePositions GetLedger AdjustLedger AdoptHoldings",
+    " GetTradingState CancelOrders ClosePositions ProtectPositions GetLedger AdjustLedger AdoptHoldings",
     "orchestrator": "GetPipeline WatchDecisions ExplainRecommendation CancelRecommendation",
     "monitor": "GetStatus WatchStatus ListAlerts AcknowledgeAlert",
 }

@@ -64,7 +64,8 @@ class ExchangeSide:
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """An order row. `recommendation_id` is None for an operator's close."""
+    """An order row. `recommendation_id` is None for an operator's close and for a protective order, of which `left` is what it
+    may still sell; `rests` says that it waits for its price, at the exchange or in the executor."""
 
     order_id: str
     recommendation_id: str | None
@@ -74,6 +75,8 @@ class OrderRow:
     exchange_order_id: str | None
     filled_size: Decimal
     reasons: tuple[str, ...] = ()
+    left: Decimal = ZERO
+    rests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ class AlertRow:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSide:
-    """Rows of the ledger. `ledger` is what the exchange holds for us by the ledger; `now` the database's clock."""
+    """Rows of the ledger. `ledger` is what the exchange holds for us by the ledger; `now` the database's clock; `smallest` by
+    product what the exchange surely takes an order of, in base units."""
 
     orders: tuple[OrderRow, ...]
     recommendations: tuple[RecommendationRow, ...]
@@ -110,6 +114,7 @@ class DatabaseSide:
     ledger: Mapping[str, Decimal]
     positions: Mapping[str, Decimal]
     now: float
+    smallest: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 # ---- the proxy and the operator --------------------------------------------------------------------------------------
@@ -239,7 +244,7 @@ def in_the_ledger(history: History) -> Iterator[Violation]:
             yield Violation("in the ledger", row.order_id, what, _about(history, row.order_id))
     made = {order.client_order_id for order in history.exchange.of_mesh()}
     for row in history.database.orders:
-        if row.state in ("PENDING", "UNKNOWN", "OPEN"):
+        if row.state in ("PENDING", "UNKNOWN", "OPEN") and not row.rests:
             yield Violation("left open", row.order_id, f"the row is {row.state}", _about(history, row.order_id))
         elif row.filled_size > 0 and row.order_id not in made:
             what = f"the row is {row.state} with {row.filled_size}; the exchange has no such order"
@@ -263,6 +268,24 @@ def sold_at_most_held(history: History) -> Iterator[Violation]:
         if held[fill.product] < 0:
             what = f"sold {-held[fill.product]} {fill.product} more than was held"
             yield Violation("sold at most held", fill.fill_id, what, _lines(story[fill.product][-5:]))
+
+
+def protected_and_no_more(history: History) -> Iterator[Violation]:
+    """What protects a position sells together exactly what is held of it; a rest is below the smallest order."""
+    resting: dict[str, list[OrderRow]] = defaultdict(list)
+    for row in history.database.orders:
+        if row.rests:
+            resting[row.product].append(row)
+    for product in sorted({*resting, *history.database.positions}):
+        held = history.database.positions.get(product, ZERO)
+        covered = sum((row.left for row in resting[product]), ZERO)
+        if covered > held:
+            what = f"{held} is held, and protective orders may sell {covered}"
+            yield Violation("sells more than held", product, what, _lines(resting[product]))
+        smallest = history.database.smallest.get(product)
+        if smallest is not None and held - covered >= smallest:
+            what = f"{held} is held, and only {covered} of it is protected"
+            yield Violation("unprotected", product, what, _lines(resting[product]))
 
 
 def positions_follow_fills(history: History) -> Iterator[Violation]:
@@ -339,6 +362,7 @@ CHECKS = (
     nothing_sent_while_stopped,
     in_the_ledger,
     sold_at_most_held,
+    protected_and_no_more,
     positions_follow_fills,
     ledger_equals_exchange,
     waiting_exits_alert,

@@ -11,7 +11,9 @@ _ENDED = ("EXECUTED", "REJECTED", "EXPIRED", "FAILED")
 _ALL = """
 SELECT
   (SELECT coalesce(json_agg(o), '[]') FROM (
-     SELECT order_id, recommendation_id, product_id, side, state, exchange_order_id, filled_size::text AS filled, reasons
+     SELECT order_id, recommendation_id, product_id, side, state, exchange_order_id, filled_size::text AS filled, reasons,
+            CASE WHEN purpose = 'PROTECTION' THEN (base_size - filled_size)::text ELSE '0' END AS left,
+            state = 'WAITING' OR (state = 'OPEN' AND order_type = 'BRACKET') AS rests
      FROM orders ORDER BY created_at) o)::text AS orders,
   (SELECT coalesce(json_agg(r), '[]') FROM (
      SELECT recommendation_id, product_id, side, state, reasons, extract(epoch FROM created_at) AS created,
@@ -25,6 +27,10 @@ SELECT
      WHERE account IN ('exchange', 'unadopted') GROUP BY currency) l
   )::text AS ledger,
   (SELECT coalesce(json_object_agg(product_id, base_size::text), '{}') FROM positions)::text AS positions,
+  (SELECT coalesce(json_object_agg(product_id, (greatest(base_min_size, base_increment)
+     + 2 * quote_min_size / (SELECT c.close FROM crypto_prices c WHERE c.product_id = p.product_id ORDER BY c.start DESC LIMIT 1)
+     )::text), '{}')
+   FROM products p WHERE EXISTS (SELECT FROM crypto_prices c WHERE c.product_id = p.product_id))::text AS smallest,
   extract(epoch FROM clock_timestamp()) AS now
 """
 
@@ -39,6 +45,7 @@ async def database_side(world: World) -> DatabaseSide:
         ledger={name: Decimal(text) for name, text in json.loads(row["ledger"]).items()},
         positions={name: Decimal(text) for name, text in json.loads(row["positions"]).items()},
         now=float(row["now"]),
+        smallest={name: Decimal(text) for name, text in json.loads(row["smallest"]).items()},
     )
 
 
@@ -56,6 +63,8 @@ def _order(row: dict[str, Any]) -> OrderRow:
         exchange_order_id=row["exchange_order_id"],
         filled_size=Decimal(row["filled"]),
         reasons=_codes(row["reasons"]),
+        left=Decimal(row["left"]),
+        rests=row["rests"],
     )
 
 

@@ -23,7 +23,8 @@ SEND_SECONDS = 6.0
 _UNSENT = """SELECT (SELECT count(*) FROM orders WHERE send_count = 0 AND state = 'PENDING')
                   + (SELECT count(*) FROM trade_recommendations r WHERE state IN ('PROPOSED', 'IN_REVIEW', 'EXECUTING')
                      AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.recommendation_id = r.recommendation_id)) AS unsent"""
-_OPEN = """SELECT (SELECT count(*) FROM orders WHERE state IN ('PENDING', 'UNKNOWN', 'OPEN'))
+_OPEN = """SELECT (SELECT count(*) FROM orders WHERE state IN ('PENDING', 'UNKNOWN', 'OPEN')
+                                                 AND NOT (state = 'OPEN' AND order_type = 'BRACKET'))
                 + (SELECT count(*) FROM trade_recommendations WHERE state IN ('PROPOSED', 'IN_REVIEW', 'EXECUTING')) AS open"""
 
 

@@ -314,3 +314,20 @@ def test_an_exit_without_an_alert_of_its_own_is_found(alert: AlertRow):
     assert alerted() == {"waiting exits alert"}
     assert alerted(ended=LIMIT - 1) == set(), "a short wait needs none"
     assert alerted(side="BUY") == set(), "an entry may wait"
+
+
+@given(sound_with_orders(), SIZES)
+def test_protection_of_less_or_more_than_is_held_is_found(case: tuple[History, int], size: Decimal):
+    history, index = case
+    product = history.database.orders[index].product
+    held = history.database.positions[product]
+    rests = OrderRow("rests", None, product, "SELL", "OPEN", "x", D(0), left=held, rests=True)
+
+    def with_left(left: Decimal) -> set[str]:
+        rows = (*history.database.orders, replace(rests, left=left)) if left else history.database.orders
+        smallest = {product: D("0.0001")}
+        return checks(replace(history, database=replace(history.database, orders=rows, smallest=smallest)))
+
+    assert with_left(held) == checks(history) == set()
+    assert with_left(held + size) == {"sells more than held"}
+    assert with_left(max(held - size, D(0))) == ({"unprotected"} if held else set())

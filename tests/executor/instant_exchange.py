@@ -11,7 +11,7 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from exchange_client import Accepted, Account, ExchangeFill, ExchangeOrder, ExchangeProduct, ExchangeUnavailable
-from exchange_client.coinbase.market_order import body_of, same_terms
+from exchange_client.coinbase.order_body import body_of, same_terms
 from meshkit.kit import Kit
 from svc_executor.availability import Availability
 from svc_executor.driver import OrderDriver
@@ -24,7 +24,7 @@ from svc_executor.store import OrderRow
 from svc_executor.trading_switch import TradingSwitch
 from svc_executor.wire import Execute
 from tests.executor.exchange_fills import AT
-from tests.executor.issuer import Issuer, settings_of
+from tests.executor.issuer import Issuer, NothingProtected, settings_of
 from tradekit.decimals import CONTEXT
 
 PRICE = Decimal("45678.91")
@@ -150,7 +150,17 @@ async def rooms(environ: dict[str, str], issuer: Issuer) -> AsyncIterator[Rooms]
     driver = OrderDriver(kit.engine, kit.dedicated(), exchange, lock, switch, settings.absence, kit.log)
     tracker = OrderTracker(kit, driver, Reconciler(settings, kit, exchange, driver, lock))
     facts = ExchangeFacts(ProductRules(exchange, kit.log), Availability(exchange, kit.log), driver.clock)
-    intake = Intake(settings, kit.dedicated(), issuer.key.public_key(), exchange, facts, switch, driver, tracker.begin)
+    intake = Intake(
+        settings,
+        kit.dedicated(),
+        issuer.key.public_key(),
+        exchange,
+        facts,
+        switch,
+        driver,
+        tracker.begin,
+        NothingProtected(),
+    )
     try:
         yield Rooms(exchange, driver, tracker, intake)
     finally:

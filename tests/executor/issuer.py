@@ -169,6 +169,8 @@ def environment(database: Any, simulator: Simulator, host: str, ticket_file: Pat
         "ABSENCE_SECONDS": "10.5",
         "RECONCILE_SECONDS": "0.3",
         "DRAIN_SECONDS": "0.5",
+        # All tests trade on one account: what rests there for one would be in the way of the next.
+        "PROTECTIVE_EXITS": "OFF",
         "TICKET_PUBLIC_KEY_FILE": str(ticket_file),
         **changes,
     }
@@ -221,6 +223,14 @@ class NobodyWorks:
         yield {order_id: contextlib.AsyncExitStack() for order_id in order_ids} if self._takes else {}
 
 
+class NothingProtected:
+    """Positions without protection: there is nothing to make room for."""
+
+    @contextlib.asynccontextmanager
+    async def released(self, product_id: str, by: UUID) -> AsyncIterator[None]:
+        yield
+
+
 def _never_sent(*_: Any) -> Any:
     return None
 
@@ -246,6 +256,7 @@ async def intake_alone(
             switch,
             NobodyWorks(counts),
             _never_sent,
+            NothingProtected(),
         )
     finally:
         await kit.close()

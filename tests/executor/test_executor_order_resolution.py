@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from exchange_client import ExchangeOrder, KeyPermissions, OrderTerms, SameTerms
-from exchange_client.coinbase.market_order import body_of, same_terms
+from exchange_client import Bracket, ExchangeOrder, KeyPermissions, OrderTerms, SameTerms
+from exchange_client.coinbase.order_body import body_of, same_terms
 from meshkit.errors import Misconfigured
 from svc_executor.live_key_check import check_live
 from svc_executor.order_resolution import (
@@ -46,7 +46,8 @@ def facts(**changes: Any) -> OrderFacts:
         "size": Decimal("100.00"),
         "state": OrderState.PENDING,
         "exchange_order_id": None,
-        "created_at": NOW - timedelta(seconds=1),
+        "bracket": None,
+        "tried_since": NOW - timedelta(seconds=1),
         "expire_at": NOW + timedelta(seconds=60),
         "sent_at": None,
         "cancel_requested": False,
@@ -74,16 +75,22 @@ def seen(**changes: Any) -> ExchangeOrder:
     return ExchangeOrder(**{**values, **changes})
 
 
+def possible(order: OrderFacts) -> OrderFacts:
+    """What waits here was never sent."""
+    waits = order.state is OrderState.WAITING
+    return replace(order, sent_at=None, exchange_order_id=None) if waits else order
+
+
 FACTS = st.builds(
     facts,
     state=st.sampled_from(OrderState),
     side=st.sampled_from(Side),
     sent_at=st.none() | SECONDS,
-    created_at=st.sampled_from([NOW, NOW - timedelta(hours=23), NOW - EXIT_RETRIES]),
+    tried_since=st.sampled_from([NOW, NOW - timedelta(hours=23), NOW - EXIT_RETRIES]),
     expire_at=SECONDS,
     exchange_order_id=st.none() | st.just("x"),
     cancel_requested=st.booleans(),
-)
+).map(possible)
 CIRCUMSTANCES = st.builds(
     Circumstances,
     trading=st.sampled_from(TradingState),
@@ -97,6 +104,8 @@ CIRCUMSTANCES = st.builds(
 def test_no_step_risks_a_second_order_or_forgets_a_first(order: OrderFacts, circumstances: Circumstances) -> None:
     step = next_step(order, circumstances, ABSENCE)
     assert (step is Step.DONE) == order.terminal
+    if order.state is OrderState.WAITING:
+        assert step is (Step.CANCEL if order.cancel_requested else Step.WAIT)
     if not order.terminal and order.exchange_order_id:
         assert step is Step.REFRESH
     if step is Step.SEND:
@@ -107,7 +116,7 @@ def test_no_step_risks_a_second_order_or_forgets_a_first(order: OrderFacts, circ
         # It ends without the exchange's word only where no send can arrive any more.
         assert not order.doubtful or (circumstances.absent and circumstances.waited >= ABSENCE)
     if step is Step.GIVE_UP and order.side is Side.SELL:
-        assert NOW - order.created_at >= EXIT_RETRIES
+        assert NOW - order.tried_since >= EXIT_RETRIES
 
 
 @given(order=FACTS, circumstances=CIRCUMSTANCES)
@@ -122,7 +131,8 @@ def test_nothing_is_sent_against_the_trading_state_a_cancel_or_this_processs_own
     if step is Step.HALT:
         assert not order.doubtful
         assert not circumstances.trading.allows(order.side)
-    if not circumstances.trading.allows(order.side) and not order.terminal and not order.exchange_order_id:
+    sent_or_to_be = not order.terminal and not order.exchange_order_id and order.state is not OrderState.WAITING
+    if not circumstances.trading.allows(order.side) and sent_or_to_be:
         # Known not to be made: over. In doubt: searched for, and never sent.
         assert step in (
             (Step.SEARCH, Step.WAIT, Step.GIVE_UP, Step.CANCEL) if order.doubtful else (Step.HALT, Step.CANCEL)
@@ -174,6 +184,31 @@ def test_only_a_whole_order_that_contradicts_has_other_terms(changes: dict[str, 
     assert same_terms(facts().terms, seen(**changes)) is terms
 
 
+BRACKET = {"base_size": "2", "limit_price": "110", "stop_trigger_price": "95"}
+
+
+@pytest.mark.parametrize(
+    ("told", "terms"),
+    [
+        (BRACKET, SameTerms.OURS),
+        ({**BRACKET, "limit_price": "110.00", "stop_trigger_price": "95.0"}, SameTerms.OURS),
+        ({**BRACKET, "stop_trigger_price": "94"}, SameTerms.OTHER),
+        ({**BRACKET, "limit_price": "111"}, SameTerms.OTHER),
+        ({**BRACKET, "base_size": "1"}, SameTerms.OTHER),
+        ({**BRACKET, "limit_price": ""}, SameTerms.UNREADABLE),
+        ({"base_size": "2"}, SameTerms.UNREADABLE),
+    ],
+)
+def test_a_bracket_is_ours_with_both_of_its_prices(told: dict[str, str], terms: SameTerms) -> None:
+    ours = facts(side=Side.SELL, size=Decimal(2), bracket=Bracket(Decimal(95), Decimal(110))).terms
+    found = seen(side="SELL", configuration={"trigger_bracket_gtc": told})
+    assert same_terms(ours, found) is terms
+    # A market order under the id of a bracket says nothing of the bracket.
+    assert same_terms(ours, seen(side="SELL", configuration={"market_market_ioc": {"base_size": "2"}})) is (
+        SameTerms.UNREADABLE
+    )
+
+
 WHOLE = fill("BUY", Decimal(100), Decimal("0.5"), Decimal(0))
 
 
@@ -219,6 +254,23 @@ def test_the_body_is_plain_text_of_exactly_one_size() -> None:
         f'{{"client_order_id":"{ORDER}","product_id":"DOGE-USD","side":"SELL",'
         '"order_configuration":{"market_market_ioc":{"base_size":"100"}}}'
     )
+
+
+def test_the_body_of_a_bracket_has_both_prices_in_plain_text() -> None:
+    bracket = Bracket(Decimal("9.5E+1"), Decimal("110.50"))
+    body = body_of(OrderTerms(ORDER, "DOGE-USD", Side.SELL, Decimal(2), bracket))
+    assert body == (
+        f'{{"client_order_id":"{ORDER}","product_id":"DOGE-USD","side":"SELL","order_configuration":'
+        '{"trigger_bracket_gtc":{"base_size":"2","limit_price":"110.5","stop_trigger_price":"95"}}}'
+    )
+
+
+def test_what_waits_is_neither_sent_nor_searched_for() -> None:
+    waits = facts(side=Side.SELL, state=OrderState.WAITING, tried_since=NOW - EXIT_RETRIES)
+    halted = Circumstances(TradingState.HALTED, permitted=False, absent=False, waited=timedelta(0))
+    for circumstances in (halted, replace(halted, trading=TradingState.ACTIVE, permitted=True)):
+        assert next_step(waits, circumstances, ABSENCE) is Step.WAIT
+        assert next_step(replace(waits, cancel_requested=True), circumstances, ABSENCE) is Step.CANCEL
 
 
 def test_real_money_needs_a_key_that_cannot_withdraw_and_a_confirmation_of_its_portfolio() -> None:

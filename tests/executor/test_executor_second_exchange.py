@@ -62,7 +62,9 @@ def environ(database: Any, ticket_key: Ed25519PrivateKey, tmp_path: Path) -> dic
 
 async def stored_bodies(database: Any) -> list[bytes]:
     async with database.engine.connect() as connection:
-        found = (await connection.execute(select(orders.c.body).order_by(orders.c.sequence))).scalars()
+        found = (
+            await connection.execute(select(orders.c.body).where(orders.c.send_count > 0).order_by(orders.c.sequence))
+        ).scalars()
         return [body.encode() for body in found]
 
 

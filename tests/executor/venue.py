@@ -227,9 +227,12 @@ class FaultProxy:
         if fault == "late":
             self.late.append(asyncio.ensure_future(self._forward_late(request, body)))
             return _drop(request)
+        refusal = {"success": False, "error_response": {"error": "INSUFFICIENT_FUND"}}
+        if fault == "refuse_order":
+            return web.json_response(refusal)
         status, answer = await self._forward(request, body)
         if fault == "lie":
-            return web.json_response({"success": False, "error_response": {"error": "INSUFFICIENT_FUND"}})
+            return web.json_response(refusal)
         if fault == "duplicate":
             status, answer = await self._forward(request, body)
         if fault == "accept_500":

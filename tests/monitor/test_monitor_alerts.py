@@ -217,8 +217,8 @@ def test_a_rule_whose_source_is_silent_does_not_know():
     blind = {code for code, verdict in judge(seen(pipeline=None, risk=None, trading=None, exits=None, model=None,
              reviewer=None)).items() if verdict is None}  # fmt: skip
     assert blind == {
-        "ORDER_UNKNOWN", "EXIT_WAITING", "EXIT_FAILED", "CONTRACT_VIOLATION", "ORDER_ADOPTED", "ORDER_NOT_SETTLED",
-        "CLIENT_ORDER_ID_TAKEN", "STAGE_LAGGING", "TRADING_HALTED", "HALT_NOT_KEPT",
+        "ORDER_UNKNOWN", "EXIT_WAITING", "EXIT_FAILED", "UNPROTECTED_POSITION", "CONTRACT_VIOLATION",
+        "ORDER_ADOPTED", "ORDER_NOT_SETTLED", "CLIENT_ORDER_ID_TAKEN", "STAGE_LAGGING", "TRADING_HALTED", "HALT_NOT_KEPT",
         "RISK_LOCK", "MODEL_ABSENT", "MODEL_REFUSED", "MODEL_SUSPENDED", "MODEL_DRIFT", "REVIEWER_UNFIT",
         "FOREIGN_ORDER", "FEE_TIER_DIFFERS",
     }  # fmt: skip

@@ -12,6 +12,9 @@ BAR = datetime(2025, 3, 1, 12, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+NO_PROTECTION = dict.fromkeys(("entry_order_id", "stop_price", "target_price", "exit_time", "trigger"))
+
+
 def moment(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
@@ -36,7 +39,7 @@ def order(order_id: UUID, seconds: float) -> OrderRow:
         reasons=(),
         as_of=BAR,
         created_at=moment(seconds),
-        **terms,
+        **{"purpose": "ENTRY", "order_type": "MARKET", **NO_PROTECTION, **terms},
     )
 
 

@@ -8,10 +8,10 @@ ROWS = 20_000
 FILL = f"""
     INSERT INTO orders (order_id, recommendation_id, reservation_id, request_hash, product_id, side, base_size, body, state,
                         filled_size, venue, ticket_id, as_of, reference_price, expire_at, sequence, created_at, updated_at,
-                        adopted_at)
+                        adopted_at, purpose)
     SELECT gen_random_uuid(), CASE WHEN n % 100 > 0 THEN gen_random_uuid() END, gen_random_uuid(), 'x',
            'P' || n % 20 || '-USD', 'SELL', 1, '{{}}', 'FILLED', 1, 'SIMULATED', 't', at, 1, at, n, at, at,
-           CASE WHEN n % 1000 = 0 THEN at END
+           CASE WHEN n % 1000 = 0 THEN at END, CASE WHEN n % 100 > 0 THEN 'EXIT' ELSE 'CLOSE' END
     FROM (SELECT n, now() - n * interval '5 minutes' AS at FROM generate_series(1, {ROWS}) n) AS made;
     INSERT INTO fills SELECT order_id::text, order_id, 't', product_id, side, 1, 1, 0, 'TAKER', 0, as_of, as_of, created_at
     FROM orders;
@@ -33,6 +33,7 @@ POLLED = {
     "SELECT * FROM monitor_open_closes": "ix_orders_open",
     "SELECT * FROM monitor_failed_closes": "ix_orders_closes",
     "SELECT * FROM monitor_unknown_orders": "ix_orders_open",
+    "SELECT * FROM monitor_unprotected_positions": "ix_orders_open",
 }
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schema.execution import orders
-from schema.recommendation_rows import evidence_to_json
+from schema.recommendation_rows import evidence_to_json, exit_plan_to_json
 from schema.recommendations import trade_recommendations
 from schema.streams import RECOMMENDATIONS, take_sequences
 from tradekit.recommendation import Recommendation
@@ -37,6 +37,7 @@ async def store_recommendation(engine: AsyncEngine, item: Recommendation, **chan
             "priority": item.priority,
             "evidence": evidence_to_json(item.evidence) if item.evidence else None,
             "note": item.note,
+            "exit_plan": exit_plan_to_json(item.exit_plan) if item.exit_plan else None,
             "state": "IN_REVIEW",
             "sequence": sequence,
             **changes,
@@ -66,6 +67,7 @@ async def store_order(
         "reference_price": 1,
         "expire_at": as_of,
         "sequence": uuid4().int % 10**12,
+        "purpose": "ENTRY" if side == "BUY" else "EXIT" if changes.get("recommendation_id", True) else "CLOSE",
         **changes,
     }
     async with engine.begin() as connection:

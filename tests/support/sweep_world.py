@@ -14,6 +14,7 @@ from trading.bridge.v1 import bridge_service_pb2 as bridge
 from trading.bridge.v1 import bridge_service_pb2_grpc as bridge_grpc
 from trading.common.v1 import decimal_pb2, recommendation_pb2
 from trading.executor.v1 import executor_service_pb2 as executor
+from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
 from trading.executor.v1 import ledger_pb2 as ledger
 from trading.market.v1 import market_service_pb2 as market
 from trading.monitor.v1 import monitor_service_pb2 as monitor
@@ -68,6 +69,11 @@ async def make_world(mesh: LiveMesh) -> World:
         done = [await ended(stub, one) for one in records]
     states = [recommendation_pb2.RecommendationState.Name(one.state) for one in done]
     assert states == ["RECOMMENDATION_STATE_EXECUTED"] * len(done), [str(one.reasons) for one in done]
+    async with mesh.channel(services.EXECUTOR) as channel:
+        # What protects the positions is written down by itself, a moment after they are there.
+        stub = executor_grpc.ExecutorServiceStub(channel)
+        protected = await stub.ProtectPositions(executor.ProtectPositionsRequest(request_id=new_id()), timeout=60)
+    assert [len(one.orders) for one in protected.positions] == [1] * len(done)
     async with mesh.channel(services.SIGNAL) as channel:
         signals = await signal_grpc.SignalServiceStub(channel).ListSignals(signal.ListSignalsRequest(), timeout=30)
     async with mesh.channel(services.MONITOR) as channel:
@@ -283,6 +289,7 @@ GOOD: dict[str, Callable[[World], list[Any]]] = {
     "ExecutorService.CancelOrders": lambda world: [
         executor.CancelOrdersRequest(request_id=new_id(), product_id="NOBODYS-USD", note="sweep")
     ],
+    "ExecutorService.ProtectPositions": lambda world: [executor.ProtectPositionsRequest(request_id=new_id())],
     "ExecutorService.ClosePositions": lambda world: [
         executor.ClosePositionsRequest(request_id=new_id(), product_ids=["NOBODYS-USD"], note="sweep")
     ],

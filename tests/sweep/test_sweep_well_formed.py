@@ -100,6 +100,8 @@ KNOWN_OTHERWISE = {
     # Known by their previews and by what is there to adopt; their own tests book and repeat them.
     "ExecutorService.AdjustLedger",
     "ExecutorService.AdoptHoldings",
+    # Known by positions and by what protects them already.
+    "ExecutorService.ProtectPositions",
 }
 
 

@@ -1,9 +1,11 @@
 """Recommendations of every kind, for the properties of their terms and their life."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
+from tradekit.exit_plan import ExitPlan
 from tradekit.recommendation import Evidence, Recommendation
 from tradekit.states import LifeClock, Origin, Profile, Side
 
@@ -23,6 +25,12 @@ evidences = st.builds(
     feature_set_hash=st.just("f" * 64),
     features=st.lists(numbers, max_size=4).map(tuple),
 )
+plans = st.builds(
+    ExitPlan,
+    stop_price=st.decimals("0.01", 100, places=2),
+    target_price=st.decimals(101, 10**6, places=2),
+    exit_time=st.none() | st.datetimes(*YEARS, timezones=st.just(UTC)),
+)
 recommendations = st.builds(
     Recommendation,
     recommendation_id=st.uuids(),
@@ -38,4 +46,8 @@ recommendations = st.builds(
     priority=st.floats(0, 1),
     evidence=evidences,
     note=st.text("ab c", max_size=9),
+).flatmap(
+    lambda made: (
+        st.just(made) if made.side is Side.SELL else st.builds(replace, st.just(made), exit_plan=st.none() | plans)
+    )
 )

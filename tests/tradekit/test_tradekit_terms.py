@@ -12,9 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshkit.fields import Fields
-from schema.recommendation_rows import evidence_from_json, evidence_to_json
-from tests.tradekit.strategies import evidences, recommendations
+from schema.recommendation_rows import (
+    evidence_from_json,
+    evidence_to_json,
+    exit_plan_from_json,
+    exit_plan_to_json,
+)
+from tests.tradekit.strategies import evidences, plans, recommendations
 from tradekit import wire
+from tradekit.exit_plan import ExitPlan
 from tradekit.recommendation import Evidence, Recommendation, terms_hash
 from tradekit.states import LifeClock, Origin, Profile, Side
 
@@ -74,3 +80,8 @@ def test_another_spelling_is_the_same(spelled: dict[str, Any]) -> None:
         Profile.EVIDENCE, 1.0,
     )  # fmt: skip
     assert terms_hash(replace(recommendation, **spelled)) == terms_hash(recommendation)
+
+
+@given(plans)
+def test_a_plan_survives_the_row_to_the_last_digit(plan: ExitPlan) -> None:
+    assert exit_plan_from_json(json.loads(json.dumps(exit_plan_to_json(plan)))) == plan

@@ -128,6 +128,9 @@ def test_a_spoiled_message_tells_all_of_its_faults_at_once() -> None:
     message.evidence.model_version = "bad\x00version"
     message.evidence.features[0] = float("nan")
     message.evidence.features[1] = 1e13
+    message.exit_plan.stop_price.value = "2"
+    message.exit_plan.target_price.value = "1"
+    message.exit_plan.exit_time.FromDatetime(datetime(2199, 1, 1, tzinfo=UTC))
     assert violations(message) == {
         "recommendation.recommendation_id": "UUID",
         "recommendation.product_id": "PRODUCT_ID",
@@ -144,6 +147,18 @@ def test_a_spoiled_message_tells_all_of_its_faults_at_once() -> None:
         "recommendation.evidence.model_version": "CONTROL_CHARACTER",
         "recommendation.evidence.features[0]": "NOT_FINITE",
         "recommendation.evidence.features[1]": "OUT_OF_RANGE",
+        "recommendation.exit_plan.stop_price": "WRONG_SIDE",
+        "recommendation.exit_plan.exit_time": "OUT_OF_RANGE",
+    }
+
+
+def test_only_a_buy_has_a_way_out_to_plan() -> None:
+    message = wire.recommendation_message(replace(GOOD, side=Side.SELL))
+    message.exit_plan.SetInParent()
+    assert violations(message) == {
+        "recommendation.exit_plan": "NOT_ALLOWED",
+        "recommendation.exit_plan.stop_price": "REQUIRED",
+        "recommendation.exit_plan.target_price": "REQUIRED",
     }
 
 

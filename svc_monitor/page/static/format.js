@@ -40,7 +40,7 @@ const KINDS = {
   good: ["APPROVE", "RECOMMENDED", "EXECUTED", "FILLED", "BUY", "SERVING", "ACTIVE"],
   bad: ["REJECT", "REJECTED", "FAILED", "NOT_SERVING", "UNREACHABLE", "HALTED", "CRITICAL", "INVALID_OUTPUT", "TIMEOUT", "UNAVAILABLE", "ALARM"],
   warn: ["REDUCE", "REDUCING", "WARNING", "OVERLOADED", "CANCELLED", "EXPIRED"],
-  cool: ["SELL", "PROPOSED", "IN_REVIEW", "EXECUTING", "PENDING", "OPEN", "NOTICE"],
+  cool: ["SELL", "PROPOSED", "IN_REVIEW", "EXECUTING", "WAITING", "PENDING", "OPEN", "NOTICE"],
   odd: ["UNKNOWN"],
 };
 const KIND_OF = new Map(Object.entries(KINDS).flatMap(([kind, words]) => words.map((word) => [word, kind])));

@@ -85,6 +85,15 @@ export function positions(value) {
   put(byId("positions-note"), value.holdings.length ? `${held.length} held${closed ? `, ${closed} closed` : ""}` : "");
 }
 
+// The nearest of each, and where every one is kept.
+function stopAndTarget(orders) {
+  if (!orders.length) return el("span.bad", { tip: "No order sells it when the price falls." }, "none");
+  const stops = orders.map((one) => Number(one.stop_price)), targets = orders.map((one) => Number(one.target_price));
+  const tip = orders.map((one) =>
+    `${units(one.left_size)}: stop ${price(one.stop_price)}, target ${price(one.target_price)}, ${one.rests ? "rests at the exchange" : "kept by the executor"}`);
+  return el("span", { tip: tip.join("\n") }, `${price(Math.max(...stops))} – ${price(Math.min(...targets))}`);
+}
+
 function positionRow(one) {
   const flat = Number(one.base_size) === 0;
   const profit = flat ? one.realized_pnl : one.unrealized_pnl;
@@ -94,5 +103,6 @@ function positionRow(one) {
     el("td.end", {}, flat ? "closed" : units(one.base_size)),
     el("td.end", {}, flat ? "" : price(one.average_cost)),
     el("td.end", {}, flat ? "" : price(one.mark_price)),
+    el("td.end", {}, flat ? "" : stopAndTarget(one.protection)),
     el(`td.end${tone(profit) ? `.${tone(profit)}` : ""}`, {}, gain(profit)));
 }

@@ -29,7 +29,7 @@ from trading.common.v1 import trade_pb2 as trading_dot_common_dot_v1_dot_trade__
 from trading.options.v1 import policy_pb2 as trading_dot_options_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&trading/bridge/v1/bridge_service.proto\x12\x11trading.bridge.v1\x1a\x1ftrading/common/v1/decimal.proto\x1a&trading/common/v1/recommendation.proto\x1a\x1etrading/common/v1/stream.proto\x1a\x1dtrading/common/v1/trade.proto\x1a\x1ftrading/options/v1/policy.proto\"\x90\x02\n\x1b\x43reateRecommendationRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n\nproduct_id\x18\x02 \x01(\tR\tproductId\x12+\n\x04side\x18\x03 \x01(\x0e\x32\x17.trading.common.v1.SideR\x04side\x12\x39\n\nquote_size\x18\x04 \x01(\x0b\x32\x1a.trading.common.v1.DecimalR\tquoteSize\x12\x37\n\tbase_size\x18\x05 \x01(\x0b\x32\x1a.trading.common.v1.DecimalR\x08\x62\x61seSize\x12\x12\n\x04note\x18\x06 \x01(\tR\x04note\"_\n\x1c\x43reateRecommendationResponse\x12?\n\x06record\x18\x01 \x01(\x0b\x32\'.trading.common.v1.RecommendationRecordR\x06record\"G\n\x18GetRecommendationRequest\x12+\n\x11recommendation_id\x18\x01 \x01(\tR\x10recommendationId\"\\\n\x19GetRecommendationResponse\x12?\n\x06record\x18\x01 \x01(\x0b\x32\'.trading.common.v1.RecommendationRecordR\x06record\"\xb5\x01\n\x1aListRecommendationsRequest\x12\x1d\n\nproduct_id\x18\x01 \x01(\tR\tproductId\x12<\n\x05state\x18\x02 \x01(\x0e\x32&.trading.common.v1.RecommendationStateR\x05state\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"\x88\x01\n\x1bListRecommendationsResponse\x12\x41\n\x07records\x18\x01 \x03(\x0b\x32\'.trading.common.v1.RecommendationRecordR\x07records\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\\\n\x1bWatchRecommendationsRequest\x12*\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04H\x00R\rafterSequence\x88\x01\x01\x42\x11\n\x0f_after_sequence\"\x9e\x02\n\x1cWatchRecommendationsResponse\x12>\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32&.trading.bridge.v1.RecommendationBatchH\x00R\x05\x62\x61tch\x12<\n\twatermark\x18\x02 \x01(\x0b\x32\x1c.trading.common.v1.WatermarkH\x00R\twatermark\x12<\n\theartbeat\x18\x03 \x01(\x0b\x32\x1c.trading.common.v1.HeartbeatH\x00R\theartbeat\x12\x39\n\x08\x64raining\x18\x04 \x01(\x0b\x32\x1b.trading.common.v1.DrainingH\x00R\x08\x64rainingB\x07\n\x05\x66rame\"X\n\x13RecommendationBatch\x12\x41\n\x07records\x18\x01 \x03(\x0b\x32\'.trading.common.v1.RecommendationRecordR\x07records2\xc0\x04\n\rBridgeService\x12\x92\x01\n\x14\x43reateRecommendation\x12..trading.bridge.v1.CreateRecommendationRequest\x1a/.trading.bridge.v1.CreateRecommendationResponse\"\x19\x90\x02\x02\xba\xeb\x18\x12\n\x08operator\x10\x02\x1a\x02\x08\x05 @\x12\x82\x01\n\x11GetRecommendation\x12+.trading.bridge.v1.GetRecommendationRequest\x1a,.trading.bridge.v1.GetRecommendationResponse\"\x12\x90\x02\x01\xba\xeb\x18\x0b\n\x01*\x10\x01\x1a\x02\x08\x05  \x12\x88\x01\n\x13ListRecommendations\x12-.trading.bridge.v1.ListRecommendationsRequest\x1a..trading.bridge.v1.ListRecommendationsResponse\"\x12\x90\x02\x01\xba\xeb\x18\x0b\n\x01*\x10\x01\x1a\x02\x08\n \x10\x12\x89\x01\n\x14WatchRecommendations\x12..trading.bridge.v1.WatchRecommendationsRequest\x1a/.trading.bridge.v1.WatchRecommendationsResponse\"\x0e\x90\x02\x01\xba\xeb\x18\x07\n\x01*\x10\x01 @0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&trading/bridge/v1/bridge_service.proto\x12\x11trading.bridge.v1\x1a\x1ftrading/common/v1/decimal.proto\x1a&trading/common/v1/recommendation.proto\x1a\x1etrading/common/v1/stream.proto\x1a\x1dtrading/common/v1/trade.proto\x1a\x1ftrading/options/v1/policy.proto\"\xca\x02\n\x1b\x43reateRecommendationRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n\nproduct_id\x18\x02 \x01(\tR\tproductId\x12+\n\x04side\x18\x03 \x01(\x0e\x32\x17.trading.common.v1.SideR\x04side\x12\x39\n\nquote_size\x18\x04 \x01(\x0b\x32\x1a.trading.common.v1.DecimalR\tquoteSize\x12\x37\n\tbase_size\x18\x05 \x01(\x0b\x32\x1a.trading.common.v1.DecimalR\x08\x62\x61seSize\x12\x12\n\x04note\x18\x06 \x01(\tR\x04note\x12\x38\n\texit_plan\x18\x07 \x01(\x0b\x32\x1b.trading.common.v1.ExitPlanR\x08\x65xitPlan\"_\n\x1c\x43reateRecommendationResponse\x12?\n\x06record\x18\x01 \x01(\x0b\x32\'.trading.common.v1.RecommendationRecordR\x06record\"G\n\x18GetRecommendationRequest\x12+\n\x11recommendation_id\x18\x01 \x01(\tR\x10recommendationId\"\\\n\x19GetRecommendationResponse\x12?\n\x06record\x18\x01 \x01(\x0b\x32\'.trading.common.v1.RecommendationRecordR\x06record\"\xb5\x01\n\x1aListRecommendationsRequest\x12\x1d\n\nproduct_id\x18\x01 \x01(\tR\tproductId\x12<\n\x05state\x18\x02 \x01(\x0e\x32&.trading.common.v1.RecommendationStateR\x05state\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"\x88\x01\n\x1bListRecommendationsResponse\x12\x41\n\x07records\x18\x01 \x03(\x0b\x32\'.trading.common.v1.RecommendationRecordR\x07records\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\\\n\x1bWatchRecommendationsRequest\x12*\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04H\x00R\rafterSequence\x88\x01\x01\x42\x11\n\x0f_after_sequence\"\x9e\x02\n\x1cWatchRecommendationsResponse\x12>\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32&.trading.bridge.v1.RecommendationBatchH\x00R\x05\x62\x61tch\x12<\n\twatermark\x18\x02 \x01(\x0b\x32\x1c.trading.common.v1.WatermarkH\x00R\twatermark\x12<\n\theartbeat\x18\x03 \x01(\x0b\x32\x1c.trading.common.v1.HeartbeatH\x00R\theartbeat\x12\x39\n\x08\x64raining\x18\x04 \x01(\x0b\x32\x1b.trading.common.v1.DrainingH\x00R\x08\x64rainingB\x07\n\x05\x66rame\"X\n\x13RecommendationBatch\x12\x41\n\x07records\x18\x01 \x03(\x0b\x32\'.trading.common.v1.RecommendationRecordR\x07records2\xc0\x04\n\rBridgeService\x12\x92\x01\n\x14\x43reateRecommendation\x12..trading.bridge.v1.CreateRecommendationRequest\x1a/.trading.bridge.v1.CreateRecommendationResponse\"\x19\x90\x02\x02\xba\xeb\x18\x12\n\x08operator\x10\x02\x1a\x02\x08\x05 @\x12\x82\x01\n\x11GetRecommendation\x12+.trading.bridge.v1.GetRecommendationRequest\x1a,.trading.bridge.v1.GetRecommendationResponse\"\x12\x90\x02\x01\xba\xeb\x18\x0b\n\x01*\x10\x01\x1a\x02\x08\x05  \x12\x88\x01\n\x13ListRecommendations\x12-.trading.bridge.v1.ListRecommendationsRequest\x1a..trading.bridge.v1.ListRecommendationsResponse\"\x12\x90\x02\x01\xba\xeb\x18\x0b\n\x01*\x10\x01\x1a\x02\x08\n \x10\x12\x89\x01\n\x14WatchRecommendations\x12..trading.bridge.v1.WatchRecommendationsRequest\x1a/.trading.bridge.v1.WatchRecommendationsResponse\"\x0e\x90\x02\x01\xba\xeb\x18\x07\n\x01*\x10\x01 @0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,23 +45,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BRIDGESERVICE'].methods_by_name['WatchRecommendations']._loaded_options = None
   _globals['_BRIDGESERVICE'].methods_by_name['WatchRecommendations']._serialized_options = b'\220\002\001\272\353\030\007\n\001*\020\001 @'
   _globals['_CREATERECOMMENDATIONREQUEST']._serialized_start=231
-  _globals['_CREATERECOMMENDATIONREQUEST']._serialized_end=503
-  _globals['_CREATERECOMMENDATIONRESPONSE']._serialized_start=505
-  _globals['_CREATERECOMMENDATIONRESPONSE']._serialized_end=600
-  _globals['_GETRECOMMENDATIONREQUEST']._serialized_start=602
-  _globals['_GETRECOMMENDATIONREQUEST']._serialized_end=673
-  _globals['_GETRECOMMENDATIONRESPONSE']._serialized_start=675
-  _globals['_GETRECOMMENDATIONRESPONSE']._serialized_end=767
-  _globals['_LISTRECOMMENDATIONSREQUEST']._serialized_start=770
-  _globals['_LISTRECOMMENDATIONSREQUEST']._serialized_end=951
-  _globals['_LISTRECOMMENDATIONSRESPONSE']._serialized_start=954
-  _globals['_LISTRECOMMENDATIONSRESPONSE']._serialized_end=1090
-  _globals['_WATCHRECOMMENDATIONSREQUEST']._serialized_start=1092
-  _globals['_WATCHRECOMMENDATIONSREQUEST']._serialized_end=1184
-  _globals['_WATCHRECOMMENDATIONSRESPONSE']._serialized_start=1187
-  _globals['_WATCHRECOMMENDATIONSRESPONSE']._serialized_end=1473
-  _globals['_RECOMMENDATIONBATCH']._serialized_start=1475
-  _globals['_RECOMMENDATIONBATCH']._serialized_end=1563
-  _globals['_BRIDGESERVICE']._serialized_start=1566
-  _globals['_BRIDGESERVICE']._serialized_end=2142
+  _globals['_CREATERECOMMENDATIONREQUEST']._serialized_end=561
+  _globals['_CREATERECOMMENDATIONRESPONSE']._serialized_start=563
+  _globals['_CREATERECOMMENDATIONRESPONSE']._serialized_end=658
+  _globals['_GETRECOMMENDATIONREQUEST']._serialized_start=660
+  _globals['_GETRECOMMENDATIONREQUEST']._serialized_end=731
+  _globals['_GETRECOMMENDATIONRESPONSE']._serialized_start=733
+  _globals['_GETRECOMMENDATIONRESPONSE']._serialized_end=825
+  _globals['_LISTRECOMMENDATIONSREQUEST']._serialized_start=828
+  _globals['_LISTRECOMMENDATIONSREQUEST']._serialized_end=1009
+  _globals['_LISTRECOMMENDATIONSRESPONSE']._serialized_start=1012
+  _globals['_LISTRECOMMENDATIONSRESPONSE']._serialized_end=1148
+  _globals['_WATCHRECOMMENDATIONSREQUEST']._serialized_start=1150
+  _globals['_WATCHRECOMMENDATIONSREQUEST']._serialized_end=1242
+  _globals['_WATCHRECOMMENDATIONSRESPONSE']._serialized_start=1245
+  _globals['_WATCHRECOMMENDATIONSRESPONSE']._serialized_end=1531
+  _globals['_RECOMMENDATIONBATCH']._serialized_start=1533
+  _globals['_RECOMMENDATIONBATCH']._serialized_end=1621
+  _globals['_BRIDGESERVICE']._serialized_start=1624
+  _globals['_BRIDGESERVICE']._serialized_end=2200
 # @@protoc_insertion_point(module_scope)

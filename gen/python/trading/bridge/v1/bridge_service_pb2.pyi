@@ -12,20 +12,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateRecommendationRequest(_message.Message):
-    __slots__ = ("request_id", "product_id", "side", "quote_size", "base_size", "note")
+    __slots__ = ("request_id", "product_id", "side", "quote_size", "base_size", "note", "exit_plan")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
     QUOTE_SIZE_FIELD_NUMBER: _ClassVar[int]
     BASE_SIZE_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    EXIT_PLAN_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     product_id: str
     side: _trade_pb2.Side
     quote_size: _decimal_pb2.Decimal
     base_size: _decimal_pb2.Decimal
     note: str
-    def __init__(self, request_id: _Optional[str] = ..., product_id: _Optional[str] = ..., side: _Optional[_Union[_trade_pb2.Side, str]] = ..., quote_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., note: _Optional[str] = ...) -> None: ...
+    exit_plan: _recommendation_pb2.ExitPlan
+    def __init__(self, request_id: _Optional[str] = ..., product_id: _Optional[str] = ..., side: _Optional[_Union[_trade_pb2.Side, str]] = ..., quote_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., note: _Optional[str] = ..., exit_plan: _Optional[_Union[_recommendation_pb2.ExitPlan, _Mapping]] = ...) -> None: ...
 
 class CreateRecommendationResponse(_message.Message):
     __slots__ = ("record",)

@@ -75,8 +75,18 @@ class SignalEvidence(_message.Message):
     features: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, signal_id: _Optional[str] = ..., confidence: _Optional[float] = ..., p_down: _Optional[float] = ..., p_neutral: _Optional[float] = ..., p_up: _Optional[float] = ..., edge: _Optional[float] = ..., expected_net: _Optional[float] = ..., sigma_horizon: _Optional[float] = ..., model_version: _Optional[str] = ..., feature_set_hash: _Optional[str] = ..., features: _Optional[_Iterable[float]] = ...) -> None: ...
 
+class ExitPlan(_message.Message):
+    __slots__ = ("stop_price", "target_price", "exit_time")
+    STOP_PRICE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_PRICE_FIELD_NUMBER: _ClassVar[int]
+    EXIT_TIME_FIELD_NUMBER: _ClassVar[int]
+    stop_price: _decimal_pb2.Decimal
+    target_price: _decimal_pb2.Decimal
+    exit_time: _timestamp_pb2.Timestamp
+    def __init__(self, stop_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., target_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., exit_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class Recommendation(_message.Message):
-    __slots__ = ("recommendation_id", "product_id", "side", "quote_size", "base_size", "reference_price", "as_of", "expire_time", "life_clock", "origin", "profile", "priority", "evidence", "note")
+    __slots__ = ("recommendation_id", "product_id", "side", "quote_size", "base_size", "reference_price", "as_of", "expire_time", "life_clock", "origin", "profile", "priority", "evidence", "note", "exit_plan")
     RECOMMENDATION_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +101,7 @@ class Recommendation(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    EXIT_PLAN_FIELD_NUMBER: _ClassVar[int]
     recommendation_id: str
     product_id: str
     side: _trade_pb2.Side
@@ -105,7 +116,8 @@ class Recommendation(_message.Message):
     priority: float
     evidence: SignalEvidence
     note: str
-    def __init__(self, recommendation_id: _Optional[str] = ..., product_id: _Optional[str] = ..., side: _Optional[_Union[_trade_pb2.Side, str]] = ..., quote_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., reference_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., life_clock: _Optional[_Union[LifeClock, str]] = ..., origin: _Optional[_Union[RecommendationOrigin, str]] = ..., profile: _Optional[_Union[_trade_pb2.DecisionProfile, str]] = ..., priority: _Optional[float] = ..., evidence: _Optional[_Union[SignalEvidence, _Mapping]] = ..., note: _Optional[str] = ...) -> None: ...
+    exit_plan: ExitPlan
+    def __init__(self, recommendation_id: _Optional[str] = ..., product_id: _Optional[str] = ..., side: _Optional[_Union[_trade_pb2.Side, str]] = ..., quote_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., reference_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., life_clock: _Optional[_Union[LifeClock, str]] = ..., origin: _Optional[_Union[RecommendationOrigin, str]] = ..., profile: _Optional[_Union[_trade_pb2.DecisionProfile, str]] = ..., priority: _Optional[float] = ..., evidence: _Optional[_Union[SignalEvidence, _Mapping]] = ..., note: _Optional[str] = ..., exit_plan: _Optional[_Union[ExitPlan, _Mapping]] = ...) -> None: ...
 
 class RecommendationRecord(_message.Message):
     __slots__ = ("recommendation", "state", "reasons", "decided_by", "adjusted_size", "order_id", "sequence", "create_time", "update_time")

@@ -26,6 +26,29 @@ class OrderState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ORDER_STATE_FILLED: _ClassVar[OrderState]
     ORDER_STATE_CANCELLED: _ClassVar[OrderState]
     ORDER_STATE_REJECTED: _ClassVar[OrderState]
+    ORDER_STATE_WAITING: _ClassVar[OrderState]
+
+class OrderPurpose(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ORDER_PURPOSE_UNSPECIFIED: _ClassVar[OrderPurpose]
+    ORDER_PURPOSE_ENTRY: _ClassVar[OrderPurpose]
+    ORDER_PURPOSE_EXIT: _ClassVar[OrderPurpose]
+    ORDER_PURPOSE_CLOSE: _ClassVar[OrderPurpose]
+    ORDER_PURPOSE_PROTECTION: _ClassVar[OrderPurpose]
+
+class OrderType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ORDER_TYPE_UNSPECIFIED: _ClassVar[OrderType]
+    ORDER_TYPE_MARKET: _ClassVar[OrderType]
+    ORDER_TYPE_BRACKET: _ClassVar[OrderType]
+
+class ExitTrigger(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EXIT_TRIGGER_UNSPECIFIED: _ClassVar[ExitTrigger]
+    EXIT_TRIGGER_STOP: _ClassVar[ExitTrigger]
+    EXIT_TRIGGER_TARGET: _ClassVar[ExitTrigger]
+    EXIT_TRIGGER_TRAILING_STOP: _ClassVar[ExitTrigger]
+    EXIT_TRIGGER_TIME_LIMIT: _ClassVar[ExitTrigger]
 
 class CancelResult(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -42,6 +65,20 @@ ORDER_STATE_OPEN: OrderState
 ORDER_STATE_FILLED: OrderState
 ORDER_STATE_CANCELLED: OrderState
 ORDER_STATE_REJECTED: OrderState
+ORDER_STATE_WAITING: OrderState
+ORDER_PURPOSE_UNSPECIFIED: OrderPurpose
+ORDER_PURPOSE_ENTRY: OrderPurpose
+ORDER_PURPOSE_EXIT: OrderPurpose
+ORDER_PURPOSE_CLOSE: OrderPurpose
+ORDER_PURPOSE_PROTECTION: OrderPurpose
+ORDER_TYPE_UNSPECIFIED: OrderType
+ORDER_TYPE_MARKET: OrderType
+ORDER_TYPE_BRACKET: OrderType
+EXIT_TRIGGER_UNSPECIFIED: ExitTrigger
+EXIT_TRIGGER_STOP: ExitTrigger
+EXIT_TRIGGER_TARGET: ExitTrigger
+EXIT_TRIGGER_TRAILING_STOP: ExitTrigger
+EXIT_TRIGGER_TIME_LIMIT: ExitTrigger
 CANCEL_RESULT_UNSPECIFIED: CancelResult
 CANCEL_RESULT_ENDED_UNSENT: CancelResult
 CANCEL_RESULT_CANCELLED: CancelResult
@@ -68,7 +105,7 @@ class Fill(_message.Message):
     def __init__(self, fill_id: _Optional[str] = ..., trade_id: _Optional[str] = ..., price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., commission: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., liquidity: _Optional[str] = ..., trade_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Order(_message.Message):
-    __slots__ = ("order_id", "recommendation_id", "exchange_order_id", "product_id", "side", "state", "quote_size", "base_size", "filled_size", "filled_value", "total_fees", "average_price", "reasons", "venue", "send_count", "as_of", "create_time", "update_time", "sequence", "fills", "note")
+    __slots__ = ("order_id", "recommendation_id", "exchange_order_id", "product_id", "side", "state", "quote_size", "base_size", "filled_size", "filled_value", "total_fees", "average_price", "reasons", "venue", "send_count", "as_of", "create_time", "update_time", "sequence", "fills", "note", "purpose", "order_type", "stop_price", "target_price", "exit_time", "trigger", "entry_order_id")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     RECOMMENDATION_ID_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +127,13 @@ class Order(_message.Message):
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     FILLS_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    ORDER_TYPE_FIELD_NUMBER: _ClassVar[int]
+    STOP_PRICE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_PRICE_FIELD_NUMBER: _ClassVar[int]
+    EXIT_TIME_FIELD_NUMBER: _ClassVar[int]
+    TRIGGER_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     recommendation_id: str
     exchange_order_id: str
@@ -111,7 +155,14 @@ class Order(_message.Message):
     sequence: int
     fills: _containers.RepeatedCompositeFieldContainer[Fill]
     note: str
-    def __init__(self, order_id: _Optional[str] = ..., recommendation_id: _Optional[str] = ..., exchange_order_id: _Optional[str] = ..., product_id: _Optional[str] = ..., side: _Optional[_Union[_trade_pb2.Side, str]] = ..., state: _Optional[_Union[OrderState, str]] = ..., quote_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_value: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total_fees: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., average_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[_trade_pb2.Reason, _Mapping]]] = ..., venue: _Optional[_Union[_trade_pb2.Venue, str]] = ..., send_count: _Optional[int] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sequence: _Optional[int] = ..., fills: _Optional[_Iterable[_Union[Fill, _Mapping]]] = ..., note: _Optional[str] = ...) -> None: ...
+    purpose: OrderPurpose
+    order_type: OrderType
+    stop_price: _decimal_pb2.Decimal
+    target_price: _decimal_pb2.Decimal
+    exit_time: _timestamp_pb2.Timestamp
+    trigger: ExitTrigger
+    entry_order_id: str
+    def __init__(self, order_id: _Optional[str] = ..., recommendation_id: _Optional[str] = ..., exchange_order_id: _Optional[str] = ..., product_id: _Optional[str] = ..., side: _Optional[_Union[_trade_pb2.Side, str]] = ..., state: _Optional[_Union[OrderState, str]] = ..., quote_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_value: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total_fees: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., average_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[_trade_pb2.Reason, _Mapping]]] = ..., venue: _Optional[_Union[_trade_pb2.Venue, str]] = ..., send_count: _Optional[int] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sequence: _Optional[int] = ..., fills: _Optional[_Iterable[_Union[Fill, _Mapping]]] = ..., note: _Optional[str] = ..., purpose: _Optional[_Union[OrderPurpose, str]] = ..., order_type: _Optional[_Union[OrderType, str]] = ..., stop_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., target_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., exit_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trigger: _Optional[_Union[ExitTrigger, str]] = ..., entry_order_id: _Optional[str] = ...) -> None: ...
 
 class ExecuteRecommendationRequest(_message.Message):
     __slots__ = ("request_id", "recommendation", "size", "ticket")
@@ -192,7 +243,7 @@ class ListPositionsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Position(_message.Message):
-    __slots__ = ("product_id", "base_size", "average_cost", "mark_price", "market_value", "unrealized_pnl", "realized_pnl", "update_time")
+    __slots__ = ("product_id", "base_size", "average_cost", "mark_price", "market_value", "unrealized_pnl", "realized_pnl", "update_time", "orders")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     BASE_SIZE_FIELD_NUMBER: _ClassVar[int]
     AVERAGE_COST_FIELD_NUMBER: _ClassVar[int]
@@ -201,6 +252,7 @@ class Position(_message.Message):
     UNREALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
     REALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     base_size: _decimal_pb2.Decimal
     average_cost: _decimal_pb2.Decimal
@@ -209,7 +261,8 @@ class Position(_message.Message):
     unrealized_pnl: _decimal_pb2.Decimal
     realized_pnl: _decimal_pb2.Decimal
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, product_id: _Optional[str] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., average_cost: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., mark_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., market_value: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., unrealized_pnl: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., realized_pnl: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    orders: _containers.RepeatedCompositeFieldContainer[ProtectiveOrder]
+    def __init__(self, product_id: _Optional[str] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., average_cost: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., mark_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., market_value: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., unrealized_pnl: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., realized_pnl: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., orders: _Optional[_Iterable[_Union[ProtectiveOrder, _Mapping]]] = ...) -> None: ...
 
 class ListPositionsResponse(_message.Message):
     __slots__ = ("positions", "cash", "opening_balance", "equity", "realized_pnl", "unrealized_pnl", "total_fees", "venue", "unadopted", "transfers")
@@ -378,3 +431,49 @@ class ClosePositionsResponse(_message.Message):
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     outcomes: _containers.RepeatedCompositeFieldContainer[CloseOutcome]
     def __init__(self, outcomes: _Optional[_Iterable[_Union[CloseOutcome, _Mapping]]] = ...) -> None: ...
+
+class ProtectPositionsRequest(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+
+class ProtectiveOrder(_message.Message):
+    __slots__ = ("order_id", "state", "order_type", "left_size", "stop_price", "target_price", "exit_time")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ORDER_TYPE_FIELD_NUMBER: _ClassVar[int]
+    LEFT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    STOP_PRICE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_PRICE_FIELD_NUMBER: _ClassVar[int]
+    EXIT_TIME_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    state: OrderState
+    order_type: OrderType
+    left_size: _decimal_pb2.Decimal
+    stop_price: _decimal_pb2.Decimal
+    target_price: _decimal_pb2.Decimal
+    exit_time: _timestamp_pb2.Timestamp
+    def __init__(self, order_id: _Optional[str] = ..., state: _Optional[_Union[OrderState, str]] = ..., order_type: _Optional[_Union[OrderType, str]] = ..., left_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., stop_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., target_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., exit_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PositionProtection(_message.Message):
+    __slots__ = ("product_id", "held_size", "protected_size", "unprotected_size", "orders")
+    PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
+    HELD_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PROTECTED_SIZE_FIELD_NUMBER: _ClassVar[int]
+    UNPROTECTED_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    product_id: str
+    held_size: _decimal_pb2.Decimal
+    protected_size: _decimal_pb2.Decimal
+    unprotected_size: _decimal_pb2.Decimal
+    orders: _containers.RepeatedCompositeFieldContainer[ProtectiveOrder]
+    def __init__(self, product_id: _Optional[str] = ..., held_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., protected_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., unprotected_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., orders: _Optional[_Iterable[_Union[ProtectiveOrder, _Mapping]]] = ...) -> None: ...
+
+class ProtectPositionsResponse(_message.Message):
+    __slots__ = ("positions", "watches")
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    WATCHES_FIELD_NUMBER: _ClassVar[int]
+    positions: _containers.RepeatedCompositeFieldContainer[PositionProtection]
+    watches: bool
+    def __init__(self, positions: _Optional[_Iterable[_Union[PositionProtection, _Mapping]]] = ..., watches: _Optional[bool] = ...) -> None: ...

@@ -87,6 +87,11 @@ class ExecutorServiceStub:
                 request_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsRequest.SerializeToString,
                 response_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsResponse.FromString,
                 _registered_method=True)
+        self.ProtectPositions = channel.unary_unary(
+                '/trading.executor.v1.ExecutorService/ProtectPositions',
+                request_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ProtectPositionsRequest.SerializeToString,
+                response_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ProtectPositionsResponse.FromString,
+                _registered_method=True)
         self.GetLedger = channel.unary_unary(
                 '/trading.executor.v1.ExecutorService/GetLedger',
                 request_serializer=trading_dot_executor_dot_v1_dot_ledger__pb2.GetLedgerRequest.SerializeToString,
@@ -191,6 +196,15 @@ class ExecutorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProtectPositions(self, request, context):
+        """ProtectPositions looks at every position now: records what its protective orders did, sells what is past its stop, its
+        target or its time, and protects what nothing protects. The executor does so by itself after every fill and at every
+        bar; a replay, in which nothing happens by itself, asks for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLedger(self, request, context):
         """GetLedger gives the ledger beside the newest reconciliation, with what others did in the account and the fees.
         """
@@ -267,6 +281,11 @@ def add_ExecutorServiceServicer_to_server(servicer, server):
                     servicer.ClosePositions,
                     request_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsRequest.FromString,
                     response_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsResponse.SerializeToString,
+            ),
+            'ProtectPositions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProtectPositions,
+                    request_deserializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ProtectPositionsRequest.FromString,
+                    response_serializer=trading_dot_executor_dot_v1_dot_executor__service__pb2.ProtectPositionsResponse.SerializeToString,
             ),
             'GetLedger': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLedger,
@@ -556,6 +575,33 @@ class ExecutorService:
             '/trading.executor.v1.ExecutorService/ClosePositions',
             trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsRequest.SerializeToString,
             trading_dot_executor_dot_v1_dot_executor__service__pb2.ClosePositionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProtectPositions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trading.executor.v1.ExecutorService/ProtectPositions',
+            trading_dot_executor_dot_v1_dot_executor__service__pb2.ProtectPositionsRequest.SerializeToString,
+            trading_dot_executor_dot_v1_dot_executor__service__pb2.ProtectPositionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

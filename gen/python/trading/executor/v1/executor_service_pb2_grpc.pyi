@@ -55,6 +55,11 @@ class ExecutorServiceStub:
     exchange has free; it needs no other service. The same request_id gives the same orders.
     TRADING_HALTED while the state is HALTED.
     """
+    ProtectPositions: _aio.UnaryUnaryMultiCallable[_executor_service_pb2.ProtectPositionsRequest, _executor_service_pb2.ProtectPositionsResponse]
+    """ProtectPositions looks at every position now: records what its protective orders did, sells what is past its stop, its
+    target or its time, and protects what nothing protects. The executor does so by itself after every fill and at every
+    bar; a replay, in which nothing happens by itself, asks for it.
+    """
     GetLedger: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetLedgerRequest, _ledger_pb2.GetLedgerResponse]
     """GetLedger gives the ledger beside the newest reconciliation, with what others did in the account and the fees."""
     AdjustLedger: _aio.UnaryUnaryMultiCallable[_ledger_pb2.AdjustLedgerRequest, _ledger_pb2.AdjustLedgerResponse]
@@ -166,6 +171,17 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
         """ClosePositions sells what is held, at market, one order for each product, at most what the ledger holds and the
         exchange has free; it needs no other service. The same request_id gives the same orders.
         TRADING_HALTED while the state is HALTED.
+        """
+
+    @_abc_1.abstractmethod
+    def ProtectPositions(
+        self,
+        request: _executor_service_pb2.ProtectPositionsRequest,
+        context: _aio.ServicerContext[_executor_service_pb2.ProtectPositionsRequest, _abc.Awaitable[_executor_service_pb2.ProtectPositionsResponse]],
+    ) -> _abc.Awaitable[_executor_service_pb2.ProtectPositionsResponse]:
+        """ProtectPositions looks at every position now: records what its protective orders did, sells what is past its stop, its
+        target or its time, and protects what nothing protects. The executor does so by itself after every fill and at every
+        bar; a replay, in which nothing happens by itself, asks for it.
         """
 
     @_abc_1.abstractmethod

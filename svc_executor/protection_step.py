@@ -1,0 +1,173 @@
+"""What protects a position, and the one thing to do next about it. Pure: from its rows, the exchange's rules and the market.
+
+Asked again after each step, and after every restart: what is to be done follows from what is there, never from what was
+begun. That all that sells together sells no more than is held is decided here, of rows read under the account lock.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import localcontext
+from uuid import UUID
+
+from exchange_client import ExchangeProduct
+from svc_executor.exit_plan import ExitRules, MarketNow, on_grid, own_trigger, plan_of, trigger_of
+from tradekit.decimals import CONTEXT
+from tradekit.exit_plan import ExitPlan
+from tradekit.exits import is_dust
+from tradekit.products import floor_to
+from tradekit.sizes import NO_BASE
+from tradekit.states import ExitTrigger, OrderState, OrderType, ProtectionMode
+from tradekit.units import BaseSize, Price, ProductId
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A protective order that is not done. `left`: what it may still sell, `filled_size`: what it has sold. `cancelling`: its end
+    was asked for. `trigger`: why it is being sent."""
+
+    order_id: UUID
+    state: OrderState
+    order_type: OrderType
+    left: BaseSize
+    plan: ExitPlan
+    cancelling: bool
+    trigger: ExitTrigger | None
+    exchange_order_id: str | None = None
+    filled_size: BaseSize = NO_BASE
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The newest entry of a position, at the average price of its fills, with the plan that it came with if any. There is none
+    where coins were adopted since."""
+
+    order_id: UUID
+    price: Price
+    as_of: datetime
+    plan: ExitPlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A position as its rows have it. `selling`: what orders that protect nothing are about to sell. `made`: protective orders
+    made for this entry so far; `plan` is the newest one's, None before the first. `bracket_refused`: the exchange refused
+    the newest bracket of this entry."""
+
+    product_id: ProductId
+    size: BaseSize
+    selling: BaseSize
+    standing: tuple[Standing, ...]
+    entry: Entry | None
+    made: int
+    plan: ExitPlan | None
+    bracket_refused: bool
+    close: Price | None
+    market_time: datetime | None
+
+    @property
+    def entry_order_id(self) -> UUID | None:
+        return self.entry.order_id if self.entry else None
+
+    @property
+    def protected(self) -> BaseSize:
+        """What protective orders may still sell."""
+        with localcontext(CONTEXT):
+            return BaseSize(sum((one.left for one in self.standing), NO_BASE))
+
+    @property
+    def unprotected(self) -> BaseSize:
+        """What nothing sells; below zero where more would be sold than is held."""
+        with localcontext(CONTEXT):
+            return self.size - self.selling - self.protected
+
+
+@dataclass(frozen=True, slots=True)
+class Protect:
+    """Write a protective order. With a trigger it sells at once; without one a bracket rests and a market order waits here."""
+
+    size: BaseSize
+    plan: ExitPlan
+    order_type: OrderType
+    trigger: ExitTrigger | None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A waiting order's price or time has come."""
+
+    order_id: UUID
+    trigger: ExitTrigger
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """End protective orders: too much would be sold, or what comes next sells what they hold."""
+
+    order_ids: tuple[UUID, ...]
+
+
+Step = Protect | Send | Withdraw
+
+
+def next_step(held: Held, product: ExchangeProduct, market: MarketNow, rules: ExitRules) -> Step | None:
+    """The next thing to do; None where all is protected, where something ends first, or where nothing can be done now."""
+    ending = [one for one in held.standing if one.cancelling]
+    if ending:
+        # The exchange may not have heard of it. What may not be there yet cannot be cancelled there.
+        known = tuple(one.order_id for one in ending if one.state in (OrderState.WAITING, OrderState.OPEN))
+        return Withdraw(known) if known else None
+    if held.unprotected < 0:
+        too_much = tuple(one.order_id for one in held.standing if one.trigger is None)
+        return Withdraw(too_much) if too_much else None
+    for one in held.standing:
+        step = _of_standing(one, market, rules)
+        if step is not None:
+            return step
+    return _protect(held, product, market, rules) if rules.mode is not ProtectionMode.OFF else None
+
+
+def _of_standing(one: Standing, market: MarketNow, rules: ExitRules) -> Step | None:
+    if one.state is OrderState.WAITING:
+        trigger = trigger_of(one.plan, market, rules)
+        return None if trigger is None else Send(one.order_id, trigger)
+    if one.order_type is OrderType.BRACKET and own_trigger(one.plan, market, rules) is not None:
+        return Withdraw((one.order_id,))
+    return None
+
+
+def _protect(held: Held, product: ExchangeProduct, market: MarketNow, rules: ExitRules) -> Protect | None:
+    price = market.bid or held.close
+    if not can_be_protected(held.unprotected, product, price):
+        return None
+    plan = _plan(held, product, price, rules)
+    if plan is None:
+        return None
+    trigger = trigger_of(plan, market, rules)
+    size = min(floor_to(held.unprotected, product.base_increment), product.base_max_size)
+    if trigger is not None and market.free is not None:
+        # What somebody else took or holds cannot be sold; the rest can.
+        size = min(size, floor_to(market.free, product.base_increment))
+        if not can_be_protected(size, product, price):
+            return None
+    rests = trigger is None and rules.mode is ProtectionMode.BRACKET and product.brackets and not held.bracket_refused
+    return Protect(size, plan, OrderType.BRACKET if rests else OrderType.MARKET, trigger)
+
+
+def _plan(held: Held, product: ExchangeProduct, price: Price | None, rules: ExitRules) -> ExitPlan | None:
+    """The plan that this entry has already, or came with; else by the settings, from what was paid or, for what was adopted, from
+    the price of now."""
+    if held.plan is not None:
+        return held.plan
+    if held.entry is not None and held.entry.plan is not None:
+        return on_grid(held.entry.plan, product.price_increment)
+    if held.entry is not None:
+        return plan_of(held.entry.price, held.entry.as_of, rules, product.price_increment)
+    if price is None or held.market_time is None:
+        return None
+    return plan_of(price, held.market_time, rules, product.price_increment)
+
+
+def can_be_protected(unprotected: BaseSize, product: ExchangeProduct, price: Price | None) -> bool:
+    """Whether the exchange takes an order of so much."""
+    rules = (product.base_increment, product.base_min_size, product.quote_min_size)
+    return unprotected > 0 and not is_dust(unprotected, price, *rules)

@@ -1,0 +1,348 @@
+"""Keeps every position protected: looks after a fill, at each bar, on a schedule, and whenever it is asked.
+
+A look reads what is there and does what `svc_executor.protection_step` says, one step after the other, so whatever ended a
+look in its middle, the next one goes on from the rows. An exit takes the place of what protects: it is withdrawn first, and
+what the exit leaves is protected again.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from exchange_client import Exchange, ExchangeProduct
+from meshkit.backoff import Backoff
+from meshkit.errors import MeshError
+from meshkit.kit import Kit
+from schema import streams
+from schema.clocks import read_clocks
+from svc_executor import intent_store, protection_store, store
+from svc_executor.availability import Availability
+from svc_executor.cancelling import Cancelling
+from svc_executor.driver import OrderDriver
+from svc_executor.exit_plan import ExitRules, MarketNow
+from svc_executor.intent import BodyOf, Protection, protective_intent
+from svc_executor.intent_store import NewIntent
+from svc_executor.locks import KeyedLocks
+from svc_executor.order_tracker import OrderTracker
+from svc_executor.product_rules import ProductRules
+from svc_executor.protection_step import Held, Protect, Send, Withdraw, can_be_protected, next_step
+from svc_executor.protection_store import HeldRow
+from svc_executor.settings import ExecutorSettings
+from svc_executor.store import OrderRow
+from svc_executor.trading_switch import TradingSwitch
+from tradekit import ids, services
+from tradekit.states import OrderState, OrderType, ProtectionMode, Side
+from tradekit.units import BaseSize, Price, ProductId
+
+# Withdraw, write, send, and once more for what was refused as a bracket.
+_MOST_STEPS = 5
+_TRACK_SECONDS = 5.0
+_PRICE_SECONDS = 2.0
+# An exit has 20 seconds, and sells within what is left of them.
+_RELEASE_SECONDS = 8.0
+_RETRY_LOW, _RETRY_HIGH = 1.0, 60.0
+
+
+@dataclass
+class _Trouble:
+    """A product whose protective order failed: not tried again before its time."""
+
+    backoff: Backoff
+    until: float
+
+
+class Protector:
+    """One look at a time for each product."""
+
+    def __init__(
+        self,
+        settings: ExecutorSettings,
+        kit: Kit[Any],
+        exchange: Exchange,
+        rules: ProductRules,
+        cancelling: Cancelling,
+        driver: OrderDriver,
+        tracker: OrderTracker,
+        switch: TradingSwitch,
+        available: Availability,
+    ) -> None:
+        self._settings = settings
+        self._kit = kit
+        self._exchange = exchange
+        self._rules = rules
+        self._cancelling = cancelling
+        self._driver = driver
+        self._tracker = tracker
+        self._switch = switch
+        self._available = available
+        self._exit_rules: ExitRules = settings.exit_rules
+        self._body_of: BodyOf = exchange.body_of
+        self._products = KeyedLocks()
+        self._turn = asyncio.Lock()
+        self._asked: set[ProductId] = set()
+        self._soon = asyncio.Event()
+        self._trouble: dict[ProductId, _Trouble] = {}
+        self._random = random.Random()
+        # Products of which something may stand; None before the first look at all of them.
+        self._standing: set[ProductId] | None = None
+        self._waiting = False
+        self._unprotected: dict[ProductId, float] = {}
+        self._gauge = kit.metrics.gauge(
+            "executor.unprotected_position", "How long a position has been without protection, by product", "s"
+        )
+        driver.when_ended(self._heard)
+
+    def _heard(self, order: OrderRow) -> None:
+        if self._exit_rules.mode is not ProtectionMode.OFF and (order.filled_size > 0 or order.bracket is not None):
+            self.ask_soon(order.product_id)
+
+    def ask_soon(self, product_id: ProductId) -> None:
+        """Something happened to a position: it is looked at without waiting for the schedule."""
+        self._asked.add(product_id)
+        self._soon.set()
+
+    async def run(self) -> None:
+        """Looks for ever. What fails in a look is tried again at the next one."""
+        async with self._kit.notifications.subscribe(streams.WATERMARKS, only=(services.MARKET.name,)) as wakeup:
+            everything = True
+            while True:
+                asked, self._asked = self._asked, set()
+                self._soon.clear()
+                try:
+                    await self.look(None if everything else sorted(asked))
+                except MeshError as error:
+                    self._kit.log.warning("positions_not_looked_at", reason=error.reason, why=error.message)
+                    self._asked |= asked
+                except Exception as error:
+                    self._kit.log.error("positions_not_looked_at", exc_info=error)
+                everything = await self._wait(wakeup)
+
+    async def _wait(self, wakeup: Any) -> bool:
+        """True where all positions are to be looked at: at a new bar, or when the pause is over."""
+        pause = self._settings.protection_poll_seconds if self._waiting else self._settings.reconcile_seconds
+        waits = [asyncio.ensure_future(wakeup.wait(pause)), asyncio.ensure_future(self._soon.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return not self._soon.is_set() or bool(waits[0].done())
+
+    async def look(self, product_ids: Sequence[ProductId] | None = None) -> list[Held]:
+        """Positions as they are after what could be done for them; None: every one. MeshError where rows cannot be read."""
+        async with self._turn:
+            rows = await self._read(product_ids)
+            if await self._hear(rows):
+                rows = await self._read(product_ids)
+            bids = await self._bids(rows)
+            async with asyncio.TaskGroup() as group:
+                looks = [group.create_task(self._protect(row, bids.get(row.held.product_id))) for row in rows]
+            if any(look.result() for look in looks):
+                rows = await self._read(product_ids)
+            held = [row.held for row in rows]
+            await self._tell(held, everything=product_ids is None)
+        return held
+
+    def watches(self, held: Iterable[Held]) -> bool:
+        """Whether a price or a time is watched here and not at the exchange."""
+        standing = [one for each in held for one in each.standing]
+        own = any(one.state is OrderState.WAITING or one.plan.exit_time is not None for one in standing)
+        return own or (self._exit_rules.trailing is not None and bool(standing))
+
+    @asynccontextmanager
+    async def released(self, product_id: ProductId, by: UUID) -> AsyncIterator[None]:
+        """Inside, nothing protects the product and nothing begins to: the order `by` sells what was protected. Where that was
+        made before, what protects stays."""
+        known = self._standing is not None and product_id not in self._standing
+        if known and self._exit_rules.mode is ProtectionMode.OFF:
+            yield
+            return
+        async with self._products.hold(product_id):
+            if self._standing is None or product_id in self._standing:
+                await self._release(product_id, by)
+            yield
+        self.ask_soon(product_id)
+
+    async def _release(self, product_id: ProductId, by: UUID) -> None:
+        async with self._kit.autocommit.connect() as connection:
+            rows = await self._held(connection, [product_id])
+            standing = [one.order_id for row in rows for one in row.held.standing if one.trigger is None]
+            if not standing or await store.get_order(connection, by) is not None:
+                return
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._kit.critical(self._cancelling.withdraw(standing))
+        except (MeshError, TimeoutError) as error:
+            # Whoever sells hears that it is not free yet, and asks again.
+            self._kit.log.warning("protection_not_withdrawn", product_id=product_id, why=type(error).__name__)
+
+    # ---- one look ----------------------------------------------------------------------------------------------------
+
+    async def _read(self, product_ids: Sequence[ProductId] | None) -> list[HeldRow]:
+        async with self._kit.autocommit.connect() as connection:
+            return await self._held(connection, product_ids)
+
+    async def _held(self, connection: Any, product_ids: Sequence[ProductId] | None) -> list[HeldRow]:
+        with_high = self._exit_rules.trailing is not None
+        return await protection_store.read_held(
+            connection, self._settings.granularity_seconds, product_ids, with_high=with_high
+        )
+
+    async def _hear(self, rows: Iterable[HeldRow]) -> bool:
+        """Records what orders that rest have done. True if there was anything."""
+        try:
+            news = await self._driver.with_news(one for row in rows for one in row.held.standing)
+        except MeshError as error:
+            self._kit.log.warning("protection_not_asked_for", why=error.message)
+            return False
+        await asyncio.gather(*map(self._driver.drive, news))
+        return bool(news)
+
+    async def _bids(self, rows: Iterable[HeldRow]) -> Mapping[ProductId, Price]:
+        """Of products whose price decides anything now."""
+        wanted = [row.held.product_id for row in rows if self._needs_price(row.held)]
+        if not wanted:
+            return {}
+        try:
+            async with asyncio.timeout(_PRICE_SECONDS):
+                return await self._exchange.best_bids(wanted)
+        except (MeshError, TimeoutError) as error:
+            self._kit.log.warning("prices_unknown", products=wanted, why=type(error).__name__)
+            return {}
+
+    def _needs_price(self, held: Held) -> bool:
+        waits = any(one.state is OrderState.WAITING for one in held.standing)
+        return waits or held.unprotected > 0 or (self._exit_rules.trailing is not None and bool(held.standing))
+
+    async def _protect(self, row: HeldRow, bid: Price | None) -> bool:
+        """Every step there is for one position now; True if there was one."""
+        product_id, steps = row.held.product_id, 0
+        async with self._products.hold(product_id):
+            try:
+                while steps < _MOST_STEPS and not self._held_back(product_id) and await self._step(product_id, bid):
+                    steps += 1
+            except MeshError as error:
+                # One position that cannot be protected now must not keep the others from it.
+                self._kit.log.warning("position_not_protected", product_id=product_id, why=error.message)
+                self._fail(product_id)
+            except Exception as error:
+                self._kit.log.error("position_not_protected", product_id=product_id, exc_info=error)
+                self._fail(product_id)
+        return steps > 0
+
+    async def _step(self, product_id: ProductId, bid: Price | None) -> bool:
+        product = await self._rules.of(product_id, Side.SELL)
+        rows = await self._read([product_id])
+        step = next_step(rows[0].held, product, _market(rows[0], bid), self._exit_rules) if rows else None
+        if step is None or not self._switch.allows(Side.SELL):
+            return False
+        if isinstance(step, Withdraw):
+            return await self._withdraw(product_id, step)
+        sells = isinstance(step, Protect) and step.trigger is not None
+        free = await self._available.of(product_id) if sells else None
+        order = await self._write(product_id, product, bid, free)
+        if order is None:
+            return False
+        self._judge(await self._sent(order))
+        return True
+
+    async def _sent(self, order: OrderRow) -> OrderRow:
+        """A bracket that rests is all that is wanted of it; what sells is tracked to its end, but not for long."""
+        if order.state is OrderState.WAITING:
+            return order
+        if order.bracket is not None:
+            return await self._kit.critical(self._driver.drive(order.order_id))
+        return await self._tracker.track(order.order_id, longest_seconds=_TRACK_SECONDS) or order
+
+    async def _withdraw(self, product_id: ProductId, step: Withdraw) -> bool:
+        ended = await self._cancelling.withdraw(step.order_ids)
+        done = all(one.order.terminal for one in ended)
+        if not done:
+            self._fail(product_id)
+        return done
+
+    async def _write(
+        self, product_id: ProductId, product: ExchangeProduct, bid: Price | None, free: BaseSize | None
+    ) -> OrderRow | None:
+        """What is to be done is decided once more under the account lock, where nobody else sells, and written down."""
+        async with self._kit.engine.begin() as connection:
+            trading = await store.lock_account(connection)
+            rows = await self._held(connection, [product_id])
+            if not rows or not trading.allows(Side.SELL):
+                return None
+            held = rows[0].held
+            step = next_step(held, product, replace(_market(rows[0], bid), free=free), self._exit_rules)
+            if isinstance(step, Send):
+                return await protection_store.trigger_order(connection, step.order_id, step.trigger)
+            if not isinstance(step, Protect):
+                return None
+            clocks = await read_clocks(connection)
+            intent = protective_intent(
+                ids.protective_order_id(product_id, held.entry_order_id, held.made + 1),
+                product_id,
+                step.size,
+                Protection(held.entry_order_id, step.plan, step.order_type, step.trigger),
+                self._settings.venue,
+                clocks.market or clocks.machine,
+                self._body_of,
+            )
+            written = await intent_store.write_intents(connection, [NewIntent(intent)])
+        if self._standing is not None:
+            self._standing.add(product_id)
+        return written[intent.order_id]
+
+    # ---- what came of it ---------------------------------------------------------------------------------------------
+
+    def _judge(self, order: OrderRow) -> None:
+        """A bracket that was refused is followed by an order that waits here, at once; what else failed is tried again later."""
+        told = {"product_id": order.product_id, "order_id": str(order.order_id), "order_type": order.order_type.value}
+        if order.terminal and not order.filled_size:
+            self._kit.log.error("protection_failed", **told, reasons=[one.code for one in order.reasons])
+            if order.order_type is OrderType.MARKET:
+                self._fail(order.product_id)
+            return
+        self._trouble.pop(order.product_id, None)
+        trigger = order.exit_trigger
+        self._kit.log.info("position_protected" if trigger is None else "position_left", **told, trigger=trigger)
+
+    def _fail(self, product_id: ProductId) -> None:
+        trouble = self._trouble.get(product_id)
+        if trouble is None:
+            trouble = self._trouble[product_id] = _Trouble(Backoff(_RETRY_LOW, _RETRY_HIGH, self._random), 0.0)
+        trouble.until = self._kit.clock.monotonic() + trouble.backoff.next_seconds()
+
+    def _held_back(self, product_id: ProductId) -> bool:
+        trouble = self._trouble.get(product_id)
+        return trouble is not None and self._kit.clock.monotonic() < trouble.until
+
+    async def _tell(self, held: Sequence[Held], *, everything: bool) -> None:
+        """The metric, and what later looks need to know."""
+        now = self._kit.clock.monotonic()
+        for one in held:
+            open_to_loss = one.unprotected > 0 and await self._can_be_protected(one)
+            since = self._unprotected.setdefault(one.product_id, now) if open_to_loss else now
+            if not open_to_loss:
+                self._unprotected.pop(one.product_id, None)
+            self._gauge.set(now - since, {"product_id": one.product_id})
+        if not everything:
+            return
+        for product_id in self._unprotected.keys() - {one.product_id for one in held}:
+            del self._unprotected[product_id]
+            self._gauge.set(0.0, {"product_id": product_id})
+        self._standing = {one.product_id for one in held if one.standing}
+        self._waiting = self.watches(held)
+
+    async def _can_be_protected(self, held: Held) -> bool:
+        """True as well where nobody says what the exchange takes."""
+        try:
+            return can_be_protected(held.unprotected, await self._rules.of(held.product_id, Side.SELL), held.close)
+        except MeshError:
+            return True
+
+
+def _market(row: HeldRow, bid: Price | None) -> MarketNow:
+    return MarketNow(bid, row.high, row.held.market_time)

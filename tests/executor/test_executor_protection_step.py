@@ -1,0 +1,257 @@
+"""What protects a position, decided: plans on the grid, what comes first, and never more sold than is held."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exchange_client import ExchangeProduct
+from svc_executor.exit_plan import ExitRules, MarketNow, plan_of, trigger_of
+from svc_executor.protection_step import (
+    Entry,
+    Held,
+    Protect,
+    Send,
+    Standing,
+    Step,
+    Withdraw,
+    can_be_protected,
+    next_step,
+)
+from tradekit.exit_plan import ExitPlan
+from tradekit.products import floor_to
+from tradekit.states import ExitTrigger, OrderState, OrderType, ProtectionMode
+
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
+D = Decimal
+RULES = ExitRules(ProtectionMode.BRACKET, D("0.05"), D("0.1"), None, None)
+ENTRY = Entry(UUID(int=7), D(100), NOW)
+PLAN = ExitPlan(D("95"), D("110"))
+QUIET = MarketNow(D(100), D(100), NOW)
+
+
+def product(step: str = "0.001", tick: str = "0.01") -> ExchangeProduct:
+    most = D(10**9)
+    rules = (D(step), D("0.01"), D(tick), D(step), most, D(1), most)
+    return ExchangeProduct("LTC-USD", "LTC", *rules, "online", tradable=True, brackets=True)
+
+
+def held(size: str = "1", **changes: object) -> Held:
+    made = Held(
+        product_id="LTC-USD",
+        size=D(size),
+        selling=D(0),
+        standing=(),
+        entry=ENTRY,
+        made=0,
+        plan=None,
+        bracket_refused=False,
+        close=D(100),
+        market_time=NOW,
+    )
+    return replace(made, **changes)
+
+
+def standing(left: str = "1", **changes: object) -> Standing:
+    made = Standing(uuid4(), OrderState.OPEN, OrderType.BRACKET, D(left), PLAN, cancelling=False, trigger=None)
+    return replace(made, **changes)
+
+
+WAITS = {"state": OrderState.WAITING, "order_type": OrderType.MARKET}
+prices = st.decimals("0.00001", "100000", places=5, allow_nan=False)
+ratios = st.decimals("0.001", "0.9", places=3, allow_nan=False)
+
+
+@given(prices, ratios, ratios, st.sampled_from(["0.00001", "0.01", "5"]))
+def test_a_plan_is_on_the_grid_and_never_nearer_than_it_was_meant(
+    price: Decimal, stop: Decimal, target: Decimal, tick: str
+) -> None:
+    plan = plan_of(price, NOW, replace(RULES, stop=stop, target=target), D(tick))
+    for one in (plan.stop_price, plan.target_price):
+        assert floor_to(one, D(tick)) == one
+    assert plan.stop_price <= price * (1 - stop) or plan.stop_price == D(tick)
+    assert plan.target_price >= price * (1 + target)
+    assert 0 < plan.stop_price < plan.target_price
+    assert plan.exit_time is None
+
+
+def test_a_time_limit_counts_from_the_entry() -> None:
+    plan = plan_of(D(100), NOW, replace(RULES, time_limit=timedelta(hours=24)), D("0.01"))
+    assert plan == ExitPlan(D(95), D(110), NOW + timedelta(hours=24))
+
+
+@pytest.mark.parametrize(
+    ("bid", "trigger"),
+    [("95", ExitTrigger.STOP), ("95.01", None), ("109.99", None), ("110", ExitTrigger.TARGET), (None, None)],
+)
+def test_stop_and_target_are_reached_at_their_price(bid: str | None, trigger: ExitTrigger | None) -> None:
+    assert trigger_of(PLAN, MarketNow(D(bid) if bid else None, None, NOW), RULES) is trigger
+
+
+def test_time_and_trailing_stop() -> None:
+    trailing = replace(RULES, trailing=D("0.1"))
+    assert trigger_of(PLAN, MarketNow(D(99), D(110), NOW), trailing) is ExitTrigger.TRAILING_STOP
+    assert trigger_of(PLAN, MarketNow(D("99.01"), D(110), NOW), trailing) is None
+    ends = replace(PLAN, exit_time=NOW)
+    assert trigger_of(ends, QUIET, RULES) is ExitTrigger.TIME_LIMIT
+    assert trigger_of(ends, replace(QUIET, time=NOW - timedelta(seconds=1)), RULES) is None
+    # The worst is told where several are true.
+    assert trigger_of(ends, replace(QUIET, bid=D(90)), RULES) is ExitTrigger.STOP
+
+
+def test_what_nothing_protects_gets_a_bracket_around_what_was_paid() -> None:
+    assert next_step(held("1.0005"), product(), QUIET, RULES) == Protect(D("1"), PLAN, OrderType.BRACKET, None)
+
+
+def test_a_second_entry_is_protected_beside_the_first() -> None:
+    """Each by its own plan, and what an entry has had before is its plan again."""
+    one = held("3", standing=(standing("1"),), entry=Entry(uuid4(), D(200), NOW))
+    step = next_step(one, product(), QUIET, RULES)
+    assert step == Protect(D(2), ExitPlan(D(190), D(220)), OrderType.MARKET, ExitTrigger.STOP)
+    again = next_step(held("2", plan=PLAN, made=1), product(), QUIET, RULES)
+    assert again == Protect(D(2), PLAN, OrderType.BRACKET, None)
+
+
+def test_an_entry_that_brings_its_plan_is_left_by_it() -> None:
+    """On the grid, and no nearer than it was meant."""
+    brought = ExitPlan(D("93.337"), D("107.001"), NOW + timedelta(hours=24))
+    one = held(entry=replace(ENTRY, plan=brought))
+    assert next_step(one, product(), QUIET, RULES) == Protect(
+        D(1), ExitPlan(D("93.33"), D("107.01"), brought.exit_time), OrderType.BRACKET, None
+    )
+
+
+def test_an_exchange_without_brackets_is_watched_from_here() -> None:
+    refused = held(bracket_refused=True, plan=PLAN, made=1)
+    assert next_step(refused, product(), QUIET, RULES) == Protect(D(1), PLAN, OrderType.MARKET, None)
+    assert next_step(held(), replace(product(), brackets=False), QUIET, RULES) == Protect(
+        D(1), PLAN, OrderType.MARKET, None
+    )
+    by_choice = replace(RULES, mode=ProtectionMode.SOFTWARE)
+    assert next_step(held(), product(), QUIET, by_choice) == Protect(D(1), PLAN, OrderType.MARKET, None)
+
+
+def test_what_is_past_its_stop_is_sold_at_once() -> None:
+    crashed = replace(QUIET, bid=D(80))
+    assert next_step(held(), product(), crashed, RULES) == Protect(D(1), PLAN, OrderType.MARKET, ExitTrigger.STOP)
+    waits = standing(**WAITS)
+    assert next_step(held(standing=(waits,)), product(), crashed, RULES) == Send(waits.order_id, ExitTrigger.STOP)
+    # No more than the exchange has free, and nothing where that is too little.
+    for free, size in (("5", "1"), ("0.4", "0.4"), ("0.001", None)):
+        step = next_step(held(), product(), replace(crashed, free=D(free)), RULES)
+        assert (step.size if isinstance(step, Protect) else step) == (D(size) if size else None)
+    # A bracket does that by itself.
+    assert next_step(held(standing=(standing(),)), product(), crashed, RULES) is None
+
+
+def test_what_a_bracket_does_not_know_ends_it_first() -> None:
+    rests = standing(plan=replace(PLAN, exit_time=NOW))
+    assert next_step(held(standing=(rests,)), product(), QUIET, RULES) == Withdraw((rests.order_id,))
+    over = held(plan=rests.plan, made=1)
+    assert next_step(over, product(), QUIET, RULES) == Protect(
+        D(1), rests.plan, OrderType.MARKET, ExitTrigger.TIME_LIMIT
+    )
+
+
+def test_nothing_is_begun_while_something_ends_or_cannot_be_done() -> None:
+    sent = standing(cancelling=True, state=OrderState.UNKNOWN)
+    assert next_step(held("2", standing=(sent,)), product(), QUIET, RULES) is None
+    # What rests is asked for again: the exchange may not have heard of it.
+    rests = standing(cancelling=True)
+    assert next_step(held("2", standing=(rests,)), product(), QUIET, RULES) == Withdraw((rests.order_id,))
+    assert next_step(held(selling=D(1)), product(), QUIET, RULES) is None
+    assert next_step(held("0.009"), product(), QUIET, RULES) is None
+    off = replace(RULES, mode=ProtectionMode.OFF)
+    assert next_step(held(), product(), QUIET, off) is None
+    waits = standing(**WAITS)
+    crashed = replace(QUIET, bid=D(80))
+    # What was made before it was switched off is kept.
+    assert isinstance(next_step(held(standing=(waits,)), product(), crashed, off), Send)
+
+
+def test_what_was_adopted_is_protected_from_now_on() -> None:
+    adopted = held(entry=None)
+    assert next_step(adopted, product(), replace(QUIET, bid=D(200)), RULES) == Protect(
+        D(1), ExitPlan(D(190), D(220)), OrderType.BRACKET, None
+    )
+    assert next_step(replace(adopted, close=None), product(), replace(QUIET, bid=None), RULES) is None
+
+
+def test_more_than_is_held_is_never_left_to_sell() -> None:
+    two = (standing("1"), standing("0.5", **WAITS))
+    step = next_step(held("1", standing=two), product(), QUIET, RULES)
+    assert step == Withdraw(tuple(one.order_id for one in two))
+    # What is being sent already cannot be taken back.
+    sent = standing("2", state=OrderState.PENDING, order_type=OrderType.MARKET, trigger=ExitTrigger.STOP)
+    assert next_step(held("1", standing=(sent,)), product(), QUIET, RULES) is None
+
+
+sizes = st.decimals(0, 50, places=4, allow_nan=False)
+orders = st.builds(
+    Standing,
+    order_id=st.uuids(),
+    state=st.sampled_from([OrderState.WAITING, OrderState.OPEN, OrderState.PENDING]),
+    order_type=st.sampled_from(list(OrderType)),
+    left=sizes,
+    plan=st.sampled_from([PLAN, replace(PLAN, exit_time=NOW), replace(PLAN, exit_time=NOW + timedelta(hours=1))]),
+    cancelling=st.booleans(),
+    trigger=st.none(),
+)
+markets = st.builds(
+    MarketNow, bid=st.sampled_from([None, D(90), D(100), D(120)]), high=st.just(D(120)), time=st.just(NOW)
+)
+rules_of = st.builds(
+    ExitRules,
+    mode=st.sampled_from([ProtectionMode.BRACKET, ProtectionMode.SOFTWARE]),
+    stop=st.just(D("0.05")),
+    target=st.just(D("0.1")),
+    trailing=st.sampled_from([None, D("0.1")]),
+    time_limit=st.none(),
+)
+
+
+def after(position: Held, step: Step) -> Held:
+    """The rows after a step that the exchange went along with; what sells is sold at once."""
+    if isinstance(step, Withdraw):
+        return replace(position, standing=tuple(one for one in position.standing if one.order_id not in step.order_ids))
+    if isinstance(step, Send):
+        (sent,) = (one for one in position.standing if one.order_id == step.order_id)
+        rest = tuple(one for one in position.standing if one is not sent)
+        return replace(position, size=position.size - sent.left, standing=rest)
+    if step.trigger is not None:
+        return replace(position, size=position.size - step.size, plan=step.plan)
+    state = OrderState.OPEN if step.order_type is OrderType.BRACKET else OrderState.WAITING
+    made = Standing(uuid4(), state, step.order_type, step.size, step.plan, cancelling=False, trigger=None)
+    return replace(position, standing=(*position.standing, made), plan=step.plan)
+
+
+@given(sizes, sizes, st.lists(orders, max_size=4), markets, rules_of, st.booleans())
+def test_step_by_step_all_is_protected_and_never_more_than_is_held(
+    size: Decimal, selling: Decimal, standing: list[Standing], market: MarketNow, rules: ExitRules, refused: bool
+) -> None:
+    rules_of_product = product()
+    position = held(str(size), selling=min(selling, size), standing=tuple(standing), bracket_refused=refused)
+    for _ in range(2 * len(standing) + 4):
+        step = next_step(position, rules_of_product, market, rules)
+        if step is None:
+            break
+        if isinstance(step, Protect):
+            assert 0 < step.size <= position.unprotected
+        if isinstance(step, Send):
+            assert position.unprotected >= 0
+        position = after(position, step)
+    else:
+        raise AssertionError("it does not come to rest")
+    if any(one.cancelling and one.state is OrderState.PENDING for one in position.standing):
+        return
+    assert position.size >= position.selling
+    # Only what was just made and would already rest on its own is left; the rest cannot be protected.
+    assert position.unprotected >= 0 or not [one for one in position.standing if one.trigger is None]
+    if position.unprotected > 0:
+        assert not can_be_protected(position.unprotected, rules_of_product, market.bid or position.close)
