@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from exchange_client import Exchange
 from meshkit.errors import MeshError
-from svc_executor import protection_store, store
+from schema.execution import orders
+from svc_executor import store
 from svc_executor.driver import OrderDriver
 from svc_executor.store import OrderRow
-from tradekit.states import OrderState
+from tradekit.states import OrderPurpose, OrderState
 from tradekit.units import ProductId
 
 # How often the exchange is asked whether a cancel has taken hold, and for how long.
@@ -44,19 +46,16 @@ class Cancelling:
 
     async def cancel(self, product_id: ProductId | None) -> list[Cancelled]:
         """Every order that is not done, of one product or of all (None), with what came of it; oldest first."""
-        async with self._engine.begin() as connection:
-            await store.lock_account(connection)
-            wanted = await store.request_cancel(connection, product_id)
-        return await self._end(wanted)
+        return await self._end(*(() if product_id is None else (orders.c.product_id == product_id,)))
 
     async def withdraw(self, order_ids: Sequence[UUID]) -> list[Cancelled]:
         """The same for protective orders that make room for something else."""
+        return await self._end(orders.c.order_id.in_(order_ids), orders.c.purpose == OrderPurpose.PROTECTION.value)
+
+    async def _end(self, *which: ColumnElement[bool]) -> list[Cancelled]:
         async with self._engine.begin() as connection:
             await store.lock_account(connection)
-            wanted = await protection_store.withdraw(connection, order_ids)
-        return await self._end(wanted)
-
-    async def _end(self, wanted: Sequence[OrderRow]) -> list[Cancelled]:
+            wanted = await store.request_cancel(connection, *which)
         words = await self._ask_exchange([order for order in wanted if order.exchange_order_id])
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._outcome(order, words.get(order.order_id, ""))) for order in wanted]

@@ -48,7 +48,6 @@ from svc_executor.store import OrderRow
 from tradekit.decimals import plain
 from tradekit.reasons import Reason
 from tradekit.states import OrderState, Side, TradingState
-from tradekit.units import BaseSize
 
 SENDS_PER_DRIVE = 3
 # Orders that are asked for by one request, and such requests at once: one that gets no answer keeps nobody from asking.
@@ -58,17 +57,6 @@ _LOOKS_AFTER_ACCEPTANCE = 5
 # The exchange's servers may differ by a little among themselves.
 _WINDOW_MARGIN = timedelta(hours=1)
 _UNMADE = (OrderState.PENDING, OrderState.UNKNOWN)
-
-
-class Resting(Protocol):
-    """An order that the exchange has, and what of it is recorded as filled."""
-
-    @property
-    def order_id(self) -> UUID: ...
-    @property
-    def exchange_order_id(self) -> str | None: ...
-    @property
-    def filled_size(self) -> BaseSize: ...
 
 
 class Permit(Protocol):
@@ -130,18 +118,6 @@ class OrderDriver:
         """The order after everything that could be done about it now."""
         async with self.busy.hold(order_id), self._lock.shared():
             return await self._settled(order_id, self._drive(order_id))
-
-    async def with_news(self, resting: Iterable[Resting]) -> set[UUID]:
-        """Which of these orders that rest the exchange has ended, filled further, or does not show: one request for all of them.
-        ExchangeUnavailable."""
-        known = {one.exchange_order_id: one for one in resting if one.exchange_order_id is not None}
-        listed = await self._exchange.orders_by_id(known) if known else ()
-        quiet = {
-            found.order_id
-            for found in listed
-            if not found.terminal and found.order_id in known and found.filled_size == known[found.order_id].filled_size
-        }
-        return {one.order_id for name, one in known.items() if name not in quiet}
 
     @asynccontextmanager
     async def claims(self, order_ids: Iterable[UUID]) -> AsyncIterator[dict[UUID, AsyncExitStack]]:

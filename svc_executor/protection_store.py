@@ -7,12 +7,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Boolean, Column, Integer, Text, bindparam, func, text, update
+from sqlalchemy import Boolean, Column, Integer, Text, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.base import Amount, Id, Json, Time
-from schema.execution import orders
 from schema.recommendation_rows import exit_plan_from_json
 from svc_executor import store
 from svc_executor.protection_step import Entry, Held, Standing
@@ -188,11 +187,3 @@ async def trigger_order(connection: AsyncConnection, order_id: UUID, trigger: Ex
         trigger=trigger.value,
         triggered_at=func.clock_timestamp(),
     )
-
-
-async def withdraw(connection: AsyncConnection, order_ids: Sequence[UUID]) -> list[OrderRow]:
-    """Asks for the end of protective orders that are not done; gives them."""
-    at = func.coalesce(orders.c.cancel_requested_at, func.clock_timestamp())
-    statement = update(orders).where(orders.c.order_id.in_(order_ids), orders.c.purpose == "PROTECTION")
-    statement = statement.where(orders.c.state.in_(store.NOT_DONE)).values(cancel_requested_at=at)
-    return [store.order_of_row(row) for row in await connection.execute(statement.returning(*store.COLUMNS))]

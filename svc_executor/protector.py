@@ -31,6 +31,7 @@ from svc_executor.order_tracker import OrderTracker
 from svc_executor.product_rules import ProductRules
 from svc_executor.protection_step import Held, Protect, Send, Withdraw, can_be_protected, next_step
 from svc_executor.protection_store import HeldRow
+from svc_executor.resting import with_news
 from svc_executor.settings import ExecutorSettings
 from svc_executor.store import OrderRow
 from svc_executor.trading_switch import TradingSwitch
@@ -195,7 +196,7 @@ class Protector:
     async def _hear(self, rows: Iterable[HeldRow]) -> bool:
         """Records what orders that rest have done. True if there was anything."""
         try:
-            news = await self._driver.with_news(one for row in rows for one in row.held.standing)
+            news = await with_news(self._exchange, (one for row in rows for one in row.held.standing))
         except MeshError as error:
             self._kit.log.warning("protection_not_asked_for", why=error.message)
             return False
@@ -221,6 +222,8 @@ class Protector:
     async def _protect(self, row: HeldRow, bid: Price | None) -> bool:
         """Every step there is for one position now; True if there was one."""
         product_id, steps = row.held.product_id, 0
+        if not await self._has_step(row, bid):
+            return False
         async with self._products.hold(product_id):
             try:
                 while steps < _MOST_STEPS and not self._held_back(product_id) and await self._step(product_id, bid):
@@ -233,6 +236,14 @@ class Protector:
                 self._kit.log.error("position_not_protected", product_id=product_id, exc_info=error)
                 self._fail(product_id)
         return steps > 0
+
+    async def _has_step(self, row: HeldRow, bid: Price | None) -> bool:
+        """By what the look has read already; True as well where nobody says what the exchange takes."""
+        try:
+            product = await self._rules.of(row.held.product_id, Side.SELL)
+        except MeshError:
+            return True
+        return next_step(row.held, product, _market(row, bid), self._exit_rules) is not None
 
     async def _step(self, product_id: ProductId, bid: Price | None) -> bool:
         product = await self._rules.of(product_id, Side.SELL)

@@ -21,6 +21,7 @@ from svc_executor.foreign_watch import ForeignWatch
 from svc_executor.ledger import opening_entries
 from svc_executor.ledger_store import Parts
 from svc_executor.locks import ReadersWriterLock
+from svc_executor.resting import with_news
 from svc_executor.settings import ExecutorSettings
 from svc_executor.store import OrderRow
 from tradekit.decimals import CONTEXT, ZERO, to_stored_scale
@@ -130,7 +131,7 @@ class Reconciler:
     async def _to_settle(self, orders: Sequence[OrderRow]) -> list[OrderRow]:
         """Without what waits here, and without brackets that rest as they did: of these the exchange is asked in one request."""
         resting = [one for one in orders if one.state is OrderState.OPEN and one.bracket is not None]
-        quiet = {one.order_id for one in resting} - await self._driver.with_news(resting)
+        quiet = {one.order_id for one in resting} - await with_news(self._exchange, resting)
         quiet |= {one.order_id for one in orders if one.state is OrderState.WAITING and not one.cancel_requested_at}
         return [one for one in orders if one.order_id not in quiet]
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, literal_column, or_, select, text, update
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from exchange_client import Bracket
@@ -35,7 +35,7 @@ from tradekit.states import (
 )
 from tradekit.units import BaseSize, OrderSize, Price, ProductId, QuoteSize
 
-NOT_DONE = [state.value for state in OrderState if state not in ORDER_TERMINAL]
+_NOT_DONE = [state.value for state in OrderState if state not in ORDER_TERMINAL]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ _OTHER_FORM = {"side", "state", "venue", "reasons", "fills", "purpose", "order_t
 _SAME = [name for name in OrderRow.__dataclass_fields__ if name not in _OTHER_FORM]
 NOW: Any = literal_column("now", Time)
 FILLS: Any = literal_column("fills", Json)
-COLUMNS: list[Any] = [
+_COLUMNS: list[Any] = [
     orders,
     func.order_fills(orders.c.order_id, type_=Json).label("fills"),
     func.clock_timestamp(type_=Time).label("now"),
@@ -201,7 +201,7 @@ async def read_trading_state(connection: AsyncConnection) -> StoredTradingState:
 
 async def get_order(connection: AsyncConnection, order_id: UUID, *, lock: bool = False) -> OrderRow | None:
     """One order, if wanted locked until the transaction ends."""
-    query = select(*COLUMNS).where(orders.c.order_id == order_id)
+    query = select(*_COLUMNS).where(orders.c.order_id == order_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     return order_of_row(row) if row else None
 
@@ -217,14 +217,14 @@ async def lock_order(connection: AsyncConnection, order_id: UUID) -> OrderRow:
 async def order_and_trading(connection: AsyncConnection, order_id: UUID) -> tuple[OrderRow, TradingState]:
     """One order that is there, and the trading state of the same moment."""
     trading = select(executor_trading_state.c.trading_state).scalar_subquery()
-    query = select(*COLUMNS, trading.label("trading_state")).where(orders.c.order_id == order_id)
+    query = select(*_COLUMNS, trading.label("trading_state")).where(orders.c.order_id == order_id)
     row = (await connection.execute(query)).one()
     return order_of_row(row), TradingState(row.trading_state)
 
 
 async def order_of_recommendation(connection: AsyncConnection, recommendation_id: UUID) -> OrderRow | None:
     """The order of a recommendation."""
-    query = select(*COLUMNS).where(orders.c.recommendation_id == recommendation_id)
+    query = select(*_COLUMNS).where(orders.c.recommendation_id == recommendation_id)
     row = (await connection.execute(query)).one_or_none()
     return order_of_row(row) if row else None
 
@@ -277,7 +277,7 @@ async def change_order(connection: AsyncConnection, order_id: UUID, **values: An
     sequence = await _next(connection)
     statement = update(orders).where(orders.c.order_id == order_id)
     statement = statement.values(**values, sequence=sequence, updated_at=func.now())
-    row = (await connection.execute(statement.returning(*COLUMNS))).one()
+    row = (await connection.execute(statement.returning(*_COLUMNS))).one()
     return order_of_row(row)
 
 
@@ -321,24 +321,22 @@ async def end_order(
 
 async def watched_orders(connection: AsyncConnection) -> list[OrderRow]:
     """Ended orders that the exchange may have all the same, oldest first."""
-    query = select(*COLUMNS).where(orders.c.watch_until > func.clock_timestamp()).order_by(orders.c.created_at)
+    query = select(*_COLUMNS).where(orders.c.watch_until > func.clock_timestamp()).order_by(orders.c.created_at)
     return [order_of_row(row) for row in await connection.execute(query)]
 
 
-async def request_cancel(connection: AsyncConnection, product_id: ProductId | None) -> list[OrderRow]:
-    """Marks every order that is not done (None: of any product) as one that is not sent any more; gives them, oldest first.
-    Account locked."""
-    statement = update(orders).where(orders.c.state.in_(NOT_DONE))
-    if product_id:
-        statement = statement.where(orders.c.product_id == product_id)
+async def request_cancel(connection: AsyncConnection, *which: ColumnElement[bool]) -> list[OrderRow]:
+    """Marks every order that is not done, and of which all of `which` is true, as one that is not sent any more; gives them,
+    oldest first. Account locked."""
     at = func.coalesce(orders.c.cancel_requested_at, func.clock_timestamp())
-    rows = await connection.execute(statement.values(cancel_requested_at=at).returning(*COLUMNS))
+    statement = update(orders).where(orders.c.state.in_(_NOT_DONE), *which).values(cancel_requested_at=at)
+    rows = await connection.execute(statement.returning(*_COLUMNS))
     return sorted((order_of_row(row) for row in rows), key=lambda order: order.created_at)
 
 
 async def orders_by_id(connection: AsyncConnection, order_ids: Sequence[UUID]) -> list[OrderRow]:
     """Orders by their ids, in no order."""
-    query = select(*COLUMNS).where(orders.c.order_id.in_(order_ids))
+    query = select(*_COLUMNS).where(orders.c.order_id.in_(order_ids))
     return [order_of_row(row) for row in await connection.execute(query)]
 
 
@@ -350,12 +348,12 @@ async def held(connection: AsyncConnection) -> dict[ProductId, BaseSize]:
 
 async def open_orders(connection: AsyncConnection) -> list[OrderRow]:
     """Every order that is not terminal, oldest first."""
-    query = select(*COLUMNS).where(orders.c.state.in_(NOT_DONE)).order_by(orders.c.created_at)
+    query = select(*_COLUMNS).where(orders.c.state.in_(_NOT_DONE)).order_by(orders.c.created_at)
     return [order_of_row(row) for row in await connection.execute(query)]
 
 
 def _filtered(product_id: ProductId | None, state: OrderState | None) -> Select[Any]:
-    query: Select[Any] = select(*COLUMNS)
+    query: Select[Any] = select(*_COLUMNS)
     if product_id:
         query = query.where(orders.c.product_id == product_id)
     if state is not None:
@@ -385,7 +383,7 @@ async def list_orders(
 
 async def changed_after(connection: AsyncConnection, after: int, limit: int) -> list[OrderRow]:
     """Orders whose newest change is after a sequence, in sequence order."""
-    query = select(*COLUMNS).where(orders.c.sequence > after).order_by(orders.c.sequence).limit(limit)
+    query = select(*_COLUMNS).where(orders.c.sequence > after).order_by(orders.c.sequence).limit(limit)
     return [order_of_row(row) for row in await connection.execute(query)]
 
 
