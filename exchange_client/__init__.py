@@ -18,11 +18,13 @@ from exchange_client.models import (
     ExchangeProduct,
     FeeRates,
     KeyPermissions,
+    Limit,
     NotSent,
     OrderTerms,
     RawCandle,
     Refused,
     SameTerms,
+    Touch,
     Unknown,
 )
 from exchange_client.settings import ExchangeSettings
@@ -42,12 +44,14 @@ __all__ = [
     "ExchangeUnavailable",
     "FeeRates",
     "KeyPermissions",
+    "Limit",
     "MarketData",
     "NotSent",
     "OrderTerms",
     "RawCandle",
     "Refused",
     "SameTerms",
+    "Touch",
     "Unknown",
     "open_exchange",
 ]

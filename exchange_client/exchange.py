@@ -22,6 +22,7 @@ from exchange_client.models import (
     OrderTerms,
     RawCandle,
     SameTerms,
+    Touch,
 )
 from tradekit.units import Price, ProductId
 
@@ -63,6 +64,9 @@ class Exchange(MarketData, Protocol):
 
     async def best_bids(self, product_ids: Iterable[str]) -> dict[ProductId, Price]:
         """The best price that somebody bids for each product, now; one without a bid is absent."""
+
+    async def touch(self, product_id: str) -> Touch | None:
+        """The best bid of one product, now; None where nobody bids."""
 
     async def order(self, exchange_order_id: str) -> ExchangeOrder | None:
         """The order, or None where the exchange does not (yet) show it."""

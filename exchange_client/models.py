@@ -76,15 +76,36 @@ class Bracket:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """An order that buys so many base units at its price or better, and rests until `end_time` by the exchange's clock. The
+    exchange refuses one that is `post_only` rather than let it trade at once."""
+
+    price: Price
+    size: BaseSize
+    end_time: datetime
+    post_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """The best price that somebody bids for a product, and the exchange's time of it."""
+
+    bid: Price
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class OrderTerms:
     """What an order is for: `size` is quote currency for a BUY, fee inside, and base units for a SELL. `order_id` is ours,
-    the exchange's client order id. Without a bracket, of which there are only such that sell, it is a market order."""
+    the exchange's client order id. It is a market order unless it has a limit, which buys and spends at most its size, or a
+    bracket, which sells."""
 
     order_id: UUID
     product_id: ProductId
     side: Side
     size: OrderSize
     bracket: Bracket | None = None
+    limit: Limit | None = None
 
 
 class SameTerms(Enum):

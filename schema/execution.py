@@ -32,8 +32,8 @@ orders = Table(
     ),
     Column("product_id", Text, nullable=False),
     Column("side", Text, nullable=False),
-    Column("quote_size", Amount, comment="BUY: quote amount sent"),
-    Column("base_size", Amount, comment="SELL: base amount sent"),
+    Column("quote_size", Amount, comment="BUY: quote amount that it may spend, fee inside"),
+    Column("base_size", Amount, comment="base amount sent; null for a market order that buys"),
     Column("body", Text, nullable=False, comment="the exact request body; every send is this, byte for byte"),
     Column("state", Text, nullable=False, server_default="PENDING"),
     Column("exchange_order_id", Text, unique=True),
@@ -71,14 +71,25 @@ orders = Table(
     Column("exit_time", Time, comment="PROTECTION: market time from which it sells; null: no limit"),
     Column("trigger", Text, comment="PROTECTION: why a market order of it was sent"),
     Column("triggered_at", Time, comment="PROTECTION: machine time at which one that waited was to be sent"),
+    Column("limit_price", Amount, comment="LIMIT, POST_ONLY: it buys at or below"),
+    Column("end_time", Time, comment="LIMIT, POST_ONLY: time of the exchange at which the exchange ends it"),
+    Column("cancel_reason", Text, comment="why its end was asked for, a reason code; null where it was not"),
     CheckConstraint("side IN ('BUY', 'SELL')", name="side"),
     CheckConstraint("side = 'SELL' OR (recommendation_id IS NOT NULL AND reservation_id IS NOT NULL)", name="entry"),
-    CheckConstraint("(quote_size IS NULL) <> (base_size IS NULL)", name="size"),
+    CheckConstraint(
+        "(quote_size IS NULL) = (side = 'SELL') AND (base_size IS NULL) = (side = 'BUY' AND limit_price IS NULL)",
+        name="size",
+    ),
     CheckConstraint(
         "state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN', 'FILLED', 'CANCELLED', 'REJECTED')", name="state"
     ),
     CheckConstraint("purpose IN ('ENTRY', 'EXIT', 'CLOSE', 'PROTECTION')", name="purpose"),
-    CheckConstraint("order_type IN ('MARKET', 'BRACKET')", name="order_type"),
+    CheckConstraint("order_type IN ('MARKET', 'BRACKET', 'LIMIT', 'POST_ONLY')", name="order_type"),
+    CheckConstraint(
+        "(order_type IN ('LIMIT', 'POST_ONLY')) = (limit_price IS NOT NULL) AND (limit_price IS NULL) = (end_time IS NULL) "
+        "AND (limit_price IS NULL OR side = 'BUY')",
+        name="limit",
+    ),
     CheckConstraint("trigger IN ('STOP', 'TARGET', 'TRAILING_STOP', 'TIME_LIMIT')", name="trigger"),
     CheckConstraint(
         "purpose <> 'PROTECTION' OR (side = 'SELL' AND recommendation_id IS NULL AND stop_price < target_price)",
@@ -86,6 +97,11 @@ orders = Table(
     ),
     Index("ix_orders_open", "product_id", postgresql_where=text("state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')")),
     Index("ix_orders_protection", "product_id", "created_at", postgresql_where=text("purpose = 'PROTECTION'")),
+    Index(
+        "ix_orders_entries_resting",
+        "product_id",
+        postgresql_where=text("limit_price IS NOT NULL AND state IN ('PENDING', 'UNKNOWN', 'OPEN')"),
+    ),
     Index("ix_orders_product_as_of", "product_id", "as_of"),
     Index("ix_orders_watched", "watch_until", postgresql_where=text("watch_until IS NOT NULL")),
     Index("ix_orders_closes", "product_id", "created_at", postgresql_where=text("purpose = 'CLOSE'")),

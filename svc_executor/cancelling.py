@@ -1,5 +1,5 @@
-"""Ends orders on an operator's word, or to make room for an exit: what was not sent never will be, what rests at the exchange
-is cancelled there.
+"""Ends orders on an operator's word, or because something else takes their place: what was not sent never will be, what rests
+at the exchange is cancelled there.
 
 Nothing is called cancelled that the exchange has not ended: an order whose outcome is open is only kept from being sent again.
 """
@@ -46,16 +46,18 @@ class Cancelling:
 
     async def cancel(self, product_id: ProductId | None) -> list[Cancelled]:
         """Every order that is not done, of one product or of all (None), with what came of it; oldest first."""
-        return await self._end(*(() if product_id is None else (orders.c.product_id == product_id,)))
+        which = () if product_id is None else (orders.c.product_id == product_id,)
+        return await self._end("CANCELLED_BY_OPERATOR", *which)
 
-    async def withdraw(self, order_ids: Sequence[UUID]) -> list[Cancelled]:
-        """The same for protective orders that make room for something else."""
-        return await self._end(orders.c.order_id.in_(order_ids), orders.c.purpose == OrderPurpose.PROTECTION.value)
+    async def withdraw(self, order_ids: Sequence[UUID], why: str) -> list[Cancelled]:
+        """The same for orders that nobody waits for, protective ones and entries that rest; `why` is a reason code."""
+        mine = orders.c.purpose.in_((OrderPurpose.PROTECTION.value, OrderPurpose.ENTRY.value))
+        return await self._end(why, orders.c.order_id.in_(order_ids), mine)
 
-    async def _end(self, *which: ColumnElement[bool]) -> list[Cancelled]:
+    async def _end(self, why: str, *which: ColumnElement[bool]) -> list[Cancelled]:
         async with self._engine.begin() as connection:
             await store.lock_account(connection)
-            wanted = await store.request_cancel(connection, *which)
+            wanted = await store.request_cancel(connection, why, *which)
         words = await self._ask_exchange([order for order in wanted if order.exchange_order_id])
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._outcome(order, words.get(order.order_id, ""))) for order in wanted]

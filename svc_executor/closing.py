@@ -13,6 +13,7 @@ from meshkit.errors import MeshError, Unavailable
 from schema.clocks import read_clocks
 from svc_executor import intent_store, store
 from svc_executor.availability import Availability
+from svc_executor.holding import read_holding
 from svc_executor.intake import Intake, Protected
 from svc_executor.intent import BodyOf, close_intent
 from svc_executor.intent_store import NewIntent
@@ -121,7 +122,7 @@ class Closing:
             self._intake.require_open(await store.lock_account(connection), Side.SELL)
             if await store.get_order(connection, order_id) is not None:
                 return order_id
-            holding = await store.holding(connection, product_id, self._settings.granularity_seconds)
+            holding = await read_holding(connection, product_id, self._settings.granularity_seconds)
             size = reduce_only(holding.held, holding, available, product)
             clocks = await read_clocks(connection)
             now = clocks.market or clocks.machine

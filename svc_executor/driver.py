@@ -109,10 +109,15 @@ class OrderDriver:
         )
         self.busy = KeyedLocks()
         self._ended: Callable[[OrderRow], None] = lambda _: None
+        self._rests: Callable[[OrderRow], None] = lambda _: None
 
     def when_ended(self, heard: Callable[[OrderRow], None]) -> None:
         """Who hears of every order that is done, perhaps more than once."""
         self._ended = heard
+
+    def when_entry_rests(self, heard: Callable[[OrderRow], None]) -> None:
+        """Who hears of every entry with a limit that is not done after it was worked on, each time."""
+        self._rests = heard
 
     async def drive(self, order_id: UUID) -> OrderRow:
         """The order after everything that could be done about it now."""
@@ -122,10 +127,8 @@ class OrderDriver:
     @asynccontextmanager
     async def claims(self, order_ids: Iterable[UUID]) -> AsyncIterator[dict[UUID, AsyncExitStack]]:
         """Takes orders that are about to be written down to work, but for those that somebody works on already. A claim that
-        is not handed on by the end is given back.
-
-        Whoever sees the count of a send in the row sees so as well that it is in good hands, and no send waits any more once
-        it is counted.
+        is not handed on by the end is given back. Whoever sees the count of a send in the row sees so as well that it is in
+        good hands, and no send waits any more once it is counted.
         """
         async with self._lock.shared(), AsyncExitStack() as unused:
             claimed = {}
@@ -151,6 +154,8 @@ class OrderDriver:
             self._watches.forget(order_id)
             self._refusals.pop(order_id, None)
             self._ended(order)
+        elif order.limit is not None:
+            self._rests(order)
         return order
 
     async def _begin(self, first: FirstSend) -> OrderRow:
@@ -181,9 +186,7 @@ class OrderDriver:
                     why = refusal or Reason("NOT_SENT", scope="request")
                     return await self._changes.end(order, OrderState.REJECTED, why)
                 case Step.CANCEL:
-                    return await self._changes.end(
-                        order, OrderState.CANCELLED, Reason("CANCELLED_BY_OPERATOR", scope="request")
-                    )
+                    return await self._changes.end(order, OrderState.CANCELLED, order.facts.why_cancelled[0])
                 case Step.HALT:
                     return await self._changes.end(order, OrderState.REJECTED, _halted(trading))
                 case Step.SEARCH:
@@ -331,7 +334,8 @@ class OrderDriver:
             return await self._changes.in_doubt(order)
         fills = await self._fills(order, found, told) if found.filled_size > 0 else []
         done_for = order.now - order.done_at if order.done_at else timedelta(0)
-        return await self._changes.record(order, found.order_id, fills, conclude(found, fills, done_for))
+        concluded = conclude(found, fills, done_for, order.facts.why_cancelled)
+        return await self._changes.record(order, found.order_id, fills, concluded)
 
     def _terms(self, order: OrderRow, found: ExchangeOrder) -> SameTerms:
         return self._exchange.same_terms(order.facts.terms, found)

@@ -71,6 +71,13 @@ class FeeKeeper:
         self._log = log
         self._read = False
         self._not_before = 0.0
+        self._charged: Decimal | None = None
+
+    @property
+    def highest(self) -> Decimal:
+        """The most that an order may be charged, share of its value; until the tier was read, as a setting or the exchange's
+        first tier has it."""
+        return reckoned_taker_fee(self._setting, self._charged)
 
     async def refresh_if_due(self) -> None:
         """Reads the tier where it is due; a failure is tried again a minute later and changes nothing."""
@@ -78,6 +85,8 @@ class FeeKeeper:
             return
         async with self._autocommit.connect() as connection:
             known = await newest_fees(connection, self._setting)
+        if known is not None:
+            self._charged = max(known.maker, known.taker)
         if self._read and known is not None and not known.due:
             return
         try:
@@ -87,6 +96,7 @@ class FeeKeeper:
             self._log.warning("fees_not_read", why=error.message)
             return
         self._read = True
+        self._charged = max(rates.maker, rates.taker)
         await self._store(rates, known)
 
     async def _store(self, rates: FeeRates, known: FeeView | None) -> None:

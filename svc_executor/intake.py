@@ -10,12 +10,13 @@ import contextvars
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from exchange_client import Exchange, ExchangeProduct
+from exchange_client import Exchange, ExchangeProduct, Touch
 from meshkit.batch import Batches
 from meshkit.dedicated import Connection, Dedicated
 from meshkit.errors import Aborted, MeshError
@@ -23,7 +24,7 @@ from svc_executor import intent_store
 from svc_executor.availability import Availability
 from svc_executor.driver import FirstSend
 from svc_executor.exchange_clock import ExchangeClock
-from svc_executor.intake_decision import Asked, Decisions, KnownOrder, require_open
+from svc_executor.intake_decision import Asked, Decisions, KnownOrder, OrderRules, require_open
 from svc_executor.intent import Intent
 from svc_executor.intent_store import NewIntent
 from svc_executor.product_rules import ProductRules
@@ -57,6 +58,14 @@ class Work(Protocol):
 
     def claims(self, order_ids: Iterable[UUID]) -> AbstractAsyncContextManager[dict[UUID, AsyncExitStack]]:
         """Orders taken to work."""
+
+
+class Fees(Protocol):
+    """What the exchange charges: `svc_executor.fees.FeeKeeper`."""
+
+    @property
+    def highest(self) -> Decimal:
+        """The most that it may charge, share of the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,7 @@ class ExchangeFacts:
     rules: ProductRules
     available: Availability
     clock: ExchangeClock
+    fees: Fees
 
 
 class Intake:
@@ -157,7 +167,8 @@ class Intake:
             product = group.create_task(self._product(item))
             available = group.create_task(self._available(item))
             past = group.create_task(self._facts.clock.past())
-        asked = Asked(request, ticket, product.result(), available.result(), past.result())
+            touch = group.create_task(self._touch(item))
+        asked = Asked(request, ticket, product.result(), available.result(), past.result(), touch.result())
         call = _Call(asked, contextvars.copy_context())
         return await self._batches.submit(call, urgent=item.side is Side.SELL)
 
@@ -165,6 +176,15 @@ class Intake:
         """Why they could not be had is no reason to keep the order from who asks for one that there is."""
         try:
             return await self._facts.rules.of(item.product_id, item.side)
+        except MeshError as error:
+            return error
+
+    async def _touch(self, item: Recommendation) -> Touch | MeshError | None:
+        """The price that a limit is measured from; a market order needs none."""
+        if item.side is Side.SELL or not self._settings.entry_order.rests:
+            return None
+        try:
+            return await self._exchange.touch(item.product_id)
         except MeshError as error:
             return error
 
@@ -213,7 +233,9 @@ class Intake:
         wanted = [call.asked.recommendation for call in calls]
         facts = await intent_store.lock_facts(connection, wanted, self._settings.granularity_seconds)
         own = self._switch.in_force().state
-        decisions = Decisions(own, busy, self._settings.venue, self._exchange.body_of)
+        settings = self._settings
+        rules = OrderRules(settings.venue, self._exchange.body_of, settings.entry_rules, self._facts.fees.highest)
+        decisions = Decisions(own, busy, rules)
         found: list[Intent | KnownOrder | MeshError] = []
         for call, one in zip(calls, facts, strict=True):
             try:

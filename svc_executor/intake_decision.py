@@ -8,33 +8,45 @@ the ledger holds and the exchange has free.
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
-from exchange_client import ExchangeProduct
-from meshkit.errors import DeadlineTooShort, FailedPrecondition, InvalidRequest, MeshError, RequestIdReused
+from exchange_client import ExchangeProduct, Limit, Touch
+from meshkit.errors import (
+    DeadlineTooShort,
+    FailedPrecondition,
+    InvalidRequest,
+    MeshError,
+    RequestIdReused,
+    Unavailable,
+)
 from schema.clocks import Clocks
 from schema.recommendation_terms import StoredTerms, matching
+from svc_executor.entry_order import EntryRules, limit_of
+from svc_executor.holding import Holding
 from svc_executor.intent import BodyOf, Intent, grid_violation, make_intent, request_hash
 from svc_executor.reduce import reduce_only
-from svc_executor.store import Holding
 from svc_executor.ticket import Ticket, TicketRefused
 from svc_executor.wire import Execute
+from tradekit.life import Life
 from tradekit.recommendation import Recommendation
-from tradekit.sizes import NO_BASE, base_size
-from tradekit.states import Side, TradingState, Venue
+from tradekit.sizes import NO_BASE, base_size, quote_size
+from tradekit.states import OrderType, Side, TradingState, Venue
 from tradekit.units import BaseSize, OrderSize, ProductId
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request with what was found out for it without a lock. `ticket` fits, but may be over. `product`: its rules, or why
-    they could not be had; `available` None: the exchange did not say. `past`: a time of the exchange before now."""
+    they could not be had; `available` None: the exchange did not say. `past`: a time of the exchange before now. `touch`: of an
+    entry with a limit, or why it could not be had; None where nobody bids."""
 
     request: Execute
     ticket: Ticket | None
     product: ExchangeProduct | MeshError
     available: BaseSize | None
     past: datetime | None
+    touch: Touch | MeshError | None = None
 
     @property
     def recommendation(self) -> Recommendation:
@@ -63,15 +75,24 @@ class Facts:
     holding: Holding
 
 
+@dataclass(frozen=True, slots=True)
+class OrderRules:
+    """What every order of this executor has in common. `fee`: the highest that may be charged, share of the value."""
+
+    venue: Venue
+    body_of: BodyOf
+    entries: EntryRules
+    fee: Decimal
+
+
 class Decisions:
     """Of one batch. `own`: the trading state as this process knows it. `busy`: the orders it works on right now, whose sends
     are not in doubt."""
 
-    def __init__(self, own: TradingState, busy: Container[UUID], venue: Venue, body_of: BodyOf) -> None:
+    def __init__(self, own: TradingState, busy: Container[UUID], rules: OrderRules) -> None:
         self._own = own
         self._busy = busy
-        self._venue = venue
-        self._body_of = body_of
+        self._rules = rules
         self._made: dict[UUID, KnownOrder] = {}
         self._selling: dict[ProductId, BaseSize] = {}
 
@@ -106,7 +127,18 @@ class Decisions:
         require_open(Side.BUY, facts.trading, self._own)
         _require_stored(facts.terms, item)
         self._no_doubt(facts, item.product_id)
-        return self._intent(item, asked.request.size, asked.ticket, now)
+        return self._intent(item, asked.request.size, asked.ticket, now, self._limit(asked, life, product))
+
+    def _limit(self, asked: Asked, life: Life, product: ExchangeProduct) -> Limit | None:
+        rules, touch = self._rules.entries, asked.touch
+        if rules.order_type is OrderType.MARKET:
+            return None
+        if isinstance(touch, MeshError):
+            raise touch
+        if touch is None or life.now is None:
+            raise Unavailable("STALE_DATA", f"nobody bids for {product.product_id}, so there is no price to rest at")
+        left = asked.recommendation.expire_time - life.now
+        return limit_of(quote_size(Side.BUY, asked.request.size), touch, product, self._rules.fee, left, rules)
 
     def _no_doubt(self, facts: Facts, product_id: ProductId) -> None:
         # A send that this process is waiting for right now is not in doubt yet.
@@ -132,8 +164,11 @@ class Decisions:
         """What exits of this batch sell."""
         return self._selling.get(product_id, NO_BASE)
 
-    def _intent(self, item: Recommendation, size: OrderSize, ticket: Ticket | None, now: datetime) -> Intent:
-        return make_intent(item, size, ticket.reservation_id if ticket else None, self._venue, now, self._body_of)
+    def _intent(
+        self, item: Recommendation, size: OrderSize, ticket: Ticket | None, now: datetime, limit: Limit | None = None
+    ) -> Intent:
+        reservation = ticket.reservation_id if ticket else None
+        return make_intent(item, size, reservation, self._rules.venue, now, self._rules.body_of, limit)
 
 
 def require_open(side: Side, *states: TradingState) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from exchange_client import Bracket, ExchangeProduct, OrderTerms
+from exchange_client import Bracket, ExchangeProduct, Limit, OrderTerms
 from meshkit.errors import Violation
 from tradekit import ids
 from tradekit.decimals import plain
@@ -41,7 +41,7 @@ class Protection:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An order before its first byte leaves. `size` is quote for BUY, base for SELL.
+    """An order before its first byte leaves. `size` is quote for BUY, base for SELL; an entry may have a limit.
 
     An exit may have no reservation, an operator's close and a protective order have no recommendation either; an entry always
     has both.
@@ -61,6 +61,16 @@ class Intent:
     expire_at: datetime
     note: str = ""
     protection: Protection | None = None
+    limit: Limit | None = None
+
+    @property
+    def order_type(self) -> OrderType:
+        """How it trades."""
+        if self.protection is not None:
+            return self.protection.order_type
+        if self.limit is not None:
+            return OrderType.POST_ONLY if self.limit.post_only else OrderType.LIMIT
+        return OrderType.MARKET
 
     @property
     def purpose(self) -> OrderPurpose:
@@ -101,6 +111,7 @@ def make_intent(
     venue: Venue,
     now: datetime,
     body_of: BodyOf,
+    limit: Limit | None = None,
 ) -> Intent:
     """The intent of an approved recommendation at machine time `now`."""
     order_id = ids.order_id(recommendation.recommendation_id)
@@ -113,11 +124,12 @@ def make_intent(
         product_id=recommendation.product_id,
         side=recommendation.side,
         size=size,
-        body=body_of(OrderTerms(order_id, recommendation.product_id, recommendation.side, size)),
+        body=body_of(OrderTerms(order_id, recommendation.product_id, recommendation.side, size, limit=limit)),
         venue=venue,
         as_of=recommendation.as_of,
         reference_price=recommendation.reference_price,
         expire_at=recommendation.expire_time if by_machine else now + _REPLAY_LIFE,
+        limit=limit,
     )
 
 

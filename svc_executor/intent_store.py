@@ -15,12 +15,13 @@ from schema.clocks import Clocks
 from schema.execution import orders
 from schema.recommendation_terms import terms_of
 from schema.views.shared import recommendation_terms
+from svc_executor.holding import Holding
 from svc_executor.intake_decision import Facts, KnownOrder
 from svc_executor.intent import Intent, Protection
-from svc_executor.store import FILLS, NOW, UNFILLED, Holding, OrderRow, order_of_row
+from svc_executor.store import FILLS, NOW, UNFILLED, OrderRow, order_of_row
 from tradekit.decimals import plain
 from tradekit.recommendation import Recommendation
-from tradekit.states import OrderType, Side, TradingState
+from tradekit.states import Side, TradingState
 from tradekit.units import BaseSize, QuoteSize
 
 _FACTS = (
@@ -94,7 +95,8 @@ async def write_intents(connection: Connection, wanted: Sequence[NewIntent]) -> 
 
 
 def _row(one: NewIntent) -> dict[str, Any]:
-    intent = one.intent
+    intent, limit = one.intent, one.intent.limit
+    bought = plain(limit.size) if limit is not None else None
     return {
         "order_id": str(intent.order_id),
         "recommendation_id": str(intent.recommendation_id) if intent.recommendation_id else None,
@@ -103,7 +105,7 @@ def _row(one: NewIntent) -> dict[str, Any]:
         "product_id": intent.product_id,
         "side": intent.side.value,
         "quote_size": plain(intent.size) if intent.side is Side.BUY else None,
-        "base_size": plain(intent.size) if intent.side is Side.SELL else None,
+        "base_size": plain(intent.size) if intent.side is Side.SELL else bought,
         "body": intent.body,
         "venue": intent.venue.value,
         "ticket_id": str(intent.reservation_id or ""),
@@ -115,16 +117,18 @@ def _row(one: NewIntent) -> dict[str, Any]:
         "search_from": one.search_from.isoformat() if one.search_from else None,
         "state": intent.state.value,
         "purpose": intent.purpose.value,
+        "order_type": intent.order_type.value,
+        "limit_price": plain(limit.price) if limit is not None else None,
+        "end_time": limit.end_time.isoformat() if limit is not None else None,
         **_protection(intent.protection),
     }
 
 
 def _protection(protection: Protection | None) -> dict[str, Any]:
     if protection is None:
-        return {"order_type": OrderType.MARKET.value}
+        return {}
     plan = protection.plan
     return {
-        "order_type": protection.order_type.value,
         "entry_order_id": str(protection.entry_order_id) if protection.entry_order_id else None,
         "stop_price": plain(plan.stop_price),
         "target_price": plain(plan.target_price),

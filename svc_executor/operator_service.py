@@ -12,6 +12,7 @@ from schema.requests import once, request_key, stored_answer
 from svc_executor import operator_wire, store, wire
 from svc_executor.cancelling import Cancelled, Cancelling
 from svc_executor.closing import Closed, Closing
+from svc_executor.entry_watch import EntryWatch
 from svc_executor.protector import Protector
 from svc_executor.trading_switch import Known, TradingSwitch
 from tradekit.reasons import Reason
@@ -34,13 +35,20 @@ class OperatorCalls:
     """Mixed into the servicer."""
 
     def __init__(
-        self, kit: Kit[Any], switch: TradingSwitch, cancelling: Cancelling, closing: Closing, protector: Protector
+        self,
+        kit: Kit[Any],
+        switch: TradingSwitch,
+        cancelling: Cancelling,
+        closing: Closing,
+        protector: Protector,
+        entries: EntryWatch,
     ) -> None:
         self._kit = kit
         self._switch = switch
         self._cancelling = cancelling
         self._closing = closing
         self._protector = protector
+        self._entries = entries
 
     async def set_trading_state(self, request: pb.SetTradingStateRequest) -> pb.SetTradingStateResponse:
         """Tightens at once and everywhere; loosens through the database only."""
@@ -154,11 +162,14 @@ class OperatorCalls:
         )
 
     async def protect_positions(self, request: pb.ProtectPositionsRequest) -> pb.ProtectPositionsResponse:
-        """Positions as they are after it; asked again it finds what is left to do."""
+        """Entries that rest and positions as they are after it; asked again it finds what is left to do."""
         operator_wire.parse_protect(request)
+        resting = await self._entries.look()
         held = await self._protector.look()
         return pb.ProtectPositionsResponse(
-            positions=[operator_wire.protection_message(one) for one in held], watches=self._protector.watches(held)
+            positions=[operator_wire.protection_message(one) for one in held],
+            watches=self._protector.watches(held),
+            resting_entries=[wire.order_message(one) for one in resting],
         )
 
 

@@ -13,8 +13,8 @@ from decimal import Decimal
 from enum import Enum, auto
 from uuid import UUID
 
-from exchange_client import Bracket, ExchangeFill, ExchangeOrder, OrderTerms
-from exchange_client.models import FAILED, FILLED
+from exchange_client import Bracket, ExchangeFill, ExchangeOrder, Limit, OrderTerms
+from exchange_client.models import EXPIRED, FAILED, FILLED
 from tradekit.decimals import to_stored_scale
 from tradekit.reasons import Reason
 from tradekit.recommendation import EXIT_RETRIES
@@ -47,7 +47,7 @@ class Step(Enum):
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
     """An order row as decisions need it. `sent_at` is the newest send whose outcome is open, None if all are known.
-    `tried_since`: when it was made, or when what waited was to be sent."""
+    `tried_since`: when it was made, or when what waited was to be sent. `cancel_reason` counts where a cancel was requested."""
 
     order_id: UUID
     product_id: ProductId
@@ -56,16 +56,23 @@ class OrderFacts:
     state: OrderState
     exchange_order_id: str | None
     bracket: Bracket | None
+    limit: Limit | None
     tried_since: datetime
     expire_at: datetime
     sent_at: datetime | None
     cancel_requested: bool
+    cancel_reason: str
     now: datetime
 
     @property
     def terms(self) -> OrderTerms:
         """What was ordered."""
-        return OrderTerms(self.order_id, self.product_id, self.side, self.size, self.bracket)
+        return OrderTerms(self.order_id, self.product_id, self.side, self.size, self.bracket, self.limit)
+
+    @property
+    def why_cancelled(self) -> tuple[Reason, ...]:
+        """The reason of a cancel that was requested."""
+        return (Reason(self.cancel_reason, scope=f"order:{self.order_id}"),) if self.cancel_requested else ()
 
     @property
     def terminal(self) -> bool:
@@ -133,9 +140,15 @@ class Conclusion:
     final: bool = False
 
 
-def conclude(found: ExchangeOrder, fills: Iterable[ExchangeFill], done_for: timedelta = timedelta(0)) -> Conclusion:
+def conclude(
+    found: ExchangeOrder,
+    fills: Iterable[ExchangeFill],
+    done_for: timedelta = timedelta(0),
+    why_cancelled: tuple[Reason, ...] = (),
+) -> Conclusion:
     """Terminal only when the exchange is done, has settled, and its fills add up to what it says was filled. Where nothing
     was filled there is nothing to settle: then `done_for`, how long the exchange has called it done, decides.
+    `why_cancelled`: where its end was asked for; an exchange that ends it by itself says so.
     """
     known = list(fills)
     if not found.terminal:
@@ -144,13 +157,15 @@ def conclude(found: ExchangeOrder, fills: Iterable[ExchangeFill], done_for: time
     # "Filled" with nothing filled contradicts itself: half of a change, seen too early.
     if not settled or not adds_up(found, known) or (found.status == FILLED and found.filled_size == 0):
         return Conclusion(OrderState.OPEN, done=True)
+    why = why_cancelled or ((_ended("LIFE_OVER", found),) if found.status == EXPIRED else ())
+    reasons: tuple[Reason, ...]
     if found.filled_size > 0:
         state = OrderState.FILLED if found.status == FILLED else OrderState.CANCELLED
-        reasons = () if state is OrderState.FILLED else (_ended("PARTLY_FILLED", found),)
+        reasons = () if state is OrderState.FILLED else (*why, _ended("PARTLY_FILLED", found))
     elif found.status == FAILED:
         state, reasons = OrderState.REJECTED, (_ended(found.reject_reason or "EXCHANGE_FAILED", found),)
     else:
-        state, reasons = OrderState.CANCELLED, (_ended("NOTHING_FILLED", found),)
+        state, reasons = OrderState.CANCELLED, (*why, _ended("NOTHING_FILLED", found))
     return Conclusion(state, reasons, done=True, final=found.settled)
 
 

@@ -40,7 +40,7 @@ class OrderTracker:
         sending: asyncio.Future[OrderRow] | None = None,
         longest_seconds: float = _LONGEST_WAIT_SECONDS,
     ) -> OrderRow | None:
-        """Drives the order until it is terminal or in doubt; None if the caller's time is up before."""
+        """Drives the order until it is terminal, rests, or is in doubt; None if the caller's time is up before."""
         left = deadline.remaining()
         seconds = min(longest_seconds, left - _ANSWER_SECONDS if left is not None else longest_seconds)
         pause = _POLL_LOW_SECONDS
@@ -51,7 +51,7 @@ class OrderTracker:
                         order = await asyncio.shield(sending)
                     else:
                         order = await self._kit.critical(self._told(self._driver.drive(order_id)))
-                    if order.state is not OrderState.OPEN:
+                    if order.state is not OrderState.OPEN or order.rests:
                         return order
                     sending = None
                     await asyncio.sleep(pause)

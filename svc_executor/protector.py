@@ -23,6 +23,7 @@ from svc_executor import intent_store, protection_store, store
 from svc_executor.availability import Availability
 from svc_executor.cancelling import Cancelling
 from svc_executor.driver import OrderDriver
+from svc_executor.entry_watch import EntryWatch
 from svc_executor.exit_plan import ExitRules, MarketNow
 from svc_executor.intent import BodyOf, Protection, protective_intent
 from svc_executor.intent_store import NewIntent
@@ -70,6 +71,7 @@ class Protector:
         tracker: OrderTracker,
         switch: TradingSwitch,
         available: Availability,
+        entries: EntryWatch,
     ) -> None:
         self._settings = settings
         self._kit = kit
@@ -80,6 +82,7 @@ class Protector:
         self._tracker = tracker
         self._switch = switch
         self._available = available
+        self._entries = entries
         self._exit_rules: ExitRules = settings.exit_rules
         self._body_of: BodyOf = exchange.body_of
         self._products = KeyedLocks()
@@ -96,6 +99,7 @@ class Protector:
             "executor.unprotected_position", "How long a position has been without protection, by product", "s"
         )
         driver.when_ended(self._heard)
+        entries.when_bought(self.ask_soon)
 
     def _heard(self, order: OrderRow) -> None:
         if self._exit_rules.mode is not ProtectionMode.OFF and (order.filled_size > 0 or order.bracket is not None):
@@ -157,7 +161,8 @@ class Protector:
     @asynccontextmanager
     async def released(self, product_id: ProductId, by: UUID) -> AsyncIterator[None]:
         """Inside, nothing protects the product and nothing begins to: the order `by` sells what was protected. Where that was
-        made before, what protects stays."""
+        made before, what protects stays. What rests to buy more of it is ended first."""
+        await self._entries.withdraw(product_id)
         known = self._standing is not None and product_id not in self._standing
         if known and self._exit_rules.mode is ProtectionMode.OFF:
             yield
@@ -176,7 +181,7 @@ class Protector:
                 return
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
-                await self._kit.critical(self._cancelling.withdraw(standing))
+                await self._kit.critical(self._cancelling.withdraw(standing, "EXIT_DECIDED"))
         except (MeshError, TimeoutError) as error:
             # Whoever sells hears that it is not free yet, and asks again.
             self._kit.log.warning("protection_not_withdrawn", product_id=product_id, why=type(error).__name__)
@@ -270,7 +275,7 @@ class Protector:
         return await self._tracker.track(order.order_id, longest_seconds=_TRACK_SECONDS) or order
 
     async def _withdraw(self, product_id: ProductId, step: Withdraw) -> bool:
-        ended = await self._cancelling.withdraw(step.order_ids)
+        ended = await self._cancelling.withdraw(step.order_ids, "PROTECTION_CHANGED")
         done = all(one.order.terminal for one in ended)
         if not done:
             self._fail(product_id)

@@ -47,6 +47,7 @@ class Reconciler:
         exchange: Exchange,
         driver: OrderDriver,
         lock: ReadersWriterLock,
+        fees: FeeKeeper,
     ) -> None:
         self._settings = settings
         self._kit = kit
@@ -54,7 +55,7 @@ class Reconciler:
         self._driver = driver
         self._lock = lock
         self._foreign = ForeignWatch(kit.engine, exchange, kit.clock, kit.log)
-        self._fees = FeeKeeper(kit.engine, exchange, settings.taker_fee_setting, kit.clock, kit.log)
+        self._fees = fees
         self._turn = asyncio.Lock()
         self._soon = asyncio.Event()
         self._failing: str | None = "the first reconciliation is not done"
@@ -129,8 +130,8 @@ class Reconciler:
         return await self._compare(before)
 
     async def _to_settle(self, orders: Sequence[OrderRow]) -> list[OrderRow]:
-        """Without what waits here, and without brackets that rest as they did: of these the exchange is asked in one request."""
-        resting = [one for one in orders if one.state is OrderState.OPEN and one.bracket is not None]
+        """Without what waits here, and without orders that rest as they did: of these the exchange is asked in one request."""
+        resting = [one for one in orders if one.rests]
         quiet = {one.order_id for one in resting} - await with_news(self._exchange, resting)
         quiet |= {one.order_id for one in orders if one.state is OrderState.WAITING and not one.cancel_requested_at}
         return [one for one in orders if one.order_id not in quiet]

@@ -5,7 +5,7 @@ The executor is the judge of exits: it knows what is held, so nobody else's word
 
 from exchange_client import ExchangeProduct
 from meshkit.errors import FailedPrecondition
-from svc_executor.store import Holding
+from svc_executor.holding import Holding
 from tradekit.decimals import plain
 from tradekit.exits import exit_size
 from tradekit.units import BaseSize

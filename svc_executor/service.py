@@ -16,6 +16,8 @@ from svc_executor.availability import Availability
 from svc_executor.cancelling import Cancelling
 from svc_executor.closing import Closing
 from svc_executor.driver import OrderDriver
+from svc_executor.entry_watch import EntryWatch
+from svc_executor.fees import FeeKeeper
 from svc_executor.intake import ExchangeFacts, Intake
 from svc_executor.ledger_service import Ledger
 from svc_executor.live_key_check import check_live
@@ -226,19 +228,22 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     switch = TradingSwitch(kit, settings.halt_file)
     lock = ReadersWriterLock()
     driver = OrderDriver(kit.engine, kit.dedicated(), exchange, lock, switch, settings.absence, kit.log)
-    reconciler = Reconciler(settings, kit, exchange, driver, lock)
+    fees = FeeKeeper(kit.engine, exchange, settings.taker_fee_setting, kit.clock, kit.log)
+    reconciler = Reconciler(settings, kit, exchange, driver, lock, fees)
     rules, available = ProductRules(exchange, kit.log), Availability(exchange, kit.log)
     tracker = OrderTracker(kit, driver, reconciler)
-    facts = ExchangeFacts(rules, available, driver.clock)
+    facts = ExchangeFacts(rules, available, driver.clock, fees)
     cancelling = Cancelling(kit.engine, exchange, driver, kit.log)
-    protector = Protector(settings, kit, exchange, rules, cancelling, driver, tracker, switch, available)
+    entries = EntryWatch(kit, exchange, driver, cancelling, switch, settings.protection_poll_seconds)
+    protector = Protector(settings, kit, exchange, rules, cancelling, driver, tracker, switch, available, entries)
     intake = Intake(settings, kit.dedicated(), key, exchange, facts, switch, driver, tracker.begin, protector)
     closing = Closing(settings, kit.engine, intake, rules, available, tracker, exchange.body_of, protector)
-    operator = OperatorCalls(kit, switch, cancelling, closing, protector)
+    operator = OperatorCalls(kit, switch, cancelling, closing, protector, entries)
     ledger = Ledger(settings, kit, exchange, reconciler)
     servicer = ExecutorServicer(settings, kit, intake, tracker, reconciler, operator, ledger)
     # In a replay the market waits for whoever leads it, and he asks: nothing happens between two bars by itself.
-    watch = [] if settings.venue is Venue.REPLAY else [Task("protect", protector.run)]
+    lockstep = settings.venue is Venue.REPLAY
+    watch = [] if lockstep else [Task("protect", protector.run), Task("entries", entries.run)]
     return ServiceSpec(
         servicers=[Registration(pb_grpc.add_ExecutorServiceServicer_to_server, servicer, services.EXECUTOR.full_name)],
         background=[

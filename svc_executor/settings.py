@@ -15,12 +15,13 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from exchange_client import ExchangeSettings
+from svc_executor.entry_order import EntryRules
 from svc_executor.exit_plan import ExitRules
 from tradekit import services
 from tradekit.decimals import parse_decimal
 from tradekit.products import quote_currency
 from tradekit.settings import port_field
-from tradekit.states import ProtectionMode, Venue
+from tradekit.states import OrderType, ProtectionMode, Venue
 
 _CURRENCY = re.compile(r"[A-Z0-9]{1,12}")
 
@@ -59,6 +60,18 @@ class ExecutorSettings(ExchangeSettings):
         "unset takes EXCHANGE_TOKEN_SECONDS and twice EXCHANGE_TOTAL_SECONDS",
     )
 
+    entry_order: OrderType = Field(
+        OrderType.MARKET,
+        description="how an entry is ordered: MARKET; LIMIT at the best bid, resting until the recommendation's life is over; "
+        "POST_ONLY, the same and refused where it would trade at once",
+    )
+    entry_offset_ratio: Decimal = Field(
+        Decimal(0),
+        ge=Decimal("-0.05"),
+        le=Decimal("0.2"),
+        description="how far below the best bid the limit of an entry lies, share of the price; below 0 it lies above",
+    )
+
     stop_ratio: Decimal = Field(
         Decimal("0.05"),
         gt=0,
@@ -94,6 +107,18 @@ class ExecutorSettings(ExchangeSettings):
     def _read_tolerance(cls, value: object) -> object:
         return parse_tolerance(value) if isinstance(value, str) else value
 
+    @field_validator("entry_order", mode="before")
+    @classmethod
+    def _upper_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("entry_order")
+    @classmethod
+    def _enters(cls, value: OrderType) -> OrderType:
+        if value is OrderType.BRACKET:
+            raise ValueError("is a way out; an entry is ordered as MARKET, LIMIT or POST_ONLY")
+        return value
+
     @field_validator("ticket_public_key_file")
     @classmethod
     def _is_file(cls, value: Path) -> Path:
@@ -113,6 +138,10 @@ class ExecutorSettings(ExchangeSettings):
             yield "EXCHANGE_KEY_FILE is needed to send orders"
         if len({quote_currency(product) for product in self.products}) != 1:
             yield "PRODUCTS must share one quote currency: profit is counted in it"
+        if self.entry_order is OrderType.MARKET and self.entry_offset_ratio:
+            yield "ENTRY_OFFSET_RATIO is of a limit, and ENTRY_ORDER=MARKET has none: set ENTRY_ORDER, or leave it out"
+        if self.entry_order is OrderType.POST_ONLY and self.entry_offset_ratio < 0:
+            yield "ENTRY_OFFSET_RATIO below 0 lies above the bid, where POST_ONLY is refused: set ENTRY_ORDER=LIMIT, or 0 or more"
         # Until its token ends a request may arrive, and then take as long as the longest.
         shortest = self.exchange_token_seconds + self.exchange_total_seconds
         if self.absence_seconds is not None and self.absence_seconds < shortest:
@@ -138,6 +167,11 @@ class ExecutorSettings(ExchangeSettings):
         request besides."""
         unset = self.exchange_token_seconds + 2 * self.exchange_total_seconds
         return timedelta(seconds=unset if self.absence_seconds is None else self.absence_seconds)
+
+    @property
+    def entry_rules(self) -> EntryRules:
+        """How an entry is ordered."""
+        return EntryRules(self.entry_order, self.entry_offset_ratio)
 
     @property
     def exit_rules(self) -> ExitRules:

@@ -13,14 +13,13 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from exchange_client import Bracket
+from exchange_client import Bracket, Limit
 from schema import streams
 from schema.base import Json, Time
 from schema.execution import orders, positions
 from schema.operations import stream_heads
 from schema.views.executor import executor_trading_state
 from svc_executor.order_resolution import WATCH, OrderFacts
-from tradekit.decimals import to_stored_scale
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
 from tradekit.sizes import NO_BASE, price_of
 from tradekit.states import (
@@ -91,12 +90,15 @@ class OrderRow:
     exit_time: datetime | None
     trigger: ExitTrigger | None
     triggered_at: datetime | None
+    limit_price: Price | None
+    end_time: datetime | None
+    cancel_reason: str | None
     fills: tuple[StoredFill, ...]
     now: datetime
 
     @property
     def size(self) -> OrderSize:
-        """What was asked for."""
+        """What was asked for; an entry with a limit may spend its quote size, and buys its base size."""
         return self.quote_size or self.base_size or NO_BASE
 
     @property
@@ -109,6 +111,18 @@ class OrderRow:
         if self.order_type is not OrderType.BRACKET or self.stop_price is None or self.target_price is None:
             return None
         return Bracket(self.stop_price, self.target_price)
+
+    @property
+    def limit(self) -> Limit | None:
+        """Of an entry that has one."""
+        if self.limit_price is None or self.base_size is None or self.end_time is None:
+            return None
+        return Limit(self.limit_price, self.base_size, self.end_time, self.order_type is OrderType.POST_ONLY)
+
+    @property
+    def rests(self) -> bool:
+        """Whether the exchange has it and may keep it so: nothing has to happen soon."""
+        return self.state is OrderState.OPEN and self.order_type.rests and self.done_at is None
 
     @property
     def exit_trigger(self) -> ExitTrigger | None:
@@ -128,10 +142,12 @@ class OrderRow:
             state=self.state,
             exchange_order_id=self.exchange_order_id,
             bracket=self.bracket,
+            limit=self.limit,
             tried_since=self.triggered_at or self.created_at,
             expire_at=self.expire_at,
             sent_at=self.sent_at,
             cancel_requested=self.cancel_requested_at is not None,
+            cancel_reason=self.cancel_reason or "CANCELLED_BY_OPERATOR",
             now=self.now,
         )
 
@@ -229,43 +245,6 @@ async def order_of_recommendation(connection: AsyncConnection, recommendation_id
     return order_of_row(row) if row else None
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """What the ledger holds of a product and at which cost, what open orders are about to sell of it, and its newest close
-    if there is one."""
-
-    held: BaseSize
-    cost: QuoteSize
-    selling: BaseSize
-    close: Price | None
-
-    @property
-    def price(self) -> Price | None:
-        """The newest close; what it cost where there is none; None where neither says anything."""
-        if self.close is not None or not self.held or not self.cost:
-            return self.close
-        return to_stored_scale(price_of(self.cost, self.held))
-
-    @property
-    def free(self) -> BaseSize:
-        return max(self.held - self.selling, NO_BASE)
-
-
-_HOLDING = text("""
-    SELECT coalesce((SELECT base_size FROM positions WHERE product_id = :product), 0) AS held,
-           coalesce((SELECT cost FROM positions WHERE product_id = :product), 0) AS cost,
-           coalesce((SELECT sum(greatest(base_size - filled_size, 0)) FROM orders
-                     WHERE product_id = :product AND side = 'SELL' AND state IN ('PENDING', 'UNKNOWN', 'OPEN')), 0) AS selling,
-           (SELECT close FROM executor_latest_closes WHERE product_id = :product AND granularity = :granularity) AS price
-""")
-
-
-async def holding(connection: AsyncConnection, product_id: ProductId, granularity: int) -> Holding:
-    """What could be sold of a product; under the account lock nobody else sells it meanwhile."""
-    row = (await connection.execute(_HOLDING, {"product": product_id, "granularity": granularity})).one()
-    return Holding(row.held, row.cost, row.selling, row.price)
-
-
 async def _next(connection: AsyncConnection) -> int:
     """The sequence of one change, and the wake-up for whoever watches."""
     await streams.notify(connection, streams.ORDERS)
@@ -325,13 +304,23 @@ async def watched_orders(connection: AsyncConnection) -> list[OrderRow]:
     return [order_of_row(row) for row in await connection.execute(query)]
 
 
-async def request_cancel(connection: AsyncConnection, *which: ColumnElement[bool]) -> list[OrderRow]:
+async def request_cancel(connection: AsyncConnection, why: str, *which: ColumnElement[bool]) -> list[OrderRow]:
     """Marks every order that is not done, and of which all of `which` is true, as one that is not sent any more; gives them,
-    oldest first. Account locked."""
-    at = func.coalesce(orders.c.cancel_requested_at, func.clock_timestamp())
-    statement = update(orders).where(orders.c.state.in_(_NOT_DONE), *which).values(cancel_requested_at=at)
+    oldest first. `why` is a reason code; the first one stays. Account locked."""
+    first = {
+        "cancel_requested_at": func.coalesce(orders.c.cancel_requested_at, func.clock_timestamp()),
+        "cancel_reason": func.coalesce(orders.c.cancel_reason, why),
+    }
+    statement = update(orders).where(orders.c.state.in_(_NOT_DONE), *which).values(**first)
     rows = await connection.execute(statement.returning(*_COLUMNS))
     return sorted((order_of_row(row) for row in rows), key=lambda order: order.created_at)
+
+
+async def entries_resting(connection: AsyncConnection) -> list[OrderRow]:
+    """Every entry with a limit that is not done, oldest first."""
+    under_way = [OrderState.PENDING.value, OrderState.UNKNOWN.value, OrderState.OPEN.value]
+    query = select(*_COLUMNS).where(orders.c.limit_price.is_not(None), orders.c.state.in_(under_way))
+    return [order_of_row(row) for row in await connection.execute(query.order_by(orders.c.created_at))]
 
 
 async def orders_by_id(connection: AsyncConnection, order_ids: Sequence[UUID]) -> list[OrderRow]:

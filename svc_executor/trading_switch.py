@@ -97,8 +97,13 @@ class TradingSwitch:
         self._merged: deque[str] = deque(maxlen=1000)
         self._merged_count = 0
         self._answering = 0
+        self._stricter: Callable[[], None] = lambda: None
         if file is not None and not file.parent.is_dir():
             raise Misconfigured(f"HALT_FILE {file}: there is no folder {file.parent}; make it")
+
+    def when_stricter(self, heard: Callable[[], None]) -> None:
+        """Who hears at once that less may be allowed than before."""
+        self._stricter = heard
 
     def allows(self, side: Side) -> bool:
         """Whether an order of this side may leave now. Reads the file, so an order of another process counts at once."""
@@ -125,6 +130,7 @@ class TradingSwitch:
         halt = Halt(state, halt_file.clean_note(note), halt_file.now_text(self._now()))
         self._take_in(halt)
         self._kit.log.warning("trading_state_tightened", state=state.value, note=halt.note)
+        self._stricter()
         self._looked.clear()
         self._asked.set()
         try:
@@ -262,6 +268,8 @@ class TradingSwitch:
         if found.state is not self._stored:
             self._kit.log.warning("trading_state", state=found.state.value, note=found.note)
         self._stored, self._stored_note = found.state, found.note
+        if not found.state.allows(Side.BUY):
+            self._stricter()
 
     async def _merge(self) -> None:
         """Tells the database what only this process knows, and hears what it has."""

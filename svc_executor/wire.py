@@ -166,6 +166,9 @@ def order_message(order: OrderRow) -> pb.Order:
     if order.stop_price is not None and order.target_price is not None:
         message.stop_price.CopyFrom(amount_message(order.stop_price))
         message.target_price.CopyFrom(amount_message(order.target_price))
+    if order.limit_price is not None and order.end_time is not None:
+        message.limit_price.CopyFrom(amount_message(order.limit_price))
+        message.end_time.CopyFrom(timestamp_message(order.end_time))
     if order.exit_time is not None:
         message.exit_time.CopyFrom(timestamp_message(order.exit_time))
     if order.quote_size is not None:

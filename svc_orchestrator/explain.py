@@ -184,11 +184,16 @@ def _order(row: OrderRow) -> Step:
     )
     if row.purpose == OrderPurpose.PROTECTION:
         facts |= _facts(row, "purpose order_type stop_price target_price exit_time trigger entry_order_id")
+    if row.limit_price is not None:
+        facts |= _facts(row, "order_type limit_price end_time")
     return Step("order", row.state, summary, row.reasons, row.as_of, row.created_at, facts)
 
 
 def _what(row: OrderRow) -> str:
-    """What kind of order it is; one that protects names its prices, and why it was sent."""
+    """What kind of order it is; one with a limit names it, one that protects its prices and why it was sent."""
+    if row.limit_price is not None:
+        kind = "post-only order" if row.order_type == OrderType.POST_ONLY else "limit order"
+        return f"{row.venue} {kind} at {plain(row.limit_price)} or better"
     if row.purpose != OrderPurpose.PROTECTION or row.stop_price is None or row.target_price is None:
         return f"{row.venue} order"
     kind = "bracket" if row.order_type == OrderType.BRACKET else "stop kept by the executor,"

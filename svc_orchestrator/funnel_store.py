@@ -136,8 +136,8 @@ def _open_work(market: datetime | None) -> Select[Any]:
         .subquery()
     )
     unknown = func.count().filter(_O.state == OrderState.UNKNOWN.value)
-    # A bracket that rests is not under way.
-    rests = and_(_O.state == OrderState.OPEN.value, _O.order_type == OrderType.BRACKET.value)
+    # What rests is not under way.
+    rests = and_(_O.state == OrderState.OPEN.value, _O.order_type != OrderType.MARKET.value)
     orders = (
         select(func.count().label("all"), unknown.label("unknown"))
         .where(_O.state.in_(_UNDER_WAY), not_(rests))

@@ -370,7 +370,11 @@ class RecommendationProcessor:
 
     async def _requeue(self, item: ClaimedRecommendation, delay: RetryLater) -> None:
         async with self._kit.engine.begin() as connection:
-            await claim_store.requeue(connection, self._owner, item.id, delay.seconds, delay.why)
+            seconds, next_bar = delay.seconds, None
+            if delay.until_next_bar and self._settings.lockstep:
+                market = (await read_clocks(connection)).market or item.recommendation.as_of
+                seconds, next_bar = 0.0, market + timedelta(seconds=self._settings.granularity_seconds)
+            await claim_store.requeue(connection, self._owner, item.id, seconds, delay.why, next_bar)
         self._kit.log.info(
             "recommendation_delayed",
             recommendation_id=str(item.id),

@@ -28,7 +28,7 @@ from svc_orchestrator.steps import (
 from tradekit import ids, services, wire
 from tradekit.recommendation import Recommendation
 from tradekit.sizes import order_size
-from tradekit.states import OrderState, ReviewOutcome, ReviewVerdict, RiskDecision
+from tradekit.states import OrderState, OrderType, ReviewOutcome, ReviewVerdict, RiskDecision
 from tradekit.units import BaseSize
 from trading.common.v1 import error_pb2, stream_pb2
 from trading.executor.v1 import executor_service_pb2 as executor_pb
@@ -222,4 +222,5 @@ def _order(message: executor_pb.Order, recommendation_id: UUID) -> OrderSeen:
         state=OrderState(executor_pb.OrderState.Name(message.state).removeprefix("ORDER_STATE_")),
         filled_size=BaseSize(Decimal(message.filled_size.value or "0")),
         reasons=wire.reasons_of(message.reasons),
+        order_type=OrderType(executor_pb.OrderType.Name(message.order_type).removeprefix("ORDER_TYPE_")),
     )

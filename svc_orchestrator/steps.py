@@ -13,7 +13,15 @@ from meshkit.errors import MeshError
 from tradekit.reasons import Reason
 from tradekit.recommendation import EXIT_RETRIES
 from tradekit.sizes import exceeds
-from tradekit.states import ORDER_TERMINAL, OrderState, RecommendationState, ReviewVerdict, RiskDecision, Side
+from tradekit.states import (
+    ORDER_TERMINAL,
+    OrderState,
+    OrderType,
+    RecommendationState,
+    ReviewVerdict,
+    RiskDecision,
+    Side,
+)
 from tradekit.units import BaseSize, OrderSize
 
 # Wait before a stage is asked again, where the stage gave none. Doubles per delay up to the longest.
@@ -46,6 +54,8 @@ class RetryLater:
 
     seconds: float
     why: Reason
+    # Nothing happens before the market moves: in a replay it waits for the next bar.
+    until_next_bar: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,12 @@ class OrderSeen:
     state: OrderState
     filled_size: BaseSize
     reasons: tuple[Reason, ...]
+    order_type: OrderType = OrderType.MARKET
+
+    @property
+    def rests(self) -> bool:
+        """Whether the exchange may keep it unfilled."""
+        return self.state is OrderState.OPEN and self.order_type.rests
 
 
 def after_validation(
@@ -123,7 +139,7 @@ def after_order(order: OrderSeen, delays: int) -> Terminal | RetryLater:
     """Only a terminal order ends it; what was filled decides how."""
     if order.state not in ORDER_TERMINAL:
         why = Reason(f"ORDER_{order.state.value}", scope=f"order:{order.order_id}")
-        return RetryLater(backoff_seconds(delays), why)
+        return RetryLater(backoff_seconds(delays), why, order.rests)
     if order.filled_size > 0:
         return Terminal(RecommendationState.EXECUTED, "exchange", order.reasons)
     reasons = order.reasons or (Reason("NOTHING_FILLED", scope=f"order:{order.order_id}"),)

@@ -113,6 +113,8 @@ class OrderRow:
     target_price: Decimal | None
     exit_time: datetime | None
     trigger: str | None
+    limit_price: Decimal | None
+    end_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,10 +106,18 @@ class OrderPurpose(StrEnum):
 
 
 class OrderType(StrEnum):
-    """How an order trades. BRACKET: rests at the exchange with a target and a stop, whichever is reached first."""
+    """How an order trades. BRACKET: rests at the exchange with a target and a stop, whichever is reached first. LIMIT: at its
+    price or better, and rests until then; POST_ONLY: the same, and is refused where it would trade at once."""
 
     MARKET = "MARKET"
     BRACKET = "BRACKET"
+    LIMIT = "LIMIT"
+    POST_ONLY = "POST_ONLY"
+
+    @property
+    def rests(self) -> bool:
+        """Whether it may stay at the exchange unfilled."""
+        return self is not OrderType.MARKET
 
 
 class ExitTrigger(StrEnum):

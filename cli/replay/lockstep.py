@@ -30,7 +30,7 @@ _CHANNELS = ("watermarks", "equity_snapshots", "recommendations", "orders")
 # A lost word costs this much; each of the four that end a wait is told at its commit.
 _LOOK_SECONDS = 0.5
 # A bar is done when every stage's watermark has passed it, the risk engine has marked the ledger at it, and nothing that
-# could still move is open: neither recommendations that wait for market time nor brackets that rest move before the next bar.
+# could still move is open: neither recommendations that wait for market time nor orders that rest move before the next bar.
 _PROGRESS = """
 SELECT
   (SELECT min(as_of) FROM watermarks WHERE stage IN ('market', 'signal', 'bridge')) AS passed,
@@ -38,7 +38,7 @@ SELECT
   (SELECT count(*) FROM trade_recommendations WHERE state IN ('PROPOSED', 'IN_REVIEW', 'EXECUTING')
      AND (wait_for_market IS NULL OR wait_for_market <= $1)) AS open_items,
   (SELECT count(*) FROM orders WHERE state IN ('PENDING', 'UNKNOWN', 'OPEN')
-     AND NOT (state = 'OPEN' AND order_type = 'BRACKET')) AS open_orders,
+     AND NOT (state = 'OPEN' AND order_type <> 'MARKET')) AS open_orders,
   (SELECT coalesce(max(sequence), 0) FROM orders) AS orders_sequence,
   EXISTS (SELECT 1 FROM equity_snapshots WHERE as_of >= $1) AS marked
 """
@@ -135,7 +135,7 @@ class LockStep:
             try:
                 await self._clock.advance(as_of)
                 if self._looked.resting:
-                    # What a bracket sold on the way is known before anything is decided on this bar.
+                    # What was bought or sold on the way is known before anything is decided on this bar.
                     self._looked = await self._look()
                 request = _backfill(self._plan.simulator_products, start, as_of)
                 async for _ in self._market.BackfillCandles(request, timeout=10):
@@ -160,7 +160,7 @@ class LockStep:
     async def _look(self) -> _Look:
         request = executor_pb.ProtectPositionsRequest(request_id=str(ids.new_request_id()))
         answer = await self._executor.ProtectPositions(request, timeout=20)
-        resting = any(position.orders for position in answer.positions)
+        resting = bool(answer.resting_entries) or any(position.orders for position in answer.positions)
         return _Look(resting=resting, watches=answer.watches and bool(answer.positions), sequence=self._looked.sequence)
 
     async def _until_done(self, as_of: datetime) -> int:

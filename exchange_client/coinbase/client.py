@@ -35,6 +35,7 @@ from exchange_client.models import (
     OrderTerms,
     RawCandle,
     SameTerms,
+    Touch,
     Unknown,
 )
 from meshkit.backoff import Backoff
@@ -152,6 +153,15 @@ class CoinbaseClient:
             return {name: price for name, price in found.items() if name in wanted}
 
         return await self._read("/best_bid_ask", query, parse) if wanted else {}
+
+    async def touch(self, product_id: str) -> Touch | None:
+        """The best bid of one product with the time of its book; None where nobody bids."""
+
+        def parse(reply: Json) -> Touch | None:
+            books = replies.rows(reply, "pricebooks")
+            return next((replies.touch(one) for one in books if one.get("product_id") == product_id), None)
+
+        return await self._read("/best_bid_ask", [("product_ids", product_id)], parse)
 
     async def order(self, exchange_order_id: str) -> ExchangeOrder | None:
         """The order, or None where the exchange does not (yet) show it."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC
 from decimal import Decimal, InvalidOperation
 
 from exchange_client.models import ExchangeOrder, OrderTerms, SameTerms
 from tradekit.decimals import plain
 from tradekit.states import Side
 
-_MARKET, _BRACKET = "market_market_ioc", "trigger_bracket_gtc"
+_MARKET, _BRACKET, _LIMIT = "market_market_ioc", "trigger_bracket_gtc", "limit_limit_gtd"
 
 
 def body_of(terms: OrderTerms) -> str:
@@ -19,7 +20,9 @@ def body_of(terms: OrderTerms) -> str:
         "client_order_id": str(terms.order_id),
         "product_id": terms.product_id,
         "side": terms.side.value,
-        "order_configuration": {_variant(terms): {name: plain(one) for name, one in _numbers(terms).items()}},
+        "order_configuration": {
+            _variant(terms): {**{name: plain(one) for name, one in _numbers(terms).items()}, **_further(terms)}
+        },
     }
     return json.dumps(body, separators=(",", ":"))
 
@@ -38,11 +41,23 @@ def same_terms(terms: OrderTerms, found: ExchangeOrder) -> SameTerms:
 
 
 def _variant(terms: OrderTerms) -> str:
+    if terms.limit is not None:
+        return _LIMIT
     return _MARKET if terms.bracket is None else _BRACKET
 
 
+def _further(terms: OrderTerms) -> Mapping[str, str | bool]:
+    """What of a configuration is no number."""
+    if terms.limit is None:
+        return {}
+    end = terms.limit.end_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"end_time": end, "post_only": terms.limit.post_only}
+
+
 def _numbers(terms: OrderTerms) -> Mapping[str, Decimal]:
-    """A BUY spends quote with the fee inside, a SELL gives base."""
+    """A market BUY spends quote with the fee inside; every other order is of base."""
+    if terms.limit is not None:
+        return {"base_size": terms.limit.size, "limit_price": terms.limit.price}
     size = {"quote_size" if terms.side is Side.BUY else "base_size": terms.size}
     if terms.bracket is None:
         return size

@@ -22,6 +22,7 @@ from exchange_client.models import (
     FeeRates,
     KeyPermissions,
     RawCandle,
+    Touch,
 )
 from tradekit.states import Side
 from tradekit.units import BaseSize, Price, ProductId, QuoteSize
@@ -198,6 +199,12 @@ def best_bid(row: Json) -> tuple[ProductId, Price] | None:
     """A product and the best bid of its book; None where nobody bids."""
     bids = rows(row, "bids")
     return (ProductId(identifier(row, "product_id")), Price(_positive(bids[0], "price"))) if bids else None
+
+
+def touch(row: Json) -> Touch | None:
+    """The best bid of a book with the book's time; None where nobody bids."""
+    found = best_bid(row)
+    return None if found is None else Touch(found[1], moment(row, "time"))
 
 
 def account(row: Json) -> Account:

@@ -63,7 +63,8 @@ monitor_failed_closes = view(
          newest.reasons
   FROM positions p
   CROSS JOIN LATERAL (
-    SELECT * FROM orders o WHERE o.product_id = p.product_id AND o.purpose = 'CLOSE'
+    SELECT o.order_id, o.base_size, o.filled_size, o.state, o.reasons, o.updated_at
+    FROM orders o WHERE o.product_id = p.product_id AND o.purpose = 'CLOSE'
     ORDER BY o.created_at DESC LIMIT 1
   ) AS newest
   WHERE p.base_size > 0 AND newest.state IN ('CANCELLED', 'REJECTED') AND newest.filled_size < newest.base_size
@@ -82,7 +83,8 @@ monitor_unknown_orders = view(
 )
 
 # Adopted after their end, not settled by the exchange, or with another's order under their id; `detail` in words. A market
-# order is done at once; one that the exchange has and that is OPEN for long waits for a word that does not come.
+# order is done at once, an entry with a limit at the end of its life; one that the exchange has and that is OPEN for long
+# after that waits for a word that does not come.
 monitor_order_alarms = view(
     "monitor_order_alarms",
     text("""
@@ -93,7 +95,9 @@ monitor_order_alarms = view(
   SELECT order_id, product_id, 'ORDER_NOT_SETTLED', coalesce(done_at, created_at),
          side || ', filled ' || trim_scale(filled_size)
   FROM orders WHERE state = 'OPEN' AND coalesce(done_at, created_at) < clock_timestamp() - interval '5 minutes'
-    AND (order_type <> 'BRACKET' OR done_at IS NOT NULL)
+    AND (order_type = 'MARKET' OR done_at IS NOT NULL OR (
+      order_type <> 'BRACKET' AND expire_at < clock_timestamp() - interval '5 minutes'
+    ))
   UNION ALL
   SELECT order_id, product_id, 'CLIENT_ORDER_ID_TAKEN', updated_at, coalesce(reasons -> 0 ->> 'observed', '')
   FROM orders WHERE watch_until > clock_timestamp() AND reasons @> '[{"code": "CLIENT_ORDER_ID_TAKEN"}]'

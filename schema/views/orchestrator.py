@@ -50,7 +50,7 @@ orchestrator_orders = view(
         orders,
         "order_id recommendation_id product_id side quote_size base_size state exchange_order_id filled_size "
         "filled_value total_fees reasons venue ticket_id send_count note as_of created_at updated_at purpose order_type "
-        "entry_order_id stop_price target_price exit_time trigger",
+        "entry_order_id stop_price target_price exit_time trigger limit_price end_time",
     ),
 )
 

@@ -13,7 +13,7 @@ SELECT
   (SELECT coalesce(json_agg(o), '[]') FROM (
      SELECT order_id, recommendation_id, product_id, side, state, exchange_order_id, filled_size::text AS filled, reasons,
             CASE WHEN purpose = 'PROTECTION' THEN (base_size - filled_size)::text ELSE '0' END AS left,
-            state = 'WAITING' OR (state = 'OPEN' AND order_type = 'BRACKET') AS rests
+            state = 'WAITING' OR (state = 'OPEN' AND order_type <> 'MARKET') AS rests
      FROM orders ORDER BY created_at) o)::text AS orders,
   (SELECT coalesce(json_agg(r), '[]') FROM (
      SELECT recommendation_id, product_id, side, state, reasons, extract(epoch FROM created_at) AS created,

@@ -24,7 +24,7 @@ _UNSENT = """SELECT (SELECT count(*) FROM orders WHERE send_count = 0 AND state 
                   + (SELECT count(*) FROM trade_recommendations r WHERE state IN ('PROPOSED', 'IN_REVIEW', 'EXECUTING')
                      AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.recommendation_id = r.recommendation_id)) AS unsent"""
 _OPEN = """SELECT (SELECT count(*) FROM orders WHERE state IN ('PENDING', 'UNKNOWN', 'OPEN')
-                                                 AND NOT (state = 'OPEN' AND order_type = 'BRACKET'))
+                                                 AND NOT (state = 'OPEN' AND order_type <> 'MARKET'))
                 + (SELECT count(*) FROM trade_recommendations WHERE state IN ('PROPOSED', 'IN_REVIEW', 'EXECUTING')) AS open"""
 
 

@@ -15,6 +15,7 @@ from exchange_client.coinbase.order_body import body_of, same_terms
 from meshkit.kit import Kit
 from svc_executor.availability import Availability
 from svc_executor.driver import OrderDriver
+from svc_executor.fees import FeeKeeper
 from svc_executor.intake import ExchangeFacts, Intake
 from svc_executor.locks import ReadersWriterLock
 from svc_executor.order_tracker import OrderTracker
@@ -148,8 +149,9 @@ async def rooms(environ: dict[str, str], issuer: Issuer) -> AsyncIterator[Rooms]
     exchange: Any = InstantExchange()
     lock, switch = ReadersWriterLock(), TradingSwitch(kit, None)
     driver = OrderDriver(kit.engine, kit.dedicated(), exchange, lock, switch, settings.absence, kit.log)
-    tracker = OrderTracker(kit, driver, Reconciler(settings, kit, exchange, driver, lock))
-    facts = ExchangeFacts(ProductRules(exchange, kit.log), Availability(exchange, kit.log), driver.clock)
+    fees = FeeKeeper(kit.engine, exchange, None, kit.clock, kit.log)
+    tracker = OrderTracker(kit, driver, Reconciler(settings, kit, exchange, driver, lock, fees))
+    facts = ExchangeFacts(ProductRules(exchange, kit.log), Availability(exchange, kit.log), driver.clock, fees)
     intake = Intake(
         settings,
         kit.dedicated(),

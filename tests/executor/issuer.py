@@ -26,6 +26,7 @@ from schema.execution import fills, ledger_entries, orders, positions
 from schema.risk import risk_assessments, risk_reservations
 from svc_executor.availability import Availability
 from svc_executor.exchange_clock import ExchangeClock
+from svc_executor.fees import FeeKeeper
 from svc_executor.intake import ExchangeFacts, Intake
 from svc_executor.product_rules import ProductRules
 from svc_executor.service import build
@@ -243,7 +244,10 @@ async def intake_alone(
     settings = settings_of(environ)
     kit = Kit(settings)
     facts = ExchangeFacts(
-        ProductRules(exchange, kit.log), Availability(exchange, kit.log), ExchangeClock(exchange, kit.log)
+        ProductRules(exchange, kit.log),
+        Availability(exchange, kit.log),
+        ExchangeClock(exchange, kit.log),
+        FeeKeeper(kit.engine, exchange, None, kit.clock, kit.log),
     )
     try:
         switch = TradingSwitch(kit, None)

@@ -23,6 +23,7 @@ from exchange_client import (
     RawCandle,
     Refused,
     SameTerms,
+    Touch,
     Unknown,
 )
 from tradekit.decimals import plain
@@ -76,6 +77,9 @@ class FormExchange:
 
     async def best_bids(self, product_ids: Iterable[str]) -> dict[str, Decimal]:
         return dict.fromkeys(product_ids, PRICE)
+
+    async def touch(self, product_id: str) -> Touch | None:
+        return Touch(PRICE, datetime.now(UTC))
 
     async def order(self, exchange_order_id: str) -> ExchangeOrder | None:
         return self.made.get(exchange_order_id)

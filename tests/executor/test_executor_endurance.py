@@ -21,6 +21,7 @@ from meshkit.errors import FailedPrecondition, InvalidRequest
 from meshkit.kit import Kit
 from svc_executor.driver import OrderDriver
 from svc_executor.exchange_clock import ExchangeClock
+from svc_executor.fees import FeeKeeper
 from svc_executor.locks import ReadersWriterLock
 from svc_executor.product_rules import ProductRules
 from svc_executor.reconciler import Reconciler
@@ -66,7 +67,8 @@ async def reconciling(environ: dict[str, str]) -> AsyncIterator[tuple[Reconciler
             kit.engine, kit.dedicated(), exchange, lock, TradingSwitch(kit, None), settings.absence, kit.log
         )
         try:
-            yield Reconciler(settings, kit, exchange, driver, lock), lock
+            fees = FeeKeeper(kit.engine, exchange, None, kit.clock, kit.log)
+            yield Reconciler(settings, kit, exchange, driver, lock, fees), lock
         finally:
             await kit.close()
 

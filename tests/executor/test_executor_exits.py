@@ -14,8 +14,8 @@ from refusals import refused
 from exchange_client import ExchangeConfig, ExchangeProduct
 from exchange_client.coinbase.client import CoinbaseClient
 from meshkit.errors import FailedPrecondition
+from svc_executor.holding import Holding
 from svc_executor.reduce import reduce_only
-from svc_executor.store import Holding
 from tests.executor.issuer import Issuer, assert_ledger_holds, at_exchange, recommend, running
 from tests.executor.selling import bought, rest_sell, without_ticket
 from tests.executor.venue import FaultProxy, Simulator

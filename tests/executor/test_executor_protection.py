@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -63,14 +63,6 @@ async def rests(executor: Running, kind: int = pb.ORDER_STATE_OPEN) -> pb.Protec
 
 async def done(executor: Running, order_id: str) -> pb.Order:
     return await executor.until(order_id, pb.ORDER_STATE_FILLED, pb.ORDER_STATE_CANCELLED, pb.ORDER_STATE_REJECTED)
-
-
-async def later(simulator: Simulator, **span: float) -> None:
-    """The market goes on."""
-    config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
-    async with CoinbaseClient(config) as client:
-        now = await client.market_time()
-    await simulator.control("advance", to=(now + timedelta(**span)).isoformat())
 
 
 async def there(simulator: Simulator, order_id: str) -> ExchangeOrder:
@@ -137,7 +129,7 @@ async def test_a_bracket_that_sold_is_booked_and_tells_why(
         await bought(executor, issuer)
         order = await rests(executor)
         while (await there(simulator, order.order_id)).status == "OPEN":
-            await later(simulator, hours=1)
+            await simulator.go_on(hours=1)
         assert list(await look(executor)) == []
         sold = await done(executor, order.order_id)
         assert sold.state == pb.ORDER_STATE_FILLED
@@ -178,7 +170,7 @@ async def test_a_bracket_that_was_faster_leaves_nothing_to_sell(
         entry = await bought(executor, issuer)
         order = await rests(executor)
         while (await there(simulator, order.order_id)).status == "OPEN":
-            await later(simulator, hours=1)
+            await simulator.go_on(hours=1)
         # Nobody has told the executor yet.
         late = await refused(
             executor.execute(await without_ticket(issuer, recommend(Side.SELL, entry.filled_size.value)))
@@ -199,7 +191,7 @@ async def test_a_stop_that_is_kept_here_is_sent_when_its_price_comes(
         assert (order.order_type, order.send_count) == (pb.ORDER_TYPE_MARKET, 0)
         assert await at_exchange(simulator, order.order_id) == []
         while order.state == pb.ORDER_STATE_WAITING:
-            await later(simulator, hours=1)
+            await simulator.go_on(hours=1)
             await look(executor)
             order = (await executor.stub.GetOrder(pb.GetOrderRequest(order_id=order.order_id))).order
         sold = await done(executor, order.order_id)

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from exchange_client import ExchangeConfig
+from exchange_client.coinbase.client import CoinbaseClient
 from supervisor.ports import free_ports
 from supervisor.python_process import PYTHONPATH
 
@@ -103,6 +106,12 @@ class Simulator:
             assert answer.status == 200, await answer.text()
             found: dict[str, object] = await answer.json()
             return found
+
+    async def go_on(self, **span: float) -> None:
+        """The market goes on for so long."""
+        async with CoinbaseClient(ExchangeConfig(self.host, self.ca_file, self.key_file)) as client:
+            now = await client.market_time()
+        await self.control("advance", to=(now + timedelta(**span)).isoformat())
 
     def stop(self) -> None:
         self.process.terminate()

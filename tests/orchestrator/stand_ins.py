@@ -217,6 +217,7 @@ class Executor(executor_rpc.ExecutorServiceServicer):
                 product_id=recommendation.product_id,
                 side=recommendation.side,
                 state=state,  # type: ignore[arg-type]
+                order_type="ORDER_TYPE_MARKET",
                 filled_size={"value": "0.01" if state == 4 else "0"},
             )
             if state == 6:

@@ -39,7 +39,7 @@ def order(order_id: UUID, seconds: float) -> OrderRow:
         reasons=(),
         as_of=BAR,
         created_at=moment(seconds),
-        **{"purpose": "ENTRY", "order_type": "MARKET", **NO_PROTECTION, **terms},
+        **{"purpose": "ENTRY", "order_type": "MARKET", "limit_price": None, "end_time": None, **NO_PROTECTION, **terms},
     )
 
 

@@ -89,3 +89,21 @@ async def test_a_function_is_granted_to_those_who_call_it(database, caller):
         if function.owner == caller:
             called |= named_in_sql(found[name]).names
     assert granted <= called
+
+
+async def test_functions_that_are_given_arrays_plan_once(database):
+    """Of an array that the planner sees it plans anew at every call, which takes longer than what is planned."""
+    async with database.engine.connect() as connection:
+        rows = (
+            await connection.execute(
+                text("""
+                SELECT p.oid::regprocedure::text, coalesce('plan_cache_mode=force_generic_plan' = ANY (p.proconfig), false)
+                FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+                WHERE p.pronamespace = 'public'::regnamespace AND l.lanname = 'plpgsql'
+                  AND EXISTS (SELECT 1 FROM unnest(p.proargtypes) AS given (type) JOIN pg_type t ON t.oid = given.type
+                              WHERE t.typcategory = 'A')
+                """)
+            )
+        ).all()
+    assert len(rows) >= 4
+    assert [name for name, pinned in rows if not pinned] == []

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from exchange_client import ExchangeFill, ExchangeOrder, ExchangeProduct
 from svc_bridge.proposal import ProductState, ProposalRules, sellable
-from svc_executor import store
+from svc_executor.holding import Holding as Held
+from svc_executor.holding import read_holding
 from svc_executor.intent import BodyOf, close_intent, make_intent
 from svc_executor.ledger import BookedFill, Position, cost_share
 from svc_executor.reduce import reduce_only
@@ -42,7 +43,7 @@ def planned(p: Product, held: BaseSize, cash: QuoteSize, mark: Price) -> None:
     exit_size(Decimal(1), held, p.base_increment, mark, p.quote_min_size)  # no: Decimal for BaseSize
 
 
-def reduced(product: ExchangeProduct, holding: store.Holding, cash: QuoteSize) -> BaseSize:
+def reduced(product: ExchangeProduct, holding: Held, cash: QuoteSize) -> BaseSize:
     reduce_only(holding.held, holding, holding.free, product)
     reduce_only(holding.cost, holding, None, product)  # no: QuoteSize for BaseSize
     reduce_only(holding.held, holding, cash, product)  # no: QuoteSize for BaseSize
@@ -99,8 +100,8 @@ def ordered(recommendation: Recommendation, decided: Assessment, now: datetime, 
 
 
 async def named(connection: AsyncConnection, order: ExchangeOrder) -> None:
-    await store.holding(connection, order.product_id, 3600)
-    await store.holding(connection, "BTC-USD", 3600)  # no: str for ProductId
+    await read_holding(connection, order.product_id, 3600)
+    await read_holding(connection, "BTC-USD", 3600)  # no: str for ProductId
     ids.close_order_id(UUID(int=1), order.order_id)  # no: str for ProductId
 
 

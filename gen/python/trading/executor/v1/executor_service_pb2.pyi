@@ -41,6 +41,8 @@ class OrderType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ORDER_TYPE_UNSPECIFIED: _ClassVar[OrderType]
     ORDER_TYPE_MARKET: _ClassVar[OrderType]
     ORDER_TYPE_BRACKET: _ClassVar[OrderType]
+    ORDER_TYPE_LIMIT: _ClassVar[OrderType]
+    ORDER_TYPE_POST_ONLY: _ClassVar[OrderType]
 
 class ExitTrigger(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -74,6 +76,8 @@ ORDER_PURPOSE_PROTECTION: OrderPurpose
 ORDER_TYPE_UNSPECIFIED: OrderType
 ORDER_TYPE_MARKET: OrderType
 ORDER_TYPE_BRACKET: OrderType
+ORDER_TYPE_LIMIT: OrderType
+ORDER_TYPE_POST_ONLY: OrderType
 EXIT_TRIGGER_UNSPECIFIED: ExitTrigger
 EXIT_TRIGGER_STOP: ExitTrigger
 EXIT_TRIGGER_TARGET: ExitTrigger
@@ -105,7 +109,7 @@ class Fill(_message.Message):
     def __init__(self, fill_id: _Optional[str] = ..., trade_id: _Optional[str] = ..., price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., commission: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., liquidity: _Optional[str] = ..., trade_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Order(_message.Message):
-    __slots__ = ("order_id", "recommendation_id", "exchange_order_id", "product_id", "side", "state", "quote_size", "base_size", "filled_size", "filled_value", "total_fees", "average_price", "reasons", "venue", "send_count", "as_of", "create_time", "update_time", "sequence", "fills", "note", "purpose", "order_type", "stop_price", "target_price", "exit_time", "trigger", "entry_order_id")
+    __slots__ = ("order_id", "recommendation_id", "exchange_order_id", "product_id", "side", "state", "quote_size", "base_size", "filled_size", "filled_value", "total_fees", "average_price", "reasons", "venue", "send_count", "as_of", "create_time", "update_time", "sequence", "fills", "note", "purpose", "order_type", "stop_price", "target_price", "exit_time", "trigger", "entry_order_id", "limit_price", "end_time")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     RECOMMENDATION_ID_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +138,8 @@ class Order(_message.Message):
     EXIT_TIME_FIELD_NUMBER: _ClassVar[int]
     TRIGGER_FIELD_NUMBER: _ClassVar[int]
     ENTRY_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_PRICE_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     recommendation_id: str
     exchange_order_id: str
@@ -162,7 +168,9 @@ class Order(_message.Message):
     exit_time: _timestamp_pb2.Timestamp
     trigger: ExitTrigger
     entry_order_id: str
-    def __init__(self, order_id: _Optional[str] = ..., recommendation_id: _Optional[str] = ..., exchange_order_id: _Optional[str] = ..., product_id: _Optional[str] = ..., side: _Optional[_Union[_trade_pb2.Side, str]] = ..., state: _Optional[_Union[OrderState, str]] = ..., quote_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_value: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total_fees: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., average_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[_trade_pb2.Reason, _Mapping]]] = ..., venue: _Optional[_Union[_trade_pb2.Venue, str]] = ..., send_count: _Optional[int] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sequence: _Optional[int] = ..., fills: _Optional[_Iterable[_Union[Fill, _Mapping]]] = ..., note: _Optional[str] = ..., purpose: _Optional[_Union[OrderPurpose, str]] = ..., order_type: _Optional[_Union[OrderType, str]] = ..., stop_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., target_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., exit_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trigger: _Optional[_Union[ExitTrigger, str]] = ..., entry_order_id: _Optional[str] = ...) -> None: ...
+    limit_price: _decimal_pb2.Decimal
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, order_id: _Optional[str] = ..., recommendation_id: _Optional[str] = ..., exchange_order_id: _Optional[str] = ..., product_id: _Optional[str] = ..., side: _Optional[_Union[_trade_pb2.Side, str]] = ..., state: _Optional[_Union[OrderState, str]] = ..., quote_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., base_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_value: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total_fees: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., average_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., reasons: _Optional[_Iterable[_Union[_trade_pb2.Reason, _Mapping]]] = ..., venue: _Optional[_Union[_trade_pb2.Venue, str]] = ..., send_count: _Optional[int] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sequence: _Optional[int] = ..., fills: _Optional[_Iterable[_Union[Fill, _Mapping]]] = ..., note: _Optional[str] = ..., purpose: _Optional[_Union[OrderPurpose, str]] = ..., order_type: _Optional[_Union[OrderType, str]] = ..., stop_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., target_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., exit_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trigger: _Optional[_Union[ExitTrigger, str]] = ..., entry_order_id: _Optional[str] = ..., limit_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ExecuteRecommendationRequest(_message.Message):
     __slots__ = ("request_id", "recommendation", "size", "ticket")
@@ -471,9 +479,11 @@ class PositionProtection(_message.Message):
     def __init__(self, product_id: _Optional[str] = ..., held_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., protected_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., unprotected_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., orders: _Optional[_Iterable[_Union[ProtectiveOrder, _Mapping]]] = ...) -> None: ...
 
 class ProtectPositionsResponse(_message.Message):
-    __slots__ = ("positions", "watches")
+    __slots__ = ("positions", "watches", "resting_entries")
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
     WATCHES_FIELD_NUMBER: _ClassVar[int]
+    RESTING_ENTRIES_FIELD_NUMBER: _ClassVar[int]
     positions: _containers.RepeatedCompositeFieldContainer[PositionProtection]
     watches: bool
-    def __init__(self, positions: _Optional[_Iterable[_Union[PositionProtection, _Mapping]]] = ..., watches: _Optional[bool] = ...) -> None: ...
+    resting_entries: _containers.RepeatedCompositeFieldContainer[Order]
+    def __init__(self, positions: _Optional[_Iterable[_Union[PositionProtection, _Mapping]]] = ..., watches: _Optional[bool] = ..., resting_entries: _Optional[_Iterable[_Union[Order, _Mapping]]] = ...) -> None: ...
