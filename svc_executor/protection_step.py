@@ -19,6 +19,12 @@ from tradekit.sizes import NO_BASE
 from tradekit.states import ExitTrigger, OrderState, OrderType, ProtectionMode
 from tradekit.units import BaseSize, Price, ProductId
 
+# Protective orders of one position: what more entries bought is protected by one order for all of it from then on. The exchange
+# allows 500 open orders of a product, and each is asked for again and again.
+MOST_STANDING = 5
+# States in which an order can be ended: it is here, or the exchange has it.
+_KNOWN = (OrderState.WAITING, OrderState.OPEN)
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -114,7 +120,7 @@ def next_step(held: Held, product: ExchangeProduct, market: MarketNow, rules: Ex
     ending = [one for one in held.standing if one.cancelling]
     if ending:
         # The exchange may not have heard of it. What may not be there yet cannot be cancelled there.
-        known = tuple(one.order_id for one in ending if one.state in (OrderState.WAITING, OrderState.OPEN))
+        known = tuple(one.order_id for one in ending if one.state in _KNOWN)
         return Withdraw(known) if known else None
     if held.unprotected < 0:
         too_much = tuple(one.order_id for one in held.standing if one.trigger is None)
@@ -123,7 +129,11 @@ def next_step(held: Held, product: ExchangeProduct, market: MarketNow, rules: Ex
         step = _of_standing(one, market, rules)
         if step is not None:
             return step
-    return _protect(held, product, market, rules) if rules.mode is not ProtectionMode.OFF else None
+    further = _protect(held, product, market, rules) if rules.mode is not ProtectionMode.OFF else None
+    if further is None or further.trigger is not None or len(held.standing) < MOST_STANDING:
+        return further
+    replaced = tuple(one.order_id for one in held.standing if one.state in _KNOWN and one.trigger is None)
+    return Withdraw(replaced) if replaced else further
 
 
 def _of_standing(one: Standing, market: MarketNow, rules: ExitRules) -> Step | None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from exchange_client import ExchangeProduct
 from svc_executor.exit_plan import ExitRules, MarketNow, plan_of, trigger_of
 from svc_executor.protection_step import (
+    MOST_STANDING,
     Entry,
     Held,
     Protect,
@@ -116,6 +117,18 @@ def test_a_second_entry_is_protected_beside_the_first() -> None:
     assert step == Protect(D(2), ExitPlan(D(190), D(220)), OrderType.MARKET, ExitTrigger.STOP)
     again = next_step(held("2", plan=PLAN, made=1), product(), QUIET, RULES)
     assert again == Protect(D(2), PLAN, OrderType.BRACKET, None)
+
+
+def test_many_entries_are_protected_by_few_orders() -> None:
+    """One order for all of them takes the place of too many, by the plan of the newest."""
+    five = tuple(standing("1") for _ in range(MOST_STANDING))
+    one = held("6", standing=five, plan=PLAN, made=5)
+    assert next_step(one, product(), QUIET, RULES) == Withdraw(tuple(each.order_id for each in five))
+    assert next_step(replace(one, standing=()), product(), QUIET, RULES) == Protect(D(6), PLAN, OrderType.BRACKET, None)
+    # While nothing is to be protected, or something is to be sold at once, they stay.
+    assert next_step(replace(one, size=D(5)), product(), QUIET, RULES) is None
+    crashed = replace(QUIET, bid=D(80))
+    assert isinstance(next_step(one, product(), crashed, RULES), Protect)
 
 
 def test_an_entry_that_brings_its_plan_is_left_by_it() -> None:
@@ -231,7 +244,7 @@ def after(position: Held, step: Step) -> Held:
     return replace(position, standing=(*position.standing, made), plan=step.plan)
 
 
-@given(sizes, sizes, st.lists(orders, max_size=4), markets, rules_of, st.booleans())
+@given(sizes, sizes, st.lists(orders, max_size=7), markets, rules_of, st.booleans())
 def test_step_by_step_all_is_protected_and_never_more_than_is_held(
     size: Decimal, selling: Decimal, standing: list[Standing], market: MarketNow, rules: ExitRules, refused: bool
 ) -> None:
@@ -243,6 +256,8 @@ def test_step_by_step_all_is_protected_and_never_more_than_is_held(
             break
         if isinstance(step, Protect):
             assert 0 < step.size <= position.unprotected
+            endable = [one for one in position.standing if one.state is not OrderState.PENDING]
+            assert step.trigger is not None or len(position.standing) < MOST_STANDING or not endable
         if isinstance(step, Send):
             assert position.unprotected >= 0
         position = after(position, step)
