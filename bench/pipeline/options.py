@@ -4,7 +4,9 @@ import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-PHASES = ("statements", "idle", "cost", "paced", "burst", "orchestrators", "peers")
+PHASES = ("statements", "idle", "cost", "paced", "burst", "orchestrators", "peers", "endurance")
+# Run only where they are asked for: each takes longer than all of the others.
+_LONG = ("orchestrators", "endurance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,7 @@ class Options:
     phases: tuple[str, ...]
     stored: int
     orchestrators: tuple[int, ...]
+    endurance: int
     idle_seconds: float
     cost_items: int
     wait_seconds: float
@@ -69,6 +72,12 @@ def parse(arguments: list[str] | None = None) -> Options:
         help="store N finished recommendations first, not through the mesh",
     )
     add("--orchestrators", type=_counts, metavar="1,2,4", help="bursts with so many orchestrators; not run without it")
+    add(
+        "--endurance",
+        type=_count,
+        metavar="10000",
+        help="what this order costs beside the 500th; not run without it",
+    )
     add("--idle-seconds", type=_above_zero, default=30.0, help="how long the mesh rests for the idle figures")
     add("--cost-items", type=_count, default=100, help="recommendations of the cost phase")
     add("--wait", type=_above_zero, default=900.0, help="longest wait in seconds for the end of a load")
@@ -78,17 +87,16 @@ def parse(arguments: list[str] | None = None) -> Options:
     given = parser.parse_args(arguments)
     if given.stored < 0 or given.stored % 2:
         parser.error("--stored must be an even number: what is stored cancels out in pairs")
-    usual = tuple(phase for phase in PHASES if phase != "orchestrators" or given.orchestrators)
-    phases = tuple(phase for phase in PHASES if phase in given.only) if given.only else usual
-    if "orchestrators" in phases and not given.orchestrators:
-        given.orchestrators = (1, 2, 4)
+    named = (*(given.only or ()), *(one for one in _LONG if getattr(given, one)))
+    phases = tuple(one for one in PHASES if one in named or (not given.only and one not in _LONG))
     return Options(
         items=given.items,
         seconds=given.seconds,
         paces=given.pace,
         phases=phases,
         stored=given.stored,
-        orchestrators=given.orchestrators or (),
+        orchestrators=given.orchestrators or (1, 2, 4),
+        endurance=given.endurance or 10_000,
         idle_seconds=given.idle_seconds,
         cost_items=given.cost_items,
         wait_seconds=given.wait,

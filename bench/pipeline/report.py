@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from bench.pipeline.cost import CostFigures, IdleFigures
+from bench.pipeline.endurance import EnduranceFigures
 from bench.pipeline.figures import Spread, ratio
 from bench.pipeline.loads import BurstFigures, PaceFigures
 from bench.pipeline.meter import Use
@@ -88,6 +89,14 @@ def use_table(title: str, per_item: Use) -> Table:
     }
     rows += [(words[name], number(value)) for name, value in per_item.database.items()]
     return table(title, ("", "figure"), rows)
+
+
+def endurance_table(found: EnduranceFigures) -> Table:
+    """Processor time per order, early and late."""
+    early, late = found.at_early.cpu, found.at_late.cpu
+    rows = [(name, ms(early[name]), ms(late.get(name)), number(found.ratios.get(name), 2)) for name in early]
+    columns = ("CPU ms per executed recommendation", f"order {found.early:,}", f"order {found.late:,}", "ratio")
+    return table("early and late", columns, rows)
 
 
 def pace_table(found: Sequence[PaceFigures]) -> Table:

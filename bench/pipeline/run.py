@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.pipeline import cost, loads, orchestrators, peers, report, statements, stored
+from bench.pipeline import cost, endurance, loads, orchestrators, peers, report, statements, stored
 from bench.pipeline.load import Creator
 from bench.pipeline.loads import BurstFigures, PaceFigures
 from bench.pipeline.mesh import PRODUCTS, Bench, attached
@@ -40,6 +40,7 @@ class Run:
             "burst": self._burst,
             "orchestrators": self._orchestrators,
             "peers": self._peers,
+            "endurance": self._endurance,
         }
         async with attached(mesh) as bench:
             await self._warm_up(bench)
@@ -132,6 +133,13 @@ class Run:
             )
         self.figures["orchestrators"] = found
         self._console.print(report.orchestrator_table(found))
+
+    async def _endurance(self, bench: Bench) -> None:
+        late, wait = self._options.endurance, self._options.wait_seconds
+        with self._progress(f"to order {late:,}", late + endurance.WINDOW // 2) as advance:
+            found = await endurance.endurance(bench, late, wait, lambda: advance(1))
+        self.figures["endurance"] = found
+        self._console.print(report.endurance_table(found))
 
     async def _peers(self, bench: Bench) -> None:
         with self._progress("beside others"):
