@@ -22,8 +22,6 @@ from tradekit.sizes import NO_BASE
 from tradekit.states import OrderState, Side
 from tradekit.units import ProductId
 
-# An exit waits no longer for an entry of its product to end.
-_WITHDRAW_SECONDS = 8.0
 _CANCEL_SECONDS = 5.0
 
 
@@ -105,24 +103,18 @@ class EntryWatch:
                 raise
             if not entries:
                 return ()
-            # The order of things: what is filled is known before anything is ended.
+            # What may not buy any more is not kept from its end by an exchange that does not list its orders.
+            if not self._switch.allows(Side.BUY):
+                await self._end(entries)
             news = await with_news(self._exchange, [one for one in entries if one.rests])
-            unsettled = {one.order_id for one in entries if one.rests and one.order_id in news}
-            await asyncio.gather(*map(self._driver.drive, unsettled))
-            await self._end(entries if not unsettled else await self._read())
+            await asyncio.gather(*map(self._driver.drive, news))
+            # The exchange ends most of them with their life, so that is known first.
+            await self._end(await self._read() if news else entries)
             return await self._read()
 
-    async def withdraw(self, product_id: ProductId) -> None:
-        """Ends what rests to buy of a product, because it is about to be sold. An exit never fails for this."""
-        if self._resting is not None and all(one.product_id != product_id for one in self._resting.values()):
-            return
-        try:
-            async with asyncio.timeout(_WITHDRAW_SECONDS):
-                wanted = [one.order_id for one in await self._read() if one.product_id == product_id]
-                if wanted:
-                    await self._kit.critical(self._cancelling.withdraw(wanted, "EXIT_DECIDED"))
-        except (MeshError, TimeoutError) as error:
-            self._kit.log.warning("entry_not_withdrawn", product_id=product_id, why=type(error).__name__)
+    def of(self, product_id: ProductId) -> list[UUID]:
+        """The entries of a product that may rest, as far as they are known here: whoever sells it ends them first."""
+        return [one.order_id for one in (self._resting or {}).values() if one.product_id == product_id]
 
     async def _read(self) -> list[OrderRow]:
         async with self._kit.autocommit.connect() as connection:

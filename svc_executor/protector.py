@@ -161,22 +161,23 @@ class Protector:
     @asynccontextmanager
     async def released(self, product_id: ProductId, by: UUID) -> AsyncIterator[None]:
         """Inside, nothing protects the product and nothing begins to: the order `by` sells what was protected. Where that was
-        made before, what protects stays. What rests to buy more of it is ended first."""
-        await self._entries.withdraw(product_id)
+        made before, what protects stays. What rests to buy more of it is ended as well."""
+        entries = self._entries.of(product_id)
         known = self._standing is not None and product_id not in self._standing
-        if known and self._exit_rules.mode is ProtectionMode.OFF:
+        if known and not entries and self._exit_rules.mode is ProtectionMode.OFF:
             yield
             return
         async with self._products.hold(product_id):
-            if self._standing is None or product_id in self._standing:
-                await self._release(product_id, by)
+            if entries or not known:
+                await self._release(product_id, by, entries)
             yield
         self.ask_soon(product_id)
 
-    async def _release(self, product_id: ProductId, by: UUID) -> None:
+    async def _release(self, product_id: ProductId, by: UUID, entries: Sequence[UUID]) -> None:
         async with self._kit.autocommit.connect() as connection:
             rows = await self._held(connection, [product_id])
             standing = [one.order_id for row in rows for one in row.held.standing if one.trigger is None]
+            standing += entries
             if not standing or await store.get_order(connection, by) is not None:
                 return
         try:
