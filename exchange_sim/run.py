@@ -49,7 +49,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    tls = ensure_tls(settings.state_dir / "tls")
+    tls = ensure_tls(settings.state_dir / "tls", settings.host_names())
     state = ExchangeState(settings.state_dir / "exchange.sqlite")
     try:
         async with _market(settings) as (market, background):

@@ -3,6 +3,7 @@
 Everything wrong with them is reported together before anything is opened.
 """
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPLAY_PREFIX = "replay:"
+_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,62})(\.[a-z0-9]([a-z0-9-]{0,62}))*")
 DEFAULT_PRODUCTS = ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD", "DOGE-USD", "LINK-USD")
 
 
@@ -19,6 +21,8 @@ class Settings(BaseSettings):
 
     port: int = Field(8443, ge=0, le=65535)
     bind: str = "127.0.0.1"
+    # Further names in its certificate, separated by commas.
+    names: str = ""
     state_dir: Path
     market: str = "simulated"
     products: str = ""
@@ -37,6 +41,14 @@ class Settings(BaseSettings):
     private_rate: float = Field(0.0, ge=0, le=1_000_000, allow_inf_nan=False)
     public_rate: float = Field(0.0, ge=0, le=1_000_000, allow_inf_nan=False)
     upstream_url: str = "https://api.coinbase.com"
+
+    @field_validator("names")
+    @classmethod
+    def _are_names(cls, value: str) -> str:
+        for name in filter(None, value.split(",")):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a host, such as api.coinbase.com")
+        return value
 
     @field_validator("market")
     @classmethod
@@ -59,6 +71,10 @@ class Settings(BaseSettings):
         if value is not None and value.tzinfo is None:
             raise ValueError("needs an offset, as in 2025-01-01T00:00Z")
         return None if value is None else value.astimezone(UTC)
+
+    def host_names(self) -> tuple[str, ...]:
+        """The further names."""
+        return tuple(dict.fromkeys(filter(None, self.names.split(","))))
 
     def product_ids(self) -> tuple[str, ...]:
         """The products asked for; empty means the market's own choice."""

@@ -1,11 +1,13 @@
 """The exchange's own certificate authority and server certificate, made once per state folder.
 
-Clients trust `ca.pem`; the server certificate names localhost and both loopback addresses,
-because the official client always speaks HTTPS and checks the name.
+Clients trust `ca.pem`; the server certificate names localhost and both loopback addresses, because the official client always
+speaks HTTPS and checks the name; and further names where clients that cannot be pointed elsewhere are led here by theirs.
 """
 
+import logging
 import os
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -19,6 +21,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _LIFETIME = timedelta(days=3650)
 _BACKDATED = timedelta(days=1)
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
@@ -27,14 +31,29 @@ class TlsFiles:
     key: Path
 
 
-def ensure_tls(folder: Path) -> TlsFiles:
-    """The folder's certificates; made on first use and kept afterwards."""
+def ensure_tls(folder: Path, names: Collection[str] = ()) -> TlsFiles:
+    """The folder's certificates; made on first use and kept afterwards, unless one of the further `names` is not among theirs."""
     files = TlsFiles(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     # The key is written last, so its presence means the set is complete.
-    if not files.key.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _make(files)
+    complete = files.key.exists()
+    if complete and set(names) <= _named(files):
+        return files
+    if complete:
+        log.warning("new certificates for %s: clients must trust the new %s", ", ".join(names), files.ca)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files.key.unlink(missing_ok=True)
+    _make(files, names)
     return files
+
+
+def _named(files: TlsFiles) -> set[str]:
+    """The names that the server certificate is for; none where it cannot be read."""
+    try:
+        certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return set(known.get_values_for_type(x509.DNSName))
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return set()
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -44,7 +63,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-def _make(files: TlsFiles) -> None:
+def _make(files: TlsFiles, further: Collection[str]) -> None:
     now = datetime.now(UTC)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("Simulated exchange CA")
@@ -55,7 +74,7 @@ def _make(files: TlsFiles) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+    names: list[x509.GeneralName] = [x509.DNSName(name) for name in ("localhost", *further)]
     names += [x509.IPAddress(ip_address(address)) for address in ("127.0.0.1", "::1")]
     server = (
         _certificate(_name("Simulated exchange"), ca_name, key.public_key(), now)

@@ -27,6 +27,12 @@ def sim(
     speed: Annotated[float, typer.Option(help="market seconds per second; 0: it moves when told", min=0)] = 1.0,
     seed: Annotated[int, typer.Option(help="of the simulated market", min=0)] = 1,
     cash: Annotated[str, typer.Option(help="dollars in the account of a new exchange")] = "10000",
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="further name in its certificate, such as api.coinbase.com; again for another", show_default=False
+        ),
+    ] = None,
     throttle: Annotated[bool, typer.Option(help="take 30 requests a second of a key, 10 of an address")] = True,
     key: Annotated[KeyKind, typer.Option(help="the kind of API key that is shown")] = KeyKind.ES256,
     folder: Annotated[
@@ -57,6 +63,7 @@ def sim(
         "speed": str(speed),
         "seed": str(seed),
         "opening_usd": cash,
+        "names": ",".join(name or ()),
         "keys_file": str(keys / "known.json"),
         "control_token": token_file.read_text(encoding="ascii"),
     }

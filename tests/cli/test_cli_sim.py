@@ -70,9 +70,39 @@ def test_it_shows_a_key_that_trades_and_goes_on_where_it_was(tmp_path: Path) -> 
     assert {path.name: path.read_text() for path in (folder / "keys").iterdir()} == keys
 
 
+LED_HERE = """
+set -e
+ip link set lo up
+{ cat /etc/hosts; echo "127.0.0.1 api.coinbase.com"; } > "$1/hosts"
+mount --bind "$1/hosts" /etc/hosts
+"$2" -m cli.main sim --port 443 --folder "$1/sim" --speed 0 --products BTC-USD --name api.coinbase.com &
+until "$2" -c "import socket; socket.create_connection(('127.0.0.1', 443), 1)" 2>/dev/null; do sleep 0.2; done
+export REQUESTS_CA_BUNDLE="$1/sim/tls/ca.pem" NO_PROXY=api.coinbase.com
+"$2" - "$1/sim/keys/coinbase_key_es256.json" <<'CLIENT'
+import sys
+from coinbase.rest import RESTClient
+client = RESTClient(key_file=sys.argv[1])
+print(client.market_order_buy("of-its-own-accord", "BTC-USD", quote_size="100").success, client.base_url)
+CLIENT
+kill $!
+"""
+
+
+def test_a_client_that_knows_only_coinbase_is_led_here_by_its_name(tmp_path: Path) -> None:
+    """In a network of its own, where nothing else can be reached under any name."""
+    alone = ["unshare", "--map-root-user", "--net", "--mount"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody make a network of his own")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"}
+    command = [*alone, "sh", "-c", LED_HERE, "sh", str(tmp_path), sys.executable]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.stdout.endswith("True api.coinbase.com\n"), (ended.stdout, ended.stderr)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (("--name", "api coinbase"), "names is 'api coinbase'"),
         (("--market", "moon"), "market is 'moon': Value error, must be simulated, replay:FILE or coinbase"),
         (("--cash", "much"), "opening_usd is 'much'"),
         (("--speed", "-1"), "--speed"),
