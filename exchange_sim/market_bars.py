@@ -70,9 +70,8 @@ def fold(bucket: int, parts: Sequence[Candle]) -> Candle:
 
 
 class BarMarket:
-    follows_wall_clock = False
-
-    def __init__(self, source: BarSource, spread_bps: Decimal) -> None:
+    def __init__(self, source: BarSource, spread_bps: Decimal, *, follows_wall_clock: bool = False) -> None:
+        self.follows_wall_clock = follows_wall_clock
         self._source = source
         self._half_spread = spread_bps / Decimal(20_000)
         self._products = {product.product_id: product for product in source.products()}

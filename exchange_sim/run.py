@@ -100,7 +100,7 @@ async def _market(settings: Settings) -> AsyncIterator[tuple[Market, MirrorMarke
             await mirror.start()
             yield mirror, mirror
     else:
-        yield BarMarket(_bars(settings), settings.spread_bps), None
+        yield BarMarket(_bars(settings), settings.spread_bps, follows_wall_clock=settings.wall_clock), None
 
 
 def _bars(settings: Settings) -> BarSource:

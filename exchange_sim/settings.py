@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPLAY_PREFIX = "replay:"
@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     products: str = ""
     seed: int = Field(1, ge=0)
     speed: float = Field(1.0, ge=0, le=1_000_000, allow_inf_nan=False)
+    # Market time is the wall clock's, and is not steered.
+    wall_clock: bool = False
     start: datetime | None = None
     history_days: int = Field(540, ge=1, le=5000)
     opening_usd: Decimal = Field(Decimal(10000), ge=0)
@@ -41,6 +43,14 @@ class Settings(BaseSettings):
     private_rate: float = Field(0.0, ge=0, le=1_000_000, allow_inf_nan=False)
     public_rate: float = Field(0.0, ge=0, le=1_000_000, allow_inf_nan=False)
     upstream_url: str = "https://api.coinbase.com"
+
+    @model_validator(mode="after")
+    def _goes_on_without_end(self) -> "Settings":
+        if self.wall_clock and self.market != "simulated":
+            raise ValueError(
+                "wall_clock is of the simulated market: recorded bars have an end, mirrored prices follow it anyway"
+            )
+        return self
 
     @field_validator("names")
     @classmethod

@@ -24,7 +24,15 @@ def sim(
         str, typer.Option(help="simulated, replay:FILE, or coinbase: its public prices, mirrored")
     ] = "simulated",
     products: Annotated[str, typer.Option(help="such as BTC-USD,ETH-USD; the market's own choice unless named")] = "",
-    speed: Annotated[float, typer.Option(help="market seconds per second; 0: it moves when told", min=0)] = 1.0,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            help="market seconds per second, on a clock of its own; 0: it moves when told; unless named, the simulated market's "
+            "time is the wall clock's",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="of the simulated market", min=0)] = 1,
     cash: Annotated[str, typer.Option(help="dollars in the account of a new exchange")] = "10000",
     name: Annotated[
@@ -60,7 +68,8 @@ def sim(
         "state_dir": str(root),
         "market": market,
         "products": products,
-        "speed": str(speed),
+        "speed": str(1.0 if speed is None else speed),
+        "wall_clock": str(speed is None and market == "simulated").lower(),
         "seed": str(seed),
         "opening_usd": cash,
         "names": ",".join(name or ()),
