@@ -125,6 +125,7 @@ fills = Table(
     Column("trade_time", Time, nullable=False, comment="exchange time"),
     Column("as_of", Time, nullable=False, comment="market time of the order's decision"),
     Column("created_at", Time, nullable=False, server_default=func.now(), index=True),
+    Index("ix_fills_sells", "product_id", "as_of", postgresql_where=text("side = 'SELL'")),
 )
 
 positions = Table(

@@ -36,7 +36,7 @@ from schema.views.orchestrator import (
     orchestrator_validations,
 )
 from svc_orchestrator.funnel import Count, FunnelRows, OpenWork
-from tradekit.states import RECOMMENDATION_TERMINAL, OrderPurpose, OrderState, OrderType
+from tradekit.states import RECOMMENDATION_TERMINAL, OrderPurpose, OrderState, OrderType, RecommendationState
 
 _T = trade_recommendations.c
 _V = orchestrator_validations.c
@@ -132,7 +132,7 @@ def _open_work(market: datetime | None) -> Select[Any]:
     waiting = func.count().filter(_T.wait_for_market > (market or datetime.min.replace(tzinfo=UTC)))
     recommendations = (
         select(func.count().label("all"), waiting.label("waiting"))
-        .where(_T.state.not_in([state.value for state in RECOMMENDATION_TERMINAL]))
+        .where(_T.state.in_([state.value for state in RecommendationState if state not in RECOMMENDATION_TERMINAL]))
         .subquery()
     )
     unknown = func.count().filter(_O.state == OrderState.UNKNOWN.value)

@@ -25,7 +25,8 @@ from tradekit.reasons import Reason, reasons_to_json
 from tradekit.states import RECOMMENDATION_TERMINAL, RecommendationState
 
 MOST_TOGETHER = 64
-# The rows first, in the order of their ids; then the streams' sequences in the order in which every transaction takes them.
+# The rows first, in the order of their ids; then the streams' sequences in the order in which every transaction takes them. Each
+# row is looked up by its id: joined, all rows were read, as the planner thinks that many are given and few are left.
 # An event happens at the market's time, where that has moved on from the recommendation's own bar.
 _WRITE = text("""
     WITH given AS (
@@ -34,10 +35,14 @@ _WRITE = text("""
         as_of timestamptz, adjusted_size numeric, order_id uuid, terminal boolean)
     ),
     mine AS MATERIALIZED (
-      SELECT given.*, row.cancel_requested_at IS NOT NULL AND NOT terminal AS cancelled, row.cancel_note
-      FROM given JOIN trade_recommendations AS row USING (recommendation_id)
-      WHERE row.state = from_state AND row.lease_owner IS NOT DISTINCT FROM :owner
-      ORDER BY recommendation_id FOR UPDATE OF row
+      SELECT sorted.*, row.cancel_requested_at IS NOT NULL AND NOT terminal AS cancelled, row.cancel_note
+      FROM (SELECT * FROM given ORDER BY recommendation_id) AS sorted
+      CROSS JOIN LATERAL (
+        SELECT cancel_requested_at, cancel_note FROM trade_recommendations AS own
+        WHERE own.recommendation_id = sorted.recommendation_id AND own.state = from_state
+          AND own.lease_owner IS NOT DISTINCT FROM :owner
+        FOR UPDATE
+      ) AS row
     ),
     going AS MATERIALIZED (SELECT *, row_number() OVER (ORDER BY place) - 1 AS step FROM mine WHERE NOT cancelled),
     counted AS MATERIALIZED (SELECT count(*) AS changes FROM going HAVING count(*) > 0),

@@ -23,7 +23,7 @@ from schema.given_rows import given_rows
 from schema.operations import stored_requests
 from schema.recommendation_terms import terms_of
 from schema.risk import risk_assessments, risk_reservations
-from schema.views.risk import risk_approvals, risk_closed_trades, risk_entries, risk_products
+from schema.views.risk import risk_approvals, risk_entries, risk_losing_exits, risk_products
 from schema.views.shared import recommendation_terms
 from svc_risk.assessment_store import READ, attempt_of
 from svc_risk.assessments import Facts, Item
@@ -79,14 +79,14 @@ def _labelled(prefix: str, columns: Sequence[Column[Any]]) -> list[Any]:
 def _past(wanted: Any, moment: Any) -> Select[Any]:
     """What cooldowns are counted from, once for each product and market time: a batch has many items of few of them."""
     times = select(wanted.product_id, wanted.as_of).distinct().subquery("times").c
-    reserved, closed = risk_reservations.c, risk_closed_trades.c
+    reserved, losing = risk_reservations.c, risk_losing_exits.c
     entry = select(func.max(risk_entries.c.as_of)).where(risk_entries.c.product_id == times.product_id)
     # A live reservation is an entry, as an order is.
     held_buy = and_(reserved.side == "BUY", reserved.state == "HELD", reserved.expires_at > moment.machine_time)
     held = select(func.max(reserved.as_of)).where(reserved.product_id == times.product_id, held_buy)
-    loss = select(func.max(closed.as_of)).where(
-        closed.product_id == times.product_id, closed.realized_pnl < 0, closed.as_of <= times.as_of
-    )
+    # Not as a maximum: the newest is found by the index, and none before it is looked at.
+    loss = select(losing.as_of).where(losing.product_id == times.product_id, losing.as_of <= times.as_of)
+    loss = loss.order_by(losing.as_of.desc()).limit(1)
     return select(
         times.product_id,
         times.as_of,

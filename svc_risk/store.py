@@ -53,8 +53,7 @@ _RECENT = text("""
               SELECT product_id, max(as_of) AS newest FROM risk_entries WHERE as_of > :entries_since GROUP BY product_id
             ) AS entry) AS entries,
            (SELECT jsonb_object_agg(product_id, newest) FROM (
-              SELECT product_id, max(as_of) AS newest FROM risk_closed_trades
-              WHERE realized_pnl < 0 AND as_of > :losses_since GROUP BY product_id
+              SELECT product_id, max(as_of) AS newest FROM risk_losing_exits WHERE as_of > :losses_since GROUP BY product_id
             ) AS losing_exit) AS losses,
            (SELECT count(*) FROM risk_reservations WHERE state = 'HELD' AND expires_at > :machine_time) AS held
 """).columns(column("entries", Json), column("losses", Json), column("held", Integer))

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Numeric, Text, and_, cast, or_, select, text
 
-from schema.base import Amount, Time
+from schema.base import Time
 from schema.execution import fills, ledger_balances, ledger_entries, orders, positions, reconciliations
 from schema.market import crypto_prices, products
 from schema.recommendations import llm_validation
@@ -29,13 +29,14 @@ risk_entries = view(
     part(orders, "product_id as_of").where(and_(_O.side == "BUY", or_(_O.filled_size > 0, _OPEN))),
 )
 
-# One row per SELL order with a fill, with its profit or loss.
-risk_closed_trades = view(
-    "risk_closed_trades",
+# The fills of SELL orders that lost on the whole; asked for the newest by its index, it reads few of them.
+risk_losing_exits = view(
+    "risk_losing_exits",
     text("""
-  SELECT o.product_id, max(f.as_of) AS as_of, sum(f.realized_pnl) AS realized_pnl
-  FROM orders o JOIN fills f USING (order_id) WHERE o.side = 'SELL' GROUP BY o.order_id, o.product_id
-""").columns(product_id=Text, as_of=Time, realized_pnl=Amount),
+  SELECT f.product_id, f.as_of
+  FROM fills f
+  WHERE f.side = 'SELL' AND (SELECT sum(g.realized_pnl) FROM fills g WHERE g.order_id = f.order_id) < 0
+""").columns(product_id=Text, as_of=Time),
 )
 
 # What fills moved, in base units.

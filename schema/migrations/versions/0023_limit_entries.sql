@@ -63,6 +63,16 @@ BEGIN
 END
 $$
 --;
+-- The newest losing exit of a product was found by adding up all exits that there have ever been.
+CREATE INDEX ix_fills_sells ON fills (product_id, as_of) WHERE side = 'SELL'
+--;
+DROP VIEW risk_closed_trades
+--;
+CREATE VIEW risk_losing_exits AS
+  SELECT f.product_id, f.as_of
+  FROM fills f
+  WHERE f.side = 'SELL' AND (SELECT sum(g.realized_pnl) FROM fills g WHERE g.order_id = f.order_id) < 0
+--;
 CREATE OR REPLACE VIEW monitor_failed_closes AS
   SELECT p.product_id, p.base_size AS held, newest.order_id, newest.base_size, newest.filled_size, newest.state,
          newest.reasons
