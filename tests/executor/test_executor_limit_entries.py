@@ -225,7 +225,7 @@ async def test_a_fill_that_races_the_cancel_is_kept(
             asked = asyncio.ensure_future(
                 executor.stub.CancelOrders(pb.CancelOrdersRequest(request_id=str(uuid4()), note="stop"), timeout=60)
             )
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while (await at_exchange(simulator, order.order_id))[0].status != "CANCEL_QUEUED":
                     await asyncio.sleep(0.02)
             filled = await later(simulator, executor, order.order_id)

@@ -284,7 +284,7 @@ async def test_an_exchange_that_takes_its_time_is_waited_for(
         assert (sold.state, sold.filled_size) == (pb.ORDER_STATE_FILLED, entry.filled_size)
         ended = await done(executor, bracket.order_id)
         assert (ended.state, ended.filled_size.value) == (pb.ORDER_STATE_CANCELLED, "0")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not (await executor.reconcile()).clean:
                 await asyncio.sleep(0.2)
     await assert_ledger_holds(database)

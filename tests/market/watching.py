@@ -18,7 +18,7 @@ def stamp(moment: datetime) -> Timestamp:
 async def until_watermark(call: Any, as_of: datetime) -> list[pb.WatchCandlesResponse]:
     """Frames of a watch up to the watermark at `as_of`."""
     frames = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while True:
             frame = await call.read()
             frames.append(frame)

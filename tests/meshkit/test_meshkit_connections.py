@@ -130,7 +130,7 @@ async def test_more_idle_connections_than_the_soft_limit_hold_up_no_call_and_are
     with serving(most=4096) as (port, page, pid), idle(port, IDLE) as spoken_to, idle(page, IDLE):
         assert await healthy(port)
         assert await page_answers(page)
-        await eventually(lambda: descriptors(pid) < 200, 20.0)
+        await eventually(lambda: descriptors(pid) < 200)
         spoken_to[0].settimeout(5)
         while spoken_to[0].recv(4096):  # what the server says first, then its end
             pass
@@ -141,9 +141,9 @@ async def test_more_idle_connections_than_the_soft_limit_hold_up_no_call_and_are
 @pytest.mark.skipif(sys.platform != "linux", reason="open files are counted in /proc")
 async def test_connections_are_bounded_and_who_comes_later_has_its_turn() -> None:
     with serving(most=100) as (port, page, pid), idle(port, 300), idle(page, 300):
-        await eventually(lambda: descriptors(pid) < 300, 20.0)
+        await eventually(lambda: descriptors(pid) < 300)
         assert await healthy(port), "the connections that say nothing were let go"
-        await eventually(lambda: descriptors(pid) < 100, 20.0)
+        await eventually(lambda: descriptors(pid) < 100)
         assert await page_answers(page)
 
 

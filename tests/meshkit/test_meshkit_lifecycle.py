@@ -128,7 +128,7 @@ async def test_an_open_watch_hears_of_the_drain_and_does_not_hold_it(toy: Any) -
         service.stop()
         assert (await watch.read()).status == NOT_SERVING
         assert await watch.read() is grpc.aio.EOF
-        await eventually(lambda: service.stopped, 5)
+        await eventually(lambda: service.stopped)
 
 
 async def test_a_second_server_on_the_same_port_is_refused(toy: Any) -> None:

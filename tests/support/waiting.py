@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def eventually(check: Callable[[], Any], seconds: float = 60.0) -> Any:
+async def eventually(check: Callable[[], Any], seconds: float = 240.0) -> Any:
     """What a check gives, awaited where it must be, as soon as that is true; the bound only ends a run that fails."""
     async with asyncio.timeout(seconds):
         while True:

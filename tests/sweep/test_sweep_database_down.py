@@ -24,7 +24,7 @@ WITHOUT_DATABASE = {
     # A forged ticket is refused as one, whatever else is out of order.
     "ExecutorService.ExecuteRecommendation": "FAILED_PRECONDITION",
 }
-OUTAGE_SECONDS, RECOVERY_SECONDS = 20.0, 40.0
+OUTAGE_SECONDS, RECOVERY_SECONDS = 240.0, 240.0
 
 
 class Watcher:

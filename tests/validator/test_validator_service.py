@@ -293,7 +293,7 @@ async def status_of(port: int, name: str) -> int:
 
 
 async def until_status(port: int, name: str, status: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while await status_of(port, name) != status:
             await asyncio.sleep(0.05)
 
