@@ -72,7 +72,8 @@ def turned_by(trades: Trades, offsets: IntArray, present: BoolArray) -> Trades:
     first, last = present.argmax(axis=1), trades.bars - present[:, ::-1].argmax(axis=1)
     begin = np.maximum(np.concatenate([begin, np.zeros_like(end[over])]), first[row])
     end = np.minimum(np.concatenate([np.minimum(end, trades.bars), end[over] - trades.bars]), last[row])
-    some = (begin < end) & present.any(axis=1)[row]
+    there: BoolArray = np.asarray(present.any(axis=1))
+    some = (begin < end) & there[row]
     ones = np.ones(int(some.sum()))
     sold = np.full(len(ones), int(Exit.SELL))
     return Trades(trades.rows, trades.bars, row[some], begin[some], end[some], sold, ones, ones)
