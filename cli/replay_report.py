@@ -82,9 +82,10 @@ def print_report(report: ReplayReport, console: Console) -> None:
     _rows(table, "assessments", _named(result.assessments, "side", "decision"))
     _rows(table, "orders", _counted(result.orders))
     _rows(table, "protective orders", _counted(result.protective_orders))
-    _rows(table, "protective exits", _counted(result.exits))
-    _rows(table, "fills", [{"outcome": "fills", "items": result.fills}])
+    _rows(table, "exits", [{"outcome": one.reason, "items": one.items} for one in result.exits])
+    _rows(table, "fills", _named(result.fees, "side", "liquidity"))
     console.print(table)
+    _print_money(report, console)
     _print_account(report, console)
     _print_proof(report, console)
 
@@ -104,6 +105,21 @@ def _rows(table: Table, stage: str, rows: Iterable[Mapping[str, Any]]) -> None:
         shown = ""
     if shown:
         table.add_row(shown, "none", "", "0")
+
+
+def _print_money(report: ReplayReport, console: Console) -> None:
+    """What was sold for which reason, and what was paid to take and to make."""
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in ("money", "", "value", "fees", "realized P&L"):
+        table.add_column(name, justify="left" if name in ("money", "") else "right")
+    for one in report.result.exits:
+        amounts = (one.filled_value, one.fees, one.realized_pnl)
+        table.add_row("exit", escape(one.reason), *(f"{amount:,.2f}" for amount in amounts))
+    for row in report.result.fees:
+        table.add_row(
+            "fees", escape(f"{row['side']} {row['liquidity']}"), f"{row['value']:,.2f}", f"{row['fees']:,.2f}", ""
+        )
+    console.print(table)
 
 
 def _print_account(report: ReplayReport, console: Console) -> None:

@@ -8,6 +8,8 @@ alert (FEE_TIER_DIFFERS).
 from decimal import Decimal
 
 DEFAULT_TAKER_FEE = Decimal("0.009")
+DEFAULT_MAKER_FEE = Decimal("0.005")
+"""Both of the exchange's first tier."""
 
 
 def reckoned_taker_fee(setting: Decimal | None, exchange: Decimal | None) -> Decimal:

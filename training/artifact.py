@@ -152,6 +152,7 @@ def _thresholds(trained: TrainedModel) -> dict[str, Any]:
         "theta_buy": chosen.thresholds.theta_buy,
         "theta_sell": chosen.thresholds.theta_sell,
         "has_evidence": chosen.has_evidence,
+        "protective_exits": trained.settings.way.protective,
         "tried": tried,
     }
 

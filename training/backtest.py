@@ -1,4 +1,4 @@
-"""Long or flat: what a rule would have earned, decided at a bar's close and executed at the next bar's open.
+"""What a rule would have earned, decided at a bar's close and executed at the next bar's open.
 
 Every product is a sleeve of equal weight, balanced again each bar without charge; each change of a sleeve's
 position costs its share of the notional. Positions are held through bars without a decision.
@@ -14,6 +14,7 @@ import numpy as np
 from modelkit.candles import BoolArray, FloatArray
 from modelkit.features.cleaning import Grid
 from training.metrics_sharpe import sharpe_ratio
+from training.trades import Trades
 
 SECONDS_PER_YEAR: Final = 8760 * 3600
 
@@ -34,6 +35,18 @@ class Market:
 
     def only(self, product: int) -> Market:
         return Market(self.gain[[product]], self.present[[product]], self.bars_per_year)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Shares of the notional that an entry and an exit cost, fee and slippage together."""
+
+    entry: float
+    exit: float
+
+    @classmethod
+    def per_side(cls, cost: float) -> Costs:
+        return cls(cost, cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +88,6 @@ def market_of(grid: Grid) -> Market:
     return Market(np.where(present, gain, 0.0), present, SECONDS_PER_YEAR / grid.granularity)
 
 
-def long_or_flat(
-    edge: FloatArray, barrier: FloatArray, round_trip_cost: float, theta_buy: FloatArray, theta_sell: FloatArray
-) -> FloatArray:
-    """Positions 0 or 1, shaped as `edge` broadcast with the thresholds; NaN edges leave the position as it is.
-
-    Enter at an edge of `theta_buy` whose expected move pays the round trip; leave at -`theta_sell`. Where
-    `theta_buy` is out of reach (1 or more) there is no evidence, and nothing is held.
-    """
-    with np.errstate(invalid="ignore"):
-        enter = (edge >= theta_buy) & (edge * barrier > round_trip_cost)
-        leave = (edge <= -theta_sell) | (theta_buy >= 1.0)
-    told = np.where(leave, 0, np.where(enter, 1, -1))
-    spoken = np.where(told >= 0, np.arange(told.shape[-1]), -1)
-    newest = np.maximum.accumulate(spoken, axis=-1)
-    held = np.take_along_axis(told, np.maximum(newest, 0), axis=-1)
-    return np.where(newest >= 0, held, 0).astype(np.float64)
-
-
 def simulate(positions: FloatArray, market: Market, cost_per_side: float) -> Outcomes:
     """Positions (P, T) in [0, 1], opened from flat at the first bar and closed after a sleeve's last."""
     held = np.where(market.present, positions, 0.0)
@@ -101,14 +96,54 @@ def simulate(positions: FloatArray, market: Market, cost_per_side: float) -> Out
     leaves = np.concatenate([market.present[:, 1:], none > 0.0], axis=1) < market.present
     closing = np.where(leaves, held, 0.0)
     sleeves = held * market.gain - cost_per_side * (change + closing)
+    return _outcomes(
+        held,
+        sleeves,
+        market,
+        changes=int(np.count_nonzero(change) + np.count_nonzero(closing)),
+        entries=int(np.count_nonzero(np.diff(held, axis=1, prepend=none) > 0.0)),
+    )
+
+
+def simulate_trades(trades: Trades, market: Market, costs: Costs) -> Outcomes:
+    """As `simulate`, of one row of trades for each product."""
+    sleeves = gains_of(trades, market) - charges_of(trades, market, costs)
+    return _outcomes(trades.held, sleeves, market, changes=2 * len(trades), entries=len(trades))
+
+
+def _outcomes(
+    held: FloatArray | BoolArray, sleeves: FloatArray, market: Market, changes: int, entries: int
+) -> Outcomes:
     sharing = np.maximum(market.present.sum(axis=0), 1)
     return Outcomes(
         net=sleeves.sum(axis=0) / sharing,
         invested=held.sum(axis=0) / sharing,
-        changes=int(np.count_nonzero(change) + np.count_nonzero(closing)),
-        entries=int(np.count_nonzero(np.diff(held, axis=1, prepend=none) > 0.0)),
+        changes=changes,
+        entries=entries,
         sleeve_return=float(sleeves.sum()),
     )
+
+
+def gains_of(trades: Trades, market: Market) -> FloatArray:
+    """(rows, T) simple returns of what the trades held, from open to open; products are the last axis of the rows."""
+    products, bars = market.gain.shape
+    gain = np.where(trades.held.reshape(-1, products, bars), market.gain, 0.0).reshape(-1, bars)
+    inside = trades.inside
+    gain[trades.row[inside], trades.end[inside] - 1] = trades.sold_to_open[inside] - 1.0
+    # Paid once for each trade: no two of a row begin at the same bar.
+    gain[trades.row, trades.begin] = (1.0 + gain[trades.row, trades.begin]) * trades.open_to_paid - 1.0
+    return gain
+
+
+def charges_of(trades: Trades, market: Market, costs: Costs) -> FloatArray:
+    """(rows, T) costs, in the bar of each purchase and sale; a sleeve's last sale falls into its last bar."""
+    charge = np.zeros((trades.rows, trades.bars))
+    np.add.at(charge, (trades.row, trades.begin), costs.entry)
+    product, last = trades.row % len(market.present), trades.bars - 1
+    at_open = ~trades.inside & (trades.end <= last)
+    at_open &= market.present[product, np.minimum(trades.end, last)]
+    np.add.at(charge, (trades.row, np.where(at_open, trades.end, trades.end - 1)), costs.exit)
+    return charge
 
 
 def statistics(outcomes: Outcomes, market: Market) -> BacktestStats:

@@ -12,10 +12,12 @@ from typing import Final
 
 import numpy as np
 
-from modelkit.candles import FloatArray
+from modelkit.candles import FloatArray, IntArray
 from modelkit.decision import Thresholds
-from training.backtest import long_or_flat
+from training.backtest import Costs, Market, charges_of, gains_of
+from training.exits import Entries
 from training.metrics_bootstrap import block_totals
+from training.trades import calls_of, trade
 
 THETA_GRID: Final = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50)
 THETA_SELL: Final = 0.10
@@ -27,17 +29,18 @@ _QUANTILE = 0.05
 class HeldOut:
     """Out-of-sample rows on one grid of consecutive bars, (P, T) each; `edge` is NaN where there is no row.
 
-    `barrier` is K * sigma, `next_return` the log return from the open of the next bar to the open after it.
+    `barrier` is K * sigma; `market` and `entries` are what a decision at each bar comes to.
     """
 
     edge: FloatArray
     barrier: FloatArray
-    next_return: FloatArray
+    market: Market
+    entries: Entries
 
 
 @dataclass(frozen=True, slots=True)
 class ThetaResult:
-    """Net log return of long-or-flat at one threshold, its bootstrap 5 % quantile, and the changes of
+    """Net log return of the trades at one threshold, its bootstrap 5 % quantile, and the changes of
     position."""
 
     theta: float
@@ -69,10 +72,13 @@ def choose_thresholds(held_out: HeldOut, round_trip_cost: float, seed: int) -> T
     return ThresholdChoice(chosen, results)
 
 
-def _net_returns(held_out: HeldOut, round_trip_cost: float) -> tuple[FloatArray, FloatArray]:
+def _net_returns(held_out: HeldOut, round_trip_cost: float) -> tuple[FloatArray, IntArray]:
     """(thetas, T) equal-weight net log returns, and changes of position per theta."""
     theta = np.asarray(THETA_GRID)[:, None, None]
-    position = long_or_flat(held_out.edge, held_out.barrier, round_trip_cost, theta, np.asarray(THETA_SELL))
-    changes = np.abs(np.diff(position, axis=2, prepend=0.0))
-    net = position * np.nan_to_num(held_out.next_return) - 0.5 * round_trip_cost * changes
-    return net.mean(axis=1), changes.sum(axis=(1, 2))
+    calls = calls_of(held_out.edge, held_out.barrier, round_trip_cost, theta, np.asarray(THETA_SELL))
+    market = held_out.market
+    trades = trade(calls, held_out.entries, market.present)
+    charges = charges_of(trades, market, Costs.per_side(0.5 * round_trip_cost))
+    net = np.log1p(gains_of(trades, market)) - charges
+    changes = 2 * np.bincount(trades.row // len(held_out.edge), minlength=len(THETA_GRID))
+    return net.reshape(len(THETA_GRID), *held_out.edge.shape).mean(axis=1), changes

@@ -22,7 +22,9 @@ from modelkit.labels import NO_LABEL, LabelRule, Outcome, barrier_sigma, label_w
 from modelkit.metrics import auc_up_down, log_loss
 from modelkit.sampling import CLASSES, balanced_weights, class_shares, correct_for_prior, thinned
 from modelkit.serving import grid_stage
+from training.backtest import Market, market_of
 from training.evidence import HeldOut, ThresholdChoice, choose_thresholds
+from training.exits import LIVE, Entries, Way, entries_of
 from training.settings import EstimatorSettings, TrainingSettings
 
 Progress = Callable[[str, float], None]
@@ -90,7 +92,7 @@ class TrainedModel:
 @dataclass(frozen=True, slots=True)
 class LearningTable:
     """Everything computed once per run: features (51, P, T), and (P, T) each: barrier, labels with the bars they
-    lived, rows that have features."""
+    lived, rows that have features; and what decisions at each bar come to, traded the way that is to be judged."""
 
     grid: Grid
     values: FloatArray
@@ -98,6 +100,14 @@ class LearningTable:
     labels: IntArray
     lives: IntArray
     ready: BoolArray
+    market: Market
+    entries: Entries
+
+    def held_out(self, edge: FloatArray, begin: int, end: int) -> HeldOut:
+        """Of an edge (P, T), its bars [begin, end)."""
+        inside = np.s_[:, begin:end]
+        market, entries = self.market.part(begin, end), self.entries.part(begin, end)
+        return HeldOut(edge[inside], self.barrier[inside], market, entries)
 
     def pick(self, mask: BoolArray) -> tuple[FloatArray, IntArray]:
         return np.ascontiguousarray(self.values[:, mask].T), self.labels[mask]
@@ -107,7 +117,7 @@ def train(candles: Mapping[str, CandleArrays], settings: TrainingSettings, progr
     """Features, labels, forward folds, thresholds, final fit on all rows. `progress` gets (step, share
     done)."""
     progress("features", 0.0)
-    table = learning_table(candles, settings.granularity, settings.factor_product, settings.label)
+    table = learning_table(candles, settings.granularity, settings.factor_product, settings.label, settings.way)
     sampled = thinned(table.labels, table.grid.first_bar, settings.stride)
     held_out, folds = _walk_forward(table, sampled, settings, progress)
     progress("thresholds", 0.75)
@@ -130,7 +140,7 @@ def train(candles: Mapping[str, CandleArrays], settings: TrainingSettings, progr
         candles_sha256=fingerprint(table.grid),
         folds=folds,
         choice=choice,
-        buy_and_hold=float(np.nansum(held_out.next_return, axis=1).mean()),
+        buy_and_hold=float(np.log1p(held_out.market.gain).sum(axis=1).mean()),
         reference_bins=reference_bins(rows),
         self_test_rows=probe,
         self_test_probabilities=probabilities,
@@ -138,7 +148,11 @@ def train(candles: Mapping[str, CandleArrays], settings: TrainingSettings, progr
 
 
 def learning_table(
-    candles: Mapping[str, CandleArrays], granularity: int, factor_product: str, rule: LabelRule
+    candles: Mapping[str, CandleArrays],
+    granularity: int,
+    factor_product: str,
+    rule: LabelRule,
+    way: Way = LIVE,
 ) -> LearningTable:
     """Features and labels of all candles. Raises TrainingRefused where there is none."""
     if not any(len(rows) for rows in candles.values()):
@@ -148,7 +162,9 @@ def learning_table(
     ready = np.isfinite(stage.values[0]) & ~grid.sparse()
     sigma = barrier_sigma(stage.sd_24, stage.sd_168, rule.horizon_bars)
     labels, lives = label_with_life(grid, sigma, ready, rule)
-    return LearningTable(grid, stage.values, rule.barrier_width * sigma, labels, lives, ready)
+    barrier = rule.barrier_width * sigma
+    entries = entries_of(grid, barrier, rule.horizon_bars, way)
+    return LearningTable(grid, stage.values, barrier, labels, lives, ready, market_of(grid), entries)
 
 
 def self_test_rows(rows: FloatArray) -> FloatArray:
@@ -172,8 +188,7 @@ def _walk_forward(
         progress(f"fold {number + 1} of {settings.folds}", 0.1 + 0.65 * number / settings.folds)
         edge[:, begin:end], report = _fold(table, sampled, int(begin), int(end), settings)
         reports.append(report)
-    first = int(edges[0])
-    return HeldOut(edge[:, first:], table.barrier[:, first:], next_return(table.grid)[:, first:]), tuple(reports)
+    return table.held_out(edge, int(edges[0]), bars), tuple(reports)
 
 
 def _fold(
@@ -241,14 +256,6 @@ def trees(chosen: EstimatorSettings, seed: int) -> HistGradientBoostingClassifie
         early_stopping=False,
         random_state=seed,
     )
-
-
-def next_return(grid: Grid) -> FloatArray:
-    """Log return a decision at bar t earns in its first bar: open of t+1 to open of t+2."""
-    found = np.full(grid.open.shape, np.nan)
-    log_open = np.log(grid.open)
-    found[:, :-2] = log_open[:, 2:] - log_open[:, 1:-1]
-    return found
 
 
 def fingerprint(grid: Grid) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from modelkit.features.definition import READY_BARS
 from modelkit.labels import LabelRule
+from training.exits import LIVE, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,13 @@ class EstimatorSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """What a training run may vary; `source_sha256` names the files the candles came from."""
+    """What a training run may vary; `way` is how decisions are traded where thresholds are judged, `source_sha256` names the
+    files the candles came from."""
 
     granularity: int = 3600
     factor_product: str = "BTC-USD"
     label: LabelRule = field(default_factory=LabelRule)
+    way: Way = LIVE
     estimator: EstimatorSettings = field(default_factory=EstimatorSettings)
     stride: int = 5
     seed: int = 51

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,7 +28,9 @@ from schema.streams import read_watermark
 from tradekit.bars import unix, utc
 from tradekit.products import factor_product
 from tradekit.settings import TradingSettings
+from tradekit.states import ProtectionMode
 from training.artifact import model_version, write_model
+from training.exits import Way
 from training.fit import TrainedModel, TrainingRefused, train
 from training.settings import TrainingSettings
 from training.walkforward_parallel import BackendMissing, Workers, require_backend
@@ -56,6 +59,15 @@ class TrainJobSettings(TradingSettings):
     train_jobs: int = Field(1, ge=1, le=1024, description="fits at a time in a thorough training")
     train_backend: Literal["loky", "dask", "ray"] = Field("loky", description="where those fits run")
     code_revision: str = Field("unknown", max_length=64, description="revision of the code, for the manifest")
+    trailing_stop_ratio: Decimal | None = Field(
+        None, gt=0, lt=1, description="as the executor's; unset: no trailing stop"
+    )
+
+    @property
+    def way(self) -> Way:
+        """How the executor trades by the same settings."""
+        trailing = None if self.trailing_stop_ratio is None else float(self.trailing_stop_ratio)
+        return Way(self.protective_exits is not ProtectionMode.OFF, trailing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,7 @@ def run(settings: TrainJobSettings, progress: Callable[[str, float], None]) -> T
             granularity=settings.granularity_seconds,
             factor_product=factor_product(settings.products),
             label=label,
+            way=settings.way,
             seed=settings.train_seed,
         )
         model = train(candles, plan, progress)
@@ -123,7 +136,13 @@ def _report(
     from training.report.thorough import train_thoroughly
     from training.walkforward_study import StudySettings
 
-    plan = StudySettings(settings.granularity_seconds, factor_product(settings.products), label, settings.train_seed)
+    plan = StudySettings(
+        granularity=settings.granularity_seconds,
+        factor_product=factor_product(settings.products),
+        label=label,
+        way=settings.way,
+        seed=settings.train_seed,
+    )
     source = f"stored candles of {settings.run_id}, market {settings.venue.value}"
     workers = Workers(settings.train_jobs, settings.train_backend)
     return train_thoroughly(candles, plan, workers, source, folder, progress)

@@ -18,7 +18,7 @@ from modelkit.labels import NO_LABEL, Outcome
 from modelkit.sampling import CLASSES
 from training.calibration import Judged, corrected, proven_temperature
 from training.evidence import ALWAYS_HOLD, HeldOut, ThresholdChoice, choose_thresholds
-from training.fit import LearningTable, next_return
+from training.fit import LearningTable
 from training.walkforward_candidates import Candidate
 from training.walkforward_fit import Answer, FitTask, answer, training_rows
 from training.walkforward_parallel import Workers
@@ -134,9 +134,8 @@ def _held_out(
 ) -> HeldOut | None:
     if not earlier:
         return None
-    part = np.s_[:, earlier[0].fold.test_begin : fold.train_end]
-    edge = probabilities[part][..., Outcome.UP] - probabilities[part][..., Outcome.DOWN]
-    return HeldOut(edge, table.barrier[part], next_return(table.grid)[part])
+    edge = probabilities[..., Outcome.UP] - probabilities[..., Outcome.DOWN]
+    return table.held_out(edge, earlier[0].fold.test_begin, fold.train_end)
 
 
 def _choice(known: HeldOut | None, cost: float, seed: int) -> ThresholdChoice:

@@ -16,7 +16,9 @@ from modelkit.candles import CandleArrays
 from modelkit.features.definition import READY_BARS
 from modelkit.labels import NO_LABEL, LabelRule, pays
 from modelkit.metrics import log_loss, measure
+from tradekit.fees import DEFAULT_MAKER_FEE
 from training.calibration import corrected, with_temperature
+from training.exits import LIVE, Way
 from training.fit import (
     FoldReport,
     LearningTable,
@@ -25,7 +27,6 @@ from training.fit import (
     TrainingRefused,
     fingerprint,
     learning_table,
-    next_return,
     reference_bins,
     self_test_rows,
 )
@@ -43,11 +44,13 @@ COST_LADDER = (0.0, 0.001, 0.0025, 0.006, 0.009)
 
 @dataclass(frozen=True, slots=True)
 class StudySettings:
-    """What a thorough training may vary; `source_sha256` names the files the candles came from."""
+    """What a thorough training may vary; `way` is how decisions are traded where a model is judged, `source_sha256` names the
+    files the candles came from."""
 
     granularity: int = 3600
     factor_product: str = "BTC-USD"
     label: LabelRule = field(default_factory=LabelRule)
+    way: Way = LIVE
     seed: int = 51
     candidates: tuple[Candidate, ...] = CANDIDATES
     source_sha256: tuple[str, ...] = ()
@@ -63,6 +66,11 @@ class StudySettings:
     def account_cost(self) -> float:
         """Per side: fee and slippage."""
         return self.label.fee_ratio + self.label.slippage_ratio
+
+    @property
+    def maker_fee(self) -> float:
+        """Of an entry that rests. No tier charges more for that than for taking."""
+        return min(float(DEFAULT_MAKER_FEE), self.label.fee_ratio)
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -91,7 +99,7 @@ class Study:
 def study(candles: Mapping[str, CandleArrays], settings: StudySettings, workers: Workers, progress: Progress) -> Study:
     """Raises TrainingRefused where the candles do not allow a model."""
     progress("features", 0.0)
-    table = learning_table(candles, settings.granularity, settings.factor_product, settings.label)
+    table = learning_table(candles, settings.granularity, settings.factor_product, settings.label, settings.way)
     return study_table(table, settings, workers, progress)
 
 
@@ -182,6 +190,7 @@ def _ship(
             granularity=settings.granularity,
             factor_product=settings.factor_product,
             label=settings.label,
+            way=settings.way,
             estimator=candidate.trees or TrainingSettings().estimator,
             stride=candidate.stride,
             seed=settings.seed,
@@ -195,7 +204,7 @@ def _ship(
         candles_sha256=fingerprint(table.grid),
         folds=tuple(_fold_report(table, chosen, number, settings.label) for number in range(len(chosen.blocks))),
         choice=judged.choices[2.0 * settings.account_cost],
-        buy_and_hold=float(np.nansum(next_return(table.grid)[:, first:], axis=1).mean()),
+        buy_and_hold=float(np.log1p(table.market.gain[:, first:]).sum(axis=1).mean()),
         reference_bins=reference_bins(rows),
         self_test_rows=probe,
         self_test_probabilities=corrected(estimator.predict_proba(probe), fitted.shares, 1.0),

@@ -27,12 +27,21 @@ FROM trade_recommendations r LEFT JOIN orders o USING (recommendation_id)
 ORDER BY r.as_of, (r.side = 'SELL') DESC, r.priority DESC, r.product_id
 """
 _PROTECTIVE = """
-SELECT o.product_id, o.order_type, o.trigger, o.target_price, o.filled_size, o.filled_value, o.total_fees, max(f.as_of) AS as_of
+SELECT o.product_id, o.order_type, o.trigger, o.target_price, o.filled_size, o.filled_value, o.total_fees, max(f.as_of) AS as_of,
+  sum(f.realized_pnl) AS realized_pnl
 FROM orders o JOIN fills f USING (order_id) WHERE o.purpose = 'PROTECTION'
 GROUP BY o.order_id ORDER BY max(f.as_of), o.product_id, o.order_id
 """
 _PROTECTIVE_ORDERS = """
 SELECT order_type, state, count(*) AS items FROM orders WHERE purpose = 'PROTECTION' GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_SALES = """
+SELECT o.purpose AS reason, o.filled_value, o.total_fees, sum(f.realized_pnl) AS realized_pnl
+FROM orders o JOIN fills f USING (order_id) WHERE o.side = 'SELL' AND o.purpose <> 'PROTECTION' GROUP BY o.order_id
+"""
+_FEES = """
+SELECT side, liquidity, count(*) AS items, sum(price * size) AS value, sum(commission) AS fees
+FROM fills GROUP BY 1, 2 ORDER BY 1, 2
 """
 _CASH = """
 SELECT currency, sum(amount) AS amount FROM ledger_entries WHERE account = 'exchange' GROUP BY currency ORDER BY currency
@@ -88,6 +97,20 @@ class AccountResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ExitResult:
+    """All sales for one reason, quote currency: EXIT for the model's own decision, else what triggered a protective order.
+
+    `realized_pnl` is net of the fees of entry and exit.
+    """
+
+    reason: str
+    items: int
+    filled_value: Decimal
+    fees: Decimal
+    realized_pnl: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayResult:
     """Everything a replay has to say."""
 
@@ -100,8 +123,9 @@ class ReplayResult:
     recommendations: Mapping[str, int]
     orders: Mapping[str, int]
     protective_orders: Mapping[str, int]
-    exits: Mapping[str, int]
+    exits: Sequence[ExitResult]
     fills: int
+    fees: Sequence[Mapping[str, Any]]
     orders_with_exchange_id: int
     orders_unknown: int
     unbalanced_transactions: int
@@ -137,8 +161,9 @@ async def read_result(
         protective_orders={
             f"{row['order_type']} {row['state']}": row["items"] for row in await _rows(connection, _PROTECTIVE_ORDERS)
         },
-        exits=Counter(exit_of(row) for row in protective),
+        exits=exits_of([*await _rows(connection, _SALES), *({**row, "reason": exit_of(row)} for row in protective)]),
         fills=counts["fills"],
+        fees=await _rows(connection, _FEES),
         orders_with_exchange_id=counts["orders_with_exchange_id"],
         orders_unknown=counts["orders_unknown"],
         unbalanced_transactions=len(await _rows(connection, _LEDGER_SUMS)),
@@ -209,6 +234,18 @@ def canonical_hash(
     for row in positions:
         take("position", row["product_id"], plain(row["base_size"]))
     return digest.hexdigest()
+
+
+def exits_of(sales: Sequence[Mapping[str, Any]]) -> list[ExitResult]:
+    """Sums of sales, by reason."""
+    found = []
+    for reason in sorted({row["reason"] for row in sales}):
+        rows = [row for row in sales if row["reason"] == reason]
+        value, fees, pnl = (
+            sum((row[name] for row in rows), ZERO) for name in ("filled_value", "total_fees", "realized_pnl")
+        )
+        found.append(ExitResult(reason, len(rows), value, fees, pnl))
+    return found
 
 
 def exit_of(row: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from cli.replay.agreement import Agreement
 from cli.replay.lockstep import Steps
 from cli.replay.options import ReplayOptions
-from cli.replay.result import AccountResult, ReplayResult, buy_and_hold
+from cli.replay.result import AccountResult, ExitResult, ReplayResult, buy_and_hold, exits_of
 from cli.replay.run import ReplayReport
 from cli.replay_report import IN_SAMPLE, as_json, faults, print_report
 
@@ -33,8 +33,12 @@ def report() -> ReplayReport:
         recommendations={"BUY EXECUTED": 1},
         orders={"BUY FILLED": 1},
         protective_orders={"BRACKET FILLED": 1},
-        exits={"STOP": 1},
+        exits=[ExitResult("STOP", 1, Decimal("95.25"), Decimal("0.86"), Decimal("-6.51"))],
         fills=1,
+        fees=[
+            {"side": "BUY", "liquidity": "TAKER", "items": 1, "value": Decimal(100), "fees": Decimal("0.9")},
+            {"side": "SELL", "liquidity": "MAKER", "items": 2, "value": Decimal("95.25"), "fees": Decimal("0.86")},
+        ],
         orders_with_exchange_id=1,
         orders_unknown=0,
         unbalanced_transactions=0,
@@ -56,7 +60,18 @@ def said(found: ReplayReport) -> str:
 
 def test_a_clean_replay_shows_every_stage_and_its_hash() -> None:
     text = said(report())
-    for word in ("VOL_TARGET", "rules APPROVE", "BUY EXECUTED", "buy and hold", "-10.00", str(LONG), "ab" * 32):
+    words = (
+        "VOL_TARGET",
+        "rules APPROVE",
+        "BUY EXECUTED",
+        "SELL MAKER",
+        "-6.51",
+        "buy and hold",
+        "-10.00",
+        str(LONG),
+        "ab" * 32,
+    )
+    for word in words:
         assert word in text
     assert "✗" not in text and IN_SAMPLE not in text and not faults(report())
 
@@ -89,6 +104,19 @@ def test_the_json_keeps_decimals_to_the_last_digit_as_text() -> None:
     }
     assert document["result"]["account"]["pnl"] == "-10" and document["options"]["profile"] == "EXERCISE"
     assert document["faults"] == []
+
+
+def test_exits_are_added_up_by_reason_to_the_last_digit() -> None:
+    tiny = Decimal("1e-18")
+    sales = [
+        {"reason": "STOP", "filled_value": Decimal(90), "total_fees": Decimal("0.81"), "realized_pnl": Decimal(-12)},
+        {"reason": "EXIT", "filled_value": Decimal(101), "total_fees": Decimal("0.909"), "realized_pnl": tiny},
+        {"reason": "STOP", "filled_value": Decimal(80), "total_fees": tiny, "realized_pnl": Decimal(-22)},
+    ]
+    assert exits_of(sales) == [
+        ExitResult("EXIT", 1, Decimal(101), Decimal("0.909"), tiny),
+        ExitResult("STOP", 2, Decimal(170), Decimal("0.810000000000000001"), Decimal(-34)),
+    ]
 
 
 def test_buying_and_holding_pays_both_fees_too() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -18,8 +18,10 @@ from modelkit.decision import (
     Thresholds,
     decide,
 )
+from tests.signal.market_doubles import market_of_gains, without_exits
 from tradekit.states import Profile, SignalSide
 from training.evidence import ALWAYS_HOLD, THETA_GRID, HeldOut, choose_thresholds
+from training.exits import Exit
 
 LIMITS = Thresholds(0.25, 0.10)
 COST = 0.019
@@ -184,7 +186,7 @@ def held_out(skill: float, bars: int = 2000) -> HeldOut:
     rng = np.random.default_rng(4)
     returns = rng.normal(0.0, 0.01, (3, bars))
     edge = np.clip(skill * np.sign(returns) * 0.4 + rng.normal(0.0, 0.1, returns.shape), -1, 1)
-    return HeldOut(edge, np.full(returns.shape, 0.05), returns)
+    return HeldOut(edge, np.full(returns.shape, 0.05), market_of_gains(np.expm1(returns)), without_exits(edge.shape))
 
 
 def test_threshold_is_the_smallest_with_evidence() -> None:
@@ -207,7 +209,21 @@ def test_without_skill_or_with_too_high_cost_nothing_is_bought(skill: float, cos
 
 def test_costs_are_charged_on_both_sides() -> None:
     edge = np.asarray([[0.0, 0.9, 0.9, -0.9, 0.0, 0.0]])
-    gain = np.asarray([[0.5, 0.1, 0.2, 0.7, 0.7, 0.7]])
-    choice = choose_thresholds(HeldOut(edge, np.full(edge.shape, 0.5), gain), 0.02, seed=1)
+    market = market_of_gains(np.expm1(np.asarray([[0.5, 0.1, 0.2, 0.7, 0.7, 0.7]])))
+    held_out = HeldOut(edge, np.full(edge.shape, 0.5), market, without_exits(edge.shape))
+    choice = choose_thresholds(held_out, 0.02, seed=1)
     assert choice.results[0].net_return == pytest.approx(0.1 + 0.2 - 0.02)
     assert choice.results[0].trades == 2
+
+
+def test_thresholds_are_judged_with_the_exits_that_live_trading_has() -> None:
+    """What a SELL would have made is nothing to a position that its stop has ended before."""
+    found = held_out(skill=1.0)
+    stopped = replace(
+        found.entries,
+        life=np.ones_like(found.entries.life),
+        reason=np.full_like(found.entries.reason, int(Exit.STOP)),
+        sold_to_open=np.full(found.edge.shape, 0.99),
+    )
+    assert choose_thresholds(found, 0.001, seed=1).has_evidence
+    assert not choose_thresholds(replace(found, entries=stopped), 0.001, seed=1).has_evidence

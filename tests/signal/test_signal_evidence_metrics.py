@@ -19,16 +19,16 @@ from modelkit.labels import LabelRule
 from modelkit.metrics import brier, calibration_error, log_loss, measure, precision_at, reliability
 from modelkit.sampling import average_uniqueness, time_decay
 from modelkit.serving import grid_stage
+from tests.signal.market_doubles import YEAR, market_of_gains, without_exits
 from tests.signal.signal_series import synthetic
-from training.backtest import Market, long_or_flat, market_of, simulate, statistics
-from training.baselines import buy_and_hold, moving_averages, random_entries
+from training.backtest import Costs, Market, market_of, simulate, simulate_trades, statistics
+from training.baselines import buy_and_hold, moving_averages, random_entries, turned_by
 from training.evidence import ALWAYS_HOLD
 from training.fit import learning_table
 from training.metrics_bootstrap import block_totals, interval_90
 from training.metrics_drift import DRIFT_FEATURES, drift, stability_index
 from training.metrics_sharpe import deflated_sharpe, expected_best, sharpe_ratio
-
-YEAR = 8760.0
+from training.trades import Trades, calls_of, trade
 
 
 def rows(number: int, seed: int) -> tuple[FloatArray, np.ndarray]:
@@ -72,6 +72,12 @@ def test_precision_counts_calls_at_and_above_the_threshold() -> None:
     assert [(each.sells, each.sell_precision) for each in found] == [(1, 1.0), (1, 1.0), (0, None)]
 
 
+def traded(edge: FloatArray, barrier: FloatArray, cost: float, buy: FloatArray, sell: FloatArray) -> Trades:
+    """Without exits of its own, in a market that is there throughout."""
+    there = np.ones(edge.shape, dtype=np.bool_)
+    return trade(calls_of(edge, barrier, cost, buy, sell), without_exits(edge.shape), there)
+
+
 def by_hand(edge: FloatArray, barrier: FloatArray, cost: float, buy: float, sell: float) -> FloatArray:
     """Bar by bar, as a service would."""
     held = np.zeros(edge.shape)
@@ -93,15 +99,15 @@ def test_positions_are_those_of_a_bar_by_bar_walk(seed: int, buy: float, cost: f
     edge = rng.uniform(-0.5, 0.5, (2, 40))
     edge[rng.random(edge.shape) < 0.2] = np.nan
     barrier = rng.uniform(0.0, 0.1, edge.shape)
-    found = long_or_flat(edge, barrier, cost, np.full(40, buy), np.full(40, 0.1))
-    assert (found == by_hand(edge, barrier, cost, buy, 0.1)).all()
+    found = traded(edge, barrier, cost, np.full(40, buy), np.full(40, 0.1))
+    assert (found.held == by_hand(edge, barrier, cost, buy, 0.1)).all()
 
 
 def test_a_position_is_closed_where_a_block_without_evidence_begins() -> None:
     edge = np.asarray([[0.5, 0.0, 0.5, 0.0]])
     limits = [Thresholds(0.2, 0.1)] * 2 + [ALWAYS_HOLD] * 2
     buy, sell = (np.asarray([getattr(each, name) for each in limits]) for name in ("theta_buy", "theta_sell"))
-    assert long_or_flat(edge, np.full((1, 4), 0.1), 0.0, buy, sell).tolist() == [[1.0, 1.0, 0.0, 0.0]]
+    assert traded(edge, np.full((1, 4), 0.1), 0.0, buy, sell).held.tolist() == [[True, True, False, False]]
 
 
 def test_a_decision_is_executed_at_the_next_open() -> None:
@@ -140,6 +146,10 @@ def test_every_change_pays_its_cost_once_whenever_products_begin_and_end(seed: i
     market = Market(np.where(present, rng.normal(0, 0.01, (3, bars)), 0.0), present, YEAR)
     held = (rng.random((3, bars)) < 0.5).astype(np.float64)
     free, dear = simulate(held, market, 0.0), simulate(held, market, cost)
+    kept = calls_of(np.where(held > 0.0, 1.0, -1.0), np.ones(held.shape), 0.0, np.full(bars, 0.5), np.full(bars, 0.5))
+    same = simulate_trades(trade(kept, without_exits(held.shape), present), market, Costs.per_side(cost))
+    assert same.net == pytest.approx(dear.net, abs=1e-15)
+    assert (same.changes, same.entries) == (dear.changes, dear.entries)
     assert free.sleeve_return - dear.sleeve_return == pytest.approx(cost * dear.changes, abs=1e-12)
     assert dear.changes == 2 * dear.entries
     assert (dear.net <= free.net + 1e-15).all()
@@ -170,13 +180,25 @@ def test_moving_averages_compare_the_means_themselves() -> None:
 def test_random_timing_is_beaten_by_foresight_and_not_by_itself() -> None:
     rng = np.random.default_rng(3)
     gain = rng.normal(0.0, 0.01, (3, 800))
-    market = Market(gain, np.ones(gain.shape, dtype=np.bool_), YEAR)
-    seeing = (gain > 0.0).astype(np.float64)
-    total = statistics(simulate(seeing, market, 0.0), market).total_return
-    assert random_entries(seeing, market, 0.0, total, 1).beaten_ratio == 1.0
-    blind = np.roll(seeing, 37, axis=1)
-    total = statistics(simulate(blind, market, 0.0), market).total_return
-    assert 0.02 < random_entries(blind, market, 0.0, total, 1).beaten_ratio < 0.98
+    market = market_of_gains(gain)
+    edge = np.sign(gain)
+    for knowing, least, most in ((edge, 1.0, 1.0), (np.roll(edge, 37, axis=1), 0.02, 0.98)):
+        trades = traded(knowing, np.ones(gain.shape), 0.0, np.full(800, 0.5), np.full(800, 0.5))
+        total = statistics(simulate_trades(trades, market, Costs.per_side(0.0)), market).total_return
+        assert least <= random_entries(trades, market, 0.0, total, 1).beaten_ratio <= most
+
+
+def test_turning_keeps_what_is_held_and_what_it_costs() -> None:
+    """Wherever a series is turned to, a whole market loses the same costs and is held as long."""
+    market = market_of_gains(np.zeros((2, 60)))
+    held = np.random.default_rng(9).random((2, 60)) < 0.4
+    held[:, -1] = False
+    trades = traded(np.where(held, 1.0, -1.0), np.ones(held.shape), 0.0, np.full(60, 0.5), np.full(60, 0.5))
+    for offset in range(60):
+        turned = turned_by(trades, np.asarray([offset, 0]), market.present)
+        assert (turned.held == np.stack([np.roll(held[0], offset), held[1]])).all()
+        cut = held[0, (-offset) % 60] and held[0, (-offset - 1) % 60]
+        assert len(turned) == len(trades) + cut
 
 
 def test_bootstrap_interval_covers_the_true_total() -> None:

@@ -12,9 +12,9 @@ from modelkit.decision import Thresholds
 from modelkit.labels import NO_LABEL, LabelRule, Outcome
 from modelkit.metrics import auc_up_down
 from tests.signal.signal_series import walk
-from training.backtest import market_of
+from training.backtest import Costs, simulate_trades
 from training.fit import LearningTable, learning_table
-from training.report.decisions import Span
+from training.report.decisions import Span, traded
 from training.settings import EstimatorSettings
 from training.walkforward import Run, answers_of, assemble
 from training.walkforward_candidates import Candidate, Rule
@@ -126,9 +126,9 @@ def test_features_of_one_bar_later_are_seen_as_a_leak(random_walk: LearningTable
 
 def test_a_random_walk_has_no_edge_and_loses_its_costs(random_walk: LearningTable, honest_walk: Run) -> None:
     assert auc(honest_walk, random_walk.labels) == pytest.approx(0.5, abs=0.03)
-    span = Span(random_walk, market_of(random_walk.grid), FOLDS[0].test_begin, FOLDS[-1].test_end)
-    positions = span.positions(honest_walk, LOW, 0.0)
-    free, dear = span.simulate(positions, 0.0), span.simulate(positions, 0.002)
+    span = span_of(random_walk)
+    trades = span.trade(span.calls(honest_walk, LOW, 0.0))
+    free, dear = (simulate_trades(trades, span.market, Costs.per_side(cost)) for cost in (0.0, 0.002))
     # Six sleeves of 0.6 % an hour: the mean of this many bars stays within three standard errors of nothing.
     error = float(np.std(free.net)) * np.sqrt(len(free.net))
     assert abs(free.net.sum()) < 3.0 * error
@@ -138,5 +138,8 @@ def test_a_random_walk_has_no_edge_and_loses_its_costs(random_walk: LearningTabl
 
 
 def gross(table: LearningTable, found: Run) -> float:
-    span = Span(table, market_of(table.grid), FOLDS[0].test_begin, FOLDS[-1].test_end)
-    return float(np.prod(1.0 + span.simulate(span.positions(found, LOW, 0.0), 0.0).net) - 1.0)
+    return float(np.prod(1.0 + traded(span_of(table), found, LOW, 0.0).outcomes.net) - 1.0)
+
+
+def span_of(table: LearningTable) -> Span:
+    return Span(table, table.entries, FOLDS[0].test_begin, FOLDS[-1].test_end)

@@ -22,12 +22,15 @@ from modelkit.labels import LabelRule
 from modelkit.manifest import MANIFEST_NAME, parse
 from tests.signal.signal_series import synthetic
 from training.artifact import write_model
+from training.exits import Way
 from training.report import file_job
 from training.report.candle_file import FileUnusable, read_candle_file
+from training.report.decisions import Span
 from training.report.document import Origin, account_step, document, summary
 from training.report.files import write_report
 from training.report.page import page
 from training.report.verdict import LEAST_TRADES, verdict
+from training.report.ways import Ways, traded_ways
 from training.settings import EstimatorSettings
 from training.walkforward_candidates import CANDIDATES, CHOSEN_RULE, LOGISTIC, RULES, Candidate
 from training.walkforward_parallel import Workers
@@ -79,6 +82,37 @@ def test_every_table_of_the_ladder_has_every_baseline(told: dict[str, Any]) -> N
             assert gap["quantile_05"] <= gap["quantile_95"]
         assert set(period["probability"]) == {"model", "logistic", "priors"}
         assert set(period["by_product"]) == set(told["data"]["products"])
+
+
+def test_every_rule_is_traded_in_four_ways_and_live_is_what_the_ladder_has(told: dict[str, Any]) -> None:
+    account = SETTINGS.account_cost
+    for period in (told["folds"], told["final"]):
+        assert len(period["ways"]) == 4 * len(RULES)
+        live = [way for way in period["ways"] if way["live"]]
+        assert [(way["protective_exits"], way["entry"]) for way in live] == [(True, "TAKER")] * len(RULES)
+        for way in live:
+            stats = account_step(period, account)["model"][way["rule"]]
+            assert stats == {name: way[name] for name in stats}
+        for way in period["ways"]:
+            assert sum(way["exits"].values()) == way["trades"]
+            assert way["pnl"] == pytest.approx(way["gross"] - way["fees"] - way["slippage"])
+            by_itself = sum(way["exits"][name] for name in ("STOP", "TARGET", "TIME_LIMIT"))
+            assert way["protective_exits"] or not by_itself
+            assert way["entry"] == "MAKER" or not way["not_filled"]
+            # 0.05 % of the stake, and of what it is sold for; a maker's entry pays the fee alone.
+            sold = way["trades"] + way["gross"]
+            taken = 0 if way["entry"] == "MAKER" else way["trades"]
+            assert way["fees"] == pytest.approx(0.0005 * (way["trades"] + sold))
+            assert way["slippage"] == pytest.approx(0.0005 * (taken + sold))
+    dear = [way for way in told["folds"]["ways"] if way["rule"] == RULES[1].name]
+    assert all(way["trades"] for way in dear) and sum(way["exits"]["STOP"] + way["exits"]["TARGET"] for way in dear)
+    assert any(way["not_filled"] for way in dear)
+
+
+def test_a_mesh_without_protective_exits_is_judged_without(found: Study) -> None:
+    bare = replace(found, settings=replace(SETTINGS, way=Way(protective=False)))
+    ways = traded_ways(bare, Span(found.table, found.table.entries, 1000, 1400), Ways.of(bare))
+    assert {(way["protective_exits"], way["entry"]) for way in ways if way["live"]} == {(False, "TAKER")}
 
 
 def test_the_scaled_baseline_has_the_model_s_exposure(told: dict[str, Any]) -> None:
@@ -197,7 +231,7 @@ def test_figures_are_pictures_in_light_and_dark(written: Path) -> None:
 
 def test_the_page_can_be_made_again_from_the_document_alone(written: Path) -> None:
     kept = json.loads((written / "report.json").read_text())
-    assert kept["schema"] == "trading.signal.evidence/1"
+    assert kept["schema"] == "trading.signal.evidence/2"
     pictures = {path.stem: path.read_bytes() for path in written.glob("*.png")}
     assert page(kept, pictures) == (written / "index.html").read_text()
 
@@ -206,6 +240,9 @@ def test_the_manifest_carries_the_evidence(found: Study, told: dict[str, Any], t
     write_model(tmp_path, replace(found.model, evidence=summary(told)), ORIGIN.created_at, "abc", None)
     carried = parse((tmp_path / MANIFEST_NAME).read_bytes()).document["metrics"]["walk_forward"]
     assert carried["verdict"]["headline"] == told["verdict"]["headline"]
+    assert {(way["protective_exits"], way["entry"]) for way in carried["account"]["ways"]} == {
+        (protective, entry) for protective in (True, False) for entry in ("TAKER", "MAKER")
+    }
     assert set(carried["baselines"]) == BASELINES | {"class_priors", "logistic"}
     assert carried["deflated_sharpe"]["trials"] == len(SETTINGS.candidates) * len(RULES)
 

@@ -1,7 +1,8 @@
 """The tables about money: the model's rules and every baseline through one simulation, at every cost of the ladder.
 
 The rule that is compared with the baselines is the one that would have been in force: thresholds chosen before each
-block. Where those never traded, a fixed rule stands in and is named, so that there is something to compare.
+block. Where those never traded, a fixed rule stands in and is named, so that there is something to compare. Models trade the way
+that live trading does, protective exits included; baselines hold what they hold.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from modelkit.candles import FloatArray
-from training.backtest import Market, Outcomes, long_or_flat, simulate, statistics
+from training.backtest import Costs, Market, Outcomes, simulate, simulate_trades, statistics
 from training.baselines import buy_and_hold, moving_averages, random_entries
+from training.exits import Entries
 from training.fit import LearningTable
 from training.metrics_bootstrap import interval_90
+from training.trades import Calls, Trades, calls_of, trade
 from training.walkforward import Run, fixed
 from training.walkforward_candidates import CHOSEN_RULE, RULES, Rule
 
@@ -27,52 +30,66 @@ HOLD, BUY_AND_HOLD, SCALED, AVERAGES = "always HOLD", "buy and hold", "buy and h
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bars that are traded, and what they brought."""
+    """Bars that are traded, and what entries come to, (P, T) of the whole table."""
 
     table: LearningTable
-    market: Market
+    entries: Entries
     begin: int
     end: int
 
-    def positions(self, run: Run, rule: Rule, cost_per_side: float) -> FloatArray:
-        """Positions of a rule over the span, flat before it."""
+    def calls(self, run: Run, rule: Rule, cost_per_side: float) -> Calls:
+        """What a rule decides within the span."""
         bars = self.table.grid.bars
         round_trip = 2.0 * cost_per_side
         limits = run.thresholds(round_trip) if rule.thresholds is None else fixed(rule.thresholds, bars)
         buy, sell = (each[self.begin : self.end] for each in limits)
         part = np.s_[:, self.begin : self.end]
-        return long_or_flat(run.edge[part], self.table.barrier[part], round_trip, buy, sell)
+        return calls_of(run.edge[part], self.table.barrier[part], round_trip, buy, sell)
+
+    def trade(self, calls: Calls) -> Trades:
+        """From flat, and flat at the end."""
+        return trade(calls, self.entries.part(self.begin, self.end), self.market.present)
 
     @property
-    def traded(self) -> Market:
-        return self.market.part(self.begin, self.end)
+    def market(self) -> Market:
+        return self.table.market.part(self.begin, self.end)
 
-    def simulate(self, positions: FloatArray, cost_per_side: float) -> Outcomes:
-        return simulate(positions, self.traded, cost_per_side)
+
+@dataclass(frozen=True, slots=True)
+class Traded:
+    """Trades, and what they brought at a cost."""
+
+    trades: Trades
+    outcomes: Outcomes
 
 
 @dataclass(frozen=True, slots=True)
 class AtCost:
-    """Everything simulated at one cost per side; `compared` is the rule that stands against the baselines."""
+    """Everything at one cost per side; `compared` is the rule that stands against the baselines, which are positions (P, T)."""
 
     cost: float
     compared: Rule
-    model: Mapping[str, FloatArray]
-    logistic: Mapping[str, FloatArray]
+    model: Mapping[str, Traded]
+    logistic: Mapping[str, Traded]
     baselines: Mapping[str, FloatArray]
 
 
+def traded(span: Span, run: Run, rule: Rule, cost_per_side: float) -> Traded:
+    """A rule at a cost."""
+    trades = span.trade(span.calls(run, rule, cost_per_side))
+    return Traded(trades, simulate_trades(trades, span.market, Costs.per_side(cost_per_side)))
+
+
 def at_cost(span: Span, model: Run, logistic: Run, cost: float) -> AtCost:
-    """Positions of all at this cost."""
-    own = {rule.name: span.positions(model, rule, cost) for rule in RULES}
-    other = {rule.name: span.positions(logistic, rule, cost) for rule in RULES}
-    compared = CHOSEN_RULE if own[CHOSEN_RULE.name].any() else STAND_IN
-    exposure = float(span.simulate(own[compared.name], cost).invested.mean())
-    market = span.traded
+    """All of them at this cost."""
+    own = {rule.name: traded(span, model, rule, cost) for rule in RULES}
+    other = {rule.name: traded(span, logistic, rule, cost) for rule in RULES}
+    compared = CHOSEN_RULE if len(own[CHOSEN_RULE.name].trades) else STAND_IN
+    market = span.market
     baselines = {
         HOLD: np.zeros(market.gain.shape),
         BUY_AND_HOLD: buy_and_hold(market),
-        SCALED: buy_and_hold(market, exposure),
+        SCALED: buy_and_hold(market, float(own[compared.name].outcomes.invested.mean())),
         AVERAGES: moving_averages(span.table.values[:, :, span.begin : span.end]),
     }
     return AtCost(cost, compared, own, other, baselines)
@@ -80,15 +97,14 @@ def at_cost(span: Span, model: Run, logistic: Run, cost: float) -> AtCost:
 
 def ladder_step(span: Span, found: AtCost, seed: int) -> Document:
     """One cost of the ladder: statistics of all, differences to each baseline, and random timing."""
-    market = span.traded
-    groups = {"model": found.model, "logistic": found.logistic, "baselines": found.baselines}
+    market = span.market
     runs = {
-        kind: {name: span.simulate(positions, found.cost) for name, positions in group.items()}
-        for kind, group in groups.items()
+        "model": {name: each.outcomes for name, each in found.model.items()},
+        "logistic": {name: each.outcomes for name, each in found.logistic.items()},
+        "baselines": {name: simulate(each, market, found.cost) for name, each in found.baselines.items()},
     }
-    compared = runs["model"][found.compared.name]
-    total = statistics(compared, market).total_return
-    positions = found.model[found.compared.name]
+    compared = found.model[found.compared.name]
+    total = statistics(compared.outcomes, market).total_return
     others = {**runs["baselines"], f"logistic, {found.compared.name}": runs["logistic"][found.compared.name]}
     return {
         "cost_per_side": found.cost,
@@ -97,8 +113,8 @@ def ladder_step(span: Span, found: AtCost, seed: int) -> Document:
             kind: {name: asdict(statistics(each, market)) for name, each in group.items()}
             for kind, group in runs.items()
         },
-        "random": asdict(random_entries(positions, market, found.cost, total, seed)),
-        "intervals": {name: _difference(compared, other, seed) for name, other in others.items()},
+        "random": asdict(random_entries(compared.trades, market, found.cost, total, seed)),
+        "intervals": {name: _difference(compared.outcomes, other, seed) for name, other in others.items()},
     }
 
 
@@ -106,28 +122,42 @@ def products_at(span: Span, found: AtCost) -> dict[str, Document]:
     """The compared rule and buy and hold, one product at a time."""
     report = {}
     for row, name in enumerate(span.table.grid.products):
-        market = span.traded.only(row)
-        pair = {"model": found.model[found.compared.name], BUY_AND_HOLD: found.baselines[BUY_AND_HOLD]}
+        market = span.market.only(row)
+        own = found.model[found.compared.name].trades.only(row)
+        held = found.baselines[BUY_AND_HOLD][[row]]
         report[name] = {
-            kind: asdict(statistics(simulate(positions[[row]], market, found.cost), market))
-            for kind, positions in pair.items()
+            "model": asdict(statistics(simulate_trades(own, market, Costs.per_side(found.cost)), market)),
+            BUY_AND_HOLD: asdict(statistics(simulate(held, market, found.cost), market)),
         }
     return report
+
+
+def block_at(span: Span, found: AtCost, begin: int, end: int) -> Document:
+    """Bars [begin, end) of the table by themselves: opened from flat, closed at their end."""
+    market = span.table.market.part(begin, end)
+    inside = np.s_[:, begin - span.begin : end - span.begin]
+    costs = Costs.per_side(found.cost)
+    rules = {"model": found.model, "logistic": found.logistic}
+    outcomes = {
+        name: simulate_trades(
+            rule[found.compared.name].trades.part(begin - span.begin, end - span.begin), market, costs
+        )
+        for name, rule in rules.items()
+    }
+    outcomes |= {name: simulate(each[inside], market, found.cost) for name, each in found.baselines.items()}
+    return {name: asdict(statistics(each, market)) for name, each in outcomes.items()}
 
 
 def equity(span: Span, found: AtCost) -> Document:
     """Wealth of one unit at the end of each day, for the compared rule and the baselines."""
     chosen = {
-        f"model, {found.compared.name}": found.model[found.compared.name],
-        f"logistic, {found.compared.name}": found.logistic[found.compared.name],
-        **found.baselines,
+        f"model, {found.compared.name}": found.model[found.compared.name].outcomes,
+        f"logistic, {found.compared.name}": found.logistic[found.compared.name].outcomes,
+        **{name: simulate(each, span.market, found.cost) for name, each in found.baselines.items()},
     }
     per_day = max(1, 86_400 // span.table.grid.granularity)
     days = slice(per_day - 1, None, per_day)
-    wealth = {
-        name: np.cumprod(1.0 + span.simulate(positions, found.cost).net)[days].tolist()
-        for name, positions in chosen.items()
-    }
+    wealth = {name: np.cumprod(1.0 + each.net)[days].tolist() for name, each in chosen.items()}
     return {"times": span.table.grid.start[span.begin : span.end][days].tolist(), "wealth": wealth}
 
 

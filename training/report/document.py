@@ -7,18 +7,19 @@ from datetime import datetime
 from typing import Any
 
 from modelkit.manifest import library_versions
-from training.backtest import Outcomes, market_of, statistics
+from training.backtest import Outcomes, statistics
 from training.metrics_drift import DRIFT_FEATURES
 from training.metrics_sharpe import deflated_sharpe, sharpe_ratio
-from training.report.decisions import AtCost, Span, at_cost, equity, ladder_step, products_at
+from training.report.decisions import Span, at_cost, block_at, equity, ladder_step, products_at, traded
 from training.report.probability import judge, judge_priors
 from training.report.verdict import verdict
+from training.report.ways import Ways, traded_ways
 from training.walkforward import BlockPlan, Run
 from training.walkforward_candidates import RULES
 from training.walkforward_plan import Fold
 from training.walkforward_study import Study, mean_log_loss
 
-SCHEMA = "trading.signal.evidence/1"
+SCHEMA = "trading.signal.evidence/2"
 Document = dict[str, Any]
 
 
@@ -33,18 +34,18 @@ class Origin:
 
 def document(study: Study, origin: Origin) -> Document:
     """The whole evidence; JSON-ready."""
-    market = market_of(study.table.grid)
+    table, ways = study.table, Ways.of(study)
     folds, final = study.plan.folds, study.plan.final
-    span = Span(study.table, market, folds[0].test_begin, folds[-1].test_end)
-    last = Span(study.table, market, final.test_begin, final.test_end)
+    span = Span(table, table.entries, folds[0].test_begin, folds[-1].test_end)
+    last = Span(table, table.entries, final.test_begin, final.test_end)
     found: Document = {
         "schema": SCHEMA,
         "data": _data(study, origin),
         "plan": _plan(study),
         "tried": [_tried(study, span, run) for run in study.tried],
         "chosen": study.chosen.candidate.name,
-        "folds": _period(study, span, study.chosen.blocks[:-1]),
-        "final": _period(study, last, study.chosen.blocks[-1:]),
+        "folds": _period(study, span, ways, study.chosen.blocks[:-1]),
+        "final": _period(study, last, ways, study.chosen.blocks[-1:]),
         "thresholds": _thresholds(study),
         "drift": {"features": list(DRIFT_FEATURES), "blocks": [list(row) for row in study.drift]},
     }
@@ -66,7 +67,11 @@ def summary(found: Document) -> Document:
             "logistic": found["folds"]["probability"]["logistic"]["mean"],
             **account["baselines"],
         },
-        "account": {"cost_per_side": account["cost_per_side"], "rules": account["model"]},
+        "account": {
+            "cost_per_side": account["cost_per_side"],
+            "rules": account["model"],
+            "ways": [way for way in found["folds"]["ways"] if way["rule"] == account["compared"]],
+        },
         "deflated_sharpe": found["deflated"],
         "tried": [{"name": each["name"], "log_loss": each["log_loss"]} for each in found["tried"]],
     }
@@ -89,6 +94,8 @@ def _data(study: Study, origin: Origin) -> Document:
         "granularity": grid.granularity,
         "labels": asdict(settings.label),
         "account_cost": settings.account_cost,
+        "maker_fee": settings.maker_fee,
+        "way": asdict(settings.way),
         "seed": settings.seed,
         "candles_sha256": study.model.candles_sha256,
         "predictions_sha256": study.model.predictions_sha256,
@@ -138,15 +145,15 @@ def _tried(study: Study, span: Span, run: Run) -> Document:
 
 
 def _stats(span: Span, run: Run, rule_name: str, cost: float) -> Document:
-    return asdict(statistics(_outcomes(span, run, rule_name, cost), span.traded))
+    return asdict(statistics(_outcomes(span, run, rule_name, cost), span.market))
 
 
 def _outcomes(span: Span, run: Run, rule_name: str, cost: float) -> Outcomes:
     rule = next(rule for rule in RULES if rule.name == rule_name)
-    return span.simulate(span.positions(run, rule, cost), cost)
+    return traded(span, run, rule, cost).outcomes
 
 
-def _period(study: Study, span: Span, blocks: tuple[BlockPlan, ...]) -> Document:
+def _period(study: Study, span: Span, ways: Ways, blocks: tuple[BlockPlan, ...]) -> Document:
     settings, table = study.settings, study.table
     steps = [at_cost(span, study.chosen, study.logistic, cost) for cost in settings.costs]
     account = next(step for step in steps if step.cost == settings.account_cost)
@@ -159,7 +166,11 @@ def _period(study: Study, span: Span, blocks: tuple[BlockPlan, ...]) -> Document
             "priors": judge_priors(table, settings.label, blocks),
         },
         "ladder": [ladder_step(span, step, settings.seed) for step in steps],
-        "by_fold": [_fold_money(study, span, account, block) for block in blocks],
+        "ways": traded_ways(study, span, ways),
+        "by_fold": [
+            {"number": block.fold.number, **block_at(span, account, block.fold.test_begin, block.fold.test_end)}
+            for block in blocks
+        ],
         "by_product": products_at(span, account),
         "equity": equity(span, account),
     }
@@ -168,25 +179,6 @@ def _period(study: Study, span: Span, blocks: tuple[BlockPlan, ...]) -> Document
 def _same_blocks(run: Run, blocks: tuple[BlockPlan, ...]) -> tuple[BlockPlan, ...]:
     numbers = {block.fold.number for block in blocks}
     return tuple(block for block in run.blocks if block.fold.number in numbers)
-
-
-def _fold_money(study: Study, span: Span, account: AtCost, block: BlockPlan) -> Document:
-    """One block by itself: opened from flat, closed at its end."""
-    own = Span(study.table, span.market, block.fold.test_begin, block.fold.test_end)
-    part = _columns(span, block.fold)
-    report: Document = {"number": block.fold.number}
-    for name, positions in {
-        "model": account.model[account.compared.name],
-        "logistic": account.logistic[account.compared.name],
-        **account.baselines,
-    }.items():
-        report[name] = asdict(statistics(own.simulate(positions[part], account.cost), own.traded))
-    return report
-
-
-def _columns(span: Span, fold: Fold) -> tuple[slice, slice]:
-    """Columns of a fold within the span's positions."""
-    return slice(None), slice(fold.test_begin - span.begin, fold.test_end - span.begin)
 
 
 def _thresholds(study: Study) -> Document:

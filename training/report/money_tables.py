@@ -68,6 +68,34 @@ def _figures(stats: Document) -> tuple[str, ...]:
     )
 
 
+_STAKE = 100
+_MONEY = (("gross", 1), ("fees", -1), ("slippage", -1), ("pnl", 1))
+
+
+def ways(period: Document) -> Table:
+    """Every rule with and without protective exits, by taker and by maker entries; money is of 100 staked in each trade."""
+    rows, lead = [], None
+    for at, way in enumerate(period["ways"]):
+        lead = at if way["live"] and lead is None else lead
+        exits = way["exits"]
+        money = (f"{_STAKE * sign * way[name] + 0.0:+,.0f}" for name, sign in _MONEY)
+        rows.append(
+            (
+                f"{way['rule']}{', as live' if way['live'] else ''}",
+                "on" if way["protective_exits"] else "off",
+                way["entry"],
+                *_figures(way)[:5],
+                f"{way['trades']:,}",
+                f"{way['not_filled']:,}",
+                *(f"{exits[name]:,}" for name in exits),
+                *money,
+            )
+        )
+    names = period["ways"][0]["exits"]
+    head = ("rule", "exits", "entry", *_HEAD[:5], "trades", "not filled", *names, "gross", "fees", "slippage", "P&L")
+    return Table(head, rows, lead)
+
+
 def intervals(period: Document) -> Table:
     """What the compared rule made more or less than each baseline, with a 90 % interval."""
     rows = []

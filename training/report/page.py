@@ -82,6 +82,7 @@ def _tables(document: Document, compared: str) -> dict[str, Table | dict[str, Ta
 
 def _money(period: Document, account_cost: float) -> dict[str, Table]:
     return {
+        "ways": money_tables.ways(period),
         "by_cost": money_tables.by_cost(period, account_cost),
         "at_account_cost": money_tables.at_account_cost(period, account_cost),
         "intervals": money_tables.intervals(period),

@@ -59,6 +59,7 @@ def _facts(found: Document) -> list[str]:
         f"Logistic regression: log loss {probability['logistic']['mean']['log_loss']:.4f},"
         f" AUC {_ratio(probability['logistic']['mean']['auc_up_down'])}.",
     ]
+    facts.append(_ways(found))
     deflated = found["deflated"]
     facts.append(
         f"Best of {deflated['trials']} trials at the account's cost: {deflated['best']}, Sharpe ratio"
@@ -67,6 +68,23 @@ def _facts(found: Document) -> list[str]:
         f" {deflated['probability']:.0%}."
     )
     return facts
+
+
+def _ways(found: Document) -> str:
+    """The rule that stands against the baselines, with and without protective exits."""
+    compared = _account(found["folds"], found)["compared"]
+    made = {
+        (way["protective_exits"], way["entry"]): way["total_return"]
+        for way in found["folds"]["ways"]
+        if way["rule"] == compared
+    }
+    with_exits, without = (
+        f"{made[protective, 'TAKER']:+.1%} with taker entries, {made[protective, 'MAKER']:+.1%} with maker entries"
+        for protective in (True, False)
+    )
+    return (
+        f"At the account's cost over the folds, by {compared}: with protective exits {with_exits}; without {without}."
+    )
 
 
 def _suspected(where: str, period: Document) -> list[str]:
