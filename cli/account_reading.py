@@ -11,7 +11,7 @@ from cli.calls import ask, require_instance
 from cli.exits import CommandFailed
 from cli.instance_file import mesh_home
 from tradekit import services
-from tradekit.account_history import AccountFill, Adjustment, Event, in_time_order, values_of
+from tradekit.account_history import ONE_CLOCK, AccountFill, Adjustment, Event, in_time_order, values_of
 from tradekit.states import Side, Venue
 from tradekit.three_way_match import Booked, BookedPosition, ExchangeBalance, Match, match
 from tradekit.units import BaseSize, Price, ProductId, QuoteSize
@@ -27,8 +27,6 @@ _PAGE = 500
 # A mesh that trades while it is read may differ from itself for a moment; what differs in every reading does differ.
 _READINGS, _PAUSE_SECONDS = 5, 1.0
 _FIRST_TIME = datetime.fromtimestamp(0, UTC)
-# Elsewhere the exchange keeps a time of its own.
-_REAL_TIME = (Venue.LIVE, Venue.SANDBOX, Venue.PAPER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ def account_of(
     opened_at = _time(ledger.open_time) if ledger.HasField("open_time") else None
     fills = [fill for order in orders for fill in _fills(order)]
     adjustments = [_adjustment(row, ledger.account_currency) for row in ledger.adjustments]
-    events = in_time_order(fills, adjustments, opened_at or _FIRST_TIME, one_clock=venue in _REAL_TIME)
+    events = in_time_order(fills, adjustments, opened_at or _FIRST_TIME, one_clock=venue in ONE_CLOCK)
     known = {*products, *(fill.product_id for fill in fills), *(one.product_id for one in positions.positions)}
     traded = tuple(ProductId(name) for name in sorted(known))
     booked = replace(_booked(positions, ledger), orders_unknown=_unknown(orders))

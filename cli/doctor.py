@@ -16,8 +16,9 @@ from pathlib import Path
 
 import aiohttp
 import asyncpg
+from pydantic import ValidationError
 
-from cli.effective import as_line, read_configuration, told_once
+from cli.effective import as_line, read_configuration, settings_of, told_once
 from cli.instance_file import Instance
 from cli.instance_plan import port_uses
 from cli.plan import MeshPlan
@@ -25,13 +26,14 @@ from cli.serving_model import examine_model, recorded_champion, why_retrain
 from cli.status_facts import ask_ledger
 from cli.up.options import Choices
 from meshkit.database_link import PROMISES, broken_promises, why_not_secure
-from meshkit.errors import Misconfigured
+from meshkit.errors import MeshError, Misconfigured
 from meshkit.hosts import parse_host, session_proxy
 from supervisor.instance import lock_owner
 from supervisor.keys import UnsafeKey, require_private
 from supervisor.ports import PortConflict, require_free
 from supervisor.postmaster import find_postmaster
 from supervisor.state import RUNNING, Status, observe_state
+from tradekit import services
 from tradekit.ledger_words import joined
 from tradekit.states import Venue
 
@@ -123,6 +125,33 @@ async def _keys(patient: Patient) -> list[Finding]:
     if plan.venue is Venue.LIVE and (live := _key(plan.live_key)) is not None:
         bad.append(live)
     return bad or [Finding(Level.OK, "keys", f"{plan.home.keys}: closed to everybody else")]
+
+
+async def _live_key(patient: Patient) -> list[Finding]:
+    """With real money, what the exchange says of the key."""
+    if patient.plan.venue is not Venue.LIVE:
+        return []
+    from exchange_client import open_exchange
+    from svc_executor.live_key_check import key_faults
+    from svc_executor.settings import ExecutorSettings
+
+    try:
+        settings = settings_of(patient.plan, services.EXECUTOR, ExecutorSettings)
+    except ValidationError:
+        return []  # told as the configuration
+    try:
+        exchange = await open_exchange(settings.exchange_config())
+        try:
+            permissions = await exchange.key_permissions()
+        finally:
+            await exchange.close()
+    except MeshError as error:
+        return [Finding(Level.FAIL, "live key", error.message, "check the network, this machine's clock, and the key")]
+    faults = key_faults(permissions)
+    if permissions.portfolio_uuid.lower() != patient.plan.portfolio.lower():
+        faults.append(f"it is of portfolio {permissions.portfolio_uuid}, not of {patient.plan.portfolio}")
+    seen = f"portfolio {permissions.portfolio_uuid}; may view and trade, cannot move money out"
+    return [Finding(Level.FAIL, "live key", one) for one in faults] or [Finding(Level.OK, "live key", seen)]
 
 
 def _key(path: Path) -> Finding | None:
@@ -321,6 +350,7 @@ CHECKS: tuple[Check, ...] = (
     _disk,
     _configuration,
     _keys,
+    _live_key,
     _ports,
     _processes,
     _database,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
@@ -19,6 +20,8 @@ from cli.exits import CommandFailed, ExitCode
 from cli.plan import SIMULATOR, MeshPlan
 from meshkit.settings import KitSettings, effective, faults_of
 from tradekit.services import ServiceName
+
+S = TypeVar("S", bound=KitSettings)
 
 
 class Origin(StrEnum):
@@ -121,10 +124,22 @@ def settings_class(service: ServiceName) -> type[KitSettings]:
     return found
 
 
+def settings_of(plan: MeshPlan, service: ServiceName, kind: type[S]) -> S:
+    """The settings, of its own `kind`, that a service of the plan would start with. ValidationError where it would not."""
+    given, stand_ins = _given(plan, service)
+    with only_environment({**given, **dict.fromkeys(stand_ins, __file__)}):
+        return kind()
+
+
+def _given(plan: MeshPlan, service: ServiceName) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """A service's environment, and the files of it that are not there yet."""
+    given = plan.environment_of(service)
+    return given, {name: path for name, path in given.items() if _is_made_later(plan, name, path)}
+
+
 def _read(plan: MeshPlan, service: ServiceName) -> ServiceConfig:
     kind = settings_class(service)
-    given = plan.environment_of(service)
-    stand_ins = {name: path for name, path in given.items() if _is_made_later(plan, name, path)}
+    given, stand_ins = _given(plan, service)
     with only_environment({**given, **dict.fromkeys(stand_ins, __file__)}):
         faults = _faults(kind)
         if faults:

@@ -20,3 +20,8 @@ class CommandFailed(Exception):
         self.message = message
         self.advice = advice
         self.code = code
+
+
+def refuse(message: str, advice: str = "") -> CommandFailed:
+    """A refusal of what was asked."""
+    return CommandFailed(message, advice, ExitCode.USAGE)

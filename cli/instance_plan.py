@@ -7,7 +7,7 @@ from datetime import datetime
 
 from cli.instance_file import Instance
 from cli.plan import MeshPlan, SimulatorPlan
-from cli.up.options import COINBASE
+from cli.up.venue import COINBASE
 from supervisor.embedded_postgres import EmbeddedPostgres
 from supervisor.home import MeshHome
 from supervisor.keys import KeyFiles
@@ -52,6 +52,7 @@ def plan_of(
         database=database_of(home, instance, environment),
         control_token=secrets.token_urlsafe(24),
         simulator=_simulator(instance),
+        portfolio=instance.portfolio,
         services=services,
         inherited=dict(environment),
         extra={"MARKET_HISTORY_BARS": str(instance.history_bars)},
@@ -59,7 +60,7 @@ def plan_of(
 
 
 def _simulator(instance: Instance) -> SimulatorPlan | None:
-    if instance.venue is Venue.LIVE:
+    if instance.venue in (Venue.LIVE, Venue.SANDBOX):
         return None
     start = datetime.fromisoformat(instance.start) if instance.start else None
     speed = 1.0 if instance.market == COINBASE else instance.speed

@@ -74,6 +74,7 @@ class MeshPlan:
     database: Mapping[str, str]
     control_token: str
     simulator: SimulatorPlan | None
+    portfolio: str = ""  # with real money: whose was confirmed
     services: tuple[ServiceName, ...] = SERVICES
     inherited: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -111,8 +112,17 @@ class MeshPlan:
         from exchange_client.adapters import ADAPTERS
         from exchange_client.config import DEFAULT
 
-        named = self.inherited.get("EXCHANGE_NAME", "") if self.venue is Venue.LIVE else ""
+        named = self.inherited.get("EXCHANGE_NAME", "") if self.simulator is None else ""
         return str(ADAPTERS.get(named, ADAPTERS[DEFAULT]).live_host)
+
+    @property
+    def sandbox_exchange(self) -> str:
+        """Host of the real exchange's sandbox; where it has none, the services' settings refuse the exchange itself."""
+        from exchange_client.adapters import ADAPTERS
+        from exchange_client.config import DEFAULT
+
+        adapter = ADAPTERS.get(self.inherited.get("EXCHANGE_NAME", ""), ADAPTERS[DEFAULT])
+        return str(adapter.sandbox_host or adapter.live_host)
 
     @property
     def live_key(self) -> Path:
@@ -176,6 +186,9 @@ class MeshPlan:
             found = {name: value for name, value in self.inherited.items() if name.startswith("EXCHANGE_")}
             key = found.pop("EXCHANGE_KEY_FILE", "")
             found["EXCHANGE_HOST"] = self.real_exchange
+            if self.venue is Venue.SANDBOX and with_key:
+                # It asks for no key and answers to any: a real one has no business there.
+                found["EXCHANGE_HOST"], key = self.sandbox_exchange, str(self.keys.exchange_api_key)
             return {**found, "EXCHANGE_KEY_FILE": key} if with_key else found
         found = {
             "EXCHANGE_HOST": self.simulator_host,
@@ -195,7 +208,7 @@ class MeshPlan:
         """The exchange with the key, and for real money the operator's confirmation."""
         found = self.exchange_environment(with_key=True)
         if self.venue is Venue.LIVE:
-            found["LIVE_CONFIRM"] = self.inherited.get("LIVE_CONFIRM", "")
+            found["LIVE_CONFIRM"] = self.portfolio
         return found
 
     def model_environment(self) -> dict[str, str]:

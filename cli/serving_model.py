@@ -41,6 +41,12 @@ class ModelVerdict:
     products: tuple[str, ...] = ()
     train_to: str = ""
     model_version: str = ""
+    theta_buy: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether no threshold survived the costs, so that by its evidence it says HOLD."""
+        return self.theta_buy >= 1.0
 
 
 async def examine_model(plan: MeshPlan, champion: str = "") -> ModelVerdict:

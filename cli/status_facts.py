@@ -37,16 +37,23 @@ _ACCOUNT = "account"
 
 
 @dataclass(frozen=True, slots=True)
-class Trading:
-    """The switch as the executor has it, and the account; `equity` is empty where the risk engine did not answer. `kept` is
-    False while a halt ends with the executor's process. Locks are the account's; a product's cooldown after a trade ends by
-    itself."""
+class Switch:
+    """State and note in force where orders are sent. `kept` is False while a halt ends with the executor's process; `reason`
+    says what holds it where no operator does, and is empty otherwise."""
 
     state: str
     note: str
     kept: bool
-    equity: str
-    locks: tuple[str, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trading(Switch):
+    """The switch as the executor has it, and the account; `equity` is empty where the risk engine did not answer. Locks are
+    the account's; a product's cooldown after a trade ends by itself."""
+
+    equity: str = ""
+    locks: tuple[str, ...] = ()
     cooldowns: tuple[str, ...] = ()
 
 
@@ -102,10 +109,12 @@ class StatusFacts:
             return "the executor does not answer"
         if not self.trading.equity:
             return "the risk engine does not answer"
-        if self.trading.state != "ACTIVE":
+        if self.trading.state != "ACTIVE" and not self.trading.reason:
             return f"trading is {self.trading.state}"
         if self.ledger is not None and self.ledger.differences:
             return f"the account differs from the ledger: {joined(self.ledger.differences)}"
+        if self.trading.reason:
+            return self.trading.note
         closed = [name for name, status in self.entries.items() if status != "SERVING"]
         return f"not serving them: {', '.join(closed)}" if closed else ""
 
@@ -146,7 +155,9 @@ async def gather_status(home: MeshHome, instance: Instance | None) -> StatusFact
     )
     known = {service.name: status for service, status in zip(asked, entries, strict=True) if status is not None}
     equity, locks, cooldowns = account if account is not None else ("", (), ())
-    trading = Trading(*switch, equity, locks, cooldowns) if switch is not None else None
+    trading = None
+    if switch is not None:
+        trading = Trading(switch.state, switch.note, switch.kept, switch.reason, equity, locks, cooldowns)
     return replace(facts, entries=known, trading=trading, pipeline=pipeline, ledger=ledger)
 
 
@@ -162,10 +173,9 @@ async def ask_ledger(instance: Instance) -> LedgerWords | None:
     return await _asked(instance, services.EXECUTOR, call)
 
 
-async def switch_in_force(instance: Instance) -> tuple[str, str] | None:
-    """Trading state and note at the executor; None where it does not answer."""
-    found = await _asked(instance, services.EXECUTOR, _switch)
-    return found[:2] if found is not None else None
+async def switch_in_force(instance: Instance) -> Switch | None:
+    """The switch at the executor; None where it does not answer."""
+    return await _asked(instance, services.EXECUTOR, _switch)
 
 
 async def _asked(
@@ -207,12 +217,12 @@ def _health_call(channel: grpc.aio.Channel) -> Any:
     )
 
 
-async def _switch(channel: grpc.aio.Channel) -> tuple[str, str, bool]:
-    """State and note in force where orders are sent, and whether all of it outlives the executor."""
+async def _switch(channel: grpc.aio.Channel) -> Switch:
     answer = await executor_grpc.ExecutorServiceStub(channel).GetTradingState(
         executor_pb.GetTradingStateRequest(), timeout=DEADLINE_SECONDS
     )
-    return risk_pb.TradingState.Name(answer.state).removeprefix("TRADING_STATE_"), answer.note, answer.kept
+    state = risk_pb.TradingState.Name(answer.state).removeprefix("TRADING_STATE_")
+    return Switch(state, answer.note, answer.kept, answer.reason)
 
 
 async def _account(channel: grpc.aio.Channel) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

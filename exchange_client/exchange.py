@@ -19,7 +19,9 @@ from exchange_client.models import (
     ExchangeProduct,
     FeeRates,
     KeyPermissions,
+    OrderPreview,
     OrderTerms,
+    Portfolio,
     RawCandle,
     SameTerms,
     Touch,
@@ -55,6 +57,9 @@ class Exchange(MarketData, Protocol):
 
     async def key_permissions(self) -> KeyPermissions:
         """What the key may do; what the exchange does not say counts as the dangerous answer."""
+
+    async def portfolios(self) -> tuple[Portfolio, ...]:
+        """The portfolios that the key is shown."""
 
     async def fee_rates(self) -> FeeRates:
         """The account's present fees."""
@@ -99,6 +104,9 @@ class Exchange(MarketData, Protocol):
 
     def same_terms(self, terms: OrderTerms, found: ExchangeOrder) -> SameTerms:
         """Whether the exchange's order is the one with these terms; the reply to a create does not prove it."""
+
+    async def preview_order(self, terms: OrderTerms) -> OrderPreview:
+        """What this order would do now, by the exchange; makes none. ExchangeUnavailable, ExchangeRefused."""
 
     def wall_seconds(self) -> float:
         """The wall clock that the life of a request is measured with, in seconds."""

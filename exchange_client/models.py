@@ -170,6 +170,33 @@ class KeyPermissions:
     can_trade: bool
     can_transfer: bool
     portfolio_uuid: str
+    portfolio_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """A part of the account that has its own balances; its name is the owner's."""
+
+    uuid: str
+    name: str
+    portfolio_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPreview:
+    """What the exchange says an order would do now. `total` and `fee` are quote currency, for a BUY the fee is inside the total;
+    `slippage` is a share of the price. `errors` are its reasons to refuse the order, empty where it would take it."""
+
+    total: Decimal
+    fee: Decimal
+    base_size: Decimal
+    quote_size: Decimal
+    average_price: Decimal
+    best_bid: Decimal
+    best_ask: Decimal
+    slippage: Decimal
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ def why_not_private(path: Path, found: os.stat_result) -> str | None:
         wanted = "700" if stat.S_ISDIR(found.st_mode) else "600"
         return (
             f"{path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}). Run: chmod {wanted} {path}. "
-            "If somebody may have read it, delete the key instead; the next start makes a new one."
+            "If somebody may have read it, delete the key instead: the next start makes a new one, unless it is one that an "
+            "exchange handed out, which is replaced there."
         )
     return None
 

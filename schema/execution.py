@@ -182,6 +182,14 @@ ledger_opening = Table(
     Column("fills_before", Json, nullable=False, comment="exchange ids of fills of this very moment that it holds"),
     Column("fills_seen_to", Time, nullable=False, comment="exchange time of the newest fill that was looked at"),
     Column("created_at", Time, nullable=False, server_default=func.now()),
+    Column("venue", Text, comment="where its orders go; null: not kept before, the next start says it"),
+    Column(
+        "portfolio",
+        Text,
+        nullable=False,
+        server_default="",
+        comment="with real money the exchange's id of the portfolio; else empty",
+    ),
 )
 
 ledger_adjustments = Table(

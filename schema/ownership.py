@@ -120,6 +120,8 @@ FUNCTIONS: Mapping[str, Function] = {
     "risk_commit": Function("risk", ("executor",)),
     "risk_transfer": Function("risk", ("executor",)),
     "set_trading_state": Function("risk", ("executor",)),
+    "begin_start": Function("risk", ("executor",)),
+    "end_start": Function("risk", ("executor",)),
     "trading_state_rank": Function("risk"),
     "trading_state_allows": Function("risk", ("executor",)),
     "tell_trading_state": Function("risk"),

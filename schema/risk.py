@@ -25,7 +25,15 @@ accounts = Table(
     Column("high_water_mark", Amount, comment="highest equity; null before the first snapshot"),
     Column("snapshot_version", Integer, nullable=False, server_default="0"),
     Column("updated_at", Time, nullable=False, server_default=func.now()),
+    Column(
+        "trading_state_set_by",
+        Text,
+        nullable=False,
+        server_default="OPERATOR",
+        comment="START: REDUCING until the account of this start is reconciled",
+    ),
     CheckConstraint("trading_state IN ('ACTIVE', 'REDUCING', 'HALTED')", name="trading_state"),
+    CheckConstraint("trading_state_set_by IN ('OPERATOR', 'START')", name="trading_state_set_by"),
 )
 
 risk_assessments = Table(

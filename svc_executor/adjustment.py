@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from enum import StrEnum
 
-from svc_executor.ledger import ADJUSTMENTS, EXCHANGE, TRADING, UNADOPTED, Entry, Position, cost_share
+from svc_executor.ledger import Entry, Position, cost_share
 from tradekit.decimals import CONTEXT, ZERO, plain, to_stored_scale
+from tradekit.ledger_accounts import ADJUSTMENTS, EXCHANGE, TRADING, UNADOPTED
 from tradekit.sizes import NO_BASE, NO_PRICE, NO_QUOTE
 from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 

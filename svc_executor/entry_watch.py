@@ -17,7 +17,7 @@ from svc_executor.cancelling import Cancelling
 from svc_executor.driver import OrderDriver
 from svc_executor.resting import with_news
 from svc_executor.store import OrderRow
-from svc_executor.trading_switch import TradingSwitch
+from svc_executor.trading_switch import LIVE_START, TradingSwitch
 from tradekit.sizes import NO_BASE
 from tradekit.states import OrderState, Side
 from tradekit.units import ProductId
@@ -104,7 +104,7 @@ class EntryWatch:
             if not entries:
                 return ()
             # What may not buy any more is not kept from its end by an exchange that does not list its orders.
-            if not self._switch.allows(Side.BUY):
+            if not self._permitted():
                 await self._end(entries)
             news = await with_news(self._exchange, [one for one in entries if one.rests])
             await asyncio.gather(*map(self._driver.drive, news))
@@ -116,6 +116,10 @@ class EntryWatch:
         """The entries of a product that may rest, as far as they are known here: whoever sells it ends them first."""
         return [one.order_id for one in (self._resting or {}).values() if one.product_id == product_id]
 
+    def _permitted(self) -> bool:
+        """Whether entries may go on resting. What a start holds back has not left yet; these have."""
+        return self._switch.allows(Side.BUY) or self._switch.in_force().reason == LIVE_START
+
     async def _read(self) -> list[OrderRow]:
         async with self._kit.autocommit.connect() as connection:
             entries = await store.entries_resting(connection)
@@ -123,7 +127,7 @@ class EntryWatch:
         return entries
 
     async def _end(self, entries: Sequence[OrderRow]) -> None:
-        permitted = self._switch.allows(Side.BUY)
+        permitted = self._permitted()
         ending: dict[str, list[UUID]] = {}
         for one in entries:
             why = why_it_ends(one, permitted) if one.state is OrderState.OPEN else None
@@ -136,7 +140,7 @@ class EntryWatch:
         """While trading is stopped and the database does not answer: what is known to rest is cancelled at the exchange all the
         same, and written down when the database is back."""
         known = [one.exchange_order_id for one in (self._resting or {}).values() if one.exchange_order_id]
-        if not known or self._switch.allows(Side.BUY):
+        if not known or self._permitted():
             return
         try:
             async with asyncio.timeout(_CANCEL_SECONDS):

@@ -12,15 +12,12 @@ from decimal import Decimal, localcontext
 from exchange_client import ExchangeFill
 from svc_executor.order_resolution import base_size
 from tradekit.decimals import CONTEXT, to_stored_scale
+from tradekit.ledger_accounts import EXCHANGE, FEES, OPENING, TRADING, UNADOPTED
 from tradekit.products import base_currency, quote_currency
 from tradekit.sizes import NO_BASE, NO_QUOTE, share_of
 from tradekit.states import Side
 from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
-# Accounts of the ledger: what the exchange holds for us, what trades turned into what, fees, what was there at the opening,
-# what is in the account without being the mesh's own, and what was brought in or taken out since.
-EXCHANGE, TRADING, FEES, OPENING = "exchange", "trading", "fees", "opening"
-UNADOPTED, ADJUSTMENTS = "unadopted", "adjustments"
 OPENING_TRANSACTION = "opening"
 
 

@@ -15,8 +15,8 @@ from schema.execution import ledger_adjustments, ledger_balances, ledger_entries
 from svc_executor import account_store
 from svc_executor.account_store import Balance
 from svc_executor.adjustment import Booking, Kind, Standing
-from svc_executor.ledger import EXCHANGE, UNADOPTED
 from tradekit.decimals import ZERO
+from tradekit.ledger_accounts import EXCHANGE, UNADOPTED
 from tradekit.ledger_words import MOST_ADJUSTMENTS
 from tradekit.products import base_currency
 from tradekit.units import ProductId, QuoteSize

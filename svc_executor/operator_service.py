@@ -126,6 +126,7 @@ class OperatorCalls:
             stored_state=operator_wire.state_number(found.stored),
             note=found.note,
             kept=found.kept,
+            reason=found.reason,
         )
 
     async def cancel_orders(self, request: pb.CancelOrdersRequest) -> pb.CancelOrdersResponse:

@@ -19,6 +19,7 @@ from svc_executor.driver import OrderDriver
 from svc_executor.fees import FeeKeeper
 from svc_executor.foreign_watch import ForeignWatch
 from svc_executor.ledger import opening_entries
+from svc_executor.ledger_owner import LedgerOwner
 from svc_executor.ledger_store import Parts
 from svc_executor.locks import ReadersWriterLock
 from svc_executor.resting import with_news
@@ -56,6 +57,7 @@ class Reconciler:
         self._lock = lock
         self._foreign = ForeignWatch(kit.engine, exchange, kit.clock, kit.log)
         self._fees = fees
+        self.owner = LedgerOwner(kit.engine, settings.venue, settings.portfolio)
         self._turn = asyncio.Lock()
         self._soon = asyncio.Event()
         self._failing: str | None = "the first reconciliation is not done"
@@ -171,6 +173,7 @@ class Reconciler:
         """At the first start, the account currency's cash becomes the opening; what else is there is not adopted."""
         if self._opened:
             return
+        await self.owner.require()
         async with self._kit.autocommit.connect() as connection:
             self._opened = await account_store.is_open(connection)
         if not self._opened:
@@ -184,6 +187,7 @@ class Reconciler:
         currency = self._settings.account_currency
         async with self._kit.engine.begin() as connection:
             if await account_store.open_ledger(connection, opening_entries(totals, currency), market_time, before):
+                await self.owner.claim(connection)
                 cash, others = totals.get(currency, ZERO), {name: str(a) for name, a in totals.items() if a}
                 others.pop(currency, None)
                 self._kit.log.info("ledger_opened", cash=str(cash), currency=currency, unadopted=others)

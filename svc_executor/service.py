@@ -1,6 +1,6 @@
 """ExecutorService: parse, decide, store, answer."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
 from schema.requests import once, request_key, stored_answer
-from svc_executor import ledger, position_store, store, wire
+from svc_executor import position_store, store, wire
 from svc_executor.availability import Availability
 from svc_executor.cancelling import Cancelling
 from svc_executor.closing import Closing
@@ -21,6 +21,7 @@ from svc_executor.fees import FeeKeeper
 from svc_executor.intake import ExchangeFacts, Intake
 from svc_executor.ledger_service import Ledger
 from svc_executor.live_key_check import check_live
+from svc_executor.live_start import LiveStart
 from svc_executor.locks import ReadersWriterLock
 from svc_executor.operator_service import OperatorCalls
 from svc_executor.order_tracker import OrderTracker
@@ -30,7 +31,7 @@ from svc_executor.reconciler import Reconciler
 from svc_executor.settings import ExecutorSettings
 from svc_executor.ticket import load_public_key
 from svc_executor.trading_switch import TradingSwitch
-from tradekit import services
+from tradekit import ledger_accounts, services
 from tradekit.products import base_currency
 from tradekit.states import Venue
 from tradekit.units import QuoteSize
@@ -136,12 +137,12 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
         account = wire.AccountView(
             positions=standing.positions,
             marks=standing.marks,
-            cash={name: own for name, own in standing.of(ledger.EXCHANGE).items() if name not in coins},
+            cash={name: own for name, own in standing.of(ledger_accounts.EXCHANGE).items() if name not in coins},
             currency=currency,
-            unadopted=standing.of(ledger.UNADOPTED),
-            opening_balance=QuoteSize(-standing.total(ledger.OPENING, currency)),
-            transfers=QuoteSize(-standing.total(ledger.ADJUSTMENTS, currency)),
-            total_fees=QuoteSize(standing.total(ledger.FEES, currency)),
+            unadopted=standing.of(ledger_accounts.UNADOPTED),
+            opening_balance=QuoteSize(-standing.total(ledger_accounts.OPENING, currency)),
+            transfers=QuoteSize(-standing.total(ledger_accounts.ADJUSTMENTS, currency)),
+            total_fees=QuoteSize(standing.total(ledger_accounts.FEES, currency)),
             venue=self._settings.venue,
         )
         return wire.positions_message(account)
@@ -178,18 +179,21 @@ class ExecutorServicer(pb_grpc.ExecutorServiceServicer):
 
     async def CancelOrders(self, request: pb.CancelOrdersRequest, context: ServicerContext) -> pb.CancelOrdersResponse:
         """Ends what is not sent, cancels what rests."""
+        await self._reconciler.owner.require()
         return await self._operator.cancel_orders(request)
 
     async def ClosePositions(
         self, request: pb.ClosePositionsRequest, context: ServicerContext
     ) -> pb.ClosePositionsResponse:
         """Sells what is held."""
+        await self._reconciler.owner.require()
         return await self._operator.close_positions(request)
 
     async def ProtectPositions(
         self, request: pb.ProtectPositionsRequest, context: ServicerContext
     ) -> pb.ProtectPositionsResponse:
         """Does now what is done at every bar."""
+        await self._reconciler.owner.require()
         return await self._operator.protect_positions(request)
 
     async def GetLedger(
@@ -241,9 +245,21 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     operator = OperatorCalls(kit, switch, cancelling, closing, protector, entries)
     ledger = Ledger(settings, kit, exchange, reconciler)
     servicer = ExecutorServicer(settings, kit, intake, tracker, reconciler, operator, ledger)
+
+    def owned(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], Coroutine[Any, Any, None]]:
+        """Work that begins when the ledger is known to be no other's."""
+
+        async def begun() -> None:
+            await reconciler.owner.wait()
+            await work()
+
+        return begun
+
     # In a replay the market waits for whoever leads it, and he asks: nothing happens between two bars by itself.
     lockstep = settings.venue is Venue.REPLAY
-    watch = [] if lockstep else [Task("protect", protector.run), Task("entries", entries.run)]
+    watch = [] if lockstep else [Task("protect", owned(protector.run)), Task("entries", owned(entries.run))]
+    if settings.venue is Venue.LIVE:
+        watch.append(Task("live-start", LiveStart(kit, switch, reconciler.check_entries).run))
     return ServiceSpec(
         servicers=[Registration(pb_grpc.add_ExecutorServiceServicer_to_server, servicer, services.EXECUTOR.full_name)],
         background=[

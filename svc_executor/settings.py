@@ -154,11 +154,11 @@ class ExecutorSettings(ExchangeSettings):
         sandbox = self.adapter.sandbox_host
         if self.venue is Venue.SANDBOX and self.exchange != sandbox:
             where = f"to {sandbox} at port 443 only" if sandbox else f"nowhere: {self.exchange_name} has no sandbox"
-            yield f"VENUE=SANDBOX sends orders {where}, not to {self.exchange}"
+            yield f"VENUE=SANDBOX sends orders {where}, not to EXCHANGE_HOST={self.exchange}"
         if self.venue not in (Venue.LIVE, Venue.SANDBOX) and not self.exchange.is_loopback:
             yield (
                 f"VENUE={self.venue} sends orders to the simulated exchange on this machine only, such as "
-                f"127.0.0.1:8443, not to {self.exchange}"
+                f"EXCHANGE_HOST=127.0.0.1:8443, not to {self.exchange}"
             )
 
     @property
@@ -181,6 +181,11 @@ class ExecutorSettings(ExchangeSettings):
         # A sandbox's fills are canned: there is nothing to protect, and what it says of an order is not so.
         mode = ProtectionMode.OFF if self.venue is Venue.SANDBOX else self.protective_exits
         return ExitRules(mode, self.stop_ratio, self.target_ratio, self.trailing_stop_ratio, limit)
+
+    @property
+    def portfolio(self) -> str:
+        """With real money the portfolio that the key must be of, else empty."""
+        return self.live_confirm.lower() if self.venue is Venue.LIVE else ""
 
     @property
     def account_currency(self) -> str:

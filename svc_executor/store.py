@@ -18,6 +18,7 @@ from schema import streams
 from schema.base import Json, Time
 from schema.execution import orders, positions
 from schema.operations import stream_heads
+from schema.trading_state import SET_BY_START
 from schema.views.executor import executor_trading_state
 from svc_executor.order_resolution import WATCH, OrderFacts
 from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
@@ -203,16 +204,18 @@ async def lock_account(connection: AsyncConnection) -> TradingState:
 
 @dataclass(frozen=True, slots=True)
 class StoredTradingState:
-    """The operator's switch as the database has it."""
+    """The operator's switch as the database has it; `by_start`: no operator turned it, but a start that is not reconciled."""
 
     state: TradingState
     note: str
+    by_start: bool = False
 
 
 async def read_trading_state(connection: AsyncConnection) -> StoredTradingState:
     """The switch, without a lock."""
     row = (await connection.execute(select(executor_trading_state))).one()
-    return StoredTradingState(TradingState(row.trading_state), row.trading_state_note)
+    by_start = row.trading_state_set_by == SET_BY_START
+    return StoredTradingState(TradingState(row.trading_state), row.trading_state_note, by_start)
 
 
 async def get_order(connection: AsyncConnection, order_id: UUID, *, lock: bool = False) -> OrderRow | None:

@@ -4,6 +4,8 @@ Halting needs nobody: the file alone stops every send, with the database dead or
 answers, the file's order is written into it (the stricter wins) and the file goes; from then on every send reads the state
 under the account lock. Loosening goes through the database only. Where neither takes an order, this process's memory holds it,
 says that it is not kept, and tries both again for as long as it lives.
+
+With real money a start holds it at REDUCING besides, until its account is reconciled (`svc_executor.live_start`).
 """
 
 import asyncio
@@ -33,28 +35,49 @@ READ_SECONDS = 1.0
 _STORE_SECONDS = 0.7
 # How often the file is tried again for what only the memory has: one small write, which a full disk refuses at once.
 _KEEP_SECONDS = 1.0
+# The reason of a state that no operator asked for.
+LIVE_START = "LIVE_START"
 
 
 @dataclass(frozen=True, slots=True)
 class InForce:
     """What holds at this process: `local` is not in the database yet, `stored` is None before its first answer. `kept` is
-    False while something of it ends with this process."""
+    False while something of it ends with this process. `starting`: the note of a start that is not reconciled, which holds
+    REDUCING; `stored_by_start`: so does what is stored."""
 
     local: Halt | None
     stored: TradingState | None
     stored_note: str
     kept: bool
+    starting: str = ""
+    stored_by_start: bool = False
 
     @property
     def state(self) -> TradingState:
-        """The stricter of the two."""
+        """The strictest."""
+        return max(self._operator, TradingState.REDUCING if self._start_note else TradingState.ACTIVE, key=_rank)
+
+    @property
+    def _operator(self) -> TradingState:
+        """The stricter of the two, without what a start says."""
         known = [self.local.state] if self.local else []
-        known += [self.stored] if self.stored else []
-        return max(known, key=lambda one: one.rank, default=TradingState.ACTIVE)
+        known += [self.stored] if self.stored and not self.stored_by_start else []
+        return max(known, key=_rank, default=TradingState.ACTIVE)
+
+    @property
+    def _start_note(self) -> str:
+        return self.starting or (self.stored_note if self.stored_by_start else "")
+
+    @property
+    def reason(self) -> str:
+        """LIVE_START where nothing but a start holds what is in force."""
+        return LIVE_START if self._operator is TradingState.ACTIVE and self._start_note else ""
 
     @property
     def note(self) -> str:
         """Why."""
+        if self.reason:
+            return self._start_note
         return self.local.note if self.local and self.local.state is self.state else self.stored_note
 
 
@@ -87,6 +110,8 @@ class TradingSwitch:
         self._memory: Halt | None = None
         self._stored: TradingState | None = None
         self._stored_note = ""
+        self._stored_by_start = False
+        self._starting = ""
         self._now = now
         self._turn = asyncio.Lock()
         self._asked = asyncio.Event()
@@ -112,7 +137,22 @@ class TradingSwitch:
     def in_force(self) -> InForce:
         """What holds now."""
         # Another order in the file does not keep the one in memory: a resume that is being committed may end that one alone.
-        return InForce(self._local(), self._stored, self._stored_note, kept=self._memory is None)
+        return InForce(
+            self._local(),
+            self._stored,
+            self._stored_note,
+            kept=self._memory is None,
+            starting=self._starting,
+            stored_by_start=self._stored_by_start,
+        )
+
+    def hold_start(self, note: str) -> None:
+        """Only exits leave from now on, whatever the database says, until `end_start`; `note` is why."""
+        self._starting = note
+
+    def end_start(self) -> None:
+        """What operators said holds alone again."""
+        self._starting = ""
 
     def _files(self) -> Sequence[Halt]:
         return list(halt_file.pending(self._file).values()) if self._file is not None else []
@@ -203,6 +243,12 @@ class TradingSwitch:
         It ends what was in force when it was asked for (`known`), and nothing that was ordered since: however long it waited
         for the database, a newer halt stays, and this is refused.
         """
+        if self._starting and state is TradingState.ACTIVE:
+            raise FailedPrecondition(
+                "TRADING_HALTED",
+                f"this start is not reconciled: {self._starting}. It ends by itself; `mesh status` and `mesh ledger show` tell "
+                "what it waits for",
+            )
         async with self._turn:
             answer: T | None = None
             async with self._kit.engine.begin() as connection:
@@ -217,7 +263,7 @@ class TradingSwitch:
                     await set_trading_state(connection, state, note, only_tighten=False)
                     answer = await remember(connection, before.state)
             # The commit tells what the database has. Asking it again could fail, with the resume in force there and not here.
-            self._stored, self._stored_note = (state, note) if loosened else (before.state, before.note)
+            self._remember(store.StoredTradingState(state, note) if loosened else before)
             stuck = taken.fixed or self._forget(taken.halts)
         if overtaken:
             raise FailedPrecondition(
@@ -267,9 +313,12 @@ class TradingSwitch:
             found = await store.read_trading_state(connection)
         if found.state is not self._stored:
             self._kit.log.warning("trading_state", state=found.state.value, note=found.note)
-        self._stored, self._stored_note = found.state, found.note
+        self._remember(found)
         if not found.state.allows(Side.BUY):
             self._stricter()
+
+    def _remember(self, found: store.StoredTradingState) -> None:
+        self._stored, self._stored_note, self._stored_by_start = found.state, found.note, found.by_start
 
     async def _merge(self) -> None:
         """Tells the database what only this process knows, and hears what it has."""
@@ -310,6 +359,10 @@ class TradingSwitch:
             return []
         found = {path: halt for path, halt in halt_file.pending(self._file).items() if halt.order in orders}
         return [path for path, halt in found.items() if not halt_file.discard(path, halt)]
+
+
+def _rank(state: TradingState) -> int:
+    return state.rank
 
 
 def _strictest(halts: Iterable[Halt]) -> Halt | None:

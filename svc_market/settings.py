@@ -1,4 +1,6 @@
-"""Settings of the market service."""
+"""Settings of the market service, and the pairs of venue and host that candles may come from."""
+
+from collections.abc import Iterator
 
 from pydantic import Field
 
@@ -6,6 +8,10 @@ from exchange_client.settings import ExchangeSettings
 from tradekit import services
 from tradekit.products import market_factor
 from tradekit.settings import port_field
+from tradekit.states import Venue
+
+# Their prices are real, whatever becomes of their orders.
+_REAL_PRICES = (Venue.PAPER, Venue.SANDBOX, Venue.LIVE)
 
 
 class MarketSettings(ExchangeSettings):
@@ -27,6 +33,19 @@ class MarketSettings(ExchangeSettings):
         False, description="the market is made up: real candles are imported only if the import says into_simulated"
     )
     market_requests: int = Field(4, ge=1, le=32, description="requests to the exchange at once")
+
+    def disagreements(self) -> Iterator[str]:
+        """Prices that are made up are never taken for real ones, nor the other way round."""
+        yield from super().disagreements()
+        if self.venue in _REAL_PRICES and self.market_simulated:
+            yield f"MARKET_SIMULATED is refused with VENUE={self.venue}, whose prices are real: unset it"
+        if self.venue is Venue.SANDBOX and self.exchange != self.adapter.live_host:
+            yield f"VENUE=SANDBOX takes candles from EXCHANGE_HOST={self.adapter.live_host} only, not from {self.exchange}"
+        if self.venue not in _REAL_PRICES and not self.exchange.is_loopback:
+            yield (
+                f"VENUE={self.venue} takes candles from the simulated exchange on this machine only, such as "
+                f"EXCHANGE_HOST=127.0.0.1:8443, not from {self.exchange}: real prices with simulated orders are VENUE=PAPER"
+            )
 
     @property
     def followed_products(self) -> tuple[str, ...]:

@@ -77,6 +77,7 @@ class AlertManager:
             model=self._feeds.model.fresh,
             reviewer=self._feeds.reviewer.fresh,
             ledger=self._feeds.ledger.fresh,
+            match=self._feeds.match.fresh,
         )
 
     def _tell(self, alert: Alert) -> None:

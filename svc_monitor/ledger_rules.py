@@ -3,6 +3,12 @@
 from svc_monitor.alerts import Finding, Severity
 from svc_monitor.seen import Found, Seen
 from tradekit.ledger_words import joined
+from tradekit.three_way_match import Check
+
+# Two looks, so that no single reading raises it.
+MATCH_SECONDS = 15.0
+# Of several figures, as many are named.
+_NAMED = 4
 
 
 def differences(seen: Seen) -> str:
@@ -33,3 +39,22 @@ def fee_tier_differs(seen: Seen) -> Found:
         Finding("FEE_TIER_DIFFERS", "account", Severity.WARNING, f"{line}. Unset TAKER_FEE to follow the exchange.")
         for line in seen.ledger.fees
     )
+
+
+def fills_mismatch(seen: Seen) -> Found:
+    """The ledger's own figures are not those that its fills make. What the exchange has besides is LEDGER_MISMATCH."""
+    if seen.match is None:
+        return None
+    wrong = seen.match.from_fills
+    if not wrong:
+        return ()
+    message = (
+        f"The ledger is not what its fills make: {_figures(wrong)}. `mesh lots` lists every figure; the rows were changed by "
+        "something else than this mesh, or this is a defect: halt, and look before you trade on."
+    )
+    return (Finding("FILLS_MISMATCH", "account", Severity.CRITICAL, message, MATCH_SECONDS),)
+
+
+def _figures(checks: tuple[Check, ...]) -> str:
+    more = f"; and {len(checks) - _NAMED} more" if len(checks) > _NAMED else ""
+    return joined([one.words for one in checks[:_NAMED]]) + more

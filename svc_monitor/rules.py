@@ -131,12 +131,21 @@ def trading_halted(seen: Seen) -> Found:
         return None
     if seen.trading.state not in ("HALTED", "REDUCING"):
         return ()
+    if seen.trading.reason:
+        return (_start_not_reconciled(seen, seen.trading.note),)
     halted = seen.trading.state == "HALTED"
     what = "no order is sent, neither to buy nor to sell" if halted else "positions are only reduced"
     where = "" if seen.trading.stored else " The executor holds to it; the database does not have it yet."
     note = f" Note: {seen.trading.note}" if seen.trading.note else ""
     message = f"Trading is {seen.trading.state}: {what}. `mesh resume` ends it.{where}{note}"
     return (Finding("TRADING_HALTED", "account", Severity.WARNING, message),)
+
+
+def _start_not_reconciled(seen: Seen, note: str) -> Finding:
+    """A start holds the switch, which takes a moment; what keeps it longer is told."""
+    why = ledger_rules.differences(seen) or "`mesh status` tells what it waits for."
+    message = f"Trading is REDUCING until the start is reconciled: positions are only reduced ({note}). {why} It ends by itself."
+    return Finding("TRADING_HALTED", "account", Severity.WARNING, message, ENTRIES_SECONDS)
 
 
 def halt_not_kept(seen: Seen) -> Found:
@@ -263,6 +272,7 @@ RULES: dict[str, Callable[[Seen], Found]] = {
     "SERVICE_DOWN": service_down,
     "ENTRIES_CLOSED": entries_closed,
     "LEDGER_MISMATCH": ledger_mismatch,
+    "FILLS_MISMATCH": ledger_rules.fills_mismatch,
     "FOREIGN_ORDER": ledger_rules.foreign_order,
     "FEE_TIER_DIFFERS": ledger_rules.fee_tier_differs,
     "ORDER_UNKNOWN": order_unknown,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from svc_monitor.alerts import Finding
 from svc_monitor.feeds.exits import Exits
+from svc_monitor.feeds.match import AccountMatch
 from svc_monitor.feeds.model import Model
 from svc_monitor.feeds.pipeline import Pipeline
 from svc_monitor.feeds.reviewer import Reviewer
@@ -31,6 +32,7 @@ class Seen:
     model: Model | None = None
     reviewer: Reviewer | None = None
     ledger: LedgerWords | None = None
+    match: AccountMatch | None = None
 
 
 Found = tuple[Finding, ...] | None

@@ -55,6 +55,8 @@ This page is written from the settings classes by `tools/configuration_page.py`.
 MEANINGS = {
     "SIM_PORT": "HTTPS port",
     "SIM_BIND": "address it binds to",
+    "SIM_NAMES": "further names in its certificate, separated by commas, for clients that are led to it by them",
+    "SIM_WALL_CLOCK": "true: market time is the wall clock's; of the simulated market only",
     "SIM_STATE_DIR": "folder of its ledger, clock and certificate",
     "SIM_MARKET": "simulated, replay:FILE or coinbase (public prices, mirrored)",
     "SIM_PRODUCTS": "products; unset takes the market's own",

@@ -13,10 +13,12 @@ from itertools import count
 from tradekit.decimals import CONTEXT, to_stored_scale
 from tradekit.lots import Acquired, Disposed, Movement
 from tradekit.sizes import NO_BASE, NO_QUOTE, share_of
-from tradekit.states import Side
+from tradekit.states import Side, Venue
 from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 ADOPTION = "ADOPTION"
+# Venues whose time is the machine's; elsewhere the exchange keeps one of its own.
+ONE_CLOCK = (Venue.LIVE, Venue.SANDBOX, Venue.PAPER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ def resolved(home: "MeshHome") -> "tuple[Choices, list[str]]":
     from tradekit.states import Venue
 
     stored = read_instance(home)
-    request = UpRequest(live=stored is not None and stored.venue is Venue.LIVE)
+    venue = stored.venue if stored is not None else None
+    request = UpRequest(live=venue is Venue.LIVE, sandbox=venue is Venue.SANDBOX)
     choices = choose(request, stored, os.environ)
     return choices, not_followed(request, stored, os.environ, choices)
 

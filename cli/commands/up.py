@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cli.candle_file import CandleFileFacts
     from cli.exits import CommandFailed
     from cli.plan import MeshPlan
+    from cli.up.wanted import Wanted
 
 MarketOption = Annotated[
     str | None, typer.Option(help="simulated, replay:FILE or coinbase (real public prices)", show_default=False)
@@ -28,7 +29,24 @@ def up(
     products: Annotated[str | None, typer.Option(help="such as BTC-USD,ETH-USD", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the simulated market", show_default=False)] = None,
     detach: Annotated[bool, typer.Option("--detach", help="return once everything is up")] = False,
-    live: Annotated[bool, typer.Option("--live", help="REAL MONEY; needs EXCHANGE_KEY_FILE and LIVE_CONFIRM")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="REAL MONEY; needs EXCHANGE_KEY_FILE and a confirmation")
+    ] = False,
+    confirm: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIVE_CONFIRM",
+            help="with --live: name or UUID of the portfolio whose money may be spent; else the terminal is asked",
+            show_default=False,
+        ),
+    ] = None,
+    preview: Annotated[
+        bool,
+        typer.Option("--preview", help="with --live: show what would be risked and the first order, and send none"),
+    ] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Coinbase's sandbox: canned orders and fills, to try the plumbing")
+    ] = False,
     adopt: Annotated[
         str | None,
         typer.Option(
@@ -39,9 +57,11 @@ def up(
     """Start the mesh; a second start resumes the ledger."""
     import asyncio
     import sys
+    from dataclasses import replace
     from functools import partial
 
     from cli.child import in_child
+    from cli.exits import refuse
     from cli.instance_file import mesh_home, read_instance
     from cli.instance_plan import plan_of
     from cli.status_facts import switch_in_force
@@ -52,11 +72,14 @@ def up(
     from cli.up.saved import not_followed
     from cli.up.summary import summary
     from cli.up.view import LogView, TerminalView, Views
+    from cli.up.wanted import UNCONFIRMED, Wanted
     from supervisor.detach import Announcer
     from supervisor.keys import key_files
 
     home = mesh_home()
-    request = UpRequest(market, speed, profile, products, seed, live)
+    request = UpRequest(market, speed, profile, products, seed, live, sandbox)
+    if preview and not live:
+        raise refuse("--preview shows the first order of a start with real money", "say --live --preview")
     if detached.is_announced():
         detached.run_announced(home, request)
         return
@@ -70,7 +93,17 @@ def up(
     for note in not_followed(request, stored, os.environ, choices):
         err.print(f"[yellow]{escape(note)}[/]")
     instance = choices.instance
-    in_child(partial(_refuse_faulty, plan_of(home, instance, key_files(home.keys), {**os.environ}), choices.faults))
+    plan = plan_of(home, instance, key_files(home.keys), {**os.environ})
+    if live:
+        plan = replace(plan, portfolio=instance.portfolio or UNCONFIRMED)
+    in_child(partial(_refuse_faulty, plan, choices.faults))
+    if live:
+        known = stored.portfolio if stored is not None else ""
+        asked = Wanted(confirm or None, preview, sys.stdin.isatty() and out.is_terminal, known)
+        confirmed = in_child(partial(_go_live, plan, asked))
+        if preview:
+            return
+        os.environ["LIVE_CONFIRM"] = confirmed
     home.prepare()
     with TerminalView() as terminal:
         if not detach:
@@ -82,6 +115,12 @@ def up(
     switch = asyncio.run(switch_in_force(instance))
     out.print(summary(instance, home, found.pid, detached=True, switch=switch))
     asyncio.run(settle(instance, adoption, terminal.say))
+
+
+def _go_live(plan: "MeshPlan", wanted: "Wanted") -> str:
+    from cli.up.live import go_live
+
+    return go_live(plan, wanted)
 
 
 def _refuse_faulty(plan: "MeshPlan", choices: "list[CommandFailed]") -> None:

@@ -47,6 +47,7 @@ def verdict(root: Path, key_file: Path, granularity: int, products: set[str], ch
         "products": list(manifest.products),
         "train_to": utc(manifest.train_to).isoformat(),
         "model_version": manifest.model_version,
+        "theta_buy": manifest.thresholds.theta_buy,
     }
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from cli.exits import CommandFailed, ExitCode
+from cli.exits import CommandFailed, refuse
 from cli.instance_file import Instance
-from cli.plan import MADE_UP, SIMULATOR_PORT, Ports
+from cli.plan import SIMULATOR_PORT, Ports
+from cli.up.venue import COINBASE, SIMULATED, not_another_venue, require_confirmation, venue_of
 from tradekit.bars import GRANULARITY_SECONDS
 from tradekit.products import is_product_id, quote_currency
 from tradekit.services import MONITOR, PAGE_PORT, SERVICES
@@ -22,7 +23,7 @@ from tradekit.states import Profile, Venue
 if TYPE_CHECKING:
     from cli.candle_file import CandleFileFacts
 
-SIMULATED, COINBASE, REPLAY_PREFIX = MADE_UP, "coinbase", "replay:"
+REPLAY_PREFIX = "replay:"
 # A bar of the simulated market lasts this many wall seconds unless --speed says otherwise.
 SECONDS_PER_BAR = 3.0
 # A year of hours: enough for three forward folds and every regime of the simulated market.
@@ -42,11 +43,12 @@ class UpRequest:
     products: str | None = None
     seed: int | None = None
     live: bool = False
+    sandbox: bool = False
 
-
-def refuse(message: str, advice: str = "") -> CommandFailed:
-    """A refusal of what was asked."""
-    return CommandFailed(message, advice, ExitCode.USAGE)
+    @property
+    def venue(self) -> Venue | None:
+        """The venue that is asked for by its name."""
+        return Venue.LIVE if self.live else Venue.SANDBOX if self.sandbox else None
 
 
 T = TypeVar("T")
@@ -65,6 +67,7 @@ def resolve(request: UpRequest, stored: Instance | None, environment: Mapping[st
     found = choose(request, stored, environment)
     if found.faults:
         raise found.faults[0]
+    require_confirmation(found.instance.venue, environment)
     return found.instance
 
 
@@ -88,9 +91,10 @@ def choose(
             faults.append(failed)
             return instead
 
-    market = _market(request.market) if request.market else stored.market if stored else SIMULATED
-    usual = _venue(market, request.live, environment)
-    venue = good(lambda: _not_another_venue(usual, market, environment), usual)
+    usual_market = stored.market if stored else SIMULATED if request.venue is None else COINBASE
+    market = _market(request.market) if request.market else usual_market
+    usual = venue_of(market, live=request.live, sandbox=request.sandbox, environment=environment)
+    venue = good(lambda: not_another_venue(usual, market, environment), usual)
     own_database = bool(environment.get("DB_HOST"))
     _same_market(request, market, venue, own_database, stored)
     facts = _facts(market)
@@ -122,6 +126,7 @@ def choose(
         services=ports.of_service,
         simulator_port=ports.simulator,
         page_port=ports.page,
+        portfolio=_portfolio(venue, stored, environment),
     )
     return Choices(instance, faults)
 
@@ -134,7 +139,7 @@ def differences(request: UpRequest, running: Instance) -> list[str]:
         ("profile", running.profile.value.lower(), request.profile and request.profile.lower()),
         ("products", ",".join(running.products), request.products and ",".join(product_list(request.products))),
         ("seed", running.seed, request.seed),
-        ("venue", running.venue.value, Venue.LIVE.value if request.live else None),
+        ("venue", running.venue.value, request.venue and request.venue.value),
     )
     return [f"{name} {now}, not {wanted}" for name, now, wanted in asked if wanted is not None and wanted != now]
 
@@ -147,36 +152,11 @@ def _market(text: str) -> str:
     raise refuse(f"--market {text} is not known", "say simulated, replay:FILE or coinbase")
 
 
-def _venue(market: str, live: bool, environment: Mapping[str, str]) -> Venue:
-    """Allowed pairs: simulated or replayed candles with the simulated exchange; real candles with paper or live."""
-    if not live:
-        venue = Venue.PAPER if market == COINBASE else Venue.SIMULATED
-    elif market != COINBASE:
-        advice = "say --market coinbase --live, or leave --live out"
-        raise refuse(f"--live with --market {market} would trade real money on prices that are not real", advice)
-    else:
-        venue = Venue.LIVE
-        _may_go_live(environment)
-    return venue
-
-
-def _not_another_venue(venue: Venue, market: str, environment: Mapping[str, str]) -> Venue:
-    asked = environment.get("VENUE", "").upper()
-    if asked and asked != venue.value:
-        advice = "unset VENUE: --market chooses it, and --live is typed by hand"
-        raise refuse(f"VENUE={asked} does not go with --market {market}: its orders go to {venue.value}", advice)
-    return venue
-
-
-def _may_go_live(environment: Mapping[str, str]) -> None:
-    missing = []
-    key = environment.get("EXCHANGE_KEY_FILE", "")
-    if not key or not Path(key).expanduser().is_file():
-        missing.append("EXCHANGE_KEY_FILE, the JSON file of an API key that can view and trade but not transfer")
-    if not environment.get("LIVE_CONFIRM"):
-        missing.append("LIVE_CONFIRM, the UUID of the portfolio whose money may be spent")
-    if missing:
-        raise refuse("--live spends real money and needs more: " + "; ".join(missing))
+def _portfolio(venue: Venue, stored: Instance | None, environment: Mapping[str, str]) -> str:
+    """The portfolio whose money was confirmed: now, or at the last start."""
+    if venue is not Venue.LIVE:
+        return ""
+    return environment.get("LIVE_CONFIRM", "") or (stored.portfolio if stored else "")
 
 
 def _same_market(request: UpRequest, market: str, venue: Venue, own_database: bool, stored: Instance | None) -> None:
@@ -194,6 +174,9 @@ def _same_market(request: UpRequest, market: str, venue: Venue, own_database: bo
         faults.append("a database at DB_HOST" if stored.own_database else "the embedded database, not of DB_HOST")
     if faults:
         advice = "`mesh reset` deletes all that is in it; or choose another folder with MESH_HOME"
+        if stored.venue in (Venue.LIVE, Venue.SANDBOX) and venue is Venue.PAPER:
+            option = f"--{stored.venue.value.lower()}"
+            advice = f"say {option} again, which no start remembers; or choose another folder with MESH_HOME"
         raise refuse("this folder holds the ledger of " + "; ".join(faults), advice)
 
 

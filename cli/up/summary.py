@@ -6,11 +6,13 @@ from rich.table import Table
 
 from cli.console import escape
 from cli.instance_file import Instance
+from cli.status_facts import Switch
 from supervisor.home import MeshHome
 from tradekit.states import Profile, Venue
 
 _TRUTH = {
     Venue.PAPER: "orders and money are SIMULATED; prices are Coinbase's own, public and real",
+    Venue.SANDBOX: "orders, fills and balances are CANNED by Coinbase's sandbox, plumbing only; prices are Coinbase's own",
     Venue.LIVE: "nothing: REAL MONEY at Coinbase",
 }
 EXERCISE = "EXERCISE: low fixed thresholds, so that the pipeline has work. No evidence, no advice."
@@ -25,10 +27,8 @@ def what_is_simulated(instance: Instance) -> str:
     return f"everything is SIMULATED: market (seed {instance.seed}), orders, and money to play with"
 
 
-def summary(
-    instance: Instance, home: MeshHome, pid: int, detached: bool, switch: tuple[str, str] | None
-) -> RenderableType:
-    """What the operator needs to know once everything is up; `switch` is the trading state in force and its note."""
+def summary(instance: Instance, home: MeshHome, pid: int, detached: bool, switch: Switch | None) -> RenderableType:
+    """What the operator needs to know once everything is up; `switch` is what is in force at the executor."""
     table = Table.grid(padding=(0, 2))
     live = instance.venue is Venue.LIVE
     stop = "mesh down" if detached else "Ctrl-C here, or mesh down from any shell"
@@ -46,8 +46,9 @@ def summary(
             f"mesh reset deletes {'' if instance.own_database else 'ledger, '}simulated exchange, model, keys and logs",
         ),
     ]
-    if switch is not None and switch[0] in ("HALTED", "REDUCING"):
-        rows.insert(1, ("trading", f"[bold red]{switch[0]}[/] ({escape(switch[1])}): mesh resume lets it go on"))
+    if switch is not None and switch.state in ("HALTED", "REDUCING"):
+        ends = "it ends by itself, see mesh status" if switch.reason else "mesh resume lets it go on"
+        rows.insert(1, ("trading", f"[bold red]{switch.state}[/] ({escape(switch.note)}): {ends}"))
     for name, text in rows:
         table.add_row(f"[dim]{name}[/]", text)
     title = "the mesh is up, with REAL MONEY" if live else "the mesh is up"

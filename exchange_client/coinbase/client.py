@@ -11,6 +11,7 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
@@ -19,7 +20,7 @@ from exchange_client.coinbase.bad_reply import BadReply
 from exchange_client.coinbase.create_reply import create_outcome
 from exchange_client.coinbase.credentials import Signer, load_key
 from exchange_client.coinbase.replies import Json
-from exchange_client.coinbase.settings import TOKEN_SECONDS
+from exchange_client.coinbase.settings import LIVE_HOST, SANDBOX_HOST, TOKEN_SECONDS
 from exchange_client.coinbase.transport import NoAnswer, Query, Reply, RequestNotSent, Send, Transport
 from exchange_client.config import ExchangeConfig
 from exchange_client.errors import ExchangeRefused, ExchangeUnavailable
@@ -32,13 +33,16 @@ from exchange_client.models import (
     FeeRates,
     KeyPermissions,
     NotSent,
+    OrderPreview,
     OrderTerms,
+    Portfolio,
     RawCandle,
     SameTerms,
     Touch,
     Unknown,
 )
 from meshkit.backoff import Backoff
+from meshkit.hosts import parse_host
 from tradekit.bars import GRANULARITY_NAMES, unix
 from tradekit.units import Price, ProductId
 
@@ -72,6 +76,9 @@ class CoinbaseClient:
         self.host = config.host
         self._wall_seconds = wall_seconds
         self._transport = Transport(config, signer)
+        # The sandbox has canned accounts and orders and nothing else: products, candles and the time are the real ones.
+        canned = parse_host(config.host) == SANDBOX_HOST
+        self._market = Transport(replace(config, host=str(LIVE_HOST)), None) if canned else self._transport
         self._random = random_source or random.Random()
 
     async def __aenter__(self) -> Self:
@@ -84,9 +91,11 @@ class CoinbaseClient:
     async def open(self) -> None:
         """Reads certificates; the first request connects. Misconfigured."""
         self._transport.open()
+        self._market.open()
 
     async def close(self) -> None:
         await self._transport.close()
+        await self._market.close()
 
     # ---- public ------------------------------------------------------------------------------------------------------
 
@@ -208,6 +217,14 @@ class CoinbaseClient:
     async def key_permissions(self) -> KeyPermissions:
         return await self._read("/key_permissions", (), replies.key_permissions)
 
+    async def portfolios(self) -> tuple[Portfolio, ...]:
+        """The portfolios that the key is shown."""
+
+        def parse(reply: Json) -> tuple[Portfolio, ...]:
+            return tuple(replies.portfolio(row) for row in replies.rows(reply, "portfolios"))
+
+        return await self._read("/portfolios", (), parse)
+
     async def fee_rates(self) -> FeeRates:
         return await self._read("/transaction_summary", [("product_type", "SPOT")], replies.fee_rates)
 
@@ -220,6 +237,10 @@ class CoinbaseClient:
     def same_terms(self, terms: OrderTerms, found: ExchangeOrder) -> SameTerms:
         """See `exchange_client.coinbase.order_body`."""
         return order_body.same_terms(terms, found)
+
+    async def preview_order(self, terms: OrderTerms) -> OrderPreview:
+        """What this order would do now, by POST /orders/preview, which takes no id and makes no order."""
+        return await self._post("/orders/preview", order_body.preview_body_of(terms).encode(), replies.order_preview)
 
     def wall_seconds(self) -> float:
         """The clock that stamps tokens."""
@@ -246,23 +267,26 @@ class CoinbaseClient:
         """Asks the exchange to cancel; gives its words for each order it refused to. A cancel only begins here: whether an
         order ended, and what it filled, the order itself tells. ExchangeUnavailable, ExchangeRefused."""
         refused: dict[str, str] = {}
-        path = "/orders/batch_cancel"
         for named in _portions(exchange_order_ids):
-            send = Send(json.dumps({"order_ids": named}).encode(), lambda: True, self._wall_seconds())
-            try:
-                reply = await self._transport.private("POST", f"{PREFIX}{path}", send=send)
-                if reply.status == 200:
-                    told = replies.cancel_refusals(replies.read_reply(reply))
-                    refused |= {name: why for name, why in told.items() if name in named}
-                    continue
-            except (RequestNotSent, NoAnswer, BadReply) as error:
-                raise ExchangeUnavailable(path, str(error)) from error
-            if 400 <= reply.status < 500 and reply.status not in (408, 429):
-                raise _refused(path, reply)
-            raise ExchangeUnavailable(path, f"HTTP {reply.status}")
+            body = json.dumps({"order_ids": named}).encode()
+            told = await self._post("/orders/batch_cancel", body, replies.cancel_refusals)
+            refused |= {name: why for name, why in told.items() if name in named}
         return refused
 
     # ---- machinery ---------------------------------------------------------------------------------------------------
+
+    async def _post(self, path: str, body: bytes, parse: Callable[[Json], T]) -> T:
+        """One request that makes no order, and what its answer says. ExchangeUnavailable, ExchangeRefused."""
+        send = Send(body, lambda: True, self._wall_seconds())
+        try:
+            reply = await self._transport.private("POST", f"{PREFIX}{path}", send=send)
+            if reply.status == 200:
+                return parse(replies.read_reply(reply))
+        except (RequestNotSent, NoAnswer, BadReply) as error:
+            raise ExchangeUnavailable(path, str(error)) from error
+        if _turned_away(reply):
+            raise _refused(path, reply)
+        raise ExchangeUnavailable(path, f"HTTP {reply.status}")
 
     async def _of_orders(
         self, path: str, order_ids: Iterable[str], name: str, key: str, row: Callable[[Json], OfOrder]
@@ -317,14 +341,14 @@ class CoinbaseClient:
             except (RequestNotSent, NoAnswer, BadReply) as error:
                 why = str(error)
                 continue
-            if 400 <= reply.status < 500 and reply.status not in (408, 429):
+            if _turned_away(reply):
                 raise _refused(path, reply)
             why = f"HTTP {reply.status}"
         raise ExchangeUnavailable(path, why)
 
     async def _get(self, path: str, query: Query, public: bool) -> Reply:
         if public:
-            return await self._transport.public(f"{PREFIX}{path}", query)
+            return await self._market.public(f"{PREFIX}{path}", query)
         return await self._transport.private("GET", f"{PREFIX}{path}", query)
 
 
@@ -346,6 +370,11 @@ def _page(reply: Json, name: str, key: str, row: Callable[[Json], T]) -> tuple[S
     if not isinstance(cursor, str) or not (goes_on or (more is None and name in _WITHOUT_HAS_NEXT)):
         raise BadReply("neither a cursor nor the end of the list")
     return found, cursor
+
+
+def _turned_away(reply: Reply) -> bool:
+    """Whether somebody must act before the same request can fare better."""
+    return 400 <= reply.status < 500 and reply.status not in (408, 429)
 
 
 def _refused(path: str, reply: Reply) -> ExchangeRefused:

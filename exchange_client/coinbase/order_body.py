@@ -16,15 +16,22 @@ _MARKET, _BRACKET, _LIMIT = "market_market_ioc", "trigger_bracket_gtc", "limit_l
 
 def body_of(terms: OrderTerms) -> str:
     """The body of POST /orders, of exactly one size."""
-    body = {
-        "client_order_id": str(terms.order_id),
+    return json.dumps({"client_order_id": str(terms.order_id), **_order(terms)}, separators=(",", ":"))
+
+
+def preview_body_of(terms: OrderTerms) -> str:
+    """The body of POST /orders/preview: the same order without an id, of which it takes none."""
+    return json.dumps(_order(terms), separators=(",", ":"))
+
+
+def _order(terms: OrderTerms) -> dict[str, object]:
+    return {
         "product_id": terms.product_id,
         "side": terms.side.value,
         "order_configuration": {
             _variant(terms): {**{name: plain(one) for name, one in _numbers(terms).items()}, **_further(terms)}
         },
     }
-    return json.dumps(body, separators=(",", ":"))
 
 
 def same_terms(terms: OrderTerms, found: ExchangeOrder) -> SameTerms:

@@ -21,6 +21,8 @@ from exchange_client.models import (
     ExchangeProduct,
     FeeRates,
     KeyPermissions,
+    OrderPreview,
+    Portfolio,
     RawCandle,
     Touch,
 )
@@ -108,7 +110,11 @@ def stated(row: Json, name: str) -> Decimal:
 def text(row: Json, name: str) -> str:
     """The text of a field; absent and null read as empty, and what cannot be printed or stored as a question mark."""
     value = row.get(name)
-    return "".join(one if one.isprintable() else "?" for one in value) if isinstance(value, str) else ""
+    return _printable(value) if isinstance(value, str) else ""
+
+
+def _printable(value: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in value)
 
 
 def identifier(row: Json, name: str) -> str:
@@ -271,7 +277,35 @@ def key_permissions(reply: Json) -> KeyPermissions:
         can_trade=flag(reply, "can_trade"),
         can_transfer=flag(reply, "can_transfer", default=True),
         portfolio_uuid=text(reply, "portfolio_uuid"),
+        portfolio_type=text(reply, "portfolio_type"),
     )
+
+
+def portfolio(row: Json) -> Portfolio:
+    return Portfolio(identifier(row, "uuid"), text(row, "name"), text(row, "type"))
+
+
+def order_preview(reply: Json) -> OrderPreview:
+    """What an order would do. Without `errs` nobody knows whether it would be taken, so that is BadReply."""
+    return OrderPreview(
+        total=decimal(reply, "order_total"),
+        fee=decimal(reply, "commission_total"),
+        base_size=decimal(reply, "base_size"),
+        quote_size=decimal(reply, "quote_size"),
+        average_price=decimal(reply, "est_average_filled_price"),
+        best_bid=decimal(reply, "best_bid"),
+        best_ask=decimal(reply, "best_ask"),
+        slippage=decimal(reply, "slippage"),
+        errors=_words(reply.get("errs"), "errs"),
+        warnings=_words(reply.get("warning") or [], "warning"),
+    )
+
+
+def _words(value: object, name: str) -> tuple[str, ...]:
+    """A list of texts, in printable characters."""
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise BadReply(f"{name} is no list of texts")
+    return tuple(map(_printable, value))
 
 
 def fee_rates(reply: Json) -> FeeRates:

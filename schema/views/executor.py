@@ -9,7 +9,7 @@ from schema.views.base import part, view
 
 executor_trading_state = view(
     "executor_trading_state",
-    part(accounts, "trading_state trading_state_note").where(accounts.c.account_id == "main"),
+    part(accounts, "trading_state trading_state_note trading_state_set_by").where(accounts.c.account_id == "main"),
 )
 
 # Close of the newest closed candle of every product and granularity.

@@ -7,7 +7,7 @@ these finds what it wants by an index (a test reads the plans).
 from sqlalchemy import Text, text
 
 from schema.base import Amount, Id, Json, Time
-from schema.execution import orders
+from schema.execution import ledger_adjustments, ledger_balances, ledger_opening, orders, positions, reconciliations
 from schema.views.base import part, view
 
 _O = orders.c
@@ -138,4 +138,47 @@ monitor_unprotected_positions = view(
   WHERE p.base_size > 0 AND p.base_size - covered.size >= greatest(r.base_min_size, r.base_increment)
     AND (p.base_size - covered.size) * p.cost >= p.base_size * r.quote_min_size
 """).columns(product_id=Text, base_size=Amount, unprotected_size=Amount, since=Time),
+)
+
+# ---- the account, for the three-way match: its fills, what was adjusted, what is booked, and what the exchange has ---------
+
+monitor_account_fills = view(
+    "monitor_account_fills",
+    text("""
+  SELECT f.fill_id, f.trade_id, f.order_id, f.product_id, f.side, f.price, f.size, f.commission, f.liquidity, f.trade_time,
+         f.created_at, o.created_at AS ordered_at, o.filled_value
+  FROM fills f JOIN orders o USING (order_id)
+""").columns(
+        fill_id=Text,
+        trade_id=Text,
+        order_id=Id,
+        product_id=Text,
+        side=Text,
+        price=Amount,
+        size=Amount,
+        commission=Amount,
+        liquidity=Text,
+        trade_time=Time,
+        created_at=Time,
+        ordered_at=Time,
+        filled_value=Amount,
+    ),
+)
+
+monitor_account_adjustments = view(
+    "monitor_account_adjustments",
+    part(ledger_adjustments, "adjustment_id kind currency amount cost equity_change note caller created_at"),
+)
+
+monitor_account_positions = view("monitor_account_positions", part(positions, "product_id base_size cost realized_pnl"))
+
+monitor_ledger_balances = view("monitor_ledger_balances", part(ledger_balances, "account currency amount"))
+
+monitor_ledger_opening = view("monitor_ledger_opening", part(ledger_opening, "opened_at"))
+
+monitor_newest_reconciliation = view(
+    "monitor_newest_reconciliation",
+    part(reconciliations, "balances orders_unknown created_at")
+    .order_by(reconciliations.c.reconciliation_id.desc())
+    .limit(1),
 )

@@ -10,6 +10,7 @@ from svc_monitor.feeds import (
     account,
     exits,
     ledger,
+    match,
     model,
     orders,
     pipeline,
@@ -22,6 +23,7 @@ from svc_monitor.feeds import (
 from svc_monitor.feeds.account import Account, Course
 from svc_monitor.feeds.exits import Exits
 from svc_monitor.feeds.feed import Feed
+from svc_monitor.feeds.match import AccountMatch
 from svc_monitor.feeds.model import Model
 from svc_monitor.feeds.orders import OrderSeen
 from svc_monitor.feeds.pipeline import Pipeline
@@ -54,6 +56,7 @@ class Feeds:
     # Only the alerts look at these.
     exits: Feed[Exits]
     ledger: Feed[LedgerWords]
+    match: Feed[AccountMatch]
 
     def every(self) -> Sequence[Feed[Any]]:
         """The feeds of the page, in its order."""
@@ -88,6 +91,7 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
     exits_feed, exits_task = exits.feed(kit, news)
     trading_feed, trading_tasks = trading.feed(channel(services.EXECUTOR), kit)
     ledger_feed, ledger_task = ledger.feed(channel(services.EXECUTOR), kit)
+    match_feed, match_task = match.feed(settings, kit)
     feeds = Feeds(
         pipeline_feed,
         recommendations_feed,
@@ -101,6 +105,7 @@ def open_feeds(settings: MonitorSettings, kit: Kit[Any]) -> tuple[Feeds, list[Ta
         trading_feed,
         exits_feed,
         ledger_feed,
+        match_feed,
     )
     tasks = [pipeline_task, recommendations_task, orders_task, account_task, risk_task, model_task, reviewer_task]
-    return feeds, [*tasks, reductions_task, exits_task, *trading_tasks, ledger_task]
+    return feeds, [*tasks, reductions_task, exits_task, *trading_tasks, ledger_task, match_task]

@@ -22,12 +22,13 @@ STALE_SECONDS = 8.0
 @dataclass(frozen=True, slots=True)
 class Trading:
     """The state in force and its note; `stored` is False while the database does not have it, `kept` while some of it ends
-    with the executor's process."""
+    with the executor's process. `reason`: what holds it where no operator does."""
 
     state: str
     note: str = ""
     stored: bool = True
     kept: bool = True
+    reason: str = ""
 
 
 def read(message: pb.GetTradingStateResponse) -> Trading:
@@ -38,6 +39,7 @@ def read(message: pb.GetTradingStateResponse) -> Trading:
         message.note,
         stored=message.local_state != message.state or message.stored_state == message.state,
         kept=message.kept or message.local_state == risk_pb.TRADING_STATE_UNSPECIFIED,
+        reason=message.reason,
     )
 
 

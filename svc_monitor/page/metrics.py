@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from meshkit.clock import Clock
 from svc_monitor.feeds.all import Feeds
+from svc_monitor.feeds.match import AccountMatch
 from svc_monitor.feeds.model import Model
 from svc_monitor.feeds.pipeline import Pipeline
 from svc_monitor.health import ServiceState
@@ -33,6 +34,8 @@ class MeshCollector(Collector):
         if feeds.pipeline.value is not None:
             yield from _pipeline(feeds.pipeline.value)
         yield from _account(feeds)
+        if feeds.match.value is not None:
+            yield from _match(feeds.match.value)
         if feeds.model.value is not None:
             yield from _model(feeds.model.value)
         yield from self._alerts()
@@ -108,6 +111,25 @@ def _account(feeds: Feeds) -> Iterator[Metric]:
         ]
     # Prometheus knows floats only; the exact figures are in the ledger.
     yield from (_single(name, text, float(value)) for name, text, value in figures if value is not None)
+
+
+def _match(found: AccountMatch) -> Iterator[Metric]:
+    """How many figures differ, 0 at rest, and by how much each."""
+    mismatches = GaugeMetricFamily(
+        "mesh_ledger_mismatches", "Figures of the ledger that fills or exchange tell differently", labels=["side"]
+    )
+    difference = GaugeMetricFamily(
+        "mesh_ledger_difference", "What the ledger has too much, in the figure's unit", labels=["side", "figure"]
+    )
+    mismatches.add_metric(["fills"], len(found.from_fills))
+    mismatches.add_metric(["exchange"], len(found.from_exchange))
+    for one in found.from_fills:
+        difference.add_metric(["fills", one.what], float(one.ledger - one.fills))
+    for one in found.from_exchange:
+        if one.exchange is not None:
+            difference.add_metric(["exchange", one.what], float(one.ledger - one.exchange))
+    yield mismatches
+    yield difference
 
 
 def _model(model: Model) -> Iterator[Metric]:

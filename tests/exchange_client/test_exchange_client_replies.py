@@ -165,3 +165,29 @@ def test_half_a_fill_is_none(name: str) -> None:
 def test_a_key_that_says_nothing_is_taken_for_one_that_can_withdraw() -> None:
     found = replies.key_permissions({})
     assert (found.can_view, found.can_trade, found.can_transfer) == (False, False, True)
+
+
+def test_a_preview_is_read_and_one_that_does_not_say_whether_it_would_be_taken_is_none() -> None:
+    told = {
+        "order_total": "100",
+        "commission_total": "0.89",
+        "errs": [],
+        "warning": ["BIG_ORDER"],
+        "base_size": "0.0022",
+        "quote_size": "99.11",
+        "best_bid": "44999.5",
+        "best_ask": "45000.5",
+        "slippage": "0.0001",
+        "est_average_filled_price": "45001",
+        "is_max": False,
+    }
+    found = replies.order_preview(told)
+    assert (found.total, found.fee, found.average_price) == (Decimal(100), Decimal("0.89"), Decimal(45001))
+    assert (found.errors, found.warnings) == ((), ("BIG_ORDER",))
+    against = replies.order_preview(
+        {**told, "errs": ["PREVIEW_INSUFFICIENT_FUND", "A\x1b[31m"], "best_bid": "", "warning": None}
+    )
+    assert against.errors == ("PREVIEW_INSUFFICIENT_FUND", "A?[31m") and against.best_bid == 0
+    for bad in ({"errs": None}, {"errs": [1]}, {"errs": "none"}, {"order_total": "much"}):
+        with pytest.raises(BadReply):
+            replies.order_preview({**told, **bad})

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import jwt
 import pytest
@@ -25,13 +27,18 @@ from exchange_client import (
     ExchangeRefused,
     ExchangeUnavailable,
     NotSent,
+    OrderTerms,
     Unknown,
 )
-from exchange_client.coinbase.client import CoinbaseClient
+from exchange_client.coinbase.client import PREFIX, CoinbaseClient
+from exchange_client.coinbase.settings import LIVE_HOST, SANDBOX_HOST
+from exchange_client.coinbase.transport import Reply, Transport
 from exchange_client.throttle import Throttle
 from exchange_sim.tls import ensure_tls, server_context
 from meshkit.errors import Misconfigured
 from tests.exchange_client.exchange_rows import FILL, ORDER
+from tradekit.states import Side
+from tradekit.units import ProductId, QuoteSize
 
 ACCEPTED = {"success": True, "success_response": {"order_id": "x-1", "client_order_id": "c-1"}}
 Handler = Callable[[web.Request], Any]
@@ -395,3 +402,39 @@ async def test_the_throttle_lets_a_burst_pass_and_then_spaces_requests() -> None
     began = loop.time()
     await asyncio.gather(*(throttle.take() for _ in range(60)))
     assert loop.time() - began >= 9 / 50
+
+
+async def test_a_preview_is_the_order_without_its_id_and_is_asked_for_once(venue: Venue) -> None:
+    venue.answers = [{"errs": ["PREVIEW_INSUFFICIENT_FUND"]}, 503, 403]
+    terms = OrderTerms(UUID(int=7), ProductId("BTC-USD"), Side.BUY, QuoteSize(Decimal("100.00")))
+    async with venue.client() as client:
+        assert (await client.preview_order(terms)).errors == ("PREVIEW_INSUFFICIENT_FUND",)
+        with pytest.raises(ExchangeUnavailable):
+            await client.preview_order(terms)
+        with pytest.raises(ExchangeRefused):
+            await client.preview_order(terms)
+    assert [(one.method, one.path) for one in venue.requests] == [("POST", "/api/v3/brokerage/orders/preview")] * 3
+    body = json.loads(await venue.requests[0].read())
+    assert body == {
+        "product_id": "BTC-USD",
+        "side": "BUY",
+        "order_configuration": {"market_market_ioc": {"quote_size": "100"}},
+    }
+
+
+async def test_of_the_sandbox_only_accounts_and_orders_are_asked(monkeypatch: pytest.MonkeyPatch, venue: Venue) -> None:
+    asked: list[tuple[str, str, bool]] = []
+
+    async def request(self: Transport, method: str, path: str, *_: Any) -> Reply:
+        asked.append((self._config.host, path.removeprefix(PREFIX), self._signer is not None))
+        body = b'{"iso": "2026-01-01T00:00:00Z", "products": [], "accounts": [], "has_next": false}'
+        return Reply(200, body, "application/json")
+
+    monkeypatch.setattr(Transport, "_request", request)
+    sandbox = ExchangeConfig(str(SANDBOX_HOST), key_file=venue.key_file)
+    async with CoinbaseClient(sandbox) as client:
+        await client.market_time()
+        await client.products(["BTC-USD"])
+        await client.accounts()
+    live, canned = str(LIVE_HOST), str(SANDBOX_HOST)
+    assert asked == [(live, "/time", False), (live, "/market/products", False), (canned, "/accounts", True)]

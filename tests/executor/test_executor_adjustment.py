@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svc_executor.adjustment import Refusal, Standing, adjust, adopt
-from svc_executor.ledger import ADJUSTMENTS, EXCHANGE, UNADOPTED, Entry
+from svc_executor.ledger import Entry
 from tradekit.decimals import CONTEXT
+from tradekit.ledger_accounts import ADJUSTMENTS, EXCHANGE, UNADOPTED
 
 # An adjustment of nothing is refused where it comes in.
 AMOUNT = st.decimals("-50", "50", places=8, allow_nan=False).filter(bool)

@@ -7,9 +7,10 @@ from decimal import Decimal, localcontext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc_executor.ledger import EXCHANGE, Position, apply_fill, book_fill, ledger_of, opening_entries
+from svc_executor.ledger import Position, apply_fill, book_fill, ledger_of, opening_entries
 from tests.executor.exchange_fills import fill
 from tradekit.decimals import CONTEXT
+from tradekit.ledger_accounts import EXCHANGE
 
 PRICE = st.decimals("0.01", "99999", places=2, allow_nan=False)
 SIZE = st.decimals("0.00000001", "500", places=8, allow_nan=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from itertools import count
 from math import inf
 from uuid import UUID
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from svc_monitor.alerts import ActiveAlerts, Alert, Finding, Severity, acknowledged, adopt, advance
 from svc_monitor.feeds.exits import Exits, UnknownOrder
+from svc_monitor.feeds.match import AccountMatch
 from svc_monitor.feeds.reviewer import Reviewer
 from svc_monitor.feeds.risk import Lock
 from svc_monitor.feeds.trading import Trading
@@ -31,6 +33,7 @@ from svc_monitor.rules import RULES, judge
 from tests.monitor.views import NOW, SERVING, drift, found, seen
 from tradekit import services
 from tradekit.ledger_words import LedgerWords
+from tradekit.three_way_match import Check
 
 CODES = ("A", "B")
 SCOPES = ("x", "y")
@@ -220,7 +223,7 @@ def test_a_rule_whose_source_is_silent_does_not_know():
         "ORDER_UNKNOWN", "EXIT_WAITING", "EXIT_FAILED", "UNPROTECTED_POSITION", "CONTRACT_VIOLATION",
         "ORDER_ADOPTED", "ORDER_NOT_SETTLED", "CLIENT_ORDER_ID_TAKEN", "STAGE_LAGGING", "TRADING_HALTED", "HALT_NOT_KEPT",
         "RISK_LOCK", "MODEL_ABSENT", "MODEL_REFUSED", "MODEL_SUSPENDED", "MODEL_DRIFT", "REVIEWER_UNFIT",
-        "FOREIGN_ORDER", "FEE_TIER_DIFFERS",
+        "FOREIGN_ORDER", "FEE_TIER_DIFFERS", "FILLS_MISMATCH",
     }  # fmt: skip
     assert blind < RULES.keys()
 
@@ -239,3 +242,23 @@ def test_a_difference_is_told_with_currency_amount_and_order() -> None:
     assert judge(seen())["FOREIGN_ORDER"] is None
     fees = replace(words, fees=("TAKER_FEE is 0.004, the exchange charges 0.006; reckoned with 0.006",))
     assert "0.006" in (judge(seen(ledger=fees))["FEE_TIER_DIFFERS"] or ())[0].message
+
+
+def test_a_start_that_is_not_reconciled_is_told_as_one_and_not_as_an_operators_halt() -> None:
+    held = Trading("REDUCING", "LIVE_START: real money", reason="LIVE_START")
+    words = LedgerWords(("USD: the exchange has 5, 5 more than the ledger's 0",), (), (), (), True)
+    (finding,) = judge(seen(trading=held, ledger=words))["TRADING_HALTED"] or ()
+    assert "USD: the exchange has 5" in finding.message and "ends by itself" in finding.message
+    assert "mesh resume" not in finding.message and finding.hold_seconds > 0
+    assert "`mesh resume`" in (judge(seen(trading=Trading("REDUCING")))["TRADING_HALTED"] or ())[0].message
+
+
+def test_a_ledger_that_its_fills_do_not_make_is_told_with_product_and_amounts() -> None:
+    wrong = Check("realised BTC-USD, USD", Decimal("12.5"), Decimal(13))
+    (finding,) = judge(seen(match=AccountMatch(from_fills=(wrong,))))["FILLS_MISMATCH"] or ()
+    assert "realised BTC-USD, USD: 12.5 by fills, 13 by the ledger" in finding.message
+    assert (finding.severity, finding.scope) == (Severity.CRITICAL, "account")
+    # What only the exchange has otherwise is the reconciliation's to tell.
+    at_exchange = Check("BTC", Decimal(1), Decimal(1), Decimal(2))
+    assert judge(seen(match=AccountMatch(from_exchange=(at_exchange,))))["FILLS_MISMATCH"] == ()
+    assert judge(seen(match=AccountMatch()))["FILLS_MISMATCH"] == ()

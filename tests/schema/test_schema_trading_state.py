@@ -4,6 +4,7 @@ import itertools
 
 from sqlalchemy import text
 
+from schema.trading_state import begin_start, end_start, set_trading_state
 from tradekit.states import Side, TradingState
 
 
@@ -35,3 +36,27 @@ async def test_the_switch_only_tightens_by_the_rank_of_the_code(database):
             await connection.execute(setting, {"state": before.value})
             after = (await connection.execute(asked, {"state": wanted.value})).scalar_one()
         assert after == max(before, wanted, key=lambda state: state.rank).value, (before, wanted)
+
+
+async def test_a_start_ends_what_it_began_and_nothing_that_an_operator_said(database):
+    """Every state that an operator may have set before or while a start holds: only a start's own REDUCING becomes ACTIVE."""
+
+    async def stands(connection):
+        row = (await connection.execute(text("SELECT trading_state, trading_state_set_by FROM accounts"))).one()
+        return TradingState(row.trading_state), row.trading_state_set_by
+
+    async with database.engine.begin() as connection:
+        for before, meanwhile in itertools.product(TradingState, (None, *TradingState)):
+            await set_trading_state(connection, before, "before")
+            began = await begin_start(connection, "start")
+            assert began is (before is TradingState.ACTIVE), before
+            assert await stands(connection) == ((TradingState.REDUCING, "START") if began else (before, "OPERATOR"))
+            # A start that died left its word, and the next one takes it over.
+            assert await begin_start(connection, "start again") is began
+            if meanwhile is not None:
+                await set_trading_state(connection, meanwhile, "meanwhile", only_tighten=True)
+            said = [state for state in (before, meanwhile) if state not in (None, TradingState.ACTIVE)]
+            ended = await end_start(connection, "reconciled")
+            assert ended is (not said), (before, meanwhile)
+            strictest = max(said, key=lambda state: state.rank, default=TradingState.ACTIVE)
+            assert await stands(connection) == (strictest, "OPERATOR"), (before, meanwhile)

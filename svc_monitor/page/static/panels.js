@@ -7,7 +7,7 @@ const VENUES = {
   SIMULATED: "Simulated money on a simulated market: no order here reaches a real exchange.",
   REPLAY: "Simulated money on recorded candles: no order here reaches a real exchange.",
   PAPER: "Simulated money at real public prices: no order here reaches a real exchange.",
-  SANDBOX: "The exchange's sandbox: canned fills, no real money.",
+  SANDBOX: "The exchange's sandbox: canned orders, fills and balances, to try the plumbing only. No real money.",
   LIVE: "Real money on a real exchange.",
 };
 const PROFILES = {

@@ -371,18 +371,20 @@ class GetTradingStateRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetTradingStateResponse(_message.Message):
-    __slots__ = ("state", "local_state", "stored_state", "note", "kept")
+    __slots__ = ("state", "local_state", "stored_state", "note", "kept", "reason")
     STATE_FIELD_NUMBER: _ClassVar[int]
     LOCAL_STATE_FIELD_NUMBER: _ClassVar[int]
     STORED_STATE_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     state: _risk_service_pb2.TradingState
     local_state: _risk_service_pb2.TradingState
     stored_state: _risk_service_pb2.TradingState
     note: str
     kept: bool
-    def __init__(self, state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., local_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., stored_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., note: _Optional[str] = ..., kept: _Optional[bool] = ...) -> None: ...
+    reason: str
+    def __init__(self, state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., local_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., stored_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., note: _Optional[str] = ..., kept: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CancelOrdersRequest(_message.Message):
     __slots__ = ("request_id", "product_id", "note")
