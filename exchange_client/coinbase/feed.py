@@ -61,9 +61,10 @@ class CoinbaseFeeds:
             async with self._connected(*address) as socket:
                 reader = FeedReader(channel, product_ids, self._silent_seconds, self._monotonic())
                 async with asyncio.timeout(self._config.total_seconds):
-                    # A connection that follows nothing within five seconds is closed.
-                    await self._subscribe(socket, channel, product_ids)
-                    await self._subscribe(socket, HEARTBEATS, ())
+                    # The exchange closes what follows nothing within five seconds. The channel comes last, as its snapshot counts
+                    # once both are confirmed.
+                    for name, of_products in ((HEARTBEATS, ()), (channel, product_ids)):
+                        await self._subscribe(socket, name, of_products, signed=channel == USER)
                 while True:
                     reading = reader.read(await self._frame(socket, reader), self._monotonic())
                     for event in reading.events:
@@ -97,10 +98,12 @@ class CoinbaseFeeds:
             finally:
                 await socket.close()
 
-    async def _subscribe(self, socket: Socket, channel: str, product_ids: tuple[ProductId, ...]) -> None:
+    async def _subscribe(
+        self, socket: Socket, channel: str, product_ids: tuple[ProductId, ...], *, signed: bool
+    ) -> None:
         """Each message of an account's feed has a token of its own; the market's needs none."""
         message: dict[str, object] = {"type": "subscribe", "channel": channel, "product_ids": list(product_ids)}
-        if channel == USER:
+        if signed:
             if self._signer is None:
                 raise FeedLost(FeedFault.REFUSED, "EXCHANGE_KEY_FILE is not set, and orders need an API key")
             message["jwt"] = self._signer.socket_token()

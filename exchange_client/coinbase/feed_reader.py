@@ -3,7 +3,7 @@
 Pure: no socket and no clock; `now` is monotonic seconds, handed in. A frame is hostile until it is read: nothing in it can
 raise out of here. Messages of a connection are numbered over all its channels, and none is sent again: one that is missing,
 or that cannot be read, ends the trust in the connection, and the next one begins anew. One that comes a second time or late
-is left out.
+is left out. Before both subscriptions are confirmed nothing is told: it could not be known to be all.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ class FeedReader:
             return list(self._confirmed(replies.rows(message, "events"), now))
         if name != self._channel:
             return [Ignored("channel")]
+        if not self._synchronised:
+            return []
         read = self._orders if name == USER else self._bids
         return [event for row in replies.rows(message, "events") for event in read(row)]
 
