@@ -84,6 +84,14 @@ class ExecutorSettings(ExchangeSettings):
         2.0, ge=0.2, le=60, description="pause between two looks at prices while the executor itself watches a stop"
     )
 
+    feeds: bool = Field(
+        True,
+        description="whether the exchange's WebSocket is followed; without it, orders and prices are only asked for",
+    )
+    feed_silent_seconds: float = Field(
+        5.0, ge=2, le=60, description="how long a feed may be without a sign of life before it counts as lost"
+    )
+
     ledger_tolerance: Annotated[dict[str, Decimal], NoDecode] = Field(
         default_factory=dict,
         description="largest difference from the exchange that counts as none, such as USD=0.01,BTC=0.00000001; unset: none",
@@ -147,6 +155,11 @@ class ExecutorSettings(ExchangeSettings):
         # A sandbox's fills are canned: there is nothing to protect, and what it says of an order is not so.
         mode = ProtectionMode.OFF if self.venue is Venue.SANDBOX else self.protective_exits
         return ExitRules(mode, self.stop_ratio, self.target_ratio, self.trailing_stop_ratio, limit)
+
+    @property
+    def follows_feeds(self) -> bool:
+        """Not in a replay, where nothing may happen between two bars, nor in a sandbox, whose orders are canned."""
+        return self.feeds and self.venue not in (Venue.REPLAY, Venue.SANDBOX)
 
     @property
     def account_currency(self) -> str:
