@@ -12,6 +12,7 @@ from exchange_sim.account_routes import AccountRoutes
 from exchange_sim.auth import ApiKey
 from exchange_sim.control import ControlRoutes
 from exchange_sim.exchange import Exchange
+from exchange_sim.fault_plan import follow
 from exchange_sim.fault_rules import Faults
 from exchange_sim.http_faults import faults_of
 from exchange_sim.market_routes import MarketRoutes
@@ -58,6 +59,8 @@ def build_app(parts: Parts, around: Sequence[Middleware] = ()) -> web.Applicatio
     )
     market = MarketRoutes(exchange)
     exchange.habits.settle_seconds = settings.settle_delay_seconds
+    if settings.plan_file is not None:
+        follow(settings.plan_file, faults, exchange.habits)
     account = AccountRoutes(exchange, wall_clock)
     control = ControlRoutes(exchange, parts.pacer, faults, settings.control_token.get_secret_value(), settings.market)
     app.add_routes([*market.public(PREFIX), *market.authenticated(PREFIX), *account.routes(PREFIX)])
