@@ -17,11 +17,13 @@ from svc_executor.reconciler import Reconciler
 from svc_executor.store import OrderRow
 from tradekit.states import OrderState
 
-_AT_ONCE, _MOST_WAITING = 4, 1000
+# Orders asked for at a time; news kept until they can be looked at; and how long news is gathered for one look at the rows.
+_AT_ONCE, _MOST_WAITING, _GATHER_SECONDS = 4, 1000, 0.03
 
 
 class OrderNews:
-    """Several orders at a time, each once however often it changed meanwhile."""
+    """All that came together is compared with the open orders at once, and each that it says something new of is asked for. One
+    that somebody works on, as when it is just being sent, is looked at afterwards: all of it may be recorded by then."""
 
     def __init__(self, kit: Kit[Any], driver: OrderDriver, reconciler: Reconciler) -> None:
         self._kit = kit
@@ -29,6 +31,8 @@ class OrderNews:
         self._reconciler = reconciler
         self._waiting: dict[UUID, OrderChanged] = {}
         self._filled = asyncio.Event()
+        self._asked: set[UUID] = set()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def hear(self, event: FeedEvent | None) -> None:
         """An event of the feed, or None when it is not whole any more."""
@@ -50,38 +54,48 @@ class OrderNews:
         self._filled.set()
 
     async def run(self) -> None:
-        """Asks for ever."""
+        """Looks for ever."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(_AT_ONCE):
-                group.create_task(self._work())
-
-    async def _work(self) -> None:
-        while True:
-            while not self._waiting:
-                self._filled.clear()
+            while True:
                 await self._filled.wait()
-            order_id = next(iter(self._waiting))
-            event = self._waiting.pop(order_id)
-            try:
-                await self._ask(order_id, event)
-            except MeshError as error:
-                self._kit.log.warning("order_news_not_asked_for", order_id=str(order_id), why=error.message)
-                self._reconciler.ask_soon()
-            except Exception as error:
-                self._kit.log.error("order_news_not_asked_for", order_id=str(order_id), exc_info=error)
-                self._reconciler.ask_soon()
+                await asyncio.sleep(_GATHER_SECONDS)
+                self._filled.clear()
+                try:
+                    for order_id, event in (await self._news()).items():
+                        self._asked.add(order_id)
+                        group.create_task(self._ask(order_id, event))
+                except MeshError as error:
+                    self._kit.log.warning("order_news_not_read", why=error.message)
+                    self._reconciler.ask_soon()
+
+    async def _news(self) -> dict[UUID, OrderChanged]:
+        """Of what waits, that which says something new of an open order; the rest of it is dropped."""
+        busy = {one for one in self._waiting if one in self._driver.busy or one in self._asked}
+        told = {one: event for one, event in self._waiting.items() if one not in busy}
+        self._waiting = {one: self._waiting[one] for one in busy}
+        if busy:
+            self._filled.set()
+        if not told:
+            return {}
+        async with self._kit.autocommit.connect() as connection:
+            orders = {order.order_id: order for order in await store.open_orders(connection)}
+        return {one: event for one, event in told.items() if one in orders and _is_news(orders[one], event)}
 
     async def _ask(self, order_id: UUID, event: OrderChanged) -> None:
-        # Whoever works on it, as on one that is just being sent, may record all of it.
-        async with self._driver.busy.hold(order_id):
-            pass
-        async with self._kit.autocommit.connect() as connection:
-            order = await store.get_order(connection, order_id)
-        if order is None or not _is_news(order, event):
-            return
-        order = await self._kit.critical(self._driver.drive(order_id))
-        if event.ended and not order.terminal:
-            # Not settled yet, or its fills do not add up: the reconciliation asks again.
+        try:
+            async with self._turns:
+                order = await self._kit.critical(self._driver.drive(order_id))
+            done = order.terminal or not event.ended
+        except MeshError as error:
+            self._kit.log.warning("order_news_not_asked_for", order_id=str(order_id), why=error.message)
+            done = False
+        except Exception as error:
+            self._kit.log.error("order_news_not_asked_for", order_id=str(order_id), exc_info=error)
+            done = False
+        finally:
+            self._asked.discard(order_id)
+        if not done:
+            # It may not be settled yet, or its fills do not add up: the reconciliation asks again.
             self._reconciler.ask_soon()
 
 
@@ -94,6 +108,6 @@ def _ours(client_order_id: str) -> UUID | None:
 
 
 def _is_news(order: OrderRow, event: OrderChanged) -> bool:
-    if order.terminal or order.state is OrderState.WAITING:
+    if order.state is OrderState.WAITING:
         return False
     return event.ended or order.state is not OrderState.OPEN or event.filled_size != order.filled_size

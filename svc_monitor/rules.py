@@ -72,9 +72,9 @@ def feed_silent(seen: Seen) -> Found:
     if executor.feeds.state is not ServiceState.NOT_SERVING:
         return ()
     message = (
-        "A WebSocket of the exchange, of orders or of prices, tells the executor nothing. It stops neither entries nor exits: the "
-        "executor asks instead, every PROTECTION_POLL_SECONDS or RECONCILE_SECONDS, and sees a fill that much later. Its log "
-        "says which feed it is and why (feed_lost)."
+        "A WebSocket of the exchange, of orders or of prices, tells the executor nothing. It stops neither entries nor exits: "
+        "the executor asks instead, every PROTECTION_POLL_SECONDS or RECONCILE_SECONDS, and sees a fill that much later. Its "
+        "log says which feed it is and why (feed_lost)."
     )
     return (Finding("FEED_SILENT", "executor", Severity.WARNING, message, _held(executor.feeds, FEEDS_SECONDS, seen)),)
 

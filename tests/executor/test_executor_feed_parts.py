@@ -35,7 +35,7 @@ from svc_executor.locks import KeyedLocks
 from svc_executor.order_news import OrderNews
 from svc_executor.prices import Prices
 from tests.support.waiting import eventually
-from tradekit.states import OrderState
+from tradekit.states import ORDER_TERMINAL, OrderState
 
 D = Decimal
 AT = datetime(2025, 1, 1, tzinfo=UTC)
@@ -224,34 +224,34 @@ class Orders:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows: dict[UUID, Any] = {}
         self.busy = KeyedLocks()
-        self.read: list[UUID] = []
+        self.reads = 0
         self.driven: list[UUID] = []
         self.soon = 0
         self.fails = False
         # What a drive makes of an order.
         self.then = OrderState.FILLED
-        monkeypatch.setattr(order_news.store, "get_order", self._get)
+        monkeypatch.setattr(order_news.store, "open_orders", self._open)
 
     def add(self, state: OrderState, filled: int = 0) -> UUID:
         order_id = uuid4()
-        self.rows[order_id] = self._row(state, filled)
+        self.change(order_id, state, filled)
         return order_id
 
-    @staticmethod
-    def _row(state: OrderState, filled: int) -> Any:
-        terminal = state in (OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED)
-        return SimpleNamespace(state=state, filled_size=D(filled), terminal=terminal)
+    def change(self, order_id: UUID, state: OrderState, filled: int) -> Any:
+        terminal = state in ORDER_TERMINAL
+        row = SimpleNamespace(order_id=order_id, state=state, filled_size=D(filled), terminal=terminal)
+        self.rows[order_id] = row
+        return row
 
-    async def _get(self, _: Any, order_id: UUID) -> Any:
-        self.read.append(order_id)
-        return self.rows.get(order_id)
+    async def _open(self, _: Any) -> list[Any]:
+        self.reads += 1
+        return [row for row in self.rows.values() if not row.terminal]
 
     async def drive(self, order_id: UUID) -> Any:
         self.driven.append(order_id)
         if self.fails:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", "down")
-        self.rows[order_id] = self._row(self.then, 1)
-        return self.rows[order_id]
+        return self.change(order_id, self.then, 1)
 
     def ask_soon(self) -> None:
         self.soon += 1
@@ -299,7 +299,7 @@ async def test_an_order_is_asked_for_where_something_is_new(orders: Orders) -> N
             news.hear(event)
         await eventually(lambda: len(orders.driven) == 3)
     assert sorted(orders.driven) == sorted(new)
-    assert len(orders.read) == 8 and orders.soon == 0
+    assert (orders.reads, orders.soon) == (1, 0)
 
 
 async def test_what_is_being_worked_on_is_looked_at_afterwards(orders: Orders) -> None:
@@ -308,11 +308,12 @@ async def test_what_is_being_worked_on_is_looked_at_afterwards(orders: Orders) -
         async with orders.busy.hold(order_id):
             for filled in range(5):
                 news.hear(changed(order_id, filled, ended=True))
-            await asyncio.sleep(0)
-            assert orders.read == []
-            orders.rows[order_id] = Orders._row(OrderState.FILLED, 1)
-        await eventually(lambda: orders.read)
-    assert orders.driven == []
+            other = orders.add(OrderState.OPEN)
+            news.hear(changed(other, 1))
+            await eventually(lambda: orders.driven == [other])
+            orders.change(order_id, OrderState.FILLED, 1)
+        await eventually(lambda: orders.reads == 2)
+    assert orders.driven == [other]
 
 
 async def test_the_reconciliation_is_asked_where_the_feed_does_not_tell_all(
