@@ -42,6 +42,7 @@ class FeedKeeper:
         self._backoff = Backoff(_RETRY_LOW, _RETRY_HIGH, random_source or random.Random())
         self._other = asyncio.Event()
         self._follows = True
+        self._ignored_before: set[str] = set()
         self._why = "it has not told anything yet"
         self._told_at = kit.clock.monotonic()
         # Everything is told at the moment, as far as anybody can know.
@@ -97,7 +98,7 @@ class FeedKeeper:
                     self._log.info("feed_whole", feed=self._name, after=self._why)
                     self._why = ""
                 elif isinstance(event, Ignored):
-                    self._ignored.add(1, {"feed": self._name, "kind": event.why})
+                    self._note_ignored(event)
                 if self.whole:
                     self._told_at = self._clock.monotonic()
                     if self._told_at - began > self._silent_seconds:
@@ -110,6 +111,12 @@ class FeedKeeper:
             # It cannot have told anything before.
             self._told_at = self._clock.monotonic()
         self._follows = follows
+
+    def _note_ignored(self, event: Ignored) -> None:
+        self._ignored.add(1, {"feed": self._name, "kind": event.why})
+        if event.why not in self._ignored_before:
+            self._ignored_before.add(event.why)
+            self._log.info("feed_message_ignored", feed=self._name, kind=event.why, further="counted only")
 
     def _note_lost(self, lost: Exception) -> None:
         fault = lost.fault.value if isinstance(lost, FeedLost) else "DEFECT"

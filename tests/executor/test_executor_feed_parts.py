@@ -98,14 +98,22 @@ LOST = FeedLost(FeedFault.GAP, "message 3 did not come, but 4")
 
 async def test_a_feed_that_was_lost_is_opened_again_and_its_loss_is_told_once(at_once: None) -> None:
     script = Script(
-        [Synchronised(), Ignored("repeated"), LOST], [LOST], [ZeroDivisionError()], [Synchronised(), Alive()]
+        [Synchronised(), Ignored("repeated"), Ignored("repeated"), LOST],
+        [LOST],
+        [ZeroDivisionError()],
+        [Synchronised(), Alive()],
     )
     noted, clock = Noted(), FixedClock(AT)
     async with kept(script, clock, noted) as (keeper, heard):
         await eventually(lambda: script.opened == 4 and keeper.whole)
-        assert heard == [Synchronised(), Ignored("repeated"), None, Synchronised(), Alive()]
-        assert noted.lines == ["feed_whole", "feed_lost", "feed_failed", "feed_whole"]
-        assert [one.get("fault", one.get("kind")) for one in noted.counted] == ["repeated", "GAP", "GAP", "DEFECT"]
+        assert heard == [Synchronised(), *[Ignored("repeated")] * 2, None, Synchronised(), Alive()]
+        assert noted.lines == ["feed_whole", "feed_message_ignored", "feed_lost", "feed_failed", "feed_whole"]
+        assert [one.get("fault", one.get("kind")) for one in noted.counted] == [
+            *["repeated"] * 2,
+            "GAP",
+            "GAP",
+            "DEFECT",
+        ]
         await keeper.check()
     assert script.closed == 4
 
