@@ -8,6 +8,17 @@ from exchange_client.adapters import open_exchange
 from exchange_client.config import ExchangeConfig
 from exchange_client.errors import ExchangeRefused, ExchangeUnavailable
 from exchange_client.exchange import Exchange, MarketData
+from exchange_client.feed import (
+    Alive,
+    BestBid,
+    FeedEvent,
+    FeedFault,
+    FeedLost,
+    Feeds,
+    Ignored,
+    OrderChanged,
+    Synchronised,
+)
 from exchange_client.models import (
     Accepted,
     Account,
@@ -34,6 +45,8 @@ from exchange_client.settings import ExchangeSettings
 __all__ = [
     "Accepted",
     "Account",
+    "Alive",
+    "BestBid",
     "Bracket",
     "CreateOutcome",
     "Exchange",
@@ -45,17 +58,24 @@ __all__ = [
     "ExchangeSettings",
     "ExchangeUnavailable",
     "FeeRates",
+    "FeedEvent",
+    "FeedFault",
+    "FeedLost",
+    "Feeds",
+    "Ignored",
     "KeyPermissions",
     "Limit",
     "MarketData",
     "NotSent",
     "OrderPreview",
+    "OrderChanged",
     "OrderTerms",
     "Portfolio",
     "RawCandle",
     "Refused",
     "SameTerms",
     "Touch",
+    "Synchronised",
     "Unknown",
     "open_exchange",
 ]

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from exchange_client.feed import Feeds
 from exchange_client.models import (
     Account,
     CreateOutcome,
@@ -52,6 +53,9 @@ class Exchange(MarketData, Protocol):
 
     async def open(self) -> None:
         """Reads what it is configured with; Misconfigured where that is not usable. The first request connects."""
+
+    def feeds(self, silent_seconds: float) -> Feeds | None:
+        """What it tells without being asked; None where it tells nothing. Misconfigured."""
 
     # ---- the account -------------------------------------------------------------------------------------------------
 

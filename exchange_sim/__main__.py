@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from candle_files.rows import UnusableFile
 from exchange_sim.auth import UnusableKeys
 from exchange_sim.exchange import ForeignState
+from exchange_sim.fault_plan import BadPlan
 from exchange_sim.market import MarketUnavailable, UnknownProduct
 from exchange_sim.run import BadSettings, serve
 from exchange_sim.settings import Settings
 from exchange_sim.state import StateInUse
 
-_OPERATOR_MUST_ACT = (ForeignState, StateInUse, UnknownProduct, UnusableFile, UnusableKeys, BadSettings)
+_OPERATOR_MUST_ACT = (ForeignState, StateInUse, UnknownProduct, UnusableFile, UnusableKeys, BadSettings, BadPlan)
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

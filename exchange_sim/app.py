@@ -12,7 +12,9 @@ from exchange_sim.account_routes import AccountRoutes
 from exchange_sim.auth import ApiKey
 from exchange_sim.control import ControlRoutes
 from exchange_sim.exchange import Exchange
-from exchange_sim.http_faults import Faults, faults_of
+from exchange_sim.fault_plan import follow
+from exchange_sim.fault_rules import Faults
+from exchange_sim.http_faults import faults_of
 from exchange_sim.market_routes import MarketRoutes
 from exchange_sim.older_routes import OPEN_PATHS, OlderRoutes
 from exchange_sim.pacer import Pacer
@@ -57,11 +59,13 @@ def build_app(parts: Parts, around: Sequence[Middleware] = ()) -> web.Applicatio
     )
     market = MarketRoutes(exchange)
     exchange.habits.settle_seconds = settings.settle_delay_seconds
+    if settings.plan_file is not None:
+        follow(settings.plan_file, faults, exchange.habits)
     account = AccountRoutes(exchange, wall_clock)
     control = ControlRoutes(exchange, parts.pacer, faults, settings.control_token.get_secret_value(), settings.market)
     app.add_routes([*market.public(PREFIX), *market.authenticated(PREFIX), *account.routes(PREFIX)])
     app.add_routes([*OlderRoutes(exchange).routes(), *control.routes()])
-    sockets = Sockets(exchange, parts.keys, clocks)
+    sockets = Sockets(exchange, parts.keys, clocks, faults)
     exchange.state.on_orders = sockets.orders_changed
     app.add_routes([web.get(path, sockets.serve, allow_head=False) for path in SOCKET_PATHS])
     app.on_shutdown.append(sockets.close)

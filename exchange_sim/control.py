@@ -13,7 +13,7 @@ from aiohttp import web
 
 from exchange_sim.access import CONTROL_PREFIX
 from exchange_sim.exchange import CannotMove, Exchange
-from exchange_sim.http_faults import Faults
+from exchange_sim.fault_rules import Faults
 from exchange_sim.numbers import ZERO, parse_number, plain
 from exchange_sim.order_checks import Fees
 from exchange_sim.order_request import read_object
@@ -118,7 +118,7 @@ class ControlRoutes:
         return reply(self._exchange.habits.as_json())
 
     async def faults(self, _: web.Request) -> web.StreamResponse:
-        """The rules in force, and what requests met of them."""
+        """The rules in force, and what requests and messages met of them."""
         return reply(self._faults.as_json())
 
     async def add_fault(self, request: web.Request) -> web.StreamResponse:

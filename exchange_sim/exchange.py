@@ -79,7 +79,7 @@ class Exchange:
         self.wall_clock = wall_clock
         self._ledger = OrderLedger(state, market, wall_clock)
         self.habits = Habits()
-        self.any_cancel_queued = True
+        self.any_cancel_queued = self.any_kept_waiting = True
         self._stored_us = 0
         self._any_open = True
 
@@ -174,6 +174,30 @@ class Exchange:
                 for order in due:
                     self._ledger.finish(order, Status.CANCELLED, "User requested cancel", self.now_us)
                 self._ledger.opened()
+
+    def fill_kept_waiting(self) -> None:
+        """Fills the market orders whose time has come, at the prices of now."""
+        now = self.wall_clock()
+        waiting = self.state.kept_waiting()
+        due = [one for one in waiting if (one.fill_wall_seconds or 0.0) <= now]
+        self.any_kept_waiting = len(due) < len(waiting)
+        if due:
+            with self.state.transaction():
+                for order in due:
+                    self._fill_late(order)
+                self._ledger.opened()
+
+    def _fill_late(self, order: Order) -> None:
+        terms = Terms(order.side, order.base_size, order.quote_size, None, None)
+        product, quote = self.market.product(order.product_id), self.market.quote(order.product_id, self.now_us)
+        if product is None or quote is None:
+            self._ledger.finish(order, Status.CANCELLED, "No price any more", self.now_us)
+            return
+        taken = self._taken(product, terms, quote, order.client_order_id)
+        if order.side == "BUY" and taken.cost > EXACT.add(self.state.balance(order.spends).available, order.hold):
+            self._ledger.finish(order, Status.CANCELLED, "Insufficient funds by now", self.now_us)
+            return
+        self._begun(order, Acceptable(product, terms, quote, taken), self.now_us)
 
     def edit(self, order_id: str, price: Decimal, size: Decimal) -> list[str]:
         """Changes an open limit order in its place; gives the reasons against it, of which none means that it is done."""
@@ -303,6 +327,10 @@ class Exchange:
         order = self.state.add_order(self._new_order(request, acceptable.terms, acceptable.product))
         if is_chosen(self.habits.fail_share, f"fail/{request.client_order_id}"):
             return self._ledger.finish(order, Status.FAILED, reasons.FAILED_LATER, self.now_us)
+        if self.habits.fill_seconds and order.variant.startswith("market_"):
+            self.any_kept_waiting = True
+            waits = replace(order, fill_wall_seconds=self.wall_clock() + self.habits.fill_seconds)
+            return self._ledger.hold(waits, required(acceptable.terms, acceptable.product, acceptable.quote, self.fees))
         begun = self._begun(order, acceptable, self.now_us)
         # Whoever looks for what is due looks at all that is open.
         self._ledger.opened()

@@ -1,4 +1,4 @@
-"""What a venue does that is no fault and still surprises its clients: it shows late, settles late, cancels late, fills in part.
+"""What a venue does that is no fault and still surprises its clients: it shows, settles, cancels and fills late, or in part.
 
 All times are wall seconds, 0 by default; set by the operator while it runs, and gone with a restart.
 """
@@ -15,9 +15,9 @@ _LONGEST_SECONDS = 3600.0
 
 @dataclass(slots=True)
 class Habits:
-    """A new order is not found, is PENDING, a balance stays as it was, a cancel is only queued, a fill is not settled for so many
-    seconds. The clock is ahead of the true one by the skew, behind it below zero. Of what an order takes from the book at once
-    it gets `fill_share`; the rest ends or rests as if there had been no more.
+    """For so many seconds a new order is not found, is PENDING, a balance stays as it was, a cancel is only queued, a market
+    order is not filled, a fill is not settled. The clock is ahead of the true one by the skew, behind it below zero. Of what
+    an order takes from the book at once it gets `fill_share`; the rest ends or rests as if there had been no more.
 
     Shares of things, each chosen by its own name, so that it is the same whenever it is asked for: orders that are accepted and
     then fail, candles without a trade, which are left out, and orders that are filled off the grid, a part of a step better.
@@ -28,6 +28,7 @@ class Habits:
     stale_balance_seconds: float = 0.0
     settle_seconds: float = 0.0
     cancel_seconds: float = 0.0
+    fill_seconds: float = 0.0
     clock_skew_seconds: float = 0.0
     fill_share: Decimal = ONE
     fail_share: float = 0.0

@@ -76,6 +76,7 @@ class Order:
     edits: str = "[]"
     created_wall_seconds: float = 0.0
     cancel_wall_seconds: float | None = None  # when a queued cancel takes effect; until then it may still fill
+    fill_wall_seconds: float | None = None  # when a market order that is kept waiting is filled
 
     @property
     def left(self) -> Decimal:

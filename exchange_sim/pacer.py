@@ -45,6 +45,8 @@ class Pacer:
             async with self._turn:
                 if self._exchange.any_cancel_queued:
                     self._exchange.end_cancelled()
+                if self._exchange.any_kept_waiting:
+                    self._exchange.fill_kept_waiting()
                 target_us = self._target_us(now - before)
                 before = now
                 if target_us > self._exchange.now_us:

@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     maker_fee: Decimal = Field(Decimal("0.005"), ge=0, lt=1)
     spread_bps: Decimal = Field(Decimal(2), ge=0, lt=1000)
     keys_file: Path | None = None
+    plan_file: Path | None = None
     control_token: SecretStr = SecretStr("")
     settle_delay_seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
     # Requests a second, of a key on private paths and of an address on public ones; 0 is no limit. On the venue 30 and 10.

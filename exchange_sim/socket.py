@@ -12,6 +12,7 @@ from aiohttp import web
 
 from exchange_sim.auth import ApiKey, Refused, prove
 from exchange_sim.exchange import Exchange
+from exchange_sim.fault_rules import Faults
 from exchange_sim.market import MarketUnavailable
 from exchange_sim.orders import Order
 from exchange_sim.socket_channel import BEAT_SECONDS, Channel
@@ -25,6 +26,7 @@ from exchange_sim.socket_channels import (
     TickerBatch,
 )
 from exchange_sim.socket_connection import GOING_AWAY, LARGEST_MESSAGE, OUR_FAULT, Connection
+from exchange_sim.socket_faults import SocketFaults
 from exchange_sim.socket_market import SocketMarket
 from exchange_sim.socket_request import (
     CANDLES,
@@ -51,10 +53,13 @@ log = logging.getLogger(__name__)
 
 
 class Sockets:
-    def __init__(self, exchange: Exchange, keys: Mapping[str, ApiKey], clocks: Callable[[], tuple[float, ...]]) -> None:
+    def __init__(
+        self, exchange: Exchange, keys: Mapping[str, ApiKey], clocks: Callable[[], tuple[float, ...]], faults: Faults
+    ) -> None:
         self._exchange = exchange
         self._keys = keys
         self._clocks = clocks
+        self._faults = SocketFaults(faults)
         self._connections: set[Connection] = set()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
@@ -77,7 +82,15 @@ class Sockets:
         if self._closed or len(self._connections) >= MOST_CONNECTIONS:
             raise HttpError(503, "UNAVAILABLE", "no more connections")
         socket = web.WebSocketResponse(heartbeat=_PING_SECONDS, compress=False, max_msg_size=LARGEST_MESSAGE)
-        connection = Connection(socket, self._product_ids, self._make, self._allow, lambda: self._exchange.now_us)
+        connection = Connection(
+            socket,
+            self._product_ids,
+            self._make,
+            self._allow,
+            lambda: self._exchange.now_us,
+            self._faults,
+            request.path,
+        )
         self._connections.add(connection)
         try:
             await socket.prepare(request)

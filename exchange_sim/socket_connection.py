@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from aiohttp import WSMessage, WSMsgType, web
 
 from exchange_sim import socket_views as views
+from exchange_sim.fault_rules import FaultKind, Rule
 from exchange_sim.market import MarketUnavailable
 from exchange_sim.orders import Order
 from exchange_sim.socket_channel import Channel, Messages
+from exchange_sim.socket_faults import SocketFaults, Wire
 from exchange_sim.socket_request import CHANNELS, BadMessage, SocketRequest, parse_message
 from exchange_sim.socket_user import UserOrders
+from exchange_sim.views import Json
 
 LARGEST_MESSAGE = 64 * 1024
 _FIRST_SUBSCRIBE_SECONDS = 5.0
@@ -24,13 +27,16 @@ _CLOSE_SECONDS = 1.0
 # The snapshot of some eight thousand open orders.
 _MOST_WAITING = 8 * 1024 * 1024
 
-GOING_AWAY, BROKEN_RULE, OUR_FAULT = 1001, 1008, 1011
+NORMAL, GOING_AWAY, BROKEN_RULE, OUR_FAULT = 1000, 1001, 1008, 1011
+# Is never sent: the connection ends without a word.
+_ABNORMAL = 1006
 
 log = logging.getLogger(__name__)
 
 
 class Connection:
-    """`make` gives a new channel by its name, `allow` raises BadMessage for what the client may not ask."""
+    """`make` gives a new channel by its name, `allow` raises BadMessage for what the client may not ask; `path` is where it
+    connected to."""
 
     def __init__(
         self,
@@ -39,12 +45,17 @@ class Connection:
         make: Mapping[str, Callable[[], Channel]],
         allow: Callable[[SocketRequest], None],
         now_us: Callable[[], int],
+        faults: SocketFaults,
+        path: str,
     ) -> None:
         self._socket = socket
         self._product_ids = product_ids
         self._make = make
         self._allow = allow
         self._now_us = now_us
+        self._faults = faults
+        self._path = path
+        self._wire = Wire()
         self._channels: dict[str, Channel] = {}
         self._number = 0
         self._waiting: deque[str] = deque()
@@ -119,12 +130,15 @@ class Connection:
         channel = self._channels.get(name)
         messages: Messages = []
         if request.subscribes:
+            fault = self._faults.of_subscription(self._path, name)
+            if fault is not None and fault.kind is FaultKind.WS_REFUSE:
+                raise BadMessage("authentication failure")
             channel = channel or self._make[name]()
             try:
                 await channel.load(request.product_ids, self._now_us())
             except MarketUnavailable as error:
                 log.warning("%s begins without what the market's source would tell: %s", name, error)
-            messages = channel.start(request.product_ids, self._now_us())
+            messages = self._faults.snapshot(name, channel.start(request.product_ids, self._now_us()), fault)
             self._channels[name] = channel
         elif channel is not None:
             channel.stop(request.product_ids)
@@ -140,8 +154,22 @@ class Connection:
 
     def _send_all(self, sends_as: str, at_us: int, messages: Messages) -> None:
         for events in messages:
-            self._put(views.envelope(sends_as, at_us, self._number, events))
-            self._number += 1
+            fault = self._faults.of_message(self._path, sends_as)
+            match fault.kind if fault is not None else None:
+                case FaultKind.WS_DROP:
+                    self.end(_ABNORMAL, "")
+                case FaultKind.WS_CLOSE:
+                    self.end(NORMAL, "")
+            if fault is not None and fault.kind is FaultKind.WS_LATE:
+                asyncio.get_running_loop().call_later(fault.seconds, self._send, sends_as, at_us, events, None)
+            else:
+                self._send(sends_as, at_us, events, fault)
+
+    def _send(self, sends_as: str, at_us: int, events: list[Json], fault: Rule | None) -> None:
+        text = views.envelope(sends_as, at_us, self._number, events)
+        self._number += 1
+        for passed in self._wire.passes(text, fault):
+            self._put(passed)
 
     def _put(self, text: str) -> None:
         if self._end.done():
@@ -172,7 +200,8 @@ class Connection:
         code, reason = self._end.result()
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._socket.close(code=code, message=reason.encode())
+                if code != _ABNORMAL:
+                    await self._socket.close(code=code, message=reason.encode())
         except (TimeoutError, ConnectionError):
             pass  # it does not read: nothing more can be told to it
         if request.transport is not None:

@@ -29,6 +29,7 @@ _ADDED = {
     "edits": "TEXT NOT NULL DEFAULT '[]'",
     "created_wall_seconds": "REAL NOT NULL DEFAULT 0",
     "cancel_wall_seconds": "REAL",
+    "fill_wall_seconds": "REAL",
 }
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -208,6 +209,10 @@ class ExchangeState:
     def cancels_queued(self) -> list[Order]:
         """Open orders that somebody has asked to cancel."""
         return self.orders([Condition("status = 'OPEN' AND cancel_wall_seconds IS NOT NULL", ())], -1)
+
+    def kept_waiting(self) -> list[Order]:
+        """Open market orders that are filled later, oldest first."""
+        return self.orders([Condition("status = 'OPEN' AND fill_wall_seconds IS NOT NULL", ())], -1)[::-1]
 
     def open_count(self, product_id: str) -> int:
         """Open orders of a product."""

@@ -40,8 +40,10 @@ class Service:
         ready = Group(["", *names], spec.ready)
         durable = Check("durability", kit.check_durability)
         entries = Group([f"{name}/entries" for name in names], [*spec.entries, durable], needs=ready)
-        self.health = HealthServicer([LIVE, *ready.names, *entries.names])
-        self._poller = HealthPoller(self.health, [ready, entries], kit.log)
+        others = [Group([f"{name}/{key}" for name in names], checks) for key, checks in spec.others.items()]
+        groups = [ready, entries, *others]
+        self.health = HealthServicer([LIVE, *(name for group in groups for name in group.names)])
+        self._poller = HealthPoller(self.health, groups, kit.log)
         self._server = servers.build_server(kit, spec, self.health, identity or kit.identity.source)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 Action = Callable[[], Awaitable[None]]
@@ -36,11 +36,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """The whole of a service. `ready` decides "" and the full names; `entries` decides full name + "/entries"."""
+    """The whole of a service. `ready` decides "" and the full names; `entries` decides full name + "/entries", and each of
+    `others` full name + "/" + its key, which nothing else depends on."""
 
     servicers: Sequence[Registration]
     background: Sequence[Task] = ()
     ready: Sequence[Check] = ()
     entries: Sequence[Check] = ()
+    others: Mapping[str, Sequence[Check]] = field(default_factory=dict)
     on_drain: Action | None = None
     on_stop: Action | None = None

@@ -145,6 +145,11 @@ def _of_standing(one: Standing, market: MarketNow, rules: ExitRules) -> Step | N
     return None
 
 
+def price_acts(held: Held, high: Price | None, bid: Price, *, rules: ExitRules) -> bool:
+    """Whether something is to be done at this bid, whatever the time; `high` is the highest price since the entry."""
+    return any(_of_standing(one, MarketNow(bid, high, None), rules) is not None for one in held.standing)
+
+
 def _protect(held: Held, product: ExchangeProduct, market: MarketNow, rules: ExitRules) -> Protect | None:
     price = market.bid or held.close
     if not can_be_protected(held.unprotected, product, price):

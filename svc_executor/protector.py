@@ -7,9 +7,10 @@ what the exit leaves is protected again.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -29,8 +30,9 @@ from svc_executor.intent import BodyOf, Protection, protective_intent
 from svc_executor.intent_store import NewIntent
 from svc_executor.locks import KeyedLocks
 from svc_executor.order_tracker import OrderTracker
+from svc_executor.prices import Prices
 from svc_executor.product_rules import ProductRules
-from svc_executor.protection_step import Held, Protect, Send, Withdraw, can_be_protected, next_step
+from svc_executor.protection_step import Held, Protect, Send, Withdraw, can_be_protected, next_step, price_acts
 from svc_executor.protection_store import HeldRow
 from svc_executor.resting import with_news
 from svc_executor.settings import ExecutorSettings
@@ -43,7 +45,6 @@ from tradekit.units import BaseSize, Price, ProductId
 # Withdraw, write, send, and once more for what was refused as a bracket.
 _MOST_STEPS = 5
 _TRACK_SECONDS = 5.0
-_PRICE_SECONDS = 2.0
 # An exit has 20 seconds, and sells within what is left of them.
 _RELEASE_SECONDS = 8.0
 _RETRY_LOW, _RETRY_HIGH = 1.0, 60.0
@@ -72,6 +73,8 @@ class Protector:
         switch: TradingSwitch,
         available: Availability,
         entries: EntryWatch,
+        prices: Prices,
+        orders_are_told: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._kit = kit
@@ -83,11 +86,14 @@ class Protector:
         self._switch = switch
         self._available = available
         self._entries = entries
+        self._prices = prices
+        self._orders_are_told = orders_are_told
         self._exit_rules: ExitRules = settings.exit_rules
         self._body_of: BodyOf = exchange.body_of
         self._products = KeyedLocks()
         self._turn = asyncio.Lock()
         self._asked: set[ProductId] = set()
+        self._all_asked, self._all_due_at = True, 0.0
         self._soon = asyncio.Event()
         self._trouble: dict[ProductId, _Trouble] = {}
         self._random = random.Random()
@@ -100,6 +106,7 @@ class Protector:
         )
         driver.when_ended(self._heard)
         entries.when_bought(self.ask_soon)
+        prices.when_reached, prices.when_lost = self.ask_soon, self._ask_all_soon
 
     def _heard(self, order: OrderRow) -> None:
         if self._exit_rules.mode is not ProtectionMode.OFF and (order.filled_size > 0 or order.bracket is not None):
@@ -110,53 +117,71 @@ class Protector:
         self._asked.add(product_id)
         self._soon.set()
 
+    def _ask_all_soon(self) -> None:
+        self._all_asked = True
+        self._soon.set()
+
     async def run(self) -> None:
         """Looks for ever. What fails in a look is tried again at the next one."""
         async with self._kit.notifications.subscribe(streams.WATERMARKS, only=(services.MARKET.name,)) as wakeup:
-            everything = True
             while True:
                 asked, self._asked = self._asked, set()
+                everything, self._all_asked = self._all_asked, False
+                if everything:
+                    self._all_due_at = self._kit.clock.monotonic() + self._settings.reconcile_seconds
                 self._soon.clear()
                 try:
-                    await self.look(None if everything else sorted(asked))
+                    await self.look(None if everything else sorted(asked), ask=not self._orders_are_told())
                 except MeshError as error:
                     self._kit.log.warning("positions_not_looked_at", reason=error.reason, why=error.message)
                     self._asked |= asked
+                    self._all_asked |= everything
                 except Exception as error:
                     self._kit.log.error("positions_not_looked_at", exc_info=error)
-                everything = await self._wait(wakeup)
+                await self._wait(wakeup)
 
-    async def _wait(self, wakeup: Any) -> bool:
-        """True where all positions are to be looked at: at a new bar, or when the pause is over."""
-        pause = self._settings.protection_poll_seconds if self._waiting else self._settings.reconcile_seconds
-        waits = [asyncio.ensure_future(wakeup.wait(pause)), asyncio.ensure_future(self._soon.wait())]
+    async def _wait(self, wakeup: Any) -> None:
+        """Until there is something to look at. All positions are: at a new bar, after the longer pause, and after the shorter one
+        while something is watched here that nobody tells."""
+        pause = self._settings.protection_poll_seconds if self._waiting else None
+        left = self._all_due_at - self._kit.clock.monotonic()
+        bar = asyncio.ensure_future(wakeup.wait(max(left, 0.0)))
+        soon = asyncio.ensure_future(self._soon.wait())
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            while True:
+                done, _ = await asyncio.wait((bar, soon), timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                if done or not self._is_told():
+                    break
         finally:
-            for wait in waits:
-                wait.cancel()
-        return not self._soon.is_set() or bool(waits[0].done())
+            bar.cancel()
+            soon.cancel()
+        self._all_asked |= not done or bar in done
 
-    async def look(self, product_ids: Sequence[ProductId] | None = None) -> list[Held]:
-        """Positions as they are after what could be done for them; None: every one. MeshError where rows cannot be read."""
+    def _is_told(self) -> bool:
+        """Whether the exchange tells by itself what a look would ask it for."""
+        return self._orders_are_told() and self._prices.are_told()
+
+    async def look(self, product_ids: Sequence[ProductId] | None = None, *, ask: bool = True) -> list[Held]:
+        """Positions as they are after what could be done for them; None: every one. `ask`: whether the exchange is asked for the
+        orders that rest there. MeshError where rows cannot be read."""
         async with self._turn:
             rows = await self._read(product_ids)
-            if await self._hear(rows):
+            if ask and await self._hear(rows):
                 rows = await self._read(product_ids)
-            bids = await self._bids(rows)
+            bids = await self._prices.bids(row.held.product_id for row in rows if self._needs_price(row.held))
             async with asyncio.TaskGroup() as group:
                 looks = [group.create_task(self._protect(row, bids.get(row.held.product_id))) for row in rows]
             if any(look.result() for look in looks):
                 rows = await self._read(product_ids)
             held = [row.held for row in rows]
+            self._watch_prices(rows, product_ids)
             await self._tell(held, everything=product_ids is None)
         return held
 
     def watches(self, held: Iterable[Held]) -> bool:
         """Whether a price or a time is watched here and not at the exchange."""
         standing = [one for each in held for one in each.standing]
-        own = any(one.state is OrderState.WAITING or one.plan.exit_time is not None for one in standing)
-        return own or (self._exit_rules.trailing is not None and bool(standing))
+        return any(one.plan.exit_time is not None for one in standing) or any(map(self._watches_price, held))
 
     @asynccontextmanager
     async def released(self, product_id: ProductId, by: UUID) -> AsyncIterator[None]:
@@ -209,21 +234,12 @@ class Protector:
         await asyncio.gather(*map(self._driver.drive, news))
         return bool(news)
 
-    async def _bids(self, rows: Iterable[HeldRow]) -> Mapping[ProductId, Price]:
-        """Of products whose price decides anything now."""
-        wanted = [row.held.product_id for row in rows if self._needs_price(row.held)]
-        if not wanted:
-            return {}
-        try:
-            async with asyncio.timeout(_PRICE_SECONDS):
-                return await self._exchange.best_bids(wanted)
-        except (MeshError, TimeoutError) as error:
-            self._kit.log.warning("prices_unknown", products=wanted, why=type(error).__name__)
-            return {}
+    def _watches_price(self, held: Held) -> bool:
+        waits = any(one.state is OrderState.WAITING for one in held.standing)
+        return waits or (self._exit_rules.trailing is not None and bool(held.standing))
 
     def _needs_price(self, held: Held) -> bool:
-        waits = any(one.state is OrderState.WAITING for one in held.standing)
-        return waits or held.unprotected > 0 or (self._exit_rules.trailing is not None and bool(held.standing))
+        return held.unprotected > 0 or self._watches_price(held)
 
     async def _protect(self, row: HeldRow, bid: Price | None) -> bool:
         """Every step there is for one position now; True if there was one."""
@@ -336,6 +352,14 @@ class Protector:
         trouble = self._trouble.get(product_id)
         return trouble is not None and self._kit.clock.monotonic() < trouble.until
 
+    def _watch_prices(self, rows: Sequence[HeldRow], product_ids: Sequence[ProductId] | None) -> None:
+        looked_at = self._prices.watched if product_ids is None else product_ids
+        watched = {row.held.product_id: row for row in rows if self._watches_price(row.held)}
+        self._prices.watch(
+            dict.fromkeys(looked_at)
+            | {name: partial(price_acts, row.held, row.high, rules=self._exit_rules) for name, row in watched.items()}
+        )
+
     async def _tell(self, held: Sequence[Held], *, everything: bool) -> None:
         """The metric, and what later looks need to know."""
         now = self._kit.clock.monotonic()
@@ -345,13 +369,13 @@ class Protector:
             if not open_to_loss:
                 self._unprotected.pop(one.product_id, None)
             self._gauge.set(now - since, {"product_id": one.product_id})
+        self._waiting = self.watches(held) or (self._waiting and not everything)
         if not everything:
             return
         for product_id in self._unprotected.keys() - {one.product_id for one in held}:
             del self._unprotected[product_id]
             self._gauge.set(0.0, {"product_id": product_id})
         self._standing = {one.product_id for one in held if one.standing}
-        self._waiting = self.watches(held)
 
     async def _can_be_protected(self, held: Held) -> bool:
         """True as well where nobody says what the exchange takes."""

@@ -17,6 +17,7 @@ from svc_executor.cancelling import Cancelling
 from svc_executor.closing import Closing
 from svc_executor.driver import OrderDriver
 from svc_executor.entry_watch import EntryWatch
+from svc_executor.feeds import HEALTH, ExecutorFeeds
 from svc_executor.fees import FeeKeeper
 from svc_executor.intake import ExchangeFacts, Intake
 from svc_executor.ledger_service import Ledger
@@ -24,7 +25,9 @@ from svc_executor.live_key_check import check_live
 from svc_executor.live_start import LiveStart
 from svc_executor.locks import ReadersWriterLock
 from svc_executor.operator_service import OperatorCalls
+from svc_executor.order_news import OrderNews
 from svc_executor.order_tracker import OrderTracker
+from svc_executor.prices import Prices
 from svc_executor.product_rules import ProductRules
 from svc_executor.protector import Protector
 from svc_executor.reconciler import Reconciler
@@ -239,7 +242,14 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     facts = ExchangeFacts(rules, available, driver.clock, fees)
     cancelling = Cancelling(kit.engine, exchange, driver, kit.log)
     entries = EntryWatch(kit, exchange, driver, cancelling, switch, settings.protection_poll_seconds)
-    protector = Protector(settings, kit, exchange, rules, cancelling, driver, tracker, switch, available, entries)
+    prices = Prices(exchange, kit.clock, kit.log, settings.protection_poll_seconds)
+    open_feeds = exchange.feeds(settings.feed_silent_seconds) if settings.follows_feeds else None
+    news = OrderNews(kit, driver, reconciler)
+    feeds = ExecutorFeeds(open_feeds, kit, settings.feed_silent_seconds, news, prices) if open_feeds else None
+    told = feeds.orders_are_told if feeds else lambda: False
+    protector = Protector(
+        settings, kit, exchange, rules, cancelling, driver, tracker, switch, available, entries, prices, told
+    )
     intake = Intake(settings, kit.dedicated(), key, exchange, facts, switch, driver, tracker.begin, protector)
     closing = Closing(settings, kit.engine, intake, rules, available, tracker, exchange.body_of, protector)
     operator = OperatorCalls(kit, switch, cancelling, closing, protector, entries)
@@ -267,8 +277,10 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
             Task("trading-switch", switch.run),
             Task("halt-keeper", switch.keep),
             *watch,
+            *(feeds.tasks() if feeds else ()),
         ],
         ready=[Check("database", kit.check_database)],
         entries=[Check("reconciliation", reconciler.check_entries)],
+        others={HEALTH: feeds.checks()} if feeds else {},
         on_stop=exchange.close,
     )

@@ -97,6 +97,14 @@ class ExecutorSettings(ExchangeSettings):
         2.0, ge=0.2, le=60, description="pause between two looks at prices while the executor itself watches a stop"
     )
 
+    feeds: bool = Field(
+        True,
+        description="whether the exchange's WebSocket is followed; without it, orders and prices are only asked for",
+    )
+    feed_silent_seconds: float = Field(
+        5.0, ge=2, le=60, description="how long a feed may be without a sign of life before it counts as lost"
+    )
+
     ledger_tolerance: Annotated[dict[str, Decimal], NoDecode] = Field(
         default_factory=dict,
         description="largest difference from the exchange that counts as none, such as USD=0.01,BTC=0.00000001; unset: none",
@@ -186,6 +194,11 @@ class ExecutorSettings(ExchangeSettings):
     def portfolio(self) -> str:
         """With real money the portfolio that the key must be of, else empty."""
         return self.live_confirm.lower() if self.venue is Venue.LIVE else ""
+
+    @property
+    def follows_feeds(self) -> bool:
+        """Not in a replay, where nothing may happen between two bars, nor in a sandbox, whose orders are canned."""
+        return self.feeds and self.venue not in (Venue.REPLAY, Venue.SANDBOX)
 
     @property
     def account_currency(self) -> str:

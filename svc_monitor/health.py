@@ -5,7 +5,7 @@ known before the first answer, and nothing any more when a service has been sile
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,6 +13,8 @@ from tradekit import services
 from tradekit.services import ServiceName
 
 ENTRIES_SUFFIX = "/entries"
+# The executor's word on what the exchange tells it without being asked. It has no such name where it follows no feed.
+FEEDS_NAME = services.EXECUTOR.full_name + "/feeds"
 # Nothing new has served for so long: whoever has not, will not by itself. A slow machine starts one service after another.
 STARTUP_SECONDS = 60.0
 
@@ -77,12 +79,13 @@ def _moved(known: Known, state: ServiceState, detail: str, now: datetime) -> Kno
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """A service with both its health names."""
+    """A service with both its health names, and the third that the executor has."""
 
     service: ServiceName
     address: str
     own: Known
     entries: Known
+    feeds: Known = field(default_factory=Known)
 
     @property
     def healthy(self) -> bool:
@@ -117,9 +120,14 @@ def health_names(service: ServiceName) -> tuple[str, str]:
     return service.full_name, service.full_name + ENTRIES_SUFFIX
 
 
+def watched_names(service: ServiceName) -> tuple[str, ...]:
+    """Every health name of a service that is watched."""
+    return (*health_names(service), *((FEEDS_NAME,) if service is services.EXECUTOR else ()))
+
+
 def overview(known: Mapping[str, Known], addresses: Mapping[str, str]) -> tuple[ServiceHealth, ...]:
     """Every service in the order of the mesh, from what is known by health name."""
     return tuple(
-        ServiceHealth(service, addresses[service.name], *(known.get(name, Known()) for name in health_names(service)))
+        ServiceHealth(service, addresses[service.name], *(known.get(name, Known()) for name in watched_names(service)))
         for service in services.SERVICES
     )

@@ -18,6 +18,7 @@ from tradekit import services
 DOWN_SECONDS = 3.0
 ENTRIES_SECONDS = 10.0
 DATABASE_SECONDS = 3.0
+FEEDS_SECONDS = 3.0
 # The database has a halt within a second where it answers.
 KEPT_SECONDS = 3.0
 LAG_BARS = 3
@@ -61,6 +62,21 @@ def entries_closed(seen: Seen) -> Found:
         for health in seen.services
         if health.own.state is ServiceState.SERVING and health.entries.state is not ServiceState.SERVING
     )
+
+
+def feed_silent(seen: Seen) -> Found:
+    """The exchange tells the executor nothing by itself, and is asked instead. An executor without feeds has no word on them."""
+    executor = next(health for health in seen.services if health.service is services.EXECUTOR)
+    if executor.own.state is not ServiceState.SERVING:
+        return None
+    if executor.feeds.state is not ServiceState.NOT_SERVING:
+        return ()
+    message = (
+        "A WebSocket of the exchange, of orders or of prices, tells the executor nothing. It stops neither entries nor exits: "
+        "the executor asks instead, every PROTECTION_POLL_SECONDS or RECONCILE_SECONDS, and sees a fill that much later. Its "
+        "log says which feed it is and why (feed_lost)."
+    )
+    return (Finding("FEED_SILENT", "executor", Severity.WARNING, message, _held(executor.feeds, FEEDS_SECONDS, seen)),)
 
 
 def ledger_mismatch(seen: Seen) -> Found:
@@ -271,6 +287,7 @@ def database_down(seen: Seen) -> Found:
 RULES: dict[str, Callable[[Seen], Found]] = {
     "SERVICE_DOWN": service_down,
     "ENTRIES_CLOSED": entries_closed,
+    "FEED_SILENT": feed_silent,
     "LEDGER_MISMATCH": ledger_mismatch,
     "FILLS_MISMATCH": ledger_rules.fills_mismatch,
     "FOREIGN_ORDER": ledger_rules.foreign_order,

@@ -18,7 +18,7 @@ from meshkit.errors import MeshError, from_rpc_error
 from meshkit.kit import Kit
 from meshkit.spec import Task
 from svc_monitor.board import Board
-from svc_monitor.health import ServiceState, health_names
+from svc_monitor.health import ServiceState, watched_names
 from svc_monitor.settings import MonitorSettings
 from tradekit import services
 from tradekit.services import ServiceName
@@ -33,7 +33,7 @@ _NO_SUCH_NAME = (ServiceState.UNKNOWN, "its server has no such health name")
 
 
 class Watcher:
-    """Two streams and a pulse for each service."""
+    """A stream for each health name, and a pulse for each service."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Watcher:
         found = []
         for service in self._watched:
             found.append(Task(f"check-{service.name}", partial(self._check, service)))
-            found += [Task(f"watch-{name}", self._watch(service, name).run) for name in health_names(service)]
+            found += [Task(f"watch-{name}", self._watch(service, name).run) for name in watched_names(service)]
         return found
 
     def _stub(self, service: ServiceName) -> Any:
@@ -79,11 +79,11 @@ class Watcher:
         return Consumer(self._kit, name, open_call, take, silence_seconds=None, lost=lost)
 
     async def _check(self, service: ServiceName) -> None:
-        """Asks both names for a sign of life for ever, and notices when none comes."""
+        """Asks every name for a sign of life for ever, and notices when none comes."""
         stub = self._stub(service)
         while True:
             async with asyncio.TaskGroup() as group:
-                for name in health_names(service):
+                for name in watched_names(service):
                     group.create_task(self._ask(stub, service, name))
             await asyncio.sleep(self._settings.health_check_seconds)
 

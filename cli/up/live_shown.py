@@ -120,7 +120,9 @@ def _order_type(executor: ExecutorSettings) -> str:
     if not executor.entry_order.rests:
         return f"{executor.entry_order.value}: what cannot be filled at once is cancelled"
     offset = executor.entry_offset_ratio
-    where = f"{_percent(abs(offset))} {'below' if offset > 0 else 'above'} the best bid" if offset else "at the best bid"
+    where = (
+        f"{_percent(abs(offset))} {'below' if offset > 0 else 'above'} the best bid" if offset else "at the best bid"
+    )
     return f"{executor.entry_order.value} {where}, rests until its recommendation's life is over"
 
 

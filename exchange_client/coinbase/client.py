@@ -19,6 +19,7 @@ from exchange_client.coinbase import order_body, replies
 from exchange_client.coinbase.bad_reply import BadReply
 from exchange_client.coinbase.create_reply import create_outcome
 from exchange_client.coinbase.credentials import Signer, load_key
+from exchange_client.coinbase.feed import CoinbaseFeeds, has_feeds
 from exchange_client.coinbase.replies import Json
 from exchange_client.coinbase.settings import LIVE_HOST, SANDBOX_HOST, TOKEN_SECONDS
 from exchange_client.coinbase.transport import NoAnswer, Query, Reply, RequestNotSent, Send, Transport
@@ -74,6 +75,7 @@ class CoinbaseClient:
         life_seconds = min(config.token_seconds or TOKEN_SECONDS, TOKEN_SECONDS)
         signer = Signer(key, config.host, wall_seconds, life_seconds) if key is not None else None
         self.host = config.host
+        self._config, self._signer = config, signer
         self._wall_seconds = wall_seconds
         self._transport = Transport(config, signer)
         # The sandbox has canned accounts and orders and nothing else: products, candles and the time are the real ones.
@@ -96,6 +98,12 @@ class CoinbaseClient:
     async def close(self) -> None:
         await self._transport.close()
         await self._market.close()
+
+    def feeds(self, silent_seconds: float) -> CoinbaseFeeds | None:
+        """Its WebSocket, which the sandbox does not have. Misconfigured."""
+        if not has_feeds(self.host):
+            return None
+        return CoinbaseFeeds(self._config, self._signer, silent_seconds)
 
     # ---- public ------------------------------------------------------------------------------------------------------
 

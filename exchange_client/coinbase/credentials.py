@@ -99,12 +99,14 @@ class Signer:
         ends = int(now if born is None else min(born, now)) + self._life_seconds
         if ends <= now:
             raise TokenExpired
-        claims = {
-            "iss": ISSUER,
-            "sub": self._key.name,
-            "nbf": now,
-            "exp": ends,
-            "uri": f"{method} {self._host}{path}",
-        }
+        return self._signed(now, ends, {"uri": f"{method} {self._host}{path}"})
+
+    def socket_token(self) -> str:
+        """A fresh token for one message on a WebSocket, which names no request."""
+        now = int(self._wall_seconds())
+        return self._signed(now, now + self._life_seconds, {})
+
+    def _signed(self, now: int, ends: int, named: dict[str, str]) -> str:
+        claims = {"iss": ISSUER, "sub": self._key.name, "nbf": now, "exp": ends, **named}
         headers = {"kid": self._key.name, "nonce": secrets.token_hex(16)}
         return jwt.encode(claims, self._key.private_key, algorithm=self._key.algorithm, headers=headers)

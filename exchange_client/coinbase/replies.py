@@ -58,7 +58,8 @@ def read_json(body: bytes) -> Json:
         )
     except BadReply:
         raise
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        # Of a number whose exponent no decimal can have, Decimal raises an ArithmeticError.
         raise BadReply(f"not JSON ({len(body)} bytes)") from error
     if not isinstance(content, dict):
         raise BadReply("JSON but no object")

@@ -57,6 +57,14 @@ class Send:
     born: float
 
 
+def trust(config: ExchangeConfig) -> ssl.SSLContext:
+    """What proves the exchange's hosts. Misconfigured."""
+    try:
+        return ssl.create_default_context(cafile=config.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(f"the CA file {config.ca_file} is not usable: {error}") from error
+
+
 class _PermittedBody(aiohttp.BytesPayload):
     """Asks the permit in the same step of the event loop in which the bytes are handed to the connection. A request
     without its body is none: the exchange waits for the announced length, and the connection is closed."""
@@ -98,10 +106,7 @@ class Transport:
         """Reads certificates and makes the session; connects at first use."""
         if self._session is not None:
             return
-        try:
-            context = ssl.create_default_context(cafile=self._config.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise Misconfigured(f"the CA file {self._config.ca_file} is not usable: {error}") from error
+        context = trust(self._config)
         connector = aiohttp.TCPConnector(ssl=context, limit=_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS)
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -158,11 +163,11 @@ class Transport:
             ) as response:
                 return Reply(response.status, await _bounded(response), response.content_type)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise RequestNotSent(_words(error)) from error
+            raise RequestNotSent(words(error)) from error
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
             if body is not None and not body.left:
-                raise RequestNotSent(_words(error)) from error
-            raise NoAnswer(_words(error)) from error
+                raise RequestNotSent(words(error)) from error
+            raise NoAnswer(words(error)) from error
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -176,5 +181,6 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(parts)
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
+    """An error in one short line."""
     return f"{type(error).__name__}: {str(error)[:160]}".rstrip(": ")

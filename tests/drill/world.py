@@ -67,6 +67,8 @@ _QUICK = {
     "EXCHANGE_TOTAL_SECONDS": str(REQUEST_SECONDS),
     "EXCHANGE_TOKEN_SECONDS": str(TOKEN_SECONDS),
     "RECONCILE_SECONDS": "0.5",
+    # The proxy passes no WebSocket on.
+    "FEEDS": "false",
     "LEASE_SECONDS": "3",
     "RECOMMENDATION_TTL_SECONDS": "15",
     "MARKET_HISTORY_BARS": str(HISTORY_BARS),

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 import requests
 
-from exchange_sim.http_faults import FaultKind, Rule
+from exchange_sim.fault_rules import OF_REQUESTS, REFUSALS, FaultKind, Rule
 from exchange_sim.throttle import Bucket
 
-BEFORE = [FaultKind.REFUSE_401, FaultKind.REFUSE_429, FaultKind.REFUSE_500, FaultKind.REFUSE_502]
-AFTER = [kind for kind in FaultKind if kind not in BEFORE]
+AFTER = OF_REQUESTS - REFUSALS
 FAILURES = {
     FaultKind.REFUSE_401: requests.HTTPError,
     FaultKind.REFUSE_429: requests.HTTPError,
@@ -118,7 +117,7 @@ def test_what_is_no_fault_is_said_by_name(own: Any, fields: dict[str, Any], word
 
 
 def test_a_rule_ends_with_its_count() -> None:
-    rule = Rule(FaultKind.DROP, "", "/orders", 1.0, 1, 0.0, 2)
+    rule = Rule(FaultKind.DROP, "", "/orders", "", 1.0, 1, 0.0, 2)
     assert [rule.takes("POST", "/x/orders") for _ in range(4)] == [True, True, False, False]
     assert not rule.takes("POST", "/x/orders/batch")
 

@@ -73,6 +73,37 @@ def test_balances_stay_as_they_were_for_a_while(
     assert before - 1000 <= cash() < before - 999
 
 
+def test_a_market_order_is_filled_late_at_the_price_of_then_or_cancelled_before(
+    own: Any, habits: Callable[..., None], new_id: Callable[[], str]
+) -> None:
+    client = own.client()
+
+    def cash() -> tuple[D, D]:
+        account = client.get_accounts().accounts[0]
+        return D(account.available_balance["value"]), D(account.hold["value"])
+
+    def order(order_id: str) -> Any:
+        return client.get_order(order_id).order
+
+    habits(fill_seconds=3600)
+    before = cash()
+    kept = [
+        client.market_order_buy(new_id(), "BTC-USD", quote_size="100").success_response["order_id"] for _ in range(2)
+    ]
+    assert [(order(one).status, D(order(one).filled_size)) for one in kept] == [("OPEN", 0), ("OPEN", 0)]
+    assert cash() == (before[0] - 200, before[1] + 200)
+    assert client.cancel_orders(order_ids=kept[:1]).results[0].success
+    assert cash() == (before[0] - 100, before[1] + 100)
+    habits(fill_seconds=0.1)
+    late = client.market_order_buy(new_id(), "BTC-USD", quote_size="100").success_response["order_id"]
+    until(lambda: order(late).status == "FILLED")
+    fills = client.get_fills(order_ids=[late]).fills
+    assert sum(D(one.size) for one in fills) == D(order(late).filled_size) > 0
+    assert order(kept[1]).status == "OPEN" and cash()[1] == before[1] + 100
+    client.cancel_orders(order_ids=kept[1:])
+    assert cash()[1] == before[1] and before[0] - 100 <= cash()[0] < before[0] - 99
+
+
 def test_a_queued_cancel_may_still_fill_and_else_ends(
     own: Any, habits: Callable[..., None], new_id: Callable[[], str]
 ) -> None:

@@ -3,17 +3,11 @@ cut, what a commit tells, and what is left when everybody is gone."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from exchange_feed import PATIENCE_SECONDS, ask, farewell, receive
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,66 +16,26 @@ from waiting import eventually
 from exchange_sim import socket as sockets
 from exchange_sim import socket_connection
 from exchange_sim import socket_views as views
-from exchange_sim.auth import ApiKey
-from exchange_sim.exchange import Exchange
-from exchange_sim.market import Candle, Level, MarketUnavailable, Quote
+from exchange_sim.market import Level, MarketUnavailable
 from exchange_sim.market_bars import BarMarket, fold
 from exchange_sim.market_generated import GeneratedBars
 from exchange_sim.numbers import plain
-from exchange_sim.order_checks import Fees
-from exchange_sim.order_request import parse_create
-from exchange_sim.orders import Order
 from exchange_sim.socket_channels import Candles, Level2, MarketTrades, Ticker
 from exchange_sim.socket_market import Series, SocketMarket
 from exchange_sim.socket_request import CHANNELS, BadMessage, SocketRequest, parse_message
-from exchange_sim.state import ExchangeState
 from exchange_sim.times import SECOND_US
-
-D = Decimal
-START = 1_735_689_600
-DAY = 86_400
-PRODUCTS = ("BTC-USD", "ETH-USD")
-HEARTBEATS = {"type": "subscribe", "channel": "heartbeats"}
-
-
-class Faulty(BarMarket):
-    """A market whose quotes and candles can fail."""
-
-    fault: Exception | None = None
-    quoted: Quote | None = None
-
-    def quote(self, product_id: str, at_us: int) -> Quote | None:
-        if self.fault is not None:
-            raise self.fault
-        return self.quoted or super().quote(product_id, at_us)
-
-    async def candles(self, *asked: Any) -> list[Candle]:
-        if self.fault is not None:
-            raise self.fault
-        return await super().candles(*asked)
-
-
-def a_market() -> Faulty:
-    return Faulty(GeneratedBars(3, PRODUCTS, START - 40 * DAY), D(2))
-
-
-def an_exchange() -> Exchange:
-    made = Exchange(a_market(), ExchangeState(Path(":memory:")), Fees(D("0.009"), D("0.005")), lambda: float(START))
-    made.open("test", START * SECOND_US, D(10000))
-    return made
-
-
-def buy(made: Exchange, number: int, configuration: object) -> Order:
-    body = {
-        "client_order_id": f"order-{number}",
-        "product_id": "BTC-USD",
-        "side": "BUY",
-        "order_configuration": configuration,
-    }
-    order = made.create(parse_create(json.dumps(body).encode()))
-    assert isinstance(order, Order)
-    return order
-
+from tests.exchange_sim.socket_world import (
+    DAY,
+    HEARTBEATS,
+    PRODUCTS,
+    START,
+    D,
+    Faulty,
+    a_market,
+    an_exchange,
+    buy,
+    serving,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([*CHANNELS, *PRODUCTS]),
@@ -269,18 +223,6 @@ def test_a_transaction_that_is_undone_tells_nothing() -> None:
         raise RuntimeError
     made.transfer("USD", D(5))
     assert told == []
-
-
-@asynccontextmanager
-async def serving(made: Exchange, keys: dict[str, ApiKey] | None = None) -> AsyncIterator[tuple[Any, Any]]:
-    """(where to connect, the sockets) of an exchange in this process."""
-    served = sockets.Sockets(made, keys or {}, lambda: (0.0,))
-    app = web.Application()
-    app.router.add_get("/", served.serve)
-    app.on_shutdown.append(served.close)
-    made.state.on_orders = served.orders_changed
-    async with TestServer(app) as server, aiohttp.ClientSession() as session:
-        yield lambda: session.ws_connect(server.make_url("/")), served
 
 
 async def test_nothing_runs_while_nobody_is_connected() -> None:

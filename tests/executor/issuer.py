@@ -170,6 +170,8 @@ def environment(database: Any, simulator: Simulator, host: str, ticket_file: Pat
         "ABSENCE_SECONDS": "10.5",
         "RECONCILE_SECONDS": "0.3",
         "DRAIN_SECONDS": "0.5",
+        # Most tests' exchange is a proxy, which passes no WebSocket on.
+        "FEEDS": "false",
         # All tests trade on one account: what rests there for one would be in the way of the next.
         "PROTECTIVE_EXITS": "OFF",
         "TICKET_PUBLIC_KEY_FILE": str(ticket_file),

@@ -51,6 +51,9 @@ class FormExchange:
     async def close(self) -> None:
         self.closed = True
 
+    def feeds(self, silent_seconds: float) -> None:
+        return None
+
     async def market_time(self) -> datetime:
         return NOW
 

@@ -95,13 +95,15 @@ class Simulator:
         """A second key of the same account: somebody else's, or the owner's hand."""
         return self.folder / "other_key.json"
 
-    async def control(self, path: str, **body: object) -> dict[str, object]:
+    async def control(self, path: str, method: str = "POST", /, **body: object) -> dict[str, object]:
         """Steers the exchange, as its operator."""
         headers = {"Authorization": f"Bearer {CONTROL_TOKEN}"}
         trust = ssl.create_default_context(cafile=self.ca_file)
         async with (
             aiohttp.ClientSession() as session,
-            session.post(f"https://{self.host}/sim/v1/{path}", json=body, headers=headers, ssl=trust) as answer,
+            session.request(
+                method, f"https://{self.host}/sim/v1/{path}", json=body, headers=headers, ssl=trust
+            ) as answer,
         ):
             assert answer.status == 200, await answer.text()
             found: dict[str, object] = await answer.json()

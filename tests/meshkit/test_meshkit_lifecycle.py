@@ -69,16 +69,18 @@ async def test_health_is_not_serving_until_the_checks_have_passed(toy: Any, quic
 
 
 async def test_a_failing_dependency_takes_out_entries_only(toy: Any, quick: None) -> None:
-    own, other = Switch(failing=False), Switch(failing=True)
-    spec = {"ready": [Check("store", own.run)], "entries": [Check("peer", other.run)]}
-    async with toy_running(toy, spec=spec) as service:
+    own, other, third = Switch(failing=False), Switch(failing=True), Switch(failing=True)
+    checks = {"entries": [Check("peer", other.run)], "others": {"feeds": [Check("feed", third.run)]}}
+    async with toy_running(toy, spec={"ready": [Check("store", own.run)], **checks}) as service:
         await eventually(lambda: other.runs >= 3)
         assert await status(service.port, TOY_NAME) == SERVING
         assert await status(service.port, f"{TOY_NAME}/entries") == NOT_SERVING
-        other.failing, own.failing = False, True
+        assert await status(service.port, f"{TOY_NAME}/feeds") == NOT_SERVING
+        other.failing, own.failing, third.failing = False, True, False
         runs = own.runs
         await eventually(lambda: own.runs >= runs + 4)
         assert await status(service.port, f"{TOY_NAME}/entries") == NOT_SERVING, "entries need the service itself"
+        assert await status(service.port, f"{TOY_NAME}/feeds") == SERVING, "and what else there is does not"
 
 
 async def test_two_failures_flip_and_one_success_returns() -> None:

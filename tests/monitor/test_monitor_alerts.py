@@ -19,6 +19,7 @@ from svc_monitor.feeds.reviewer import Reviewer
 from svc_monitor.feeds.risk import Lock
 from svc_monitor.feeds.trading import Trading
 from svc_monitor.health import (
+    FEEDS_NAME,
     STARTUP_SECONDS,
     Known,
     ServiceState,
@@ -191,6 +192,18 @@ def test_closed_entries_of_the_executor_mean_that_its_ledger_is_in_doubt():
     closed = Known(ServiceState.NOT_SERVING, "", NOW, NOW, 0.0)
     assert found(seen(health={entries: closed}))["LEDGER_MISMATCH"] == ["account"]
     assert judge(seen(health={name: closed, entries: closed}))["LEDGER_MISMATCH"] is None
+
+
+def test_a_silent_feed_is_told_and_ends_and_an_executor_without_feeds_has_none():
+    name, _ = health_names(services.EXECUTOR)
+    silent = Known(ServiceState.NOT_SERVING, "", NOW, NOW, 0.0, served_steady=1.0)
+    assert found(seen(health={FEEDS_NAME: silent})) == {"FEED_SILENT": ["executor"]}
+    assert found(seen(health={FEEDS_NAME: SERVING})) == found(seen(health={FEEDS_NAME: Known()})) == {}
+    assert judge(seen(health={name: silent, FEEDS_NAME: silent}))["FEED_SILENT"] is None
+    assert (
+        judge(seen(health={FEEDS_NAME: Known(ServiceState.NOT_SERVING)}, starting=True))["FEED_SILENT"][0].hold_seconds
+        == inf
+    )
 
 
 def test_orders_lag_halt_locks_model_reviewer_and_database():
