@@ -15,8 +15,8 @@ from exchange_client import ExchangeConfig, FeedEvent, FeedFault, FeedLost, Sync
 from exchange_client.coinbase.client import CoinbaseClient
 from svc_monitor.health import FEEDS_NAME
 from tests.executor.issuer import Issuer, Running, assert_ledger_holds
+from tests.executor.protecting import NEAR, done, operated, rests, there
 from tests.executor.selling import bought
-from tests.executor.test_executor_protection import NEAR, done, later, operated, rests, there
 from tests.executor.venue import Simulator
 from trading.executor.v1 import executor_service_pb2 as pb
 
@@ -61,7 +61,7 @@ async def feeds_are(executor: Running, state: int) -> None:
 
 async def until_it_sold(simulator: Simulator, order_id: str) -> None:
     while (await there(simulator, order_id)).status == "OPEN":
-        await later(simulator, hours=1)
+        await simulator.go_on(hours=1)
 
 
 async def test_a_bracket_that_sold_is_told_and_booked_at_once(
@@ -118,7 +118,7 @@ async def test_a_stop_that_is_kept_here_is_sent_when_the_feed_tells_its_price(
         order = await rests(executor, pb.ORDER_STATE_WAITING)
         async with asyncio.timeout(120):
             while order.state == pb.ORDER_STATE_WAITING:
-                await later(simulator, hours=1)
+                await simulator.go_on(hours=1)
                 order = (await executor.stub.GetOrder(pb.GetOrderRequest(order_id=order.order_id))).order
                 await asyncio.sleep(0.3)
         sold = await done(executor, order.order_id)
