@@ -203,7 +203,7 @@ async def _database(patient: Patient) -> list[Finding]:
         connection = await asyncpg.connect(**address.arguments("mesh"), timeout=_SECONDS)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         secure = why_not_secure(error, address)
-        seen = secure or f"no connection to {where}: {error or type(error).__name__}"
+        seen = secure or f"no connection to {where}: {str(error) or type(error).__name__}"
         return [
             Finding(
                 Level.FAIL, "database", seen, "" if secure else "check DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD"
@@ -213,7 +213,9 @@ async def _database(patient: Patient) -> list[Finding]:
         return list(await _inside(connection, where))
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return [
-            Finding(Level.FAIL, "database", f"{where}: {error or type(error).__name__}", "look at the server's log")
+            Finding(
+                Level.FAIL, "database", f"{where}: {str(error) or type(error).__name__}", "look at the server's log"
+            )
         ]
     finally:
         await connection.close(timeout=_SECONDS)
@@ -266,7 +268,7 @@ async def _clock(patient: Patient) -> list[Finding]:
             answer.raise_for_status()
             theirs = datetime.fromisoformat((await answer.json())["iso"])
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as error:
-        seen = f"{host} does not tell its time: {error or type(error).__name__}"
+        seen = f"{host} does not tell its time: {str(error) or type(error).__name__}"
         return [
             Finding(Level.FAIL, "clock", seen, "check the network, a proxy (HTTPS_PROXY), and the exchange's status")
         ]

@@ -26,6 +26,7 @@ from svc_bridge.settings import BridgeSettings
 from svc_executor.live_key_check import key_faults
 from svc_executor.settings import ExecutorSettings
 from svc_risk.settings import RiskSettings
+from svc_validator.settings import ValidatorSettings
 from tradekit import services
 from tradekit.units import Price, ProductId
 
@@ -58,20 +59,25 @@ def go_live(plan: MeshPlan, wanted: Wanted) -> str:
 
 
 async def _go_live(plan: MeshPlan, wanted: Wanted) -> str:
-    executor = settings_of(plan, services.EXECUTOR, ExecutorSettings)
-    bridge = settings_of(plan, services.BRIDGE, BridgeSettings)
-    risk = settings_of(plan, services.RISK, RiskSettings)
+    started = live_shown.Started(
+        executor=settings_of(plan, services.EXECUTOR, ExecutorSettings),
+        bridge=settings_of(plan, services.BRIDGE, BridgeSettings),
+        risk=settings_of(plan, services.RISK, RiskSettings),
+        validator=settings_of(plan, services.VALIDATOR, ValidatorSettings),
+        model_reviews=bool(plan.inherited.get("OLLAMA_HOST")),
+    )
+    executor = started.executor
     exchange = await open_exchange(executor.exchange_config())
     try:
         account = await read_account(exchange, executor.products)
         require_known(account.portfolio, wanted.known)
         # Before the first start there is neither a model nor the key that would prove one.
         verdict = await examine_model(plan, await recorded_champion(plan)) if plan.model_folder.exists() else None
-        out.print(live_shown.risk_panel(account, executor, bridge, risk, verdict))
+        out.print(live_shown.risk_panel(account, started, verdict))
         if wanted.confirm is not None:
             require_named(account.portfolio, wanted.confirm)
         if wanted.preview:
-            found = await live_preview.preview_first(exchange, executor, bridge.entry_quote_size)
+            found = await live_preview.preview_first(exchange, executor, started.bridge.entry_quote_size)
             out.print(live_shown.preview_panel(found))
             return ""
     finally:

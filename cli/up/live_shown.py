@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,10 @@ from rich.panel import Panel
 from rich.table import Table
 
 from cli.console import escape
+from svc_validator.decision import Plan, plan
 from tradekit.decimals import CONTEXT, ZERO, plain
 from tradekit.products import base_currency
-from tradekit.states import ProtectionMode
+from tradekit.states import ProtectionMode, ReviewMode
 
 if TYPE_CHECKING:
     from cli.serving_model import ModelVerdict
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from svc_bridge.settings import BridgeSettings
     from svc_executor.settings import ExecutorSettings
     from svc_risk.settings import RiskSettings
+    from svc_validator.settings import ValidatorSettings
 
 # Limits of an amount, shares of equity, and counts, by their names in `svc_risk.parameters.Parameters`.
 _AMOUNTS = ("max_order_notional",)
@@ -33,28 +36,28 @@ def named(portfolio: Portfolio) -> str:
     return f"{portfolio.name} ({portfolio.uuid})" if portfolio.name else portfolio.uuid
 
 
-def risk_panel(
-    account: LiveAccount,
-    executor: ExecutorSettings,
-    bridge: BridgeSettings,
-    risk: RiskSettings,
-    verdict: ModelVerdict | None,
-) -> Panel:
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The settings that services start with. `model_reviews`: whether a language model is named."""
+
+    executor: ExecutorSettings
+    bridge: BridgeSettings
+    risk: RiskSettings
+    validator: ValidatorSettings
+    model_reviews: bool
+
+
+def risk_panel(account: LiveAccount, started: Started, verdict: ModelVerdict | None) -> Panel:
     """Everything that is about to be risked."""
-    lines = risk_lines(account, executor, bridge, risk, verdict)
+    lines = risk_lines(account, started, verdict)
     return Panel(_grid(lines), title="REAL MONEY: what is about to be risked", border_style="red", expand=False)
 
 
-def risk_lines(
-    account: LiveAccount,
-    executor: ExecutorSettings,
-    bridge: BridgeSettings,
-    risk: RiskSettings,
-    verdict: ModelVerdict | None,
-) -> list[tuple[str, str]]:
+def risk_lines(account: LiveAccount, started: Started, verdict: ModelVerdict | None) -> list[tuple[str, str]]:
     """The same as names and words; limits and sizes are those that the services start with."""
+    executor = started.executor
     currency, kind = executor.account_currency, account.portfolio.portfolio_type or account.permissions.portfolio_type
-    entry = bridge.entry_quote_size
+    entry = started.bridge.entry_quote_size
     with localcontext(CONTEXT):
         round_trip = entry * account.fees.taker * 2
     fees = f"taker {_percent(account.fees.taker)}, maker {_percent(account.fees.maker)}"
@@ -65,7 +68,7 @@ def risk_lines(
         ("products", ", ".join(executor.products)),
         ("new position", f"{plain(entry)} {currency}, fee inside (ENTRY_QUOTE_SIZE)"),
         ("order type", _order_type(executor)),
-        *_limits(risk, currency, _cash(account, currency)),
+        *_limits(started.risk, currency, _cash(account, currency)),
         ("protective exits", _exits(executor)),
         (
             "fees",
@@ -73,6 +76,7 @@ def risk_lines(
             f"in and out of one position about {plain(round_trip)} {currency}",
         ),
         ("model", model_words(verdict)),
+        ("review", review_words(started.validator, started.model_reviews)),
         ("profile", executor.decision_profile.value),
     ]
 
@@ -151,6 +155,19 @@ def model_words(verdict: ModelVerdict | None) -> str:
         else f"it buys from an edge of {verdict.theta_buy:g}, which survived the costs on bars it had not seen"
     )
     return f"{verdict.model_version}, trained to {verdict.train_to}: {evidence}"
+
+
+def review_words(validator: ValidatorSettings, model_reviews: bool) -> str:
+    """Whose word an entry needs besides, by the validator's own policy."""
+    mode, on_failure = validator.llm_mode, validator.llm_on_failure
+    unfit = plan(mode, validator.venue, on_failure, configured=model_reviews, fit=False)
+    closed = "every entry is refused (LLM_ON_FAILURE=rules lets the rules decide)"
+    if not model_reviews:
+        return "by the rules" if unfit is Plan.RULES_DECIDE else f"no language model is named (OLLAMA_HOST): {closed}"
+    if mode is ReviewMode.SHADOW:
+        return "by the rules; a language model only watches"
+    meanwhile = closed if unfit is Plan.REFUSE else "the rules decide"
+    return f"by the rules, and a language model may veto; while it does not pass its self-test {meanwhile}"
 
 
 def preview_panel(found: FirstOrder) -> Panel:

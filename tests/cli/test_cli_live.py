@@ -31,6 +31,7 @@ from supervisor.python_process import PYTHONPATH
 from svc_bridge.settings import BridgeSettings
 from svc_executor.settings import ExecutorSettings
 from svc_risk.settings import RiskSettings
+from svc_validator.settings import OnFailure, ValidatorSettings
 from tests.executor.venue import FaultProxy, Simulator, start_simulator
 from tradekit import services
 from tradekit.states import Venue
@@ -121,10 +122,14 @@ async def test_what_is_about_to_be_risked_is_what_the_services_start_with(tmp_pa
     }
     given = environment(tmp_path, **limits)
     plan = plan_of(home, resolve(UpRequest(live=True), None, given), key_files(home.keys), given)
-    executor = settings_of(plan, services.EXECUTOR, ExecutorSettings)
-    bridge = settings_of(plan, services.BRIDGE, BridgeSettings)
-    risk = settings_of(plan, services.RISK, RiskSettings)
-    lines = live_shown.risk_lines(await account_of(Told()), executor, bridge, risk, None)
+    started = live_shown.Started(
+        settings_of(plan, services.EXECUTOR, ExecutorSettings),
+        settings_of(plan, services.BRIDGE, BridgeSettings),
+        settings_of(plan, services.RISK, RiskSettings),
+        settings_of(plan, services.VALIDATOR, ValidatorSettings),
+        model_reviews=False,
+    )
+    lines = live_shown.risk_lines(await account_of(Told()), started, None)
     said = "\n".join(f"{name}: {text}" for name, text in lines)
     for words in (
         *("portfolio: Trading (b4f0), type CONSUMER", "money: 900 USD free, 100 on hold"),
@@ -132,9 +137,17 @@ async def test_what_is_about_to_be_risked_is_what_the_services_start_with(tmp_pa
         *("new position: 50 USD", "order type: MARKET", "largest order, quote currency: 75"),
         "loss of a day that locks entries, share of equity: 0.02, of this cash 20.00 USD",
         *("stop 4 % below, target 10 % above", "taker 0.9 %, maker 0.5 %", "in and out of one position about 0.9 USD"),
-        *("none yet: one is trained", "profile: EVIDENCE"),
+        *(
+            "none yet: one is trained",
+            "profile: EVIDENCE",
+            "review: no language model is named (OLLAMA_HOST): every entry is",
+        ),
     ):
         assert words in said, words
+    rules = started.validator.model_copy(update={"llm_on_failure": OnFailure.RULES})
+    assert live_shown.review_words(rules, False) == "by the rules"
+    assert "self-test every entry is refused" in live_shown.review_words(started.validator, True)
+    assert "self-test the rules decide" in live_shown.review_words(rules, True)
     assert "says HOLD" in live_shown.model_words(ModelVerdict(True, "", "", (), "2026", "m-1", theta_buy=1.0))
     assert "edge of 0.3" in live_shown.model_words(ModelVerdict(True, "", "", (), "2026", "m-1", theta_buy=0.3))
 
