@@ -49,6 +49,8 @@ class Passage:
     delivered: list[float] = field(default_factory=list)
     upstream_status: list[int] = field(default_factory=list)
     reply: str = ""
+    # Whether the client had gone before there was anything for it.
+    client_left: bool = False
 
     def as_json(self) -> str:
         """One line of the recorded history."""
@@ -145,6 +147,7 @@ class FaultProxy:
         passage.reply = f"{status} {reply[:600].decode('utf-8', 'replace')}"
         if gate is not None:
             await gate.at(passage, Moment.DELIVERED)
+        passage.client_left = request.transport is None
         try:
             return await self._answer(request, fault, status, reply)
         except ConnectionError:
