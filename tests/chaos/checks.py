@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterable, Iterator
 
+import aiohttp
+
 from svc_monitor.exit_rules import UNPROTECTED_SECONDS
 from tests.chaos.caller import Answer
 from tests.chaos.lane import REQUEST_SECONDS, Lane
@@ -57,7 +59,11 @@ class Reach:
     async def seconds(self) -> float:
         """Since the last request that was given up, or that took so long that others may have been."""
         asked = time.monotonic()
-        now = await self._lane.exchange_seconds()
+        try:
+            now = await self._lane.exchange_seconds()
+        except (aiohttp.ClientError, OSError):
+            self._since = None
+            return 0.0
         slow = time.monotonic() - asked > REQUEST_SECONDS / 2
         given_up = sum(one.client_left for one in self._lane.proxy.passages[self._first :])
         if self._since is None or slow or given_up > self._given_up:

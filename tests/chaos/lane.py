@@ -39,7 +39,7 @@ from tests.executor.venue import CONTROL_TOKEN, OTHER_KEY_NAME, simulator_enviro
 
 REQUEST_SECONDS, TOKEN_SECONDS = 1.0, 10
 STATEMENT_SECONDS = 3.0
-BACK_SECONDS = 60.0
+BACK_SECONDS = 240.0
 # What strangers leave in the wallet at the beginning: with it, selling more than is held would succeed.
 _FOREIGN_QUOTE = Decimal(300)
 _OURS = "chaos"

@@ -5,8 +5,6 @@ CHAOS_BUG names the bug. Each is one that somebody may well write.
 
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -14,10 +12,12 @@ from uuid import uuid4
 from exchange_client import Refused, Unknown
 from exchange_client.coinbase.client import CoinbaseClient
 from meshkit.serve import serve
+from svc_executor.cancelling import Cancelled, Cancelling
 from svc_executor.order_changes import OrderChanges
-from svc_executor.protector import Protector
 from svc_executor.service import build
 from svc_executor.settings import ExecutorSettings
+from tradekit.reasons import Reason
+from tradekit.states import OrderState
 
 VARIABLE = "CHAOS_BUG"
 
@@ -48,14 +48,15 @@ def lost_reply_is_a_refusal() -> None:
     CoinbaseClient.create_order = create_order  # type: ignore[method-assign]
 
 
-def exit_beside_the_bracket() -> None:
-    """An exit does not wait for the end of what protects the position."""
+def cancel_not_waited_for() -> None:
+    """What the exchange was asked to cancel is taken for cancelled, and what it protected is sold beside it."""
 
-    @asynccontextmanager
-    async def released(self: Any, product_id: str, by: Any) -> AsyncIterator[None]:
-        yield
+    async def outcome(self: Any, before: Any, words: str) -> Cancelled:
+        reason = Reason("CANCELLED_BY_OPERATOR", scope="request")
+        ended = await self._driver._changes.end(before, OrderState.CANCELLED, reason)
+        return Cancelled(ended, "CANCELLED", words)
 
-    Protector.released = released  # type: ignore[method-assign,assignment]
+    Cancelling._outcome = outcome  # type: ignore[method-assign]
 
 
 def fee_not_booked() -> None:
@@ -72,7 +73,7 @@ def fee_not_booked() -> None:
 
 BUGS = {
     one.__name__: one
-    for one in (new_id_after_a_lost_reply, lost_reply_is_a_refusal, exit_beside_the_bracket, fee_not_booked)
+    for one in (new_id_after_a_lost_reply, lost_reply_is_a_refusal, cancel_not_waited_for, fee_not_booked)
 }
 
 if __name__ == "__main__":
