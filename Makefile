@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help run test drill lint proto replay bench bench-pipeline soak test-pythons down clean lock install-run install-dev install-buf check-python check-proto
+.PHONY: help run test drill chaos lint proto replay bench bench-pipeline soak test-pythons down clean lock install-run install-dev install-buf check-python check-proto
 
 # Some machines forbid the cache of compiled modules; then each of the many processes compiles everything at its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -39,6 +39,9 @@ REPLAY_TO ?= 2025-06-30
 REPLAY_PROFILE ?= exercise
 DRILL_SEED ?= 1
 DRILL_RUNS ?= 300
+CHAOS_SEED ?= 1
+CHAOS_RUNS ?= 2000
+CHAOS_LANES ?= 4
 BENCH_OPTIONS ?=
 SOAK_OPTIONS ?=
 
@@ -55,6 +58,10 @@ test: install-dev install-buf ## install the test tools and run every test
 
 drill: install-dev ## 300 runs against a faulty exchange, with deaths and halts; settable: DRILL_SEED, DRILL_RUNS
 	@PYTHONPATH=.:gen/python:tests/support $(BIN)/python -m tests.drill --seed $(DRILL_SEED) --runs $(DRILL_RUNS)
+
+chaos: install-dev ## 2,000 runs of a grid of faults and kill -9 at each point of an order's way; settable: CHAOS_SEED, _RUNS, _LANES
+	@PYTHONPATH=.:gen/python:tests/support $(BIN)/python -m tests.chaos --seed $(CHAOS_SEED) --runs $(CHAOS_RUNS) \
+		--lanes $(CHAOS_LANES)
 
 test-pythons: install-dev ## the tests on every Python 3.11 to 3.14 to be had; settable: PYTHONS, PYTHONS_TESTS
 	@$(BIN)/python tools/pythons.py --only $(PYTHONS) -- $(PYTHONS_TESTS)

@@ -50,6 +50,7 @@ class Database:
 # The longest files begin first, so that the processes end at about the same time.
 LONGEST = (
     "tests/drill/test_drill.py",
+    "tests/chaos/test_chaos.py",
     "tests/replay/",
     "tests/cli/test_cli_up.py",
     "tests/tour/",

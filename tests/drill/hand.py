@@ -63,6 +63,10 @@ class HandTrader:
             return False
         return True
 
+    async def about(self, product: str) -> Any:
+        """The exchange's rules and price of a product."""
+        return await self._call(lambda client: client.get_product(product))
+
     async def buy(self, product: str, quote: Decimal) -> bool:
         """A market BUY; False if the exchange did not take it."""
         name = self._new_id()

@@ -15,6 +15,8 @@ EXIT_ALERT_SECONDS = 30.0
 # The monitor looks every few seconds, and a busy machine is slow.
 EXIT_ALERT_SLACK_SECONDS = 15.0
 ZERO = Decimal(0)
+# States of an order that the exchange may have and that has not ended.
+_ALIVE = ("PENDING", "UNKNOWN", "OPEN")
 
 
 # ---- the exchange ----------------------------------------------------------------------------------------------------
@@ -239,12 +241,14 @@ def in_the_ledger(history: History) -> Iterator[Violation]:
         elif row.exchange_order_id != order.order_id or row.filled_size != order.filled_size:
             what = f"the row is {row.state}, filled {row.filled_size}; the order {order.status}, {order.filled_size}"
             yield Violation("in the ledger", row.order_id, what, _about(history, row.order_id))
-        elif (order.status == "FILLED") != (row.state == "FILLED"):
+        elif (order.status == "FILLED") != (row.state == "FILLED") or (
+            order.status == "OPEN" and row.state not in _ALIVE
+        ):
             what = f"the row is {row.state}, the order {order.status}"
             yield Violation("in the ledger", row.order_id, what, _about(history, row.order_id))
     made = {order.client_order_id for order in history.exchange.of_mesh()}
     for row in history.database.orders:
-        if row.state in ("PENDING", "UNKNOWN", "OPEN") and not row.rests:
+        if row.state in _ALIVE and not row.rests:
             yield Violation("left open", row.order_id, f"the row is {row.state}", _about(history, row.order_id))
         elif row.filled_size > 0 and row.order_id not in made:
             what = f"the row is {row.state} with {row.filled_size}; the exchange has no such order"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from decimal import Decimal
-from typing import Any
 
 import grpc
 from live_mesh import SERVING, LiveMesh, check
@@ -16,7 +15,8 @@ from mesh_runs import environment, run_mesh
 
 from cli.calls import operator_channel
 from cli.instance_file import HOME_VARIABLE
-from tradekit import halt_file, ids, services
+from tests.drill.executor_calls import ExecutorCalls, NotAnswered, answered, new_id
+from tradekit import halt_file, services
 from tradekit.halt_file import Halt
 from tradekit.states import TradingState
 from trading.bridge.v1 import bridge_service_pb2 as bridge
@@ -24,27 +24,20 @@ from trading.bridge.v1 import bridge_service_pb2_grpc as bridge_grpc
 from trading.common.v1 import decimal_pb2
 from trading.executor.v1 import executor_service_pb2 as executor
 from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
-from trading.executor.v1 import ledger_pb2
 from trading.risk.v1 import risk_service_pb2 as risk
 from trading.risk.v1 import risk_service_pb2_grpc as risk_grpc
 
-_CALL_SECONDS = 5.0
 _ENTER_SECONDS = 20.0
 # Turning the switch must succeed whatever else is dead; the bound only ends a drill that cannot go on.
 SWITCH_SECONDS = 90.0
-ADJUST_SECONDS = CLOSE_SECONDS = 60.0
 _OPTIONS = (("grpc.max_reconnect_backoff_ms", 300), ("grpc.initial_reconnect_backoff_ms", 100))
-_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN)
 
 
-class NotAnswered(Exception):
-    """A call got no answer within its bound."""
-
-
-class Operator:
+class Operator(ExecutorCalls):
     """One per world."""
 
     def __init__(self, mesh: LiveMesh) -> None:
+        super().__init__(lambda: executor_grpc.ExecutorServiceStub(self._channel(services.EXECUTOR)))
         self._mesh = mesh
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._environment = {**environment(mesh.plan.home.root)[0], HOME_VARIABLE: str(mesh.plan.home.root)}
@@ -66,35 +59,23 @@ class Operator:
         size = decimal_pb2.Decimal(value=f"{quote:f}")
         return await self._enter(
             bridge.CreateRecommendationRequest(
-                request_id=_new_id(), product_id=product, side="SIDE_BUY", quote_size=size, note="drill"
+                request_id=new_id(), product_id=product, side="SIDE_BUY", quote_size=size, note="drill"
             )
         )
 
     async def sell(self, product: str, size: Decimal | None) -> str:
         """Enters a SELL, of the whole position if no size is named."""
         request = bridge.CreateRecommendationRequest(
-            request_id=_new_id(), product_id=product, side="SIDE_SELL", note="drill"
+            request_id=new_id(), product_id=product, side="SIDE_SELL", note="drill"
         )
         if size is not None:
             request.base_size.value = f"{size:f}"
         return await self._enter(request)
 
-    async def close_position(self, product: str) -> str:
-        """Sells a position as `mesh close` does; the receipt in words."""
-        stub = executor_grpc.ExecutorServiceStub(self._channel(services.EXECUTOR))
-        request = executor.ClosePositionsRequest(request_id=_new_id(), product_ids=[product], note="drill")
-        try:
-            receipt = await self._answered(stub.ClosePositions, request, CLOSE_SECONDS, CLOSE_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            return f"refused: {error.details()}"
-        outcome = receipt.outcomes[0]
-        codes = ",".join(reason.code for reason in outcome.reasons)
-        return f"order {outcome.order.order_id or 'none'}, {outcome.remaining_size.value or 0} remain {codes}".strip()
-
     async def _enter(self, request: bridge.CreateRecommendationRequest) -> str:
         stub = bridge_grpc.BridgeServiceStub(self._channel(services.BRIDGE))
         try:
-            answer = await self._answered(stub.CreateRecommendation, request, _ENTER_SECONDS)
+            answer = await answered(stub.CreateRecommendation, request, _ENTER_SECONDS)
         except grpc.aio.AioRpcError as error:
             return f"refused: {error.details()}"
         except NotAnswered as error:
@@ -128,61 +109,16 @@ class Operator:
 
     async def _turn_executor(self, state: str, note: str) -> None:
         stub = executor_grpc.ExecutorServiceStub(self._channel(services.EXECUTOR))
-        request = executor.SetTradingStateRequest(request_id=_new_id(), state=f"TRADING_STATE_{state}", note=note)
-        await self._answered(stub.SetTradingState, request, SWITCH_SECONDS)
+        request = executor.SetTradingStateRequest(request_id=new_id(), state=f"TRADING_STATE_{state}", note=note)
+        await answered(stub.SetTradingState, request, SWITCH_SECONDS)
 
     async def _turn_risk(self, state: str, note: str) -> None:
         stub = risk_grpc.RiskServiceStub(self._channel(services.RISK))
-        request = risk.SetTradingStateRequest(request_id=_new_id(), state=f"TRADING_STATE_{state}", note=note)
-        await self._answered(stub.SetTradingState, request, SWITCH_SECONDS)
-
-    async def adjust(self, currency: str, amount: Decimal) -> Decimal:
-        """Books what strangers moved, previewed first; what the executor says it took of the position. NotAnswered."""
-        end = time.monotonic() + ADJUST_SECONDS
-        while True:
-            try:
-                return await self._adjusted(currency, amount)
-            except grpc.aio.AioRpcError as error:
-                # LEDGER_MOVED: something was booked since the preview. Out of range: coins of a fill went that the mesh has yet
-                # to hear of.
-                passing = error.code() in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT)
-                if not passing or time.monotonic() > end:
-                    raise
-            await asyncio.sleep(0.2)
-
-    async def _adjusted(self, currency: str, amount: Decimal) -> Decimal:
-        stub = executor_grpc.ExecutorServiceStub(self._channel(services.EXECUTOR))
-        change = decimal_pb2.Decimal(value=f"{amount:f}")
-        wanted = ledger_pb2.AdjustLedgerRequest(
-            request_id=_new_id(), currency=currency, amount=change, kind="ADJUSTMENT_KIND_TRADE", note="drill"
-        )
-        preview = ledger_pb2.AdjustLedgerRequest()
-        preview.CopyFrom(wanted)
-        preview.preview = True
-        seen = await self._answered(stub.AdjustLedger, preview, ADJUST_SECONDS, ADJUST_SECONDS)
-        wanted.expected_difference.CopyFrom(seen.before.difference)
-        done = await self._answered(stub.AdjustLedger, wanted, ADJUST_SECONDS, ADJUST_SECONDS)
-        return Decimal(done.position_before.value or 0) - Decimal(done.position_after.value or 0)
-
-    async def _answered(self, call: Any, request: Any, seconds: float, each: float = _CALL_SECONDS) -> Any:
-        end = time.monotonic() + seconds
-        why = ""
-        while time.monotonic() < end:
-            try:
-                return await call(request, timeout=each)
-            except grpc.aio.AioRpcError as error:
-                if error.code() not in _PASSING:
-                    raise
-                why = f"{error.code().name}: {error.details()}"
-            await asyncio.sleep(0.1)
-        raise NotAnswered(f"no answer within {seconds:g} s; the last was {why}")
+        request = risk.SetTradingStateRequest(request_id=new_id(), state=f"TRADING_STATE_{state}", note=note)
+        await answered(stub.SetTradingState, request, SWITCH_SECONDS)
 
     def _channel(self, service: services.ServiceName) -> grpc.aio.Channel:
         if service.name not in self._channels:
             address = self._mesh.plan.ports.address(service)
             self._channels[service.name] = operator_channel(self._mesh.plan.home, address, *_OPTIONS)
         return self._channels[service.name]
-
-
-def _new_id() -> str:
-    return str(ids.new_request_id())

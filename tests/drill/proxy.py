@@ -12,14 +12,18 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from enum import Enum, auto
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 from aiohttp import web
 
 from exchange_sim.tls import TlsFiles, server_context
 from tests.drill.faults import NO_FAULTS, PASS, Answer, Delivery, Fault, FaultPlan
+from tests.drill.history import Send
 
 ORDERS = "/api/v3/brokerage/orders"
 _PUBLIC = ("/api/v3/brokerage/market/", "/api/v3/brokerage/time")
@@ -45,10 +49,31 @@ class Passage:
     delivered: list[float] = field(default_factory=list)
     upstream_status: list[int] = field(default_factory=list)
     reply: str = ""
+    # Whether the client had gone before there was anything for it.
+    client_left: bool = False
 
     def as_json(self) -> str:
         """One line of the recorded history."""
         return json.dumps(asdict(self), separators=(",", ":"))
+
+
+class Moment(Enum):
+    """Where a request is on its way."""
+
+    # The exchange has not got it.
+    ARRIVED = auto()
+    # The exchange has answered, if it ever will; the client has nothing yet.
+    DELIVERED = auto()
+
+
+class Gate(Protocol):
+    """Who looks at every request beside the plan, and may hold it for as long as it likes."""
+
+    def fault_of(self, passage: Passage) -> Fault | None:
+        """The fault of this request; None leaves it to the plan."""
+
+    async def at(self, passage: Passage, moment: Moment) -> None:
+        """The request has come so far, and goes on when this returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +94,7 @@ class FaultProxy:
         self._trust = trust
         self._timeouts = timeouts
         self._plan: FaultPlan = NO_FAULTS
+        self._gate: Gate | None = None
         self._counts = {"send": 0, "read": 0}
         self._late: set[asyncio.Task[None]] = set()
         self.passages: list[Passage] = []
@@ -90,13 +116,13 @@ class FaultProxy:
         if self._session is not None:
             await self._session.close()
 
-    def begin(self, plan: FaultPlan) -> None:
-        """From now on requests meet the faults of this plan, counted from its beginning."""
-        self._plan, self._counts = plan, {"send": 0, "read": 0}
+    def begin(self, plan: FaultPlan, gate: Gate | None = None) -> None:
+        """From now on requests meet the faults of this plan, counted from its beginning, and pass this gate."""
+        self._plan, self._gate, self._counts = plan, gate, {"send": 0, "read": 0}
 
     async def quiet(self) -> None:
         """No further faults; returns when what was held back has been delivered."""
-        self._plan = NO_FAULTS
+        self._plan, self._gate = NO_FAULTS, None
         while self._late:
             await asyncio.wait(set(self._late))
 
@@ -105,24 +131,32 @@ class FaultProxy:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         arrived, wall = time.monotonic(), time.time()
         body = await request.read()
-        fault = self._fault_of(request)
-        passage = Passage(len(self.passages), request.method, request.path, arrived, wall, fault.name)
+        passage = Passage(len(self.passages), request.method, request.path, arrived, wall, PASS.name)
         if request.method == "POST":
             passage.body = body.decode("utf-8", "replace")
             terms = _terms(body)
             passage.client_order_id, passage.side = str(terms.get("client_order_id", "")), str(terms.get("side", ""))
         self.passages.append(passage)
+        gate = self._gate
+        given = gate.fault_of(passage) if gate is not None else None
+        fault = given or self._fault_of(passage)
+        passage.fault = fault.name
+        if gate is not None:
+            await gate.at(passage, Moment.ARRIVED)
         status, reply = await self._delivered(request, body, fault, passage)
         passage.reply = f"{status} {reply[:600].decode('utf-8', 'replace')}"
+        if gate is not None:
+            await gate.at(passage, Moment.DELIVERED)
+        passage.client_left = request.transport is None
         try:
             return await self._answer(request, fault, status, reply)
         except ConnectionError:
             return _closed(request)  # the client has gone meanwhile
 
-    def _fault_of(self, request: web.Request) -> Fault:
-        if request.path.startswith(_PUBLIC):
+    def _fault_of(self, passage: Passage) -> Fault:
+        if passage.path.startswith(_PUBLIC):
             return PASS
-        kind = "send" if request.method == "POST" and request.path == ORDERS else "read"
+        kind = "send" if passage.method == "POST" and passage.path == ORDERS else "read"
         self._counts[kind] += 1
         of = self._plan.of_send if kind == "send" else self._plan.of_read
         return of(self._counts[kind])
@@ -203,6 +237,13 @@ class FaultProxy:
         if fault.answer is Answer.DRIP:
             return await _drip(request, status, reply)
         return web.Response(status=status, body=reply, content_type="application/json")
+
+
+def sends_of(passages: Iterable[Passage]) -> Iterator[Send]:
+    """The order requests among what passed."""
+    for one in passages:
+        if one.path == ORDERS and one.method == "POST":
+            yield Send(one.arrived, one.client_order_id, one.side, one.body, one.fault)
 
 
 def _terms(body: bytes) -> dict[str, object]:

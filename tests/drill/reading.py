@@ -1,12 +1,15 @@
 """Reads the database's side of a history in one snapshot, with plain SQL: nothing of the mesh's own stores is used."""
 
+import asyncio
 import json
+import time
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from tests.drill.history import AlertRow, DatabaseSide, OrderRow, RecommendationRow
-from tests.drill.world import World
 
+_READ_SECONDS = 10.0
 _ENDED = ("EXECUTED", "REJECTED", "EXPIRED", "FAILED")
 _ALL = """
 SELECT
@@ -35,9 +38,46 @@ SELECT
 """
 
 
-async def database_side(world: World) -> DatabaseSide:
+class Fetches(Protocol):
+    """Who can read rows of the ledger."""
+
+    async def fetch(self, query: str, *arguments: object) -> list[Any]: ...
+
+
+class LedgerRows:
+    """Reads by one connection that is kept; waits up to `back_seconds` for a database that is on its way back."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Any]], back_seconds: float) -> None:
+        self._connect = connect
+        self._back_seconds = back_seconds
+        self._connection: Any = None
+        self._reading = asyncio.Lock()
+
+    async def fetch(self, query: str, *arguments: object) -> list[Any]:
+        """The rows of a query."""
+        end = time.monotonic() + self._back_seconds
+        while True:
+            try:
+                async with self._reading, asyncio.timeout(_READ_SECONDS):
+                    if self._connection is None or self._connection.is_closed():
+                        self._connection = await self._connect()
+                    return list(await self._connection.fetch(query, *arguments))
+            except Exception:
+                self.disconnect()
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(0.1)
+
+    def disconnect(self) -> None:
+        """Ends the connection; the next read makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+
+async def database_side(ledger: Fetches) -> DatabaseSide:
     """The ledger as it stands."""
-    row = (await world.fetch(_ALL))[0]
+    row = (await ledger.fetch(_ALL))[0]
     return DatabaseSide(
         orders=tuple(_order(one) for one in json.loads(row["orders"])),
         recommendations=tuple(_recommendation(one) for one in json.loads(row["recommendations"])),

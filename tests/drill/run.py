@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from tests.drill.history import History, Send, SwitchPeriod, Violation, violations
+from tests.drill.history import History, SwitchPeriod, Violation, violations
 from tests.drill.plan import Buy, Close, ForeignHold, HandTrade, Kill, RunPlan, Sell, Step, Switch
-from tests.drill.proxy import ORDERS
+from tests.drill.proxy import ORDERS, sends_of
 from tests.drill.reading import database_side
 from tests.drill.settling import Settling, WronglyTaken
 from tests.drill.world import World
@@ -184,15 +184,10 @@ class Player:
             await asyncio.sleep(1.0)
 
     async def _read(self) -> History:
-        sends = tuple(
-            Send(one.arrived, one.client_order_id, one.side, one.body, one.fault)
-            for one in self.world.proxy.passages
-            if one.path == ORDERS and one.method == "POST"
-        )
         return History(
             exchange=await self.world.hand.exchange_side(),
             database=await database_side(self.world),
-            sends=sends,
+            sends=tuple(sends_of(self.world.proxy.passages)),
             switches=tuple(self.switches),
             booked=tuple(self.settling.booked),
         )

@@ -10,15 +10,14 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import requests
 
+from tests.drill.hand import HandTrader
 from tests.drill.history import BookedAct, ExchangeFill, moved
 from tests.drill.plan import QUOTE
-
-if TYPE_CHECKING:
-    from tests.drill.world import World
+from tests.drill.reading import Fetches
 
 _RELEASE_SECONDS = 60.0
 _CLEAN = """SELECT clean FROM reconciliations WHERE reconciliation_id > $1 ORDER BY reconciliation_id DESC LIMIT 1"""
@@ -28,10 +27,26 @@ class WronglyTaken(Exception):
     """The executor says it took another amount out of a position than the strangers' acts explain."""
 
 
+class Adjusts(Protocol):
+    """An operator who books what strangers moved."""
+
+    async def adjust(self, currency: str, amount: Decimal) -> Decimal:
+        """What the executor says it took of the position."""
+
+
+class Ground(Fetches, Protocol):
+    """A world with strangers and an operator."""
+
+    @property
+    def hand(self) -> HandTrader: ...
+    @property
+    def operator(self) -> Adjusts: ...
+
+
 class Settling:
     """One per world. What strangers' acts take of a position is reckoned here, and not believed of the executor."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Ground) -> None:
         self._world = world
         # Strangers' own coins by currency, as booked: they were bought after the opening, which had cash alone.
         self._unadopted: dict[str, Decimal] = defaultdict(Decimal)

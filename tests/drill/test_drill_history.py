@@ -213,6 +213,19 @@ def test_a_filled_order_under_another_state_is_found(case: tuple[History, int], 
     assert checks(lost) >= {"in the ledger"}
 
 
+@given(sound_with_orders(), st.sampled_from(("REJECTED", "CANCELLED")))
+def test_an_order_that_rests_at_the_exchange_and_has_ended_in_the_ledger_is_found(
+    case: tuple[History, int], state: str
+):
+    history, index = case
+    name = history.database.orders[index].order_id
+    resting = tuple(
+        replace(one, status="OPEN") if one.client_order_id == name else one for one in history.exchange.orders
+    )
+    history = changed(history, "orders", index, state=state)
+    assert checks(replace(history, exchange=replace(history.exchange, orders=resting))) == {"in the ledger"}
+
+
 @given(sound_with_orders())
 def test_an_order_without_a_row_is_found(case: tuple[History, int]):
     history, index = case

@@ -1,5 +1,6 @@
 """The proxy does to a request exactly what each fault says, and remembers it; plans are the same for the same seed."""
 
+import asyncio
 import json
 import ssl
 from collections import Counter
@@ -16,7 +17,7 @@ from exchange_sim.tls import ensure_tls, server_context
 from supervisor.ports import free_ports
 from tests.drill.faults import BY_NAME, PASS, READS, SENDS, THEMES, Answer, Delivery, Fault
 from tests.drill.plan import DATABASE, SAMPLE, VICTIMS, drill_plan, plan_of
-from tests.drill.proxy import ORDERS, FaultProxy, Timeouts
+from tests.drill.proxy import ORDERS, FaultProxy, Moment, Passage, Timeouts
 from tradekit.services import SERVICES
 
 # Short, so that all faults together take a second or two; what is asserted is an order of events, never how fast one came.
@@ -130,6 +131,41 @@ async def test_a_late_request_takes_most_of_its_tokens_life_where_the_plan_has_t
     await proxy.quiet()
     assert len(upstream.got) == 1
     assert proxy.passages[0].delivered[0] - proxy.passages[0].arrived >= PATIENCE.token * 0.75
+
+
+@dataclass
+class OneMoment:
+    """Holds every request at a moment until it is let go, and gives it a fault of its own."""
+
+    moment: Moment
+    fault: Fault
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def fault_of(self, passage: Passage) -> Fault:
+        return self.fault
+
+    async def at(self, passage: Passage, moment: Moment) -> None:
+        if moment is self.moment:
+            self.held.set()
+            await self.free.wait()
+
+
+@pytest.mark.parametrize(("moment", "got"), [(Moment.ARRIVED, 0), (Moment.DELIVERED, 1)])
+async def test_a_gate_holds_a_request_before_the_exchange_has_it_and_before_its_client_has_the_answer(
+    ground: Any, moment: Moment, got: int
+):
+    upstream, proxy, client = ground
+    gate = OneMoment(moment, BY_NAME["html_503"])
+    proxy.begin(OneFault(PASS), gate)
+    asking = asyncio.ensure_future(ask(client, proxy, PASS))
+    await gate.held.wait()
+    assert len(upstream.got) == got and not asking.done()
+    gate.free.set()
+    answer = await asking
+    assert answer is not None and answer[0] == 503, "the gate's fault goes before the plan's"
+    await proxy.quiet()
+    assert await ask(client, proxy, PASS) == (200, json.dumps(REPLY).encode()), "nobody stands there any more"
 
 
 def test_changes_of_bodies_do_what_their_names_say():

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ from tests.drill.hand import HandTrader, new_key
 from tests.drill.operator import Operator
 from tests.drill.plan import DATABASE, PRODUCTS
 from tests.drill.proxy import FaultProxy, Timeouts
+from tests.drill.reading import LedgerRows
 from tradekit import services
 from tradekit.services import SERVICES, ServiceName
 
@@ -95,8 +96,7 @@ class World:
     proxy: FaultProxy
     hand: HandTrader
     operator: Operator
-    _connection: Any = None
-    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ledger: LedgerRows
 
     @property
     def folder(self) -> Path:
@@ -142,25 +142,8 @@ class World:
             await asyncio.sleep(0.1)
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:
-        """Rows of the ledger, by a connection that is kept; waits for a database that is on its way back."""
-        end = time.monotonic() + BACK_SECONDS
-        while True:
-            try:
-                async with self._reading, asyncio.timeout(10):
-                    if self._connection is None or self._connection.is_closed():
-                        self._connection = await asyncpg.connect(**self.mesh.plan.database_address.arguments("mesh"))
-                    return list(await self._connection.fetch(query, *arguments))
-            except Exception:
-                await self.disconnect()
-                if time.monotonic() > end:
-                    raise
-                await asyncio.sleep(0.1)
-
-    async def disconnect(self) -> None:
-        """Ends the connection for reading; the next read makes another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.terminate()
+        """Rows of the ledger."""
+        return await self.ledger.fetch(query, *arguments)
 
 
 def _plan(postgres: EmbeddedPostgres, home: MeshHome, proxy_port: int, ca: Path) -> MeshPlan:
@@ -246,7 +229,8 @@ async def drill_world(root: Path) -> AsyncIterator[World]:
         mesh = LiveMesh(plan, postgres, supervisor)
         timeouts = Timeouts(REQUEST_SECONDS, TOKEN_SECONDS)
         proxy = FaultProxy(proxy_port, tls, plan.simulator_host, plan.simulator_ca, timeouts)
-        world = World(mesh, proxy, HandTrader(plan.simulator_host, plan.simulator_ca, key), Operator(mesh))
+        ledger = LedgerRows(lambda: asyncpg.connect(**plan.database_address.arguments("mesh")), BACK_SECONDS)
+        world = World(mesh, proxy, HandTrader(plan.simulator_host, plan.simulator_ca, key), Operator(mesh), ledger)
         await proxy.start()
         try:
             with template, supervised(supervisor):
@@ -255,7 +239,7 @@ async def drill_world(root: Path) -> AsyncIterator[World]:
                     yield world
                 finally:
                     await world.operator.close()
-                    await world.disconnect()
+                    ledger.disconnect()
         finally:
             await proxy.stop()
             await asyncio.to_thread(postgres.stop)

@@ -120,10 +120,9 @@ class Simulator:
         self.process.wait(10)
 
 
-def start_simulator(folder: Path) -> Simulator:
-    keys, key = write_keys(folder)
-    port = free_ports(1)[0]
-    settings = {
+def simulator_environment(folder: Path, keys: Path, port: int, **changes: str) -> dict[str, str]:
+    """Settings of a simulated exchange with its state in the folder, whose market moves by the control endpoint alone."""
+    return {
         "SIM_PORT": str(port),
         "SIM_STATE_DIR": str(folder / "state"),
         "SIM_KEYS_FILE": str(keys),
@@ -133,7 +132,14 @@ def start_simulator(folder: Path) -> Simulator:
         "SIM_PRODUCTS": "BTC-USD,ETH-USD,DOGE-USD",
         "SIM_OPENING_USD": "10000000",
         "PYTHONPATH": PYTHONPATH,
+        **changes,
     }
+
+
+def start_simulator(folder: Path) -> Simulator:
+    keys, key = write_keys(folder)
+    port = free_ports(1)[0]
+    settings = simulator_environment(folder, keys, port)
     with (folder / "sim.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "exchange_sim"], env={**os.environ, **settings}, stdout=log, stderr=log, cwd=folder
