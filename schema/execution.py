@@ -102,6 +102,13 @@ orders = Table(
         "product_id",
         postgresql_where=text("limit_price IS NOT NULL AND state IN ('PENDING', 'UNKNOWN', 'OPEN')"),
     ),
+    Index("ix_orders_sold", "product_id", "updated_at", postgresql_where=text("side = 'SELL' AND filled_size > 0")),
+    Index(
+        "ix_orders_exits_due",
+        "product_id",
+        "updated_at",
+        postgresql_where=text("purpose = 'PROTECTION' AND cancel_reason IN ('TIME_LIMIT', 'TRAILING_STOP')"),
+    ),
     Index("ix_orders_product_as_of", "product_id", "as_of"),
     Index("ix_orders_watched", "watch_until", postgresql_where=text("watch_until IS NOT NULL")),
     Index("ix_orders_closes", "product_id", "created_at", postgresql_where=text("purpose = 'CLOSE'")),

@@ -54,10 +54,19 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """What a bracket left when it was ended because its own time or trailing stop had come, and nothing was sold since."""
+
+    left: BaseSize
+    plan: ExitPlan
+    trigger: ExitTrigger
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """A position as its rows have it. `selling`: what orders that protect nothing are about to sell. `made`: protective orders
     made for this entry so far; `plan` is the newest one's, None before the first. `bracket_refused`: the exchange refused
-    the newest bracket of this entry."""
+    the newest bracket of this entry. `due`: what is to be sold now, whatever the newest plan says."""
 
     product_id: ProductId
     size: BaseSize
@@ -69,6 +78,7 @@ class Held:
     bracket_refused: bool
     close: Price | None
     market_time: datetime | None
+    due: tuple[Due, ...] = ()
 
     @property
     def entry_order_id(self) -> UUID | None:
@@ -107,9 +117,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """End protective orders: too much would be sold, or what comes next sells what they hold."""
+    """End protective orders: too much would be sold, or what comes next sells what they hold. `trigger`: it sells because of
+    that."""
 
     order_ids: tuple[UUID, ...]
+    trigger: ExitTrigger | None = None
 
 
 Step = Protect | Send | Withdraw
@@ -125,6 +137,10 @@ def next_step(held: Held, product: ExchangeProduct, market: MarketNow, rules: Ex
     if held.unprotected < 0:
         too_much = tuple(one.order_id for one in held.standing if one.trigger is None)
         return Withdraw(too_much) if too_much else None
+    for due in held.due:
+        size = _sellable(min(due.left, held.unprotected), product, market, held.close)
+        if size is not None:
+            return Protect(size, due.plan, OrderType.MARKET, due.trigger)
     for one in held.standing:
         step = _of_standing(one, market, rules)
         if step is not None:
@@ -140,9 +156,8 @@ def _of_standing(one: Standing, market: MarketNow, rules: ExitRules) -> Step | N
     if one.state is OrderState.WAITING:
         trigger = trigger_of(one.plan, market, rules)
         return None if trigger is None else Send(one.order_id, trigger)
-    if one.order_type is OrderType.BRACKET and own_trigger(one.plan, market, rules) is not None:
-        return Withdraw((one.order_id,))
-    return None
+    trigger = own_trigger(one.plan, market, rules) if one.order_type is OrderType.BRACKET else None
+    return None if trigger is None else Withdraw((one.order_id,), trigger)
 
 
 def price_acts(held: Held, high: Price | None, bid: Price, *, rules: ExitRules) -> bool:
@@ -158,14 +173,21 @@ def _protect(held: Held, product: ExchangeProduct, market: MarketNow, rules: Exi
     if plan is None:
         return None
     trigger = trigger_of(plan, market, rules)
+    if trigger is not None:
+        sold = _sellable(held.unprotected, product, market, held.close)
+        return None if sold is None else Protect(sold, plan, OrderType.MARKET, trigger)
     size = min(floor_to(held.unprotected, product.base_increment), product.base_max_size)
-    if trigger is not None and market.free is not None:
-        # What somebody else took or holds cannot be sold; the rest can.
+    rests = rules.mode is ProtectionMode.BRACKET and product.brackets and not held.bracket_refused
+    return Protect(size, plan, OrderType.BRACKET if rests else OrderType.MARKET, None)
+
+
+def _sellable(wanted: BaseSize, product: ExchangeProduct, market: MarketNow, close: Price | None) -> BaseSize | None:
+    """How much of it an order that sells at once may be of; None where that is too little. What somebody else took or holds
+    cannot be sold; the rest can."""
+    size = min(floor_to(wanted, product.base_increment), product.base_max_size)
+    if market.free is not None:
         size = min(size, floor_to(market.free, product.base_increment))
-        if not can_be_protected(size, product, price):
-            return None
-    rests = trigger is None and rules.mode is ProtectionMode.BRACKET and product.brackets and not held.bracket_refused
-    return Protect(size, plan, OrderType.BRACKET if rests else OrderType.MARKET, trigger)
+    return size if can_be_protected(size, product, market.bid or close) else None
 
 
 def _plan(held: Held, product: ExchangeProduct, price: Price | None, rules: ExitRules) -> ExitPlan | None:

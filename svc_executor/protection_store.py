@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema.base import Amount, Id, Json, Time
 from schema.recommendation_rows import exit_plan_from_json
 from svc_executor import store
-from svc_executor.protection_step import Entry, Held, Standing
+from svc_executor.protection_step import Due, Entry, Held, Standing
 from svc_executor.store import OrderRow
 from tradekit.exit_plan import ExitPlan
 from tradekit.sizes import price_of
@@ -31,6 +31,14 @@ STANDING = """coalesce((
   WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION'
     AND o.state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')
 ), '[]')"""
+# Brackets of `p` that were ended for their own time or trailing stop, and nothing has been sold since.
+DUE = """coalesce((
+  SELECT jsonb_agg(jsonb_build_array((o.base_size - o.filled_size)::text, o.stop_price::text, o.target_price::text, o.exit_time,
+    o.cancel_reason) ORDER BY o.updated_at, o.order_id)
+  FROM orders o
+  WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.cancel_reason IN ('TIME_LIMIT', 'TRAILING_STOP')
+    AND o.state = 'CANCELLED' AND o.filled_size < o.base_size AND o.updated_at >= coalesce(sold.at, '-infinity')
+), '[]')"""
 # An entry counts while nothing was adopted after it: what was, was not bought at its price.
 _READ = (
     text(f"""
@@ -41,6 +49,7 @@ _READ = (
           AND o.state IN ('PENDING', 'UNKNOWN', 'OPEN')
       ), 0) AS selling,
       {STANDING} AS standing,
+      {DUE} AS due,
       entry.order_id AS entry_order_id, entry.filled_size AS entry_size, entry.filled_value AS entry_value,
       entry.as_of AS entry_as_of, terms.exit_plan AS entry_plan,
       (
@@ -58,6 +67,10 @@ _READ = (
       ) AS high,
       (SELECT w.as_of FROM watermarks w WHERE w.stage = 'market') AS market_time
     FROM positions p
+    LEFT JOIN LATERAL (
+      SELECT max(o.updated_at) AS at FROM orders o
+      WHERE o.product_id = p.product_id AND o.side = 'SELL' AND o.filled_size > 0
+    ) AS sold ON true
     LEFT JOIN LATERAL (
       SELECT max(a.created_at) AS at FROM ledger_adjustments a
       WHERE a.currency = split_part(p.product_id, '-', 1) AND a.amount > 0
@@ -89,6 +102,7 @@ _READ = (
         Column("base_size", Amount),
         Column("selling", Amount),
         Column("standing", Json),
+        Column("due", Json),
         Column("entry_order_id", Id),
         Column("entry_size", Amount),
         Column("entry_value", Amount),
@@ -144,7 +158,18 @@ def _held(row: Any) -> Held:
         bracket_refused=row.bracket_refused,
         close=row.close,
         market_time=row.market_time,
+        due=tuple(_due_of(*values) for values in row.due),
     )
+
+
+def _due_of(left: str, stop_price: str, target_price: str, exit_time: str | None, trigger: str) -> Due:
+    """An element of `DUE`."""
+    return Due(BaseSize(Decimal(left)), _plan_of(stop_price, target_price, exit_time), ExitTrigger(trigger))
+
+
+def _plan_of(stop_price: str, target_price: str, exit_time: str | None) -> ExitPlan:
+    ends = None if exit_time is None else datetime.fromisoformat(exit_time).astimezone(UTC)
+    return ExitPlan(Price(Decimal(stop_price)), Price(Decimal(target_price)), ends)
 
 
 def standing_of(
@@ -161,13 +186,12 @@ def standing_of(
     filled: str,
 ) -> Standing:
     """An element of `STANDING`."""
-    ends = None if exit_time is None else datetime.fromisoformat(exit_time).astimezone(UTC)
     return Standing(
         order_id=UUID(order_id),
         state=OrderState(state),
         order_type=OrderType(order_type),
         left=BaseSize(Decimal(left)),
-        plan=ExitPlan(Price(Decimal(stop_price)), Price(Decimal(target_price)), ends),
+        plan=_plan_of(stop_price, target_price, exit_time),
         cancelling=cancelling,
         trigger=None if trigger is None else ExitTrigger(trigger),
         exchange_order_id=exchange_order_id,

@@ -292,7 +292,7 @@ class Protector:
         return await self._tracker.track(order.order_id, longest_seconds=_TRACK_SECONDS) or order
 
     async def _withdraw(self, product_id: ProductId, step: Withdraw) -> bool:
-        ended = await self._cancelling.withdraw(step.order_ids, "PROTECTION_CHANGED")
+        ended = await self._cancelling.withdraw(step.order_ids, step.trigger or "PROTECTION_CHANGED")
         done = all(one.order.terminal for one in ended)
         if not done:
             self._fail(product_id)

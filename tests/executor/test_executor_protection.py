@@ -12,6 +12,7 @@ from uuid import uuid4
 import grpc
 import pytest
 from refusals import refused
+from sqlalchemy import text
 
 from exchange_client import ExchangeConfig
 from exchange_client.coinbase.client import CoinbaseClient
@@ -83,6 +84,38 @@ async def test_an_entry_is_protected_by_the_plan_it_brings(
         assert 0 <= plan.stop_price - D(order.stop_price.value) < D("0.01")
         assert 0 <= D(order.target_price.value) - plan.target_price < D("0.01")
         assert order.exit_time.ToDatetime(UTC) == ends
+
+
+async def test_each_entry_is_left_at_its_own_time(
+    protecting: dict[str, str], issuer: Issuer, simulator: Simulator, database: Any
+) -> None:
+    """The older one is sold when its time has come, and not protected by the plan of the newer one for longer."""
+    async with operated(protecting) as executor:
+        config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
+        async with CoinbaseClient(config) as client:
+            price = (await client.best_bids(["BTC-USD"]))["BTC-USD"]
+        bought_sizes = []
+        for year in (2090, 2095):
+            plan = ExitPlan(price * D("0.9"), price * D("1.2"), datetime(year, 1, 1, tzinfo=UTC))
+            item = replace(recommend(Side.BUY, "100.00"), exit_plan=plan)
+            bought_sizes.append((await executor.execute(await issuer.request(item))).filled_size.value)
+            async with asyncio.timeout(60):
+                while len((await look(executor))[0].orders) < len(bought_sizes):
+                    await asyncio.sleep(0.05)
+        async with database.engine.begin() as connection:
+            await connection.execute(
+                text("INSERT INTO watermarks (stage, as_of, sequence) VALUES ('market', '2090-01-01T00:00:00Z', 1)")
+            )
+        (position,) = await look(executor)
+        assert (position.held_size.value, position.protected_size.value) == (bought_sizes[1], bought_sizes[1])
+        assert [one.exit_time.ToDatetime(UTC).year for one in position.orders] == [2095]
+        listed = (await executor.stub.ListOrders(pb.ListOrdersRequest())).orders
+        sold = [
+            one for one in listed if one.purpose == pb.ORDER_PURPOSE_PROTECTION and one.state == pb.ORDER_STATE_FILLED
+        ]
+        assert [(one.trigger, one.filled_size.value) for one in sold] == [(pb.EXIT_TRIGGER_TIME_LIMIT, bought_sizes[0])]
+        assert (await executor.reconcile()).clean
+    await assert_ledger_holds(database)
 
 
 async def test_a_bracket_that_sold_is_booked_and_tells_why(

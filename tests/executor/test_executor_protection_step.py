@@ -15,6 +15,7 @@ from exchange_client import ExchangeProduct
 from svc_executor.exit_plan import ExitRules, MarketNow, plan_of, trigger_of
 from svc_executor.protection_step import (
     MOST_STANDING,
+    Due,
     Entry,
     Held,
     Protect,
@@ -165,11 +166,27 @@ def test_what_is_past_its_stop_is_sold_at_once() -> None:
 
 def test_what_a_bracket_does_not_know_ends_it_first() -> None:
     rests = standing(plan=replace(PLAN, exit_time=NOW))
-    assert next_step(held(standing=(rests,)), product(), QUIET, RULES) == Withdraw((rests.order_id,))
+    assert next_step(held(standing=(rests,)), product(), QUIET, RULES) == Withdraw(
+        (rests.order_id,), ExitTrigger.TIME_LIMIT
+    )
     over = held(plan=rests.plan, made=1)
     assert next_step(over, product(), QUIET, RULES) == Protect(
         D(1), rests.plan, OrderType.MARKET, ExitTrigger.TIME_LIMIT
     )
+
+
+def test_what_is_due_is_sold_whatever_was_bought_after_it() -> None:
+    """By its own plan, and no more than nothing else sells; the newest entry keeps its own."""
+    over = replace(PLAN, exit_time=NOW)
+    later = replace(PLAN, exit_time=NOW + timedelta(hours=9))
+    one = held("3", standing=(standing("2", plan=later),), plan=later, made=2)
+    due = replace(one, due=(Due(D(1), over, ExitTrigger.TIME_LIMIT),))
+    assert next_step(one, product(), QUIET, RULES) == Protect(D(1), later, OrderType.BRACKET, None)
+    assert next_step(due, product(), QUIET, RULES) == Protect(D(1), over, OrderType.MARKET, ExitTrigger.TIME_LIMIT)
+    # It is being sold, or an exit sells it: then it is no business of this.
+    sent = standing("1", state=OrderState.PENDING, order_type=OrderType.MARKET, trigger=ExitTrigger.TIME_LIMIT)
+    assert next_step(replace(due, standing=(*due.standing, sent)), product(), QUIET, RULES) is None
+    assert next_step(replace(due, selling=D(1)), product(), QUIET, RULES) is None
 
 
 def test_nothing_is_begun_while_something_ends_or_cannot_be_done() -> None:
@@ -232,13 +249,16 @@ rules_of = st.builds(
 def after(position: Held, step: Step) -> Held:
     """The rows after a step that the exchange went along with; what sells is sold at once."""
     if isinstance(step, Withdraw):
-        return replace(position, standing=tuple(one for one in position.standing if one.order_id not in step.order_ids))
+        ended = [one for one in position.standing if one.order_id in step.order_ids]
+        rest = tuple(one for one in position.standing if one not in ended)
+        due = tuple(Due(one.left, one.plan, step.trigger) for one in ended) if step.trigger is not None else ()
+        return replace(position, standing=rest, due=(*position.due, *due))
     if isinstance(step, Send):
         (sent,) = (one for one in position.standing if one.order_id == step.order_id)
         rest = tuple(one for one in position.standing if one is not sent)
         return replace(position, size=position.size - sent.left, standing=rest)
     if step.trigger is not None:
-        return replace(position, size=position.size - step.size, plan=step.plan)
+        return replace(position, size=position.size - step.size, plan=step.plan, due=())
     state = OrderState.OPEN if step.order_type is OrderType.BRACKET else OrderState.WAITING
     made = Standing(uuid4(), state, step.order_type, step.size, step.plan, cancelling=False, trigger=None)
     return replace(position, standing=(*position.standing, made), plan=step.plan)
