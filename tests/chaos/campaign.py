@@ -19,8 +19,8 @@ from tests.chaos.parties import TEMPLATE_DATABASE, Database, launcher_of
 from tests.chaos.plan import ChaosPlan
 from tests.chaos.run import Player, RunResult
 
-# So few that a list of a chapter's orders is one page of the exchange.
-_CHAPTER_RUNS = 40
+# So few that the histories of a chapter are short.
+_CHAPTER_RUNS = 75
 Heard = Callable[[RunResult], None]
 
 

@@ -16,6 +16,8 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 from uuid import UUID
 
+import grpc
+
 from tests.chaos.caller import Answer
 from tests.chaos.checks import UNKNOWN_SECONDS, Reach, answers_hold, bare, doubtful, too_late
 from tests.chaos.grid import Point
@@ -121,7 +123,7 @@ class Player:
         """A step that could not be done in the time that it has is a finding."""
         try:
             await step
-        except (NotAnswered, TimeoutError) as error:
+        except (NotAnswered, TimeoutError, grpc.aio.AioRpcError) as error:
             self._failed.append(Violation("step failed", f"seed {plan.seed}", f"{type(error).__name__}: {error}"))
 
     async def _act(self, plan: ChaosPlan, injection: Injection) -> None:

@@ -20,7 +20,7 @@ from tests.drill.faults import Delivery
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(3600)]
 PLANTED = "tests.chaos.planted"
-LANES = 3
+LANES = 2
 # Of a few runs the order does not come to the point: a stranger was faster, or a fault before it.
 MET = 0.9
 # Runs within which a bug must be found, and how long such a run waits for what will not come right.
