@@ -15,8 +15,8 @@ from exchange_client import ExchangeConfig, FeedEvent, FeedFault, FeedLost, Sync
 from exchange_client.coinbase.client import CoinbaseClient
 from svc_monitor.health import FEEDS_NAME
 from tests.executor.issuer import Issuer, Running, assert_ledger_holds
+from tests.executor.protecting import NEAR, done, later, operated, rests, there
 from tests.executor.selling import bought
-from tests.executor.test_executor_protection import NEAR, done, later, operated, rests, there
 from tests.executor.venue import Simulator
 from trading.executor.v1 import executor_service_pb2 as pb
 
