@@ -28,8 +28,8 @@ PACKAGES := $(patsubst %/__init__.py,%,$(wildcard */__init__.py))
 MYPY_PACKAGES := $(foreach package,$(PACKAGES),-p $(package))
 
 # A file of tests stays in one process, so that what its tests share is made once; the longest files come first, not those
-# with the most tests. Three processes on two cores: much of the time a test waits for processes that it started.
-PYTEST_OPTIONS ?= -n 3 --dist loadfile --no-loadscope-reorder
+# with the most tests. Four processes on two cores: much of the time a test waits for processes that it started.
+PYTEST_OPTIONS ?= -n 4 --dist loadfile --no-loadscope-reorder
 PYTHONS ?= 3.11 3.12 3.13 3.14
 PYTHONS_TESTS ?= tests
 REPLAY_FILE ?= ../shared/data/candles-coinbase-ONE_HOUR.parquet
@@ -53,7 +53,7 @@ run: install-run ## install what is needed and run the whole pipeline; Ctrl-C st
 	@$(BIN)/mesh up
 
 test: install-dev install-buf ## install the test tools and run every test
-	@echo "Running the tests in three processes."
+	@echo "Running the tests in four processes."
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 drill: install-dev ## 300 runs against a faulty exchange, with deaths and halts; settable: DRILL_SEED, DRILL_RUNS

@@ -1,5 +1,6 @@
 """The operator's calls at the executor: the switch, cancelling, closing. None of them needs another service."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,9 @@ from tradekit.states import OrderState, TradingState
 from tradekit.units import BaseSize
 from tradekit.wire import amount_message, reason_messages, timestamp_message
 from trading.executor.v1 import executor_service_pb2 as pb
+
+# How long a halt, which is in force by then, waits with its answer for sends that were under way.
+_ANSWERED_SECONDS, _LOOK_SECONDS = 1.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class OperatorCalls:
             return await self._loosen(call, known)
         with self._switch.answering():
             stored = await self._switch.tighten(call.state, call.note)
-            orders = await self._open_orders() if stored else None
+            orders = await self._answered_orders() if stored else None
             found = self._switch.in_force()
             return pb.SetTradingStateResponse(
                 state=operator_wire.state_number(found.state),
@@ -102,6 +106,17 @@ class OperatorCalls:
             return answer
 
         return await self._switch.loosen(call.state, call.note, known, remember)
+
+    async def _answered_orders(self) -> OpenOrders | None:
+        """Open orders once those that were being sent at that moment are answered for, or have had time to be: what is only on
+        its way is told of as open otherwise, and somebody goes and looks for it."""
+        clock = self._kit.clock
+        end = clock.monotonic() + _ANSWERED_SECONDS
+        while True:
+            orders = await self._open_orders()
+            if orders is None or not orders.unresolved or clock.monotonic() >= end:
+                return orders
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _open_orders(self) -> OpenOrders | None:
         """None if the database does not answer."""

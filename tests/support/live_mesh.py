@@ -31,6 +31,7 @@ from cli.stack import (
     template_of,
     write_simulator_keys,
 )
+from exchange_sim.tls import ensure_tls
 from supervisor.embedded_postgres import EmbeddedPostgres
 from supervisor.home import MeshHome
 from supervisor.instance import hold_instance
@@ -166,6 +167,8 @@ def live_mesh(
         mark = InstanceMark(str(home.root), run_id)
         make_identities(plan)
         write_simulator_keys(plan)
+        # All begin at once here, and one that reads the certificate must not come before who makes it.
+        ensure_tls(plan.simulator_ca.parent)
         template = template_of(plan, mark)
         made = [simulator_unit(plan, mark), *(service_unit(plan, one, mark, ()) for one in plan.services)]
         # Readiness and life are what the tests look at; and gRPC for asyncio shall live in one thread of this process.
