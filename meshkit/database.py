@@ -28,6 +28,9 @@ from meshkit.errors import Misconfigured, Unavailable
 from meshkit.settings import KitSettings
 
 REASON = "DATABASE_UNAVAILABLE"
+# What the driver raises. The last is its own confusion: over the end of a connection in the middle of an answer, as when the server
+# is killed, and gone with the connection.
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _RECYCLE_SECONDS = 1800
 # A connection idle for longer is asked for a sign of life before it is lent: a firewall may have forgotten it silently.
 _PING_AFTER_SECONDS = 30.0
@@ -52,7 +55,7 @@ def as_unavailable(error: BaseException) -> Unavailable | None:
         return None if error.orig is None else _of_driver(error.driver_exception)
     if isinstance(error, exc.TimeoutError):
         return unavailable("no database connection became free in time")
-    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+    if isinstance(error, DRIVER_ERRORS):
         return _of_driver(error)
     return None
 
@@ -61,7 +64,7 @@ def _of_driver(error: BaseException) -> Unavailable | None:
     """An error that came out of the driver."""
     if isinstance(error, asyncpg.PostgresError):
         return unavailable() if _not_now(error.sqlstate or "") else None
-    return unavailable() if isinstance(error, OSError | asyncpg.InterfaceError) else None
+    return unavailable() if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError) else None
 
 
 def _not_now(sqlstate: str) -> bool:
@@ -111,7 +114,7 @@ def answering() -> Iterator[None]:
     try:
         with waiting():
             yield
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, *DRIVER_ERRORS) as error:
         outage = _of_driver(error)
         if outage is None:
             raise
@@ -140,7 +143,7 @@ async def connect(settings: KitSettings) -> Any:
     try:
         with waiting():
             return await asyncpg.connect(**connect_arguments(settings))
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, *DRIVER_ERRORS) as error:
         why = why_not_secure(error, settings.database_address) or type(error).__name__
         raise unavailable(f"no connection to the database: {why}") from error
 
@@ -257,7 +260,7 @@ async def is_living(driver: Any, idle_seconds: float) -> bool:
     try:
         with waiting():
             await driver.execute("SELECT 1")
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, *DRIVER_ERRORS):
         return False
     return True
 

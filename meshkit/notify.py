@@ -13,9 +13,8 @@ from collections.abc import Awaitable, Callable, Container
 from types import TracebackType
 from typing import Any
 
-import asyncpg
-
 from meshkit.backoff import Backoff
+from meshkit.database import DRIVER_ERRORS
 from meshkit.errors import Unavailable
 
 _CHANNEL = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -106,7 +105,7 @@ class Notifications:
                 await self._changed.wait()
             try:
                 await self._listen()
-            except (Unavailable, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (Unavailable, OSError, TimeoutError, *DRIVER_ERRORS) as error:
                 delay = self._backoff.next_seconds()
                 self._log.warning("listen_broken", error=type(error).__name__, retry_in_seconds=round(delay, 2))
                 await asyncio.sleep(delay)

@@ -20,6 +20,8 @@ def seen(error: BaseException) -> MeshError:
     "error",
     [
         AWAY,
+        # As the driver says it of a server that was killed in the middle of its answer.
+        asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
         ExceptionGroup("one order", [AWAY]),
         ExceptionGroup("two orders", [AWAY, BUSY]),
         ExceptionGroup("two orders and one of several", [ExceptionGroup("two", [BUSY, AWAY]), AWAY]),
