@@ -28,8 +28,8 @@ from meshkit.errors import Misconfigured, Unavailable
 from meshkit.settings import KitSettings
 
 REASON = "DATABASE_UNAVAILABLE"
-# What the driver raises. The last is its own confusion: over the end of a connection in the middle of an answer, as when the server
-# is killed, and gone with the connection.
+# What the driver raises. The last is its own confusion over a connection that ended in the middle of an answer, as when the
+# server was killed, and is gone with the connection.
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _RECYCLE_SECONDS = 1800
 # A connection idle for longer is asked for a sign of life before it is lent: a firewall may have forgotten it silently.

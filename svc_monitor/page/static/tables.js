@@ -91,7 +91,7 @@ function stopAndTarget(orders) {
   const stops = orders.map((one) => Number(one.stop_price)), targets = orders.map((one) => Number(one.target_price));
   const tip = orders.map((one) =>
     `${units(one.left_size)}: stop ${price(one.stop_price)}, target ${price(one.target_price)}, ${one.rests ? "rests at the exchange" : "kept by the executor"}`);
-  return el("span", { tip: tip.join("\n") }, `${price(Math.max(...stops))} – ${price(Math.min(...targets))}`);
+  return el("span", { tip: tip.join("\n") }, price(Math.max(...stops)), el("div.dim", {}, price(Math.min(...targets))));
 }
 
 function positionRow(one) {
@@ -99,10 +99,8 @@ function positionRow(one) {
   const profit = flat ? one.realized_pnl : one.unrealized_pnl;
   const tip = `value ${money(one.market_value)}\nunrealized ${gain(one.unrealized_pnl)}\nrealized ${gain(one.realized_pnl)}`;
   return el(flat ? "tr.dim" : "tr", { tip },
-    el("td", {}, one.product_id),
-    el("td.end", {}, flat ? "closed" : units(one.base_size)),
-    el("td.end", {}, flat ? "" : price(one.average_cost)),
-    el("td.end", {}, flat ? "" : price(one.mark_price)),
+    el("td", {}, one.product_id, el("div.dim", {}, flat ? "closed" : units(one.base_size))),
+    el("td.end", {}, flat ? "" : price(one.mark_price), el("div.dim", {}, flat ? "" : price(one.average_cost))),
     el("td.end", {}, flat ? "" : stopAndTarget(one.protection)),
     el(`td.end${tone(profit) ? `.${tone(profit)}` : ""}`, {}, gain(profit)));
 }
