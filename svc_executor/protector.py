@@ -109,6 +109,9 @@ class Protector:
         prices.when_reached, prices.when_lost = self.ask_soon, self._ask_all_soon
 
     def _heard(self, order: OrderRow) -> None:
+        if order.bracket is not None and order.cancel_requested_at is not None:
+            # What a further step waited for has happened: its pauses were for the exchange that did not end this one.
+            self._trouble.pop(order.product_id, None)
         if self._exit_rules.mode is not ProtectionMode.OFF and (order.filled_size > 0 or order.bracket is not None):
             self.ask_soon(order.product_id)
 
