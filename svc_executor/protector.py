@@ -47,7 +47,7 @@ _MOST_STEPS = 5
 _TRACK_SECONDS = 5.0
 # An exit has 20 seconds, and sells within what is left of them.
 _RELEASE_SECONDS = 8.0
-_RETRY_LOW, _RETRY_HIGH = 1.0, 60.0
+_RETRY_LOW, _RETRY_HIGH = 1.0, 15.0
 
 
 @dataclass
@@ -349,7 +349,10 @@ class Protector:
         trouble = self._trouble.get(product_id)
         if trouble is None:
             trouble = self._trouble[product_id] = _Trouble(Backoff(_RETRY_LOW, _RETRY_HIGH, self._random), 0.0)
-        trouble.until = self._kit.clock.monotonic() + trouble.backoff.next_seconds()
+        pause = trouble.backoff.next_seconds()
+        trouble.until = self._kit.clock.monotonic() + pause
+        # The schedule alone may come much later, and a position must not stand bare for so long.
+        asyncio.get_running_loop().call_later(pause, self.ask_soon, product_id)
 
     def _held_back(self, product_id: ProductId) -> bool:
         trouble = self._trouble.get(product_id)
