@@ -64,7 +64,7 @@ def _of_driver(error: BaseException) -> Unavailable | None:
     """An error that came out of the driver."""
     if isinstance(error, asyncpg.PostgresError):
         return unavailable() if _not_now(error.sqlstate or "") else None
-    return unavailable() if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError) else None
+    return unavailable() if isinstance(error, (OSError, *DRIVER_ERRORS)) else None
 
 
 def _not_now(sqlstate: str) -> bool:

@@ -104,13 +104,13 @@ class EntryWatch:
             if not entries:
                 return ()
             # What may not buy any more is not kept from its end by an exchange that does not list its orders.
-            if not self._permitted():
-                await self._end(entries)
+            ended = not self._permitted() and await self._end(entries)
             news = await with_news(self._exchange, [one for one in entries if one.rests])
             await asyncio.gather(*map(self._driver.drive, news))
             # The exchange ends most of them with their life, so that is known first.
-            await self._end(await self._read() if news else entries)
-            return await self._read()
+            if ended or news:
+                entries = await self._read()
+            return await self._read() if await self._end(entries) else entries
 
     def of(self, product_id: ProductId) -> list[UUID]:
         """The entries of a product that may rest, as far as they are known here: whoever sells it ends them first."""
@@ -126,7 +126,8 @@ class EntryWatch:
         self._resting = {one.order_id: one for one in entries}
         return entries
 
-    async def _end(self, entries: Sequence[OrderRow]) -> None:
+    async def _end(self, entries: Sequence[OrderRow]) -> bool:
+        """Whether there was anything to end."""
         permitted = self._permitted()
         ending: dict[str, list[UUID]] = {}
         for one in entries:
@@ -135,6 +136,7 @@ class EntryWatch:
                 ending.setdefault(why, []).append(one.order_id)
         for why, order_ids in ending.items():
             await self._kit.critical(self._cancelling.withdraw(order_ids, why))
+        return bool(ending)
 
     async def _cancel_at_exchange(self) -> None:
         """While trading is stopped and the database does not answer: what is known to rest is cancelled at the exchange all the

@@ -25,6 +25,7 @@ from tradekit.reasons import Reason, reasons_from_json, reasons_to_json
 from tradekit.sizes import NO_BASE, price_of
 from tradekit.states import (
     ORDER_TERMINAL,
+    ORDER_UNDER_WAY,
     ExitTrigger,
     OrderPurpose,
     OrderState,
@@ -321,8 +322,7 @@ async def request_cancel(connection: AsyncConnection, why: str, *which: ColumnEl
 
 async def entries_resting(connection: AsyncConnection) -> list[OrderRow]:
     """Every entry with a limit that is not done, oldest first."""
-    under_way = [OrderState.PENDING.value, OrderState.UNKNOWN.value, OrderState.OPEN.value]
-    query = select(*_COLUMNS).where(orders.c.limit_price.is_not(None), orders.c.state.in_(under_way))
+    query = select(*_COLUMNS).where(orders.c.limit_price.is_not(None), orders.c.state.in_(ORDER_UNDER_WAY))
     return [order_of_row(row) for row in await connection.execute(query.order_by(orders.c.created_at))]
 
 

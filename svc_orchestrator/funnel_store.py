@@ -36,13 +36,18 @@ from schema.views.orchestrator import (
     orchestrator_validations,
 )
 from svc_orchestrator.funnel import Count, FunnelRows, OpenWork
-from tradekit.states import RECOMMENDATION_TERMINAL, OrderPurpose, OrderState, OrderType, RecommendationState
+from tradekit.states import (
+    ORDER_UNDER_WAY,
+    RECOMMENDATION_TERMINAL,
+    OrderPurpose,
+    OrderState,
+    OrderType,
+    RecommendationState,
+)
 
 _T = trade_recommendations.c
 _V = orchestrator_validations.c
 _O = orchestrator_orders.c
-# By name, as the index of what is open has them.
-_UNDER_WAY = [state.value for state in (OrderState.PENDING, OrderState.UNKNOWN, OrderState.OPEN)]
 _NONE: ColumnElement[str] = literal("", Text)
 # Outcome and reason by position: by name, a column of the stage that has the same name would be meant.
 _BY_OUTCOME = text("2, 3")
@@ -140,7 +145,7 @@ def _open_work(market: datetime | None) -> Select[Any]:
     rests = and_(_O.state == OrderState.OPEN.value, _O.order_type != OrderType.MARKET.value)
     orders = (
         select(func.count().label("all"), unknown.label("unknown"))
-        .where(_O.state.in_(_UNDER_WAY), not_(rests))
+        .where(_O.state.in_(ORDER_UNDER_WAY), not_(rests))
         .subquery()
     )
     return select(recommendations.c["all"], recommendations.c.waiting, orders.c["all"], orders.c.unknown).join_from(

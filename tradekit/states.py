@@ -94,6 +94,8 @@ class OrderState(StrEnum):
 
 
 ORDER_TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED})
+# On its way to the exchange or there.
+ORDER_UNDER_WAY = (OrderState.PENDING, OrderState.UNKNOWN, OrderState.OPEN)
 
 
 class OrderPurpose(StrEnum):

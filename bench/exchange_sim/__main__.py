@@ -22,6 +22,7 @@ from rich.table import Table
 
 from exchange_client import Accepted, ExchangeConfig, OrderTerms
 from exchange_client.coinbase.client import CoinbaseClient
+from exchange_sim.tls import ensure_tls
 from supervisor.ports import free_ports
 from tradekit.states import Side
 
@@ -99,14 +100,15 @@ def main() -> None:
         with running([*asked, "--folder", str(folder)], port, folder / "sim.log") as simulator:
             config = _config(port, tls, key)
             sim = asyncio.run(per_second(config, simulator, (EARLY, late)))
-            pair = [next(tls.glob(name)) for name in ("server*.pem", "server*key*")]
+            files = ensure_tls(tls)
             bare = [
                 sys.executable,
                 "-m",
                 "bench.exchange_sim.peer",
                 str(peer_port),
                 str(key),
-                *map(str, pair),
+                str(files.certificate),
+                str(files.key),
                 str(folder),
             ]
             with running(bare, peer_port, folder / "peer.log") as peer:
