@@ -47,7 +47,8 @@ class Step(Enum):
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
     """An order row as decisions need it. `sent_at` is the newest send whose outcome is open, None if all are known.
-    `tried_since`: when it was made, or when what waited was to be sent. `cancel_reason` counts where a cancel was requested."""
+    `tried_since`: when it was made, or when what waited was to be sent.
+    `cancel_reason`: the code of why its end was asked for, None where it was not."""
 
     order_id: UUID
     product_id: ProductId
@@ -60,8 +61,7 @@ class OrderFacts:
     tried_since: datetime
     expire_at: datetime
     sent_at: datetime | None
-    cancel_requested: bool
-    cancel_reason: str
+    cancel_reason: str | None
     now: datetime
 
     @property
@@ -70,9 +70,14 @@ class OrderFacts:
         return OrderTerms(self.order_id, self.product_id, self.side, self.size, self.bracket, self.limit)
 
     @property
+    def cancel_requested(self) -> bool:
+        """Whether its end was asked for."""
+        return self.cancel_reason is not None
+
+    @property
     def why_cancelled(self) -> tuple[Reason, ...]:
         """The reason of a cancel that was requested."""
-        return (Reason(self.cancel_reason, scope=f"order:{self.order_id}"),) if self.cancel_requested else ()
+        return () if self.cancel_reason is None else (Reason(self.cancel_reason, scope=f"order:{self.order_id}"),)
 
     @property
     def terminal(self) -> bool:

@@ -148,8 +148,7 @@ class OrderRow:
             tried_since=self.triggered_at or self.created_at,
             expire_at=self.expire_at,
             sent_at=self.sent_at,
-            cancel_requested=self.cancel_requested_at is not None,
-            cancel_reason=self.cancel_reason or "CANCELLED_BY_OPERATOR",
+            cancel_reason=self.cancel_reason,
             now=self.now,
         )
 

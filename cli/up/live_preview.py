@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from cli.exits import CommandFailed
 from exchange_client import Exchange, ExchangeProduct, Limit, OrderPreview, OrderTerms
+from meshkit.errors import InvalidRequest
 from svc_executor.entry_order import limit_of
 from svc_executor.intent import Intent, grid_violation, make_intent
 from svc_executor.settings import ExecutorSettings
@@ -46,7 +47,10 @@ async def _limit(
     touch, rates = await exchange.touch(product.product_id), await exchange.fee_rates()
     if touch is None:
         raise CommandFailed(f"nobody bids for {product.product_id}, so there is no price to rest at", "try again later")
-    return limit_of(entry_size, touch, product, max(rates.maker, rates.taker), _LIFE, settings.entry_rules)
+    try:
+        return limit_of(entry_size, touch, product, max(rates.maker, rates.taker), _LIFE, settings.entry_rules)
+    except InvalidRequest as error:
+        raise CommandFailed(f"ENTRY_QUOTE_SIZE {error.violations[0].description}") from None
 
 
 def first_tradable(wanted: Sequence[ProductId], found: Sequence[ExchangeProduct]) -> ExchangeProduct:

@@ -48,11 +48,10 @@ def facts(**changes: Any) -> OrderFacts:
         "exchange_order_id": None,
         "bracket": None,
         "limit": None,
-        "cancel_reason": "CANCELLED_BY_OPERATOR",
+        "cancel_reason": None,
         "tried_since": NOW - timedelta(seconds=1),
         "expire_at": NOW + timedelta(seconds=60),
         "sent_at": None,
-        "cancel_requested": False,
         "now": NOW,
     }
     return OrderFacts(**{**values, **changes})
@@ -91,7 +90,7 @@ FACTS = st.builds(
     tried_since=st.sampled_from([NOW, NOW - timedelta(hours=23), NOW - EXIT_RETRIES]),
     expire_at=SECONDS,
     exchange_order_id=st.none() | st.just("x"),
-    cancel_requested=st.booleans(),
+    cancel_reason=st.sampled_from([None, "CANCELLED_BY_OPERATOR"]),
 ).map(possible)
 CIRCUMSTANCES = st.builds(
     Circumstances,
@@ -272,7 +271,7 @@ def test_what_waits_is_neither_sent_nor_searched_for() -> None:
     halted = Circumstances(TradingState.HALTED, permitted=False, absent=False, waited=timedelta(0))
     for circumstances in (halted, replace(halted, trading=TradingState.ACTIVE, permitted=True)):
         assert next_step(waits, circumstances, ABSENCE) is Step.WAIT
-        assert next_step(replace(waits, cancel_requested=True), circumstances, ABSENCE) is Step.CANCEL
+        assert next_step(replace(waits, cancel_reason="EXIT_DECIDED"), circumstances, ABSENCE) is Step.CANCEL
 
 
 def test_real_money_needs_a_key_that_cannot_withdraw_and_a_confirmation_of_its_portfolio() -> None:
