@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from meshkit import database
-from meshkit.errors import MeshError, Unavailable
+from meshkit.errors import MeshError, OutcomeUnknown, Unavailable
 from schema.clocks import read_clocks
 from svc_executor import intent_store, store
 from svc_executor.availability import Availability
@@ -43,7 +43,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What came of one position: `order_id` None where no order could be made, `why` says so."""
+    """What came of one position: `order_id` None where no order could be made, or none is known of; `why` says so."""
 
     product_id: ProductId
     held: BaseSize
@@ -100,28 +100,42 @@ class Closing:
         return tuple(name for name in sorted(held) if held[name] > 0 or order_of[name] in made)
 
     async def _close(self, wanted: Close, product_id: ProductId, held: BaseSize) -> Closed:
+        order_id = ids.close_order_id(wanted.request_id, product_id)
         try:
-            order_id = await self._order(wanted, product_id)
+            await self._order(wanted, product_id, order_id)
         except MeshError as error:
             # One position that cannot be sold must not keep the others from it.
-            return Closed(product_id, held, None, _why(error, product_id))
+            if not isinstance(error, Unavailable):
+                return Closed(product_id, held, None, _why(error, product_id))
+            # Its last word may have been lost after the database had taken the order.
+            written = await self._is_written(order_id)
+            if not written:
+                unknown = error if written is False else _not_known(error)
+                return Closed(product_id, held, None, _why(unknown, product_id))
         # The order is written down: an outage from here on changes only what can be told of it now.
         with suppress(Unavailable):
             await self._tracker.track(order_id, longest_seconds=_TRACK_SECONDS)
         return Closed(product_id, held, order_id)
 
-    async def _order(self, wanted: Close, product_id: ProductId) -> UUID:
-        order_id = ids.close_order_id(wanted.request_id, product_id)
-        async with self._protected.released(product_id, order_id):
-            return await self._written(wanted, product_id, order_id)
+    async def _is_written(self, order_id: UUID) -> bool | None:
+        """None where the database does not say."""
+        try:
+            async with self._autocommit.connect() as connection:
+                return await store.get_order(connection, order_id) is not None
+        except Unavailable:
+            return None
 
-    async def _written(self, wanted: Close, product_id: ProductId, order_id: UUID) -> UUID:
+    async def _order(self, wanted: Close, product_id: ProductId, order_id: UUID) -> None:
+        async with self._protected.released(product_id, order_id):
+            await self._write(wanted, product_id, order_id)
+
+    async def _write(self, wanted: Close, product_id: ProductId, order_id: UUID) -> None:
         product = await self._rules.of(product_id, Side.SELL)
         available = await self._available.of(product_id)
         async with self._engine.begin() as connection:
             self._intake.require_open(await store.lock_account(connection), Side.SELL)
             if await store.get_order(connection, order_id) is not None:
-                return order_id
+                return
             holding = await read_holding(connection, product_id, self._settings.granularity_seconds)
             size = reduce_only(holding.held, holding, available, product)
             clocks = await read_clocks(connection)
@@ -131,7 +145,12 @@ class Closing:
                 order_id, product_id, size, self._settings.venue, now, price, wanted.note, self._body_of
             )
             await intent_store.write_intents(connection, [NewIntent(intent)])
-        return order_id
+
+
+def _not_known(error: Unavailable) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"whether the order was written down is not known, as {error.message}; ask again, same request_id"
+    )
 
 
 def _why(error: MeshError, product_id: ProductId) -> tuple[Reason, ...]:

@@ -9,6 +9,7 @@ import urllib.parse
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # The tests start processes beside open gRPC channels; with its fork handlers a child may die before it begins.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -66,12 +67,27 @@ LONGEST = (
 )
 
 
+TOGETHER = ("tests/sweep/",)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def turn(item: pytest.Item) -> int:
         path = item.path.as_posix()
         return next((index for index, part in enumerate(LONGEST) if part in path), len(LONGEST))
 
     items.sort(key=turn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file of tests stays in one process, and so do all that look at one mesh of real processes, which is made once then."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class TogetherScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((folder for folder in TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
+
+    return TogetherScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def engine_of(host: str, name: str, **options: object) -> AsyncEngine:
@@ -86,6 +102,9 @@ async def _execute(host: str, statement: str) -> None:
 
 
 async def _make_template(host: str) -> None:
+    # What is written here outlives no crash of the machine; a killed server loses nothing by it.
+    await _execute(host, "ALTER SYSTEM SET fsync = off")
+    await _execute(host, "SELECT pg_reload_conf()")
     await _execute(host, "CREATE DATABASE template_mesh")
     engine = engine_of(host, "template_mesh", poolclass=NullPool)
     await migrate(engine)
@@ -131,12 +150,18 @@ def shared() -> Path:
     return SHARED
 
 
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all processes of this test run."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own
+
+
 @pytest.fixture(scope="module")
 def running_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
     """A whole mesh, started and stopped by its own commands; only while one file looks at it, as it never rests."""
     home = tmp_path_factory.mktemp("mesh")
     home.chmod(0o755)
-    mesh = start_mesh(home)
+    mesh = start_mesh(home, shared_folder(tmp_path_factory) / "trained")
     try:
         yield mesh
     finally:

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,11 @@ def environment(python: Interpreter, *, short: bool) -> Path:
         subprocess.run([python.path, "-m", "venv", folder], check=True)
     except (subprocess.CalledProcessError, OSError) as error:
         raise NoEnvironment(str(error)) from error
+    if short and python.minor == ".".join(map(str, sys.version_info[:2])):
+        # The same packages fit, and are here.
+        _link_packages(inside)
+        stamp.touch()
+        return inside
     chosen = folder / "wanted.lock"
     chosen.write_text(lock)
     pip: list[str | Path] = [
@@ -125,6 +131,14 @@ def environment(python: Interpreter, *, short: bool) -> Path:
     subprocess.run([inside, ROOT / "tools" / "link_project.py"], check=True)
     stamp.touch()
     return inside
+
+
+def _link_packages(inside: Path) -> None:
+    """The environment finds what is installed beside the interpreter that runs this."""
+    asked: list[str | Path] = [inside, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    folder = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    own = sysconfig.get_path("purelib")
+    (Path(folder) / "beside.pth").write_text(f"import site; site.addsitedir({own!r})\n")
 
 
 def _install(command: Sequence[str | Path]) -> None:

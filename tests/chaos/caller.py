@@ -31,7 +31,9 @@ _PAUSE_SECONDS = 0.1
 _OPTIONS = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200))
 # What a later try may mend.
 _TRANSPORT = "no answer"
-_LATER = (_TRANSPORT, "NOTHING_AVAILABLE", "ORDER_UNKNOWN", "DEPENDENCY_UNAVAILABLE")
+_LATER = (
+    _TRANSPORT, "NOTHING_AVAILABLE", "ORDER_UNKNOWN", "OUTCOME_UNKNOWN", "DEPENDENCY_UNAVAILABLE", "DATABASE_UNAVAILABLE",
+)  # fmt: skip
 # An order, or the code of what kept it.
 _Told = tuple[pb.Order | None, str]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tests.chaos.feed_way import FrameFault
 from tests.drill.faults import BY_NAME, PASS, READS, SENDS, Answer, Delivery, Fault
 
 
@@ -24,6 +25,7 @@ class Point(StrEnum):
     IN_RECONCILE = "in reconcile"
     IN_CANCEL = "in cancel"
     IN_BRACKET = "in bracket placement"
+    IN_FEED_GAP = "in a feed gap"
 
 
 class Death(StrEnum):
@@ -47,11 +49,12 @@ class Sessions(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What goes wrong beside a death: a fault of the wire, habits of the exchange, trouble of the database, or a caller that
-    hangs up and asks again. `name` is the report's word."""
+    """What goes wrong beside a death: a fault of the wire or of the feed, habits of the exchange, trouble of the database, or a
+    caller that hangs up and asks again. `name` is the report's word."""
 
     name: str
     fault: Fault = PASS
+    frame: FrameFault = FrameFault.PASS
     habits: Mapping[str, float] = field(default_factory=dict)
     sessions: Sessions = Sessions.KEPT
     caller_leaves: bool = False
@@ -80,6 +83,14 @@ _CUT = Trouble("sessions cut", sessions=Sessions.CUT)
 _LOCKED_OUT = Trouble("locked out", sessions=Sessions.LOCKED_OUT)
 _HANGS_UP = Trouble("caller hangs up", caller_leaves=True)
 
+# What a market order does not tell in its reply, the feed would tell; without the habit it tells what is known already.
+_FEED = tuple(
+    Trouble(f"{frame}{habit.name and ', '}{habit.name}", frame=frame, habits=habit.habits)
+    for frame in FrameFault
+    if frame is not FrameFault.PASS
+    for habit in (Trouble(""), _HABITS[1])
+)
+
 _NOT_GIVEN = (Delivery.NEVER, Delivery.LATE, Delivery.STALE)
 _NO_REPLY = (Answer.CUT, Answer.CLOSED, Answer.RESET, Answer.SILENCE)
 _BROKEN = (Answer.CHANGED, Answer.HTML)
@@ -105,6 +116,7 @@ TROUBLES: Mapping[Point, tuple[Trouble, ...]] = {
     # What is done to the reply to a create says nothing of a cancel.
     Point.IN_CANCEL: (NOTHING, *_faults(one for one in SENDS if one.theme != "fields"), _QUEUED),
     Point.IN_BRACKET: (NOTHING, *_faults(SENDS), *_HABITS, _FAILED),
+    Point.IN_FEED_GAP: (NOTHING, *_FEED),
 }
 # How an order comes to be in doubt, so that it is reconciled: the exchange has it, or has not.
 DOUBTS = (BY_NAME["cut"], BY_NAME["reset_before"])

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.feed_way import FrameFault
 from tests.chaos.grid import Death, Point, Sessions
 from tests.chaos.plan import ChaosPlan
 from tests.drill.faults import PASS, Fault
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 CANCELS = f"{ORDERS}/batch_cancel"
 _HISTORICAL = f"{ORDERS}/historical/"
+_SNAPSHOT = '"snapshot"'
 _BRACKET = "trigger_bracket_gtc"
 # How long the record is waited for; an order whose record does not come is none that has this point.
 _RECORD_SECONDS = 15.0
@@ -80,11 +82,12 @@ class Injection:
         """Holds the request while what is to happen now happens."""
         if not self._armed:
             return
-        if self._seen is None and self._at_point(passage):
+        in_feed = self._cell.point is Point.IN_FEED_GAP
+        if self._seen is None and (self._is_send(passage) if in_feed else self._at_point(passage)):
             self._seen = passage
             if self._cell.trouble.habits:
                 await self._start(self._lane.habits(**self._cell.trouble.habits))
-        if passage is self._seen and moment is self._plan.moment:
+        if not in_feed and passage is self._seen and moment is self._plan.moment:
             await self._reached()
         if moment is Moment.DELIVERED and not self._sent and self._is_send(passage):
             self._sent = True
@@ -102,12 +105,33 @@ class Injection:
                 return self._sent and path.endswith(self._plan.read)
             case Point.BEFORE_RECORD:
                 return self._sent and self._cell.trouble.fault is not PASS and path.startswith(_HISTORICAL)
-            case Point.AFTER_RECORD:
+            case Point.AFTER_RECORD | Point.IN_FEED_GAP:
                 return False
         return self._is_send(passage)
 
     def _is_send(self, passage: Passage) -> bool:
         return passage.path == ORDERS and passage.client_order_id == self._target
+
+    # ---- the feed ----------------------------------------------------------------------------------------------------
+
+    async def frame(self, text: str) -> FrameFault:
+        """The cell's fault for what the feed says of the order, as often as the plan says."""
+        if not self._armed or self._cell.point is not Point.IN_FEED_GAP or not self._left or not self._tells(text):
+            return FrameFault.PASS
+        self._left -= 1
+        if not self.struck.is_set():
+            await self._reached()
+        return self._cell.trouble.frame
+
+    def refuses_feeds(self) -> bool:
+        """A few times after the first that was ended so."""
+        if not self._armed or self._cell.trouble.frame is not FrameFault.REFUSED or not self.struck.is_set():
+            return False
+        self._left -= 1
+        return self._left >= 0
+
+    def _tells(self, text: str) -> bool:
+        return self._target is not None and self._target in text and _SNAPSHOT not in text
 
     # ---- what happens ------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -27,6 +28,7 @@ from supervisor.embedded_postgres import SUPERUSER
 from supervisor.forking import ForkLauncher
 from supervisor.ports import free_ports
 from tests.chaos.caller import Caller
+from tests.chaos.feed_way import FeedWay, FrameGate
 from tests.chaos.grid import Death
 from tests.chaos.parties import TEMPLATE_DATABASE, Database, Program
 from tests.chaos.plan import PRODUCTS
@@ -39,6 +41,7 @@ from tests.executor.venue import CONTROL_TOKEN, OTHER_KEY_NAME, simulator_enviro
 
 REQUEST_SECONDS, TOKEN_SECONDS = 1.0, 10
 STATEMENT_SECONDS = 3.0
+FEED_SILENT_SECONDS = 2.0
 BACK_SECONDS = 240.0
 # What strangers leave in the wallet at the beginning: with it, selling more than is held would succeed.
 _FOREIGN_QUOTE = Decimal(300)
@@ -90,7 +93,10 @@ class Lane:
             self._host,
             self._exchange_tls.ca,
             Timeouts(REQUEST_SECONDS, TOKEN_SECONDS),
+            self._carry_socket,
         )
+        # Who looks at what the feed tells the executor.
+        self.frames: FrameGate | None = None
         self._ticket_key = Ed25519PrivateKey.generate()
         self._ticket_file = public_key_file(self._ticket_key, folder)
         settings = simulator_environment(
@@ -154,6 +160,8 @@ class Lane:
             RECONCILE_SECONDS="2",
             DB_TIMEOUT_SECONDS=str(STATEMENT_SECONDS),
             PROTECTIVE_EXITS="BRACKET",
+            FEEDS="true",
+            FEED_SILENT_SECONDS=str(FEED_SILENT_SECONDS),
             PROTECTION_POLL_SECONDS="0.5",
             **self._own,
         )
@@ -234,6 +242,10 @@ class Lane:
         """Changes what the exchange does as a habit."""
         async with self._control.post(f"https://{self._host}/sim/v1/habits", json=habits) as answer:
             answer.raise_for_status()
+
+    async def _carry_socket(self, request: web.Request, session: aiohttp.ClientSession, url: str) -> web.StreamResponse:
+        """A feed of the executor, past whoever looks at its frames now."""
+        return await FeedWay(lambda: self.frames).carry(request, session, url)
 
     async def exchange_seconds(self) -> float:
         """The exchange's own time in epoch seconds, on the executor's way to it by a new connection."""

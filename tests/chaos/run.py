@@ -85,6 +85,7 @@ class Player:
         began, first = time.monotonic(), len(self._lane.operator.answers)
         injection = Injection(plan, self._lane)
         self._lane.proxy.begin(replace(NO_FAULTS, stale=False), injection)
+        self._lane.frames = injection
         try:
             await self._story(plan, injection)
             await injection.finish()

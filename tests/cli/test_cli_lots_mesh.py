@@ -1,5 +1,6 @@
 """`mesh trades`, `lots` and `export` against a whole mesh that trades: its own ledger, its own simulated exchange."""
 
+import asyncio
 import csv
 import io
 import time
@@ -8,6 +9,13 @@ from pathlib import Path
 
 import pytest
 from mesh_runs import RunningMesh
+
+from cli.calls import operator_channel
+from supervisor.home import MeshHome
+from tradekit import ids, services
+from trading.bridge.v1 import bridge_service_pb2 as bridge_pb
+from trading.bridge.v1 import bridge_service_pb2_grpc as bridge_grpc
+from trading.common.v1 import trade_pb2
 
 WAIT_SECONDS = 600.0
 # The first test waits for a whole mesh to come up, and for its first trades.
@@ -20,12 +28,25 @@ def rows(mesh: RunningMesh, *words: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(ran.stdout)))
 
 
+async def wish(mesh: RunningMesh) -> None:
+    """An operator's recommendation of each of two products; those that come too soon after another are refused, with a row."""
+    address = f"127.0.0.1:{mesh.ports[services.BRIDGE.name]}"
+    async with operator_channel(MeshHome.at(mesh.home), address) as channel:
+        for product in ("BTC-USD", "ETH-USD"):
+            recommendation = bridge_pb.CreateRecommendationRequest(
+                request_id=str(ids.new_request_id()), product_id=product, side=trade_pb2.SIDE_BUY, note="a test"
+            )
+            await bridge_grpc.BridgeServiceStub(channel).CreateRecommendation(recommendation, timeout=30)
+
+
 @pytest.fixture(scope="module")
 def traded(running_mesh: RunningMesh) -> RunningMesh:
-    """The mesh, halted after it bought and sold, so that everything it tells is of one moment."""
+    """The mesh, halted after it bought and sold, so that everything it tells is of one moment. What is bought is an operator's
+    wish: it would take long until the model's were."""
     give_up = time.monotonic() + WAIT_SECONDS
     while sum(row["side"] == "BUY" for row in rows(running_mesh, "trades")) < 2:
         assert time.monotonic() < give_up, "the mesh never traded"
+        asyncio.run(wish(running_mesh))
         time.sleep(2)
     assert running_mesh.mesh("lots").returncode == 0
     halted = running_mesh.mesh("halt", "--flatten")

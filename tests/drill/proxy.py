@@ -12,7 +12,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -76,6 +76,10 @@ class Gate(Protocol):
         """The request has come so far, and goes on when this returns."""
 
 
+# Carries one WebSocket: the request, a session for the way to the exchange, and the address there.
+CarrySocket = Callable[[web.Request, aiohttp.ClientSession, str], Awaitable[web.StreamResponse]]
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """What the proxy must know of its client: how long it waits for an answer, and how long its tokens live; seconds."""
@@ -87,12 +91,21 @@ class Timeouts:
 class FaultProxy:
     """Listens on a port of this machine and forwards to `upstream`, a host:port whose certificate is signed by `trust`."""
 
-    def __init__(self, port: int, tls: TlsFiles, upstream: str, trust: Path, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        port: int,
+        tls: TlsFiles,
+        upstream: str,
+        trust: Path,
+        timeouts: Timeouts,
+        carry_socket: CarrySocket | None = None,
+    ) -> None:
         self.port = port
         self._tls = tls
         self._upstream = upstream
         self._trust = trust
         self._timeouts = timeouts
+        self._carry_socket = carry_socket
         self._plan: FaultPlan = NO_FAULTS
         self._gate: Gate | None = None
         self._counts = {"send": 0, "read": 0}
@@ -129,6 +142,8 @@ class FaultProxy:
     # ---- one request -------------------------------------------------------------------------------------------------
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if self._carry_socket is not None and request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._carry_socket(request, self._client(), f"wss://{self._upstream}{request.raw_path}")
         arrived, wall = time.monotonic(), time.time()
         body = await request.read()
         passage = Passage(len(self.passages), request.method, request.path, arrived, wall, PASS.name)

@@ -1,8 +1,11 @@
 """Starts a whole mesh as a user would, on free ports and in a folder of its own, for tests that look at it from outside."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from tradekit.services import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 UP_SECONDS, DOWN_SECONDS = 240, 120
+# The model, and the keys that sign it.
+_OF_A_MODEL = ("model", "keys")
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,26 @@ def environment(home: Path) -> tuple[dict[str, str], dict[str, int], int]:
     return env, ports, numbers[-1]
 
 
-def start_mesh(home: Path) -> RunningMesh:
-    """`mesh up --detach` on a simulated market of three products; a bar takes a second."""
+def start_mesh(home: Path, trained: Path) -> RunningMesh:
+    """`mesh up --detach` on a simulated market of three products; a bar takes three seconds. The model of the first such mesh is
+    kept in `trained`, and the others begin with it."""
     env, ports, page = environment(home)
-    words = ("up", "--detach", "--products", "BTC-USD,ETH-USD,SOL-USD", "--speed", "3600")
+    for name in _OF_A_MODEL:
+        if trained.is_dir():
+            shutil.copytree(trained / name, home / name)
+    words = ("up", "--detach", "--products", "BTC-USD,ETH-USD,SOL-USD", "--speed", "1200")
     found = run_mesh(env, *words, seconds=UP_SECONDS)
     if found.returncode != 0:
         raise RuntimeError(f"mesh up ended with {found.returncode}:\n{found.stdout[-4000:]}\n{found.stderr[-4000:]}")
+    if not trained.is_dir():
+        _keep(home, trained)
     return RunningMesh(home, env, ports, page)
+
+
+def _keep(home: Path, trained: Path) -> None:
+    """All at once, as several test processes may do so."""
+    with tempfile.TemporaryDirectory(dir=trained.parent) as folder:
+        for name in _OF_A_MODEL:
+            shutil.copytree(home / name, Path(folder) / "trained" / name)
+        with suppress(OSError):
+            (Path(folder) / "trained").rename(trained)
