@@ -45,6 +45,7 @@ class EntryWatch:
         driver: OrderDriver,
         cancelling: Cancelling,
         switch: TradingSwitch,
+        orders_are_told: Callable[[], bool],
         poll_seconds: float,
     ) -> None:
         self._kit = kit
@@ -52,6 +53,7 @@ class EntryWatch:
         self._driver = driver
         self._cancelling = cancelling
         self._switch = switch
+        self._orders_are_told = orders_are_told
         self._poll_seconds = poll_seconds
         self._turn = asyncio.Lock()
         self._soon = asyncio.Event()
@@ -79,7 +81,7 @@ class EntryWatch:
         while True:
             self._soon.clear()
             try:
-                idle = not await self.look()
+                idle = not await self.look(ask=not self._orders_are_told())
             except MeshError as error:
                 self._kit.log.warning("entries_not_looked_at", reason=error.reason, why=error.message)
                 idle = False
@@ -92,9 +94,9 @@ class EntryWatch:
             except TimeoutError:
                 pass
 
-    async def look(self) -> Sequence[OrderRow]:
-        """Entries that rest, after what could be done about them. MeshError where rows cannot be read or the exchange does not
-        answer."""
+    async def look(self, *, ask: bool = True) -> Sequence[OrderRow]:
+        """Entries that rest, after what could be done about them. Without `ask` the exchange is not asked for news of them, as
+        they come by themselves. MeshError where rows cannot be read or the exchange does not answer."""
         async with self._turn:
             try:
                 entries = await self._read()
@@ -105,7 +107,7 @@ class EntryWatch:
                 return ()
             # What may not buy any more is not kept from its end by an exchange that does not list its orders.
             ended = not self._permitted() and await self._end(entries)
-            news = await with_news(self._exchange, [one for one in entries if one.rests])
+            news = await with_news(self._exchange, [one for one in entries if one.rests]) if ask else ()
             await asyncio.gather(*map(self._driver.drive, news))
             # The exchange ends most of them with their life, so that is known first.
             if ended or news:

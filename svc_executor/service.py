@@ -241,12 +241,12 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     tracker = OrderTracker(kit, driver, reconciler)
     facts = ExchangeFacts(rules, available, driver.clock, fees)
     cancelling = Cancelling(kit.engine, exchange, driver, kit.log)
-    entries = EntryWatch(kit, exchange, driver, cancelling, switch, settings.protection_poll_seconds)
     prices = Prices(exchange, kit.clock, kit.log, settings.protection_poll_seconds)
     open_feeds = exchange.feeds(settings.feed_silent_seconds) if settings.follows_feeds else None
     news = OrderNews(kit, driver, reconciler)
     feeds = ExecutorFeeds(open_feeds, kit, settings.feed_silent_seconds, news, prices) if open_feeds else None
     told = feeds.orders_are_told if feeds else lambda: False
+    entries = EntryWatch(kit, exchange, driver, cancelling, switch, told, settings.protection_poll_seconds)
     protector = Protector(
         settings, kit, exchange, rules, cancelling, driver, tracker, switch, available, entries, prices, told
     )

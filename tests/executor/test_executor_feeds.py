@@ -14,10 +14,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from exchange_client import ExchangeConfig, FeedEvent, FeedFault, FeedLost, Synchronised
 from exchange_client.coinbase.client import CoinbaseClient
 from svc_monitor.health import FEEDS_NAME
-from tests.executor.issuer import Issuer, Running, assert_ledger_holds
+from tests.executor.issuer import Issuer, Running, assert_ledger_holds, recommend
 from tests.executor.protecting import NEAR, done, operated, rests, there
 from tests.executor.selling import bought
 from tests.executor.venue import Simulator
+from tradekit.states import Side
 from trading.executor.v1 import executor_service_pb2 as pb
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -59,7 +60,7 @@ async def feeds_are(executor: Running, state: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def until_it_sold(simulator: Simulator, order_id: str) -> None:
+async def until_it_ended(simulator: Simulator, order_id: str) -> None:
     while (await there(simulator, order_id)).status == "OPEN":
         await simulator.go_on(hours=1)
 
@@ -71,11 +72,25 @@ async def test_a_bracket_that_sold_is_told_and_booked_at_once(
         await feeds_are(executor, SERVING)
         entry = await bought(executor, issuer)
         order = await rests(executor)
-        await until_it_sold(simulator, order.order_id)
+        await until_it_ended(simulator, order.order_id)
         sold = await done(executor, order.order_id)
         assert (sold.state, sold.filled_size) == (pb.ORDER_STATE_FILLED, entry.filled_size)
         assert sold.trigger in SOLD
         assert (await executor.reconcile()).clean
+    await assert_ledger_holds(database)
+
+
+async def test_an_entry_that_rests_is_recorded_when_the_feed_tells_of_its_fill(
+    following: dict[str, str], issuer: Issuer, simulator: Simulator, database: Any
+) -> None:
+    async with operated({**following, "ENTRY_ORDER": "limit", "PROTECTIVE_EXITS": "OFF"}) as executor:
+        await feeds_are(executor, SERVING)
+        wanted = recommend(Side.BUY, "100.00", life_seconds=30 * 86_400)
+        entry = await executor.execute(await issuer.request(wanted))
+        assert entry.state == pb.ORDER_STATE_OPEN
+        await until_it_ended(simulator, entry.order_id)
+        # By itself the executor looks once a minute, and at a resting entry only while no feed tells.
+        assert (await executor.until(entry.order_id, pb.ORDER_STATE_FILLED, seconds=50)).fills
     await assert_ledger_holds(database)
 
 
@@ -87,7 +102,7 @@ async def test_a_fill_whose_message_was_lost_with_the_connection_is_found(
         await bought(executor, issuer)
         order = await rests(executor)
         async with trouble(simulator, kind="ws_drop", channel="user", count=1):
-            await until_it_sold(simulator, order.order_id)
+            await until_it_ended(simulator, order.order_id)
             assert (await done(executor, order.order_id)).state == pb.ORDER_STATE_FILLED
             assert (await simulator.control("faults", "GET"))["met"][-1]["kind"] == "ws_drop"  # type: ignore[index]
         await feeds_are(executor, SERVING)
@@ -104,7 +119,7 @@ async def test_a_silent_feed_is_seen_and_what_it_does_not_tell_is_asked_for(
         order = await rests(executor)
         async with trouble(simulator, kind="ws_gap"):
             await feeds_are(executor, NOT_SERVING)
-            await until_it_sold(simulator, order.order_id)
+            await until_it_ended(simulator, order.order_id)
             assert (await done(executor, order.order_id)).state == pb.ORDER_STATE_FILLED
         await feeds_are(executor, SERVING)
     await assert_ledger_holds(database)
