@@ -5,8 +5,9 @@ from decimal import Decimal
 from uuid import uuid5
 
 from exchange_sim.numbers import EXACT, ZERO, plain
-from exchange_sim.orders import Balance
+from exchange_sim.orders import Balance, Fill
 from exchange_sim.products import Product
+from exchange_sim.times import iso
 from exchange_sim.views import OWNER, PORTFOLIO_ID, Json, money_name
 
 _OPENED = "2025-01-01T00:00:00Z"
@@ -75,6 +76,34 @@ def older_account(balance: Balance, fiat: bool) -> Json:
         "resource_path": f"/v2/accounts/{uuid}",
         "allow_deposits": False,
         "allow_withdrawals": False,
+    }
+
+
+def transaction(fill: Fill, currency: str) -> Json:
+    """A fill as the older interface shows it in the account of one of its two currencies. The fee is told beside the coins and is
+    in neither amount, as at the venue."""
+    base, _, quote = fill.product_id.partition("-")
+    bought, value = fill.side == "BUY", EXACT.multiply(fill.price, fill.size)
+    coins = currency == base
+    size, sign = (fill.size if coins else value), "" if bought is coins else "-"
+    told: Json = {
+        "fill_price": plain(fill.price),
+        "order_id": fill.order_id,
+        "order_side": fill.side.lower(),
+        "product_id": fill.product_id,
+    }
+    return {
+        "id": fill.entry_id,
+        "type": "advanced_trade_fill",
+        "status": "completed",
+        "amount": {"amount": sign + plain(size), "currency": currency},
+        "native_amount": {"amount": sign + plain(value), "currency": quote},
+        "description": None,
+        "created_at": iso(fill.at_us),
+        "updated_at": iso(fill.at_us),
+        "resource": "transaction",
+        "resource_path": f"/v2/accounts/{account_id(currency)}/transactions/{fill.entry_id}",
+        "advanced_trade_fill": told | ({"commission": plain(fill.commission)} if coins else {}),
     }
 
 

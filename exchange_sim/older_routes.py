@@ -1,4 +1,5 @@
-"""The venue's older interface, /v2, as far as clients of the newer one still ask for it: time, currencies, rates, accounts."""
+"""The venue's older interface, /v2, as far as clients of the newer one still ask for it: time, currencies, rates, accounts and
+what moved them."""
 
 from aiohttp import web
 
@@ -7,8 +8,10 @@ from exchange_sim.exchange import Exchange
 from exchange_sim.numbers import plain
 from exchange_sim.products import quote_currencies
 from exchange_sim.queries import whole
+from exchange_sim.state import Condition
 from exchange_sim.times import SECOND_US, iso
-from exchange_sim.web import invalid_argument, reply
+from exchange_sim.views import Json
+from exchange_sim.web import invalid_argument, not_found, reply
 
 PREFIX = "/v2"
 OPEN_PATHS = tuple(f"{PREFIX}/{name}" for name in ("time", "currencies", "currencies/crypto", "exchange-rates"))
@@ -29,6 +32,9 @@ class OlderRoutes:
             web.get(crypto, self.crypto),
             web.get(rates, self.rates),
             web.get(f"{PREFIX}/accounts", self.accounts),
+            web.get(f"{PREFIX}/accounts/{{account_id}}/transactions", self.transactions),
+            web.get(f"{PREFIX}/accounts/{{account_id}}/deposits", self.none_made),
+            web.get(f"{PREFIX}/accounts/{{account_id}}/withdrawals", self.none_made),
         ]
 
     async def time(self, _: web.Request) -> web.Response:
@@ -70,16 +76,51 @@ class OlderRoutes:
         page = balances[begin : begin + limit]
         more = begin + limit < len(balances)
         last = account_views.account_id(page[-1].currency) if more else None
-        pagination = {
-            "ending_before": None,
-            "starting_after": after or None,
-            "previous_ending_before": None,
-            "next_starting_after": last,
-            "limit": limit,
-            "order": "desc",
-            "previous_uri": None,
-            "next_uri": f"{PREFIX}/accounts?limit={limit}&starting_after={last}" if more else None,
-        }
+        pagination = _pagination(request.path, limit, after, last)
         quotes = quote_currencies(self._exchange.market.products())
         data = [account_views.older_account(one, one.currency in quotes) for one in page]
         return reply({"pagination": pagination, "data": data})
+
+    async def transactions(self, request: web.Request) -> web.Response:
+        """One side of each fill, newest first: coins in their account, money in the other."""
+        currency = self._currency(request)
+        limit = whole(request, "limit", _PAGE, 1, _MOST)
+        conditions = [Condition("(product_id LIKE ? OR product_id LIKE ?)", (f"{currency}-%", f"%-{currency}"))]
+        after = request.query.get("starting_after", "")
+        if after:
+            named = self._exchange.state.fills([*conditions, Condition("entry_id = ?", (after,))], 1)
+            if not named:
+                raise invalid_argument("starting_after names no transaction of this account")
+            conditions.append(Condition("sequence < ?", (named[0].sequence,)))
+        found = self._exchange.state.fills(conditions, limit + 1)
+        data = [account_views.transaction(fill, currency) for fill in found[:limit]]
+        last = str(data[-1]["id"]) if len(found) > limit else None
+        return reply({"pagination": _pagination(request.path, limit, after, last), "data": data})
+
+    async def none_made(self, request: web.Request) -> web.Response:
+        """What was put in or taken out since the account was opened, which nobody can do here."""
+        self._currency(request)
+        limit = whole(request, "limit", _PAGE, 1, _MOST)
+        return reply({"pagination": _pagination(request.path, limit, "", None), "data": []})
+
+    def _currency(self, request: web.Request) -> str:
+        """Of the account in the path, which is named by its id or by its currency."""
+        wanted = request.match_info["account_id"]
+        for balance in self._exchange.state.balances():
+            if wanted in (balance.currency, account_views.account_id(balance.currency)):
+                return balance.currency
+        raise not_found("account not found")
+
+
+def _pagination(path: str, limit: int, after: str, last: str | None) -> Json:
+    """`last` is the id that the next page begins after; None where there is none."""
+    return {
+        "ending_before": None,
+        "starting_after": after or None,
+        "previous_ending_before": None,
+        "next_starting_after": last,
+        "limit": limit,
+        "order": "desc",
+        "previous_uri": None,
+        "next_uri": f"{path}?limit={limit}&starting_after={last}" if last else None,
+    }

@@ -82,3 +82,25 @@ def test_account_and_orders(foreign: Any) -> None:
         foreign.create_market_buy_order_with_cost("BTC/USD", 50_000)
     with pytest.raises(ccxt.ExchangeError, match="order with this orderID was not found"):
         foreign.fetch_order("unknown")
+
+
+def test_what_moved_an_account(foreign: Any) -> None:
+    begun = foreign.fetch_balance()["total"]
+    foreign.create_market_buy_order_with_cost("BTC/USD", 500)
+    foreign.create_market_sell_order("BTC/USD", 0.001)
+    held = foreign.fetch_balance()["total"]
+    coins = foreign.fetch_ledger("BTC")
+    signed = [float(one["info"]["amount"]["amount"]) for one in coins]
+    assert sum(signed) == pytest.approx(held["BTC"]) and min(signed) == -0.001
+    fees = sum(float(one["info"]["advanced_trade_fill"]["commission"]) for one in coins)
+    money = sum(float(one["info"]["amount"]["amount"]) for one in foreign.fetch_ledger("USD"))
+    assert money - fees == pytest.approx(held["USD"] - begun["USD"])
+    # A page of one, and the next one after it; ccxt sorts by time what the exchange gives newest first.
+    first = foreign.fetch_ledger("BTC", limit=1)[0]["info"]
+    second = foreign.fetch_ledger("BTC", limit=1, params={"starting_after": first["next_starting_after"]})[0]["info"]
+    assert float(first["amount"]["amount"]) == -0.001 and float(second["amount"]["amount"]) > 0
+    assert foreign.fetch_deposits("USD") == foreign.fetch_withdrawals("USD") == []
+    with pytest.raises(ccxt.ExchangeError, match="names no transaction"):
+        foreign.fetch_ledger("BTC", params={"starting_after": "unknown"})
+    with pytest.raises(ccxt.ExchangeError, match="account not found"):
+        foreign.v2PrivateGetAccountsAccountIdTransactions({"account_id": "unknown"})
