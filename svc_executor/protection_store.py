@@ -21,15 +21,16 @@ from tradekit.sizes import price_of
 from tradekit.states import ExitTrigger, OrderState, OrderType
 from tradekit.units import BaseSize, Price, ProductId
 
+_NOT_DONE = """FROM orders o
+  WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION'
+    AND o.state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')"""
 # The protective orders of a position `p` that are not done. Amounts go through JSON as text, so that no digit is lost.
-STANDING = """coalesce((
+STANDING = f"""coalesce((
   SELECT jsonb_agg(jsonb_build_array(o.order_id, o.state, o.order_type, (o.base_size - o.filled_size)::text,
     o.stop_price::text, o.target_price::text, o.exit_time, o.cancel_requested_at IS NOT NULL, o.trigger,
     o.exchange_order_id, o.filled_size::text)
     ORDER BY o.created_at, o.order_id)
-  FROM orders o
-  WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION'
-    AND o.state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')
+  {_NOT_DONE}
 ), '[]')"""
 # Brackets of `p` that were ended for their own time or trailing stop, and nothing has been sold since.
 DUE = """coalesce((
@@ -39,7 +40,8 @@ DUE = """coalesce((
   WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.cancel_reason IN ('TIME_LIMIT', 'TRAILING_STOP')
     AND o.state = 'CANCELLED' AND o.filled_size < o.base_size AND o.updated_at >= coalesce(sold.at, '-infinity')
 ), '[]')"""
-# An entry counts while nothing was adopted after it: what was, was not bought at its price.
+# What protects a position that is gone, as when somebody else sold it, is still to be ended. An entry counts while nothing was
+# adopted after it: what was, was not bought at its price.
 _READ = (
     text(f"""
     SELECT p.product_id, p.base_size,
@@ -90,7 +92,7 @@ _READ = (
         AND o.entry_order_id IS NOT DISTINCT FROM entry.order_id AND (adopted.at IS NULL OR o.created_at > adopted.at)
       ORDER BY o.created_at DESC, o.order_id DESC LIMIT 1
     ) AS newest ON true
-    WHERE p.base_size > 0 AND (:everything OR p.product_id = ANY (:product_ids))
+    WHERE (p.base_size > 0 OR EXISTS (SELECT 1 {_NOT_DONE})) AND (:everything OR p.product_id = ANY (:product_ids))
     ORDER BY p.product_id
 """)
     .bindparams(
@@ -131,7 +133,8 @@ class HeldRow:
 async def read_held(
     connection: AsyncConnection, granularity_seconds: int, product_ids: Sequence[ProductId] | None, *, with_high: bool
 ) -> list[HeldRow]:
-    """Positions by product; None: every one. In one statement, and under the account lock as nobody else changes them."""
+    """Positions by product that hold something or have something standing; None: every one. In one statement, and under the
+    account lock as nobody else changes them."""
     given = {
         "granularity": granularity_seconds,
         "everything": product_ids is None,

@@ -186,6 +186,25 @@ async def test_a_deposit_closes_entries_until_an_operator_books_it(
         await assert_money_adds_up(service, database)
 
 
+async def test_what_protected_coins_that_somebody_took_ends(
+    account: Simulator, database: Any, environ: dict[str, str], issuer: Issuer
+) -> None:
+    async with running({**environ, "PROTECTIVE_EXITS": "SOFTWARE"}) as service:
+        entry = await service.execute(await issuer.request(recommend(Side.BUY, "100.00")))
+        protect = pb.ProtectPositionsRequest(request_id=str(uuid4()))
+        (position,) = (await service.stub.ProtectPositions(protect, timeout=30)).positions
+        (stop,) = position.orders
+        assert position.protected_size == entry.filled_size
+        seen = of(await look(service), "BTC")
+        everything = Decimal(seen.own.value) + Decimal(seen.unadopted.value)
+        await account.control("transfer", currency="BTC", amount=f"-{everything:f}")
+        await adjust(service, "BTC", f"-{everything:f}", "WITHDRAWAL")
+        ended = await service.until(stop.order_id, pb.ORDER_STATE_CANCELLED)
+        assert ended.reasons[0].code == "PROTECTION_CHANGED"
+        assert (await look(service)).clean
+    await assert_ledger_holds(database)
+
+
 async def test_faults_of_an_adjustment_are_told_together_and_nothing_is_booked(
     account: Simulator, database: Any, environ: dict[str, str]
 ) -> None:
