@@ -4,9 +4,9 @@ import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-PHASES = ("statements", "idle", "cost", "paced", "burst", "orchestrators", "peers", "endurance")
+PHASES = ("statements", "idle", "cost", "paced", "burst", "orchestrators", "peers", "overload", "endurance")
 # Run only where they are asked for: each takes longer than all of the others.
-_LONG = ("orchestrators", "endurance")
+_LONG = ("orchestrators", "overload", "endurance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Options:
     phases: tuple[str, ...]
     stored: int
     orchestrators: tuple[int, ...]
+    overload: float
     endurance: int
     idle_seconds: float
     cost_items: int
@@ -73,6 +74,12 @@ def parse(arguments: list[str] | None = None) -> Options:
     )
     add("--orchestrators", type=_counts, metavar="1,2,4", help="bursts with so many orchestrators; not run without it")
     add(
+        "--overload",
+        type=_above_zero,
+        metavar="SECONDS",
+        help="memory while ten times as much is wanted as can be served, for so long; not run without it",
+    )
+    add(
         "--endurance",
         type=_count,
         metavar="10000",
@@ -96,6 +103,7 @@ def parse(arguments: list[str] | None = None) -> Options:
         phases=phases,
         stored=given.stored,
         orchestrators=given.orchestrators or (1, 2, 4),
+        overload=given.overload or 60.0,
         endurance=given.endurance or 10_000,
         idle_seconds=given.idle_seconds,
         cost_items=given.cost_items,

@@ -13,6 +13,7 @@ from bench.pipeline.figures import Spread, ratio
 from bench.pipeline.loads import BurstFigures, PaceFigures
 from bench.pipeline.meter import Use
 from bench.pipeline.orchestrators import OrchestratorFigures
+from bench.pipeline.overload import OverloadFigures
 from bench.pipeline.peers import PeerFigures
 from bench.pipeline.statements import Line
 
@@ -97,6 +98,26 @@ def endurance_table(found: EnduranceFigures) -> Table:
     rows = [(name, ms(early[name]), ms(late.get(name)), number(found.ratios.get(name), 2)) for name in early]
     columns = ("CPU ms per executed recommendation", f"order {found.early:,}", f"order {found.late:,}", "ratio")
     return table("early and late", columns, rows)
+
+
+def overload_table(found: OverloadFigures) -> Table:
+    """Memory of each process before, in and after a load that is too much."""
+    readings = [found.before, *found.during, found.after]
+
+    def line(name: str, of: Sequence[int]) -> tuple[Cell, ...]:
+        grown = ratio(float(max(of[2:-1] or of[1:-1])), float(of[1])) if len(of) > 2 else None
+        return (name, *(f"{one / _MB:,.0f}" for one in of), number(grown, 2))
+
+    rows = [line(name, [one.get(name, 0) for one in readings]) for name in found.before]
+    rows.append(line("all", [sum(one.values()) for one in readings]))
+    during = [f"in it {number_of}" for number_of in range(1, len(found.during) + 1)]
+    taken = found.created / found.seconds if found.seconds else 0.0
+    title = (
+        f"{number(found.wanted, 0)} a second wanted for {found.seconds:.0f} s where {number(found.served)} can be served: "
+        f"{number(taken)} a second taken, {found.most_open:,} open at most; "
+        f"{ends_text(found.ends, found.refused, {})}"
+    )
+    return table(title, ("PSS MB", "before", *during, "after", "most in it to the first"), rows)
 
 
 def pace_table(found: Sequence[PaceFigures]) -> Table:

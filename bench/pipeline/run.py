@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.pipeline import cost, endurance, loads, orchestrators, peers, report, statements, stored
+from bench.pipeline import cost, endurance, loads, orchestrators, overload, peers, report, statements, stored
 from bench.pipeline.load import Creator
 from bench.pipeline.loads import BurstFigures, PaceFigures
 from bench.pipeline.mesh import PRODUCTS, Bench, attached
@@ -40,6 +40,7 @@ class Run:
             "burst": self._burst,
             "orchestrators": self._orchestrators,
             "peers": self._peers,
+            "overload": self._overload,
             "endurance": self._endurance,
         }
         async with attached(mesh) as bench:
@@ -133,6 +134,14 @@ class Run:
             )
         self.figures["orchestrators"] = found
         self._console.print(report.orchestrator_table(found))
+
+    async def _overload(self, bench: Bench) -> None:
+        seconds, wait = self._options.overload, self._options.wait_seconds
+        items = max(1, self._options.items // 5)
+        with self._progress(f"{overload.FACTOR} times what can be served, for {seconds:g} s") as advance:
+            found = await overload.overload(bench, items, seconds, wait, lambda: advance(1))
+        self.figures["overload"] = found
+        self._console.print(report.overload_table(found))
 
     async def _endurance(self, bench: Bench) -> None:
         late, wait = self._options.endurance, self._options.wait_seconds

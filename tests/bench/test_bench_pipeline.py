@@ -24,6 +24,7 @@ from bench.pipeline.loads import BurstFigures
 from bench.pipeline.meter import Reading, Use, used
 from bench.pipeline.options import parse
 from bench.pipeline.orchestrators import OrchestratorFigures, ended_by, more_than_once
+from bench.pipeline.overload import OverloadFigures
 from bench.pipeline.peers import PeerFigures
 from bench.pipeline.statement_log import Counts, Part, StatementCounter
 from bench.pipeline.statements import lines_of, texts_of
@@ -347,3 +348,26 @@ def test_a_copy_keeps_every_column_that_is_not_named() -> None:
     statement = copy_statement("fills", "t.order_id = $3", {"fill_id": "'bench-' || i"})
     assert "to_jsonb(t) || jsonb_build_object('fill_id', 'bench-' || i)" in statement
     assert statement.endswith("WHERE t.order_id = $3")
+
+
+def test_the_overload_table_tells_whether_memory_stayed_flat() -> None:
+    megabyte = 1024 * 1024
+    during = [{"executor": size * megabyte} for size in (50, 55, 60)]
+    found = OverloadFigures(
+        served=30.0,
+        wanted=300.0,
+        seconds=20.0,
+        created=2_000,
+        most_open=900,
+        ends={"EXECUTED": 600, "EXPIRED": 1_400},
+        refused={"RESOURCE_EXHAUSTED, asked again": 5},
+        before={"executor": 40 * megabyte},
+        during=during,
+        after={"executor": 45 * megabyte},
+    )
+    told = shown(report.overload_table(found))
+    title = "300 a second wanted for 20 s where 30.0 can be served: 100.0 a second taken, 900 open at most"
+    assert title in " ".join(told.split())
+    row = next(line for line in told.splitlines() if "executor" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")][1:] == ["40", "50", "55", "60", "45", "1.20"]
+    assert parse(["--overload", "5"]).phases[-1] == "overload" and "overload" not in parse([]).phases
