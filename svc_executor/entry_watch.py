@@ -114,9 +114,12 @@ class EntryWatch:
                 entries = await self._read()
             return await self._read() if await self._end(entries) else entries
 
-    def of(self, product_id: ProductId) -> list[UUID]:
-        """The entries of a product that may rest, as far as they are known here: whoever sells it ends them first."""
-        return [one.order_id for one in (self._resting or {}).values() if one.product_id == product_id]
+    def of(self, product_id: ProductId) -> list[UUID] | None:
+        """The entries of a product that may rest: whoever sells it ends them first. None before the first look, which reads what
+        another process left."""
+        if self._resting is None:
+            return None
+        return [one.order_id for one in self._resting.values() if one.product_id == product_id]
 
     def _permitted(self) -> bool:
         """Whether entries may go on resting. What a start holds back has not left yet; these have."""

@@ -192,19 +192,23 @@ class Protector:
         made before, what protects stays. What rests to buy more of it is ended as well."""
         entries = self._entries.of(product_id)
         known = self._standing is not None and product_id not in self._standing
-        if known and not entries and self._exit_rules.mode is ProtectionMode.OFF:
+        nothing = known and entries is not None and not entries
+        if nothing and self._exit_rules.mode is ProtectionMode.OFF:
             yield
             return
         async with self._products.hold(product_id):
-            if entries or not known:
+            if not nothing:
                 await self._release(product_id, by, entries)
             yield
         self.ask_soon(product_id)
 
-    async def _release(self, product_id: ProductId, by: UUID, entries: Sequence[UUID]) -> None:
+    async def _release(self, product_id: ProductId, by: UUID, entries: Sequence[UUID] | None) -> None:
         async with self._kit.autocommit.connect() as connection:
             rows = await self._held(connection, [product_id])
             standing = [one.order_id for row in rows for one in row.held.standing if one.trigger is None]
+            if entries is None:
+                resting = await store.entries_resting(connection)
+                entries = [one.order_id for one in resting if one.product_id == product_id]
             standing += entries
             if not standing or await store.get_order(connection, by) is not None:
                 return

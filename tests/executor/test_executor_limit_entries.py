@@ -21,6 +21,8 @@ from trading.executor.v1 import executor_service_pb2 as pb
 
 D = Decimal
 DAY = 86_400
+# Seconds: a busy machine must have sent an order well before its life is over.
+SHORT_LIFE = 10
 OPEN, CANCELLED, FILLED = pb.ORDER_STATE_OPEN, pb.ORDER_STATE_CANCELLED, pb.ORDER_STATE_FILLED
 
 
@@ -107,7 +109,7 @@ async def test_an_entry_ends_with_its_life_though_the_exchange_keeps_it(
 ) -> None:
     # The simulated market stands still, so it never comes to the end that the order names.
     async with operated(far) as executor:
-        order = await entered(executor, issuer, life_seconds=3)
+        order = await entered(executor, issuer, life_seconds=SHORT_LIFE)
         assert order.state == OPEN
         over = await ended(executor, order.order_id)
         assert (over.state, codes(over)) == (CANCELLED, ["LIFE_OVER", "NOTHING_FILLED"])
@@ -119,9 +121,9 @@ async def test_a_life_that_ended_while_no_executor_ran_ends_the_entry_at_the_nex
     far: dict[str, str], issuer: Issuer, simulator: Simulator
 ) -> None:
     async with running(far) as executor:
-        order = await entered(executor, issuer, life_seconds=3)
+        order = await entered(executor, issuer, life_seconds=SHORT_LIFE)
         assert order.state == OPEN
-    await asyncio.sleep(3)
+    await asyncio.sleep(SHORT_LIFE)
     async with operated(far) as executor:
         over = await ended(executor, order.order_id)
         assert (over.state, codes(over)) == (CANCELLED, ["LIFE_OVER", "NOTHING_FILLED"])
