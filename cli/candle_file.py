@@ -52,7 +52,8 @@ def read_facts(path: Path, products: Sequence[str] = ()) -> CandleFileFacts:
     """What the file holds of the products and their market factor, or of all. Raises CommandFailed for a file that
     cannot be replayed."""
     if not path.is_file():
-        raise CommandFailed(f"there is no file {path}", "name a file of candles", ExitCode.USAGE)
+        what = f"{path} is no regular file" if path.exists() else f"there is no file {path}"
+        raise CommandFailed(what, "name a file of candles", ExitCode.USAGE)
     stat = path.stat()
     return _facts(path, tuple(products), (stat.st_mtime_ns, stat.st_size))
 

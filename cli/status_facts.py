@@ -81,6 +81,8 @@ class StatusFacts:
     pipeline: Pipeline | None = None
     ledger: LedgerWords | None = None
     supervisor_stopped: bool = False
+    # A supervisor runs, and what it has written of its processes cannot be read.
+    units_unreadable: bool = False
 
     @property
     def running(self) -> bool:
@@ -89,8 +91,9 @@ class StatusFacts:
 
     @property
     def healthy(self) -> bool:
-        """True if every unit is as it should be."""
-        return self.running and not self.supervisor_stopped and all(unit.status in _GOOD for unit in self.units)
+        """True if every unit is as it should be, and whoever sends orders answers."""
+        known = not self.supervisor_stopped and not self.units_unreadable and self.trading is not None
+        return self.running and known and all(unit.status in _GOOD for unit in self.units)
 
     @property
     def parked(self) -> tuple[str, ...]:
@@ -101,6 +104,12 @@ class StatusFacts:
     def hung(self) -> tuple[str, ...]:
         """Units that run and do not answer."""
         return tuple(unit.name for unit in self.units if unit.status is Status.HUNG)
+
+    @property
+    def executor_runs(self) -> bool:
+        """Whether there may be an executor that sends orders, answering or not."""
+        found = [unit for unit in self.units if unit.name == services.EXECUTOR.name]
+        return self.units_unreadable or any(unit.status in RUNNING for unit in found)
 
     @property
     def entries_shut(self) -> str:
@@ -141,8 +150,11 @@ async def gather_status(home: MeshHome, instance: Instance | None) -> StatusFact
         instance,
         state.services if state is not None else (),
         supervisor_stopped=owner is not None and is_stopped(owner),
+        units_unreadable=owner is not None and state is None,
     )
     alive = {unit.name for unit in facts.units if unit.status in RUNNING}
+    if facts.units_unreadable:
+        alive = {service.name for service in SERVICES}
     if instance is None or not alive:
         return facts
     asked = [service for service in SERVICES if service.name in alive]

@@ -6,6 +6,7 @@ halt file says it all the same.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -202,9 +203,30 @@ async def _switch(
         receipt.say(
             "bad", f"order {order_id} was sent and its outcome is open: it is searched for, nothing more is sent"
         )
-    for order_id in answer.open_order_ids:
-        receipt.say("note", f"order {order_id} rests at the exchange; mesh halt --cancel cancels it")
+    for text in await _resting(instance, answer.open_order_ids):
+        receipt.say("note", text)
     return True
+
+
+async def _resting(instance: Instance, order_ids: Sequence[str]) -> list[str]:
+    """What is to be said of each order that rests at the exchange: what protects a position is best left there."""
+
+    async def purposes(stub: Any) -> dict[str, str]:
+        request = pb.ListOrdersRequest(state=pb.ORDER_STATE_OPEN)
+        listed = await stub.ListOrders(request, timeout=SWITCH_SECONDS)
+        protecting = [one for one in listed.orders if one.purpose == pb.ORDER_PURPOSE_PROTECTION]
+        return {one.order_id: one.product_id for one in protecting}
+
+    protects: dict[str, str] = {}
+    if order_ids:
+        with suppress(CommandFailed, grpc.aio.AioRpcError):
+            protects = await _ask_executor(instance, purposes)
+    return [
+        f"order {one} rests at the exchange and protects {protects[one]}; it stays there"
+        if one in protects
+        else f"order {one} rests at the exchange; mesh halt --cancel cancels it, with all that protects"
+        for one in order_ids
+    ]
 
 
 async def _tell_keeping(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from supervisor.home import MeshHome
 from supervisor.logfile import rotate, tail
+from supervisor.starting import note_start
 from supervisor.unit import StartFailed
 
 ANNOUNCE_VARIABLE = "MESH_ANNOUNCE_FD"
@@ -88,6 +89,8 @@ def start_detached(
     finally:
         os.close(writer)
         os.close(log)
+    # Before it can say so itself.
+    note_start(home, process.pid)
     try:
         with os.fdopen(reader, encoding="ascii") as lines:
             for line in lines:

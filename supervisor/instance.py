@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from supervisor.embedded_postgres import KILLED, EmbeddedPostgres
 from supervisor.home import MeshHome
 from supervisor.processes import ProcessIdentity, identity_of, is_alive, sweep
+from supervisor.starting import end_starts, started
 from supervisor.state import Status, read_state
 from supervisor.supervisor import DRAIN_SECONDS
 
@@ -35,6 +36,8 @@ class DownReport:
     """What `down` found and did."""
 
     supervisor_pid: int | None = None
+    starts_ended: tuple[int, ...] = ()
+    """Processes that were about to start the instance."""
     supervisor_killed: bool = False
     swept_pids: tuple[int, ...] = ()
     postgres_stopped: bool = False
@@ -43,7 +46,8 @@ class DownReport:
 
     @property
     def nothing_ran(self) -> bool:
-        return self.supervisor_pid is None and not self.swept_pids and not self.postgres_stopped
+        found = (self.starts_ended, self.swept_pids, self.postgres_stopped)
+        return self.supervisor_pid is None and not any(found)
 
 
 @contextmanager
@@ -58,6 +62,7 @@ def hold_instance(home: MeshHome) -> Iterator[str]:
             f"{home.root} is in use by {who}. Stop it with `mesh down`, or choose another folder with MESH_HOME."
         )
     try:
+        started(home)
         yield uuid.uuid4().hex
     finally:
         os.ftruncate(descriptor, 0)
@@ -90,10 +95,11 @@ def clear_leftovers(home: MeshHome) -> tuple[int, ...]:
 
 
 def bring_down(home: MeshHome, postgres: EmbeddedPostgres, timeout_seconds: float = STOP_SECONDS) -> DownReport:
-    """Stops whatever runs in the folder and returns when it has ended. Nothing running is fine."""
+    """Stops whatever runs in the folder or is about to, and returns when it has ended. Nothing running is fine."""
     if not home.root.exists():
         return DownReport()
     home.prepare()
+    starts = end_starts(home)
     owner: ProcessIdentity | None = None
     killed = False
     descriptor = _try_lock(home)
@@ -117,7 +123,7 @@ def bring_down(home: MeshHome, postgres: EmbeddedPostgres, timeout_seconds: floa
     finally:
         os.ftruncate(descriptor, 0)
         os.close(descriptor)
-    return DownReport(owner.pid if owner else None, killed, swept, stopped, notes)
+    return DownReport(owner.pid if owner else None, starts, killed, swept, stopped, notes)
 
 
 def _last_words(home: MeshHome) -> tuple[str, ...]:

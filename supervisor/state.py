@@ -133,6 +133,15 @@ def _parsed(raw: Any) -> MeshState | None:
         return None
 
 
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """What changes with every write of the file, whoever writes; nothing where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def observe_state(path: Path) -> MeshState | None:
     """The published state, corrected by what really lives: for `status` after the supervisor was killed."""
     state = read_state(path)

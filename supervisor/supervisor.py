@@ -20,7 +20,7 @@ from supervisor.processes import ProcessIdentity, identity_of
 from supervisor.reaper import Reaper
 from supervisor.restart_policy import RestartPolicy
 from supervisor.restart_request import take_requests
-from supervisor.state import MeshState, write_state
+from supervisor.state import MeshState, stamp_of, write_state
 from supervisor.unit import StartFailed, Unit
 
 DRAIN_SECONDS = 45.0
@@ -51,7 +51,8 @@ class Supervisor:
         self._identity = identity_of(os.getpid()) or ProcessIdentity(os.getpid(), time.time())
         self._depth = dependency_depths(units)
         self._failure: StartFailed | None = None
-        self._published = True
+        # The file as it was left here; None where it could not be written.
+        self._published: tuple[int, ...] | None = ()
         self._failed = asyncio.Event()
         self._hurry = asyncio.Event()
         restarts, hear = policy or RestartPolicy(), (self._publish, on_event, self._on_start_failure)
@@ -114,11 +115,12 @@ class Supervisor:
                     group.create_task(self._keepers[unit.spec.name].stop(grace, self._hurry))
 
     async def _poll_requests(self, group: asyncio.TaskGroup) -> None:
-        """Restarts what another shell asks for, and publishes again what a full disk kept from being published."""
+        """Restarts what another shell asks for, and publishes again what a full disk kept from being published, or what somebody
+        else has changed since."""
         take_requests(self._home.run)  # of a run before this one
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if not self._published:
+            if self._published != stamp_of(self._home.state_file):
                 self._publish()
             for name in take_requests(self._home.run):
                 keeper = self._keepers.get(name)
@@ -134,9 +136,9 @@ class Supervisor:
     def _publish(self) -> None:
         try:
             write_state(self._home.state_file, self.state)
-            self._published = True
+            self._published = stamp_of(self._home.state_file)
         except OSError:
-            self._published = False  # a full disk must not end the supervisor; it is tried again in a moment
+            self._published = None  # a full disk must not end the supervisor; it is tried again in a moment
 
 
 def dependency_depths(units: Sequence[Unit]) -> dict[str, int]:

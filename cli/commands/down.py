@@ -31,6 +31,8 @@ def down() -> None:
         out.print(f"nothing ran in {home.root}")
         return
     parts = []
+    if report.starts_ended:
+        parts.append(f"a start that had begun was ended (pid {', '.join(map(str, report.starts_ended))})")
     if report.supervisor_pid is not None:
         how = "killed: it did not end in time" if report.supervisor_killed else "drained"
         parts.append(f"supervisor {report.supervisor_pid} {how}")
@@ -62,14 +64,15 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] =
         bring_down(home, embedded_postgres(home))
         remove_orphans(home.root)
     names = ("postgres", "postgres.new", "exchange_sim", "exchange_sim_keys.json", "model", "keys", "logs", "replays")
-    for name in (*names, "run", "instance.json", "halt.json", "identity"):
+    # What a halt put aside because it could not be read may be anything, a folder too.
+    aside = [path.name for path in home.root.glob("halt.json.*")]
+    # Last what a folder of the mesh is known by: a reset that was cut short can be repeated.
+    for name in (*names, "halt.json", *aside, "identity", "instance.json", "run"):
         path = home.root / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    for path in home.root.glob("halt.json.*"):
-        path.unlink(missing_ok=True)
     out.print(
         f"[green]reset[/]: ledger, simulated exchange, model, keys and logs of {home.root} are gone; mesh up begins anew"
     )

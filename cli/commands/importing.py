@@ -54,7 +54,8 @@ def _size(file: Path) -> int:
     if file.is_dir():
         raise CommandFailed(f"{file} is a folder", "name one file; import several one by one", ExitCode.USAGE)
     if not file.is_file():
-        raise CommandFailed(f"there is no file {file}", code=ExitCode.USAGE)
+        what = f"{file} is no regular file" if file.exists() else f"there is no file {file}"
+        raise CommandFailed(what, "name a file of candles", ExitCode.USAGE)
     size = file.stat().st_size
     if not 0 < size <= _MOST_BYTES:
         raise CommandFailed(f"{file} has {size} bytes; 1 to {_MOST_BYTES} can be imported at once", code=ExitCode.USAGE)

@@ -28,6 +28,8 @@ def restart(service: Annotated[str, typer.Argument(help="a unit of `mesh status`
         return next((one for one in state.services if one.name == service), None) if state is not None else None
 
     require_running(home)
+    if read_state(home.state_file) is None:
+        raise CommandFailed("run/state.json cannot be read", "the supervisor writes it anew within seconds; try again")
     before = unit()
     if before is None or before.status is Status.DONE:
         state = read_state(home.state_file)

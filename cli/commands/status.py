@@ -53,6 +53,11 @@ def _print(facts: "StatusFacts") -> None:
             "[bold white on red] STOPPED [/] the supervisor (Ctrl-Z?) watches nothing, and what follows is as old: "
             f"kill -CONT {facts.supervisor_pid}, or mesh down"
         )
+    if facts.units_unreadable:
+        out.print(
+            "[bold white on red] UNREADABLE [/] run/state.json says nothing of the processes; the supervisor writes it anew "
+            "within seconds, so look again"
+        )
     for name in facts.parked:
         log = f"{facts.home}/logs/{name}.log"
         out.print(
@@ -60,7 +65,8 @@ def _print(facts: "StatusFacts") -> None:
         )
     for name in facts.hung:
         out.print(f"[bold white on red] HUNG [/] {name} runs and does not answer: mesh restart {name} starts it anew")
-    _print_units(facts)
+    if facts.units:
+        _print_units(facts)
     _print_trading(facts)
 
 
@@ -93,7 +99,8 @@ def _print_trading(facts: "StatusFacts") -> None:
     from cli.console import escape
 
     if facts.trading is None:
-        out.print("trading   [red]the executor does not answer: no order is sent[/]")
+        unknown = "whether it sends orders is not known" if facts.executor_runs else "no order is sent"
+        out.print(f"trading   [red]the executor does not answer: {unknown}[/]")
     else:
         style = "green" if facts.trading.state == "ACTIVE" else "bold red"
         note = f" ({facts.trading.note})" if facts.trading.note else ""
@@ -106,7 +113,8 @@ def _print_trading(facts: "StatusFacts") -> None:
         if facts.trading.cooldowns:
             out.print(f"cooldowns {escape(', '.join(facts.trading.cooldowns))}")
     shut = facts.entries_shut
-    out.print(f"entries   [red]closed: {escape(shut)}[/]" if shut else "entries   [green]open[/]")
+    closed = "not known" if facts.trading is None and facts.executor_runs else "closed"
+    out.print(f"entries   [red]{closed}: {escape(shut)}[/]" if shut else "entries   [green]open[/]")
     if facts.ledger is not None:
         _print_ledger(facts.ledger)
     if facts.pipeline is None:

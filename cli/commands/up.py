@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from cli.candle_file import CandleFileFacts
     from cli.exits import CommandFailed
     from cli.plan import MeshPlan
+    from cli.up.options import UpRequest
     from cli.up.wanted import Wanted
+    from supervisor.home import MeshHome
 
 MarketOption = Annotated[
     str | None, typer.Option(help="simulated, replay:FILE or coinbase (real public prices)", show_default=False)
@@ -55,19 +57,35 @@ def up(
     ] = None,
 ) -> None:
     """Start the mesh; a second start resumes the ledger."""
+    from cli.exits import refuse
+    from cli.instance_file import mesh_home
+    from supervisor.starting import starting
+
+    if preview and not live:
+        raise refuse("--preview shows the first order of a start with real money", "say --live --preview")
+    home = mesh_home()
+    # Before all that takes its time: whoever says `mesh down` now means this start too.
+    with starting(home):
+        from cli.up.options import UpRequest
+
+        _up(home, UpRequest(market, speed, profile, products, seed, live, sandbox), confirm, adopt, detach, preview)
+
+
+def _up(
+    home: "MeshHome", request: "UpRequest", confirm: str | None, adopt: str | None, detach: bool, preview: bool
+) -> None:
     import asyncio
     import sys
     from dataclasses import replace
     from functools import partial
 
     from cli.child import in_child
-    from cli.exits import refuse
-    from cli.instance_file import mesh_home, read_instance
+    from cli.instance_file import read_instance
     from cli.instance_plan import plan_of
     from cli.status_facts import switch_in_force
     from cli.up import detached
     from cli.up.adoption import AdoptionChoice, check_choice, settle
-    from cli.up.options import UpRequest, choose
+    from cli.up.options import choose
     from cli.up.run import refuse_second_start, run_up
     from cli.up.saved import not_followed
     from cli.up.summary import summary
@@ -76,10 +94,6 @@ def up(
     from supervisor.detach import Announcer
     from supervisor.keys import key_files
 
-    home = mesh_home()
-    request = UpRequest(market, speed, profile, products, seed, live, sandbox)
-    if preview and not live:
-        raise refuse("--preview shows the first order of a start with real money", "say --live --preview")
     if detached.is_announced():
         detached.run_announced(home, request)
         return
@@ -94,10 +108,10 @@ def up(
         err.print(f"[yellow]{escape(note)}[/]")
     instance = choices.instance
     plan = plan_of(home, instance, key_files(home.keys), {**os.environ})
-    if live:
+    if request.live:
         plan = replace(plan, portfolio=instance.portfolio or UNCONFIRMED)
     in_child(partial(_refuse_faulty, plan, choices.faults))
-    if live:
+    if request.live:
         known = stored.portfolio if stored is not None else ""
         asked = Wanted(confirm or None, preview, sys.stdin.isatty() and out.is_terminal, known)
         confirmed = in_child(partial(_go_live, plan, asked))

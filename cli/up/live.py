@@ -20,7 +20,7 @@ from cli.up import live_preview, live_shown
 from cli.up.wanted import Wanted
 from exchange_client import Account, Exchange, FeeRates, KeyPermissions, Portfolio, open_exchange
 from exchange_client.errors import ExchangeRefused
-from meshkit.errors import MeshError
+from meshkit.errors import MeshError, Misconfigured
 from supervisor.keys import require_private
 from svc_bridge.settings import BridgeSettings
 from svc_executor.live_key_check import key_faults
@@ -49,6 +49,8 @@ def go_live(plan: MeshPlan, wanted: Wanted) -> str:
     try:
         require_private(plan.live_key)
         return asyncio.run(_go_live(plan, wanted))
+    except Misconfigured as error:
+        raise CommandFailed(error.message, "mend that, then start again") from None
     except MeshError as error:
         raise CommandFailed(error.message, _ADVICE) from None
     except Exception as error:

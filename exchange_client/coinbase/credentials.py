@@ -40,13 +40,25 @@ class ApiKey:
 
 def load_key(path: Path) -> ApiKey:
     """The key of a JSON file {name, privateKey}; Misconfigured without a word of its content."""
+
+    def unusable(why: str) -> Misconfigured:
+        return Misconfigured(f"the API key file {path} is not usable: {why}")
+
+    # The causes may quote the secret, so no message passes theirs on.
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise unusable(error.strerror or type(error).__name__) from None
+    except ValueError:
+        raise unusable("it is no JSON") from None
+    try:
         name, secret = str(content.get("name") or content["id"]), str(content["privateKey"])
+    except (KeyError, TypeError, AttributeError):
+        raise unusable("it is no JSON object with name and privateKey, as Coinbase gives it") from None
+    try:
         private_key = _private_key(secret)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        # The cause may quote the secret, so the message names only its kind.
-        raise Misconfigured(f"the API key file {path} is not usable ({type(error).__name__})") from None
+    except (ValueError, TypeError):
+        raise unusable("its privateKey is neither an EC P-256 nor an Ed25519 key") from None
     algorithm = "ES256" if isinstance(private_key, EllipticCurvePrivateKey) else "EdDSA"
     return ApiKey(name, private_key, algorithm)
 

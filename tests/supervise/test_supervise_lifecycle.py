@@ -16,7 +16,9 @@ import pytest
 from supervisor.detach import start_detached
 from supervisor.instance import bring_down
 from supervisor.processes import is_alive
+from supervisor.python_process import python_environment
 from supervisor.restart_request import ask_restart
+from supervisor.starting import starting
 from supervisor.state import Status, observe_state
 from supervisor.unit import StartFailed
 
@@ -227,6 +229,43 @@ def test_down_spares_a_stranger_with_a_recorded_number(mesh: Mesh) -> None:
     finally:
         stranger.kill()
         stranger.wait()
+
+
+_STARTS = """
+import sys, time
+from supervisor.home import MeshHome
+from supervisor.starting import starting
+with starting(MeshHome.at(sys.argv[1])):
+    print("begun", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_down_ends_a_start_that_does_not_hold_the_folder_yet(mesh: Mesh) -> None:
+    begun = subprocess.Popen(
+        [sys.executable, "-c", _STARTS, str(mesh.home.root)], stdout=subprocess.PIPE, env=python_environment(os.environ)
+    )
+    assert begun.stdout is not None and begun.stdout.readline() == b"begun\n"
+    report = bring_down(mesh.home, mesh.postgres)
+    assert (report.starts_ended, report.nothing_ran) == ((begun.pid,), False)
+    assert begun.wait(timeout=60) == -signal.SIGTERM
+    assert bring_down(mesh.home, mesh.postgres).nothing_ran
+
+
+def test_a_start_that_is_refused_leaves_no_folder(mesh: Mesh) -> None:
+    mesh.home.root.rmdir()
+    with pytest.raises(LookupError), starting(mesh.home):
+        assert list(mesh.home.run.iterdir())
+        raise LookupError
+    assert not mesh.home.root.exists()
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"run_id": "other"}'])
+def test_a_state_that_somebody_damaged_is_written_anew(mesh: Mesh, damage: str) -> None:
+    mesh.up_and_ready([{"name": "worker", "argv": mesh.SLEEPER}])
+    mesh.home.state_file.write_text(damage)
+    assert observe_state(mesh.home.state_file) is None
+    mesh.wait_until(lambda: observe_state(mesh.home.state_file) is not None)
 
 
 def test_down_where_nothing_ever_ran_makes_nothing(mesh: Mesh) -> None:
