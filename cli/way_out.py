@@ -73,9 +73,10 @@ def run_halt(wanted: Halt) -> Receipt:
     async def work() -> None:
         last = held
         try:
-            if await _switch(instance, wanted.first_state, note, receipt, held, loosen=wanted.flatten):
+            cancels = wanted.cancel or wanted.flatten
+            if await _switch(instance, wanted.first_state, note, receipt, held, loosen=wanted.flatten, cancels=cancels):
                 await _way_out(instance, wanted, note, receipt)
-            elif wanted.cancel or wanted.flatten:
+            elif cancels:
                 advice = no_answer(instance, services.EXECUTOR).advice
                 receipt.say("bad", f"nothing was cancelled or sold: that needs the executor; {advice}")
         finally:
@@ -106,14 +107,15 @@ async def _close_all(instance: Instance, note: str, receipt: Receipt) -> None:
     await _close(instance, (), note, receipt)
 
 
-def run_resume(note: str, release_locks: bool) -> Receipt:
-    """Lets trading go on; the database must answer."""
+def run_resume(note: str, release_locks: bool, reducing: bool) -> Receipt:
+    """Lets trading go on, or exits alone; the database must answer."""
     instance, receipt = require_running(mesh_home()), Receipt()
     note = halt_file.clean_note(note)
 
     async def work() -> None:
+        wanted = TradingState.REDUCING if reducing else TradingState.ACTIVE
         request = pb.SetTradingStateRequest(
-            request_id=str(ids.new_request_id()), state="TRADING_STATE_ACTIVE", note=note
+            request_id=str(ids.new_request_id()), state=f"TRADING_STATE_{wanted.value}", note=note
         )
         answer = await _ask_executor(instance, lambda stub: stub.SetTradingState(request, timeout=SWITCH_SECONDS))
         receipt.say("good", f"trading is {_state(answer.state)} (was {_state(answer.previous_state)})")
@@ -133,7 +135,7 @@ def run_close(product_ids: Sequence[str], note: str) -> Receipt:
         found = from_rpc_error(error)
         if found.reason != "TRADING_HALTED":
             raise
-        advice = "mesh halt --flatten sells everything and stays halted; mesh halt --reducing, after mesh resume, lets exits out"
+        advice = "mesh halt --flatten sells everything and stays halted; mesh resume --reducing lets exits out"
         raise CommandFailed(f"{found.message}: nothing was sold", advice) from None
     return receipt
 
@@ -167,9 +169,10 @@ async def _switch(
     held: halt_file.Halt | None,
     *,
     loosen: bool = False,
+    cancels: bool = False,
 ) -> bool:
     """Turns the executor's switch and tells what is in force; False where it does not answer. A halt never loosens, but for
-    the selling of a flatten. `held` is what the halt file holds."""
+    the selling of a flatten. `held` is what the halt file holds. `cancels`: what rests is cancelled next, which is told then."""
     request = pb.SetTradingStateRequest(
         request_id=str(ids.new_request_id()),
         state=f"TRADING_STATE_{state.value}",
@@ -203,7 +206,7 @@ async def _switch(
         receipt.say(
             "bad", f"order {order_id} was sent and its outcome is open: it is searched for, nothing more is sent"
         )
-    for text in await _resting(instance, answer.open_order_ids):
+    for text in () if cancels else await _resting(instance, answer.open_order_ids):
         receipt.say("note", text)
     return True
 

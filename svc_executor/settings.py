@@ -41,6 +41,9 @@ def parse_tolerance(text: str) -> dict[str, Decimal]:
     return found
 
 
+_ENTRY_ORDERS = "an entry is ordered as MARKET, LIMIT or POST_ONLY"
+
+
 class ExecutorSettings(ExchangeSettings):
     """Where orders go, who may ask for them, and how often the ledger is compared."""
 
@@ -118,13 +121,17 @@ class ExecutorSettings(ExchangeSettings):
     @field_validator("entry_order", mode="before")
     @classmethod
     def _upper_case(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        if value.upper() not in OrderType.__members__:
+            raise ValueError(f"is no kind of order; {_ENTRY_ORDERS}")
+        return value.upper()
 
     @field_validator("entry_order")
     @classmethod
     def _enters(cls, value: OrderType) -> OrderType:
         if value is OrderType.BRACKET:
-            raise ValueError("is a way out; an entry is ordered as MARKET, LIMIT or POST_ONLY")
+            raise ValueError(f"is a way out; {_ENTRY_ORDERS}")
         return value
 
     @field_validator("ticket_public_key_file")

@@ -32,7 +32,11 @@ class ValidatorSettings(_Reviewers):
     port: int = port_field(services.VALIDATOR)
 
     llm_mode: ReviewMode = Field(ReviewMode.VETO, description="veto (enforced) or shadow (recorded only)")
-    llm_on_failure: OnFailure = Field(OnFailure.REJECT, description="reject or rules, when the model does not answer")
+    llm_on_failure: OnFailure = Field(
+        OnFailure.REJECT,
+        description="reject or rules, when a model that has proved itself does not answer; with real money also while none "
+        "has. Otherwise the rules decide until one has",
+    )
     llm_deadline_ms: int = Field(8000, ge=50, le=25_000, description="longest wait for one verdict, 50 to 25000")
     llm_max_inflight: int = Field(1, ge=1, le=16, description="calls at once, the server's OLLAMA_NUM_PARALLEL")
     llm_max_queue: int = Field(16, ge=0, le=256, description="reviews that may wait for their turn")

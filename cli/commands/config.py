@@ -26,6 +26,7 @@ def config(
     from cli.effective import as_line, read_configuration, told_once
     from cli.instance_file import mesh_home
     from cli.instance_plan import plan_of
+    from supervisor.instance import lock_owner
     from supervisor.keys import key_files
     from tradekit.services import SERVICES
 
@@ -41,6 +42,8 @@ def config(
     else:
         out.print(f"[dim]MESH_HOME[/] {home.root}")
         _print(found, all_values)
+    if lock_owner(home) is not None:
+        err.print("[yellow]this is what a start from this shell would use; what runs keeps what it was started with[/]")
     for note in notes:
         err.print(f"[yellow]{escape(note)}[/]")
     faults = [*map(as_line, choices.faults), *told_once(plan, found)]

@@ -20,7 +20,7 @@ _TAX_FILES = ("koinly.csv", "cointracking.csv")
 
 @guarded
 def export(
-    folder: Annotated[Path, typer.Argument(help="where the files go; made if it is not there")],
+    folder: Annotated[str, typer.Argument(help="where the files go; made if it is not there")],
     file_format: Annotated[str, typer.Option("--format", help="csv or parquet")] = "csv",
     method: Annotated[str, typer.Option(help="of the lots: fifo, lifo, hifo or average")] = "fifo",
     force: ForceOption = False,
@@ -32,12 +32,15 @@ def export(
     from cli.account_reading import read_account
     from cli.account_shown import show_match
     from cli.console import escape, out
+    from cli.exits import refuse
     from cli.ledger_options import parse_format, parse_method
     from cli.whole_files import check_folder, write_whole_files
 
+    if not folder.strip():
+        raise refuse("FOLDER is empty", "name a folder; . is the one you are in")
     kind, way = parse_format(file_format), parse_method(method)
     names = (*(f"{name}.{kind}" for name in _SHEETS), *_TAX_FILES)
-    place = check_folder("FOLDER", folder, names, force)
+    place = check_folder("FOLDER", Path(folder), names, force)
     account, found = read_account()
     contents = _contents(account, found, way, kind)
     write_whole_files("FOLDER", {place / name: contents[name] for name in names})

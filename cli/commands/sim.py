@@ -58,7 +58,12 @@ def sim(
 
     root = (folder or mesh_home().root / "sim").expanduser().absolute()
     keys = root / "keys"
-    keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandFailed(
+            f"{keys} cannot be made: {error.strerror}", "name another --folder", ExitCode.USAGE
+        ) from None
     files = _keys(keys)
     token_file = keys / "control_token"
     if not token_file.exists():

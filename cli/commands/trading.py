@@ -38,11 +38,14 @@ def resume(
     release_locks: Annotated[
         bool, typer.Option("--release-locks", help="also end locks that wait for an operator, such as DRAWDOWN")
     ] = False,
+    reducing: Annotated[
+        bool, typer.Option("--reducing", help="let exits alone out again; entries stay stopped")
+    ] = False,
 ) -> None:
     """Trade again."""
     from cli.way_out import run_resume
 
-    _show(run_resume(note, release_locks))
+    _show(run_resume(note, release_locks, reducing))
 
 
 @guarded

@@ -296,6 +296,10 @@ def _ports(environment: Mapping[str, str]) -> tuple[Ports, list[CommandFailed]]:
             return default
         return int(text) if text else default
 
+    shared = environment.get("METRICS_PORT", "").strip()
+    if shared not in ("", "0"):
+        words = f"METRICS_PORT={shared} would be the port of every service, and they all run on this machine"
+        faults.append(refuse(words, "leave it out; the page shows the figures that matter"))
     found = Ports(
         {service.name: port(service.port_variable, service.port) for service in SERVICES},
         port("SIM_PORT", SIMULATOR_PORT),

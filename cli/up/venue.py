@@ -12,7 +12,8 @@ from cli.plan import MADE_UP
 from tradekit.states import Venue
 
 SIMULATED, COINBASE = MADE_UP, "coinbase"
-_NEEDS_KEY = "EXCHANGE_KEY_FILE, the JSON file of an API key that can view and trade but not transfer"
+_NEEDS_KEY_FILE = "the JSON file of an API key that can view and trade but not transfer"
+_NEEDS_KEY = f"EXCHANGE_KEY_FILE, {_NEEDS_KEY_FILE}"
 _NEEDS_CONFIRMATION = (
     "a confirmation that names the portfolio whose money may be spent: --confirm NAME, or LIVE_CONFIRM with its name "
     "or UUID"
@@ -56,5 +57,7 @@ def _require_key(environment: Mapping[str, str]) -> None:
     key = environment.get("EXCHANGE_KEY_FILE", "")
     if key and Path(key).expanduser().is_file():
         return
+    if key:
+        raise refuse(f"--live spends real money, and EXCHANGE_KEY_FILE={key} is no file", f"name {_NEEDS_KEY_FILE}")
     missing = [_NEEDS_KEY] + ([] if environment.get("LIVE_CONFIRM") else [_NEEDS_CONFIRMATION])
     raise refuse("--live spends real money and needs more: " + "; ".join(missing))

@@ -78,6 +78,17 @@ def test_real_money_needs_key_confirmation_and_evidence(tmp_path: Path) -> None:
     assert "exercise" in refused(UpRequest(market="coinbase", live=True), {**ready, "DECISION_PROFILE": "EXERCISE"})
 
 
+def test_one_port_for_the_figures_of_all_services_is_refused() -> None:
+    assert "METRICS_PORT=9100" in refused(UpRequest(), {"METRICS_PORT": "9100"})
+    assert resolve(UpRequest(), None, {"METRICS_PORT": "0"}).page_port
+
+
+def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    missing = str(tmp_path / "key.json")
+    told = refused(UpRequest(market="coinbase", live=True), {"EXCHANGE_KEY_FILE": missing, "LIVE_CONFIRM": "x"})
+    assert f"EXCHANGE_KEY_FILE={missing} is no file" in told
+
+
 def test_a_second_start_resumes_and_never_changes_the_ledger(tmp_path: Path) -> None:
     home = MeshHome.at(tmp_path)
     first = resolve(UpRequest(seed=7, products="BTC-USD,ETH-USD", speed=600.0), None, {})

@@ -126,7 +126,7 @@ def test_an_order_with_a_limit_is_recognised_by_its_size_and_price(told: dict[st
     ("given", "told"),
     [
         ({"entry_order": "bracket"}, "is a way out; an entry is ordered as MARKET, LIMIT or POST_ONLY"),
-        ({"entry_order": "iceberg"}, "'MARKET', 'BRACKET', 'LIMIT' or 'POST_ONLY'"),
+        ({"entry_order": "iceberg"}, "is no kind of order; an entry is ordered as MARKET, LIMIT or POST_ONLY"),
         ({"entry_offset_ratio": "0.01"}, "ENTRY_ORDER=MARKET has none"),
         ({"entry_order": "post_only", "entry_offset_ratio": "-0.01"}, "where POST_ONLY is refused"),
         ({"entry_order": "limit", "entry_offset_ratio": "nan"}, "finite"),
