@@ -49,14 +49,21 @@ def lost_reply_is_a_refusal() -> None:
 
 
 def cancel_not_waited_for() -> None:
-    """What the exchange was asked to cancel is taken for cancelled, and what it protected is sold beside it."""
+    """What the exchange was asked to cancel is taken for cancelled, what it protected is sold beside it, and what is told later
+    of an order that has ended is not heard: heard, it would be adopted and ended after all."""
 
     async def outcome(self: Any, before: Any, words: str) -> Cancelled:
         reason = Reason("CANCELLED_BY_OPERATOR", scope="request")
         ended = await self._driver._changes.end(before, OrderState.CANCELLED, reason)
         return Cancelled(ended, "CANCELLED", words)
 
+    record = OrderChanges.record
+
+    async def recorded(self: Any, order: Any, *args: Any) -> Any:
+        return order if order.terminal else await record(self, order, *args)
+
     Cancelling._outcome = outcome  # type: ignore[method-assign]
+    OrderChanges.record = recorded  # type: ignore[method-assign]
 
 
 def fee_not_booked() -> None:
