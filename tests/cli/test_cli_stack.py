@@ -5,7 +5,7 @@ import pytest
 from cli.commands.status import _as_json
 from cli.instance_plan import embedded_postgres, plan_of
 from cli.stack import units_of
-from cli.status_facts import StatusFacts
+from cli.status_facts import StatusFacts, Trading
 from cli.up.options import UpRequest, resolve
 from supervisor.home import MeshHome
 from supervisor.keys import ensure_keys
@@ -44,7 +44,17 @@ def test_what_an_exit_needs_is_never_parked(specs: dict[str, UnitSpec]) -> None:
 
 def test_neither_a_hung_unit_nor_a_stopped_supervisor_is_well() -> None:
     well, hung = ServiceState("risk", Status.READY), ServiceState("validator", Status.HUNG)
-    assert StatusFacts("/nowhere", 1, None, (well,)).healthy
-    facts = StatusFacts("/nowhere", 1, None, (well, hung))
+    trading = Trading("ACTIVE", "", True)
+    assert StatusFacts("/nowhere", 1, None, (well,), trading=trading).healthy
+    facts = StatusFacts("/nowhere", 1, None, (well, hung), trading=trading)
     assert not facts.healthy and _as_json(facts)["hung"] == ("validator",)
-    assert not StatusFacts("/nowhere", 1, None, (well,), supervisor_stopped=True).healthy
+    assert not StatusFacts("/nowhere", 1, None, (well,), trading=trading, supervisor_stopped=True).healthy
+
+
+def test_what_cannot_be_known_is_not_well_and_nothing_is_claimed_of_it() -> None:
+    running, ended = ServiceState("executor", Status.READY), ServiceState("executor", Status.PARKED)
+    silent = StatusFacts("/nowhere", 1, None, (running,))
+    assert not silent.healthy and silent.executor_runs
+    assert not StatusFacts("/nowhere", 1, None, (ended,)).executor_runs
+    unreadable = StatusFacts("/nowhere", 1, None, (), trading=Trading("ACTIVE", "", True), units_unreadable=True)
+    assert not unreadable.healthy and unreadable.executor_runs
