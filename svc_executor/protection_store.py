@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schema.base import Amount, Id, Json, Time
 from schema.recommendation_rows import exit_plan_from_json
 from svc_executor import store
+from svc_executor.exit_plan import MarketNow
 from svc_executor.protection_step import Due, Entry, Held, Standing
 from svc_executor.store import OrderRow
 from tradekit.exit_plan import ExitPlan
@@ -128,6 +129,10 @@ class HeldRow:
 
     held: Held
     high: Price | None
+
+    def market(self, bid: Price | None) -> MarketNow:
+        """What its next step is decided by, beside its rows."""
+        return MarketNow(bid, self.high, self.held.market_time)
 
 
 async def read_held(

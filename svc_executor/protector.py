@@ -25,7 +25,7 @@ from svc_executor.availability import Availability
 from svc_executor.cancelling import Cancelling
 from svc_executor.driver import OrderDriver
 from svc_executor.entry_watch import EntryWatch
-from svc_executor.exit_plan import ExitRules, MarketNow
+from svc_executor.exit_plan import ExitRules
 from svc_executor.intent import BodyOf, Protection, protective_intent
 from svc_executor.intent_store import NewIntent
 from svc_executor.locks import KeyedLocks
@@ -255,8 +255,11 @@ class Protector:
             return False
         async with self._products.hold(product_id):
             try:
-                while steps < _MOST_STEPS and not self._held_back(product_id) and await self._step(product_id, bid):
-                    steps += 1
+                seen: HeldRow | None = row
+                while steps < _MOST_STEPS and not self._held_back(product_id):
+                    if not await self._step(product_id, bid, seen):
+                        break
+                    steps, seen = steps + 1, None
             except MeshError as error:
                 # One position that cannot be protected now must not keep the others from it.
                 self._kit.log.warning("position_not_protected", product_id=product_id, why=error.message)
@@ -272,12 +275,16 @@ class Protector:
             product = await self._rules.of(row.held.product_id, Side.SELL)
         except MeshError:
             return True
-        return next_step(row.held, product, _market(row, bid), self._exit_rules) is not None
+        return next_step(row.held, product, row.market(bid), self._exit_rules) is not None
 
-    async def _step(self, product_id: ProductId, bid: Price | None) -> bool:
+    async def _step(self, product_id: ProductId, bid: Price | None, seen: HeldRow | None) -> bool:
+        """`seen`: the position as it was just read. What is written is decided once more under the account lock, and what is
+        withdrawn by a reading of now."""
         product = await self._rules.of(product_id, Side.SELL)
-        rows = await self._read([product_id])
-        step = next_step(rows[0].held, product, _market(rows[0], bid), self._exit_rules) if rows else None
+        step = next_step(seen.held, product, seen.market(bid), self._exit_rules) if seen is not None else None
+        if seen is None or isinstance(step, Withdraw):
+            rows = await self._read([product_id])
+            step = next_step(rows[0].held, product, rows[0].market(bid), self._exit_rules) if rows else None
         if step is None or not self._switch.allows(Side.SELL):
             return False
         if isinstance(step, Withdraw):
@@ -315,7 +322,7 @@ class Protector:
             if not rows or not trading.allows(Side.SELL):
                 return None
             held = rows[0].held
-            step = next_step(held, product, replace(_market(rows[0], bid), free=free), self._exit_rules)
+            step = next_step(held, product, replace(rows[0].market(bid), free=free), self._exit_rules)
             if isinstance(step, Send):
                 return await protection_store.trigger_order(connection, step.order_id, step.trigger)
             if not isinstance(step, Protect):
@@ -393,7 +400,3 @@ class Protector:
             return can_be_protected(held.unprotected, await self._rules.of(held.product_id, Side.SELL), held.close)
         except MeshError:
             return True
-
-
-def _market(row: HeldRow, bid: Price | None) -> MarketNow:
-    return MarketNow(bid, row.high, row.held.market_time)
