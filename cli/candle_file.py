@@ -14,7 +14,7 @@ from candle_files.account import Account
 from candle_files.names import parse_length, unsupported
 from candle_files.rows import UnusableFile
 from candle_files.series import Candles, load
-from cli.exits import CommandFailed, ExitCode
+from cli.exits import CommandFailed, ExitCode, not_a_file
 from tradekit.bars import GRANULARITY_NAMES, utc
 from tradekit.products import market_factor
 
@@ -52,8 +52,7 @@ def read_facts(path: Path, products: Sequence[str] = ()) -> CandleFileFacts:
     """What the file holds of the products and their market factor, or of all. Raises CommandFailed for a file that
     cannot be replayed."""
     if not path.is_file():
-        what = f"{path} is no regular file" if path.exists() else f"there is no file {path}"
-        raise CommandFailed(what, "name a file of candles", ExitCode.USAGE)
+        raise not_a_file(path)
     stat = path.stat()
     return _facts(path, tuple(products), (stat.st_mtime_ns, stat.st_size))
 

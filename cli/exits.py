@@ -1,6 +1,7 @@
 """What an exit code of `mesh` means, and the error that carries one out of a command."""
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -20,6 +21,12 @@ class CommandFailed(Exception):
         self.message = message
         self.advice = advice
         self.code = code
+
+
+def not_a_file(path: Path) -> CommandFailed:
+    """Of a path that is to name a file of candles."""
+    what = f"{path} is no regular file" if path.exists() else f"there is no file {path}"
+    return CommandFailed(what, "name a file of candles", ExitCode.USAGE)
 
 
 def refuse(message: str, advice: str = "") -> CommandFailed:

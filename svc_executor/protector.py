@@ -192,7 +192,7 @@ class Protector:
         made before, what protects stays. What rests to buy more of it is ended as well."""
         entries = self._entries.of(product_id)
         known = self._standing is not None and product_id not in self._standing
-        nothing = known and entries is not None and not entries
+        nothing = known and entries == []
         if nothing and self._exit_rules.mode is ProtectionMode.OFF:
             yield
             return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.console import guarded, out
-from cli.exits import CommandFailed, ExitCode
+from cli.exits import CommandFailed, ExitCode, not_a_file
 
 if TYPE_CHECKING:
     import grpc
@@ -54,8 +54,7 @@ def _size(file: Path) -> int:
     if file.is_dir():
         raise CommandFailed(f"{file} is a folder", "name one file; import several one by one", ExitCode.USAGE)
     if not file.is_file():
-        what = f"{file} is no regular file" if file.exists() else f"there is no file {file}"
-        raise CommandFailed(what, "name a file of candles", ExitCode.USAGE)
+        raise not_a_file(file)
     size = file.stat().st_size
     if not 0 < size <= _MOST_BYTES:
         raise CommandFailed(f"{file} has {size} bytes; 1 to {_MOST_BYTES} can be imported at once", code=ExitCode.USAGE)
