@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 
 from supervisor.embedded_postgres import KILLED, EmbeddedPostgres
 from supervisor.home import MeshHome
-from supervisor.processes import ProcessIdentity, identity_of, is_alive, sweep
+from supervisor.processes import ProcessIdentity, identity_of, is_alive, read_identity, sweep
 from supervisor.starting import end_starts, started
 from supervisor.state import Status, read_state
 from supervisor.supervisor import DRAIN_SECONDS
@@ -71,21 +71,14 @@ def hold_instance(home: MeshHome) -> Iterator[str]:
 
 def lock_owner(home: MeshHome) -> ProcessIdentity | None:
     """The living process that holds the folder, as it wrote itself down; None when nobody does."""
-    identity = _written_owner(home)
+    identity = read_identity(home.lock_file)
     return identity if identity is not None and is_alive(identity) else None
 
 
 def died_holding(home: MeshHome) -> bool:
     """Whether the folder's last owner was killed: who ends in order takes its name out of the lock file."""
-    identity = _written_owner(home)
+    identity = read_identity(home.lock_file)
     return identity is not None and not is_alive(identity)
-
-
-def _written_owner(home: MeshHome) -> ProcessIdentity | None:
-    try:
-        return ProcessIdentity(**json.loads(home.lock_file.read_text(encoding="ascii")))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def clear_leftovers(home: MeshHome) -> tuple[int, ...]:

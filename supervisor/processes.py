@@ -7,9 +7,11 @@ included).
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -49,6 +51,14 @@ def identity_of(pid: int) -> ProcessIdentity | None:
             return None
         return ProcessIdentity(pid, process.create_time())
     except psutil.Error:
+        return None
+
+
+def read_identity(path: Path) -> ProcessIdentity | None:
+    """As a process was written down in a file; None where that cannot be read."""
+    try:
+        return ProcessIdentity(**json.loads(path.read_text(encoding="ascii")))
+    except (OSError, ValueError, TypeError):
         return None
 
 

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from supervisor.home import MeshHome
-from supervisor.processes import ProcessIdentity, identity_of, is_alive
+from supervisor.processes import ProcessIdentity, identity_of, is_alive, read_identity
 
 _PREFIX = "starting."
 _POLL_SECONDS = 0.05
@@ -76,11 +76,11 @@ def _noted(home: MeshHome) -> list[ProcessIdentity]:
     """Those that live; what others left is removed."""
     found: list[ProcessIdentity] = []
     for file in sorted(home.run.glob(f"{_PREFIX}*.json")):
-        with suppress(OSError, ValueError, TypeError):
-            identity = ProcessIdentity(**json.loads(file.read_text(encoding="ascii")))
-            if is_alive(identity):
-                found.append(identity)
-            else:
+        identity = read_identity(file)
+        if identity is not None and is_alive(identity):
+            found.append(identity)
+        elif identity is not None:
+            with suppress(OSError):
                 file.unlink(missing_ok=True)
     return found
 
