@@ -23,7 +23,15 @@ from pathlib import Path
 from supervisor.answers import postgres_answers
 from supervisor.logfile import LIMIT_BYTES, rotate, tail
 from supervisor.postgres_programs import VERSION, PostgresFailed, PostgresPrograms
-from supervisor.postmaster import PORT, Postmaster, find_postmaster, kill, remove_stale_pid_file, resume
+from supervisor.postmaster import (
+    PORT,
+    Postmaster,
+    find_postmaster,
+    kill,
+    remove_stale_lock_files,
+    resume,
+    server_processes,
+)
 
 SUPERUSER = "postgres"
 _SOCKET_PATH_LIMIT = 103  # bytes: 107 on Linux, 103 on macOS
@@ -170,7 +178,9 @@ class EmbeddedPostgres:
             self.killed = False
             postmaster = find_postmaster(self._data)
             if postmaster is None:
-                return kill(self._data) > 0  # children that outlived theirs keep a new one from starting
+                ran = kill(self._data) > 0  # children that outlived theirs keep a new one from starting
+                self._all_gone(_KILL_SECONDS)
+                return ran
             for request, seconds in (
                 (postmaster.ask_fast_shutdown, self._settings.stop_timeout_seconds),
                 (postmaster.ask_immediate_shutdown, _IMMEDIATE_SECONDS),
@@ -181,7 +191,7 @@ class EmbeddedPostgres:
                     return True
             self.killed = True
             kill(self._data)
-            if self._ended(postmaster, _KILL_SECONDS):
+            if self._ended(postmaster, _KILL_SECONDS) and self._all_gone(_KILL_SECONDS):
                 return True
             # Not even that ends a process which waits for its disk inside the kernel.
             raise PostgresFailed(f"PostgreSQL (pid {postmaster.pid}) was killed and does not end; look at its disk")
@@ -194,6 +204,15 @@ class EmbeddedPostgres:
                 return True
             time.sleep(0.02)
         return False
+
+    def _all_gone(self, seconds: float) -> bool:
+        """Waits for the children of a server that was killed: they end by themselves, a moment later."""
+        deadline = time.monotonic() + seconds
+        while server_processes(self._data):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
 
     def _create_cluster(self) -> None:
         """A whole cluster or none: made beside its place and moved in, so that a kill leaves no half."""
@@ -227,7 +246,8 @@ class EmbeddedPostgres:
             try:
                 return self._launch()
             except PostgresFailed as error:
-                if "pre-existing shared memory block" not in str(error):
+                # Or, where nobody has taken note of its death yet, the server itself is still counted among the living.
+                if not any(sign in str(error) for sign in ("pre-existing shared memory block", "lock file")):
                     raise
                 self.waits_for = "waits for sessions of a server that was killed"
                 self._called_off.wait(0.5)
@@ -235,8 +255,8 @@ class EmbeddedPostgres:
         return self._launch()
 
     def _launch(self) -> Postmaster:
-        remove_stale_pid_file(self._data)
         socket_folder = self._prepare_socket_folder()
+        remove_stale_lock_files(self._data, socket_folder)
         settings_file = self._data / "mesh.conf"
         # The server's working folder is its data folder, whose whole path its account may not be able to pass.
         named = "." if socket_folder == self._data else str(socket_folder)

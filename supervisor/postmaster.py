@@ -89,23 +89,29 @@ def kill(data_folder: Path) -> int:
     return len(processes)
 
 
-def remove_stale_pid_file(data_folder: Path) -> None:
-    """Removes the file when its number has gone to a stranger, which the server itself cannot tell apart.
+def remove_stale_lock_files(data_folder: Path, socket_folder: Path) -> None:
+    """Removes those of folder and socket whose number has gone to a stranger, or to a dead process that its parent has not
+    taken note of yet: the server takes both for a server that lives.
 
-    When the process is simply gone, the server handles the file itself, and better: it also looks for
-    orphans of its predecessor that still use the shared memory.
+    When the process is simply gone, the server handles the files itself, and better: it also looks for orphans of its
+    predecessor that still use the shared memory. While there are any, nothing is removed.
     """
-    lines = _pid_file_lines(data_folder)
-    if not lines or not lines[0].strip().isdigit():
+    if server_processes(data_folder):
         return
-    pid = int(lines[0])
-    if psutil.pid_exists(pid) and find_postmaster(data_folder) is None:
-        (data_folder / _PID_FILE).unlink(missing_ok=True)
+    for path in (data_folder / _PID_FILE, socket_folder / f".s.PGSQL.{PORT}.lock"):
+        lines = _lines(path)
+        number = lines[0].strip().lstrip("-") if lines else ""
+        if number.isdigit() and psutil.pid_exists(int(number)):
+            path.unlink(missing_ok=True)
 
 
 def _pid_file_lines(data_folder: Path) -> list[str]:
+    return _lines(data_folder / _PID_FILE)
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        return (data_folder / _PID_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
 

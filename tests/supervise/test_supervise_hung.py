@@ -296,7 +296,9 @@ def test_children_that_outlived_their_server_are_ended(mesh_with_ledger: Mesh) -
     assert postmaster is not None
     os.kill(postmaster.pid, signal.SIGKILL)
     mesh.wait_until(lambda: find_postmaster(mesh.home.postgres) is None)
-    assert len(server_processes(mesh.home.postgres)) == len(processes) - 1
+    # A process of the start may have been about to end by itself.
+    orphans = {process.pid for process in server_processes(mesh.home.postgres)}
+    assert orphans and orphans < {process.pid for process in processes}
     assert mesh.postgres.stop()
     mesh.wait_until(lambda: not server_processes(mesh.home.postgres))
     mesh.postgres.start()

@@ -18,7 +18,7 @@ from supervisor.embedded_postgres import EmbeddedPostgres, socket_folder_for
 from supervisor.home import MeshHome
 from supervisor.instance import bring_down
 from supervisor.postgres_programs import PostgresFailed
-from supervisor.postmaster import find_postmaster, remove_stale_pid_file
+from supervisor.postmaster import find_postmaster, remove_stale_lock_files
 
 if TYPE_CHECKING:
     from tests.supervise.conftest import Mesh
@@ -147,6 +147,28 @@ def test_a_stale_pid_file_that_names_a_stranger_is_no_server(mesh_with_ledger: M
         stranger.wait()
 
 
+@pytest.mark.parametrize("of", ["a stranger", "a dead process that nobody has taken note of"])
+def test_locks_with_the_number_of_no_server_do_not_keep_one_from_starting(mesh_with_ledger: Mesh, of: str) -> None:
+    mesh = mesh_with_ledger
+    mesh.postgres.start()
+    mesh.postgres.stop()
+    argv = [sys.executable, "-c", "import time; time.sleep(600)" if of == "a stranger" else ""]
+    other = subprocess.Popen(argv)
+    try:
+        if of != "a stranger":
+            mesh.wait_until(lambda: psutil.Process(other.pid).status() == psutil.STATUS_ZOMBIE)
+        folder = mesh.postgres.address.host
+        for path in (mesh.home.postgres / "postmaster.pid", Path(folder) / ".s.PGSQL.5432.lock"):
+            path.write_text(f"{other.pid}\n{mesh.home.postgres}\n1700000000\n5432\n{folder}\n\n\nready\n")
+        server = same_folder(mesh)
+        server.start()
+        assert not server.adopted
+        server.stop()
+    finally:
+        other.kill()
+        other.wait()
+
+
 def test_a_pid_file_without_a_process_is_left_to_the_server(mesh: Mesh) -> None:
     mesh.home.postgres.mkdir()
     ended = subprocess.Popen([sys.executable, "-c", ""])
@@ -155,7 +177,7 @@ def test_a_pid_file_without_a_process_is_left_to_the_server(mesh: Mesh) -> None:
     for content in (f"{ended.pid}\n", "", "nonsense\n"):
         pid_file.write_text(content)
         assert find_postmaster(mesh.home.postgres) is None
-        remove_stale_pid_file(mesh.home.postgres)
+        remove_stale_lock_files(mesh.home.postgres, mesh.home.postgres)
         assert pid_file.exists()
 
 
