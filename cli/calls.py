@@ -16,6 +16,8 @@ from meshkit.identity import bearer, read_token
 from meshkit.interceptors import outgoing
 from meshkit.interceptors.outgoing import Presenting
 from meshkit.policy import OPERATOR
+from supervisor.certificates import CertificateFiles
+from supervisor.dial import plainly, with_certificate
 from supervisor.home import MeshHome
 from supervisor.identities import IdentityFiles
 from supervisor.instance import lock_owner
@@ -73,15 +75,18 @@ def _hold_engine() -> None:
 def operator_channel(home: MeshHome, address: str, *options: tuple[str, int]) -> grpc.aio.Channel:
     """A channel of its own to a service of the instance in `home`, on which every call shows that the operator calls.
 
-    Raises Misconfigured for a token that others could have read.
+    Raises Misconfigured for a token or key that others could have read.
     """
     _hold_engine()
+    certificates = CertificateFiles(home.identity)
+    if os.path.lexists(certificates.certificate(OPERATOR)):
+        # It lies there only where the instance was last started to know its callers by certificates.
+        dial = with_certificate(certificates.certificate(OPERATOR), certificates.authority)
+        return dial(address, options=[*_OPTIONS, *options])
     file = IdentityFiles(home.identity).token(OPERATOR)
     # There is none where the instance runs with authentication off; a service that wants one says so.
     presented = bearer(read_token(file)) if os.path.lexists(file) else ()
-    return grpc.aio.insecure_channel(
-        address, options=[*_OPTIONS, *options], interceptors=outgoing.interceptors(Presenting(presented))
-    )
+    return plainly(address, options=[*_OPTIONS, *options], interceptors=outgoing.interceptors(Presenting(presented)))
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ class Instance:
     services: Mapping[str, int] = field(default_factory=dict)
     simulator_port: int = 0
     page_port: int = 0
+    mtls: bool = False  # callers prove themselves by certificates, not by tokens
     portfolio: str = ""  # with real money the UUID of the portfolio whose money may be spent; else empty
 
     @property

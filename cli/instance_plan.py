@@ -53,6 +53,7 @@ def plan_of(
         control_token=secrets.token_urlsafe(24),
         simulator=_simulator(instance),
         portfolio=instance.portfolio,
+        mtls=instance.mtls,
         services=services,
         inherited=dict(environment),
         extra={"MARKET_HISTORY_BARS": str(instance.history_bars)},

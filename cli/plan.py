@@ -9,6 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 from meshkit.database_link import DatabaseAddress
+from meshkit.policy import OPERATOR
+from meshkit.spiffe import DEFAULT_PREFIX, SpiffeNames
+from supervisor.certificates import CertificateFiles
+from supervisor.dial import Dial, plainly, with_certificate
 from supervisor.home import MeshHome
 from supervisor.identities import IdentityFiles
 from supervisor.keys import KeyFiles
@@ -23,12 +27,13 @@ MADE_UP = "simulated"
 SIMULATOR_PORT = 8443
 LOOPBACK = "127.0.0.1"
 TOKEN_AUTH = "token"
+MTLS_AUTH = "mtls"
 # A simulator on the same machine needs no protection from us; the real exchange's limits are the client's default.
 SIMULATOR_RATE = "2000"
 # Variables that a plan decides; those of the caller's environment must not reach the processes beside them.
 _OWNED_PREFIXES = (
     *("DB_", "SIM_", "EXCHANGE_", "MODEL_", "TICKET_", "LIVE_CONFIRM"),
-    *("MESH_ANNOUNCE_", "MESH_AUTH", "MESH_TOKEN_FILE", "MESH_CALLERS_FILE"),
+    *("MESH_ANNOUNCE_", "MESH_AUTH", "MESH_TOKEN_FILE", "MESH_CALLERS_FILE", "MESH_CERTIFICATE_FILE", "MESH_CA_FILE"),
 )
 # The simulator that mirrors real prices reaches them as the operator's other programs do.
 _NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE")
@@ -75,6 +80,7 @@ class MeshPlan:
     control_token: str
     simulator: SimulatorPlan | None
     portfolio: str = ""  # with real money: whose was confirmed
+    mtls: bool = False  # callers prove themselves by certificates
     services: tuple[ServiceName, ...] = SERVICES
     inherited: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -132,19 +138,43 @@ class MeshPlan:
     @property
     def auth(self) -> str:
         """How callers are identified: by tokens, unless the operator says otherwise."""
-        return (self.inherited.get("MESH_AUTH") or TOKEN_AUTH).strip().lower()
+        usual = MTLS_AUTH if self.mtls else TOKEN_AUTH
+        return (self.inherited.get("MESH_AUTH") or usual).strip().lower()
 
     @property
     def identities(self) -> IdentityFiles:
         """Where the tokens lie."""
         return IdentityFiles(self.home.identity)
 
+    @property
+    def certificates(self) -> CertificateFiles:
+        """Where the certificates lie."""
+        return CertificateFiles(self.home.identity)
+
+    @property
+    def spiffe_names(self) -> SpiffeNames:
+        """How a certificate names its owner."""
+        return SpiffeNames(self.inherited.get("MESH_SPIFFE_PREFIX") or DEFAULT_PREFIX)
+
+    @property
+    def dial(self) -> Dial:
+        """How the supervisor reaches a service: as the operator."""
+        if self.auth != MTLS_AUTH:
+            return plainly
+        return with_certificate(self.certificates.certificate(OPERATOR), self.certificates.authority)
+
     def identity_environment(self, service: ServiceName) -> dict[str, str]:
-        """How a service knows its callers and shows who it is; only its own token is named to it."""
+        """How a service knows its callers and shows who it is; only its own token or certificate is named to it."""
         found = {"MESH_AUTH": self.auth}
         if self.auth == TOKEN_AUTH:
             found["MESH_TOKEN_FILE"] = str(self.identities.token(service.name))
             found["MESH_CALLERS_FILE"] = str(self.identities.callers)
+        if self.auth == MTLS_AUTH:
+            found["MESH_CERTIFICATE_FILE"] = str(self.certificates.certificate(service.name))
+            found["MESH_CA_FILE"] = str(self.certificates.authority)
+            if Need.PAGE in service.needs:
+                # Whoever acknowledges an alert on the page shows no certificate there, but the operator's token.
+                found["MESH_CALLERS_FILE"] = str(self.identities.callers)
         return found
 
     @property

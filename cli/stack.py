@@ -3,15 +3,18 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 from cli.instance_file import write_whole
-from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
+from cli.plan import LOOPBACK, MTLS_AUTH, SIMULATOR, TOKEN_AUTH, MeshPlan
 from cli.steps import StepFailed, StepUnit
 from meshkit.health import LIVE
 from meshkit.policy import OPERATOR
 from supervisor.answers import GrpcAnswers, HttpAnswers
+from supervisor.certificates import RENEW_BELOW, ensure_certificates, remove_certificates
 from supervisor.forking import ForkLauncher, read_at_import
 from supervisor.identities import ensure_identities
+from supervisor.keys import UnsafeKey
 from supervisor.launch import Launcher
 from supervisor.probes import grpc_health, http_ok
 from supervisor.processes import InstanceMark
@@ -27,6 +30,8 @@ _SIMULATOR = "exchange_sim"
 # What a service loads once it knows that it needs it.
 _LOADED_LATER = ("exchange_client.coinbase.client",)
 _MIGRATION = "cli.migration_job"
+# A machine that slept finds its certificates ended; it does not wait long for new ones.
+_RENEWAL_SECONDS = 300.0
 # Eight interpreters that start at once on two cores take their time.
 _START_SECONDS = 120.0
 # It ends by itself after a minute; here it is also loaded, on a busy machine.
@@ -49,9 +54,25 @@ def write_simulator_keys(plan: MeshPlan) -> None:
 
 
 def make_identities(plan: MeshPlan) -> None:
-    """A token for each service and for the operator."""
+    """What each service and the operator prove themselves with: a token, or a certificate."""
+    names = [*(service.name for service in SERVICES), OPERATOR]
     if plan.auth == TOKEN_AUTH:
-        ensure_identities(plan.identities, [*(service.name for service in SERVICES), OPERATOR])
+        ensure_identities(plan.identities, names)
+    if plan.auth == MTLS_AUTH:
+        ensure_identities(plan.identities, [OPERATOR])  # for the page, where nobody shows a certificate
+        ensure_certificates(plan.certificates, names, plan.spiffe_names, datetime.now(UTC))
+    else:
+        remove_certificates(plan.certificates, names)
+
+
+async def renew_certificates(plan: MeshPlan, say: Callable[[str], None]) -> None:
+    """Keeps them valid for as long as the instance runs; ends at once where it uses none."""
+    while plan.auth == MTLS_AUTH:
+        await asyncio.sleep(_RENEWAL_SECONDS)
+        try:
+            await asyncio.to_thread(make_identities, plan)
+        except (UnsafeKey, OSError) as error:
+            say(f"the certificates cannot be renewed, and end within {RENEW_BELOW}: {error}")
 
 
 def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
@@ -121,8 +142,8 @@ def service_unit(
         env=python_environment(plan.environment_of(service)),
         cwd=ROOT,
         depends_on=needs,
-        ready=grpc_health(f"{LOOPBACK}:{port}"),
-        alive=GrpcAnswers(f"{LOOPBACK}:{port}", LIVE),
+        ready=grpc_health(f"{LOOPBACK}:{port}", dial=plan.dial),
+        alive=GrpcAnswers(f"{LOOPBACK}:{port}", LIVE, plan.dial),
         # No service dies of a full disk, as each keeps its state in the database; but somebody may hold its port for a moment.
         # That is worth an alarm, and no reason to leave an exit waiting.
         parks=not service.carries_exits,

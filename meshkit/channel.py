@@ -7,8 +7,9 @@ import grpc
 from meshkit import policy
 from meshkit.errors import Misconfigured
 from meshkit.hosts import is_loopback
+from meshkit.identity import Identity
 from meshkit.interceptors import client
-from meshkit.interceptors.outgoing import Presented
+from meshkit.renewed_channel import RenewedChannel
 from meshkit.telemetry import Telemetry
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -31,19 +32,36 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-def open_channel(target: str, full_name: str, telemetry: Telemetry, presented: Presented = ()) -> grpc.aio.Channel:
+def open_channel(target: str, full_name: str, telemetry: Telemetry, identity: Identity) -> grpc.aio.Channel:
     """A channel for the methods of one service; retries and time limits come from the contract's method policy.
 
-    `presented` is the metadata that shows who calls. It travels in clear text, so Misconfigured if it would leave
-    this machine.
+    It shows who calls as `identity` says. A token travels in clear text, so Misconfigured if it would leave this machine.
+    With certificates the other end must prove itself to be that service.
     """
-    if presented and not stays_here(target):
+    if identity.presented and not stays_here(target):
         raise Misconfigured(f"MESH_AUTH=token sends a token in clear text, so {target} must be a loopback address")
-    return grpc.aio.insecure_channel(
-        target,
-        options=[*OPTIONS, ("grpc.service_config", policy.service_config(full_name))],
-        interceptors=client.interceptors(telemetry, presented),
+    options: list[tuple[str, int | str]] = [*OPTIONS]
+    options.append(("grpc.service_config", policy.service_config(full_name)))
+    around = client.interceptors(telemetry, identity.presented)
+    certificates = identity.certificates
+    if certificates is None:
+        return grpc.aio.insecure_channel(target, options=options, interceptors=around)
+    options += proven_as(server_name(full_name))
+    return RenewedChannel(
+        lambda: grpc.aio.secure_channel(target, certificates.channel_credentials(), options, interceptors=around),
+        lambda: certificates.generation,
     )
+
+
+def server_name(full_name: str) -> str:
+    """The name that a service's certificate carries beside its SPIFFE ID: the stage in trading.STAGE.v1.StageService."""
+    return full_name.split(".")[-3]
+
+
+def proven_as(name: str) -> list[tuple[str, int | str]]:
+    """Options of a channel whose other end must have a certificate with this name. Its own pool: a connection that an older
+    certificate opened is not shared."""
+    return [("grpc.ssl_target_name_override", name), ("grpc.use_local_subchannel_pool", 1)]
 
 
 def stays_here(target: str) -> bool:

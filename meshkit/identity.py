@@ -3,6 +3,8 @@
 `off`: every caller is the operator, which is why it is refused on an address others can reach and with real money.
 `token`: every identity of the instance has a random token in a private file. A caller presents its own as call
 metadata; a server knows only the SHA-256 of each, so that no service can act as another.
+`mtls`: the SPIFFE ID of the certificate that a caller proves itself with.
+`xfcc`: the same ID as the sidecar in front of this process forwards it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from meshkit.private_file import read_private
 
 if TYPE_CHECKING:
     # Commands present a token without any settings; the library behind them is large.
+    from meshkit.certificates import Certificates
     from meshkit.settings import KitSettings
 
 AUTHORIZATION = "authorization"
@@ -55,10 +58,15 @@ class IdentitySource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """How a process knows its callers, and the metadata that it presents with its own calls."""
+    """How a process knows its callers, and how it shows who it is with its own calls: by metadata, by its certificates, or by
+    nothing, where a sidecar does it."""
 
     source: IdentitySource
     presented: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    certificates: Certificates | None = None
+    behind_sidecar: bool = False
+    page: IdentitySource | None = None
+    """Who calls over plain HTTP on this machine, where no certificate is shown; None: as `source` says."""
 
 
 def everyone_is_operator(metadata: Mapping[str, str | bytes], context: ServicerContext | None) -> Caller:
@@ -121,12 +129,31 @@ def read_callers(path: Path) -> dict[str, str]:
 
 def identity_of(settings: KitSettings) -> Identity:
     """What the settings say; reads the files they name. Misconfigured."""
-    if settings.mesh_auth == "off":
-        return Identity(everyone_is_operator)
-    if settings.mesh_token_file is None or settings.mesh_callers_file is None:
-        raise Misconfigured("MESH_AUTH=token needs MESH_TOKEN_FILE and MESH_CALLERS_FILE")
-    token = read_token(settings.mesh_token_file)
-    return Identity(TokenSource(read_callers(settings.mesh_callers_file)), bearer(token))
+    match settings.mesh_auth:
+        case "off":
+            return Identity(everyone_is_operator)
+        case "token":
+            token = read_token(_named(settings.mesh_token_file, "MESH_TOKEN_FILE"))
+            callers = read_callers(_named(settings.mesh_callers_file, "MESH_CALLERS_FILE"))
+            return Identity(TokenSource(callers), bearer(token))
+        # Imported where they are wanted: they import this module.
+        case "mtls":
+            from meshkit.certificates import Certificates, CertificateSource
+
+            own = _named(settings.mesh_certificate_file, "MESH_CERTIFICATE_FILE")
+            found = Certificates(own, _named(settings.mesh_ca_file, "MESH_CA_FILE"))
+            page = TokenSource(read_callers(settings.mesh_callers_file)) if settings.mesh_callers_file else None
+            return Identity(CertificateSource(settings.spiffe_names), certificates=found, page=page)
+        case "xfcc":
+            from meshkit.forwarded import ForwardedSource
+
+            return Identity(ForwardedSource(settings.spiffe_names), behind_sidecar=True)
+
+
+def _named(path: Path | None, variable: str) -> Path:
+    if path is None:
+        raise Misconfigured(f"MESH_AUTH needs {variable}")
+    return path
 
 
 _CALLER: ContextVar[Caller | None] = ContextVar("meshkit_caller", default=None)

@@ -85,7 +85,7 @@ class Kit(Generic[S]):
         """The process's channel to one service at one target; every caller shares it."""
         key = (target, full_name)
         if key not in self._channels:
-            self._channels[key] = channel.open_channel(target, full_name, self.telemetry, self.identity.presented)
+            self._channels[key] = channel.open_channel(target, full_name, self.telemetry, self.identity)
         return self._channels[key]
 
     async def critical(self, coroutine: Coroutine[Any, Any, T]) -> T:

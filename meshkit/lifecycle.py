@@ -58,7 +58,9 @@ class Service:
     async def run(self, started: Callable[[Service], None] | None = None) -> int:
         """Serves until stopped or until a task of its own fails; gives the exit code."""
         settings = self.kit.settings
-        self.port = servers.bind(self._server, settings.mesh_bind, settings.port)
+        certificates = self.kit.identity.certificates
+        credentials = certificates.server_credentials(self._unreadable) if certificates is not None else None
+        self.port = servers.bind(self._server, settings.mesh_bind, settings.port, credentials)
         await self._server.start()
         self.health.set(LIVE, True)
         if settings.metrics_port:
@@ -75,6 +77,9 @@ class Service:
         self.stopped = True
         self.kit.log.info("stopped", exit_code=self.exit_code)
         return self.exit_code
+
+    def _unreadable(self, reason: str) -> None:
+        self.kit.log.error("certificate_not_renewed", reason=reason)
 
     async def _owned(self, task: Task) -> None:
         """A task that ends by itself leaves a service that looks alive and is not; so the whole process ends."""

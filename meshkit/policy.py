@@ -18,6 +18,8 @@ from trading.options.v1 import policy_pb2
 
 ANYONE = "*"
 OPERATOR = "operator"
+# The ingress of a cluster: it acts for whoever holds a token, and so may only look.
+GATEWAY = "gateway"
 _RETRY_POLICY = {
     "maxAttempts": 4,
     "initialBackoff": "0.05s",
@@ -55,6 +57,9 @@ class Policy:
     streaming: bool
 
     def allows(self, caller: str) -> bool:
+        """Whether the caller may call. What is open to every identity is open to the gateway where it changes nothing."""
+        if caller == GATEWAY and self.effect is not Effect.READ:
+            return False
         return ANYONE in self.callers or caller in self.callers
 
     def quota(self, caller: str) -> int:

@@ -69,10 +69,12 @@ def build_server(kit: Kit[Any], spec: ServiceSpec, health: HealthServicer, ident
     return server
 
 
-def bind(server: Any, address: str, port: int) -> int:
+def bind(server: Any, address: str, port: int, credentials: grpc.ServerCredentials | None = None) -> int:
     """Binds the server; gives the port. A port in use is the operator's to free."""
     host = f"[{address}]" if ":" in address else address
     try:
+        if credentials is not None:
+            return int(server.add_secure_port(f"{host}:{port}", credentials))
         return int(server.add_insecure_port(f"{host}:{port}"))
     except RuntimeError:
         raise Misconfigured(f"cannot bind {host}:{port}; another process has it, or the address is not ours") from None

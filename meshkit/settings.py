@@ -19,10 +19,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from meshkit.database_link import DatabaseAddress, SslMode, stays_here
 from meshkit.hosts import is_loopback
+from meshkit.spiffe import DEFAULT_PREFIX, PREFIX_PATTERN, SpiffeNames
 from meshkit.text import MASK, printable, without_passwords
 
 # Key of a field's `json_schema_extra`: what an unset variable means, in words.
 UNSET = "unset"
+# What each way of proving a caller needs, and why one of them stays on this machine.
+_FILES_OF = {
+    "token": ("mesh_token_file", "mesh_callers_file"),
+    "mtls": ("mesh_certificate_file", "mesh_ca_file"),
+}
+_CLEAR_TEXT = {"off": "lets every caller act as operator", "token": "takes tokens that travel in clear text"}
 _SECRET_WORDS = ("password", "secret", "token", "private", "api_key")
 
 
@@ -39,9 +46,20 @@ class KitSettings(BaseSettings):
     mesh_bind: str = Field("127.0.0.1", description="address the gRPC server binds to")
     mesh_token_file: Path | None = Field(None, description="private file with this process's own token")
     mesh_callers_file: Path | None = Field(None, description="private JSON file: SHA-256 of each token → identity")
-    mesh_auth: Literal["off", "token"] = Field(
+    mesh_certificate_file: Path | None = Field(
+        None, description="private PEM file: this process's key and its certificate, read anew when it is replaced"
+    )
+    mesh_ca_file: Path | None = Field(None, description="PEM file of the authorities that sign the mesh's certificates")
+    mesh_spiffe_prefix: str = Field(
+        DEFAULT_PREFIX,
+        pattern=PREFIX_PATTERN,
+        max_length=200,
+        description="what a caller's SPIFFE ID begins with; the rest, its service account, is its name",
+    )
+    mesh_auth: Literal["off", "token", "mtls", "xfcc"] = Field(
         "off",
-        description="how callers are identified: token, which `mesh up` sets, or off (loopback only, never real money)",
+        description="how callers are identified: token, which `mesh up` sets; mtls, by their certificates; xfcc, by what the "
+        "sidecar of a service mesh forwards of them; or off (loopback only, never real money)",
     )
     mesh_reflection: bool = Field(True, description="offer server reflection, for grpcurl and the like")
     mesh_log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
@@ -80,6 +98,16 @@ class KitSettings(BaseSettings):
         )
 
     @property
+    def known_callers(self) -> frozenset[str]:
+        """Names that exist; a subclass that knows them says so. Empty takes every account below the prefix."""
+        return frozenset()
+
+    @property
+    def spiffe_names(self) -> SpiffeNames:
+        """How a certificate names a caller."""
+        return SpiffeNames(self.mesh_spiffe_prefix, self.known_callers)
+
+    @property
     def durable(self) -> bool:
         """Whether a commit waits for the disk; a subclass may know of rows that can be made again."""
         return True
@@ -114,13 +142,12 @@ class KitSettings(BaseSettings):
     @classmethod
     def _only_on_loopback(cls, value: str, info: ValidationInfo) -> str:
         bind = info.data.get("mesh_bind")
-        if bind is not None and not is_loopback(bind):
-            why = "lets every caller act as operator" if value == "off" else "takes tokens that travel in clear text"
+        why = _CLEAR_TEXT.get(value)
+        if why is not None and bind is not None and not is_loopback(bind):
             raise ValueError(f"{value} {why}, so MESH_BIND must be loopback, not {bind}")
-        names = ("mesh_token_file", "mesh_callers_file")
-        missing = [name.upper() for name in names if value == "token" and info.data.get(name) is None]
+        missing = [name.upper() for name in _FILES_OF.get(value, ()) if info.data.get(name) is None]
         if missing:
-            raise ValueError(f"token needs {' and '.join(missing)}, which `mesh up` makes and names")
+            raise ValueError(f"{value} needs {' and '.join(missing)}, which `mesh up` makes and names")
         return value
 
     @field_validator("db_sslmode")

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import grpc
 from grpc_health.v1 import health_pb2
 
+from supervisor.dial import Dial, plainly
 from supervisor.liveness import NoAnswer
 
 _NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -25,8 +26,9 @@ _SSL_REQUEST = (8).to_bytes(4, "big") + (80_877_103).to_bytes(4, "big")
 class GrpcAnswers:
     """The health service at `host:port`, asked for `service`."""
 
-    def __init__(self, target: str, service: str) -> None:
+    def __init__(self, target: str, service: str, dial: Dial = plainly) -> None:
         self._target = target
+        self._dial = dial
         self._request = health_pb2.HealthCheckRequest(service=service)
         self._channel: grpc.aio.Channel | None = None
 
@@ -34,7 +36,7 @@ class GrpcAnswers:
         if self._channel is None:
             # A pool of its own: the shared one would hand a fresh channel the backoff of the last.
             options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
-            self._channel = grpc.aio.insecure_channel(self._target, options=options)
+            self._channel = self._dial(self._target, options=options)
         call = self._channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -44,6 +46,8 @@ class GrpcAnswers:
             await call(self._request)
         except grpc.aio.AioRpcError as error:
             if error.code() in _NO_ANSWER:
+                # The next question opens a channel of its own: this one keeps the certificate that it was opened with.
+                await self.close()
                 raise NoAnswer(f"{self._target}: {error.code().name}") from error
 
     async def close(self) -> None:

@@ -13,16 +13,17 @@ from urllib.parse import SplitResult, urlsplit
 import grpc
 from grpc_health.v1 import health_pb2
 
+from supervisor.dial import Dial, plainly
 from supervisor.readiness import NotReady, Probe
 
 
-def grpc_health(target: str, service: str = "", timeout_seconds: float = 2.0) -> Probe:
+def grpc_health(target: str, service: str = "", timeout_seconds: float = 2.0, dial: Dial = plainly) -> Probe:
     """Ready when the standard health service at `host:port` answers SERVING for `service`."""
     # A subchannel pool of its own: the shared one would hand a fresh attempt the backoff of the last.
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
 
     async def check() -> None:
-        async with grpc.aio.insecure_channel(target, options=options) as channel:
+        async with dial(target, options=options) as channel:
             call = channel.unary_unary(
                 "/grpc.health.v1.Health/Check",
                 request_serializer=health_pb2.HealthCheckRequest.SerializeToString,

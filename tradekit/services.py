@@ -7,6 +7,8 @@ list. A further service is its folder, its contract and its entry here.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from meshkit.policy import GATEWAY, OPERATOR
+
 # Default port of the page that one service has for people.
 PAGE_PORT = 8031
 
@@ -138,3 +140,5 @@ ORCHESTRATOR = ServiceName(
 MONITOR = ServiceName("monitor", 8030, _needs(Need.PAGE))
 
 SERVICES = (MARKET, SIGNAL, BRIDGE, VALIDATOR, RISK, EXECUTOR, ORCHESTRATOR, MONITOR)
+# Everybody who calls: the services, the operator, and the ingress of a cluster, which acts for the holders of a token.
+IDENTITIES = (*(service.name for service in SERVICES), OPERATOR, GATEWAY)

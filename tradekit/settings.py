@@ -92,8 +92,13 @@ class TradingSettings(_Addressed):
         if self.venue is Venue.LIVE and self.mesh_auth == "off":
             yield (
                 "MESH_AUTH=off is refused with VENUE=LIVE: any user of this machine could trade with real money; "
-                "set MESH_AUTH=token"
+                "set MESH_AUTH=token, mtls or xfcc"
             )
+
+    @property
+    def known_callers(self) -> frozenset[str]:
+        """The services and who speaks for people."""
+        return frozenset(services.IDENTITIES)
 
     @property
     def taker_fee_setting(self) -> Decimal | None:

@@ -49,6 +49,14 @@ def up(
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Coinbase's sandbox: canned orders and fills, to try the plumbing")
     ] = False,
+    mtls: Annotated[
+        bool | None,
+        typer.Option(
+            "--mtls/--no-mtls",
+            help="callers prove themselves by certificates, made here and renewed, instead of tokens",
+            show_default=False,
+        ),
+    ] = None,
     adopt: Annotated[
         str | None,
         typer.Option(
@@ -68,7 +76,8 @@ def up(
     with starting(home):
         from cli.up.options import UpRequest
 
-        _up(home, UpRequest(market, speed, profile, products, seed, live, sandbox), confirm, adopt, detach, preview)
+        request = UpRequest(market, speed, profile, products, seed, live, sandbox, mtls)
+        _up(home, request, confirm, adopt, detach, preview)
 
 
 def _up(

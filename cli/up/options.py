@@ -44,6 +44,7 @@ class UpRequest:
     seed: int | None = None
     live: bool = False
     sandbox: bool = False
+    mtls: bool | None = None
 
     @property
     def venue(self) -> Venue | None:
@@ -127,6 +128,7 @@ def choose(
         simulator_port=ports.simulator,
         page_port=ports.page,
         portfolio=_portfolio(venue, stored, environment),
+        mtls=good(lambda: _mtls(request.mtls, stored, environment), False),
     )
     return Choices(instance, faults)
 
@@ -140,8 +142,13 @@ def differences(request: UpRequest, running: Instance) -> list[str]:
         ("products", ",".join(running.products), request.products and ",".join(product_list(request.products))),
         ("seed", running.seed, request.seed),
         ("venue", running.venue.value, request.venue and request.venue.value),
+        ("mtls", _word(running.mtls), None if request.mtls is None else _word(request.mtls)),
     )
     return [f"{name} {now}, not {wanted}" for name, now, wanted in asked if wanted is not None and wanted != now]
+
+
+def _word(choice: bool) -> str:
+    return "on" if choice else "off"
 
 
 def _market(text: str) -> str:
@@ -157,6 +164,21 @@ def _portfolio(venue: Venue, stored: Instance | None, environment: Mapping[str, 
     if venue is not Venue.LIVE:
         return ""
     return environment.get("LIVE_CONFIRM", "") or (stored.portfolio if stored else "")
+
+
+def _mtls(asked: bool | None, stored: Instance | None, environment: Mapping[str, str]) -> bool:
+    """Whether callers prove themselves by certificates: as asked, else as at the last start."""
+    set_to = environment.get("MESH_AUTH", "").strip().lower()
+    if set_to == "xfcc":
+        raise refuse(
+            "MESH_AUTH=xfcc believes what a sidecar says, and here any program of this machine could say it",
+            "it is for pods with a sidecar; say --mtls for certificates on this machine",
+        )
+    if asked is not None and set_to not in ("", "mtls" if asked else "token"):
+        raise refuse(f"MESH_AUTH={set_to} and --{'' if asked else 'no-'}mtls contradict each other", "leave one out")
+    if set_to:
+        return set_to == "mtls"
+    return asked if asked is not None else stored is not None and stored.mtls
 
 
 def _same_market(request: UpRequest, market: str, venue: Venue, own_database: bool, stored: Instance | None) -> None:

@@ -9,7 +9,7 @@ from cli.instance_file import Instance, read_instance, write_instance
 from cli.instance_plan import embedded_postgres, plan_of, port_uses
 from cli.plan import MeshPlan
 from cli.serving_model import ensure_model
-from cli.stack import DATABASE, make_identities, template_of, units_of
+from cli.stack import DATABASE, make_identities, renew_certificates, template_of, units_of
 from cli.status_facts import switch_in_force
 from cli.steps import in_own_words
 from cli.up.adoption import AdoptionChoice, settle
@@ -93,6 +93,7 @@ class _Run:
         """Until a signal, or until the start fails."""
         stop = asyncio.Event()
         stop_on_signals(stop, self._supervisor)
+        self._tasks.append(asyncio.create_task(renew_certificates(self._plan, self._view.say)))
         try:
             with self._template, in_own_words(self._units):
                 await self._supervisor.run(stop, self._on_ready)

@@ -7,7 +7,10 @@ from rich.table import Table
 from cli.console import escape
 from cli.instance_file import Instance
 from cli.status_facts import Switch
+from meshkit.policy import OPERATOR
+from supervisor.certificates import CertificateFiles
 from supervisor.home import MeshHome
+from tradekit.services import ORCHESTRATOR
 from tradekit.states import Profile, Venue
 
 _TRUTH = {
@@ -46,6 +49,8 @@ def summary(instance: Instance, home: MeshHome, pid: int, detached: bool, switch
             f"mesh reset deletes {'' if instance.own_database else 'ledger, '}simulated exchange, model, keys and logs",
         ),
     ]
+    if instance.mtls:
+        rows.insert(-2, ("call it", _grpcurl(instance, home)))
     if switch is not None and switch.state in ("HALTED", "REDUCING"):
         ends = "it ends by itself, see mesh status" if switch.reason else "mesh resume lets it go on"
         rows.insert(1, ("trading", f"[bold red]{switch.state}[/] ({escape(switch.note)}): {ends}"))
@@ -53,6 +58,14 @@ def summary(instance: Instance, home: MeshHome, pid: int, detached: bool, switch
         table.add_row(f"[dim]{name}[/]", text)
     title = "the mesh is up, with REAL MONEY" if live else "the mesh is up"
     return Panel(table, title=title, border_style="red" if live else "green", expand=False)
+
+
+def _grpcurl(instance: Instance, home: MeshHome) -> str:
+    """How a foreign client calls a mesh that knows its callers by certificates."""
+    files = CertificateFiles(home.identity)
+    own = files.certificate(OPERATOR)
+    address = instance.ports.address(ORCHESTRATOR)
+    return f"grpcurl -cacert {files.authority} -cert {own} -key {own} {address} list"
 
 
 def _pace(instance: Instance) -> str:

@@ -102,7 +102,8 @@ class PageServer:
 
     async def _acknowledge(self, request: web.Request) -> web.Response:
         refuse_foreign(request)
-        caller = require_caller(request, self._kit.identity.source, ACKNOWLEDGE)
+        identity = self._kit.identity
+        caller = require_caller(request, identity.page or identity.source, ACKNOWLEDGE)
         wanted = _uuid(request, "alert_id")
         note = _note(await request.text())
         await self._alert_manager.write_pending()
