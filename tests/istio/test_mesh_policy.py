@@ -16,7 +16,7 @@ from tests.istio.authorization_oracle import allowed
 from tests.istio.spoiled_contracts import Change, policy_in, spoiled
 from tools import istio_base
 from tools.mesh_policy.__main__ import differences, write
-from tools.mesh_policy.authorization import HEALTH_PATHS, REFLECTION_PATHS
+from tools.mesh_policy.authorization import HEALTH_PATHS, REFLECTION_PATHS, authorization
 from tools.mesh_policy.rendered import FOLDER, PAGE, rendered
 from tools.mesh_policy.sources import error_reasons
 from tools.mesh_policy.table import ContractRefused, Rpc, contracts, principal, read_rpcs
@@ -191,6 +191,15 @@ def test_health_is_open_to_those_who_ask_for_it_in_code_and_to_the_operator() ->
             found = {n for n in IDENTITIES if allowed(AUTHORIZATION, service.name, service.port, principal(n), path)}
             assert found == expected
     assert MONITOR.asks_health_of == tuple(service for service in SERVICES if service is not MONITOR)
+
+
+def test_the_gateway_is_kept_out_of_a_change_that_is_open_to_everybody() -> None:
+    """No contract opens one; if one does, by accident or not, then not to the world outside."""
+    rpcs = read_rpcs({**contracts(), EXECUTOR: spoiled(EXECUTOR, {"SetTradingState": callers("*")})})
+    documents = [document.body for document in authorization(rpcs)]
+    path = "/trading.executor.v1.ExecutorService/SetTradingState"
+    found = {n for n in IDENTITIES if allowed(documents, EXECUTOR.name, EXECUTOR.port, principal(n), path)}
+    assert found == set(IDENTITIES) - {"gateway"}
 
 
 def test_reflection_is_open_by_its_own_file_alone() -> None:

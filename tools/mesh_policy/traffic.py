@@ -45,9 +45,10 @@ def _virtual_service(service: ServiceName, rpcs: Sequence[Rpc]) -> Document:
         classes.setdefault(_class_of(rpc), []).append(rpc)
     streams = classes.pop(None, [])
     timed = sorted((key for key in classes if key is not None), key=lambda key: (_ORDER.index(key[0]), key[1]))
-    routes = [_route(service, f"{effect.lower()}-{_seconds(time)}", classes[effect, time]) for effect, time in timed]
+    routes = [_route(f"{effect.lower()}-{_seconds(time)}", classes[effect, time], time) for effect, time in timed]
     if streams:
-        routes.append(_route(service, "streams", streams))
+        # A time limit of a route would cut a stream in the middle; its caller's holds all the same.
+        routes.append(_route("streams", streams, None))
     if Need.PAGE in service.needs:
         # The host has a second port, which the last route would lead to the first.
         page = {"name": "page", "match": [{"port": PAGE_PORT}], "route": _to(service, PAGE_PORT)}
@@ -63,17 +64,15 @@ def _class_of(rpc: Rpc) -> tuple[Effect, float] | None:
     return None if rpc.policy.streaming or time is None else (rpc.policy.effect, time)
 
 
-def _route(service: ServiceName, name: str, rpcs: Sequence[Rpc]) -> Body:
-    first = rpcs[0]
-    route: Body = {
+def _route(name: str, rpcs: Sequence[Rpc], time: float | None) -> Body:
+    service = rpcs[0].service
+    return {
         "name": name,
         "match": [{"uri": {"exact": rpc.path}} for rpc in rpcs],
         "route": _to(service, service.port),
+        **({} if time is None else {"timeout": _seconds(time)}),
+        "retries": _retries(rpcs[0].policy.retry),
     }
-    # A time limit of a route would cut a stream in the middle; the limit of its caller holds all the same.
-    if _class_of(first) is not None and first.policy.deadline_seconds is not None:
-        route["timeout"] = _seconds(first.policy.deadline_seconds)
-    return {**route, "retries": _retries(first.policy.retry)}
 
 
 def _retries(retry: Retry) -> Body:
