@@ -94,7 +94,7 @@ def _faults(method: MethodDescriptor, policy: Policy, identities: Sequence[str])
     if not policy.callers:
         yield "lets nobody call it: name its callers, or take the method away"
     for caller in sorted(named - set(identities)):
-        yield f"lets {caller!r} call it, which is no identity of the mesh; there are {', '.join(identities)}"
+        yield f"lets {caller!r} call it, which is no identity of the mesh: {', '.join(identities)}"
     if GATEWAY in named:
         yield f"names {GATEWAY!r}, which acts for whoever holds a token: it reaches what is READ by everybody and nothing else"
     if named and ANYONE in policy.callers:
