@@ -34,6 +34,7 @@ def documents_of(name: str) -> list[Document]:
     return [*yaml.safe_load_all(FILES[f"{FOLDER}/{name}"])]
 
 
+REFLECTION = documents_of("reflection/authorization.yaml")
 AUTHORIZATION = documents_of("authorization.yaml")
 ROUTES = {document["metadata"]["name"]: document["spec"] for document in documents_of("virtual-services.yaml")}
 RULES = {document["metadata"]["name"]: document["spec"] for document in documents_of("destination-rules.yaml")}
@@ -70,14 +71,16 @@ def test_the_files_are_what_the_contracts_give() -> None:
 def test_each_file_says_where_it_comes_from_and_only_reflection_is_left_out_of_the_list() -> None:
     for path, text in FILES.items():
         assert "change it there" in text.splitlines()[0], path
-    listed = set(documents_of("kustomization.yaml")[0]["resources"])
-    manifests = {Path(path).name for path in FILES if path != PAGE}
-    assert manifests - listed == {"kustomization.yaml", "reflection.yaml"}
-    assert listed < manifests
+    listed = {f"{FOLDER}/{name}" for name in documents_of("kustomization.yaml")[0]["resources"]}
+    assert set(FILES) - listed == {
+        PAGE,
+        f"{FOLDER}/kustomization.yaml",
+        f"{FOLDER}/reflection/kustomization.yaml",
+        f"{FOLDER}/reflection/authorization.yaml",
+    }
 
 
 def test_a_file_that_is_changed_missing_or_left_over_is_found(tmp_path: Path) -> None:
-    (tmp_path / "docs").mkdir()
     write(FILES, tmp_path)
     assert differences(FILES, tmp_path) == []
     changed, missing, more = (f"{FOLDER}/{name}.yaml" for name in ("authorization", "destination-rules", "by-hand"))
@@ -113,7 +116,7 @@ def test_every_document_fits_its_schema() -> None:
     for path in FILES:
         if path == PAGE or path.endswith("kustomization.yaml"):
             continue
-        for document in documents_of(Path(path).name):
+        for document in documents_of(path.removeprefix(f"{FOLDER}/")):
             schema = json.loads((SCHEMAS / files[document["apiVersion"], document["kind"]]).read_text())
             errors = [error.message for error in Draft202012Validator(schema).iter_errors(document)]
             assert errors == [], document["metadata"]["name"]
@@ -125,15 +128,22 @@ def test_every_document_fits_its_schema() -> None:
     assert checked == 5 + 3 * len(SERVICES)
 
 
-def test_kustomize_renders_the_folder() -> None:
+def test_kustomize_renders_the_folder_beside_the_base(tmp_path: Path) -> None:
+    """As an overlay names them: a file of another folder could not be named."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed")
-    command = [kubectl, "kustomize", str(ROOT / FOLDER)]
+    shutil.copytree(ROOT / "istio", tmp_path / "istio")
+    overlay = tmp_path / "istio" / "overlay" / "kustomization.yaml"
+    overlay.parent.mkdir()
+    overlay.write_text("resources: [../base, ../generated, ../generated/reflection]\n")
+    command = [kubectl, "kustomize", str(overlay.parent)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     kinds = [document["kind"] for document in yaml.safe_load_all(done.stdout)]
-    assert set(kinds) == {"AuthorizationPolicy", "PeerAuthentication", "VirtualService", "DestinationRule"}
+    assert kinds.count("AuthorizationPolicy") == len(AUTHORIZATION) + 1
+    assert kinds.count("VirtualService") == kinds.count("DestinationRule") == kinds.count("Deployment") == len(SERVICES)
+    assert kinds.count("PeerAuthentication") == 1
 
 
 # ---- who may call what -------------------------------------------------------------------------------------------------
@@ -142,7 +152,7 @@ def test_kustomize_renders_the_folder() -> None:
 def test_paths_are_rpcs_and_every_rpc_is_open_to_somebody() -> None:
     known = {rpc.path for rpc in RPCS}
     named = set()
-    for document in [*AUTHORIZATION, *documents_of("reflection.yaml")]:
+    for document in [*AUTHORIZATION, *REFLECTION]:
         for rule in document["spec"].get("rules", []):
             for one in rule["to"]:
                 named |= set(one["operation"]["paths"])
@@ -207,7 +217,7 @@ def test_reflection_is_open_by_its_own_file_alone() -> None:
         for name, service in ((name, service) for name in IDENTITIES for service in SERVICES):
             call = (service.name, service.port, principal(name), path)
             assert not allowed(AUTHORIZATION, *call)
-            opened = allowed([*AUTHORIZATION, *documents_of("reflection.yaml")], *call)
+            opened = allowed([*AUTHORIZATION, *REFLECTION], *call)
             assert opened is (name in ("operator", "gateway"))
 
 

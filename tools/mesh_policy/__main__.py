@@ -13,18 +13,20 @@ from tools.mesh_policy.table import ContractRefused, contracts, read_rpcs  # noq
 def differences(files: dict[str, str], root: Path) -> list[str]:
     """Paths below `root` that are missing, other than rendered, or not rendered at all."""
     wrong = {path for path, text in files.items() if not (root / path).is_file() or (root / path).read_text() != text}
-    there = {f"{FOLDER}/{path.name}" for path in (root / FOLDER).glob("*")}
-    return sorted(wrong | there - set(files))
+    return sorted(wrong | _there(root) - set(files))
 
 
 def write(files: dict[str, str], root: Path) -> None:
     """Writes the files, and takes away from the folder of manifests what is not among them."""
-    (root / FOLDER).mkdir(parents=True, exist_ok=True)
-    for there in (root / FOLDER).glob("*"):
-        if f"{FOLDER}/{there.name}" not in files:
-            there.unlink()
+    for left_over in _there(root) - set(files):
+        (root / left_over).unlink()
     for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
+
+
+def _there(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in (root / FOLDER).rglob("*") if path.is_file()}
 
 
 def main() -> None:

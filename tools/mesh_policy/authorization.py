@@ -40,7 +40,7 @@ def peer_authentication() -> list[Document]:
 def reflection() -> list[Document]:
     """What lets the operator, also from outside, look around; for a cluster of developers."""
     spec: Body = {"action": "ALLOW", "rules": [{"from": _from([OPERATOR, GATEWAY]), "to": _to(None, REFLECTION_PATHS)}]}
-    why = "Not in kustomization.yaml: an overlay for developers names it, beside MESH_REFLECTION=true."
+    why = "In no list of the folder above: an overlay for developers names this one, beside MESH_REFLECTION=true."
     return [Document(why, _policy("reflection-allow", spec))]
 
 

@@ -1,6 +1,6 @@
 """Every file that comes from the contracts, as text by its path in the repository."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tools.mesh_policy.authorization import authorization, peer_authentication, reflection
 from tools.mesh_policy.documents import HEAD, text
@@ -29,8 +29,13 @@ def rendered(rpcs: Sequence[Rpc]) -> dict[str, str]:
     }
     files = {
         **manifests,
-        "kustomization.yaml": _KUSTOMIZATION + "".join(f"  - {name}\n" for name in manifests),
-        # For clusters of developers, so it is in no list.
-        "reflection.yaml": text(reflection()),
+        "kustomization.yaml": _kustomization(manifests),
+        # For clusters of developers, so it is in a folder that an overlay has to name.
+        "reflection/authorization.yaml": text(reflection()),
+        "reflection/kustomization.yaml": _kustomization(["authorization.yaml"]),
     }
     return {**{f"{FOLDER}/{name}": found for name, found in files.items()}, PAGE: page(rpcs)}
+
+
+def _kustomization(names: Iterable[str]) -> str:
+    return _KUSTOMIZATION + "".join(f"  - {name}\n" for name in names)
