@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help run test drill chaos lint proto replay bench bench-pipeline soak test-pythons down clean lock install-run install-dev install-buf check-python check-proto
+.PHONY: help run test drill chaos lint proto replay bench bench-pipeline soak test-pythons down clean lock install-run install-dev install-buf check-python check-proto check-policy
 
 # Some machines forbid the cache of compiled modules; then each of the many processes compiles everything at its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -66,7 +66,7 @@ chaos: install-dev ## 2,000 runs of a grid of faults and kill -9 at each point o
 test-pythons: install-dev ## the tests on every Python 3.11 to 3.14 to be had; settable: PYTHONS, PYTHONS_TESTS
 	@$(BIN)/python tools/pythons.py --only $(PYTHONS) -- $(PYTHONS_TESTS)
 
-lint: install-dev install-buf check-proto ## ruff, mypy --strict, buf, and that generated files are current
+lint: install-dev install-buf check-proto check-policy ## ruff, mypy --strict, buf, and that generated files are current
 	@echo "ruff check"
 	@$(BIN)/ruff check .
 	@echo "ruff format --check"
@@ -76,9 +76,10 @@ lint: install-dev install-buf check-proto ## ruff, mypy --strict, buf, and that 
 	@$(BIN)/mypy --strict tools
 	@echo "Everything is clean."
 
-proto: install-dev install-buf ## generate gen/python from proto/
+proto: install-dev install-buf ## generate from proto/: gen/python, istio/generated, docs/contract.md
 	@test -x $(BUF) || { echo "make proto needs npm, which installs buf"; exit 1; }
 	@$(BUF) generate
+	@$(BIN)/python tools/mesh_policy
 
 replay: install-run ## replay half a year of real candles; settable: REPLAY_FILE, _PRODUCTS, _FROM, _TO, _PROFILE
 	@test -f "$(REPLAY_FILE)" || { \
@@ -153,3 +154,7 @@ $(BUF_STAMP):
 
 check-proto:
 	@if [ -x $(BUF) ]; then sh tools/check_proto.sh $(BUF); else echo "buf is not there: skipped."; fi
+
+check-policy: install-dev
+	@echo "istio/generated and docs/contract.md are those of the contracts"
+	@$(BIN)/python tools/mesh_policy --check

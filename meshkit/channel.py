@@ -36,12 +36,13 @@ def open_channel(target: str, full_name: str, telemetry: Telemetry, identity: Id
     """A channel for the methods of one service; retries and time limits come from the contract's method policy.
 
     It shows who calls as `identity` says. A token travels in clear text, so Misconfigured if it would leave this machine.
-    With certificates the other end must prove itself to be that service.
+    With certificates the other end must prove itself to be that service; behind a sidecar that one repeats calls, and not the
+    channel as well.
     """
     if identity.presented and not stays_here(target):
         raise Misconfigured(f"MESH_AUTH=token sends a token in clear text, so {target} must be a loopback address")
     options: list[tuple[str, int | str]] = [*OPTIONS]
-    options.append(("grpc.service_config", policy.service_config(full_name)))
+    options.append(("grpc.service_config", policy.service_config(full_name, retries=not identity.behind_sidecar)))
     around = client.interceptors(telemetry, identity.presented)
     certificates = identity.certificates
     if certificates is None:

@@ -23,7 +23,7 @@ from svc_monitor.settings import MonitorSettings
 from tradekit import services
 from tradekit.services import ServiceName
 
-OTHERS = tuple(service for service in services.SERVICES if service is not services.MONITOR)
+OTHERS = services.MONITOR.asks_health_of
 _CHECK_TIMEOUT_SECONDS = 2.0
 _STATES = {
     health_pb2.HealthCheckResponse.SERVING: (ServiceState.SERVING, ""),

@@ -61,6 +61,8 @@ class ServiceName:
     pod: Pod = Pod()
     carries_exits: bool = False
     """An exit passes through it: whatever ails it, it is tried again for as long as the mesh runs, never parked."""
+    asks_health_of: tuple["ServiceName", ...] = ()
+    """Services whose standard health it asks for; beside the operator nobody else is let in there by a mesh."""
 
     @property
     def full_name(self) -> str:
@@ -135,10 +137,17 @@ EXECUTOR = ServiceName(
     carries_exits=True,
 )
 ORCHESTRATOR = ServiceName(
-    "orchestrator", 8023, starts_after=(VALIDATOR, RISK, EXECUTOR), stop_order=3, carries_exits=True
+    "orchestrator",
+    8023,
+    starts_after=(VALIDATOR, RISK, EXECUTOR),
+    stop_order=3,
+    carries_exits=True,
+    asks_health_of=(EXECUTOR,),
 )
-MONITOR = ServiceName("monitor", 8030, _needs(Need.PAGE))
+_PIPELINE = (MARKET, SIGNAL, BRIDGE, VALIDATOR, RISK, EXECUTOR, ORCHESTRATOR)
+MONITOR = ServiceName("monitor", 8030, _needs(Need.PAGE), asks_health_of=_PIPELINE)
 
-SERVICES = (MARKET, SIGNAL, BRIDGE, VALIDATOR, RISK, EXECUTOR, ORCHESTRATOR, MONITOR)
-# Everybody who calls: the services, the operator, and the ingress of a cluster, which acts for the holders of a token.
+SERVICES = (*_PIPELINE, MONITOR)
+
+# Everybody that a contract's `*` stands for, by the names that contracts, tokens and service accounts use.
 IDENTITIES = (*(service.name for service in SERVICES), OPERATOR, GATEWAY)

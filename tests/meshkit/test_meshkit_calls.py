@@ -297,7 +297,7 @@ async def test_once_is_never_sent_again_by_the_transport_but_a_read_is(toy: Any)
         assert isinstance(await refused(stub.Once(toy.pb.Ask())), errors.Unavailable)
         assert isinstance(await refused(stub.Read(toy.pb.Ask())), errors.Unavailable)
         assert behaviour.calls.count("Once") == 1
-        assert behaviour.calls.count("Read") == 4
+        assert behaviour.calls.count("Read") == 3
 
 
 async def test_details_are_a_google_status(toy: Any) -> None:

@@ -21,7 +21,7 @@ from meshkit import errors, paging
 from meshkit.backoff import Backoff
 from meshkit.clock import FixedClock, SystemClock
 from meshkit.fields import Fields
-from meshkit.policy import Effect, policies, service_config
+from meshkit.policy import GATEWAY, NEVER, Effect, Policy, Retry, policies, service_config
 from meshkit.settings import MASK, KitSettings, effective, faults_of, load, report
 from tests.meshkit.toys import TOY_NAME
 from tradekit.states import Side
@@ -187,6 +187,44 @@ def test_service_config_retries_unary_reads_only(toy: Any) -> None:
     assert timed == {"Read": "5.000s", "Capped": "0.300s", "Once": "5.000s"}
     assert config["retryThrottling"]["maxTokens"] > 0
     assert "healthCheckConfig" not in config
+
+
+def test_behind_a_sidecar_a_client_keeps_its_times_and_repeats_nothing(toy: Any) -> None:
+    alone, behind = (json.loads(service_config(TOY_NAME, retries=retries)) for retries in (True, False))
+    assert "retryPolicy" not in json.dumps(behind)
+    assert "retryThrottling" not in behind
+    times = [[entry.get("timeout") for entry in config["methodConfig"]] for config in (alone, behind)]
+    assert times[0] == times[1]
+
+
+def policy(effect: Effect, deadline: float | None, *callers: str, streaming: bool = False) -> Policy:
+    return Policy(frozenset(callers or "*"), effect, deadline, 8, streaming)
+
+
+def test_a_transport_repeats_reads_within_their_time_and_of_effects_what_never_arrived() -> None:
+    assert policy(Effect.READ, 5.0).retry == Retry(2, received=True, per_try_seconds=1.666)
+    assert policy(Effect.IDEMPOTENT, 5.0).retry == Retry(2, received=False, per_try_seconds=None)
+    assert policy(Effect.ONCE, 5.0).retry == NEVER
+    for effect in Effect:
+        assert policy(effect, None, streaming=True).retry == NEVER
+        assert policy(effect, 600.0, streaming=True).retry == NEVER
+
+
+@given(st.integers(3, 600_000))
+def test_all_tries_fit_into_the_deadline(milliseconds: int) -> None:
+    retry = policy(Effect.READ, milliseconds / 1000).retry
+    assert retry.per_try_seconds is not None
+    assert 0 < round(retry.per_try_seconds * 1000) * (retry.attempts + 1) <= milliseconds
+
+
+def test_the_gateway_reaches_what_reads_and_is_open_to_everybody() -> None:
+    assert policy(Effect.READ, 5.0, "*").allows(GATEWAY)
+    assert not policy(Effect.IDEMPOTENT, 5.0, "*").allows(GATEWAY)
+    assert not policy(Effect.ONCE, 5.0, "*").allows(GATEWAY)
+    assert not policy(Effect.READ, 5.0, "orchestrator").allows(GATEWAY)
+    # Naming it does not help; contracts that do are refused where the mesh's policies are made.
+    assert not policy(Effect.READ, 5.0, GATEWAY).allows(GATEWAY)
+    assert policy(Effect.IDEMPOTENT, 5.0, "*").allows("orchestrator")
 
 
 class ToySettings(KitSettings):
