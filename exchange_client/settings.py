@@ -16,6 +16,11 @@ from meshkit.hosts import Host, parse_host
 from tradekit.settings import TradingSettings
 from tradekit.states import Venue
 
+# How the host of a simulated exchange is given.
+SIMULATOR_HOSTS = (
+    "such as EXCHANGE_HOST=127.0.0.1:8443, or on an own network by a name without a dot, such as exchange-sim:8443, beside "
+    "EXCHANGE_CA_FILE"
+)
 _LONGEST_TOKEN_SECONDS = max(adapter.token_seconds for adapter in ADAPTERS.values())
 
 
@@ -79,6 +84,14 @@ class ExchangeSettings(TradingSettings):
     def exchange(self) -> Host:
         """The exchange's host; every rule about hosts is asked of this."""
         return parse_host(self.exchange_host)
+
+    @property
+    def simulator_only(self) -> bool:
+        """Whether nobody but a simulated exchange can answer: one on this machine, or one of an own network that is called by a
+        name without a dot (a Service of a cluster; no exchange of the world has such a name) and proves itself by an authority
+        of its own."""
+        own_name = "." not in self.exchange.name and ":" not in self.exchange.name
+        return self.exchange.is_loopback or (own_name and self.exchange_ca_file is not None)
 
     def exchange_config(self) -> ExchangeConfig:
         """What its client is made from."""

@@ -67,6 +67,10 @@ class PostgresPrograms:
             ) from error
         return copy / self._installed.relative_to(site)
 
+    def path(self, program: str) -> Path:
+        """Where a program lies, for whoever runs it in a way of its own."""
+        return self._folder / program
+
     def account(self) -> Account | None:
         try:
             return database_account()

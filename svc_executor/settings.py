@@ -170,11 +170,8 @@ class ExecutorSettings(ExchangeSettings):
         if self.venue is Venue.SANDBOX and self.exchange != sandbox:
             where = f"to {sandbox} at port 443 only" if sandbox else f"nowhere: {self.exchange_name} has no sandbox"
             yield f"VENUE=SANDBOX sends orders {where}, not to EXCHANGE_HOST={self.exchange}"
-        if self.venue not in (Venue.LIVE, Venue.SANDBOX) and not self.exchange.is_loopback:
-            yield (
-                f"VENUE={self.venue} sends orders to the simulated exchange on this machine only, such as "
-                f"EXCHANGE_HOST=127.0.0.1:8443, not to {self.exchange}"
-            )
+        if self.venue not in (Venue.LIVE, Venue.SANDBOX) and not self.simulator_only:
+            yield f"VENUE={self.venue} sends orders to the simulated exchange only, {SIMULATOR_HOSTS}; not to {self.exchange}"
 
     @property
     def absence(self) -> timedelta:

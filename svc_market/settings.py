@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from exchange_client.settings import ExchangeSettings
+from exchange_client.settings import SIMULATOR_HOSTS, ExchangeSettings
 from tradekit import services
 from tradekit.products import market_factor
 from tradekit.settings import port_field
@@ -41,10 +41,10 @@ class MarketSettings(ExchangeSettings):
             yield f"MARKET_SIMULATED is refused with VENUE={self.venue}, whose prices are real: unset it"
         if self.venue is Venue.SANDBOX and self.exchange != self.adapter.live_host:
             yield f"VENUE=SANDBOX takes candles from EXCHANGE_HOST={self.adapter.live_host} only, not from {self.exchange}"
-        if self.venue not in _REAL_PRICES and not self.exchange.is_loopback:
+        if self.venue not in _REAL_PRICES and not self.simulator_only:
             yield (
-                f"VENUE={self.venue} takes candles from the simulated exchange on this machine only, such as "
-                f"EXCHANGE_HOST=127.0.0.1:8443, not from {self.exchange}: real prices with simulated orders are VENUE=PAPER"
+                f"VENUE={self.venue} takes candles from the simulated exchange only, {SIMULATOR_HOSTS}; not from "
+                f"{self.exchange}: real prices with simulated orders are VENUE=PAPER"
             )
 
     @property
