@@ -72,11 +72,16 @@ def make(store: SecretStore, sets: Sequence[str], say: Callable[[str], None]) ->
         with tempfile.TemporaryDirectory() as folder:
             wanted = SETS[one](store, Path(folder))
         for name, files in wanted.items():
-            if store.read(name) is not None:
+            there = store.read(name)
+            if there is None:
+                store.create(name, files)
+                say(f"{name} made")
+            elif any(there.get(entry) != content for entry, content in files.items()):
+                raise UnsafeKey(
+                    f"the Secret {name} does not go with the others of {one}: delete all of them, or bring it back"
+                )
+            else:
                 say(f"{name} is there, and kept")
-                continue
-            store.create(name, files)
-            say(f"{name} made")
 
 
 def _lay_out(store: SecretStore, wanted: Mapping[str, Mapping[str, Path]]) -> None:

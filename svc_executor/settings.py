@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from exchange_client import ExchangeSettings
+from exchange_client.settings import SIMULATOR_HOSTS
 from svc_executor.entry_order import EntryRules
 from svc_executor.exit_plan import ExitRules
 from tradekit import services

@@ -1,7 +1,8 @@
-"""Renders istio/base/services/: for each service its ServiceAccount, Deployment and Service, and where it is dialled.
+"""Renders istio/base/services/ and what lies beside it: each service's ServiceAccount, Deployment and Service, and where it is
+dialled; the Jobs of the database and the model; who may reach whom.
 
 They differ in little (port, files, one more port), so one template and the table of services keep them alike; a test
-fails when the files are not what this gives. What is written by hand lies beside the folder.
+fails when the files are not what this gives. What is written by hand lies beside the folders.
 """
 
 import hashlib
@@ -13,6 +14,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "gen" / "python")]
 
 from exchange_client.adapters import ADAPTERS  # noqa: E402
+from tools.istio_jobs import FOLDER as JOBS_FOLDER  # noqa: E402
+from tools.istio_jobs import rendered as rendered_jobs  # noqa: E402
+from tools.istio_network import FOLDER as NETWORK_FOLDER  # noqa: E402
+from tools.istio_network import rendered as rendered_network  # noqa: E402
+from tools.istio_parts import RESTRICTED, database_env  # noqa: E402
 from tradekit.services import PAGE_PORT, SERVICES, Need, ServiceName  # noqa: E402
 
 FOLDER = ROOT / "istio" / "base" / "services"
@@ -80,17 +86,11 @@ EXTRAS = {
             ("MODEL_PUBLIC_KEY_FILE", "/etc/trading/model/public.pem"),
         ),
         mounts=(
-            Mount("model", "/var/lib/trading/model", "{persistentVolumeClaim: {claimName: model, readOnly: true}}"),
+            Mount("model", "/var/lib/trading/model", "{persistentVolumeClaim: {claimName: model}}"),
             secret("model-public-key", "/etc/trading/model"),
         ),
     ),
 }
-# How the password of the database comes to those who need it.
-PASSWORD = """\
-            - name: DB_PASSWORD
-              valueFrom: {secretKeyRef: {name: trading-database, key: password}}
-"""
-
 TEMPLATE = """\
 # Rendered by tools/istio_base.py; change it there.
 apiVersion: v1
@@ -125,12 +125,21 @@ spec:
       labels: {{app: {name}, version: v1}}
       annotations:
         trading/config-checksum: "{checksum}"
+        # The sidecar hands these to whoever scrapes its port 15020, together with its own.
+        prometheus.io/scrape: "true"
+        prometheus.io/port: "9464"
+        prometheus.io/path: /metrics
+        # What an idle sidecar of this mesh uses; Istio's default of 100m for each would be most of a small node.
+        sidecar.istio.io/proxyCPU: 10m
+        sidecar.istio.io/proxyMemory: 96Mi
+        sidecar.istio.io/proxyMemoryLimit: 256Mi
     spec:
       serviceAccountName: {name}
       automountServiceAccountToken: false
       # A Service called {name} would otherwise put {variable}=tcp://… into every pod, where the port is read.
       enableServiceLinks: false
       terminationGracePeriodSeconds: 45
+{placement}\
       securityContext:
         runAsNonRoot: true
         runAsUser: 10001
@@ -141,7 +150,7 @@ spec:
       containers:
         - name: {name}
           image: trading-mesh
-          command: [python, -P, -m, {package}]
+          args: [{name}]
           ports:
             - {{name: grpc, containerPort: {port}}}
             - {{name: http-metrics, containerPort: 9464}}
@@ -149,8 +158,10 @@ spec:
           envFrom:
             - configMapRef: {{name: crypto-trading-config}}
 {env}\
+          # Whether the process answers. What it waits for, such as a database that is away, is a matter of readiness: a restart
+          # would bring nothing nearer.
           startupProbe:
-            grpc: {{port: {port}, service: ""}}
+            grpc: {{port: {port}, service: live}}
             periodSeconds: 2
             timeoutSeconds: 2
             failureThreshold: {startup_failures}
@@ -167,10 +178,7 @@ spec:
           resources:
             requests: {{cpu: {cpu}, memory: {memory}}}
             limits: {{memory: {memory_limit}}}
-          securityContext:
-            allowPrivilegeEscalation: false
-            readOnlyRootFilesystem: true
-            capabilities: {{drop: [ALL]}}
+{restricted}\
           volumeMounts:
             - {{name: tmp, mountPath: /tmp}}
 {mounts}\
@@ -207,19 +215,37 @@ RECREATE = """\
 """
 
 
+SPREAD = """\
+      topologySpreadConstraints:
+        - topologyKey: kubernetes.io/hostname
+          maxSkew: 1
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector: {{matchLabels: {{app: {name}}}}}
+        - topologyKey: topology.kubernetes.io/zone
+          maxSkew: 1
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector: {{matchLabels: {{app: {name}}}}}
+"""
+TOGETHER = """\
+      # The model's volume may be one that a single node mounts at a time: in a rollout the new pod comes to where the old one
+      # is. An overlay whose storage many nodes can mount takes this away.
+      affinity:
+        podAffinity:
+          requiredDuringSchedulingIgnoredDuringExecution:
+            - {{topologyKey: kubernetes.io/hostname, labelSelector: {{matchLabels: {{app: {name}}}}}}}
+"""
+
+
 INIT_TEMPLATE = """\
       initContainers:
         # The key must be a file of its reader alone; a mounted Secret is a link to a file of root.
         - name: own-key
           image: trading-mesh
-          command: [install, -m, "0600", /secret/{file}, {folder}/{file}]
+          args: [own-key, /secret/{file}, {folder}/{file}]
           resources:
-            requests: {{cpu: 10m, memory: 16Mi}}
-            limits: {{memory: 64Mi}}
-          securityContext:
-            allowPrivilegeEscalation: false
-            readOnlyRootFilesystem: true
-            capabilities: {{drop: [ALL]}}
+            requests: {{cpu: 10m, memory: 32Mi}}
+            limits: {{memory: 128Mi}}
+{restricted}\
           volumeMounts:
             - {{name: {secret_name}, mountPath: /secret, readOnly: true}}
             - {{name: own-key, mountPath: {folder}}}
@@ -237,22 +263,27 @@ def render(service: ServiceName, checksum: str) -> str:
     volumes = [*mounts]
     init = ""
     if key is not None:
-        init = INIT_TEMPLATE.format(secret_name=key.secret_name, file=key.file, folder=key.folder)
+        init = INIT_TEMPLATE.format(
+            secret_name=key.secret_name, file=key.file, folder=key.folder, restricted=RESTRICTED
+        )
         own = Mount("own-key", key.folder, "{emptyDir: {medium: Memory, sizeLimit: 1Mi}}")
         mounts.append(own)
         volumes += [own, secret(key.secret_name, "/secret")]
-    variables = [PASSWORD] if Need.DATABASE in service.needs else []
+    variables = [database_env(service.name)] if Need.DATABASE in service.needs else []
     variables += [f"            - {{name: {name}, value: {value}}}\n" for extra in extras for name, value in extra.env]
     mount_lines = [f"            - {{name: {m.name}, mountPath: {m.path}, readOnly: true}}\n" for m in mounts]
     return TEMPLATE.format(
         name=service.name,
-        package=service.package,
         port=service.port,
         variable=service.port_variable,
         checksum=checksum,
         service_ports=page_service if page else "",
         container_ports=page_container if page else "",
         env="".join(["          env:\n", *variables] if variables else ""),
+        placement=""
+        if service.pod.alone
+        else (TOGETHER if Need.MODEL in service.needs else SPREAD).format(name=service.name),
+        restricted=RESTRICTED,
         strategy=RECREATE if service.pod.alone else ROLLING,
         startup_failures=service.pod.startup_seconds // 2,
         cpu=service.pod.cpu,
@@ -275,11 +306,21 @@ def rendered() -> dict[str, str]:
     return {**files, "kustomization.yaml": listed, "addresses.yaml": addresses}
 
 
+def all_files() -> dict[Path, str]:
+    """Everything that is rendered below istio/base, by its path."""
+    folders = {FOLDER: rendered(), JOBS_FOLDER: rendered_jobs(), NETWORK_FOLDER: rendered_network()}
+    return {folder / name: text for folder, files in folders.items() for name, text in files.items()}
+
+
 def main() -> None:
-    """Writes the files."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, text in rendered().items():
-        (FOLDER / name).write_text(text)
+    """Writes the files, and takes away what is not among them."""
+    files = all_files()
+    for folder in {path.parent for path in files}:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left_over in set(folder.iterdir()) - files.keys():
+            left_over.unlink()
+    for path, text in files.items():
+        path.write_text(text)
 
 
 if __name__ == "__main__":

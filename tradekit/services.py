@@ -35,13 +35,14 @@ class Need(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """What one replica takes in a cluster. `startup_seconds` is the time it may take to prove itself; `alone`: its old pod has
-    ended before a new one begins."""
+    """What one replica takes in a cluster. The CPU asked for is what an idle one uses: a rollout needs it once more on the same
+    node, and nothing keeps a busy one from taking what is free. `startup_seconds` is the time until its process answers, on a
+    busy node; `alone`: its old pod has ended before a new one begins."""
 
-    cpu: str = "100m"
+    cpu: str = "20m"
     memory: str = "192Mi"
     memory_limit: str = "384Mi"
-    startup_seconds: int = 60
+    startup_seconds: int = 300
     alone: bool = False
 
 
@@ -61,6 +62,8 @@ class ServiceName:
     pod: Pod = Pod()
     carries_exits: bool = False
     """An exit passes through it: whatever ails it, it is tried again for as long as the mesh runs, never parked."""
+    calls: tuple["ServiceName", ...] = ()
+    """Services that it opens a channel to; no other is in reach of its sidecar."""
     asks_health_of: tuple["ServiceName", ...] = ()
     """Services whose standard health it asks for; beside the operator nobody else is let in there by a mesh."""
 
@@ -121,9 +124,10 @@ SIGNAL = ServiceName(
     _needs(Need.MODEL),
     starts_after=(MARKET,),
     stop_order=2,
-    pod=Pod(cpu="500m", memory="512Mi", memory_limit="1Gi", startup_seconds=180),
+    pod=Pod(cpu="50m", memory="512Mi", memory_limit="1Gi", startup_seconds=600),
+    calls=(MARKET,),
 )
-BRIDGE = ServiceName("bridge", 8022, starts_after=(SIGNAL,), stop_order=1, carries_exits=True)
+BRIDGE = ServiceName("bridge", 8022, starts_after=(SIGNAL,), stop_order=1, carries_exits=True, calls=(SIGNAL,))
 VALIDATOR = ServiceName("validator", 8026, stop_order=4)
 RISK = ServiceName("risk", 8027, _needs(Need.TICKET_SIGNING_KEY), starts_after=(MARKET,), stop_order=4)
 EXECUTOR = ServiceName(
@@ -142,10 +146,11 @@ ORCHESTRATOR = ServiceName(
     starts_after=(VALIDATOR, RISK, EXECUTOR),
     stop_order=3,
     carries_exits=True,
+    calls=(VALIDATOR, RISK, EXECUTOR),
     asks_health_of=(EXECUTOR,),
 )
 _PIPELINE = (MARKET, SIGNAL, BRIDGE, VALIDATOR, RISK, EXECUTOR, ORCHESTRATOR)
-MONITOR = ServiceName("monitor", 8030, _needs(Need.PAGE), asks_health_of=_PIPELINE)
+MONITOR = ServiceName("monitor", 8030, _needs(Need.PAGE), calls=_PIPELINE, asks_health_of=_PIPELINE)
 
 SERVICES = (*_PIPELINE, MONITOR)
 

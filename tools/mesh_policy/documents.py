@@ -36,10 +36,10 @@ def manifest(api: str, kind: str, name: str, spec: Body) -> Body:
     return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
 
 
-def text(documents: Iterable[Document]) -> str:
-    """A file of manifests."""
+def text(documents: Iterable[Document], head: str = HEAD) -> str:
+    """A file of manifests, under a line that says who renders it."""
     parts = []
     for document in documents:
         comment = "".join(f"# {line}\n" for line in document.why.splitlines())
         parts.append(comment + yaml.dump(document.body, Dumper=_Plain, sort_keys=False, width=1000, allow_unicode=True))
-    return f"# {HEAD}\n" + "---\n".join(parts)
+    return f"# {head}\n" + "---\n".join(parts)
