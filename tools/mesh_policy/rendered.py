@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from tools.mesh_policy.authorization import authorization, peer_authentication, reflection
 from tools.mesh_policy.documents import HEAD, text
+from tools.mesh_policy.ingress import at_the_gateway, routes
 from tools.mesh_policy.page import page
 from tools.mesh_policy.table import NAMESPACE, Rpc
 from tools.mesh_policy.traffic import destination_rules, virtual_services
@@ -33,6 +34,10 @@ def rendered(rpcs: Sequence[Rpc]) -> dict[str, str]:
         # For clusters of developers, so it is in a folder that an overlay has to name.
         "reflection/authorization.yaml": text(reflection()),
         "reflection/kustomization.yaml": _kustomization(["authorization.yaml"]),
+        # For clusters with a gateway, which not every one has.
+        "ingress/routes.yaml": text(routes(rpcs)),
+        "ingress/authorization.yaml": text(at_the_gateway(rpcs)),
+        "ingress/kustomization.yaml": _kustomization(["routes.yaml", "authorization.yaml"]),
     }
     return {**{f"{FOLDER}/{name}": found for name, found in files.items()}, PAGE: page(rpcs)}
 
