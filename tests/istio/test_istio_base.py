@@ -1,63 +1,29 @@
 """The rendered base: eight workloads whose ports, probes, selectors, variables and secrets agree with the code."""
 
-import json
 import re
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from jsonschema import Draft202012Validator
 from pydantic import AliasChoices, SecretStr
 
 from cli.effective import settings_class
+from cluster.entry import module_of
 from meshkit.health import LIVE
 from meshkit.settings import KitSettings
-from tools.istio_base import FOLDER, rendered
+from tests.istio.manifests import ROOT, Document, documents_of, of_kind, pod_of
+from tools.istio_base import FOLDER, all_files
 from tradekit.services import MONITOR, PAGE_PORT, SERVICES, ServiceName
-
-ROOT = Path(__file__).resolve().parents[2]
-KNOWN_FIELDS = {
-    "container": "name image command ports envFrom env startupProbe readinessProbe livenessProbe resources "
-    "securityContext volumeMounts",
-    "pod": "serviceAccountName automountServiceAccountToken enableServiceLinks terminationGracePeriodSeconds "
-    "securityContext initContainers containers volumes",
-    "probe": "grpc periodSeconds timeoutSeconds failureThreshold",
-    "port": "name containerPort",
-    "service port": "name port targetPort appProtocol",
-    "deployment": "replicas minReadySeconds strategy selector template",
-}
-CORE = {"v1", "apps/v1"}
-
-Document = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
 def documents() -> list[Document]:
     """What `kubectl kustomize` makes of the base."""
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("kubectl is not installed")
-    done = subprocess.run(
-        [kubectl, "kustomize", str(ROOT / "istio" / "base")], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return documents_of("istio/base")
 
 
 @pytest.fixture(scope="session")
 def deployments(documents: list[Document]) -> dict[str, Document]:
     return of_kind(documents, "Deployment")
-
-
-def of_kind(documents: list[Document], kind: str) -> dict[str, Document]:
-    return {document["metadata"]["name"]: document for document in documents if document["kind"] == kind}
-
-
-def pod_of(deployment: Document) -> Document:
-    return deployment["spec"]["template"]["spec"]
 
 
 def container_of(deployment: Document) -> Document:
@@ -75,14 +41,18 @@ def variables_of(settings: type[KitSettings]) -> dict[str, Any]:
     return found
 
 
-def test_services_folder_is_what_the_generator_gives() -> None:
-    assert {path.name: path.read_text() for path in FOLDER.iterdir()} == rendered(), "run tools/istio_base.py"
+def test_rendered_folders_are_what_the_generator_gives() -> None:
+    files = all_files()
+    there = {path: path.read_text() for folder in {one.parent for one in files} for path in folder.iterdir()}
+    assert FOLDER / "risk.yaml" in files
+    assert there == files, "run tools/istio_base.py"
 
 
 def test_the_workloads_are_the_eight_services(documents: list[Document], deployments: dict[str, Document]) -> None:
     names = {service.name for service in SERVICES}
-    for kind in ("Deployment", "Service", "ServiceAccount"):
-        assert set(of_kind(documents, kind)) == names, kind
+    assert set(of_kind(documents, "Deployment")) == set(of_kind(documents, "Service")) == names
+    assert set(of_kind(documents, "Job")) == {"migrate", "train"}
+    assert set(of_kind(documents, "ServiceAccount")) == names | {"operator", "migrate", "train"}
     assert {document["metadata"].get("namespace") for document in documents if document["kind"] != "Namespace"} == {
         "crypto-trading"
     }
@@ -102,7 +72,7 @@ def test_ports_probes_and_selectors_agree(
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports["grpc"] == service.port
     assert len(set(ports.values())) == len(ports)
-    for kind, name in (("startupProbe", ""), ("readinessProbe", ""), ("livenessProbe", LIVE)):
+    for kind, name in (("startupProbe", LIVE), ("readinessProbe", ""), ("livenessProbe", LIVE)):
         assert container[kind]["grpc"] == {"port": service.port, "service": name}, kind
     grpc = next(port for port in own["spec"]["ports"] if port["name"] == "grpc")
     assert grpc == {"name": "grpc", "port": service.port, "targetPort": "grpc", "appProtocol": "grpc"}
@@ -118,7 +88,8 @@ def test_ports_probes_and_selectors_agree(
     for selector in (deployment["spec"]["selector"]["matchLabels"], own["spec"]["selector"]):
         assert selector.items() <= template["metadata"]["labels"].items()
         assert selector == {"app": service.name}
-    assert container["command"] == ["python", "-P", "-m", service.package]
+    assert container["args"] == [service.name]
+    assert module_of(service.name) == service.package
     assert (ROOT / service.package / "__main__.py").is_file()
 
 
@@ -182,10 +153,10 @@ def test_config_map_names_settings_and_holds_values_that_they_take(documents: li
         assert config[service.address_variable] == f"{service.name}:{service.port}"
     from tradekit.settings import TradingSettings
 
-    # Everything but the address, which waits for an identity source, is a value that a service starts with.
-    taken = {name.lower(): value for name, value in config.items() if name != "MESH_BIND"}
+    taken = {name.lower(): value for name, value in config.items()}
     settings = TradingSettings(service_name="check", port=1, **taken)
     assert settings.venue.value == config["VENUE"]
+    assert settings.mesh_auth == "xfcc"
     assert not settings.mesh_reflection
 
 
@@ -239,45 +210,30 @@ def test_the_signing_key_becomes_a_file_of_the_service_alone(deployments: dict[s
     pod, container = pod_of(deployments["risk"]), container_of(deployments["risk"])
     (init,) = pod["initContainers"]
     where = next(entry["value"] for entry in container["env"] if entry["name"] == "TICKET_SIGNING_KEY_FILE")
-    assert init["command"][:3] == ["install", "-m", "0600"]
-    assert init["command"][-1] == where
+    assert init["args"] == ["own-key", "/secret/private.pem", where]
     assert not {"ticket-signing-key"} & {mount["name"] for mount in container["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes["own-key"]["emptyDir"]["medium"] == "Memory"
 
 
-def test_documents_hold_no_field_that_their_kind_does_not_know(
+def test_the_model_needs_no_storage_that_many_nodes_can_mount(
     documents: list[Document], deployments: dict[str, Document]
 ) -> None:
-    def known(what: str, found: Document) -> None:
-        assert set(found) <= set(KNOWN_FIELDS[what].split()), f"{what}: {set(found)}"
-
-    for deployment in deployments.values():
-        container = container_of(deployment)
-        known("deployment", deployment["spec"])
-        known("pod", pod_of(deployment))
-        known("container", container)
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            known("probe", container[probe])
-        for port in container["ports"]:
-            known("port", port)
-            assert re.fullmatch(r"[a-z0-9-]{1,15}", port["name"])
-    for service in of_kind(documents, "Service").values():
-        for port in service["spec"]["ports"]:
-            known("service port", port)
-    for document in documents:
-        assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", document["metadata"]["name"])
+    """Whoever mounts the volume is placed on one node, so a rollout does not wait for a node that cannot have it."""
+    claim = of_kind(documents, "PersistentVolumeClaim")["model"]["spec"]
+    assert claim["accessModes"] == ["ReadWriteOnce"]
+    assert "storageClassName" not in claim
+    expected = [{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "signal"}}}]
+    for workload in (deployments["signal"], of_kind(documents, "Job")["train"]):
+        pod = pod_of(workload)
+        assert {"name": "model", "persistentVolumeClaim": {"claimName": "model"}} in pod["volumes"]
+        assert pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] == expected
+    (mount,) = [one for one in container_of(deployments["signal"])["volumeMounts"] if one["name"] == "model"]
+    assert mount["readOnly"] is True
 
 
-def test_custom_resources_fit_their_schemas(documents: list[Document]) -> None:
-    custom = [document for document in documents if document["apiVersion"] not in CORE]
-    folder = ROOT.parent / "shared" / "schemas" / "istio"
-    if custom and not folder.is_dir():
-        pytest.skip("the folder of schemas is not beside this checkout")
-    index = json.loads((folder / "index.json").read_text()) if custom else []
-    files = {(entry["apiVersion"], entry["kind"]): entry["file"] for entry in index}
-    for document in custom:
-        name = files[document["apiVersion"], document["kind"]]
-        schema = json.loads((folder / name).read_text())
-        errors = [error.message for error in Draft202012Validator(schema).iter_errors(document)]
-        assert errors == [], document["metadata"]["name"]
+def test_jobs_may_run_again(documents: list[Document]) -> None:
+    for name, job in of_kind(documents, "Job").items():
+        assert job["spec"]["ttlSecondsAfterFinished"] <= 600, "a new image cannot be applied to one that is there"
+        assert pod_of(job)["restartPolicy"] == "OnFailure"
+        assert module_of(name) is not None
