@@ -13,6 +13,7 @@ from typing import NoReturn
 from supervisor.python_process import python_environment, run_module
 
 _MODULES = {
+    "call": "cluster.call",
     "exchange_sim": "exchange_sim",
     "mesh": "cli.main",
     "migrate": "cli.migration_job",
