@@ -23,6 +23,8 @@ apiVersion: batch/v1
 kind: Job
 metadata:
   name: {name}
+  # By it an upgrade applies one of them before everything else.
+  labels: {{app: {name}}}
 spec:
   backoffLimit: {tries}
   ttlSecondsAfterFinished: 600
