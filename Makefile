@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help run test drill chaos lint proto replay bench bench-pipeline soak test-pythons down clean lock install-run install-dev install-buf check-python check-proto check-policy
+.PHONY: help run test drill chaos lint proto replay bench bench-pipeline soak test-pythons test-image down clean lock install-run install-dev install-buf check-python check-proto check-policy
 
 # Some machines forbid the cache of compiled modules; then each of the many processes compiles everything at its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -65,6 +65,9 @@ chaos: install-dev ## 2,000 runs of a grid of faults and kill -9 at each point o
 
 test-pythons: install-dev ## the tests on every Python 3.11 to 3.14 to be had; settable: PYTHONS, PYTHONS_TESTS
 	@$(BIN)/python tools/pythons.py --only $(PYTHONS) -- $(PYTHONS_TESTS)
+
+test-image: install-dev ## build the container image and run it; as root, with debootstrap, buildah and podman; a quarter of an hour
+	@IMAGE_TESTS=1 $(BIN)/python -m pytest -n 0 -s tests/image
 
 lint: install-dev install-buf check-proto check-policy ## ruff, mypy --strict, buf, and that generated files are current
 	@echo "ruff check"

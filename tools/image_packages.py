@@ -5,6 +5,7 @@ Run with the Python of the image's environment; prints what was saved.
 """
 
 import importlib
+import os
 import pkgutil
 import shutil
 import subprocess
@@ -58,6 +59,7 @@ def compile_used() -> None:
     """Imports every module of this program, which leaves the bytecode of all that was imported."""
     roots = [str(ROOT), str(ROOT / "gen" / "python")]
     sys.path[:0] = roots
+    _whole_seconds(ROOT)
     warnings.simplefilter("ignore")
     missing = set()
     for name in sorted(_modules(roots)):
@@ -66,6 +68,14 @@ def compile_used() -> None:
         except ImportError as error:
             missing.add(f"{name}: {error}")
     print("\n".join(sorted(missing)))
+
+
+def _whole_seconds(folder: Path) -> None:
+    """A layer of an image keeps no fractions of a second, and kept machine code is compared with the time of its source."""
+    for path in folder.rglob("*.py"):
+        if ".venv" not in path.parts:
+            seconds = int(path.stat().st_mtime)
+            os.utime(path, (seconds, seconds))
 
 
 def _modules(roots: list[str]) -> Iterator[str]:

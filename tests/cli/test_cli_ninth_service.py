@@ -71,7 +71,7 @@ def test_an_entry_of_the_list_is_a_process_a_port_a_watched_service_and_a_worklo
     assert "trading.echo.v1.EchoService" in found["watched"]
     assert found["shown"][-1] == "echo"
     assert found["dialled"] == "echo:1"
-    assert "command: [python, -P, -m, svc_echo]" in found["manifest"]
+    assert "args: [echo]" in found["manifest"]
     assert "DB_PASSWORD" not in found["manifest"]
     assert "  - echo.yaml\n" in found["listed"]
     assert "  ECHO_ADDRESS: echo:8028\n" in found["addresses"]

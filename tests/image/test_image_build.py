@@ -1,0 +1,132 @@
+"""The image is built and run: small enough, restricted, with the machine code inside, and the page comes up.
+
+Takes a quarter of an hour, so only `make test-image` runs it.
+"""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+
+from tests.image.builder import IMAGE, build, container, fault, inside, logs, run, stored
+from tradekit.services import PAGE_PORT
+
+pytestmark = pytest.mark.timeout(5400)
+LARGEST_MEGABYTES = 700
+UP_SECONDS = 900.0
+_ASK = "import urllib.request as r; print(r.urlopen('http://localhost:{}{}', timeout=5).read().decode())"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def image() -> None:
+    if os.environ.get("IMAGE_TESTS") != "1":
+        pytest.skip("make test-image builds the image and runs it")
+    if why := fault():
+        pytest.skip(why)
+    build()
+
+
+def until(said: str, name: str, seconds: float) -> None:
+    """Waits for a line of a container's output."""
+    deadline = time.monotonic() + seconds
+    while said not in logs(name):
+        assert time.monotonic() < deadline, logs(name)[-3000:]
+        time.sleep(1)
+
+
+def test_it_is_small_enough_and_says_who_it_runs_as() -> None:
+    (found,) = json.loads(run(*stored("podman", "image", "inspect", IMAGE)))
+    sys.stdout.write(f"{found['Size'] / 1e6:.0f} MB\n")
+    assert found["Size"] < LARGEST_MEGABYTES * 1e6
+    assert found["User"] == "10001:10001"
+    assert found["Config"]["Entrypoint"][0] == "/usr/local/bin/tini"
+
+
+def test_nothing_is_in_it_that_does_not_run() -> None:
+    with container("mesh", "--help") as name:
+        run(*stored("podman", "wait", name))
+        assert "mesh" in logs(name)
+    listed = run(*stored("podman", "run", "--rm", "--runtime", "crun", "--cgroups", "disabled", "--network", "none",
+                         "--entrypoint", "/bin/ls", IMAGE, "/opt/trading-mesh")).split()  # fmt: skip
+    assert not {"tests", "tools", "requirements", "docs", "istio", "bench", "node_modules"} & set(listed)
+    assert {"cluster", "cli", "svc_risk", "gen", "pyproject.toml"} <= set(listed)
+
+
+def test_a_service_says_what_it_lacks_and_a_stranger_what_there_is() -> None:
+    for arguments, code, said in ((["risk"], "2", "TICKET_SIGNING_KEY_FILE"), (["nobody"], "64", "is no process")):
+        with container(*arguments) as name:
+            assert run(*stored("podman", "wait", name)).strip() == code
+            assert said in logs(name)
+
+
+def test_the_first_process_ends_at_once_when_it_is_asked_to() -> None:
+    environment = ("--env", "SIM_STATE_DIR=/var/lib/trading/exchange")
+    for wait in (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0):
+        with container("exchange_sim", options=environment) as name:
+            time.sleep(wait)
+            began = time.monotonic()
+            run(*stored("podman", "stop", "--time", "30", name))
+            assert time.monotonic() - began < 10, wait
+            assert run(*stored("podman", "wait", name)).strip() in ("0", "143")
+
+
+def test_the_database_for_trials_comes_up_and_goes_at_once() -> None:
+    values = {
+        "PGDATA": "/var/lib/trading/postgres/data",
+        "DB_NAME": "trading",
+        "DB_USER": "trading",
+        "DB_PASSWORD": "a word",
+    }
+    environment = [part for name, value in values.items() for part in ("--env", f"{name}={value}")]
+    with container("postgres", options=environment) as name:
+        until("ready to accept connections", name, 300)
+        program = (
+            "import asyncio, asyncpg\n"
+            "async def main():\n"
+            "    there = dict(host='127.0.0.1', user='trading', database='trading')\n"
+            "    connection = await asyncpg.connect(password='a word', **there)\n"
+            "    print((await connection.fetchval('show server_version'))[:2], await connection.fetchval('show fsync'))\n"
+            "    try:\n"
+            "        await asyncpg.connect(password='another', **there)\n"
+            "    except asyncpg.InvalidPasswordError:\n"
+            "        print('refused')\n"
+            "asyncio.run(main())\n"
+        )
+        found = inside(name, "python", "-c", program)
+        assert found.stdout.split() == ["18", "on", "refused"], found.stderr
+        migrated = inside(name, "env", "DB_HOST=127.0.0.1", "python", "-P", "-m", "cluster.entry", "migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        began = time.monotonic()
+        run(*stored("podman", "stop", "--time", "60", name))
+        assert time.monotonic() - began < 30
+        assert "received fast shutdown request" in logs(name)
+
+
+def test_the_page_comes_up_and_the_machine_code_is_there() -> None:
+    with container("mesh", "up", options=("--env", "MARKET_HISTORY_BARS=2500")) as name:
+        deadline = time.monotonic() + UP_SECONDS
+        while True:
+            page = inside(name, "python", "-c", _ASK.format(PAGE_PORT, "/health"))
+            status = inside(name, "mesh", "status")
+            if page.returncode == 0 and status.returncode == 0:
+                break
+            assert time.monotonic() < deadline, f"{page.stdout}{page.stderr}{status.stdout}{logs(name)[-3000:]}"
+            time.sleep(5)
+        assert "SIMULATED" in inside(name, "python", "-c", _ASK.format(PAGE_PORT, "/")).stdout
+        program = (
+            "from modelkit.features.loop_cache import folder\n"
+            "print(sum(1 for _ in folder().glob('*/*.nbc')))\n"
+            "import time; began = time.monotonic()\n"
+            "from modelkit.features.translate import translate; translate()\n"
+            "print(time.monotonic() - began)\n"
+        )
+        found = inside(name, "python", "-P", "-c", program)
+        kept, seconds = found.stdout.split()
+        assert int(kept) > 0, found.stderr
+        sys.stdout.write(f"features: {kept} loops of machine code, loaded in {float(seconds):.1f} s\n")
+        began = time.monotonic()
+        run(*stored("podman", "stop", "--time", "100", name), seconds=200)
+        sys.stdout.write(f"stopped in {time.monotonic() - began:.0f} s\n")
+        assert run(*stored("podman", "wait", name)).strip() == "0"
