@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import AliasChoices
+
+from meshkit.settings import KitSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = ("dev", "staging", "prod")
@@ -74,4 +77,14 @@ def environment_of(documents: list[Document], container: Document) -> dict[str, 
     for entry in container.get("env", []):
         reference = entry.get("valueFrom", {}).get("configMapKeyRef")
         found[entry["name"]] = maps[reference["name"]]["data"][reference["key"]] if reference else entry.get("value")
+    return found
+
+
+def variables_of(settings: type[KitSettings]) -> dict[str, Any]:
+    """Every environment variable of a settings class, with its field."""
+    found: dict[str, Any] = {}
+    for name, field in settings.model_fields.items():
+        alias = field.validation_alias
+        names = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
+        found |= {str(one).upper(): field for one in names}
     return found

@@ -1,16 +1,14 @@
 """The rendered base: eight workloads whose ports, probes, selectors, variables and secrets agree with the code."""
 
 import re
-from typing import Any
 
 import pytest
-from pydantic import AliasChoices, SecretStr
+from pydantic import SecretStr
 
 from cli.effective import settings_class
 from cluster.entry import module_of
 from meshkit.health import LIVE
-from meshkit.settings import KitSettings
-from tests.istio.manifests import ROOT, Document, documents_of, of_kind, pod_of
+from tests.istio.manifests import ROOT, Document, documents_of, of_kind, pod_of, variables_of
 from tools.istio_base import FOLDER, all_files
 from tradekit.services import MONITOR, PAGE_PORT, SERVICES, ServiceName
 
@@ -29,16 +27,6 @@ def deployments(documents: list[Document]) -> dict[str, Document]:
 def container_of(deployment: Document) -> Document:
     (container,) = pod_of(deployment)["containers"]
     return container
-
-
-def variables_of(settings: type[KitSettings]) -> dict[str, Any]:
-    """Every environment variable of a settings class, with its field."""
-    found: dict[str, Any] = {}
-    for name, field in settings.model_fields.items():
-        alias = field.validation_alias
-        names = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
-        found |= {str(one).upper(): field for one in names}
-    return found
 
 
 def test_rendered_folders_are_what_the_generator_gives() -> None:

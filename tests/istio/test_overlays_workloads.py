@@ -22,6 +22,7 @@ from tests.istio.manifests import (
     overlay,
     pod_of,
     template_of,
+    variables_of,
     workloads,
 )
 from tradekit.services import EXECUTOR, SERVICES, ServiceName
@@ -152,8 +153,6 @@ def _settings(documents: list[Document], service: ServiceName, folder: Path, ins
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_every_variable_is_one_that_somebody_reads(name: str) -> None:
     documents = overlay(name)
-    from tests.istio.test_istio_base import variables_of
-
     known = {variable for service in SERVICES for variable in variables_of(settings_class(service))}
     assert set(of_kind(documents, "ConfigMap")["crypto-trading-config"]["data"]) <= known
     for service in SERVICES:
