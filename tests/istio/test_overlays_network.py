@@ -200,7 +200,7 @@ def test_what_runs_more_than_once_keeps_one_through_a_drain(name: str) -> None:
 def test_every_identity_of_the_policies_is_an_account(name: str) -> None:
     documents = overlay(name)
     accounts = set(of_kind(documents, "ServiceAccount"))
-    # Istio makes the gateway's own.
-    assert {identity for identity in IDENTITIES if identity != GATEWAY} <= accounts
+    with_gateway = bool(of_kind(documents, "Gateway"))
+    assert {identity for identity in IDENTITIES if identity != GATEWAY or with_gateway} <= accounts
     for workload_name, workload in workloads(documents).items():
         assert template_of(workload)["spec"]["serviceAccountName"] in accounts, workload_name
