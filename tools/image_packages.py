@@ -8,6 +8,7 @@ import importlib
 import os
 import pkgutil
 import shutil
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -26,6 +27,7 @@ PARTS = (
     *("numpy/_core/include", "numpy/random/lib", "numpy/_core/lib"),
 )
 # Their tests; what is called so and is no test is used by other modules.
+_LOADED = 1  # PT_LOAD
 TESTS = ("tests", "test")
 TESTS_IN = ("numpy", "scipy", "sklearn", "numba", "pyarrow", "llvmlite", "joblib", "greenlet", "psutil")
 
@@ -35,10 +37,38 @@ def slim(site: Path) -> None:
     subprocess.run([sys.executable, "-m", "pip", "uninstall", "-y", "-q", *UNUSED], check=True)
     for place in [*_parts(site), *_tests(site)]:
         shutil.rmtree(place) if place.is_dir() else place.unlink()
-    libraries = [path for path in site.rglob("*.so*") if path.is_file() and not path.is_symlink()]
-    for library in libraries:
-        # What cannot be stripped stays as it is.
-        subprocess.run(["strip", "--strip-unneeded", str(library)], check=False, stderr=subprocess.DEVNULL)
+    for library in [path for path in site.rglob("*.so*") if path.is_file() and not path.is_symlink()]:
+        _strip(library)
+
+
+def _strip(library: Path) -> None:
+    """Without symbols, or as it was: what a wheel's maker has changed afterwards comes out of `strip` in pieces that no loader
+    takes."""
+    draft = library.with_name(f"{library.name}.stripped")
+    done = subprocess.run(["strip", "--strip-unneeded", "-o", draft, library], check=False, stderr=subprocess.DEVNULL)
+    if done.returncode == 0 and _can_be_loaded(draft):
+        draft.chmod(library.stat().st_mode)
+        draft.replace(library)
+    else:
+        draft.unlink(missing_ok=True)
+
+
+def _can_be_loaded(library: Path) -> bool:
+    """Whether each segment of a 64-bit ELF file lies as its alignment asks: the rule of every loader."""
+    with library.open("rb") as file:
+        header = file.read(64)
+        if header[:6] != b"\x7fELF\x02\x01":
+            return False
+        (start,), (size, count) = struct.unpack_from("<Q", header, 32), struct.unpack_from("<HH", header, 54)
+        file.seek(start)
+        table = file.read(size * count)
+    for at in range(0, size * count, size):
+        (kind,) = struct.unpack_from("<I", table, at)
+        offset, address = struct.unpack_from("<QQ", table, at + 8)
+        (alignment,) = struct.unpack_from("<Q", table, at + 48)
+        if kind == _LOADED and alignment > 1 and (offset - address) % alignment:
+            return False
+    return True
 
 
 def _parts(site: Path) -> Iterator[Path]:
