@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help run test drill chaos lint proto replay bench bench-pipeline soak test-pythons test-image down clean lock install-run install-dev install-buf check-python check-proto check-policy
+.PHONY: help run test drill chaos lint proto replay bench bench-pipeline soak test-pythons test-image test-kubernetes down clean lock install-run install-dev install-buf check-python check-proto check-policy
 
 # Some machines forbid the cache of compiled modules; then each of the many processes compiles everything at its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -68,6 +68,9 @@ test-pythons: install-dev ## the tests on every Python 3.11 to 3.14 to be had; s
 
 test-image: install-dev ## build the container image and run it; as root, with debootstrap, buildah and podman; a quarter of an hour
 	@IMAGE_TESTS=1 $(BIN)/python -m pytest -n 0 -s tests/image
+
+test-kubernetes: install-dev ## apply the mesh to a Kubernetes with Istio and try it there; KUBECONFIG names one; half an hour
+	@KUBERNETES_TESTS=1 $(BIN)/python -m pytest -n 0 -s -x tests/kubernetes
 
 lint: install-dev install-buf check-proto check-policy ## ruff, mypy --strict, buf, and that generated files are current
 	@echo "ruff check"

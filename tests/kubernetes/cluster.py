@@ -1,0 +1,156 @@
+"""A real Kubernetes with Istio for a test: the one that KUBECONFIG names, or one that is started beside the project.
+
+The second lives in namespaces of its own, has one node and no storage class, and is reached by running each command inside of it.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.image.builder import IMAGE, build, run, stored
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLED = ROOT.parent / "shared" / "test-cluster"
+NAMESPACE = "crypto-trading"
+# As the overlay names it, in the words of a container runtime.
+IMAGE_NAME = "docker.io/library/trading-mesh:0.1.0"
+# What a cluster without a storage class lacks: a volume for each claim, by the claim's name.
+CLAIMS = {"data-trading-db-0": "4Gi", "exchange-sim": "1Gi", "model": "1Gi"}
+
+
+class CommandFailed(AssertionError):
+    """A command ended with another code than 0; the text is what it said."""
+
+
+class Cluster:
+    """Commands against a cluster; `prefix` is what brings a command to where the cluster is reached."""
+
+    def __init__(self, prefix: Sequence[str | Path], folder: Path) -> None:
+        self._prefix = tuple(map(str, prefix))
+        self.folder = folder
+
+    def run(self, *command: str | Path, stdin: str | None = None, seconds: float = 120) -> str:
+        """Output of a command. CommandFailed."""
+        whole = [*self._prefix, *map(str, command)]
+        done = subprocess.run(whole, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
+        if done.returncode != 0:
+            raise CommandFailed(f"{' '.join(map(str, command))[:300]}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        return done.stdout
+
+    def kubectl(self, *arguments: str | Path, stdin: str | None = None, seconds: float = 120) -> str:
+        """Output of kubectl in the mesh's namespace."""
+        return self.run("kubectl", "-n", NAMESPACE, *arguments, stdin=stdin, seconds=seconds)
+
+    def begin(self, *command: str | Path) -> "subprocess.Popen[str]":
+        """A command that goes on beside the test."""
+        whole = [*self._prefix, *map(str, command)]
+        return subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def got(self, kind: str, *arguments: str) -> Any:
+        """Objects of a kind, or one by its name, as they are now."""
+        return json.loads(self.kubectl("get", kind, *arguments, "-o", "json"))
+
+    def call(self, service: str, method: str, **request: Any) -> list[Any]:
+        """What a service answers the operator; CommandFailed with its status."""
+        told = self.kubectl(
+            *("exec", "operator", "-c", "operator", "--", "python", "-P", "-m", "cluster.call"),
+            *(service, method, json.dumps(request)),
+        )
+        return [json.loads(line) for line in told.splitlines()]
+
+    def until(self, true: Callable[[], object], what: str, seconds: float) -> float:
+        """Waits for an outcome; gives the seconds that it took. What fails on the way may come right."""
+        began, last = time.monotonic(), ""
+        while True:
+            try:
+                if true():
+                    return time.monotonic() - began
+            except (CommandFailed, subprocess.TimeoutExpired) as failed:
+                last = str(failed)
+            if time.monotonic() - began > seconds:
+                pods = self.kubectl("get", "pods", "-o", "wide")
+                raise AssertionError(f"not within {seconds:g} s: {what}\n{pods}\n{last[-2000:]}")
+            time.sleep(1)
+
+
+def fault() -> str | None:
+    """Why there is no cluster to test on; None if there is one."""
+    if os.environ.get("KUBECONFIG"):
+        return None if shutil.which("kubectl") else "KUBECONFIG is set and kubectl is not installed"
+    if not BUNDLED.is_dir():
+        return "set KUBECONFIG to a cluster with Istio, such as one of kind"
+    home = Path(os.environ.get("TEST_CLUSTER_HOME") or Path.home() / ".cache" / "test-cluster")
+    return None if (home / "bin" / "kube").exists() else "the programs of the test cluster are not built: build.sh"
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """The cluster with the image loaded and every service allowed a small share of a small node; nothing of the mesh in it."""
+    build()
+    with tempfile.TemporaryDirectory(prefix="mesh-kubernetes-") as name:
+        folder = Path(name)
+        if os.environ.get("KUBECONFIG"):
+            # Its image is loaded by whoever made it: `kind load docker-image`.
+            yield Cluster((), folder)
+            return
+        archive = folder / "image.tar"
+        run(*stored("buildah", "push", IMAGE, f"docker-archive:{archive}:{IMAGE_NAME}"), seconds=1800)
+        environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
+        done = subprocess.run(
+            [BUNDLED / "up.sh", archive], env=environment, capture_output=True, text=True, timeout=1800, check=False
+        )
+        if done.returncode != 0:
+            raise CommandFailed(done.stdout[-3000:] + done.stderr[-3000:])
+        archive.unlink()
+        try:
+            found = Cluster((BUNDLED / "in",), folder)
+            for claim in CLAIMS:
+                # Whoever mounts it is no owner of it.
+                (folder / claim).mkdir()
+                (folder / claim).chmod(0o777)
+            found.run("kubectl", "apply", "-f", "-", stdin="---\n".join(volume(folder, claim) for claim in CLAIMS))
+            yield found
+        finally:
+            subprocess.run([BUNDLED / "down.sh"], capture_output=True, timeout=120, check=False)
+
+
+def volume(folder: Path, claim: str) -> str:
+    """A volume on the node for one claim."""
+    return f"""
+apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: "{claim}"}}
+spec:
+  capacity: {{storage: {CLAIMS[claim]}}}
+  accessModes: [ReadWriteOnce]
+  claimRef: {{namespace: {NAMESPACE}, name: "{claim}"}}
+  hostPath: {{path: "{folder / claim}", type: Directory}}
+"""
+
+
+def overlay(folder: Path, name: str = "dev") -> str:
+    """An overlay rendered for a small node: the workloads as they are, but for what they ask of the processors."""
+    small = '[{"op": "replace", "path": "/spec/template/spec/containers/0/resources/requests/cpu", "value": "10m"}]'
+    kinds = "".join(
+        f"  - {{target: {{kind: {kind}}}, patch: '{small}'}}\n" for kind in ("Deployment", "StatefulSet", "Job")
+    )
+    way = os.path.relpath(ROOT / "istio" / "overlays" / name, folder.resolve())
+    text = f"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{way}]\npatches:\n{kinds}"
+    (folder / "kustomization.yaml").write_text(text)
+    done = subprocess.run(
+        ["kubectl", "kustomize", "--load-restrictor", "LoadRestrictionsNone", folder],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise CommandFailed(done.stderr)
+    return done.stdout
