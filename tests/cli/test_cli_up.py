@@ -18,6 +18,7 @@ import grpc
 import psutil
 import pytest
 
+from meshkit.certificates import read_pair
 from supervisor.home import MeshHome
 from supervisor.ports import free_ports
 from supervisor.postmaster import find_postmaster
@@ -71,9 +72,14 @@ class Instance:
         return json.loads(self.mesh("status", "--json")[1])
 
     def channel(self, service: str) -> Any:
-        """A plain client that presents the operator's token, as the README shows."""
-        token = (Path(self.environment["MESH_HOME"]) / "identity" / "operator.token").read_text().strip()
-        return grpc.intercept_channel(grpc.insecure_channel(f"127.0.0.1:{self.ports[service]}"), Presenting(token))
+        """A plain client that shows the operator's token or certificate, as the README does."""
+        identity, address = Path(self.environment["MESH_HOME"]) / "identity", f"127.0.0.1:{self.ports[service]}"
+        if (identity / "operator.pem").exists():
+            pair = read_pair(identity / "operator.pem", identity / "ca.pem")
+            credentials = grpc.ssl_channel_credentials(pair.authorities, pair.key, pair.chain)
+            return grpc.secure_channel(address, credentials)
+        token = (identity / "operator.token").read_text().strip()
+        return grpc.intercept_channel(grpc.insecure_channel(address), Presenting(token))
 
     def executor(self, ask: Callable[[Any], Any]) -> Any:
         with self.channel("executor") as channel:
@@ -138,8 +144,9 @@ def test_a_whole_life(instance: Instance) -> None:
     a_second_up_is_refused(instance)
     halted = a_halt_stops_everything(instance)
     nothing_survives_kill_and_down(instance)
-    code, said = instance.mesh("up", "--detach")
+    code, said = instance.mesh("up", "--detach", "--mtls")
     assert code == 0 and "kept" in said and "HALTED" in said, said
+    only_certificates_open_a_door(instance)
     assert instance.holdings() == halted, "a second start resumes the ledger"
     assert instance.status()["trading"]["state"] == "HALTED", "a halt outlives a restart"
     assert instance.mesh("resume")[0] == 0
@@ -183,6 +190,20 @@ def a_halt_stops_everything(instance: Instance) -> tuple[Any, Any]:
     wait_until(lambda: instance.status()["pipeline"]["market_time"] > before["pipeline"]["market_time"])
     assert instance.holdings() == held and len(instance.filled()) == orders
     return held
+
+
+def only_certificates_open_a_door(instance: Instance) -> None:
+    """The operator's token opened them before this start."""
+    token = (instance.home.root / "identity" / "operator.token").read_text().strip()
+    plain = grpc.intercept_channel(grpc.insecure_channel(f"127.0.0.1:{instance.ports['executor']}"), Presenting(token))
+    with plain as channel, pytest.raises(grpc.RpcError) as refused:
+        executor_grpc.ExecutorServiceStub(channel).ListPositions(executor_pb.ListPositionsRequest(), timeout=10)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    with instance.channel("risk") as channel:
+        bridge = bridge_grpc.BridgeServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as refused:
+            bridge.CreateRecommendation(bridge_pb.CreateRecommendationRequest(), timeout=10)
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED, "it was let in, at another service"
 
 
 def a_halt_and_the_way_out_need_no_other_service(instance: Instance) -> None:
