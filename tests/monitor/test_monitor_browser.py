@@ -85,6 +85,14 @@ async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.M
             await alert.get_by_role("button", name="Acknowledge").click()
             await alert.get_by_text("seen by operator").wait_for()
 
+            # A service that could take new positions is not said to take any while the switch is off.
+            await page.locator("#services-note", has_text="entries open").wait_for()
+            mesh.executor.switch = "TRADING_STATE_HALTED"
+            await page.locator("#services-note", has_text="all serve; trading is HALTED").wait_for()
+            await page.locator("#services .entries").first.wait_for(state="detached")
+            mesh.executor.switch = "TRADING_STATE_ACTIVE"
+            await page.locator("#services-note", has_text="entries open").wait_for()
+
             model = page.locator("#model")
             await model.get_by_text("balanced-2025-03-28-01ab").wait_for()
             await model.locator("li.k-cool", has_text="beta_168").get_by_text("0.21").wait_for()
