@@ -149,6 +149,8 @@ def test_a_whole_life(instance: Instance) -> None:
     only_certificates_open_a_door(instance)
     assert instance.holdings() == halted, "a second start resumes the ledger"
     assert instance.status()["trading"]["state"] == "HALTED", "a halt outlives a restart"
+    code, said = instance.mesh("resume", "--reducing")
+    assert code == 0 and "trading is REDUCING (was HALTED)" in said, said
     assert instance.mesh("resume")[0] == 0
     a_halt_and_the_way_out_need_no_other_service(instance)
     a_hung_service_is_said(instance)
