@@ -29,10 +29,9 @@ def known_variables() -> frozenset[str]:
 def misspelt(environment: Mapping[str, str], known: Iterable[str]) -> list[str]:
     """A sentence for each variable that nobody reads and that is almost one that somebody does."""
     names = sorted(known)
-    found = []
-    for name in sorted(set(environment).difference(names)):
-        if len(name) < _SHORTEST:
-            continue
-        for meant in get_close_matches(name, names, n=1, cutoff=_LIKENESS):
-            found.append(f"{name} is set and nobody reads it; {meant} is the variable, if that is what was meant")
-    return found
+    others = sorted(name for name in set(environment).difference(names) if len(name) >= _SHORTEST)
+    return [
+        f"{name} is set and nobody reads it; {meant} is the variable, if that is what was meant"
+        for name in others
+        for meant in get_close_matches(name, names, n=1, cutoff=_LIKENESS)
+    ]
