@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -38,17 +39,17 @@ class Envoy:
     admin: int
     log: Path
 
-    def stats(self, containing: str = "") -> dict[str, int]:
-        """Counters and gauges whose names match a pattern."""
+    def stats(self, pattern: str) -> dict[str, int]:
+        """Counters and gauges in whose names a pattern is found."""
         found: dict[str, int] = {}
-        for line in self._get(f"/stats?filter={containing}").splitlines():
+        for line in self._get(f"/stats?filter={quote(pattern, safe='')}").splitlines():
             name, _, value = line.rpartition(": ")
             if value.isdigit():
                 found[name] = int(value)
         return found
 
     def count(self, pattern: str) -> int:
-        """The sum of the counters whose names match."""
+        """The sum of the counters with such names."""
         return sum(self.stats(pattern).values())
 
     def ports(self) -> dict[str, int]:
