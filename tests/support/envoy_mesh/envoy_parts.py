@@ -37,7 +37,10 @@ def listener(name: str, at: Json, direction: str, manager: Json, tls: Json | Non
 
 def connection_manager(stat: str, routes: Sequence[Json], filters: Sequence[Json], forwarded: Json) -> Json:
     """HTTP of a listener: every authority is meant, as the listener stands for one destination, and no idle stream is cut."""
-    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_API}.extensions.filters.http.router.v3.Router"}}
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": f"{_API}.extensions.filters.http.router.v3.Router"},
+    }
     host = {"name": stat, "domains": ["*"], "include_request_attempt_count": True, "routes": list(routes)}
     return {
         "@type": f"{_API}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -51,27 +54,25 @@ def connection_manager(stat: str, routes: Sequence[Json], filters: Sequence[Json
     }
 
 
-def http2_cluster(name: str, ports: Sequence[int]) -> Json:
-    """A cluster of the endpoints at these ports, which speak HTTP/2."""
-    endpoints = [{"endpoint": {"address": address(port)}} for port in ports]
-    return {
+def cluster_at(name: str, port: int, protocol: str) -> Json:
+    """A cluster of the one endpoint at a port; `protocol` is that of the Service."""
+    endpoint = {"endpoint": {"address": address(port)}}
+    found: Json = {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "10s",
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
-        "typed_extension_protocol_options": {
-            _UPSTREAM_HTTP: {
-                "@type": f"type.googleapis.com/{_UPSTREAM_HTTP}",
-                "explicit_http_config": {"http2_protocol_options": {}},
-            }
-        },
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
-
-
-def protocol_options(cluster: Json) -> Json:
-    """The HTTP options of a cluster that `http2_cluster` made."""
-    found: Json = cluster["typed_extension_protocol_options"][_UPSTREAM_HTTP]
+    if protocol == "grpc":
+        set_http(found, explicit_http_config={"http2_protocol_options": {}})
     return found
+
+
+def set_http(cluster: Json, **options: Json) -> None:
+    """Adds to the HTTP options of a cluster."""
+    kind = {"@type": f"type.googleapis.com/{_UPSTREAM_HTTP}"}
+    held = cluster.setdefault("typed_extension_protocol_options", {}).setdefault(_UPSTREAM_HTTP, kind)
+    held.update(options)
 
 
 def server_tls(own: CertificateFile) -> Json:

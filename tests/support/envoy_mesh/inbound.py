@@ -7,9 +7,8 @@ Istio decides them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from envoy_mesh.envoy_parts import Json, address, connection_manager, http2_cluster, listener, server_tls
+from envoy_mesh.envoy_parts import Json, address, cluster_at, connection_manager, listener, server_tls
 from envoy_mesh.manifests import Manifests, ServicePort, Workload
 from envoy_mesh.plan import CertificateFile, PortPlan
 
@@ -28,7 +27,7 @@ def inbound_parts(
         at = address(plan.inbound[workload.name, port.container_port])
         listeners.append(listener(name, at, "INBOUND", manager, server_tls(own)))
         app = plan.apps[workload.name, port.container_port]
-        clusters.append(http2_cluster(name, [app]) if port.protocol == "grpc" else _http1_cluster(name, app))
+        clusters.append(cluster_at(name, app, port.protocol))
     return listeners, clusters
 
 
@@ -102,14 +101,8 @@ def _permission(operation: Json) -> Json:
     return {"or_rules": {"rules": [{"url_path": {"path": {"exact": path}}} for path in paths]}}
 
 
-def _to_the_workload(cluster: str) -> Json:
+def _to_the_workload(name: str) -> Json:
     """No time limit of its own: the caller's holds, and its sidecar's."""
     unlimited = {"max_stream_duration": "0s", "grpc_timeout_header_max": "0s"}
-    route = {"cluster": cluster, "timeout": "0s", "max_stream_duration": unlimited}
+    route = {"cluster": name, "timeout": "0s", "max_stream_duration": unlimited}
     return {"name": "default", "match": {"prefix": "/"}, "route": route}
-
-
-def _http1_cluster(name: str, port: int) -> Json:
-    found: dict[str, Any] = http2_cluster(name, [port])
-    del found["typed_extension_protocol_options"]
-    return found

@@ -53,22 +53,29 @@ _LABELS = {"app": str, "version": ANY, "app.kubernetes.io/part-of": ANY}
 # Annotations are how pods change what their sidecar does; ours has none of those.
 METADATA = {"name": str, "namespace": str, "labels": _LABELS}
 _POD_METADATA = {"labels": _LABELS, "annotations": {"trading/config-checksum": ANY}}
-_OF_NO_CONCERN = (
-    "image command env envFrom startupProbe readinessProbe livenessProbe resources securityContext volumeMounts"
-)
 _CONTAINER = {
     "name": str,
     "ports": Listed({"name": str, "containerPort": int}),
-    **dict.fromkeys(_OF_NO_CONCERN.split(), ANY),
+    "image": ANY,
+    "command": ANY,
+    "env": ANY,
+    "envFrom": ANY,
+    "startupProbe": ANY,
+    "readinessProbe": ANY,
+    "livenessProbe": ANY,
+    "resources": ANY,
+    "securityContext": ANY,
+    "volumeMounts": ANY,
 }
 _POD = {
     "serviceAccountName": str,
     "containers": Listed(_CONTAINER),
-    **dict.fromkeys(
-        "automountServiceAccountToken enableServiceLinks terminationGracePeriodSeconds securityContext initContainers "
-        "volumes".split(),
-        ANY,
-    ),
+    "automountServiceAccountToken": ANY,
+    "enableServiceLinks": ANY,
+    "terminationGracePeriodSeconds": ANY,
+    "securityContext": ANY,
+    "initContainers": ANY,
+    "volumes": ANY,
 }
 _OPERATION = {"ports": Listed(PORT), "paths": Listed(EXACT)}
 _RULE = {
@@ -109,14 +116,20 @@ _SERVICE_PORT = {
 
 KNOWN: dict[str, dict[str, Any]] = {
     "Kustomization": {
-        **dict.fromkeys(("apiVersion", "kind", "labels", "images"), ANY),
+        "apiVersion": ANY,
+        "kind": ANY,
+        "labels": ANY,
+        "images": ANY,
         "namespace": str,
         "resources": Listed(str),
         "patches": Listed({"path": str}),
     },
     "Service": {"selector": {"app": str}, "ports": Listed(_SERVICE_PORT)},
     "Deployment": {
-        **dict.fromkeys(("replicas", "minReadySeconds", "strategy", "selector"), ANY),
+        "replicas": ANY,
+        "minReadySeconds": ANY,
+        "strategy": ANY,
+        "selector": ANY,
         "template": {"metadata": _POD_METADATA, "spec": _POD},
     },
     "PeerAuthentication": {"mtls": {"mode": Text("STRICT", "only STRICT is translated")}},

@@ -55,7 +55,7 @@ def read_text(text: str, file: str) -> list[Fields]:
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     try:
-        return [document for document in yaml.load_all(text, Loader) if document is not None]  # noqa: S506 - a SafeLoader
+        return [document for document in yaml.load_all(text, Loader) if document is not None]
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         raise ManifestRefused([f"{file}:{line}: {error.problem}"]) from None

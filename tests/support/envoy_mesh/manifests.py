@@ -90,9 +90,7 @@ def _folder(root: Path, folder: Path) -> Iterator[Fields]:
     for name in kustomization["resources"]:
         path = folder / name
         inside = (
-            _folder(root, path)
-            if path.is_dir()
-            else read_text(path.read_text(), path.relative_to(root).as_posix())
+            _folder(root, path) if path.is_dir() else read_text(path.read_text(), path.relative_to(root).as_posix())
         )
         for document in inside:
             if "namespace" in kustomization and document["kind"] != "Namespace":
@@ -129,7 +127,9 @@ def _workloads(documents: Sequence[Fields], namespace: str) -> Iterator[Workload
         ports = []
         for port in fronts[0]["spec"]["ports"]:
             if port["targetPort"] not in named:
-                raise ManifestRefused([f"{port.place('targetPort')}: no container of {name} names {port['targetPort']}"])
+                raise ManifestRefused(
+                    [f"{port.place('targetPort')}: no container of {name} names {port['targetPort']}"]
+                )
             ports.append(ServicePort(port["port"], named[port["targetPort"]], port["appProtocol"]))
         host = f"{fronts[0]['metadata']['name']}.{namespace}.svc.cluster.local"
         yield Workload(name, template["spec"]["serviceAccountName"], host, tuple(ports))

@@ -11,14 +11,25 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from envoy_mesh.envoy_parts import Json, address, client_tls, connection_manager, http2_cluster, listener, protocol_options
+from envoy_mesh.envoy_parts import (
+    Json,
+    address,
+    client_tls,
+    cluster_at,
+    connection_manager,
+    listener,
+    set_http,
+)
 from envoy_mesh.manifests import Manifests, ServicePort, Workload
 from envoy_mesh.plan import CertificateFile, PortPlan
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _NO_LIMIT = 4294967295
 # What Istio repeats on a route that says nothing of it: here too, so that a test sees what such a route does.
-DEFAULT_RETRIES = {"attempts": 2, "retryOn": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"}
+DEFAULT_RETRIES = {
+    "attempts": 2,
+    "retryOn": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
+}
 _SANITIZE = {"forward_client_cert_details": "SANITIZE"}
 
 
@@ -91,17 +102,16 @@ def cluster_of(
     manifests: Manifests, workload: Workload, port: ServicePort, plan: PortPlan, own: CertificateFile
 ) -> Json:
     """The destination's sidecar, who it must prove to be, and what its DestinationRule says of the way there."""
-    found = http2_cluster(cluster_name(workload.host, port.number), [plan.inbound[workload.name, port.container_port]])
+    endpoint = plan.inbound[workload.name, port.container_port]
+    found = cluster_at(cluster_name(workload.host, port.number), endpoint, port.protocol)
     account = f"spiffe://{own.trust_domain}/ns/{manifests.namespace}/sa/{workload.account}"
     found["transport_socket"] = client_tls(own, account)
-    if port.protocol != "grpc":
-        del found["typed_extension_protocol_options"]
     rule = manifests.spec_for("DestinationRule", workload.host)
     traffic: Any = rule.get("trafficPolicy", {}) if rule is not None else {}
     _balance(found, traffic.get("loadBalancer", {}))
     pool = traffic.get("connectionPool", {})
     _connect(found, pool.get("tcp", {}))
-    _limit(found, pool.get("http", {}))
+    _limit(found, pool.get("http", {}), port.protocol)
     if "outlierDetection" in traffic:
         _leave_out(found, traffic["outlierDetection"])
     return found
@@ -122,7 +132,7 @@ def _connect(cluster: Json, said: Json) -> None:
         cluster["upstream_connection_options"] = {"tcp_keepalive": probes}
 
 
-def _limit(cluster: Json, said: Json) -> None:
+def _limit(cluster: Json, said: Json, protocol: str) -> None:
     cluster["circuit_breakers"] = {
         "thresholds": [
             {
@@ -133,14 +143,16 @@ def _limit(cluster: Json, said: Json) -> None:
             }
         ]
     }
-    if "idleTimeout" in said and "typed_extension_protocol_options" in cluster:
-        options = {"idle_timeout": duration(said["idleTimeout"])}
-        protocol_options(cluster)["common_http_protocol_options"] = options
+    if "idleTimeout" in said and protocol == "grpc":
+        set_http(cluster, common_http_protocol_options={"idle_timeout": duration(said["idleTimeout"])})
 
 
 def _leave_out(cluster: Json, said: Json) -> None:
     found: Json = {"enforcing_success_rate": 0}
-    for ours, theirs in (("consecutiveGatewayErrors", "consecutive_gateway_failure"), ("consecutive5xxErrors", "consecutive_5xx")):
+    for ours, theirs in (
+        ("consecutiveGatewayErrors", "consecutive_gateway_failure"),
+        ("consecutive5xxErrors", "consecutive_5xx"),
+    ):
         if ours in said:
             found[theirs] = said[ours]
             found[f"enforcing_{theirs}"] = 100 if said[ours] else 0

@@ -36,9 +36,7 @@ def any_ports(workloads: tuple[Workload, ...]) -> PortPlan:
     """Free ports for all."""
     wanted = ports_of(workloads)
     numbers = free_ports(2 * len(wanted))
-    return PortPlan(
-        dict(zip(wanted, numbers, strict=False)), dict(zip(wanted, numbers[len(wanted) :], strict=True))
-    )
+    return PortPlan(dict(zip(wanted, numbers, strict=False)), dict(zip(wanted, numbers[len(wanted) :], strict=True)))
 
 
 def ports_of(workloads: tuple[Workload, ...]) -> list[AnyPort]:

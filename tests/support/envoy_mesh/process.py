@@ -78,7 +78,9 @@ def envoys(configurations: Mapping[str, Json], folder: Path) -> Iterator[dict[st
     """One Envoy for each configuration, all serving; what they write is kept in `folder`."""
     program = envoy_program()
     with ExitStack() as running:
-        begun = {name: running.enter_context(_begun(program, name, one, folder)) for name, one in configurations.items()}
+        begun = {
+            name: running.enter_context(_begun(program, name, one, folder)) for name, one in configurations.items()
+        }
         yield {name: _serving(process, name, folder) for name, process in begun.items()}
 
 

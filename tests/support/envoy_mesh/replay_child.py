@@ -53,10 +53,16 @@ class Wanted:
         )
 
 
+def say(line: str) -> None:
+    """A line to whoever started this program."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 async def _run(wanted: Wanted) -> ReplayReport:
     async def before(index: int, as_of: datetime, supervisor: Any, plan: Any) -> None:
         if as_of == wanted.options.end:
-            print(PAUSED, flush=True)
+            say(PAUSED)
             await asyncio.to_thread(sys.stdin.readline)
 
     watching = Watching(lambda stage, share: None, lambda event: None, before)
@@ -77,7 +83,7 @@ def main() -> None:
         "exchange_orders": report.agreement.exchange_orders,
         "balances_equal": report.agreement.balances_equal,
     }
-    print(json.dumps(told), flush=True)
+    say(json.dumps(told))
 
 
 if __name__ == "__main__":
