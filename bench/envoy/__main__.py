@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -47,7 +48,8 @@ def service_at(port: int) -> Iterator[None]:
 async def run(rig: Rig, calls: int) -> Latencies:
     """As many calls each way."""
     async with grpc.aio.insecure_channel(f"{HOST}:{rig.app}") as direct, rig.channel(RISK) as mesh:
-        call, through = direct.unary_unary(PATH), mesh.unary_unary(PATH)
+        call: Any = direct.unary_unary(PATH)
+        through: Any = mesh.unary_unary(PATH)
         return await measured(lambda: call(REQUEST, timeout=20), lambda: through(REQUEST, timeout=20), calls)
 
 
