@@ -18,24 +18,22 @@ from envoy_mesh.sidecars import FOLDERS, ROOT, manifests
 from envoy_mesh.upstream import ALWAYS, Upstream, upstream_at
 
 from meshkit.forwarded import HEADER
-from meshkit.policy import Effect, Policy, policies
+from meshkit.policy import Effect
 from tests.executor.issuer import Issuer, environment, public_key_file, recommend, running
 from tests.executor.venue import FaultProxy, start_simulator
+from tools.mesh_policy.table import contracts, read_rpcs
 from tools.mesh_policy.traffic import host_of
 from tradekit.services import EXECUTOR, SERVICES, ServiceName
 from tradekit.states import Side
 from trading.executor.v1 import executor_service_pb2 as executor_pb
 
 EXECUTE = f"/{EXECUTOR.full_name}/ExecuteRecommendation"
+UNARY = [rpc for rpc in read_rpcs(contracts()) if not rpc.policy.streaming]
 UNAVAILABLE, OK = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.OK
 
 
-def unary(service: ServiceName) -> dict[str, Policy]:
-    return {path: policy for path, policy in policies(service.full_name).items() if not policy.streaming}
-
-
 def of_effect(effect: Effect) -> list[tuple[ServiceName, str]]:
-    return [(service, path) for service in SERVICES for path, one in unary(service).items() if one.effect is effect]
+    return [(rpc.service, rpc.path) for rpc in UNARY if rpc.policy.effect is effect]
 
 
 async def code(channel: grpc.aio.Channel, path: str, request: bytes = b"", metadata: Any = ()) -> grpc.StatusCode:
@@ -66,15 +64,11 @@ def without_retries() -> Manifests:
 
 async def test_each_rpc_is_sent_as_often_as_its_contract_allows(rig: Rig) -> None:
     """While the upstream answers UNAVAILABLE: what reads three times in all, whatever changes something once."""
-    wanted = {
-        path: 1 + (policy.retry.attempts if policy.retry.received else 0)
-        for service in SERVICES
-        for path, policy in unary(service).items()
-    }
+    wanted = {rpc.path: 1 + (rpc.policy.retry.attempts if rpc.policy.retry.received else 0) for rpc in UNARY}
     async with upstream_at(rig.app, Upstream(failing=ALWAYS)) as upstream:
         for service in SERVICES:
             async with rig.channel(service) as channel:
-                assert {await code(channel, path) for path in unary(service)} == {UNAVAILABLE}
+                assert {await code(channel, rpc.path) for rpc in UNARY if rpc.service == service} == {UNAVAILABLE}
         assert upstream.calls == wanted
     assert set(wanted.values()) == {1, 3}
     assert {wanted[path] for _, path in of_effect(Effect.ONCE)} == {1}
