@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=3000, help="calls each way in a run")
     parser.add_argument("--runs", type=int, default=2)
     options = parser.parse_args()
-    table = Table("run", "direct p50", "direct p99", "two Envoys p50", "two Envoys p99", "added p50", "Envoys' CPU", "")
+    table = Table("run", "direct p50", "p99", "Envoys p50", "p99", "added p50", "CPU", "")
     try:
         with (
             tempfile.TemporaryDirectory(prefix="bench-envoy-") as folder,
@@ -78,7 +78,7 @@ def main() -> None:
                 table.add_row(str(number + 1), *cells(found, seconds(rig) - before))
     except EnvoyMissing as missing:
         raise SystemExit(f"Nothing was measured: {missing}") from None
-    Console().print(table, f"ms; {options.calls} calls each way in turn, one caller, 1 kB each way")
+    Console().print(table, "ms; one caller, 1 kB each way; CPU is that of both Envoys for a call")
 
 
 def cells(found: Latencies, processor: float) -> list[str]:

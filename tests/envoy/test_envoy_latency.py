@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import grpc
-import pytest
 from envoy_mesh.latency import measured
 from envoy_mesh.plan import HOST
 from envoy_mesh.replayed import ReplayedMesh
@@ -19,7 +20,7 @@ ROUNDS = 200
 
 
 async def test_the_latency_that_two_envoys_add_is_shown(
-    mesh: ReplayedMesh, record_property: pytest.RecordProperty
+    mesh: ReplayedMesh, record_property: Callable[[str, object], None]
 ) -> None:
     # Past its sidecar the service believes this test, as both are on the same machine.
     as_operator = ((HEADER, f"URI={SpiffeNames().id_of(OPERATOR)}"),)

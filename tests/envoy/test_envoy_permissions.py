@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from pathlib import Path as File
+from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import pytest
-from envoy_mesh.asking import HEALTH, REFLECTION, UNKNOWN, End, Path, ask, rpcs_of
+from envoy_mesh.asking import HEALTH, REFLECTION, UNKNOWN, End, RpcPath, ask, rpcs_of
 from envoy_mesh.located import read_text
 from envoy_mesh.manifests import checked, read_folders
 from envoy_mesh.process import Envoy, envoys
@@ -24,11 +25,10 @@ from supervisor.dial import with_certificate
 from tradekit.services import BRIDGE, EXECUTOR, IDENTITIES, SERVICES, ServiceName
 from trading.options.v1 import policy_pb2
 
-# An effect without a request id is refused for its form, so whoever is let in changes nothing by an empty request.
-Ends = dict[tuple[Path, str], End]
+Ends = dict[tuple[RpcPath, str], End]
 
 
-def listed(service: ServiceName, path: Path, identity: str) -> bool:
+def listed(service: ServiceName, path: RpcPath, identity: str) -> bool:
     """Whether a contract, or for health the list of services, lets an identity in."""
     if path in HEALTH:
         return identity == OPERATOR or any(one.name == identity and service in one.asks_health_of for one in SERVICES)
@@ -42,7 +42,7 @@ def listed(service: ServiceName, path: Path, identity: str) -> bool:
     return everybody or identity in option.callers
 
 
-def paths_of(service: ServiceName) -> list[Path]:
+def paths_of(service: ServiceName) -> list[RpcPath]:
     return [*rpcs_of(service), *HEALTH, *REFLECTION, *UNKNOWN]
 
 
@@ -50,7 +50,8 @@ async def ends(
     mesh: ReplayedMesh, service: ServiceName, identities: tuple[str, ...], port: int = 0, *, waits: bool = True
 ) -> Ends:
     """How each call ends, each identity's one after the other; at a service's sidecar, or at another one's port. With `waits` a
-    stream that is not listed is given long to be refused."""
+    stream that is not listed is given long to be refused. Requests are empty, so whoever is let in changes nothing: an effect
+    without a request id is refused for its form."""
     found: Ends = {}
 
     async def calls(identity: str) -> None:
@@ -73,7 +74,7 @@ def refusals(envoy: Envoy) -> int:
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 async def test_every_rpc_as_every_identity_is_as_the_contract_says(
-    mesh: ReplayedMesh, service: ServiceName, record_property: pytest.RecordProperty
+    mesh: ReplayedMesh, service: ServiceName, record_property: Callable[[str, object], None]
 ) -> None:
     envoy = mesh.sidecars.envoys[service.name]
     before = refusals(envoy)
@@ -103,7 +104,7 @@ spec:
 
 
 async def test_a_policy_that_allows_too_much_is_seen_and_reaches_neither_an_order_nor_what_the_service_keeps(
-    mesh: ReplayedMesh, tmp_path: File
+    mesh: ReplayedMesh, tmp_path: Path
 ) -> None:
     """One more Envoy before the real executor, whose policies somebody has widened for the bridge. What acts once stays shut
     there; the rest is refused by the service, which believes the certificate and not what the bridge says of itself."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+
 from envoy_mesh.replayed import ReplayedMesh
 from replay_runs import Undisturbed
 
@@ -10,7 +11,7 @@ from tradekit.services import EXECUTOR, MONITOR, ORCHESTRATOR, SERVICES
 
 
 def test_a_replay_through_the_mesh_has_the_same_hash_and_sends_each_order_once(
-    mesh: ReplayedMesh, undisturbed: Undisturbed, record_property: pytest.RecordProperty
+    mesh: ReplayedMesh, undisturbed: Undisturbed, record_property: Callable[[str, object], None]
 ) -> None:
     """Last of those that look at this mesh, which ends with it."""
     calm = undisturbed.report

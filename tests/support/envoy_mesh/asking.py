@@ -31,7 +31,7 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class RpcPath:
     """An RPC as the wire knows it."""
 
     path: str
@@ -40,21 +40,21 @@ class Path:
 
 
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
-HEALTH = tuple(Path(f"/{_HEALTH.full_name}/{name}", False, name == "Watch") for name in ("Check", "Watch"))
-REFLECTION = tuple(Path(f"/{name}/ServerReflectionInfo", True, True) for name in SERVICE_NAMES)
-UNKNOWN = (Path("/no.such.Service/Method"),)
+HEALTH = tuple(RpcPath(f"/{_HEALTH.full_name}/{name}", False, name == "Watch") for name in ("Check", "Watch"))
+REFLECTION = tuple(RpcPath(f"/{name}/ServerReflectionInfo", True, True) for name in SERVICE_NAMES)
+UNKNOWN = (RpcPath("/no.such.Service/Method"),)
 
 
-def rpcs_of(service: ServiceName) -> dict[Path, Any]:
+def rpcs_of(service: ServiceName) -> dict[RpcPath, Any]:
     """The RPCs of a service with their descriptors."""
     return {
-        Path(f"/{service.full_name}/{one.name}", one.client_streaming, one.server_streaming): one
+        RpcPath(f"/{service.full_name}/{one.name}", one.client_streaming, one.server_streaming): one
         for one in methods()
         if one.containing_service.full_name == service.full_name
     }
 
 
-async def ask(channel: grpc.aio.Channel, path: Path, metadata: Any = (), *, waits: bool = True) -> End:
+async def ask(channel: grpc.aio.Channel, path: RpcPath, metadata: Any = (), *, waits: bool = True) -> End:
     """How an empty request ends. A stream that stays open is heard; with `waits` that is not believed before long, as a refusal
     may be slow to come."""
     kind = f"{'stream' if path.asks_in_stream else 'unary'}_{'stream' if path.answers_in_stream else 'unary'}"

@@ -39,7 +39,6 @@ class Envoy:
 
     process: subprocess.Popen[bytes]
     admin: int
-    log: Path
 
     def stats(self, pattern: str) -> dict[str, int]:
         """Counters and gauges in whose names a pattern is found."""
@@ -122,7 +121,7 @@ def _serving(process: subprocess.Popen[bytes], name: str, folder: Path) -> Envoy
         written = _admin_file(folder, name)
         told = written.read_text() if written.exists() else ""
         if told:
-            found = Envoy(process, int(told.rpartition(":")[2]), _log_file(folder, name))
+            found = Envoy(process, int(told.rpartition(":")[2]))
             if found.ready():
                 return found
         time.sleep(0.02)

@@ -64,19 +64,19 @@ def certificate_of(files: CertificateFiles, identity: str) -> CertificateFile:
     return CertificateFile(files.certificate(identity), files.authority, TRUST_DOMAIN)
 
 
-def make_certificates(folder: Path, now: datetime | None = None) -> CertificateFiles:
+def make_certificates(folder: Path) -> CertificateFiles:
     """An authority, and a certificate for every identity that a contract can name."""
     files = CertificateFiles(folder)
-    ensure_certificates(files, IDENTITIES, SpiffeNames(), now or datetime.now(UTC))
+    ensure_certificates(files, IDENTITIES, SpiffeNames(), datetime.now(UTC))
     return files
 
 
 @contextmanager
-def running_sidecars(folder: Path, found: Manifests | None = None) -> Iterator[Sidecars]:
+def running_sidecars(folder: Path) -> Iterator[Sidecars]:
     """Those of all services and of the operator, in front of ports at which nobody listens yet."""
-    chosen = found or manifests()
-    plan, files = any_ports(chosen.workloads), make_certificates(folder / "identity")
-    names = (*(workload.name for workload in chosen.workloads), OPERATOR)
-    configurations = {name: sidecar(chosen, name, plan, certificate_of(files, name)) for name in names}
+    found = manifests()
+    plan, files = any_ports(found.workloads), make_certificates(folder / "identity")
+    names = (*(workload.name for workload in found.workloads), OPERATOR)
+    configurations = {name: sidecar(found, name, plan, certificate_of(files, name)) for name in names}
     with envoys(configurations, folder) as running:
         yield Sidecars(plan, files, running)
