@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from envoy_mesh.process import EnvoyMissing, envoy_program
@@ -12,17 +13,17 @@ from envoy_mesh.sidecars import running_sidecars
 from replay_runs import BEGIN, END, PRODUCTS, Undisturbed
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _envoy() -> None:
-    """Everything here needs the program."""
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """Envoy itself. Where it is not to be had, what needs it is skipped, and the translation is tested all the same."""
     try:
-        envoy_program()
+        return envoy_program()
     except EnvoyMissing as missing:
         pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
-def mesh(undisturbed: Undisturbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayedMesh]:
+def mesh(program: Path, undisturbed: Undisturbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayedMesh]:
     """Every service and the simulated exchange, in the middle of the replay that ran undisturbed without sidecars before."""
     home = tmp_path_factory.mktemp("envoy-replay")
     home.chmod(0o755)
@@ -41,7 +42,7 @@ def mesh(undisturbed: Undisturbed, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def rig(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Two Envoys: a caller's, and one in front of all workloads, behind which one stand-in listens."""
     with running_rig(tmp_path_factory.mktemp("rig")) as running:
         yield running

@@ -215,7 +215,7 @@ def test_durations_are_seconds(text: str, found: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["executor", "monitor", "operator"])
-def test_envoy_takes_the_configuration(name: str, tmp_path: Path) -> None:
+def test_envoy_takes_the_configuration(name: str, program: Path, tmp_path: Path) -> None:
     own = certificate_of(make_certificates(tmp_path / "identity"), name)
     good = sidecar(manifests(), name, PLAN, own)
     assert validate(good, tmp_path) == ""
