@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from cli.instance_file import Instance
-from cli.plan import MeshPlan, SimulatorPlan
+from cli.plan import ENTERS_AS, TAKES_ON, MeshPlan, SimulatorPlan
 from cli.up.venue import COINBASE
 from supervisor.embedded_postgres import EmbeddedPostgres
 from supervisor.home import MeshHome
@@ -53,6 +53,7 @@ def plan_of(
         control_token=secrets.token_urlsafe(24),
         simulator=_simulator(instance),
         portfolio=instance.portfolio,
+        role_variable=TAKES_ON if instance.own_database else ENTERS_AS,
         services=services,
         inherited=dict(environment),
         extra={"MARKET_HISTORY_BARS": str(instance.history_bars)},

@@ -23,6 +23,8 @@ MADE_UP = "simulated"
 SIMULATOR_PORT = 8443
 LOOPBACK = "127.0.0.1"
 TOKEN_AUTH = "token"
+# How a process becomes its role in the database: it enters as it, or it enters as DB_USER and takes it on.
+ENTERS_AS, TAKES_ON = "DB_USER", "DB_ROLE"
 # A simulator on the same machine needs no protection from us; the real exchange's limits are the client's default.
 SIMULATOR_RATE = "2000"
 # Variables that a plan decides; those of the caller's environment must not reach the processes beside them.
@@ -61,7 +63,7 @@ class SimulatorPlan:
 
 @dataclass(frozen=True, slots=True)
 class MeshPlan:
-    """One instance."""
+    """One instance. `database` is how its owner enters, who migrates it; a service enters as its own role."""
 
     home: MeshHome
     venue: Venue
@@ -75,14 +77,19 @@ class MeshPlan:
     control_token: str
     simulator: SimulatorPlan | None
     portfolio: str = ""  # with real money: whose was confirmed
+    role_variable: str = ENTERS_AS  # which the embedded database lets a role do that has no password
     services: tuple[ServiceName, ...] = SERVICES
     inherited: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def database_address(self) -> DatabaseAddress:
-        """Where the database is and how it is entered. Misconfigured if a variable cannot be."""
+        """Where the database is and how its owner enters. Misconfigured if a variable cannot be."""
         return DatabaseAddress.of_variables(self.database)
+
+    def database_environment(self, role: str) -> dict[str, str]:
+        """How a process that acts as a role of its own enters the database."""
+        return {**self.database, self.role_variable: role}
 
     @property
     def simulator_folder(self) -> Path:
@@ -226,7 +233,7 @@ class MeshPlan:
     def _environment_for(self, need: Need, service: ServiceName) -> dict[str, str]:
         match need:
             case Need.DATABASE:
-                return dict(self.database)
+                return self.database_environment(service.database_role)
             case Need.CANDLES:
                 return self.candles_environment()
             case Need.ORDERS:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 
 from cli.instance_file import write_whole
-from cli.plan import LOOPBACK, SIMULATOR, TOKEN_AUTH, MeshPlan
+from cli.plan import LOOPBACK, SIMULATOR, TAKES_ON, TOKEN_AUTH, MeshPlan
 from cli.steps import StepFailed, StepUnit
 from meshkit.health import LIVE
 from meshkit.policy import OPERATOR
@@ -55,12 +55,16 @@ def make_identities(plan: MeshPlan) -> None:
 
 
 def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
-    """Brings the database to the newest schema."""
+    """Brings the database to the newest schema, with a role for each service."""
+    taken_on = [one.database_role for one in plan.services] if plan.role_variable == TAKES_ON else []
 
     async def work() -> None:
         environment = {**plan.common_environment(), **plan.database}
         try:
-            async with running_module((_MIGRATION,), environment) as process, asyncio.timeout(_MIGRATION_SECONDS):
+            async with (
+                running_module((_MIGRATION, *taken_on), environment) as process,
+                asyncio.timeout(_MIGRATION_SECONDS),
+            ):
                 _, reason = await process.communicate()
         except TimeoutError:
             raise StepFailed(f"the migration took longer than {_MIGRATION_SECONDS:g} s") from None

@@ -113,9 +113,7 @@ async def bench(database: Any, tmp_path: Path) -> Bench:
     for product, price in (("SOL-USD", 151.0), ("BTC-USD", 99000.0), ("ETH-USD", 2510.0)):
         await world.candles(product, AS_OF + HOUR, [price])
     made = RiskSettings(
-        db_host=database.host,
-        db_name=database.name,
-        db_user=database.user,
+        **database.settings_of("risk"),
         products=("BTC-USD", "ETH-USD", "SOL-USD"),
         ticket_signing_key_file=key_file,
     )

@@ -50,7 +50,7 @@ class History:
     def __init__(self, database: Any) -> None:
         self.database = database
         self.settings = SignalSettings(
-            db_host=database.host, db_name=database.name, db_user=database.user, products=",".join(PRODUCTS),
+            **database.settings_of("signal"), products=",".join(PRODUCTS),
             market_address="127.0.0.1:1", decision_profile="EVIDENCE",
         )  # fmt: skip
         self.sequence = 0
