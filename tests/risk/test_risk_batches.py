@@ -23,6 +23,7 @@ from svc_risk.assessor import METHOD, Assessor, Call, Decided
 from svc_risk.settings import RiskSettings
 from svc_risk.ticket import load_signer
 from tests.risk.risk_world import AS_OF, HOUR, D, World, seed, write_key
+from tests.support.stored import unlock_rows
 from tradekit.recommendation import Recommendation, terms_hash
 from tradekit.states import LifeClock, Side
 
@@ -62,6 +63,7 @@ class Bench:
             await kit.close()
 
     async def reset(self, start: "Start") -> None:
+        await unlock_rows(self.world.engine, "risk_assessments", "stored_requests")
         async with self.world.engine.begin() as connection:
             for table in (risk_reservations, risk_assessments, risk_locks, stored_requests, equity_snapshots):
                 await connection.execute(delete(table))
