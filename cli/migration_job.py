@@ -17,7 +17,7 @@ from cli.database import database_engine
 from meshkit.database_link import PROMISES, DatabaseAddress, broken_promises, why_not_secure
 from meshkit.errors import Misconfigured
 from schema.migrate import migrate
-from schema.roles import require_acting_as
+from schema.roles import let_act_as
 
 
 async def bring_up_to_date(address: DatabaseAddress, taken_on: Sequence[str] = ()) -> str:
@@ -31,8 +31,8 @@ async def bring_up_to_date(address: DatabaseAddress, taken_on: Sequence[str] = (
         if broken := broken_promises({str(name): value for name, value in promises.items()}):
             return broken
         await migrate(engine)
-        async with engine.connect() as connection:
-            await connection.run_sync(require_acting_as, taken_on)
+        async with engine.begin() as connection:
+            await connection.run_sync(let_act_as, taken_on)
     except Misconfigured as error:
         return error.message
     except OSError as error:

@@ -18,7 +18,7 @@ from supervisor.processes import InstanceMark
 from supervisor.python_process import ROOT, python_environment, run_module, running_module
 from supervisor.unit import ProcessSpec, ProcessUnit, Unit
 from tradekit import services
-from tradekit.services import SERVICES, Need, ServiceName
+from tradekit.services import SERVICES, TRAINING_ROLE, Need, ServiceName
 
 MIGRATIONS = "migrations"
 DATABASE = "postgres"
@@ -56,7 +56,8 @@ def make_identities(plan: MeshPlan) -> None:
 
 def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
     """Brings the database to the newest schema, with a role for each service."""
-    taken_on = [one.database_role for one in plan.services] if plan.role_variable == TAKES_ON else []
+    roles = (*(one.database_role for one in plan.services), TRAINING_ROLE)
+    taken_on = roles if plan.role_variable == TAKES_ON else ()
 
     async def work() -> None:
         environment = {**plan.common_environment(), **plan.database}

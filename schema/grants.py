@@ -123,8 +123,8 @@ def found_grants(rows: Iterable[RowByName]) -> frozenset[Grant]:
 
 def statements(found: frozenset[Grant], wanted: frozenset[Grant]) -> list[str]:
     """The SQL that turns the rights found into those wanted; nothing where they are the same."""
-    # A right on a whole table that is taken away takes those on its columns along, and none that is given does.
-    revoked = [f"REVOKE {what} FROM {role}" for role, what in _together(found - wanted)]
+    # A right on a whole table that is taken away takes those on its columns along. CASCADE: and what its holder passed on.
+    revoked = [f"REVOKE {what} FROM {role} CASCADE" for role, what in _together(found - wanted)]
     return [*revoked, *(f"GRANT {what} TO {role}" for role, what in _together(wanted - found))]
 
 

@@ -4,13 +4,13 @@ Roles belong to a server and rights to a database. So this is no revision of a s
 database that was restored to another server gets its roles there, and a table that is new its rights.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from meshkit.errors import Misconfigured
-from schema.grants import GRANTED, ROLES, found_grants, statements, wanted_grants
+from schema.grants import GRANTED, ROLES, Grant, found_grants, statements, wanted_grants
 
 _MAY_NOT = "42501"
 # The same role made for another database of the server at this moment.
@@ -26,17 +26,22 @@ _NOT_FOR_US = text("""
 
 
 def bring_roles_up_to_date(connection: Connection) -> None:
-    """Every role with its rights, in the caller's transaction. Misconfigured, with what to run, if only somebody else may
-    make a role; DBAPIError of a database whose tables belong to somebody else.
+    """Every role with its rights, in the caller's transaction. Misconfigured, with what to do, if only somebody else may make
+    a role or give rights.
     """
     make_missing(connection, ROLES.values())
-    join(connection, ROLES.values())
-    found = found_grants(connection.exec_driver_sql(GRANTED).mappings())
-    for statement in statements(found, wanted_grants()):
-        connection.exec_driver_sql(statement)
+    wanted = wanted_grants()
+    needed = statements(_granted(connection), wanted)
+    # Who owns only a part, or nothing, is refused or gives nothing with a warning.
+    refused = any(_tried(connection, statement) for statement in needed)
+    if refused or (needed and _granted(connection) != wanted):
+        raise Misconfigured(
+            f"{_user(connection)} may not give rights on everything in the schema public: "
+            "set DB_USER to the role that owns its tables, views and functions"
+        )
 
 
-def make_missing(connection: Connection, roles: Iterable[str]) -> None:
+def make_missing(connection: Connection, roles: Collection[str]) -> None:
     """Makes those of the roles that the server does not have. Without a password, so that none can enter where one is asked
     for before its operator gives it one. Misconfigured.
     """
@@ -51,20 +56,26 @@ def make_missing(connection: Connection, roles: Iterable[str]) -> None:
             )
 
 
-def join(connection: Connection, roles: Iterable[str]) -> None:
-    """Makes the user of this session a member of roles that it may not act as yet, where it may do that."""
-    for role in connection.execute(_NOT_FOR_US, {"names": list(roles)}).scalars().all():
-        _tried(connection, f"GRANT {role} TO CURRENT_USER")
-
-
-def require_acting_as(connection: Connection, roles: Iterable[str]) -> None:
-    """Misconfigured, with what to run, if a session of this user may not act as each of the roles."""
-    names = list(connection.execute(_NOT_FOR_US, {"names": list(roles)}).scalars())
-    if names:
+def let_act_as(connection: Connection, roles: Sequence[str]) -> None:
+    """Sees to it that a session of this user may act as each of the roles: who may make them may also join them.
+    Misconfigured, with what to run, where only somebody else can say so.
+    """
+    for role in _not_for_us(connection, roles):
+        if _tried(connection, f"GRANT {role} TO CURRENT_USER") == _MAY_NOT:
+            break
+    if names := _not_for_us(connection, roles):
         raise Misconfigured(
             f"{_user(connection)} may not act as {', '.join(names)}, which the services do. "
             f"As a superuser run: GRANT {', '.join(names)} TO {_user(connection)}"
         )
+
+
+def _granted(connection: Connection) -> frozenset[Grant]:
+    return found_grants(connection.exec_driver_sql(GRANTED).mappings())
+
+
+def _not_for_us(connection: Connection, roles: Sequence[str]) -> list[str]:
+    return list(connection.execute(_NOT_FOR_US, {"names": list(roles)}).scalars())
 
 
 def _tried(connection: Connection, statement: str) -> str:

@@ -36,6 +36,9 @@ def database_role(name: str) -> str:
     return f"mesh_{name}"
 
 
+TRAINING_ROLE = database_role("training")
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
     """What one replica takes in a cluster. `startup_seconds` is the time it may take to prove itself; `alone`: its old pod has

@@ -20,7 +20,7 @@ from meshkit.errors import Misconfigured
 from schema.grants import ROLES, Grant, Kind, sequences_of, statements, wanted_grants
 from schema.migrate import migrate
 from schema.ownership import APPEND_ONLY, FUNCTIONS, ONE_ROW, OWNED, REMOVABLE, SHARED, access_of
-from schema.roles import make_missing, require_acting_as
+from schema.roles import bring_roles_up_to_date, let_act_as, make_missing
 from schema.tables import metadata
 from schema.views import views
 from tradekit.services import database_role
@@ -257,7 +257,7 @@ def test_a_database_that_has_its_rights_is_not_touched() -> None:
     one = next(iter(wanted))
     other = replace(one, role="mesh_other")
     assert statements(wanted - {one} | {other}, wanted) == [
-        f"REVOKE {one.right} ON {one.kind} public.{one.name} FROM mesh_other",
+        f"REVOKE {one.right} ON {one.kind} public.{one.name} FROM mesh_other CASCADE",
         f"GRANT {one.right} ON {one.kind} public.{one.name} TO {one.role}",
     ]
 
@@ -280,10 +280,33 @@ async def test_who_may_not_make_roles_is_told_what_to_run(database: Any, plain: 
         ):
             await connection.run_sync(make_missing, [new])
         # Where they are there, none is made.
-        await connection.run_sync(make_missing, ROLES.values())
+        await connection.run_sync(make_missing, list(ROLES.values()))
         with pytest.raises(
             Misconfigured, match=rf"{plain} may not act as mesh_bridge, .*GRANT mesh_bridge, .* TO {plain}"
         ):
-            await connection.run_sync(require_acting_as, ROLES.values())
+            await connection.run_sync(let_act_as, list(ROLES.values()))
     async with database.engine.connect() as connection:
-        await connection.run_sync(require_acting_as, ROLES.values())
+        await connection.run_sync(let_act_as, list(ROLES.values()))
+
+
+async def test_who_may_make_roles_makes_them_and_may_act_as_them(database: Any, plain: str) -> None:
+    await run(database, f"ALTER ROLE {plain} CREATEROLE")
+    new = f"mesh_{uuid4().hex[:12]}"
+    url = database.engine.url.set(username=plain)
+    async with create_async_engine(url, poolclass=NullPool).connect() as connection:
+        await connection.run_sync(make_missing, [new])
+        await connection.run_sync(let_act_as, [new])
+        await connection.execute(text(f"SET ROLE {new}"))
+        await connection.rollback()
+
+
+@pytest.mark.parametrize("has", ["nothing", "a right that it may not pass on"])
+async def test_who_does_not_own_the_tables_is_told_so(database: Any, plain: str, has: str) -> None:
+    await run(database, "REVOKE INSERT ON fills FROM mesh_executor")
+    if has != "nothing":
+        await run(database, f"GRANT SELECT ON fills TO {plain}")
+    url = database.engine.url.set(username=plain)
+    async with create_async_engine(url, poolclass=NullPool).connect() as connection:
+        with pytest.raises(Misconfigured, match=rf"{plain} may not give rights .*: set DB_USER to the role that owns"):
+            await connection.run_sync(bring_roles_up_to_date)
+    await run(database, f"REVOKE ALL ON fills FROM {plain}")

@@ -186,6 +186,7 @@ def _outage() -> Any:
         DO $do$ BEGIN
           ALTER TABLE models RENAME TO hidden;
           CREATE TABLE models (LIKE hidden INCLUDING ALL);
+          GRANT SELECT, INSERT, UPDATE ON models TO mesh_signal;
           CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = '57P03'; END $$;
           CREATE TRIGGER away BEFORE INSERT ON models FOR EACH ROW EXECUTE FUNCTION away();
