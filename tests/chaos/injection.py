@@ -138,7 +138,8 @@ class Injection:
     async def _reached(self) -> None:
         delay = self._plan.delay
         if delay is None:
-            await self._start(self._strike())
+            # Who is held here may be a connection of the one that is killed, and end with it; the strike must not.
+            await asyncio.shield(self._start(self._strike()))
         else:
             self._start(self._strike_after(delay))
 
