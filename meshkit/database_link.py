@@ -140,7 +140,7 @@ def why_not_acting(error: BaseException, address: DatabaseAddress) -> str:
     """What to do about a connection that failed as its session could not take on its role; empty if it failed otherwise."""
     sqlstate = getattr(error, "sqlstate", None) if address.role else None
     if sqlstate == _NO_SUCH_ROLE:
-        return f"DB_ROLE={address.role}: the server has no such role; `mesh up` makes it, and so does a migration"
+        return f"DB_ROLE={address.role}: the server has no such role; `mesh up` makes it, as every migration does"
     if sqlstate == _MAY_NOT:
         return (
             f"DB_ROLE={address.role}: {address.user} may not act as it; as a superuser run: "

@@ -188,6 +188,8 @@ def each_service_acts_as_its_role(instance: Instance) -> None:
     assert {one.name: found[one.name] for one in SERVICES} == {one.name: {one.database_role} for one in SERVICES}
     said = instance.mesh("doctor")[1]
     assert "ok database roles one for each service" in said, said
+    for name in ("postgres", *(one.name for one in SERVICES)):
+        assert "permission denied" not in instance.home.log_file(name).read_text(), name
 
 
 def a_second_up_is_refused(instance: Instance) -> None:
