@@ -44,7 +44,7 @@ class Grant:
         return f"{self.role}: {self.right} on {self.name}"
 
 
-# Every right on what lies in the schema, by whom it was given. No function has two forms, so its name stands for it.
+# Every right on what lies in the schema, and whose it is. No function has two forms, so its name stands for it.
 GRANTED = """
     WITH things AS (
       SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, c.relname::text AS name, '' AS of_column,
