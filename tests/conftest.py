@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from schema.migrate import migrate
+from tradekit.services import database_role
 
 if TYPE_CHECKING:
     from replay_runs import Undisturbed
@@ -40,7 +41,7 @@ hypothesis_settings.load_profile("mesh")
 
 @dataclass(frozen=True)
 class Database:
-    """A fresh database: `env` is what a service process needs to find it."""
+    """A fresh database, as its owner has it; a service enters as the role that it has everywhere."""
 
     host: str
     name: str
@@ -49,7 +50,16 @@ class Database:
 
     @property
     def env(self) -> dict[str, str]:
+        """How its owner finds and enters it."""
         return {"DB_HOST": self.host, "DB_NAME": self.name, "DB_USER": self.user}
+
+    def env_of(self, name: str) -> dict[str, str]:
+        """How a service does, or training: as its own role."""
+        return {**self.env, "DB_USER": database_role(name)}
+
+    def settings_of(self, name: str) -> dict[str, Any]:
+        """The same as arguments of its settings."""
+        return {variable.lower(): value for variable, value in self.env_of(name).items()}
 
 
 # The longest files begin first, so that the processes end at about the same time.

@@ -1,5 +1,6 @@
 """One whole life of `mesh up`: from an empty folder to executed trades, halted, killed, brought down and resumed."""
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import grpc
 import psutil
 import pytest
@@ -141,6 +143,7 @@ def test_a_whole_life(instance: Instance) -> None:
     assert code == 0, said
     assert "everything is SIMULATED" in said and "EXERCISE" in said and "page" in said
     trades_explained(instance)
+    each_service_acts_as_its_role(instance)
     a_second_up_is_refused(instance)
     halted = a_halt_stops_everything(instance)
     nothing_survives_kill_and_down(instance)
@@ -172,6 +175,30 @@ def trades_explained(instance: Instance) -> None:
         assert code == 0 and "EXECUTED" in said and "SIMULATED order FILLED" in said
     code, said = instance.mesh("cancel", order.recommendation_id)
     assert code == 1 and "had ended before: EXECUTED" in said, said
+
+
+def each_service_acts_as_its_role(instance: Instance) -> None:
+    """As PostgreSQL names who entered each session."""
+
+    async def entered() -> dict[str, set[str]]:
+        connection = await asyncpg.connect(host=str(instance.home.postgres), user="postgres", database="trading")
+        try:
+            rows = await connection.fetch(
+                "SELECT application_name, usename FROM pg_stat_activity WHERE client_port = -1"
+            )
+        finally:
+            await connection.close()
+        found: dict[str, set[str]] = {}
+        for name, user in rows:
+            found.setdefault(name, set()).add(user)
+        return found
+
+    found = asyncio.run(entered())
+    assert {one.name: found[one.name] for one in SERVICES} == {one.name: {one.database_role} for one in SERVICES}
+    said = instance.mesh("doctor")[1]
+    assert "ok database roles one for each service" in said, said
+    for name in ("postgres", *(one.name for one in SERVICES)):
+        assert "permission denied" not in instance.home.log_file(name).read_text(), name
 
 
 def a_second_up_is_refused(instance: Instance) -> None:

@@ -55,7 +55,7 @@ async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.M
         mesh.bridge.put(record("c", 2, adjusted="91.92"))
         for code, scope in (("DRAWDOWN", "account"), ("COOLDOWN_ENTRY", "product:BTC-USD")):
             mesh.risk.portfolio.locks.add(code=code, scope=scope)
-        async with running_monitor(mesh, db_host=database.host, db_name=database.name) as monitor:
+        async with running_monitor(mesh, **database.settings_of("monitor")) as monitor:
             page = await browser.new_page(viewport={"width": 1280, "height": 800})
             faults: list[str] = []
             page.on("pageerror", lambda error: faults.append(str(error)))
