@@ -93,11 +93,12 @@ replay: install-run ## replay half a year of real candles; settable: REPLAY_FILE
 	@$(BIN)/mesh replay "$(REPLAY_FILE)" --products $(REPLAY_PRODUCTS) --from $(REPLAY_FROM) --to $(REPLAY_TO) \
 		--profile $(REPLAY_PROFILE)
 
-bench: install-dev ## measure features, predictions, the signal path and the pipeline in short; about ten minutes
+bench: install-dev ## measure features, predictions, signal path, the pipeline in short, Envoy; about ten minutes
 	@$(BIN)/python -m bench.features
 	@$(BIN)/python -m bench.predict
 	@$(BIN)/python -m bench.signal_path
 	@$(BIN)/python -m bench.pipeline --only statements --only paced --only burst --items 200 --pace 10 --seconds 10
+	@PYTHONPATH=.:gen/python:tests/support $(BIN)/python -m bench.envoy
 
 bench-pipeline: install-dev ## measure the whole pipeline, beside others; about half an hour; settable: BENCH_OPTIONS
 	@$(BIN)/python -m bench.pipeline --orchestrators 1,2,4 $(BENCH_OPTIONS)

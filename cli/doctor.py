@@ -237,7 +237,16 @@ async def _inside(connection: "asyncpg.Connection", where: str) -> list[Finding]
     if version != newest:
         seen = f"{where}: schema is {version or 'empty'}, this program's is {newest}"
         return [Finding(Level.WARN, "database", seen, "`mesh up` migrates it")]
-    return [Finding(Level.OK, "database", f"{where}: writable, schema {version}")]
+    return [Finding(Level.OK, "database", f"{where}: writable, schema {version}"), *await _roles(connection)]
+
+
+async def _roles(connection: "asyncpg.Connection") -> list[Finding]:
+    from cli.database_roles import faults_of_roles  # with the whole schema, which no other check needs
+
+    faults = await faults_of_roles(connection, _SECONDS)
+    return [Finding(Level.FAIL, "database roles", seen, advice) for seen, advice in faults] or [
+        Finding(Level.OK, "database roles", "one for each service, with the rights that it needs and no others")
+    ]
 
 
 def newest_revision() -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from cli.instance_file import Instance
-from cli.plan import MeshPlan, SimulatorPlan
+from cli.plan import ENTERS_AS, TAKES_ON, MeshPlan, SimulatorPlan
 from cli.up.venue import COINBASE
 from supervisor.embedded_postgres import EmbeddedPostgres
 from supervisor.home import MeshHome
@@ -54,6 +54,7 @@ def plan_of(
         simulator=_simulator(instance),
         portfolio=instance.portfolio,
         mtls=instance.mtls,
+        role_variable=TAKES_ON if instance.own_database else ENTERS_AS,
         services=services,
         inherited=dict(environment),
         extra={"MARKET_HISTORY_BARS": str(instance.history_bars)},

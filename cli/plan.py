@@ -28,6 +28,8 @@ SIMULATOR_PORT = 8443
 LOOPBACK = "127.0.0.1"
 TOKEN_AUTH = "token"
 MTLS_AUTH = "mtls"
+# How a process becomes its role in the database: it enters as it, or it enters as DB_USER and takes it on.
+ENTERS_AS, TAKES_ON = "DB_USER", "DB_ROLE"
 # A simulator on the same machine needs no protection from us; the real exchange's limits are the client's default.
 SIMULATOR_RATE = "2000"
 # Variables that a plan decides; those of the caller's environment must not reach the processes beside them.
@@ -66,7 +68,7 @@ class SimulatorPlan:
 
 @dataclass(frozen=True, slots=True)
 class MeshPlan:
-    """One instance."""
+    """One instance. `database` is how its owner enters, who migrates it; a service enters as its own role."""
 
     home: MeshHome
     venue: Venue
@@ -81,14 +83,19 @@ class MeshPlan:
     simulator: SimulatorPlan | None
     portfolio: str = ""  # with real money: whose was confirmed
     mtls: bool = False  # callers prove themselves by certificates
+    role_variable: str = ENTERS_AS  # which the embedded database lets a role do that has no password
     services: tuple[ServiceName, ...] = SERVICES
     inherited: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def database_address(self) -> DatabaseAddress:
-        """Where the database is and how it is entered. Misconfigured if a variable cannot be."""
+        """Where the database is and how its owner enters. Misconfigured if a variable cannot be."""
         return DatabaseAddress.of_variables(self.database)
+
+    def database_environment(self, role: str) -> dict[str, str]:
+        """How a process that acts as a role of its own enters the database."""
+        return {**self.database, self.role_variable: role}
 
     @property
     def simulator_folder(self) -> Path:
@@ -256,7 +263,7 @@ class MeshPlan:
     def _environment_for(self, need: Need, service: ServiceName) -> dict[str, str]:
         match need:
             case Need.DATABASE:
-                return dict(self.database)
+                return self.database_environment(service.database_role)
             case Need.CANDLES:
                 return self.candles_environment()
             case Need.ORDERS:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from cli.instance_file import write_whole
-from cli.plan import LOOPBACK, MTLS_AUTH, SIMULATOR, TOKEN_AUTH, MeshPlan
+from cli.plan import LOOPBACK, MTLS_AUTH, SIMULATOR, TAKES_ON, TOKEN_AUTH, MeshPlan
 from cli.steps import StepFailed, StepUnit
 from meshkit.health import LIVE
 from meshkit.policy import OPERATOR
@@ -21,7 +21,7 @@ from supervisor.processes import InstanceMark
 from supervisor.python_process import ROOT, python_environment, run_module, running_module
 from supervisor.unit import ProcessSpec, ProcessUnit, Unit
 from tradekit import services
-from tradekit.services import SERVICES, Need, ServiceName
+from tradekit.services import SERVICES, TRAINING_ROLE, Need, ServiceName
 
 MIGRATIONS = "migrations"
 DATABASE = "postgres"
@@ -76,12 +76,17 @@ async def renew_certificates(plan: MeshPlan, say: Callable[[str], None]) -> None
 
 
 def migration_step(plan: MeshPlan, needs: tuple[str, ...]) -> StepUnit:
-    """Brings the database to the newest schema."""
+    """Brings the database to the newest schema, with a role for each service."""
+    roles = (*(one.database_role for one in plan.services), TRAINING_ROLE)
+    taken_on = roles if plan.role_variable == TAKES_ON else ()
 
     async def work() -> None:
         environment = {**plan.common_environment(), **plan.database}
         try:
-            async with running_module((_MIGRATION,), environment) as process, asyncio.timeout(_MIGRATION_SECONDS):
+            async with (
+                running_module((_MIGRATION, *taken_on), environment) as process,
+                asyncio.timeout(_MIGRATION_SECONDS),
+            ):
                 _, reason = await process.communicate()
         except TimeoutError:
             raise StepFailed(f"the migration took longer than {_MIGRATION_SECONDS:g} s") from None

@@ -12,6 +12,7 @@ from cli.plan import MeshPlan
 from cli.steps import StepFailed
 from supervisor.python_process import running_module
 from tradekit import services
+from tradekit.services import TRAINING_ROLE
 
 Progress = Callable[[str, float], None]
 TRAIN_SECONDS = 900.0
@@ -53,6 +54,7 @@ async def train_model(
     """
     environment = {
         **plan.environment_of(services.SIGNAL),
+        **plan.database_environment(TRAINING_ROLE),
         "MODEL_OUT": str(out),
         "MODEL_OUT_BY_VERSION": str(by_version).lower(),
         "MODEL_SIGNING_KEY_FILE": str(plan.keys.model_private),

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 
 from meshkit.cancellation import unless_cancelled
-from meshkit.database_link import PROMISES, broken_promises, why_not_secure
+from meshkit.database_link import PROMISES, broken_promises, why_not_acting, why_not_secure
 from meshkit.errors import Misconfigured, Unavailable
 from meshkit.settings import KitSettings
 
@@ -144,7 +144,8 @@ async def connect(settings: KitSettings) -> Any:
         with waiting():
             return await asyncpg.connect(**connect_arguments(settings))
     except (OSError, *DRIVER_ERRORS) as error:
-        why = why_not_secure(error, settings.database_address) or type(error).__name__
+        address = settings.database_address
+        why = why_not_secure(error, address) or why_not_acting(error, address) or type(error).__name__
         raise unavailable(f"no connection to the database: {why}") from error
 
 

@@ -20,6 +20,9 @@ from meshkit.hosts import is_loopback
 # One look at what the server promises; it is the sign of life of a health check as well.
 PROMISES = "SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes"
 
+# What a server answers to a role that it does not have, and to one that is not for whoever entered.
+_NO_SUCH_ROLE, _MAY_NOT = "22023", "42501"
+
 
 class SslMode(StrEnum):
     """libpq's names. `prefer` takes what the server offers and proves nothing, so it is for this machine alone."""
@@ -33,7 +36,9 @@ class SslMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DatabaseAddress:
-    """Where a database is and how it is entered. `host` that begins with a slash is a socket directory."""
+    """Where a database is and how it is entered. `host` that begins with a slash is a socket directory; `role` is taken on
+    by each session once `user` has entered.
+    """
 
     host: str
     port: int
@@ -42,6 +47,7 @@ class DatabaseAddress:
     password: str | None = None
     ssl_mode: SslMode | None = None
     ca_file: Path | None = None
+    role: str | None = None
 
     @classmethod
     def of_variables(cls, variables: Mapping[str, str]) -> DatabaseAddress:
@@ -55,6 +61,7 @@ class DatabaseAddress:
             password=variables.get("DB_PASSWORD"),
             ssl_mode=_ssl_mode(variables.get("DB_SSLMODE")),
             ca_file=Path(ca_file) if ca_file else None,
+            role=variables.get("DB_ROLE") or None,
         )
 
     @property
@@ -77,6 +84,8 @@ class DatabaseAddress:
                 "timezone": "UTC",
                 # What a client asks for at its start beats ALTER ROLE, ALTER DATABASE and postgresql.conf.
                 "synchronous_commit": "on" if durable else "off",
+                # As SET ROLE, without a statement; RESET ROLE comes back to it.
+                **({"role": self.role} if self.role else {}),
             },
         }
 
@@ -124,6 +133,19 @@ def why_not_secure(error: BaseException, address: DatabaseAddress) -> str:
         return f"{own}: {error.reason or error}; check DB_CA_FILE and the server's TLS"
     if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
         return f"{own}: the server offers no TLS; switch it on there (ssl = on), and no password leaves before"
+    return ""
+
+
+def why_not_acting(error: BaseException, address: DatabaseAddress) -> str:
+    """What to do about a connection that failed as its session could not take on its role; empty if it failed otherwise."""
+    sqlstate = getattr(error, "sqlstate", None) if address.role else None
+    if sqlstate == _NO_SUCH_ROLE:
+        return f"DB_ROLE={address.role}: the server has no such role; `mesh up` makes it, as every migration does"
+    if sqlstate == _MAY_NOT:
+        return (
+            f"DB_ROLE={address.role}: {address.user} may not act as it; as a superuser run: "
+            f"GRANT {address.role} TO {address.user}"
+        )
     return ""
 
 

@@ -72,8 +72,14 @@ class KitSettings(BaseSettings):
     db_host: str = Field("127.0.0.1", min_length=1, description="database host name, or a Unix socket directory")
     db_port: int = Field(5432, ge=1, le=65535, description="database port")
     db_name: str = Field("trading", min_length=1, description="database name")
-    db_user: str = Field("postgres", min_length=1, description="database role")
-    db_password: SecretStr | None = Field(None, description="password of the database role")
+    db_user: str = Field("postgres", min_length=1, description="database role that enters")
+    db_password: SecretStr | None = Field(None, description="password of DB_USER")
+    db_role: str | None = Field(
+        None,
+        min_length=1,
+        description="database role that each session takes on once DB_USER has entered, such as mesh_risk; "
+        "unset: DB_USER itself",
+    )
     db_sslmode: SslMode | None = Field(
         None,
         description="disable, prefer, require, verify-ca or verify-full; unset takes verify-full, and prefer on this machine",
@@ -94,7 +100,14 @@ class KitSettings(BaseSettings):
         """Where the database is and how it is entered."""
         password = self.db_password.get_secret_value() if self.db_password is not None else None
         return DatabaseAddress(
-            self.db_host, self.db_port, self.db_name, self.db_user, password, self.db_sslmode, self.db_ca_file
+            host=self.db_host,
+            port=self.db_port,
+            name=self.db_name,
+            user=self.db_user,
+            password=password,
+            ssl_mode=self.db_sslmode,
+            ca_file=self.db_ca_file,
+            role=self.db_role,
         )
 
     @property

@@ -76,6 +76,8 @@ OWNED: Mapping[str, tuple[Table, ...]] = {
 SHARED = (watermarks, stream_heads, stored_requests)
 # The one exception: the bridge writes the first row of a recommendation and its first event, the orchestrator all others.
 INSERTED: Mapping[str, tuple[Table, ...]] = {"bridge": (trade_recommendations, recommendation_events)}
+# Of these it shows what it inserted, as it stands now.
+SHOWN: Mapping[str, tuple[Table, ...]] = {"bridge": (trade_recommendations,)}
 # Who is no service. The `mesh` command migrates the database, so it is its owner; a replay's result is read from these.
 READ: Mapping[str, tuple[Table, ...]] = {
     "training": (watermarks,),
@@ -95,26 +97,60 @@ READ: Mapping[str, tuple[Table, ...]] = {
         ledger_entries,
     ),
 }
+# What is written once: decisions, evidence and the ledger. Nobody may change or delete a row of it, and a trigger refuses it to
+# the owner of the database too.
+APPEND_ONLY = (
+    candle_refusals,
+    candle_deletions,
+    deleted_candles,
+    trading_signals,
+    model_changes,
+    shadow_signals,
+    matured_labels,
+    model_drift,
+    signal_outcomes,
+    recommendation_events,
+    llm_validation,
+    risk_assessments,
+    fills,
+    ledger_entries,
+    ledger_adjustments,
+    health_events,
+    stored_requests,
+)
+# Rows that are added and deleted, and never changed.
+REMOVABLE = (crypto_prices, reconciliations)
+# One row, made by a migration, and only ever changed.
+ONE_ROW = (accounts, model_roles)
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A SQL function: it touches what its owner may; `callers` may call it besides. A trigger's has none.
+    """A SQL function: it touches what its owner may; `callers` may call it besides.
 
-    Without an owner it touches what is shared, and every service calls it.
+    Without an owner it touches what is shared, and those who call it do so by their own rights. `keeps` is the table that a
+    trigger's function alone writes; a `pure` one touches nothing.
     """
 
     owner: str
     callers: tuple[str, ...] = ()
+    keeps: Table | None = None
+    pure: bool = False
+
+    @property
+    def lends_rights(self) -> bool:
+        """Whether it acts by its owner's rights, whoever calls it (SECURITY DEFINER)."""
+        return bool(self.owner) and not self.pure and (bool(self.callers) or self.keeps is not None)
 
 
 FUNCTIONS: Mapping[str, Function] = {
     "take_sequences": Function("", tuple(OWNED)),
     "advance_watermark": Function("", tuple(OWNED)),
     "begin_requests": Function("", tuple(OWNED)),
-    "count_added_candles": Function("market"),
-    "count_removed_candles": Function("market"),
-    "forget_candle_counts": Function("market"),
+    "refuse_change": Function(""),
+    "count_added_candles": Function("market", keeps=candle_counts),
+    "count_removed_candles": Function("market", keeps=candle_counts),
+    "forget_candle_counts": Function("market", keeps=candle_counts),
     "lock_recommendation": Function("orchestrator", ("executor",)),
     "lock_account": Function("risk", ("executor",)),
     "risk_commit": Function("risk", ("executor",)),
@@ -122,15 +158,15 @@ FUNCTIONS: Mapping[str, Function] = {
     "set_trading_state": Function("risk", ("executor",)),
     "begin_start": Function("risk", ("executor",)),
     "end_start": Function("risk", ("executor",)),
-    "trading_state_rank": Function("risk"),
-    "trading_state_allows": Function("risk", ("executor",)),
+    "trading_state_rank": Function("risk", pure=True),
+    "trading_state_allows": Function("risk", ("executor",), pure=True),
     "tell_trading_state": Function("risk"),
     "count_send": Function("executor"),
     "orders_of_locked": Function("orchestrator"),
     "store_reviews": Function("validator"),
-    "add_to_ledger_balances": Function("executor"),
-    "take_from_ledger_balances": Function("executor"),
-    "forget_ledger_balances": Function("executor"),
+    "add_to_ledger_balances": Function("executor", keeps=ledger_balances),
+    "take_from_ledger_balances": Function("executor", keeps=ledger_balances),
+    "forget_ledger_balances": Function("executor", keeps=ledger_balances),
     "order_fills": Function("executor"),
     "intent_facts": Function("executor"),
     "write_intents": Function("executor"),
@@ -161,7 +197,7 @@ def access_of(reader: str) -> Access:
     return Access(
         written=_names(written),
         inserted=_names(INSERTED.get(reader, ())),
-        read=_names(READ.get(reader, ())),
+        read=_names((*READ.get(reader, ()), *SHOWN.get(reader, ()))),
         views=_names(view for view in views.tables.values() if reader in readers_of(view)),
         functions=frozenset(functions),
     )

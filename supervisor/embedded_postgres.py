@@ -43,7 +43,7 @@ _KILL_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class PostgresAddress:
-    """What a client needs: DB_HOST (the socket folder), DBPORT, DB_USER, DB_NAME."""
+    """What a client needs: DB_HOST (the socket folder), DB_PORT, DB_USER, DB_NAME."""
 
     host: str
     port: int
@@ -53,7 +53,7 @@ class PostgresAddress:
     def environment(self) -> dict[str, str]:
         return {
             "DB_HOST": self.host,
-            "DBPORT": str(self.port),
+            "DB_PORT": str(self.port),
             "DB_USER": self.user,
             "DB_NAME": self.dbname,
         }

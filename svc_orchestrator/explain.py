@@ -1,7 +1,7 @@
 """The story of one recommendation, or of a signal that never became one, told from the rows of every stage. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from modelkit.features.definition import names_of
@@ -76,9 +76,28 @@ def _steps(rows: StoryRows) -> Iterator[Step]:
     yield from map(_review, rows.reviews)
     yield from map(_assessment, rows.assessments)
     for order in rows.orders:
-        yield _order(order)
+        step = _order(order)
+        yield _sold(step, order) if _is_sale_by_another(rows, order) else step
         yield from (_fill(fill) for fill in rows.fills if fill.order_id == order.order_id)
     yield from map(_event, rows.events)
+
+
+def _is_sale_by_another(rows: StoryRows, order: OrderRow) -> bool:
+    """Whether an order of this story is the exit of another recommendation, or an operator's close."""
+    own = rows.recommendation
+    return (
+        own is not None
+        and order.purpose != OrderPurpose.PROTECTION
+        and order.recommendation_id != own.recommendation.recommendation_id
+    )
+
+
+def _sold(step: Step, order: OrderRow) -> Step:
+    """The step of that order, in the story of what it sold."""
+    if order.recommendation_id is None:
+        return replace(step, summary=f"Closed by the operator ({order.note}). {step.summary}")
+    summary = f"Sold by recommendation {order.recommendation_id}. {step.summary}"
+    return replace(step, summary=summary, facts={**step.facts, "recommendation_id": str(order.recommendation_id)})
 
 
 def _end_of_recommendation(stored: StoredRecommendation) -> str:

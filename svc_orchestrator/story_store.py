@@ -30,6 +30,7 @@ from svc_orchestrator.story_rows import (
 )
 from tradekit import ids
 from tradekit.reasons import reasons_from_json
+from tradekit.states import OrderPurpose, Side
 
 T = TypeVar("T")
 
@@ -41,8 +42,9 @@ async def of_recommendation(connection: AsyncConnection, recommendation_id: UUID
         return None
     signal = await _signal(connection, found.signal_id) if found.signal_id is not None else None
     own = await _orders(connection, "recommendation_id", recommendation_id)
-    # What protected the position that it opened belongs to its story.
-    orders = (*own, *[late for order in own for late in await _orders(connection, "entry_order_id", order.order_id)])
+    # What protected the position that it opened, and what sold it, belong to its story.
+    protections = [late for order in own for late in await _orders(connection, "entry_order_id", order.order_id)]
+    orders = (*own, *protections, *await _sale(connection, own, protections))
     return StoryRows(
         recommendation=found,
         signal=signal,
@@ -101,6 +103,21 @@ async def _orders(connection: AsyncConnection, column: str, value: UUID) -> tupl
     return await _rows(connection, OrderRow, table, table.c[column] == value, table.c.created_at)
 
 
+async def _sale(
+    connection: AsyncConnection, own: Sequence[OrderRow], protections: Sequence[OrderRow]
+) -> tuple[OrderRow, ...]:
+    """The first sale of the product after an entry that its own protective orders did not sell; an exit and a close sell all
+    that is held, whichever entry it came from."""
+    bought = [order for order in own if order.side == Side.BUY and order.filled_size > 0]
+    sold = sum(order.filled_size for order in protections)
+    if not bought or sold >= sum(order.filled_size for order in bought):
+        return ()
+    table, entry = orchestrator_orders, bought[-1]
+    later = (table.c.product_id == entry.product_id) & (table.c.side == Side.SELL) & (table.c.filled_size > 0)
+    condition = later & (table.c.created_at > entry.created_at) & (table.c.purpose != OrderPurpose.PROTECTION)
+    return await _rows(connection, OrderRow, table, condition, table.c.created_at, limit=1)
+
+
 async def _fills(connection: AsyncConnection, orders: Sequence[OrderRow]) -> tuple[FillRow, ...]:
     table, order_ids = orchestrator_fills, [order.order_id for order in orders]
     return await _rows(connection, FillRow, table, table.c.order_id.in_(order_ids), table.c.trade_time, table.c.fill_id)
@@ -112,10 +129,12 @@ async def _about(
     return await _rows(connection, kind, table, table.c.recommendation_id == recommendation_id, table.c[order])
 
 
-async def _rows(connection: AsyncConnection, kind: type[T], table: Table, condition: Any, *order: Any) -> tuple[T, ...]:
+async def _rows(
+    connection: AsyncConnection, kind: type[T], table: Table, condition: Any, *order: Any, limit: int | None = None
+) -> tuple[T, ...]:
     """Rows as a dataclass whose fields are columns of the table; stored reasons become reasons."""
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    query = select(*(table.c[name] for name in names)).where(condition).order_by(*order)
+    query = select(*(table.c[name] for name in names)).where(condition).order_by(*order).limit(limit)
     found = []
     for row in (await connection.execute(query)).mappings():
         values: dict[str, Any] = dict(row)

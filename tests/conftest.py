@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # The tests start processes beside open gRPC channels; with its fork handlers a child may die before it begins.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -23,6 +23,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from schema.migrate import migrate
+from tradekit.services import database_role
+
+if TYPE_CHECKING:
+    from replay_runs import Undisturbed
 
 # Held once more than it is used; see cli.calls.
 grpc.aio.init_grpc_aio()
@@ -37,7 +41,7 @@ hypothesis_settings.load_profile("mesh")
 
 @dataclass(frozen=True)
 class Database:
-    """A fresh database: `env` is what a service process needs to find it."""
+    """A fresh database, as its owner has it; a service enters as the role that it has everywhere."""
 
     host: str
     name: str
@@ -46,7 +50,16 @@ class Database:
 
     @property
     def env(self) -> dict[str, str]:
+        """How its owner finds and enters it."""
         return {"DB_HOST": self.host, "DB_NAME": self.name, "DB_USER": self.user}
+
+    def env_of(self, name: str) -> dict[str, str]:
+        """How a service does, or training: as its own role."""
+        return {**self.env, "DB_USER": database_role(name)}
+
+    def settings_of(self, name: str) -> dict[str, Any]:
+        """The same as arguments of its settings."""
+        return {variable.lower(): value for variable, value in self.env_of(name).items()}
 
 
 # The longest files begin first, so that the processes end at about the same time.
@@ -54,6 +67,7 @@ LONGEST = (
     "tests/drill/test_drill.py",
     "tests/chaos/test_chaos.py",
     "tests/replay/",
+    "tests/envoy/",
     "tests/cli/test_cli_up.py",
     "tests/tour/",
     "tests/cli/test_cli_lots_mesh.py",
@@ -68,7 +82,8 @@ LONGEST = (
 )
 
 
-TOGETHER = ("tests/sweep/",)
+# What looks at one mesh of real processes, or is compared with one run, by how the names of its tests begin.
+TOGETHER = (("tests/sweep/",), ("tests/replay/test_replay_kills.py", "tests/envoy/"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,14 +94,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=turn)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Figures that a test measured and does not judge."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file of tests stays in one process, and so do all that look at one mesh of real processes, which is made once then."""
+    """A file of tests stays in one process, and so do all that look at the same mesh of real processes, made once then."""
     from xdist.scheduler import LoadFileScheduling
 
     class TogetherScheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return next((folder for folder in TOGETHER if nodeid.startswith(folder)), super()._split_scope(nodeid))
+            return next((names[0] for names in TOGETHER if nodeid.startswith(names)), super()._split_scope(nodeid))
 
     return TogetherScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
@@ -172,3 +194,21 @@ def running_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMe
         yield mesh
     finally:
         mesh.mesh("down", seconds=DOWN_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def candle_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small file of real candles."""
+    from replay_runs import write_candles  # its libraries are large, and few tests need them
+
+    return write_candles(tmp_path_factory.mktemp("candles") / "candles.parquet")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(candle_file: Path, tmp_path_factory: pytest.TempPathFactory) -> "Undisturbed":
+    """A replay of that file to which nothing happens."""
+    from replay_runs import undisturbed_run
+
+    home = tmp_path_factory.mktemp("replay-home")
+    home.chmod(0o755)
+    return undisturbed_run(candle_file, home)

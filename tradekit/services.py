@@ -33,6 +33,14 @@ class Need(StrEnum):
     PAGE = "PAGE"
 
 
+def database_role(name: str) -> str:
+    """The PostgreSQL role that a service acts as, or training, which is none: mesh_risk."""
+    return f"mesh_{name}"
+
+
+TRAINING_ROLE = database_role("training")
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
     """What one replica takes in a cluster. The CPU asked for is what an idle one uses: a rollout needs it once more on the same
@@ -81,6 +89,11 @@ class ServiceName:
     def package(self) -> str:
         """Its Python package, such as svc_risk; run as a module it is the service."""
         return f"svc_{self.name}"
+
+    @property
+    def database_role(self) -> str:
+        """The PostgreSQL role that it acts as, such as mesh_risk."""
+        return database_role(self.name)
 
     @property
     def settings_class(self) -> tuple[str, str]:

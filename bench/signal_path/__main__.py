@@ -40,6 +40,7 @@ from bench.signal_path.stage import (
     store,
 )
 from tradekit.bars import utc
+from tradekit.services import database_role
 from trading.signal.v1 import signal_service_pb2 as pb
 from trading.signal.v1 import signal_service_pb2_grpc as rpc
 
@@ -93,7 +94,7 @@ class Run:
             **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "DB_HOST": host,
             "DB_NAME": self._name,
-            "DB_USER": "postgres",
+            "DB_USER": database_role("signal"),
             "DB_TIMEOUT_SECONDS": "60",
             "SIGNAL_PORT": str(self._port),
             "PRODUCTS": ",".join(self.products),

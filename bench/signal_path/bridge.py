@@ -13,6 +13,7 @@ import asyncpg
 
 from bench.signal_path.service import Service, free_port
 from schema import streams
+from tradekit.services import database_role
 
 _STORED = "SELECT count(*) FROM signal_outcomes WHERE as_of = $1"
 _RECOMMENDED = "SELECT count(*) FROM trade_recommendations WHERE as_of = $1"
@@ -63,6 +64,7 @@ async def bridge(environment: dict[str, str], signal_port: int, log: Path) -> As
     """The bridge while the block runs. It listens on a port that nobody calls."""
     own = {
         **environment,
+        "DB_USER": database_role("bridge"),
         "BRIDGE_PORT": str(free_port()),
         "SIGNAL_ADDRESS": f"127.0.0.1:{signal_port}",
         "ENTRY_COOLDOWN_BARS": "0",

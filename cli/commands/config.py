@@ -26,6 +26,7 @@ def config(
     from cli.effective import as_line, read_configuration, told_once
     from cli.instance_file import mesh_home
     from cli.instance_plan import plan_of
+    from cli.misspelt import known_variables, misspelt
     from supervisor.instance import lock_owner
     from supervisor.keys import key_files
     from tradekit.services import SERVICES
@@ -44,7 +45,7 @@ def config(
         _print(found, all_values)
     if lock_owner(home) is not None:
         err.print("[yellow]this is what a start from this shell would use; what runs keeps what it was started with[/]")
-    for note in notes:
+    for note in [*notes, *misspelt(os.environ, known_variables())]:
         err.print(f"[yellow]{escape(note)}[/]")
     faults = [*map(as_line, choices.faults), *told_once(plan, found)]
     for line in faults:

@@ -148,7 +148,10 @@ def _go_live(plan: "MeshPlan", wanted: "Wanted") -> str:
 
 def _refuse_faulty(plan: "MeshPlan", choices: "list[CommandFailed]") -> None:
     from cli.effective import refuse_faulty
+    from cli.misspelt import known_variables, misspelt
 
+    for note in misspelt(os.environ, known_variables()):
+        err.print(f"[yellow]{escape(note)}[/]")
     refuse_faulty(plan, choices)
 
 

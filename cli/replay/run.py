@@ -63,15 +63,24 @@ class ReplayReport:
     folder: Path
 
 
-async def replay(options: ReplayOptions, root: Path, watching: Watching, keep: bool = False) -> ReplayReport:
-    """Runs it all. Raises ReplayRefused, ReplayStalled, StartFailed. A folder of a failed replay is kept for its logs."""
+async def replay(
+    options: ReplayOptions,
+    root: Path,
+    watching: Watching,
+    keep: bool = False,
+    arranged: Callable[[MeshPlan], MeshPlan] = lambda plan: plan,
+) -> ReplayReport:
+    """Runs it all. Raises ReplayRefused, ReplayStalled, StartFailed. A folder of a failed replay is kept for its logs.
+
+    `arranged` may give the plan another shape before anything of it is made, such as sidecars between the services.
+    """
     found = await asyncio.to_thread(examine, options)
     examine_given(options)
     folder = root / FOLDER / f"{options.begin:%Y%m%d}-{options.end:%Y%m%d}-{os.getpid()}-{secrets.token_hex(3)}"
     home = MeshHome.at(folder)
     home.root.parent.mkdir(parents=True, exist_ok=True)
     postgres = postgres_of(home)
-    plan = plan_of(options, found, home, postgres)
+    plan = arranged(plan_of(options, found, home, postgres))
     refuse_faulty(plan)
     require_history(options, found)
     with hold_instance(home) as run_id:

@@ -204,9 +204,7 @@ class World:
         """A bridge on a free port; killed (no drain) at the end."""
         given = {
             "port": 0,
-            "db_host": self.database.host,
-            "db_name": self.database.name,
-            "db_user": self.database.user,
+            **self.database.settings_of("bridge"),
             "db_pool_size": 3,
             "signal_address": f"127.0.0.1:{self.signal_port}",
             "decision_profile": "EXERCISE",

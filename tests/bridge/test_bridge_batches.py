@@ -23,6 +23,7 @@ from svc_bridge.settings import BridgeSettings
 from svc_bridge.wire import parse_create
 from tests.bridge.bridge_world import AS_OF, World
 from tests.support.statements import statements
+from tests.support.stored import unlock_rows
 from tradekit import ids
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.common.v1 import decimal_pb2
@@ -48,14 +49,7 @@ def request(message: pb.CreateRecommendationRequest, caller: str = "operator") -
 @contextlib.asynccontextmanager
 async def bridge_kit(world: World) -> AsyncIterator[Kit[BridgeSettings]]:
     """Of a bridge whose lives are measured by market time, so that answers do not hang on the clock."""
-    settings = BridgeSettings(
-        db_host=world.database.host,
-        db_name=world.database.name,
-        db_user=world.database.user,
-        port=0,
-        venue="REPLAY",
-        db_pool_size=2,
-    )
+    settings = BridgeSettings(**world.database.settings_of("bridge"), port=0, venue="REPLAY", db_pool_size=2)
     kit: Kit[BridgeSettings] = Kit(settings)
     try:
         yield kit
@@ -181,6 +175,7 @@ async def test_a_batch_equals_the_same_requests_one_after_the_other(world: World
             else:
                 answers = [(await asyncio.gather(way.create(one), return_exceptions=True))[0] for one in wanted]
         outcomes.append(await outcome(world, answers))
+        await unlock_rows(world.database.engine, "recommendation_events", "stored_requests")
         await world.run(
             text("TRUNCATE trade_recommendations, recommendation_events, stored_requests, stream_heads CASCADE")
         )

@@ -102,9 +102,7 @@ async def test_a_signal_service_that_comes_back_is_found(database: Any) -> None:
 
 async def test_outcomes_recommendations_and_cursor_move_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash between the statements of one frame leaves nothing of it; its repetition gives what it would have given."""
-    settings = BridgeSettings(
-        db_host=world.database.host, db_name=world.database.name, db_user=world.database.user, port=0
-    )
+    settings = BridgeSettings(**world.database.settings_of("bridge"), port=0)
     kit: Kit[BridgeSettings] = Kit(settings)
     consumer = SignalConsumer(settings, kit)
     signals = [signal_of(one) for one in one_per_product(6)]

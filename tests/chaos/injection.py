@@ -86,7 +86,7 @@ class Injection:
         if self._seen is None and (self._is_send(passage) if in_feed else self._at_point(passage)):
             self._seen = passage
             if self._cell.trouble.habits:
-                await self._start(self._lane.habits(**self._cell.trouble.habits))
+                await self._done(self._lane.habits(**self._cell.trouble.habits))
         if not in_feed and passage is self._seen and moment is self._plan.moment:
             await self._reached()
         if moment is Moment.DELIVERED and not self._sent and self._is_send(passage):
@@ -138,7 +138,7 @@ class Injection:
     async def _reached(self) -> None:
         delay = self._plan.delay
         if delay is None:
-            await self._start(self._strike())
+            await self._done(self._strike())
         else:
             self._start(self._strike_after(delay))
 
@@ -208,6 +208,11 @@ class Injection:
             await asyncio.sleep(self._plan.again)
             await self._lane.kill(Death.EXECUTOR)
             await self._lane.revive(Death.EXECUTOR)
+
+    async def _done(self, work: Coroutine[Any, Any, None]) -> None:
+        """Waits for work that goes on when the waiting ends: who is killed hangs up, and whoever carried its words is cancelled
+        then, but not what brings it back."""
+        await asyncio.shield(self._start(work))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Work whose failure `finish` raises."""

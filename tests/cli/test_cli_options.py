@@ -203,6 +203,28 @@ def test_a_database_of_the_operator_is_used_with_its_password(tmp_path: Path) ->
     assert (address.host, address.password, address.mode) == ("db.example", "p@ss/word", SslMode.VERIFY_FULL)
 
 
+@pytest.mark.parametrize(
+    ("caller", "user", "role"),
+    [
+        ({}, "mesh_{}", None),
+        # It has no password for theirs.
+        ({"DB_HOST": "db.example", "DB_USER": "owner"}, "owner", "mesh_{}"),
+    ],
+    ids=["embedded", "own"],
+)
+def test_each_service_acts_as_its_role_and_the_command_as_the_owner(
+    tmp_path: Path, caller: dict[str, str], user: str, role: str | None
+) -> None:
+    home = MeshHome.at(tmp_path)
+    home.prepare()
+    plan = plan_of(home, resolve(UpRequest(), None, caller), ensure_keys(home.keys), caller)
+    for service in SERVICES:
+        own = DatabaseAddress.of_variables(plan.environment_of(service))
+        assert (own.user, own.role) == (user.format(service.name), role and role.format(service.name))
+    owner = plan.database_address
+    assert (owner.user, owner.role) == (caller.get("DB_USER", "postgres"), None)
+
+
 def test_every_port_names_its_variable(tmp_path: Path) -> None:
     home = MeshHome.at(tmp_path)
     home.prepare()

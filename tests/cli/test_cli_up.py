@@ -1,5 +1,6 @@
 """One whole life of `mesh up`: from an empty folder to executed trades, halted, killed, brought down and resumed."""
 
+import asyncio
 import json
 import os
 import re
@@ -14,10 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import grpc
 import psutil
 import pytest
 
+from meshkit.certificates import read_pair
 from supervisor.home import MeshHome
 from supervisor.ports import free_ports
 from supervisor.postmaster import find_postmaster
@@ -71,9 +74,14 @@ class Instance:
         return json.loads(self.mesh("status", "--json")[1])
 
     def channel(self, service: str) -> Any:
-        """A plain client that presents the operator's token, as the README shows."""
-        token = (Path(self.environment["MESH_HOME"]) / "identity" / "operator.token").read_text().strip()
-        return grpc.intercept_channel(grpc.insecure_channel(f"127.0.0.1:{self.ports[service]}"), Presenting(token))
+        """A plain client that shows the operator's token or certificate, as the README does."""
+        identity, address = Path(self.environment["MESH_HOME"]) / "identity", f"127.0.0.1:{self.ports[service]}"
+        if (identity / "operator.pem").exists():
+            pair = read_pair(identity / "operator.pem", identity / "ca.pem")
+            credentials = grpc.ssl_channel_credentials(pair.authorities, pair.key, pair.chain)
+            return grpc.secure_channel(address, credentials)
+        token = (identity / "operator.token").read_text().strip()
+        return grpc.intercept_channel(grpc.insecure_channel(address), Presenting(token))
 
     def executor(self, ask: Callable[[Any], Any]) -> Any:
         with self.channel("executor") as channel:
@@ -135,13 +143,17 @@ def test_a_whole_life(instance: Instance) -> None:
     assert code == 0, said
     assert "everything is SIMULATED" in said and "EXERCISE" in said and "page" in said
     trades_explained(instance)
+    each_service_acts_as_its_role(instance)
     a_second_up_is_refused(instance)
     halted = a_halt_stops_everything(instance)
     nothing_survives_kill_and_down(instance)
-    code, said = instance.mesh("up", "--detach")
+    code, said = instance.mesh("up", "--detach", "--mtls")
     assert code == 0 and "kept" in said and "HALTED" in said, said
+    only_certificates_open_a_door(instance)
     assert instance.holdings() == halted, "a second start resumes the ledger"
     assert instance.status()["trading"]["state"] == "HALTED", "a halt outlives a restart"
+    code, said = instance.mesh("resume", "--reducing")
+    assert code == 0 and "trading is REDUCING (was HALTED)" in said, said
     assert instance.mesh("resume")[0] == 0
     a_halt_and_the_way_out_need_no_other_service(instance)
     a_hung_service_is_said(instance)
@@ -165,6 +177,30 @@ def trades_explained(instance: Instance) -> None:
     assert code == 1 and "had ended before: EXECUTED" in said, said
 
 
+def each_service_acts_as_its_role(instance: Instance) -> None:
+    """As PostgreSQL names who entered each session."""
+
+    async def entered() -> dict[str, set[str]]:
+        connection = await asyncpg.connect(host=str(instance.home.postgres), user="postgres", database="trading")
+        try:
+            rows = await connection.fetch(
+                "SELECT application_name, usename FROM pg_stat_activity WHERE client_port = -1"
+            )
+        finally:
+            await connection.close()
+        found: dict[str, set[str]] = {}
+        for name, user in rows:
+            found.setdefault(name, set()).add(user)
+        return found
+
+    found = asyncio.run(entered())
+    assert {one.name: found[one.name] for one in SERVICES} == {one.name: {one.database_role} for one in SERVICES}
+    said = instance.mesh("doctor")[1]
+    assert "ok database roles one for each service" in said, said
+    for name in ("postgres", *(one.name for one in SERVICES)):
+        assert "permission denied" not in instance.home.log_file(name).read_text(), name
+
+
 def a_second_up_is_refused(instance: Instance) -> None:
     code, said = instance.mesh("up")
     pid = instance.status()["supervisor_pid"]
@@ -183,6 +219,20 @@ def a_halt_stops_everything(instance: Instance) -> tuple[Any, Any]:
     wait_until(lambda: instance.status()["pipeline"]["market_time"] > before["pipeline"]["market_time"])
     assert instance.holdings() == held and len(instance.filled()) == orders
     return held
+
+
+def only_certificates_open_a_door(instance: Instance) -> None:
+    """The operator's token opened them before this start."""
+    token = (instance.home.root / "identity" / "operator.token").read_text().strip()
+    plain = grpc.intercept_channel(grpc.insecure_channel(f"127.0.0.1:{instance.ports['executor']}"), Presenting(token))
+    with plain as channel, pytest.raises(grpc.RpcError) as refused:
+        executor_grpc.ExecutorServiceStub(channel).ListPositions(executor_pb.ListPositionsRequest(), timeout=10)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    with instance.channel("risk") as channel:
+        bridge = bridge_grpc.BridgeServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as refused:
+            bridge.CreateRecommendation(bridge_pb.CreateRecommendationRequest(), timeout=10)
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED, "it was let in, at another service"
 
 
 def a_halt_and_the_way_out_need_no_other_service(instance: Instance) -> None:

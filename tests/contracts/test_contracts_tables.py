@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from schema.ownership import INSERTED, OWNED, READ, SHARED, access_of
+from schema.ownership import APPEND_ONLY, INSERTED, OWNED, READ, SHARED, access_of
 from schema.tables import metadata
 from schema.views import readers_of, views
 from tests.contracts.contract_walk import ROOT
@@ -113,3 +113,16 @@ def test_sql_whose_tables_cannot_be_read_off_is_refused(source: str) -> None:
 )
 def test_what_names_no_table_is_left_alone(source: str) -> None:
     assert named_in_source(source) == named_in_source("")
+
+
+@pytest.mark.parametrize("folder", sorted({*FOLDERS.values(), "schema", "modelkit", "meshkit"}))
+def test_no_source_changes_what_is_written_once(folder: str) -> None:
+    """Nobody has the right to, so it would fail where it runs."""
+    names = "|".join(table.name for table in APPEND_ONLY)
+    change = re.compile(
+        rf"\b(?:UPDATE|DELETE FROM|TRUNCATE)\s+(?:ONLY\s+)?(?:public\.)?({names})\b"
+        rf"|\b(?:update|delete)\(\s*({names})\s*\)|\b({names})\.(?:update|delete)\("
+    )
+    for path in (ROOT / folder).rglob("*.py"):
+        if "migrations" not in path.parts:
+            assert not change.search(path.read_text()), path

@@ -36,6 +36,7 @@ from tests.executor.venue import Simulator
 from tests.support.stored import store_recommendation
 from tradekit import ids
 from tradekit.recommendation import Recommendation, terms_hash
+from tradekit.services import database_role
 from tradekit.states import LifeClock, Origin, Profile, Side
 from tradekit.wire import decimal_message, recommendation_message
 from trading.executor.v1 import executor_service_pb2 as pb
@@ -156,6 +157,7 @@ def environment(database: Any, simulator: Simulator, host: str, ticket_file: Pat
     """Environment of an executor process; its field names in lower case are the settings' arguments."""
     return {
         **database.env,
+        "DB_USER": database_role("executor"),
         "EXECUTOR_PORT": "0",
         "PRODUCTS": PRODUCTS,
         "VENUE": "SIMULATED",

@@ -64,7 +64,7 @@ def live(database: Any, ticket_key: Ed25519PrivateKey, tmp_path: Path, exchange:
     key.write_text("secret")
     files = identities(tmp_path)
     return {
-        **database.env,
+        **database.env_of("executor"),
         "EXECUTOR_PORT": "0",
         "PRODUCTS": "BTC-USD",
         "VENUE": "LIVE",

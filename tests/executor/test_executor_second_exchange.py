@@ -45,7 +45,7 @@ def environ(database: Any, ticket_key: Ed25519PrivateKey, tmp_path: Path) -> dic
     key = tmp_path / "key"
     key.write_text("secret of another form")
     return {
-        **database.env,
+        **database.env_of("executor"),
         "EXECUTOR_PORT": "0",
         "PRODUCTS": "BTC-USD",
         "VENUE": "SIMULATED",

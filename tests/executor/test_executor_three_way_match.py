@@ -19,6 +19,7 @@ from svc_monitor.feeds.match import AccountMatch, Matcher
 from svc_monitor.settings import MonitorSettings
 from tests.executor.issuer import Issuer, public_key_file, recommend, running
 from tests.executor.second_exchange import FormExchange
+from tests.support.stored import unlock_rows
 from tradekit.states import Side
 from trading.executor.v1 import executor_service_pb2 as pb
 
@@ -39,7 +40,7 @@ def environ(database: Any, ticket_key: Ed25519PrivateKey, tmp_path: Path, exchan
     key = tmp_path / "key"
     key.write_text("secret")
     return {
-        **database.env,
+        **database.env_of("executor"),
         "EXECUTOR_PORT": "0",
         "PRODUCTS": "BTC-USD",
         "DECISION_PROFILE": "EXERCISE",
@@ -56,7 +57,7 @@ def environ(database: Any, ticket_key: Ed25519PrivateKey, tmp_path: Path, exchan
 
 @pytest.fixture
 async def matcher(database: Any) -> AsyncIterator[Matcher]:
-    settings = MonitorSettings(port=0, products="BTC-USD", **{name.lower(): one for name, one in database.env.items()})  # type: ignore[arg-type]
+    settings = MonitorSettings(port=0, products="BTC-USD", **database.settings_of("monitor"))
     kit = Kit(settings)
     try:
         yield Matcher(settings, kit)
@@ -93,6 +94,7 @@ async def test_what_is_booked_agrees_and_what_is_changed_is_named(
         assert found.from_fills == ()
         assert [(one.what, one.ledger - (one.exchange or 0)) for one in found.from_exchange] == [("USD", Decimal(1))]
     # A fill that somebody changes moves no count; it is found when the rows are read whole again.
+    await unlock_rows(database.engine, "fills")
     await write("UPDATE fills SET commission = commission + 1 WHERE side = 'BUY'")
     matcher._whole_at = float("-inf")
     assert {one.what for one in (await matcher.found()).from_fills} >= {"USD", "fees, USD"}

@@ -105,9 +105,7 @@ async def running(database: Any, builder: Any = build, **changes: Any) -> AsyncI
     """A market service on a free port; drained and stopped at the end."""
     given = {
         "port": 0,
-        "db_host": database.host,
-        "db_name": database.name,
-        "db_user": database.user,
+        **database.settings_of("market"),
         "products": "BTC-USD,ETH-USD,SOL-USD",
         "market_grace_seconds": 0.0,
         "market_poll_seconds": 0.05,

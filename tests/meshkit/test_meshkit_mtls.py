@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+from identities import identities, presented
 from pydantic import ValidationError
 from refusals import refused
 
@@ -20,6 +21,7 @@ from meshkit import errors
 from meshkit.certificates import read_pair
 from meshkit.channel import proven_as, server_name
 from meshkit.errors import Misconfigured
+from meshkit.identity import UnknownCaller
 from meshkit.kit import Kit
 from meshkit.spiffe import SpiffeNames
 from supervisor.certificates import LIFE, RENEW_BELOW, CertificateFiles, ensure_certificates, remove_certificates
@@ -242,3 +244,15 @@ def test_a_look_at_the_files_costs_little(files: CertificateFiles) -> None:
     assert certificates.pair() is first
     os.utime(files.certificate("friend"), ns=(time.time_ns(), time.time_ns()))
     assert certificates.pair() is not first
+
+
+def test_the_page_takes_the_operators_token_where_nobody_shows_a_certificate(
+    files: CertificateFiles, tmp_path: Path
+) -> None:
+    tokens = identities(tmp_path / "tokens")
+    kit: Kit[Any] = Kit(settings(**mtls_settings(files, "friend"), mesh_callers_file=tokens.callers))
+    assert kit.identity.page is not None and kit.identity.presented == ()
+    caller = kit.identity.page(dict(presented(tokens, "operator")), None)
+    assert caller is not None and caller.name == "operator"
+    with pytest.raises(UnknownCaller):
+        kit.identity.source(dict(presented(tokens, "operator")), None)

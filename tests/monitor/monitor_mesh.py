@@ -187,6 +187,7 @@ class Bridge(bridge_grpc.BridgeServiceServicer):
 class Executor(executor_grpc.ExecutorServiceServicer):
     def __init__(self) -> None:
         self.orders = Changing()
+        self.switch = "TRADING_STATE_ACTIVE"
         self.account = executor_pb.ListPositionsResponse(
             opening_balance=number("10000"), equity=number("10012.34"), realized_pnl=number("20.00"),
             unrealized_pnl=number("-7.66"), total_fees=number("3.21"), venue=trade_pb2.VENUE_SIMULATED,
@@ -202,7 +203,7 @@ class Executor(executor_grpc.ExecutorServiceServicer):
         self.orders.put(row.order_id, row)
 
     async def GetTradingState(self, request: Any, context: Any) -> Any:
-        return executor_pb.GetTradingStateResponse(state="TRADING_STATE_ACTIVE", stored_state="TRADING_STATE_ACTIVE")
+        return executor_pb.GetTradingStateResponse(state=self.switch, stored_state=self.switch)
 
     async def ListPositions(self, request: Any, context: Any) -> Any:
         return self.account

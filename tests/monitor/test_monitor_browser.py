@@ -55,7 +55,7 @@ async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.M
         mesh.bridge.put(record("c", 2, adjusted="91.92"))
         for code, scope in (("DRAWDOWN", "account"), ("COOLDOWN_ENTRY", "product:BTC-USD")):
             mesh.risk.portfolio.locks.add(code=code, scope=scope)
-        async with running_monitor(mesh, db_host=database.host, db_name=database.name) as monitor:
+        async with running_monitor(mesh, **database.settings_of("monitor")) as monitor:
             page = await browser.new_page(viewport={"width": 1280, "height": 800})
             faults: list[str] = []
             page.on("pageerror", lambda error: faults.append(str(error)))
@@ -84,6 +84,14 @@ async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.M
             alert = page.locator(".alert", has_text="ORDER_UNKNOWN")
             await alert.get_by_role("button", name="Acknowledge").click()
             await alert.get_by_text("seen by operator").wait_for()
+
+            # A service that could take new positions is not said to take any while the switch is off.
+            await page.locator("#services-note", has_text="entries open").wait_for()
+            mesh.executor.switch = "TRADING_STATE_HALTED"
+            await page.locator("#services-note", has_text="all serve; trading is HALTED").wait_for()
+            await page.locator("#services .entries").first.wait_for(state="detached")
+            mesh.executor.switch = "TRADING_STATE_ACTIVE"
+            await page.locator("#services-note", has_text="entries open").wait_for()
 
             model = page.locator("#model")
             await model.get_by_text("balanced-2025-03-28-01ab").wait_for()

@@ -37,7 +37,7 @@ HOSTILE = "<script>alert('no')</script>"
 
 @asynccontextmanager
 async def page(database: Any = None, without: str = "") -> AsyncIterator[tuple[Any, Any, aiohttp.ClientSession]]:
-    given = {"db_host": "/nonexistent"} if database is None else {"db_host": database.host, "db_name": database.name}
+    given = {"db_host": "/nonexistent"} if database is None else database.settings_of("monitor")
     async with running_mesh() as mesh:
         if without:
             await mesh.of[without].stop()

@@ -27,7 +27,7 @@ NOW = datetime(2025, 3, 1, tzinfo=UTC)
 
 @asynccontextmanager
 async def monitor(database: Any = None):
-    given = {"db_host": "/nonexistent"} if database is None else {"db_host": database.host, "db_name": database.name}
+    given = {"db_host": "/nonexistent"} if database is None else database.settings_of("monitor")
     async with (
         running_mesh() as mesh,
         running_monitor(mesh, **given) as service,

@@ -58,7 +58,7 @@ async def test_every_change_is_seen_kept_and_told(database):
     with structlog.testing.capture_logs() as log:
         async with (
             running_mesh() as mesh,
-            running_monitor(mesh, db_host=database.host, db_name=database.name) as monitor,
+            running_monitor(mesh, **database.settings_of("monitor")) as monitor,
             asking(monitor) as stub,
         ):
             risk = mesh.of["risk"]
@@ -98,7 +98,7 @@ async def test_changes_wait_for_the_database_and_are_written_in_order(database, 
     folder = tmp_path / "db"
     async with (
         running_mesh() as mesh,
-        running_monitor(mesh, db_host=str(folder), db_name=database.name) as monitor,
+        running_monitor(mesh, **{**database.settings_of("monitor"), "db_host": str(folder)}) as monitor,
         asking(monitor) as stub,
     ):
         # Told by the orchestrator while the monitor's own look at the rows is shut, and by the rows afterwards.
@@ -152,7 +152,7 @@ async def test_a_database_that_may_lose_what_it_stored_is_an_outage_and_no_end(d
     monkeypatch.setattr("meshkit.database.broken_promises", lambda row: "".join(broken))
     async with (
         running_mesh() as mesh,
-        running_monitor(mesh, db_host=database.host, db_name=database.name) as monitor,
+        running_monitor(mesh, **database.settings_of("monitor")) as monitor,
         asking(monitor) as stub,
     ):
 
@@ -179,7 +179,7 @@ async def test_a_database_that_may_lose_what_it_stored_is_an_outage_and_no_end(d
 async def test_an_alert_of_an_earlier_process_goes_on_under_its_id(database):
     await store_order(database.engine, "BTC-USD", "BUY", "UNKNOWN", MARKET_TIME)
     async with running_mesh() as mesh:
-        given = {"db_host": database.host, "db_name": database.name}
+        given = database.settings_of("monitor")
 
         async def only_alert() -> Any:
             async with database.engine.connect() as connection:

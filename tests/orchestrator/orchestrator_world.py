@@ -168,9 +168,7 @@ class World:
         address = f"127.0.0.1:{self.stages.port}"
         given = {
             "port": 0,
-            "db_host": self.database.host,
-            "db_name": self.database.name,
-            "db_user": self.database.user,
+            **self.database.settings_of("orchestrator"),
             "db_pool_size": 4,
             "validator_address": address,
             "risk_address": address,

@@ -15,6 +15,7 @@ from schema.recommendations import llm_validation, signal_outcomes
 from schema.signals import trading_signals
 from tests.orchestrator.orchestrator_world import HOUR, World
 from tests.orchestrator.stand_ins import AS_OF
+from tests.support.stored import store_order
 from tradekit import ids, wire
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 
@@ -140,6 +141,46 @@ async def test_decisions_are_watched_from_any_position(world: World) -> None:
             call = stub.WatchDecisions(pb.WatchDecisionsRequest(after_sequence=after))
             error = await refused(call.read())
             assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_POSITION")
+
+
+async def test_the_story_of_an_entry_ends_with_what_sold_it(world: World) -> None:
+    (item,) = await world.propose()
+    async with world.orchestrator() as stub:
+        await world.until_ended(item)
+        entry = await store_order(
+            world.database.engine,
+            "BTC-USD",
+            "BUY",
+            "FILLED",
+            AS_OF,
+            recommendation_id=UUID(item),
+            filled_size=2,
+            filled_value=9,
+        )
+        protection = {
+            "purpose": "PROTECTION",
+            "entry_order_id": entry,
+            "recommendation_id": None,
+            "order_type": "BRACKET",
+        }
+        terms = {"stop_price": 1, "target_price": 9, "exit_time": AS_OF}
+        await store_order(
+            world.database.engine, "BTC-USD", "SELL", "CANCELLED", AS_OF, **protection, **terms, filled_size=1
+        )
+        exits = uuid4()
+        for product, filled, of in (
+            ("ETH-USD", 2, None),
+            ("BTC-USD", 0, None),
+            ("BTC-USD", 1, exits),
+            ("BTC-USD", 1, None),
+        ):
+            note = {"recommendation_id": of, "filled_size": filled, "note": "by hand"}
+            await store_order(world.database.engine, product, "SELL", "FILLED", AS_OF, **note)
+        story = await stub.ExplainRecommendation(pb.ExplainRecommendationRequest(recommendation_id=item))
+        told = [step.summary for step in story.steps if step.stage == "order"]
+        assert len(told) == 3 and told[-1].startswith(
+            f"Sold by recommendation {exits}. SIMULATED order FILLED: 1 filled"
+        )
 
 
 async def test_stories_of_recommendations_signals_and_orders(world: World) -> None:

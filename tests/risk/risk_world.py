@@ -307,9 +307,7 @@ async def running(database: Any, folder: Path, cash: str = "10000", **settings: 
     world = World(database.engine, None, key, None, None)  # type: ignore[arg-type]
     await seed(world, cash)
     made = RiskSettings(
-        db_host=database.host,
-        db_name=database.name,
-        db_user=database.user,
+        **database.settings_of("risk"),
         port=0,
         drain_seconds=0.2,
         products=("BTC-USD", "ETH-USD", "SOL-USD"),

@@ -23,6 +23,7 @@ from svc_risk.assessor import METHOD, Assessor, Call, Decided
 from svc_risk.settings import RiskSettings
 from svc_risk.ticket import load_signer
 from tests.risk.risk_world import AS_OF, HOUR, D, World, seed, write_key
+from tests.support.stored import unlock_rows
 from tradekit.recommendation import Recommendation, terms_hash
 from tradekit.states import LifeClock, Side
 
@@ -62,6 +63,7 @@ class Bench:
             await kit.close()
 
     async def reset(self, start: "Start") -> None:
+        await unlock_rows(self.world.engine, "risk_assessments", "stored_requests")
         async with self.world.engine.begin() as connection:
             for table in (risk_reservations, risk_assessments, risk_locks, stored_requests, equity_snapshots):
                 await connection.execute(delete(table))
@@ -113,9 +115,7 @@ async def bench(database: Any, tmp_path: Path) -> Bench:
     for product, price in (("SOL-USD", 151.0), ("BTC-USD", 99000.0), ("ETH-USD", 2510.0)):
         await world.candles(product, AS_OF + HOUR, [price])
     made = RiskSettings(
-        db_host=database.host,
-        db_name=database.name,
-        db_user=database.user,
+        **database.settings_of("risk"),
         products=("BTC-USD", "ETH-USD", "SOL-USD"),
         ticket_signing_key_file=key_file,
     )

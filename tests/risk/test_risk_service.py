@@ -15,6 +15,7 @@ from svc_risk.assess import assess
 from svc_risk.snapshot import inputs_from_json
 from tests.risk.risk_calls import codes, refused
 from tests.risk.risk_world import AS_OF, FAR, HOUR, D, World, running
+from tests.support.stored import unlock_rows
 from tradekit import wire
 from tradekit.ids import new_request_id
 from tradekit.recommendation import Recommendation, terms_hash
@@ -339,6 +340,7 @@ async def test_only_stored_and_approved_recommendations_are_assessed_on_their_st
             await world.ask(replace(recommendation, **change))
         assert found.value.reason == "TERMS_DIFFER"
     other = await world.propose(world.recommendation())
+    await unlock_rows(world.engine, "llm_validation")
     async with world.engine.begin() as connection:
         was = llm_validation.c.recommendation_id == other.recommendation_id
         await connection.execute(update(llm_validation).where(was).values(request_hash=terms_hash(recommendation)))

@@ -4,6 +4,8 @@ from decimal import Decimal
 
 from sqlalchemy import text
 
+from tests.support.stored import unlock_rows
+
 ADD = """
     INSERT INTO ledger_entries (transaction_id, account, currency, amount, as_of)
     SELECT 't' || n, (ARRAY['exchange', 'trading', 'fees'])[1 + n % 3], (ARRAY['USD', 'BTC'])[1 + n % 2],
@@ -36,6 +38,7 @@ async def test_every_way_to_write_entries_keeps_the_balances(database):
     assert len(first) == 6
     await run(ADD.format(first=61, last=90))
     assert await balances(database) != first
+    await unlock_rows(database.engine, "ledger_entries")
     await run(
         "UPDATE ledger_entries SET amount = amount + 1, account = CASE WHEN entry_id % 7 = 0 THEN 'fees' ELSE account END"
     )

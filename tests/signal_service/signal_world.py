@@ -114,9 +114,7 @@ class World:
         """A signal service on a free port."""
         given = {
             "port": 0,
-            "db_host": self.database.host,
-            "db_name": self.database.name,
-            "db_user": self.database.user,
+            **self.database.settings_of("signal"),
             "db_pool_size": 3,
             "products": ",".join(PRODUCTS),
             "market_address": f"127.0.0.1:{self.market_port}",

@@ -22,6 +22,7 @@ from svc_signal.drift.monitor import DriftMonitor
 from svc_signal.drift.store import insert_report
 from svc_signal.settings import SignalSettings
 from tests.signal.signal_series import FIRST_BAR, synthetic
+from tests.support.stored import unlock_rows
 from tradekit import ids
 from tradekit.bars import utc
 
@@ -50,7 +51,7 @@ class History:
     def __init__(self, database: Any) -> None:
         self.database = database
         self.settings = SignalSettings(
-            db_host=database.host, db_name=database.name, db_user=database.user, products=",".join(PRODUCTS),
+            **database.settings_of("signal"), products=",".join(PRODUCTS),
             market_address="127.0.0.1:1", decision_profile="EVIDENCE",
         )  # fmt: skip
         self.sequence = 0
@@ -182,6 +183,7 @@ async def test_a_check_is_a_function_of_rows_and_changes_nothing_when_repeated(h
         await history.settle(drift_monitor, bar, model())
         await history.settle(history.drift_monitor(), bar, model())
     assert (await history.labels(), await history.checks()) == (labels, checks)
+    await unlock_rows(history.database.engine, "matured_labels", "model_drift")
     for table in (matured_labels, model_drift):
         await history.run(delete(table))
     for bar in range(0, bars, 24):

@@ -19,6 +19,7 @@ from schema.signals import feature_states
 from tests.signal.signal_series import FIRST_BAR
 from tests.signal_service.live_bars import FACTOR, next_bar, of_bar, same, truth
 from tests.signal_service.signal_world import BARS, HOUR, PRODUCTS, World, close_of
+from tests.support.stored import unlock_rows
 from tradekit.bars import utc
 
 LAST = BARS - 40
@@ -143,6 +144,7 @@ async def test_a_saved_state_goes_on_to_the_bit_or_is_refused(
     await decided_by(LAST + 5, None)
     content = bytearray((await world.run(select(feature_states)))[0]["content"])
     content[len(content) // 2] ^= 1
+    await unlock_rows(world.database.engine, "trading_signals")
     for broken in (bytes(content), b"", b"\x80\x04."):
         await world.run(update(feature_states).values(content=broken))
         world_bar = FIRST_BAR + LAST + 6
@@ -172,7 +174,7 @@ async def test_a_killed_process_goes_on_from_its_rows(
     await world.complete(begin)
     environment = {
         **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
-        **world.database.env,
+        **world.database.env_of("signal"),
         "SIGNAL_PORT": "0",
         "PRODUCTS": ",".join(PRODUCTS),
         "MARKET_ADDRESS": f"127.0.0.1:{world.market_port}",

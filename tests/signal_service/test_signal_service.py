@@ -18,6 +18,7 @@ from meshkit import paging
 from modelkit.features.definition import NAMES
 from modelkit.manifest import ARTIFACT_NAME, MANIFEST_NAME
 from tests.signal_service.signal_world import BARS, PRODUCTS, TRAIN_BARS, World, close_of
+from tests.support.stored import unlock_rows
 from tradekit import ids, wire
 from trading.signal.v1 import signal_service_pb2 as pb
 from training.fit import TrainingRefused
@@ -71,6 +72,7 @@ async def test_each_bar_is_decided_once_and_the_same_after_any_restart(
     assert [row["sequence"] for row in rows] == list(range(1, 3 * 7 + 1))
     assert [row["as_of"] for row in rows] == [close_of(LAST + n) for n in range(7) for _ in PRODUCTS]
     # A process that starts anew, with no cache and no memory, decides these bars the same.
+    await unlock_rows(world.database.engine, "trading_signals")
     await world.run(_forget())
     async with world.service(**given) as stub:
         # Its own loop decides only once the model is there; asked directly, that has to be waited for.
@@ -184,6 +186,7 @@ def _outage() -> Any:
         DO $do$ BEGIN
           ALTER TABLE models RENAME TO hidden;
           CREATE TABLE models (LIKE hidden INCLUDING ALL);
+          GRANT SELECT, INSERT, UPDATE ON models TO mesh_signal;
           CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = '57P03'; END $$;
           CREATE TRIGGER away BEFORE INSERT ON models FOR EACH ROW EXECUTE FUNCTION away();
@@ -291,9 +294,7 @@ async def test_the_training_job_writes_a_model_that_is_served(world: World, tmp_
     await world.store(0, TRAIN_BARS - 1)
     await world.complete(TRAIN_BARS - 1)
     given: dict[str, Any] = {
-        "db_host": world.database.host,
-        "db_name": world.database.name,
-        "db_user": world.database.user,
+        **world.database.settings_of("training"),
         "products": ",".join(PRODUCTS),
         "taker_fee": "0.0005",
         "model_signing_key_file": keys / "private.pem",

@@ -148,6 +148,8 @@ def plan_of(
         inherited={name: os.environ[name] for name in kept if name in os.environ},
         extra={
             "MARKET_HISTORY_BARS": str(HISTORY_BARS),
+            # Looked at once: what changes while the tests last, a test changed.
+            "MARKET_PRODUCTS_SECONDS": "86400",
             "DRAIN_SECONDS": str(DRAIN_SECONDS),
             "OPENBLAS_NUM_THREADS": "1",
             **settings,

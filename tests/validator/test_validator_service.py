@@ -320,7 +320,12 @@ async def test_the_process_starts_answers_and_drains(database):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = {**os.environ, **database.env, "VALIDATOR_PORT": str(port), "PYTHONPATH": os.pathsep.join(sys.path)}
+    env = {
+        **os.environ,
+        **database.env_of("validator"),
+        "VALIDATOR_PORT": str(port),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "svc_validator", env=env, stderr=PIPE)
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

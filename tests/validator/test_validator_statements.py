@@ -34,9 +34,7 @@ def review_request(recommendation: Recommendation, request_id: UUID | None = Non
 @contextlib.asynccontextmanager
 async def review_service(database: Any) -> AsyncIterator[ReviewService]:
     """With the rules alone, called by the operator."""
-    settings = ValidatorSettings(
-        port=0, db_host=database.host, db_name=database.name, db_user=database.user, ollama_host=None, db_pool_size=2
-    )
+    settings = ValidatorSettings(port=0, **database.settings_of("validator"), ollama_host=None, db_pool_size=2)
     kit: Kit[ValidatorSettings] = Kit(settings)
     set_caller(Caller("operator"))
     try:

@@ -34,7 +34,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 @contextlib.asynccontextmanager
 async def validator(database: Any, **given: Any) -> AsyncIterator[Any]:
-    values = {"port": 0, "db_host": database.host, "db_name": database.name, "db_user": database.user}
+    values = {"port": 0, **database.settings_of("validator")}
     with tempfile.TemporaryDirectory() as folder:
         # A venue with real money serves only authenticated callers; this test does not check callers.
         live = given.get("venue") == "LIVE"

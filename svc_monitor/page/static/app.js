@@ -27,11 +27,13 @@ function drawRecommendations() {
   recommendations(state.recommendations, state.orders, state.reductions, tell);
 }
 
+const drawServices = () => panels.services(state.health, clock, state.ages?.services, state.trading?.state);
+
 const DRAW = {
   mesh: () => panels.mesh(state.mesh),
   pipeline: () => panels.pipeline(state.pipeline, state.mesh.granularity_seconds),
   health: () => {
-    panels.services(state.health, clock, state.ages?.services);
+    drawServices();
     showAges();
   },
   alerts: () => alerts(state.alerts, clock),
@@ -47,7 +49,10 @@ const DRAW = {
     panels.course(state.course, state.account?.opening_balance);
   },
   course: () => panels.course(state.course, state.account?.opening_balance),
-  trading: () => panels.trading(state.trading),
+  trading: () => {
+    panels.trading(state.trading);
+    drawServices();
+  },
   risk: () => panels.risk(state.risk),
   model: () => model(state.model),
   reviewer: () => panels.reviewer(state.reviewer),

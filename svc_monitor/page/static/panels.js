@@ -134,12 +134,14 @@ function tipOf(found) {
   return [`${words(found.outcome)}: ${count(found.count)}`, ...reasons.map(([code, number]) => `${code}  ${count(number)}`)].join("\n");
 }
 
-export function services(value, clock, seen) {
+export function services(value, clock, seen, state) {
   if (!value) return;
+  // Health says whether a service could take new positions; the operator's switch says whether any is taken.
+  const shut = state && state !== "ACTIVE" ? `trading is ${state}` : "";
   const down = value.filter((one) => one.state !== "SERVING").length;
   const closed = value.filter((one) => one.state === "SERVING" && one.entries !== "SERVING").length;
-  put(byId("services-note"), down ? `${down} of ${value.length} not serving` : closed ? `all serve; ${closed} refuse new positions` : "all serve, entries open");
-  keyed(byId("services"), value, (one) => one.service, (one) => tile(one));
+  put(byId("services-note"), down ? `${down} of ${value.length} not serving` : closed ? `all serve; ${closed} refuse new positions` : shut ? `all serve; ${shut}` : "all serve, entries open");
+  keyed(byId("services"), value.map((one) => ({ ...one, shut })), (one) => one.service, (one) => tile(one));
   ageTiles(clock, seen);
 }
 
@@ -147,11 +149,11 @@ function tile(one) {
   const serving = one.state === "SERVING";
   const open = one.entries === "SERVING";
   const kindOf = serving ? (open ? "k-good" : "k-warn") : kind(one.state);
-  const entries = open ? "entries open" : one.entries === "NOT_SERVING" ? "entries closed" : `entries ${words(one.entries)}`;
+  const entries = open ? one.shut || "entries open" : one.entries === "NOT_SERVING" ? "entries closed" : `entries ${words(one.entries)}`;
   const tip = [one.address, `${words(one.state)}, ${entries}`, one.detail, one.changed_at && `${words(one.state)} since ${utc(one.changed_at, { seconds: true })} UTC`].filter(Boolean).join("\n");
   const node = el(`li.tile.${kindOf}`, { tip },
     el("div.name", {}, one.service, el("small")),
-    el("div.state", {}, serving && !open ? entries : words(one.state), open && serving ? el("span.entries", {}, " · open") : null));
+    el("div.state", {}, serving && !open ? entries : words(one.state), open && serving && !one.shut ? el("span.entries", {}, " · open") : null));
   node.dataset.service = one.service;
   return node;
 }
