@@ -262,7 +262,7 @@ def test_a_machine_without_the_program_is_told_so(monkeypatch: pytest.MonkeyPatc
         (VIRTUAL, "exact: /trading.market", "prefix: /trading.market", "match[0].uri.prefix is not known"),
         (VIRTUAL, "number: 8024", "number: 8124", "executor.crypto-trading.svc.cluster.local has no port 8124"),
         (VIRTUAL, "- executor.crypto", "- executer.crypto", "no Service is called executer.crypto-trading"),
-        (VIRTUAL, "kind: VirtualService", "kind: Sidecar", "nothing is known of the kind Sidecar"),
+        (VIRTUAL, "kind: VirtualService", "kind: ServiceEntry", "nothing is known of the kind ServiceEntry"),
         (RULES, "simple: LEAST_REQUEST", "simple: RANDOM", "no other way of balancing is translated"),
         (RULES, "  trafficPolicy:\n", "  trafficPolicy:\n    tls: {mode: DISABLE}\n", "trafficPolicy.tls is not known"),
         (RULES, "maxRetries: 20", "maxRequestsPerConnection: 1", "maxRequestsPerConnection is not known"),

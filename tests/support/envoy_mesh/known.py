@@ -46,18 +46,27 @@ API_VERSIONS = {
     "VirtualService": "networking.istio.io/v1",
     "DestinationRule": "networking.istio.io/v1",
 }
-# Of these nothing reaches a sidecar. A container's environment is the test's own.
-IGNORED = frozenset({"Namespace", "ServiceAccount", "ConfigMap", "PersistentVolumeClaim"})
+# Of these nothing reaches a sidecar. A container's environment is the test's own. Jobs call no service. Sidecar and
+# NetworkPolicy only take ways away from a pod, and what is refused here is refused by the one who is called. That they leave each
+# pod what it needs is tested on the manifests and on a cluster.
+IGNORED = frozenset(
+    {"Namespace", "ServiceAccount", "ConfigMap", "PersistentVolumeClaim", "Job", "NetworkPolicy", "Sidecar"}
+)
 PATCHED = frozenset({"ConfigMap"})
 _LABELS = {"app": str, "version": ANY, "app.kubernetes.io/part-of": ANY}
-# Annotations are how pods change what their sidecar does; ours has none of those.
+# Annotations are how pods change what their sidecar does; ours say what it may use of the machine, and where metrics are read.
 METADATA = {"name": str, "namespace": str, "labels": _LABELS}
-_POD_METADATA = {"labels": _LABELS, "annotations": {"trading/config-checksum": ANY}}
+_ANNOTATIONS = (
+    *("trading/config-checksum", "prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path"),
+    *("sidecar.istio.io/proxyCPU", "sidecar.istio.io/proxyMemory", "sidecar.istio.io/proxyMemoryLimit"),
+)
+_POD_METADATA = {"labels": _LABELS, "annotations": dict.fromkeys(_ANNOTATIONS, ANY)}
 _CONTAINER = {
     "name": str,
     "ports": Listed({"name": str, "containerPort": int}),
     "image": ANY,
     "command": ANY,
+    "args": ANY,
     "env": ANY,
     "envFrom": ANY,
     "startupProbe": ANY,
@@ -76,6 +85,8 @@ _POD = {
     "securityContext": ANY,
     "initContainers": ANY,
     "volumes": ANY,
+    "affinity": ANY,
+    "topologySpreadConstraints": ANY,
 }
 _OPERATION = {"ports": Listed(PORT), "paths": Listed(EXACT)}
 _RULE = {
