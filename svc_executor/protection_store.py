@@ -41,8 +41,9 @@ DUE = """coalesce((
   WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.cancel_reason IN ('TIME_LIMIT', 'TRAILING_STOP')
     AND o.state = 'CANCELLED' AND o.filled_size < o.base_size AND o.updated_at >= coalesce(sold.at, '-infinity')
 ), '[]')"""
-# What protects a position that is gone, as when somebody else sold it, is still to be ended. An entry counts while nothing was
-# adopted after it: what was, was not bought at its price.
+# What protects a position that is gone, as when somebody else sold it, is still to be ended. An entry counts while nothing
+# joined the position after it: what did, by an adoption or with a cost of its own, was not bought at its price. Coins that came
+# in and were not adopted are no part of it.
 _READ = (
     text(f"""
     SELECT p.product_id, p.base_size,
@@ -76,7 +77,7 @@ _READ = (
     ) AS sold ON true
     LEFT JOIN LATERAL (
       SELECT max(a.created_at) AS at FROM ledger_adjustments a
-      WHERE a.currency = split_part(p.product_id, '-', 1) AND a.amount > 0
+      WHERE a.currency = split_part(p.product_id, '-', 1) AND (a.kind = 'ADOPTION' OR a.cost > 0)
     ) AS adopted ON true
     LEFT JOIN LATERAL (
       SELECT o.order_id, o.recommendation_id, o.filled_size, o.filled_value, o.as_of FROM orders o

@@ -12,11 +12,13 @@ from uuid import uuid4
 import grpc
 import pytest
 from refusals import refused
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from exchange_client import ExchangeConfig
 from exchange_client.coinbase.client import CoinbaseClient
 from meshkit.errors import from_rpc_error
+from schema.execution import ledger_adjustments
+from svc_executor.protection_store import read_held
 from tests.executor.issuer import Issuer, assert_ledger_holds, at_exchange, recommend, running
 from tests.executor.protecting import NEAR, done, look, operated, rests, there
 from tests.executor.selling import bought, without_ticket
@@ -84,6 +86,36 @@ async def test_an_entry_is_protected_by_the_plan_it_brings(
         assert 0 <= plan.stop_price - D(order.stop_price.value) < D("0.01")
         assert 0 <= D(order.target_price.value) - plan.target_price < D("0.01")
         assert order.exit_time.ToDatetime(UTC) == ends
+
+
+async def test_coins_that_come_in_do_not_make_an_entry_forgotten(
+    protecting: dict[str, str], issuer: Issuer, database: Any
+) -> None:
+    """Those that join the position do: they were not bought at the entry's price."""
+
+    async def adjust(kind: str, cost: str) -> None:
+        values = {"kind": kind, "cost": D(cost), "amount": D(1), "currency": "BTC", "equity_change": D(0), "answer": {}}
+        ids = {"adjustment_id": uuid4(), "request_id": uuid4(), "body_sha256": "", "note": "", "caller": "operator"}
+        async with database.engine.begin() as connection:
+            await connection.execute(insert(ledger_adjustments).values(**values, **ids))
+
+    async def entry() -> str:
+        async with database.engine.connect() as connection:
+            (row,) = await read_held(connection, 3600, None, with_high=False)
+        return str(row.held.entry_order_id)
+
+    async with operated(protecting) as executor:
+        order = await executor.execute(await issuer.request(recommend(Side.BUY, "100.00")))
+        await rests(executor)
+        for kind in ("TRADE", "DEPOSIT", "REWARD"):
+            await adjust(kind, "0")
+            assert await entry() == order.order_id
+        for kind, cost in (("DEPOSIT", "100"), ("ADOPTION", "0")):
+            await adjust(kind, cost)
+            assert await entry() == "None"
+            item = recommend(Side.BUY, "100.00")
+            order = await executor.execute(await issuer.request(item))
+            assert await entry() == order.order_id
 
 
 async def test_each_entry_is_left_at_its_own_time(
