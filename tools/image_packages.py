@@ -4,6 +4,7 @@ of what they do use.
 Run with the Python of the image's environment; prints what was saved.
 """
 
+import hashlib
 import importlib
 import os
 import pkgutil
@@ -17,8 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Distributions that draw the report of a thorough training, which is made on a workstation; and what installs packages.
-UNUSED = ("matplotlib", "pillow", "fonttools", "kiwisolver", "contourpy", "cycler", "pyparsing", "setuptools", "pip")
+# Distributions that draw the report of a thorough training, which is made on a workstation; the compiler of contracts; and what
+# installs packages.
+UNUSED = (
+    *("matplotlib", "pillow", "fonttools", "kiwisolver", "contourpy", "cycler", "pyparsing"),
+    *("grpcio-tools", "setuptools", "pip"),
+)
 # Parts of packages, by what they are for: remote protocols of Arrow, a PostgreSQL of another version, sources for C compilers.
 PARTS = (
     *("pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libarrow_s3*", "pyarrow/_s3fs*"),
@@ -27,6 +32,8 @@ PARTS = (
     *("numpy/_core/include", "numpy/random/lib", "numpy/_core/lib"),
 )
 # Their tests; what is called so and is no test is used by other modules.
+# What compilers and editors read.
+SOURCES = {".pyi", ".pyx", ".pxd", ".pxi", ".c", ".cpp", ".h", ".hpp", ".a"}
 _LOADED = 1  # PT_LOAD
 TESTS = ("tests", "test")
 TESTS_IN = ("numpy", "scipy", "sklearn", "numba", "pyarrow", "llvmlite", "joblib", "greenlet", "psutil")
@@ -35,10 +42,15 @@ TESTS_IN = ("numpy", "scipy", "sklearn", "numba", "pyarrow", "llvmlite", "joblib
 def slim(site: Path) -> None:
     """Removes what is never used, and the symbols that only debuggers read."""
     subprocess.run([sys.executable, "-m", "pip", "uninstall", "-y", "-q", *UNUSED], check=True)
-    for place in [*_parts(site), *_tests(site)]:
-        shutil.rmtree(place) if place.is_dir() else place.unlink()
-    for library in [path for path in site.rglob("*.so*") if path.is_file() and not path.is_symlink()]:
+    for place in [*_parts(site), *_tests(site), *(path for path in site.rglob("*") if path.suffix in SOURCES)]:
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+    libraries = [path for path in site.rglob("*.so*") if path.is_file() and not path.is_symlink()]
+    for library in libraries:
         _strip(library)
+    _link_equal(libraries)
 
 
 def _strip(library: Path) -> None:
@@ -51,6 +63,17 @@ def _strip(library: Path) -> None:
         draft.replace(library)
     else:
         draft.unlink(missing_ok=True)
+
+
+def _link_equal(libraries: list[Path]) -> None:
+    """A library that lies in several places, as wheels bring it, is kept once."""
+    kept: dict[str, Path] = {}
+    for library in sorted(libraries):
+        with library.open("rb") as file:
+            first = kept.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), library)
+        if first != library:
+            library.unlink()
+            library.hardlink_to(first)
 
 
 def _can_be_loaded(library: Path) -> bool:
@@ -135,7 +158,10 @@ def main() -> None:
 
 
 def _megabytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()) // 1_000_000
+    files = {
+        (found.st_ino, found.st_size) for path in folder.rglob("*") if not path.is_dir() and (found := path.lstat())
+    }
+    return sum(size for _, size in files) // 1_000_000
 
 
 if __name__ == "__main__":
