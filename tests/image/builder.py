@@ -82,7 +82,8 @@ def build() -> None:
 def container(*arguments: str, options: Sequence[str] = ()) -> Iterator[str]:
     """A container that runs with these arguments, as the manifests run it; removed afterwards."""
     restricted = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "none")
-    writable = ("--tmpfs", "/tmp", "--tmpfs", "/var/lib/trading:mode=1777")
+    # A volume takes the owner of the folder that it is mounted over, as in the compose file.
+    writable = ("--tmpfs", "/tmp", "--volume", "/var/lib/trading")
     # A machine that is lent out gives its own limits and no more.
     limits = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
     how = ("--detach", "--runtime", "runc", *limits, *restricted, *writable, *options)
@@ -91,7 +92,7 @@ def container(*arguments: str, options: Sequence[str] = ()) -> Iterator[str]:
         yield name
     finally:
         with suppress(AssertionError):
-            run(*stored("podman", "rm", "--force", "--time", "5", name))
+            run(*stored("podman", "rm", "--force", "--volumes", "--time", "5", name))
 
 
 def inside(name: str, *command: str) -> subprocess.CompletedProcess[str]:
