@@ -269,7 +269,7 @@ def render(service: ServiceName, checksum: str) -> str:
         own = Mount("own-key", key.folder, "{emptyDir: {medium: Memory, sizeLimit: 1Mi}}")
         mounts.append(own)
         volumes += [own, secret(key.secret_name, "/secret")]
-    variables = [database_env(service.name)] if Need.DATABASE in service.needs else []
+    variables = [database_env(service.database_role)] if Need.DATABASE in service.needs else []
     variables += [f"            - {{name: {name}, value: {value}}}\n" for extra in extras for name, value in extra.env]
     mount_lines = [f"            - {{name: {m.name}, mountPath: {m.path}, readOnly: true}}\n" for m in mounts]
     return TEMPLATE.format(

@@ -7,6 +7,7 @@ that the next `kubectl apply` may make it anew with another image.
 from pathlib import Path
 
 from tools.istio_parts import HEAD, RESTRICTED, database_env
+from tradekit.services import TRAINING_ROLE
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "istio" / "base" / "jobs"
@@ -97,7 +98,7 @@ def rendered() -> dict[str, str]:
         # The database may take some minutes to come.
         tries=20,
         placement="",
-        env=database_env("migrate"),
+        env=database_env(),
         memory="128Mi",
         memory_limit="384Mi",
         mounts="",
@@ -108,7 +109,7 @@ def rendered() -> dict[str, str]:
         name="train",
         tries=6,
         placement=TRAIN_PLACEMENT,
-        env=database_env("train") + TRAIN_ENV,
+        env=database_env(TRAINING_ROLE) + TRAIN_ENV,
         memory="512Mi",
         memory_limit="2Gi",
         mounts=TRAIN_MOUNTS,

@@ -10,12 +10,13 @@ RESTRICTED = """\
 """
 
 
-def database_env(process: str) -> str:
-    """How a process enters the database, as lines of its `env`: the one place that knows its role and its password's Secret.
+def database_env(role: str = "") -> str:
+    """How a process enters the database, as lines of its `env`: as the ConfigMap's DB_USER, whose session takes on a role then.
 
-    Today all of them are the role of the ConfigMap's DB_USER.
+    Without one it stays the owner, who makes the roles.
     """
-    return """\
+    takes_on = f"            - {{name: DB_ROLE, value: {role}}}\n" if role else ""
+    return f"""\
             - name: DB_PASSWORD
-              valueFrom: {secretKeyRef: {name: trading-database, key: password}}
-"""
+              valueFrom: {{secretKeyRef: {{name: trading-database, key: password}}}}
+{takes_on}"""

@@ -13,6 +13,7 @@ from cluster.entry import module_of
 from cluster.keys import EXCHANGE_NAMES, SETS
 from exchange_sim.settings import Settings as SimulatorSettings
 from meshkit.health import LIVE
+from schema.grants import ROLES
 from tests.istio.manifests import (
     OVERLAYS,
     Document,
@@ -235,3 +236,21 @@ def test_requests_leave_room_for_a_rollout_on_a_small_node(name: str) -> None:
 
 def _milli(cpu: str) -> int:
     return int(cpu.removesuffix("m")) if cpu.endswith("m") else int(float(cpu) * 1000)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_each_process_takes_on_its_role_in_the_database(name: str) -> None:
+    """And where the owner may make no roles, the database is made with those that are wanted."""
+    documents = overlay(name)
+    taken_on = {
+        workload: environment_of(documents, pod_of(one)["containers"][0]).get("DB_ROLE")
+        for workload, one in workloads(documents).items()
+    }
+    assert {one.name: taken_on[one.name] for one in SERVICES} == {one.name: ROLES[one.name] for one in SERVICES}
+    assert taken_on["train"] == ROLES["training"] and taken_on["migrate"] is None
+    for made in of_kind(documents, "Cluster").values():
+        bootstrap = made["spec"]["bootstrap"]["initdb"]
+        *creates, grant = bootstrap["postInitSQL"]
+        assert sorted(creates) == sorted(f"CREATE ROLE {role} LOGIN" for role in ROLES.values())
+        granted, _, owner = grant.removeprefix("GRANT ").partition(" TO ")
+        assert sorted(granted.replace(",", " ").split()) == sorted(ROLES.values()) and owner == bootstrap["owner"]
