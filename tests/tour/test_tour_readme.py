@@ -156,7 +156,7 @@ def test_mesh_commands_of_the_docs_exist_with_their_options() -> None:
             word = rest.split()[0]
             assert word in command.commands, f"mesh {name} {word}"
             command = command.commands[word]
-        options = {option for parameter in command.params for option in parameter.opts}
+        options = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
         asked = set(re.findall(r"--[a-z-]+", rest))
         assert asked <= options, f"mesh {name} {asked - options}"
 
