@@ -241,14 +241,15 @@ async def test_who_is_overtaken_stores_nothing_and_goes_on(
         assert [row["sequence"] for row in rows] == [4, 5, 6]
 
 
-async def signals_of(call: Any, count: int) -> list[Any]:
-    """The next signals of a watch, and the watermark after them."""
+async def signals_of(call: Any, count: int, bar: int = LAST) -> list[Any]:
+    """The next signals of a watch, and the watermark of a bar; an earlier one may still come after its signals."""
     found: list[Any] = []
     async with asyncio.timeout(LIMIT):
         while True:
             frame = await call.read()
             found += frame.batch.signals
-            if frame.HasField("watermark") and len(found) >= count:
+            if frame.HasField("watermark") and wire.time_of(frame.watermark.as_of) == close_of(bar):
+                assert len(found) == count
                 return [*found, frame.watermark]
 
 
@@ -272,8 +273,8 @@ async def test_watchers_get_a_bar_as_the_table_has_it_however_it_was_written(
             # Either process may be the one that decides; one product is missing now and then.
             same(await next_bar(world, bar, PRODUCTS[: 2 + bar % 2]), await truth(world, bar, model))
         count = len(await world.signals()) - 3
-        heard = [await signals_of(call, count) for call in live]
-        again = await signals_of(other.WatchSignals(pb.WatchSignalsRequest(after_sequence=3)), count)
+        heard = [await signals_of(call, count, LAST + 5) for call in live]
+        again = await signals_of(other.WatchSignals(pb.WatchSignalsRequest(after_sequence=3)), count, LAST + 5)
     assert [signal.sequence for signal in again[:-1]] == list(range(4, 4 + count))
     assert {len(signal.features) for signal in again[:-1]} == {0, 51}
     assert heard == [again] * 3
@@ -301,7 +302,7 @@ async def test_a_bar_of_this_process_is_not_read_again_for_its_watchers(
         reads.clear()
         for bar in range(LAST + 1, LAST + 5):
             await next_bar(world, bar)
-            found = await signals_of(call, 3)
+            found = await signals_of(call, 3, bar)
             # Longer than the notification takes, shorter than the heartbeat at which the table is asked in any case.
             await asyncio.sleep(0.2)
         assert [signal.sequence for signal in found[:-1]] == [13, 14, 15]
