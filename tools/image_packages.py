@@ -35,7 +35,7 @@ PARTS = (
     *(f"{_PROGRAMS}/{name}" for name in ("pg_createsubscriber", "pg_combinebackup", "pg_verifybackup")),
     *("sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle", "sqlalchemy/dialects/mssql"),
     *("sklearn/datasets/data", "sklearn/datasets/images", "sklearn/datasets/descr"),
-    *("numpy/f2py", "numpy/_core/_simd.*", "numpy/_core/include", "numpy/random/lib", "numpy/_core/lib"),
+    *("numpy/_core/_simd.*", "numpy/_core/include", "numpy/random/lib", "numpy/_core/lib"),
 )
 # What compilers and editors read.
 SOURCES = {".pyi", ".pyx", ".pxd", ".pxi", ".c", ".cpp", ".h", ".hpp", ".a"}
