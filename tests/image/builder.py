@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "image"
 BASE, IMAGE = "localhost/trading-base", "localhost/trading-mesh"
 PROGRAMS = ("buildah", "podman", "debootstrap", "runc")
-INSIDE = "python3,python3-venv,ca-certificates"
+INSIDE = "python3,ca-certificates"
 BUILD_SECONDS = 3600
 
 

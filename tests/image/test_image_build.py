@@ -114,7 +114,7 @@ def test_the_page_comes_up_and_the_machine_code_is_there() -> None:
                 break
             assert time.monotonic() < deadline, f"{page.stdout}{page.stderr}{status.stdout}{logs(name)[-3000:]}"
             time.sleep(5)
-        assert "SIMULATED" in inside(name, "python", "-c", _ASK.format(PAGE_PORT, "/")).stdout
+        assert "SIMULATED" in inside(name, "python", "-c", _ASK.format(PAGE_PORT, "/api/state")).stdout
         program = (
             "from modelkit.features.loop_cache import folder\n"
             "print(sum(1 for _ in folder().glob('*/*.nbc')))\n"
