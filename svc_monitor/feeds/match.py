@@ -28,8 +28,8 @@ from tradekit.states import Side
 from tradekit.three_way_match import Booked, BookedPosition, Check, ExchangeBalance, match
 from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
-# A long history takes its time: it takes no more than a twentieth of the process.
-PACE = Pace(10.0, rest=20.0)
+# A long history takes its time, here and in the database: it takes no more than a sixtieth of it.
+PACE = Pace(10.0, rest=60.0)
 STALE_SECONDS = 300.0
 # Rows are read whole after every booking; without one as seldom as this, for what somebody changed by hand.
 _WHOLE_SECONDS = 300.0
