@@ -46,7 +46,7 @@ def environ(database: Any, ticket_key: Ed25519PrivateKey, tmp_path: Path, exchan
         "DECISION_PROFILE": "EXERCISE",
         "EXCHANGE_NAME": "forms",
         "EXCHANGE_KEY_FILE": str(key),
-        "EXCHANGE_TOTAL_SECONDS": "0.5",
+        "EXCHANGE_TOTAL_SECONDS": "5",
         "EXCHANGE_TOKEN_SECONDS": "10",
         "RECONCILE_SECONDS": "300",
         "DRAIN_SECONDS": "0.5",
