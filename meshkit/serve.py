@@ -26,6 +26,8 @@ S = TypeVar("S", bound=KitSettings)
 
 def serve(settings_class: type[S], build: Build[S]) -> None:
     """Runs the service until SIGTERM or SIGINT; leaves by SystemExit."""
+    # Whoever started this may have blocked them, and what is blocked stays so in a child: it would never hear that it is to end.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
     # The core writes to stderr in a form of its own; only its errors are worth that.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     connections.raise_limit()

@@ -35,6 +35,8 @@ def environment(folder: Path) -> dict[str, str]:
 
 def ended_after(command: tuple[str, ...], env: dict[str, str], wait: float, first: bool) -> tuple[int, float]:
     """Exit code and seconds from the signal to the end; `first`: it goes to the child, which is first in its own namespace."""
+    # A library that was used in this process may have left it blocked, and a child inherits that.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             pid = process.pid if not first else _child(process.pid)
@@ -80,6 +82,20 @@ def test_it_ends_within_a_second_at_every_moment_of_its_start(tmp_path: Path, fi
         wait += step
     assert wait < LONGEST_START_SECONDS, "it never served"
     assert slow == {}
+
+
+def test_a_launcher_that_blocks_the_signal_makes_nobody_deaf(tmp_path: Path) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        process = subprocess.Popen(run_module("svc_risk"), env=environment(tmp_path), stderr=subprocess.DEVNULL)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    with process:
+        try:
+            process.terminate()
+            assert process.wait(120) == -signal.SIGTERM
+        finally:
+            process.kill()
 
 
 def test_without_tini_the_kernel_would_keep_the_signal(tmp_path: Path) -> None:
