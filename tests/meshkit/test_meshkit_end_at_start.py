@@ -40,6 +40,8 @@ def ended_after(command: tuple[str, ...], env: dict[str, str], wait: float, firs
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             pid = process.pid if not first else _child(process.pid)
+            if "--" in command:  # tini
+                _until_it_listens(pid)
             time.sleep(wait)
             asked = time.monotonic()
             os.kill(pid, signal.SIGTERM)
@@ -57,6 +59,20 @@ def _child(pid: int) -> int:
             return children[0].pid
         time.sleep(0.001)
     raise AssertionError("it never began")
+
+
+def _until_it_listens(pid: int) -> None:
+    """Until tini is ready for signals. Before, for a millisecond, the kernel drops them, and nobody can help that.
+
+    It blocks them, which cannot be seen while it waits for one, and then ignores those of a terminal.
+    """
+    bit, deadline = 1 << (signal.SIGTTOU - 1), time.monotonic() + 30
+    while time.monotonic() < deadline:
+        status = Path(f"/proc/{pid}/status").read_text()
+        if int(status.partition("SigIgn:")[2].split()[0], 16) & bit:
+            return
+        time.sleep(0.001)
+    raise AssertionError("tini was never ready for signals")
 
 
 def as_first_process(command: tuple[str, ...]) -> tuple[str, ...]:
