@@ -16,7 +16,7 @@ from meshkit.identity import bearer, read_token
 from meshkit.interceptors import outgoing
 from meshkit.interceptors.outgoing import Presenting
 from meshkit.policy import OPERATOR
-from supervisor.certificates import CertificateFiles
+from supervisor.certificate_files import CertificateFiles
 from supervisor.dial import plainly, with_certificate
 from supervisor.home import MeshHome
 from supervisor.identities import IdentityFiles
@@ -81,7 +81,7 @@ def operator_channel(home: MeshHome, address: str, *options: tuple[str, int]) ->
     certificates = CertificateFiles(home.identity)
     if os.path.lexists(certificates.certificate(OPERATOR)):
         # It lies there only where the instance was last started to know its callers by certificates.
-        dial = with_certificate(certificates.certificate(OPERATOR), certificates.authority)
+        dial = with_certificate(certificates, OPERATOR)
         return dial(address, options=[*_OPTIONS, *options])
     file = IdentityFiles(home.identity).token(OPERATOR)
     # There is none where the instance runs with authentication off; a service that wants one says so.

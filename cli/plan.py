@@ -11,7 +11,7 @@ from pathlib import Path
 from meshkit.database_link import DatabaseAddress
 from meshkit.policy import OPERATOR
 from meshkit.spiffe import DEFAULT_PREFIX, SpiffeNames
-from supervisor.certificates import CertificateFiles
+from supervisor.certificate_files import CertificateFiles
 from supervisor.dial import Dial, plainly, with_certificate
 from supervisor.home import MeshHome
 from supervisor.identities import IdentityFiles
@@ -168,7 +168,7 @@ class MeshPlan:
         """How the supervisor reaches a service: as the operator."""
         if self.auth != MTLS_AUTH:
             return plainly
-        return with_certificate(self.certificates.certificate(OPERATOR), self.certificates.authority)
+        return with_certificate(self.certificates, OPERATOR)
 
     def identity_environment(self, service: ServiceName) -> dict[str, str]:
         """How a service knows its callers and shows who it is; only its own token or certificate is named to it."""

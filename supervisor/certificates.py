@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from meshkit.spiffe import SpiffeNames
+from supervisor.certificate_files import CertificateFiles
 from supervisor.keys import UnsafeKey, require_private, write_new
 
 AUTHORITY_LIFE = timedelta(days=3650)
@@ -28,27 +28,6 @@ RENEW_BELOW = LIFE / 2
 # A clock that was set back a little does not make a new certificate unusable.
 _BEFORE = timedelta(minutes=5)
 _LOOPBACK = ("127.0.0.1", "::1")
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateFiles:
-    """Where the certificates of an instance lie."""
-
-    folder: Path
-
-    @property
-    def authority(self) -> Path:
-        """The authority's own certificate; everybody may read it, and trusts what it signed."""
-        return self.folder / "ca.pem"
-
-    @property
-    def authority_key(self) -> Path:
-        """What signs; nobody but the supervisor reads it."""
-        return self.folder / "ca-key.pem"
-
-    def certificate(self, identity: str) -> Path:
-        """Key and certificate of one identity."""
-        return self.folder / f"{identity}.pem"
 
 
 def ensure_certificates(

@@ -29,7 +29,8 @@ from meshkit.policy import OPERATOR
 from meshkit.settings import KitSettings
 from meshkit.spec import Registration, ServiceSpec
 from meshkit.spiffe import DEFAULT_PREFIX, SpiffeNames
-from supervisor.certificates import CertificateFiles, ensure_certificates
+from supervisor.certificate_files import CertificateFiles
+from supervisor.certificates import ensure_certificates
 from supervisor.identities import IdentityFiles, ensure_identities
 from tradekit.services import RISK
 from trading.risk.v1 import risk_service_pb2 as pb

@@ -8,7 +8,7 @@ from cli.console import escape
 from cli.instance_file import Instance
 from cli.status_facts import Switch
 from meshkit.policy import OPERATOR
-from supervisor.certificates import CertificateFiles
+from supervisor.certificate_files import CertificateFiles
 from supervisor.home import MeshHome
 from tradekit.services import ORCHESTRATOR
 from tradekit.states import Profile, Venue

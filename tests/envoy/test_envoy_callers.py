@@ -19,7 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from meshkit.forwarded import HEADER, last_element, last_uri
 from meshkit.policy import OPERATOR
 from meshkit.spiffe import SpiffeNames
-from supervisor.certificates import LIFE, CertificateFiles, ensure_certificates
+from supervisor.certificate_files import CertificateFiles
+from supervisor.certificates import LIFE, ensure_certificates
 from supervisor.dial import with_certificate
 from tradekit.services import BRIDGE, EXECUTOR, MONITOR, PAGE_PORT, SERVICES, ServiceName
 
@@ -82,7 +83,7 @@ async def test_who_does_not_prove_itself_is_not_heard(mesh: ReplayedMesh, servic
 async def test_nobody_reaches_the_page_from_the_mesh(mesh: ReplayedMesh) -> None:
     """It has a port of its own, which no policy opens."""
     files, port = mesh.sidecars.certificates, mesh.sidecars.plan.inbound[MONITOR.name, PAGE_PORT]
-    dial = with_certificate(files.certificate(OPERATOR), files.authority)
+    dial = with_certificate(files, OPERATOR)
     async with dial(f"{HOST}:{port}") as channel:
         call = channel.unary_unary("/api/state")(b"", timeout=20)
         assert (await call.code(), await call.details()) == (grpc.StatusCode.PERMISSION_DENIED, "RBAC: access denied")
@@ -91,7 +92,7 @@ async def test_nobody_reaches_the_page_from_the_mesh(mesh: ReplayedMesh) -> None
 async def test_a_service_believes_the_certificate_and_not_what_a_caller_says_of_itself(rig: Rig) -> None:
     """A member of the mesh calls past its own sidecar and sends an element that names the operator: Envoy appends the true
     one, and the last one counts."""
-    dial = with_certificate(rig.certificates.certificate(BRIDGE.name), rig.certificates.authority)
+    dial = with_certificate(rig.certificates, BRIDGE.name)
     target = f"{HOST}:{rig.plan.inbound[EXECUTOR.name, EXECUTOR.port]}"
     async with upstream_at(rig.app, Upstream()) as upstream, dial(target) as channel:
         await channel.unary_unary(GET_ORDER)(b"", timeout=20, metadata=((HEADER, FORGED),))

@@ -56,7 +56,7 @@ async def ends(
 
     async def calls(identity: str) -> None:
         files = mesh.sidecars.certificates
-        dial = with_certificate(files.certificate(identity), files.authority)
+        dial = with_certificate(files, identity)
         at = port or mesh.sidecars.inbound(service)
         async with dial(f"127.0.0.1:{at}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
             for path in paths_of(service):
@@ -123,7 +123,7 @@ async def test_a_policy_that_allows_too_much_is_seen_and_reaches_neither_an_orde
                 end = End.HEARD if listed(EXECUTOR, path, BRIDGE.name) else End.SERVICE
                 assert found[path, BRIDGE.name] is end, path
         forged = f"By=x;URI={SpiffeNames().id_of(OPERATOR)}"
-        dial = with_certificate(files.certificate(BRIDGE.name), files.authority)
+        dial = with_certificate(files, BRIDGE.name)
         async with dial(f"127.0.0.1:{port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 path = f"/{EXECUTOR.full_name}/SetTradingState"

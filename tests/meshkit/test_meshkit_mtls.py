@@ -24,7 +24,8 @@ from meshkit.errors import Misconfigured
 from meshkit.identity import UnknownCaller
 from meshkit.kit import Kit
 from meshkit.spiffe import SpiffeNames
-from supervisor.certificates import LIFE, RENEW_BELOW, CertificateFiles, ensure_certificates, remove_certificates
+from supervisor.certificate_files import CertificateFiles
+from supervisor.certificates import LIFE, RENEW_BELOW, ensure_certificates, remove_certificates
 from supervisor.keys import UnsafeKey
 from tests.meshkit.toys import TOY_NAME, Behaviour, all_four, bare, settings, toy_running
 

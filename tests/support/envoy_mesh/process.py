@@ -106,12 +106,17 @@ def _begun(program: Path, name: str, configuration: Json, folder: Path) -> Itera
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, STOP_SECONDS)
+
+
+def end(process: subprocess.Popen[Any], seconds: float) -> None:
+    """In order, or after a while by force."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _serving(process: subprocess.Popen[bytes], name: str, folder: Path) -> Envoy:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import envoy_mesh.replay_child as child
+from envoy_mesh.process import end
 from envoy_mesh.sidecars import ROOT, Sidecars
 from meshkit.policy import OPERATOR
 from supervisor.python_process import PYTHONPATH
@@ -84,9 +85,4 @@ def replayed_mesh(sidecars: Sidecars, folder: Path, **wanted: Any) -> Iterator[R
         yield mesh
     finally:
         # Stopped in order, as by Ctrl-C, if it has not ended by itself.
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, STOP_SECONDS)

@@ -16,7 +16,7 @@ from envoy_mesh.process import Envoy, envoys
 from envoy_mesh.sidecar import bootstrap, sidecar
 from envoy_mesh.sidecars import certificate_of, make_certificates, manifests
 from meshkit.policy import OPERATOR
-from supervisor.certificates import CertificateFiles
+from supervisor.certificate_files import CertificateFiles
 from supervisor.ports import free_ports
 from tradekit.services import ServiceName
 

@@ -15,10 +15,11 @@ from envoy_mesh.manifests import Manifests, checked, read_folders
 from envoy_mesh.plan import HOST, CertificateFile, PortPlan, any_ports
 from envoy_mesh.process import Envoy, envoys
 from envoy_mesh.sidecar import sidecar
+from meshkit.certificates import read_pair
 from meshkit.policy import OPERATOR
 from meshkit.spiffe import SpiffeNames
-from supervisor.certificates import CertificateFiles, ensure_certificates
-from supervisor.dial import with_certificate
+from supervisor.certificate_files import CertificateFiles
+from supervisor.certificates import ensure_certificates
 from tradekit.services import IDENTITIES, SERVICES, ServiceName
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,8 +56,9 @@ class Sidecars:
         self, identity: str, service: ServiceName, files: CertificateFiles | None = None
     ) -> grpc.aio.Channel:
         """A channel to a service's sidecar with the certificate of an identity, or another authority's of that name."""
-        own = (files or self.certificates).certificate(identity)
-        return with_certificate(own, self.certificates.authority)(f"{HOST}:{self.inbound(service)}", options=_OPTIONS)
+        pair = read_pair((files or self.certificates).certificate(identity), self.certificates.authority)
+        credentials = grpc.ssl_channel_credentials(pair.authorities, pair.key, pair.chain)
+        return grpc.aio.secure_channel(f"{HOST}:{self.inbound(service)}", credentials, options=_OPTIONS)
 
 
 def certificate_of(files: CertificateFiles, identity: str) -> CertificateFile:
