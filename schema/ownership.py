@@ -146,6 +146,7 @@ class Function:
 FUNCTIONS: Mapping[str, Function] = {
     "take_sequences": Function("", tuple(OWNED)),
     "advance_watermark": Function("", tuple(OWNED)),
+    "advance_shard_watermark": Function("signal"),
     "begin_requests": Function("", tuple(OWNED)),
     "refuse_change": Function(""),
     "count_added_candles": Function("market", keeps=candle_counts),

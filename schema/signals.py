@@ -128,5 +128,6 @@ feature_states = Table(
     Column("candle_sequence", BigInteger, nullable=False, comment="every candle up to it is in the state"),
     Column("content", LargeBinary, nullable=False),
     Column("saved_at", Time, nullable=False, server_default=func.now()),
-    PrimaryKeyConstraint("run_id", "granularity"),
+    Column("shard", Text, nullable=False, server_default="", comment="share of the products, as 0/2; empty for all"),
+    PrimaryKeyConstraint("run_id", "granularity", "shard"),
 )

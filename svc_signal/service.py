@@ -15,11 +15,13 @@ from modelkit.loading import limit_native_threads
 from schema import streams
 from schema.requests import once, request_key, stored_answer
 from svc_signal import store
+from svc_signal.bars import all_shares
 from svc_signal.bars.decider import Decider
 from svc_signal.models.admin import ModelAdmin
 from svc_signal.models.keeper import ModelKeeper
 from svc_signal.models.wire import parse_promote, parse_rollback
 from svc_signal.settings import SignalSettings
+from svc_signal.shard import STAGE
 from svc_signal.signal_watch import SignalReader, SignalTap
 from svc_signal.stored_signal import StoredSignal
 from svc_signal.wire import GenerateOrder, page_token, parse_generate, parse_get, parse_list
@@ -78,7 +80,7 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
             )
         async with self._kit.autocommit.connect() as connection:
             market = await streams.read_watermark(connection, "market")
-            own = await streams.read_watermark(connection, store.STAGE)
+            own = await streams.read_watermark(connection, STAGE)
         if market is None:
             raise Unavailable("STALE_DATA", "no bar is complete yet; the market service has not reported one")
         as_of = order.as_of or market.as_of
@@ -91,6 +93,8 @@ class SignalServicer(pb_grpc.SignalServiceServicer):
         else:
             # In order, so that no bar is passed by; the bars before it are decided first.
             await self._decider.catch_up(as_of)
+            async with self._kit.autocommit.connect() as connection:
+                await all_shares.until_decided(connection, as_of)
             rows = await self._stored(as_of)
         wanted = set(order.product_ids or self._settings.products)
         return pb.GenerateSignalsResponse(signals=signal_messages([row for row in rows if row.product_id in wanted]))

@@ -14,6 +14,7 @@ from meshkit.kit import Kit
 from meshkit.notify import Wakeup
 from schema.streams import Watermark, read_watermark
 from svc_signal import store
+from svc_signal.shard import STAGE
 from svc_signal.wire_signals import stored_frame
 from trading.signal.v1 import signal_service_pb2 as pb
 
@@ -113,7 +114,7 @@ class SignalReader:
         if bar is not None:
             return bar.watermark
         async with self._kit.autocommit.connect() as connection:
-            found = await read_watermark(connection, store.STAGE)
+            found = await read_watermark(connection, STAGE)
         # What is committed after this comes with another notification.
         self._nothing_new = echo and self._taken is not None and found == self._taken.watermark
         return found

@@ -26,8 +26,6 @@ from schema.signals import SIGNAL_NUMBERS, models, trading_signals
 from svc_signal.stored_signal import Shared, StoredSignal
 from tradekit.states import Profile, SignalSide
 
-STAGE = "signal"
-
 
 def _signals(whole: bool = False) -> Select[Any]:
     """Signals in the form that messages take: ids, prices and reasons as text; HOLDs with features only if `whole`."""

@@ -22,14 +22,14 @@ from modelkit.features.definition import feature_set_hash
 from modelkit.loading import LoadedModel
 from modelkit.serving import FeatureRows
 from schema import streams
-from svc_signal import store
+from svc_signal.bars import all_shares
 from svc_signal.bars import store as bar_store
 from svc_signal.bars import writer as bar_writer
 from svc_signal.bars.bar import BarDecisions, BarTerms, decide_bar
 from svc_signal.bars.feature_keeper import FeatureKeeper
 from svc_signal.bars.rows import BarHead, signal_ids
 from svc_signal.bars.stopwatch import Stopwatch
-from svc_signal.bars.store import BarRead
+from svc_signal.bars.store import BarRead, BarStore
 from svc_signal.bars.writer import DecidedBar, Overtaken
 from svc_signal.drift.monitor import CHECK_BARS, DriftMonitor
 from svc_signal.fees import FeeMemory
@@ -66,11 +66,13 @@ class Decider:
         self._tap = tap
         self._granularity = settings.granularity_seconds
         self._step = timedelta(seconds=settings.granularity_seconds)
-        self._products = frozenset(settings.products)
+        self._shard = settings.shard
+        self._bars = BarStore(self._shard)
+        self._products = frozenset(self._shard.of(settings.products))
         self._feature_set_hash = feature_set_hash(settings.granularity_seconds)
         self.fees = FeeMemory(settings, kit)
         self._turn = asyncio.Lock()
-        self._features = FeatureKeeper(settings, kit)
+        self._features = FeatureKeeper(settings, kit, self._bars)
         # Statements commit themselves but in `bar_store.transaction`: a small bar would wait for every BEGIN and COMMIT.
         self._engine = database.autocommit(database.create_engine(settings))
         self._connection: AsyncConnection | None = None
@@ -114,7 +116,8 @@ class Decider:
         """as_of of the first bar after the watermark. What this process decided last need not be read again."""
         if self._decided_to is None or as_of > self._decided_to + self._step:
             async with self._kit.autocommit.connect() as connection:
-                watermark = await streams.read_watermark(connection, store.STAGE)
+                await self._bars.join(connection)
+                watermark = await streams.read_watermark(connection, self._shard.stage)
             self._decided_to = watermark.as_of if watermark else None
         return self._decided_to + self._step if self._decided_to else as_of
 
@@ -170,20 +173,20 @@ class Decider:
             # Decided before or by another process; a candle that came late does not decide a bar anew.
             return None
         if read.decided:
-            await bar_store.finish_bar(connection, read.watermark, as_of, 0)
+            await self._bars.finish_bar(connection, read.watermark, as_of, 0)
             return None
         watch.lap("read")
         # One model for the whole bar: the keeper may take another meanwhile.
         model, challenger = self._keeper.model, self._keeper.challenger
         rows = await self._features.rows(connection, bar, read)
         watch.lap("features")
-        terms = await self._terms(connection, as_of, model, challenger)
+        terms = await self._terms(connection, as_of, read, model, challenger)
         found = await self._decisions(rows, terms)
         watch.lap("decide")
         try:
             await self._store(connection, as_of, found, read, terms)
         except Overtaken:
-            watermark = await streams.read_watermark(connection, store.STAGE)
+            watermark = await streams.read_watermark(connection, self._shard.stage)
             if watermark is not None and as_of <= watermark.as_of:
                 # The features stay: they are of stored candles, whoever decided by them.
                 return None
@@ -194,20 +197,31 @@ class Decider:
         return _Decided(model, found, watch)
 
     async def _terms(
-        self, connection: AsyncConnection, as_of: datetime, model: LoadedModel | None, challenger: LoadedModel | None
+        self,
+        connection: AsyncConnection,
+        as_of: datetime,
+        read: BarRead,
+        model: LoadedModel | None,
+        challenger: LoadedModel | None,
     ) -> BarTerms:
         blocker = None
         if model is None:
             refused = self._keeper.refusal is not None and self._keeper.refusal.code != "NO_MODEL"
             blocker = SignalReason.MODEL_REFUSED if refused else SignalReason.NO_MODEL
-        elif await self._suspended(connection, as_of, model) and self._settings.decision_profile is Profile.EVIDENCE:
+        elif (
+            await self._suspended(connection, as_of, read, model)
+            and self._settings.decision_profile is Profile.EVIDENCE
+        ):
             blocker = SignalReason.MODEL_SUSPENDED
         cost = 2.0 * (self.fees.taker + SLIPPAGE_PER_SIDE)
         return BarTerms(self._products, model, challenger, blocker, cost, self._settings.decision_profile)
 
-    async def _suspended(self, connection: AsyncConnection, as_of: datetime, model: LoadedModel) -> bool:
+    async def _suspended(self, connection: AsyncConnection, as_of: datetime, read: BarRead, model: LoadedModel) -> bool:
         """Whether the check before the bar says that the model has to hold. The check is in memory nearly always."""
         version, due = model.manifest.model_version, self.drift_monitor.missing(as_of, model)
+        if due is not None and not self._shard.alone and read.watermark is not None and due <= read.watermark:
+            # A check is of the signals of all products.
+            await all_shares.until_decided(connection, due)
         if due is not None and await bar_store.check_is_owed(
             connection, self._settings.run_id, self._granularity, due, version
         ):
@@ -224,9 +238,9 @@ class Decider:
     ) -> None:
         challenger = terms.challenger.manifest.model_version if terms.challenger else ""
         head = self._head(as_of, terms.model)
-        bar = DecidedBar(head, self._ids(head), found, read, challenger, self._tap.wanted)
+        bar = DecidedBar(head, self._ids(head), found, read, challenger, self._shard.alone and self._tap.wanted)
         with self._tap.writing():
-            published = await bar_writer.write(connection, bar)
+            published = await bar_writer.write(connection, self._bars, bar)
             if published is not None:
                 self._tap.publish(published)
 
@@ -258,7 +272,8 @@ class Decider:
             return
         try:
             async with self._engine.connect() as connection:
-                await self._run_check(connection, as_of, model)
+                if self._shard.alone or await all_shares.have_decided(connection, as_of):
+                    await self._run_check(connection, as_of, model)
         except MeshError as error:
             self._kit.log.warning("drift_check_deferred", reason=str(error))
 
@@ -289,7 +304,7 @@ class Decider:
         """Saves the state if it is in step with the watermark; one that cannot be saved costs time, not signals."""
         try:
             async with self._connected() as connection:
-                watermark = await streams.read_watermark(connection, store.STAGE)
+                watermark = await streams.read_watermark(connection, self._shard.stage)
                 if watermark is not None:
                     await self._features.save(connection, bars.unix(watermark.as_of) // self._granularity - 1)
         except MeshError as error:

@@ -22,10 +22,9 @@ from modelkit.features.live import LiveFeatures, StateRefused
 from modelkit.features.live_state import unpack
 from modelkit.serving import FeatureRows, latest_rows
 from svc_signal.bars import feature_state
-from svc_signal.bars import store as bar_store
-from svc_signal.bars.feature_state import SavedState
+from svc_signal.bars.feature_state import SavedState, StateKey
 from svc_signal.bars.intake_metrics import IntakeMetrics
-from svc_signal.bars.store import BarRead, Window
+from svc_signal.bars.store import BarRead, BarStore, Window
 from svc_signal.settings import SignalSettings
 from tradekit.bars import utc
 
@@ -69,15 +68,19 @@ class _Held:
 class FeatureKeeper:
     """The one state of the features of a process; its caller sees to it that one bar is asked at a time."""
 
-    def __init__(self, settings: SignalSettings, kit: Kit[SignalSettings]) -> None:
+    def __init__(self, settings: SignalSettings, kit: Kit[SignalSettings], store: BarStore) -> None:
+        self._store = store
+        self._shard = settings.shard
         self._run_id = settings.run_id
         self._granularity = settings.granularity_seconds
         self._factor = settings.factor_product
         self._log = kit.log
         self._metrics = IntakeMetrics(kit.metrics)
+        self._key = StateKey(self._run_id, self._granularity, str(self._shard))
         self._held: _Held | None = None
         self._restored = False
-        self.products = tuple(sorted({*settings.products, self._factor}))
+        # What the products take from the factor each share works out for itself.
+        self.products = tuple(sorted({*self._shard.of(settings.products), self._factor}))
 
     async def read(self, connection: AsyncConnection, bar: int) -> BarRead:
         """The candles of `bar` and those that came late, and what the tables say about the bar."""
@@ -94,7 +97,7 @@ class FeatureKeeper:
             before=self._time(bar - 1),
             until=self._time(bar),
         )
-        return await bar_store.read_bar(connection, self._run_id, self._granularity, self.products, window)
+        return await self._store.read_bar(connection, self._run_id, self._granularity, self.products, window)
 
     async def rows(self, connection: AsyncConnection, bar: int, read: BarRead) -> FeatureRows:
         """The feature rows of `bar`, for which `read` was made just now in the same transaction."""
@@ -131,7 +134,7 @@ class FeatureKeeper:
             return
         content = await asyncio.to_thread(held.live.dump)
         state = SavedState(feature_set_hash(self._granularity), bar, held.sequence, content)
-        await feature_state.save(connection, self._run_id, self._granularity, state)
+        await feature_state.save(connection, self._key, state)
 
     # ---- a bar -------------------------------------------------------------------------------------------------------
 
@@ -194,7 +197,7 @@ class FeatureKeeper:
 
     async def _restore(self, connection: AsyncConnection, bar: int) -> _Held | None:
         """The saved state, if it can be used for `bar`; products that came since are added."""
-        saved = await feature_state.newest(connection, self._run_id, self._granularity)
+        saved = await feature_state.newest(connection, self._key)
         if saved is None:
             self._told(Rebuilt.ABSENT, bar)
             return None

@@ -26,7 +26,7 @@ from svc_signal.bars.rows import (
     signal_rows,
     watched_frame,
 )
-from svc_signal.bars.store import BarRead
+from svc_signal.bars.store import BarRead, BarStore
 from svc_signal.signal_watch import PublishedBar
 from trading.signal.v1 import signal_service_pb2 as pb
 
@@ -58,17 +58,17 @@ class DecidedBar:
         return self.read.watermark
 
 
-async def write(connection: AsyncConnection, bar: DecidedBar) -> PublishedBar | None:
+async def write(connection: AsyncConnection, store: BarStore, bar: DecidedBar) -> PublishedBar | None:
     """Stores the bar; what watchers get, if there are any. Overtaken if another process stored one meanwhile."""
     names = [bar.ids[product] for product in bar.found.products]
     one_statement = 0 < len(names) <= ROWS_IN_ONE_STATEMENT
     if one_statement and bar.found.shadow is None and bar.watermark is not None:
-        first, frame = await _few(connection, bar, names)
+        first, frame = await _few(connection, store, bar, names)
     else:
         async with bar_store.transaction(connection):
             if bar.watermark is None:
                 await bar_store.lock_first_bar(connection)
-            first, frame = await (_few if one_statement else _many)(connection, bar, names)
+            first, frame = await (_few if one_statement else _many)(connection, store, bar, names)
             if bar.found.shadow is not None:
                 shadow = shadow_records(bar.head, bar.found, bar.challenger)
                 await bar_store.copy_records(connection, "shadow_signals", SHADOW_COLUMNS, shadow)
@@ -78,17 +78,17 @@ async def write(connection: AsyncConnection, bar: DecidedBar) -> PublishedBar | 
     return PublishedBar(first, frame, Watermark(bar.head.as_of, first + len(names) - 1))
 
 
-async def _few(connection: AsyncConnection, bar: DecidedBar, names: Sequence[UUID]) -> _Written:
+async def _few(connection: AsyncConnection, store: BarStore, bar: DecidedBar, names: Sequence[UUID]) -> _Written:
     columns = signal_columns(bar.head, bar.found, names, bar.read.closes)
-    writing = bar_store.finish_bar_with(connection, bar.watermark, bar.head.as_of, columns)
+    writing = store.finish_bar_with(connection, bar.watermark, bar.head.as_of, columns)
     first, frame = await asyncio.gather(writing, _watched(bar, names))
     if first is None:
         raise Overtaken
     return first, frame
 
 
-async def _many(connection: AsyncConnection, bar: DecidedBar, names: Sequence[UUID]) -> _Written:
-    first = await bar_store.finish_bar(connection, bar.watermark, bar.head.as_of, len(names))
+async def _many(connection: AsyncConnection, store: BarStore, bar: DecidedBar, names: Sequence[UUID]) -> _Written:
+    first = await store.finish_bar(connection, bar.watermark, bar.head.as_of, len(names))
     if first is None:
         raise Overtaken
     if not names:

@@ -30,6 +30,7 @@ from tradekit import ids
 from tradekit.services import SERVICES
 from trading.bridge.v1 import bridge_service_pb2 as bridge_pb
 from trading.bridge.v1 import bridge_service_pb2_grpc as bridge_grpc
+from trading.common.v1 import trade_pb2
 from trading.executor.v1 import executor_service_pb2 as executor_pb
 from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
 
@@ -105,7 +106,7 @@ class Instance:
                 stub = bridge_grpc.BridgeServiceStub(channel)
                 for product in ("BTC-USD", "ETH-USD"):
                     recommendation = bridge_pb.CreateRecommendationRequest(
-                        request_id=str(ids.new_request_id()), product_id=product, side="SIDE_BUY", note="a test"
+                        request_id=str(ids.new_request_id()), product_id=product, side=trade_pb2.SIDE_BUY, note="a test"
                     )
                     stub.CreateRecommendation(recommendation, timeout=30)
             time.sleep(2)
@@ -169,7 +170,7 @@ def trades_explained(instance: Instance) -> None:
     found = instance.status()
     assert found["healthy"] and found["running"], found
     assert found["pipeline"]["executed"] >= 1 and found["pipeline"]["unknown_orders"] == 0
-    order = instance.filled()[0]
+    order = next(one for one in instance.filled() if one.side == trade_pb2.SIDE_BUY)
     for id in (order.order_id, order.recommendation_id):
         code, said = instance.mesh("explain", id)
         assert code == 0 and "EXECUTED" in said and "SIMULATED order FILLED" in said
@@ -237,7 +238,20 @@ def only_certificates_open_a_door(instance: Instance) -> None:
 
 def a_halt_and_the_way_out_need_no_other_service(instance: Instance) -> None:
     """Everything but the executor and its database stands still, as a machine that swaps leaves it."""
-    wait_until(instance.holds_something, 600)
+    for _ in range(10):
+        wait_until(instance.holds_something, 600)
+        if sold_with_everything_else_still(instance):
+            break
+        # What was held a moment ago was sold by a signal or by its bracket before anybody could stand still.
+        wait_until(lambda: instance.mesh("resume")[0] == 0)
+    else:
+        raise AssertionError("there was never anything to sell")
+    assert not any(float(size) for size, _ in instance.holdings()[0].values())
+    wait_until(lambda: instance.mesh("resume")[0] == 0)
+
+
+def sold_with_everything_else_still(instance: Instance) -> bool:
+    """Whether there was something to sell."""
     units = {one["name"]: one for one in instance.status()["units"]}
     names = ("risk", "orchestrator", "signal", "bridge", "validator", "monitor")
     still = [psutil.Process(units[name]["process"]["pid"]) for name in names]
@@ -247,15 +261,16 @@ def a_halt_and_the_way_out_need_no_other_service(instance: Instance) -> None:
         code, said = instance.mesh("halt", "--reducing", "--note", "alone")
         assert code == 0 and "trading is REDUCING" in said, said
         code, said = instance.mesh("close", "--all")
+        if code == 0 and said.strip() == "nothing is held":
+            return False
         assert code == 0 and "remaining 0" in said, said
         code, said = instance.mesh("halt", "--flatten")
         assert code == 0 and "trading is HALTED" in said and "nothing is held" in said, said
+        return True
     finally:
         for process in still:
             with suppress(psutil.NoSuchProcess):  # it took so long that the supervisor started it anew
                 process.resume()
-    assert not any(float(size) for size, _ in instance.holdings()[0].values())
-    wait_until(lambda: instance.mesh("resume")[0] == 0)
 
 
 def a_hung_service_is_said(instance: Instance) -> None:
