@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable
 from typing import Any
 
 from meshkit import database
 from meshkit.backoff import Backoff
 from meshkit.cancellation import heed
+from meshkit.errors import MeshError
 from meshkit.kit import Kit
-from meshkit.spec import Action, Task
+from meshkit.spec import Action, Check, Task
+
+_LOOK_AGAIN_SECONDS = 1.0
 
 
 def outlive_outages(name: str, body: Action, kit: Kit[Any], random_source: random.Random | None = None) -> Task:
@@ -36,7 +40,31 @@ def outlive_outages(name: str, body: Action, kit: Kit[Any], random_source: rando
             if loop.time() - began > 10.0:
                 backoff.reset()  # it had been working; this is a new outage
             delay = backoff.next_seconds()
-            kit.log.warning("outage", task=name, reason=outage.reason, retry_in_seconds=round(delay, 2))
+            kit.log.warning(
+                "outage", task=name, reason=outage.reason, fault=outage.message, retry_in_seconds=round(delay, 2)
+            )
             await asyncio.sleep(delay)
 
     return Task(name, run)
+
+
+def after(check: Check, tasks: Iterable[Task], kit: Kit[Any]) -> list[Task]:
+    """The same tasks, each of which begins once the check has passed, such as that the database has what they work with."""
+    return [Task(task.name, _once_true(check, task, kit)) for task in tasks]
+
+
+def _once_true(check: Check, task: Task, kit: Kit[Any]) -> Action:
+    async def run() -> None:
+        said = ""
+        while True:
+            try:
+                await check.run()
+                break
+            except MeshError as missing:
+                if missing.message != said:
+                    kit.log.warning("not_begun", task=task.name, waits_for=check.name, fault=missing.message)
+                said = missing.message
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        await task.run()
+
+    return run

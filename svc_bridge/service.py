@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 
+from meshkit.background import after
 from meshkit.errors import NotFound
 from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec
 from schema import streams
+from schema.presence import schema_check
 from schema.recommendation_rows import StoredRecommendation, record_message
 from schema.requests import request_key
 from svc_bridge import store
@@ -90,13 +92,14 @@ def _frame(changed: Sequence[StoredRecommendation]) -> pb.WatchRecommendationsRe
 def build(settings: BridgeSettings, kit: Kit[BridgeSettings]) -> ServiceSpec:
     """The bridge as meshkit runs it."""
     signals = SignalConsumer(settings, kit)
+    schema = schema_check(kit)
     return ServiceSpec(
         servicers=[
             Registration(
                 pb_grpc.add_BridgeServiceServicer_to_server, BridgeServicer(settings, kit), services.BRIDGE.full_name
             )
         ],
-        background=[signals.consumer.task()],
-        ready=[Check("database", kit.check_database)],
+        background=after(schema, [signals.consumer.task()], kit),
+        ready=[Check("database", kit.check_database), schema],
         entries=[Check("signals", signals.consumer.check)],
     )

@@ -5,11 +5,13 @@ from typing import Any
 from uuid import UUID
 
 from exchange_client import open_exchange
+from meshkit.background import after
 from meshkit.errors import NotFound, OutcomeUnknown, Unavailable
 from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
+from schema.presence import schema_check
 from schema.requests import once, request_key, stored_answer
 from svc_executor import position_store, store, wire
 from svc_executor.availability import Availability
@@ -270,16 +272,18 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     watch = [] if lockstep else [Task("protect", owned(protector.run)), Task("entries", owned(entries.run))]
     if settings.venue is Venue.LIVE:
         watch.append(Task("live-start", LiveStart(kit, switch, reconciler.check_entries).run))
+    schema = schema_check(kit)
+    tasks = [
+        Task("reconcile", reconciler.run),
+        Task("trading-switch", switch.run),
+        Task("halt-keeper", switch.keep),
+        *watch,
+        *(feeds.tasks() if feeds else ()),
+    ]
     return ServiceSpec(
         servicers=[Registration(pb_grpc.add_ExecutorServiceServicer_to_server, servicer, services.EXECUTOR.full_name)],
-        background=[
-            Task("reconcile", reconciler.run),
-            Task("trading-switch", switch.run),
-            Task("halt-keeper", switch.keep),
-            *watch,
-            *(feeds.tasks() if feeds else ()),
-        ],
-        ready=[Check("database", kit.check_database)],
+        background=after(schema, tasks, kit),
+        ready=[Check("database", kit.check_database), schema],
         entries=[Check("reconciliation", reconciler.check_entries)],
         others={HEALTH: feeds.checks()} if feeds else {},
         on_stop=exchange.close,

@@ -3,9 +3,11 @@
 import random
 
 from exchange_client import MarketData, open_exchange
+from meshkit.background import after
 from meshkit.errors import Unavailable
 from meshkit.kit import Kit
 from meshkit.spec import Check, Registration, ServiceSpec, Task
+from schema.presence import schema_check
 from schema.streams import read_watermark
 from svc_market.candle_poller import CandlePoller
 from svc_market.feed import STAGE, Feed
@@ -38,12 +40,13 @@ def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: Marke
             if await read_watermark(connection, STAGE) is None:
                 raise Unavailable("STALE_DATA", "no bar is complete yet")
 
+    schema = schema_check(kit)
     return ServiceSpec(
         servicers=[
             Registration(rpc.add_MarketServiceServicer_to_server, MarketServicer(kit, feed), services.MARKET.full_name)
         ],
-        background=[Task("poll-candles", poller.run)],
-        ready=[Check("database", database)],
+        background=after(schema, [Task("poll-candles", poller.run)], kit),
+        ready=[Check("database", database), schema],
         entries=[Check("exchange", exchange_answers), Check("watermark", watermark)],
         on_stop=exchange.close,
     )

@@ -8,11 +8,13 @@ from typing import Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from meshkit.background import after
 from meshkit.errors import NotFound, Unavailable
 from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
 from schema import streams
+from schema.presence import schema_check
 from schema.requests import once, request_key
 from svc_orchestrator import corrections, funnel_store, store, story_store, wire
 from svc_orchestrator.cancelling import cancel_recommendation
@@ -122,6 +124,18 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", "the executor takes no entries")
 
+    schema = schema_check(kit)
+    tasks = [
+        Task("validations", stages.validations.run),
+        Task("assessments", stages.assessments.run),
+        Task("process", workers.run),
+        *(
+            Task(f"listen-{channel}", partial(workers.listen, channel))
+            for channel in (streams.PROPOSALS, streams.WATERMARKS, streams.ORDERS)
+        ),
+        Task("renew-leases", workers.renew_leases),
+        Task("correct-ends", partial(corrections.run, kit, workers.outages)),
+    ]
     return ServiceSpec(
         servicers=[
             Registration(
@@ -130,18 +144,8 @@ def build(settings: OrchestratorSettings, kit: Kit[OrchestratorSettings]) -> Ser
                 services.ORCHESTRATOR.full_name,
             )
         ],
-        background=[
-            Task("validations", stages.validations.run),
-            Task("assessments", stages.assessments.run),
-            Task("process", workers.run),
-            *(
-                Task(f"listen-{channel}", partial(workers.listen, channel))
-                for channel in (streams.PROPOSALS, streams.WATERMARKS, streams.ORDERS)
-            ),
-            Task("renew-leases", workers.renew_leases),
-            Task("correct-ends", partial(corrections.run, kit, workers.outages)),
-        ],
-        ready=[Check("database", kit.check_database)],
+        background=after(schema, tasks, kit),
+        ready=[Check("database", kit.check_database), schema],
         entries=[
             Check("validator", stages.validations.check),
             Check("risk", stages.assessments.check),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 
+from meshkit.background import after
 from meshkit.errors import MeshError, Unavailable
 from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
@@ -11,6 +12,7 @@ from meshkit.serve import Check, Registration, ServiceSpec, Task
 from meshkit.stream import AnswerFrames, answer_items
 from meshkit.translate import translate
 from schema import streams
+from schema.presence import schema_check
 from svc_risk import store
 from svc_risk.assessor import Assessor
 from svc_risk.known import Moment
@@ -182,6 +184,7 @@ def build(settings: RiskSettings, kit: Kit[RiskSettings]) -> ServiceSpec:
         if (await look.moment()).market_time is None:
             raise Unavailable("STALE_DATA", "no candle has arrived yet")
 
+    schema = schema_check(kit)
     return ServiceSpec(
         servicers=[
             Registration(
@@ -190,7 +193,7 @@ def build(settings: RiskSettings, kit: Kit[RiskSettings]) -> ServiceSpec:
                 services.RISK.full_name,
             )
         ],
-        background=[Task("mark-equity", EquityWatch(kit, assessor).run)],
-        ready=[Check("database", database_answers)],
+        background=after(schema, [Task("mark-equity", EquityWatch(kit, assessor).run)], kit),
+        ready=[Check("database", database_answers), schema],
         entries=[Check("market", market_is_known)],
     )

@@ -5,7 +5,7 @@ import gc
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from meshkit.background import outlive_outages
+from meshkit.background import after, outlive_outages
 from meshkit.errors import FailedPrecondition, InvalidRequest, NotFound, Unavailable, Violation
 from meshkit.grpc_types import ServicerContext
 from meshkit.kit import Kit
@@ -13,6 +13,7 @@ from meshkit.serve import Check, Registration, ServiceSpec
 from modelkit.features.translate import translate
 from modelkit.loading import limit_native_threads
 from schema import streams
+from schema.presence import schema_check
 from schema.requests import once, request_key, stored_answer
 from svc_signal import store
 from svc_signal.bars import all_shares
@@ -186,6 +187,12 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
         if keeper.model is None:
             raise FailedPrecondition("MODEL_UNAVAILABLE", keeper.refusal.detail if keeper.refusal else "loading")
 
+    schema = schema_check(kit)
+    tasks = [
+        outlive_outages("decide-bars", decide_with_a_model, kit),
+        outlive_outages("keep-model", keeper.run, kit),
+        outlive_outages("read-fees", decider.fees.run, kit),
+    ]
     return ServiceSpec(
         servicers=[
             Registration(
@@ -194,11 +201,7 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
                 services.SIGNAL.full_name,
             )
         ],
-        background=[
-            outlive_outages("decide-bars", decide_with_a_model, kit),
-            outlive_outages("keep-model", keeper.run, kit),
-            outlive_outages("read-fees", decider.fees.run, kit),
-        ],
-        ready=[Check("database", kit.check_database)],
+        background=after(schema, tasks, kit),
+        ready=[Check("database", kit.check_database), schema],
         entries=[Check("model", model_serves), Check("market", decider.consumer.check)],
     )

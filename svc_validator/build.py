@@ -4,6 +4,7 @@ from functools import partial
 
 from meshkit.kit import Kit
 from meshkit.serve import Check, Registration, ServiceSpec, Task
+from schema.presence import schema_check
 from svc_validator.concurrency_limiter import ConcurrencyLimiter
 from svc_validator.decision import Plan
 from svc_validator.review_service import ReviewService, keep_opinion
@@ -55,7 +56,7 @@ def build(settings: ValidatorSettings, kit: Kit[ValidatorSettings]) -> ServiceSp
             )
         ],
         background=tasks,
-        ready=[Check("database", database_answers)],
+        ready=[Check("database", database_answers), schema_check(kit)],
         entries=[Check("reviewer", somebody_decides)],
         on_stop=stop,
     )

@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ def health_names(service: ServiceName) -> tuple[str, ...]:
 
 @dataclass
 class LiveMesh:
-    """A running instance. `before_proven` holds what each health name said while the database was away."""
+    """A running instance. `before_proven` holds what each health name said while there was no database, and no schema in it."""
 
     plan: MeshPlan
     postgres: EmbeddedPostgres
@@ -191,9 +191,6 @@ def live_mesh(
         )
         mesh = LiveMesh(plan, postgres, supervisor)
         try:
-            postgres.start()
-            asyncio.run(_migrate(plan))
-            postgres.stop()
             with template, supervised(supervisor):
                 asyncio.run(_prove(mesh))
                 yield mesh
@@ -248,21 +245,29 @@ async def _nothing() -> None:
 
 
 async def _prove(mesh: LiveMesh) -> None:
-    """Records what everyone says without a database, then starts it and waits until all have proven themselves."""
+    """Records what everyone says without a database, and with one that nobody has migrated yet; then waits until all have
+    proven themselves."""
     wanted = [(service, name) for service in mesh.plan.services for name in health_names(service)]
     async with asyncio.timeout(START_SECONDS):
         for service, name in wanted:
             while (status := await mesh.health(service, name)) is None:
                 await asyncio.sleep(0.1)
             mesh.before_proven.setdefault((service.name, name), set()).add(status)
-    for _ in range(3):  # a while longer: a health poll or two must have come and gone
+    await _look_on(mesh, wanted)
+    await asyncio.to_thread(mesh.postgres.start)
+    await _look_on(mesh, wanted)
+    await _migrate(mesh.plan)
+    await mesh.until_health(lambda service: "", SERVING, START_SECONDS)
+    await _history(mesh)
+
+
+async def _look_on(mesh: LiveMesh, wanted: Sequence[tuple[ServiceName, str]]) -> None:
+    """Records it for a while: a health poll or two must come and go."""
+    for _ in range(3):
         await asyncio.sleep(0.7)
         for service, name in wanted:
             status = await mesh.health(service, name)
             mesh.before_proven[service.name, name].add(-1 if status is None else status)
-    await asyncio.to_thread(mesh.postgres.start)
-    await mesh.until_health(lambda service: "", SERVING, START_SECONDS)
-    await _history(mesh)
 
 
 async def _history(mesh: LiveMesh) -> None:
