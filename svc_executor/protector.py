@@ -6,16 +6,14 @@ what the exit leaves is protected again.
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from exchange_client import Exchange, ExchangeProduct
-from meshkit.backoff import Backoff
 from meshkit.errors import MeshError
 from meshkit.kit import Kit
 from schema import streams
@@ -31,6 +29,7 @@ from svc_executor.intent_store import NewIntent
 from svc_executor.locks import KeyedLocks
 from svc_executor.order_tracker import OrderTracker
 from svc_executor.prices import Prices
+from svc_executor.product_pauses import ProductPauses
 from svc_executor.product_rules import ProductRules
 from svc_executor.protection_step import Held, Protect, Send, Withdraw, can_be_protected, next_step, price_acts
 from svc_executor.protection_store import HeldRow
@@ -47,15 +46,6 @@ _MOST_STEPS = 5
 _TRACK_SECONDS = 5.0
 # An exit has 20 seconds, and sells within what is left of them.
 _RELEASE_SECONDS = 8.0
-_RETRY_LOW, _RETRY_HIGH = 1.0, 15.0
-
-
-@dataclass
-class _Trouble:
-    """A product whose protective order failed: not tried again before its time."""
-
-    backoff: Backoff
-    until: float
 
 
 class Protector:
@@ -95,8 +85,8 @@ class Protector:
         self._asked: set[ProductId] = set()
         self._all_asked, self._all_due_at = True, 0.0
         self._soon = asyncio.Event()
-        self._trouble: dict[ProductId, _Trouble] = {}
-        self._random = random.Random()
+        # A position must not stand bare for longer than it has to.
+        self._pauses = ProductPauses(kit.clock, self.ask_soon)
         # Products of which something may stand; None before the first look at all of them.
         self._standing: set[ProductId] | None = None
         self._waiting = False
@@ -111,7 +101,7 @@ class Protector:
     def _heard(self, order: OrderRow) -> None:
         if order.bracket is not None and order.cancel_requested_at is not None:
             # What a further step waited for has happened: its pauses were for the exchange that did not end this one.
-            self._trouble.pop(order.product_id, None)
+            self._pauses.over(order.product_id)
         if self._exit_rules.mode is not ProtectionMode.OFF and (order.filled_size > 0 or order.bracket is not None):
             self.ask_soon(order.product_id)
 
@@ -256,17 +246,17 @@ class Protector:
         async with self._products.hold(product_id):
             try:
                 seen: HeldRow | None = row
-                while steps < _MOST_STEPS and not self._held_back(product_id):
+                while steps < _MOST_STEPS and not self._pauses.holds_back(product_id):
                     if not await self._step(product_id, bid, seen):
                         break
                     steps, seen = steps + 1, None
             except MeshError as error:
                 # One position that cannot be protected now must not keep the others from it.
                 self._kit.log.warning("position_not_protected", product_id=product_id, why=error.message)
-                self._fail(product_id)
+                self._pauses.failed(product_id)
             except Exception as error:
                 self._kit.log.error("position_not_protected", product_id=product_id, exc_info=error)
-                self._fail(product_id)
+                self._pauses.failed(product_id)
         return steps > 0
 
     async def _has_step(self, row: HeldRow, bid: Price | None) -> bool:
@@ -309,7 +299,7 @@ class Protector:
         ended = await self._cancelling.withdraw(step.order_ids, step.trigger or "PROTECTION_CHANGED")
         done = all(one.order.terminal for one in ended)
         if not done:
-            self._fail(product_id)
+            self._pauses.failed(product_id)
         return done
 
     async def _write(
@@ -350,24 +340,11 @@ class Protector:
         if order.terminal and not order.filled_size:
             self._kit.log.error("protection_failed", **told, reasons=[one.code for one in order.reasons])
             if order.order_type is OrderType.MARKET:
-                self._fail(order.product_id)
+                self._pauses.failed(order.product_id)
             return
-        self._trouble.pop(order.product_id, None)
+        self._pauses.over(order.product_id)
         trigger = order.exit_trigger
         self._kit.log.info("position_protected" if trigger is None else "position_left", **told, trigger=trigger)
-
-    def _fail(self, product_id: ProductId) -> None:
-        trouble = self._trouble.get(product_id)
-        if trouble is None:
-            trouble = self._trouble[product_id] = _Trouble(Backoff(_RETRY_LOW, _RETRY_HIGH, self._random), 0.0)
-        pause = trouble.backoff.next_seconds()
-        trouble.until = self._kit.clock.monotonic() + pause
-        # The schedule alone may come much later, and a position must not stand bare for so long.
-        asyncio.get_running_loop().call_later(pause, self.ask_soon, product_id)
-
-    def _held_back(self, product_id: ProductId) -> bool:
-        trouble = self._trouble.get(product_id)
-        return trouble is not None and self._kit.clock.monotonic() < trouble.until
 
     def _watch_prices(self, rows: Sequence[HeldRow], product_ids: Sequence[ProductId] | None) -> None:
         looked_at = self._prices.watched if product_ids is None else product_ids
