@@ -66,7 +66,11 @@ def proven_as(name: str) -> list[tuple[str, int | str]]:
 
 
 def stays_here(target: str) -> bool:
-    """True for a target of gRPC that only this machine can be: a Unix socket, or a port of the loopback."""
+    """True for a target of gRPC that only this machine can be: a Unix socket, or ports of the loopback."""
     if target.startswith(("unix:", "unix-abstract:")):
         return True
+    scheme, _, rest = target.partition(":")
+    if scheme in ("ipv4", "ipv6"):
+        # Several processes of one service, among which its calls are spread: ipv4:127.0.0.1:8027,127.0.0.1:9027.
+        return all(is_loopback(one.rpartition(":")[0]) for one in rest.split(","))
     return is_loopback(target.rpartition("/")[2].rpartition(":")[0])

@@ -217,7 +217,7 @@ def orchestrator_table(found: Sequence[OrchestratorFigures]) -> Table:
     base = found[0].burst.executed_per_second if found else None
     rows = [
         (
-            f"{one.orchestrators}{', one killed' if one.killed else ''}",
+            f"{one.orchestrators}{', one killed' if one.killed else ''}{', all stages twice' if one.all_twice else ''}",
             number(one.burst.executed_per_second),
             number(ratio(one.burst.executed_per_second, base), 2),
             ", ".join(f"{name} {count}" for name, count in one.by.items()),

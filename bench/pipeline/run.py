@@ -127,7 +127,7 @@ class Run:
 
     async def _orchestrators(self, bench: Bench) -> None:
         counts, items = self._options.orchestrators, self._options.items
-        total = items * (len(counts) + (counts[-1] > 1))
+        total = items * len(orchestrators.runs_of(counts))
         with self._progress("several orchestrators", total) as advance:
             found = await orchestrators.several(
                 bench, counts, items, self._options.wait_seconds, self._folder, lambda: advance(1)

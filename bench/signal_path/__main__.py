@@ -1,5 +1,5 @@
 """From a complete bar to its signals stored and streamed, and to its recommendations:
-`python -m bench.signal_path [--products 1,10] [--bars 30]`.
+`python -m bench.signal_path [--products 1,10] [--bars 30] [--shards 1,2]`.
 
 The signal service runs as a process of its own beside a real PostgreSQL; this process is the market that says "complete"
 and the client that waits for every signal of the bar. A bar's parts come from the service's own log line. With the most
@@ -57,12 +57,14 @@ class PathFigures:
     """Milliseconds; medians over the bars unless the name says otherwise."""
 
     products: int
+    shards: int
+    """Processes that share the products; a part is that of whichever took longest for it."""
     bars: int
     median: float
     least: float
     worst: float
     processor: float
-    """Processor time of the service process for a bar; a busy machine stretches all else."""
+    """Processor time of the service's processes for a bar; a busy machine stretches all else."""
     parts: dict[str, float]
     rest: float
     """The market's word, wake-up, stream, and their way to the client."""
@@ -81,12 +83,15 @@ class RestartFigures:
 class Run:
     """One number of products: its database, its service and its client."""
 
-    def __init__(self, products: int, bars: int, host: str, folder: Path, stand_in: StandInMarket, port: int) -> None:
+    def __init__(
+        self, products: int, bars: int, host: str, folder: Path, stand_in: StandInMarket, port: int, shards: int = 1
+    ) -> None:
         self.products = names(products)
         self._bars = bars
         self._data = series(products, HISTORY + 2 * (bars + WARM_UP) + 4)
         self._market = stand_in
-        self._name = f"bench_{products}"
+        self._name = f"bench_{products}_{shards}"
+        self._shards = shards
         self._host = host
         self._folder = folder
         self._port = free_port()
@@ -113,12 +118,25 @@ class Run:
         for first in range(0, HISTORY, 60):
             await store(self._connection, self.products, self._data, first, min(first + 59, HISTORY - 1))
         await self._connection.execute("ANALYZE crypto_prices")
-        self._service = Service("svc_signal", self._environment, self._folder / f"{self._name}.log")
+        self._services = [self._start(shard) for shard in range(self._shards)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._service.stop()
+        self._stop()
         await self._connection.close()
+
+    def _start(self, shard: int) -> Service:
+        """The process of a share; the first is the one that is watched."""
+        port = self._port if shard == 0 else free_port()
+        own = {"SIGNAL_PORT": str(port), "SIGNAL_SHARDS": str(self._shards), "SIGNAL_SHARD": str(shard)}
+        return Service("svc_signal", {**self._environment, **own}, self._folder / f"{self._name}-{shard}.log")
+
+    def _stop(self) -> None:
+        for service in self._services:
+            service.stop()
+
+    def _processor_seconds(self) -> float:
+        return sum(service.processor_seconds() for service in self._services)
 
     async def path(self) -> PathFigures:
         """Bar after bar, each awaited whole."""
@@ -128,19 +146,23 @@ class Run:
             spent = 0.0
             for number in range(WARM_UP + self._bars):
                 if number == WARM_UP:
-                    spent = self._service.processor_seconds()
+                    spent = self._processor_seconds()
                 as_of, seconds = await self._bar(watch)
                 totals[as_of] = seconds * 1000.0
                 await asyncio.sleep(PAUSE)
-            spent = self._service.processor_seconds() - spent
+            spent = self._processor_seconds() - spent
         kept = list(totals)[WARM_UP:]
         await self._line(list(totals)[-1])
-        lines = self._service.bars()
-        parts = {part: statistics.median(lines[bar][f"{part}_ms"] for bar in kept) for part in PARTS}
-        rest = statistics.median(totals[bar] - sum(lines[bar][f"{part}_ms"] for part in PARTS) for bar in kept)
+        shares = [service.bars() for service in self._services]
+        parts = {
+            part: statistics.median(max(lines[bar][f"{part}_ms"] for lines in shares) for bar in kept) for part in PARTS
+        }
+        work = {bar: max(sum(lines[bar][f"{part}_ms"] for part in PARTS) for lines in shares) for bar in kept}
+        rest = statistics.median(totals[bar] - work[bar] for bar in kept)
         found = [totals[bar] for bar in kept]
         return PathFigures(
             products=len(self.products),
+            shards=self._shards,
             bars=len(kept),
             median=statistics.median(found),
             least=min(found),
@@ -171,12 +193,12 @@ class Run:
 
     async def restart(self, forget: bool) -> RestartFigures:
         """A stop as an operator stops, the next bar, a new process. `forget`: its saved state is gone too."""
-        self._service.stop()
+        self._stop()
         if forget:
             await self._connection.execute("DELETE FROM feature_states")
         as_of = await self._complete()
         begin = time.perf_counter()
-        self._service = Service("svc_signal", self._environment, self._folder / f"{self._name}.log")
+        self._services = [self._start(shard) for shard in range(self._shards)]
         async with self._channel() as channel:
             watch = await self._watch(channel, after=self._signals_before())
             await self._receive(watch, 1)
@@ -186,12 +208,12 @@ class Run:
         return RestartFigures(len(self.products), path, seconds, line["features_ms"] / 1000.0)
 
     async def _line(self, as_of: str) -> dict[str, Any]:
-        """The log line of a bar, which is written after its signals have left."""
+        """The log line of a bar, which is written after its signals have left, once each process has written one."""
         async with asyncio.timeout(LIMIT):
             while True:
-                lines = self._service.bars()
-                if as_of in lines:
-                    return lines[as_of]
+                lines = [service.bars() for service in self._services]
+                if all(as_of in each for each in lines):
+                    return lines[0][as_of]
                 await asyncio.sleep(0.02)
 
     def _channel(self) -> grpc.aio.Channel:
@@ -258,8 +280,8 @@ class Found:
     bridge: list[BridgeFigures] = field(default_factory=list)
 
 
-async def measure(counts: list[int], bars: int, restart: int) -> Found:
-    """Every number of products in turn; restarts for one of them, the bridge behind the most."""
+async def measure(counts: list[int], bars: int, restart: int, shards: list[int]) -> Found:
+    """Every number of products in turn; restarts for one of them, the bridge behind the most, which is shared as well."""
     found = Found()
     with _folder() as folder, database() as host:
         await asyncio.to_thread(make_model, folder)
@@ -271,17 +293,23 @@ async def measure(counts: list[int], bars: int, restart: int) -> Found:
                     found.bridge.append(await run.recommended())
                 if products == restart:
                     found.restart.extend([await run.restart(forget) for forget in (False, True)])
+        most = max(counts)
+        for number in shards:
+            if number > 1:
+                async with market() as (stand_in, port), Run(most, bars, host, folder, stand_in, port, number) as run:
+                    found.path.append(await run.path())
+                    print(f"{most} products in {number} shards: {found.path[-1].median:.1f} ms", file=sys.stderr)
     return found
 
 
 def show(measured: Found) -> None:
     table = Table(title="complete bar -> signals stored and streamed, ms; rest: wake-ups and streams")
-    for column in ("products", "bars", "total", "least", "worst", "processor", *PARTS, "rest"):
+    for column in ("products", "shards", "bars", "total", "least", "worst", "processor", *PARTS, "rest"):
         table.add_column(column, justify="right")
     for found in measured.path:
         parts = (f"{found.parts[part]:.2f}" for part in PARTS)
         total = (f"{figure:.2f}" for figure in (found.median, found.least, found.worst, found.processor))
-        table.add_row(str(found.products), str(found.bars), *total, *parts, f"{found.rest:.2f}")
+        table.add_row(str(found.products), str(found.shards), str(found.bars), *total, *parts, f"{found.rest:.2f}")
     again = Table(title="stop, next bar, new process -> its first signal, s")
     for column in ("products", "features", "first signal", "of that features"):
         again.add_column(column, justify="right")
@@ -303,10 +331,12 @@ def main() -> None:
     parser.add_argument("--products", default="1,10,200,1000", help="numbers of products, separated by commas")
     parser.add_argument("--bars", type=int, default=30, help="bars measured for each")
     parser.add_argument("--restart", type=int, default=200, help="number of products of the restarts")
+    parser.add_argument("--shards", default="1", help="processes that share the most products, separated by commas")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     given = parser.parse_args()
     counts = [int(part) for part in given.products.split(",")]
-    found = asyncio.run(measure(counts, given.bars, given.restart))
+    shards = [int(part) for part in given.shards.split(",")]
+    found = asyncio.run(measure(counts, given.bars, given.restart, shards))
     show(found)
     if given.json:
         given.json.write_text(json.dumps(asdict(found), indent=2) + "\n")

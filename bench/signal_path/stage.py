@@ -118,26 +118,32 @@ class StandInMarket(market_grpc.MarketServiceServicer):
 
     def __init__(self) -> None:
         self._mark: datetime | None = None
-        self._news = asyncio.Event()
+        self._watchers: set[asyncio.Event] = set()
 
     def complete(self, as_of: datetime) -> None:
         self._mark = as_of
-        self._news.set()
+        for news in self._watchers:
+            news.set()
 
     async def WatchCandles(self, request: Any, context: Any) -> AsyncIterator[market_pb.WatchCandlesResponse]:
-        """For one watcher. No more than a wake-up stands between its word and the stream: its own work is not measured."""
+        """No more than a wake-up stands between its word and the stream: its own work is not measured."""
+        news = asyncio.Event()
         if self._mark is not None:
-            self._news.set()
-        while True:
-            try:
-                async with asyncio.timeout(5.0):
-                    await self._news.wait()
-            except TimeoutError:
-                yield market_pb.WatchCandlesResponse(heartbeat=wire.heartbeat_message(datetime.now(UTC), 0))
-                continue
-            self._news.clear()
-            assert self._mark is not None
-            yield market_pb.WatchCandlesResponse(watermark=wire.watermark_message(self._mark, 0))
+            news.set()
+        self._watchers.add(news)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(5.0):
+                        await news.wait()
+                except TimeoutError:
+                    yield market_pb.WatchCandlesResponse(heartbeat=wire.heartbeat_message(datetime.now(UTC), 0))
+                    continue
+                news.clear()
+                assert self._mark is not None
+                yield market_pb.WatchCandlesResponse(watermark=wire.watermark_message(self._mark, 0))
+        finally:
+            self._watchers.discard(news)
 
 
 @asynccontextmanager

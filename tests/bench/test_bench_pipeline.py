@@ -23,12 +23,13 @@ from bench.pipeline.figures import (
 from bench.pipeline.loads import BurstFigures
 from bench.pipeline.meter import Reading, Use, used
 from bench.pipeline.options import parse
-from bench.pipeline.orchestrators import OrchestratorFigures, ended_by, more_than_once
+from bench.pipeline.orchestrators import OrchestratorFigures, more_than_once, runs_of
 from bench.pipeline.overload import OverloadFigures
 from bench.pipeline.peers import PeerFigures
 from bench.pipeline.statement_log import Counts, Part, StatementCounter
 from bench.pipeline.statements import lines_of, texts_of
 from bench.pipeline.stored import copy_statement
+from tests.support.replicas import ended_by
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -245,7 +246,7 @@ def test_use_per_item_is_less_what_rest_takes_in_that_time() -> None:
 # ---- several orchestrators ---------------------------------------------------------------------------------------------
 
 
-def test_who_ended_a_recommendation_is_counted_once_and_only_of_this_burst() -> None:
+def test_who_ended_a_recommendation_is_counted_once() -> None:
     written = "\n".join(
         [
             '{"event": "recommendation", "to_state": "EXECUTED", "recommendation_id": "a"}',
@@ -256,7 +257,7 @@ def test_who_ended_a_recommendation_is_counted_once_and_only_of_this_burst() -> 
             "a word about nothing",
         ]
     )
-    assert ended_by(written, frozenset("ab")) == 1
+    assert ended_by(written) == {"a", "of another burst"}
 
 
 def test_two_orders_of_one_recommendation_are_seen() -> None:
@@ -309,11 +310,17 @@ def test_a_peer_that_is_not_there_is_said_to_be_skipped_and_others_get_ratios() 
 
 def test_more_orchestrators_are_measured_by_the_first() -> None:
     found = [
-        OrchestratorFigures(1, False, burst(), {"orchestrator": 2}),
-        OrchestratorFigures(2, True, burst(executed_per_second=25.0), {"orchestrator": 1, "orchestrator-2": 1}, 1, 0),
+        OrchestratorFigures(1, False, False, burst(), {"orchestrator": 2}),
+        OrchestratorFigures(
+            2, True, False, burst(executed_per_second=25.0), {"orchestrator": 1, "orchestrator-2": 1}, 1, 0
+        ),
+        OrchestratorFigures(2, False, True, burst(), {"orchestrator": 1, "orchestrator-2": 1}),
     ]
     text = shown(report.orchestrator_table(found))
     assert "2, one killed" in text
+    assert "2, all stages twice" in text
+    assert runs_of((1,)) == [(1, False, False)]
+    assert runs_of((1, 2)) == [(1, False, False), (2, False, False), (2, True, False), (2, False, True)]
     assert "2.00" in text
     assert "orchestrator-2 1" in text
 

@@ -196,6 +196,10 @@ def test_settings_ask_for_both_files_a_loopback_address_and_proof_where_money_is
         ("risk:8027", False),
         ("dns:///risk.mesh:8027", False),
         ("127.0.0.1.evil.example:8027", False),
+        ("ipv4:127.0.0.1:8027,127.0.0.1:9027", True),
+        ("ipv6:[::1]:8027,[::1]:9027", True),
+        ("ipv4:127.0.0.1:8027,10.0.0.7:9027", False),
+        ("ipv4:127.0.0.1", False),
     ],
 )
 async def test_a_token_never_leaves_the_machine(tmp_path: Path, target: str, here: bool) -> None:
