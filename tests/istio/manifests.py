@@ -20,10 +20,14 @@ Document = dict[str, Any]
 
 @functools.cache
 def _text(folder: str) -> str:
+    return _built(ROOT / folder)
+
+
+def _built(folder: Path) -> str:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed")
-    command = [kubectl, "kustomize", str(ROOT / folder)]
+    command = [kubectl, "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[:4000]
     return done.stdout
@@ -37,6 +41,17 @@ def documents_of(folder: str) -> list[Document]:
 def overlay(name: str) -> list[Document]:
     """Every document of an overlay."""
     return documents_of(f"istio/overlays/{name}")
+
+
+def with_component(name: str, component: str, folder: Path) -> list[Document]:
+    """An overlay as an operator adds a component to it: in a copy of `istio`, listed last."""
+    copy = folder / "istio"
+    shutil.copytree(ROOT / "istio", copy)
+    file = copy / "overlays" / name / "kustomization.yaml"
+    lines = yaml.safe_load(file.read_text())
+    lines["components"] = [*lines.get("components", ()), f"../../components/{component}"]
+    file.write_text(yaml.safe_dump(lines))
+    return [document for document in yaml.safe_load_all(_built(file.parent)) if document]
 
 
 def of_kind(documents: list[Document], kind: str) -> dict[str, Document]:

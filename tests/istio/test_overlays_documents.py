@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from tests.istio.manifests import OVERLAYS, ROOT, Document, of_kind, overlay, workloads
+from tests.istio.manifests import OVERLAYS, ROOT, Document, of_kind, overlay, pod_of, with_component, workloads
 
 SCHEMAS = ROOT.parent / "shared" / "schemas" / "istio"
 KUBERNETES = "1.37"
@@ -48,6 +48,26 @@ def test_every_document_fits_its_schema(name: str) -> None:
         pytest.skip("the folder of schemas is not beside this checkout")
     wrong = {f"{one['kind']}/{one['metadata']['name']}": found for one in overlay(name) if (found := faults_of(one))}
     assert wrong == {}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_signal_service_may_be_several_pods_each_with_a_share(name: str, tmp_path: Path) -> None:
+    documents = with_component(name, "signal-shards", tmp_path)
+    alone = of_kind(overlay(name), "Deployment")["signal"]
+    assert "signal" not in of_kind(documents, "Deployment")
+    shards = of_kind(documents, "StatefulSet")["signal"]
+    if SCHEMAS.is_dir():
+        assert faults_of(shards) == []
+    (container,) = pod_of(shards)["containers"]
+    given = {one["name"]: one for one in container["env"]}
+    assert given["SIGNAL_SHARDS"]["value"] == str(shards["spec"]["replicas"]) == "2"
+    number = given["SIGNAL_SHARD"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert number == "metadata.labels['apps.kubernetes.io/pod-index']"
+    # Everything else is as in the one pod that it is elsewhere.
+    mine, theirs = pod_of(shards), pod_of(alone)
+    container["env"] = [one for one in container["env"] if not one["name"].startswith("SIGNAL_SHARD")]
+    assert mine == theirs
+    assert shards["spec"]["serviceName"] in of_kind(documents, "Service")
 
 
 def test_a_field_that_nobody_knows_and_a_kind_that_nobody_knows_are_found() -> None:
