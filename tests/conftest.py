@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 import urllib.parse
 from collections.abc import AsyncIterator, Iterator
@@ -37,6 +38,12 @@ _numbers = itertools.count(1)
 # A busy machine is no failure: examples are bounded by count, not by time.
 hypothesis_settings.register_profile("mesh", deadline=None)
 hypothesis_settings.load_profile("mesh")
+
+
+@pytest.fixture(autouse=True)
+def _signals_that_end_are_heard() -> None:
+    """What somebody left blocked in this process, every child of it would inherit, and not hear that it is to end."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from waiting import eventually
 from meshkit import channel, errors, health, server
 from meshkit.serve import Check, Task
 from tests.meshkit.toys import ROOT, TOY_NAME, Behaviour, bare, kit_channel, toy_running
+from tests.support.arriving import Arriving
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -124,7 +125,7 @@ async def test_an_unknown_name_is_not_found_for_check_and_unknown_for_watch(toy:
 
 async def test_an_open_watch_hears_of_the_drain_and_does_not_hold_it(toy: Any) -> None:
     async with toy_running(toy, drain_seconds=60.0) as service, bare(service.port) as opened:
-        watch = health_pb2_grpc.HealthStub(opened).Watch(health_pb2.HealthCheckRequest(service=""))
+        watch = Arriving(health_pb2_grpc.HealthStub(opened).Watch(health_pb2.HealthCheckRequest(service="")))
         while (await watch.read()).status != SERVING:
             pass
         service.stop()

@@ -15,6 +15,7 @@ from meshkit.kit import Kit
 from meshkit.stream import client
 from tests.meshkit.toys import Behaviour, bare, settings, toy_running
 from tests.meshkit.workers import Worker, streaming, worker_running
+from tests.support.arriving import Arriving
 
 
 def ask(toy: Any, key: str, text: str = "") -> Any:
@@ -56,7 +57,7 @@ async def test_items_over_credit_get_an_item_error_and_the_stream_goes_on(toy: A
     worker = Worker(toy, credit=2)
     worker.gate.clear()
     async with worker_running(toy, worker) as service, bare(service.port) as channel:
-        call = toy.rpc.ToyServiceStub(channel).Work()
+        call = Arriving(toy.rpc.ToyServiceStub(channel).Work())
         await call.write(toy.pb.Request(open=True))
         assert (await call.read()).opened == 2
         for n in range(4):
@@ -77,7 +78,7 @@ async def test_half_close_waits_for_the_items_that_run(toy: Any) -> None:
     worker = Worker(toy)
     worker.gate.clear()
     async with worker_running(toy, worker) as service, bare(service.port) as channel:
-        call = toy.rpc.ToyServiceStub(channel).Work()
+        call = Arriving(toy.rpc.ToyServiceStub(channel).Work())
         await call.write(toy.pb.Request(open=True))
         await call.write(ask(toy, "k"))
         await call.done_writing()
@@ -91,12 +92,12 @@ async def test_a_stream_must_be_opened_and_unknown_frames_are_ignored(toy: Any) 
     worker = Worker(toy)
     async with worker_running(toy, worker) as service, bare(service.port) as channel:
         stub = toy.rpc.ToyServiceStub(channel)
-        call = stub.Work()
+        call = Arriving(stub.Work())
         await call.write(ask(toy, "k"))
         with pytest.raises(grpc.aio.AioRpcError) as found:
             await call.read()
         assert errors.from_rpc_error(found.value).reason == "INVALID_POSITION"
-        call = stub.Work()
+        call = Arriving(stub.Work())
         for frame in (toy.pb.Request(open=True), toy.pb.Request(), toy.pb.Request(heartbeat=True), ask(toy, "k")):
             await call.write(frame)
         assert (await call.read()).opened
@@ -107,7 +108,7 @@ async def test_a_stream_must_be_opened_and_unknown_frames_are_ignored(toy: Any) 
 async def test_an_idle_stream_shows_life(toy: Any) -> None:
     worker = Worker(toy, heartbeat_seconds=0.05)
     async with worker_running(toy, worker) as service, bare(service.port) as channel:
-        call = toy.rpc.ToyServiceStub(channel).Work()
+        call = Arriving(toy.rpc.ToyServiceStub(channel).Work())
         await call.write(toy.pb.Request(open=True))
         await call.read()
         assert (await call.read()).heartbeat
@@ -144,7 +145,7 @@ async def test_a_reader_that_leaves_ends_the_items(toy: Any) -> None:
     worker = Worker(toy)
     worker.gate.clear()
     async with worker_running(toy, worker) as service, bare(service.port) as channel:
-        call = toy.rpc.ToyServiceStub(channel).Work()
+        call = Arriving(toy.rpc.ToyServiceStub(channel).Work())
         await call.write(toy.pb.Request(open=True))
         await call.write(ask(toy, "k"))
         await eventually(lambda: worker.running == 1)
@@ -156,7 +157,7 @@ async def test_draining_is_announced_and_running_items_are_answered(toy: Any) ->
     worker = Worker(toy)
     worker.gate.clear()
     async with worker_running(toy, worker) as service, bare(service.port) as channel:
-        call = toy.rpc.ToyServiceStub(channel).Work()
+        call = Arriving(toy.rpc.ToyServiceStub(channel).Work())
         await call.write(toy.pb.Request(open=True))
         await call.write(ask(toy, "k"))
         await call.read()

@@ -18,6 +18,7 @@ from schema.operations import alerts
 from svc_monitor import store
 from svc_monitor.alerts import Alert, Severity
 from tests.monitor.monitor_mesh import MARKET_TIME, running_mesh, running_monitor
+from tests.support.arriving import Arriving
 from tests.support.stored import store_order
 from trading.monitor.v1 import monitor_service_pb2 as pb
 from trading.monitor.v1 import monitor_service_pb2_grpc as pb_grpc
@@ -138,7 +139,7 @@ async def test_a_watch_tells_changes_and_says_when_the_server_goes():
         frames = []
         async with running_monitor(mesh, db_host="/nonexistent") as service:
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{service.port}")
-            call = pb_grpc.MonitorServiceStub(channel).WatchStatus(pb.WatchStatusRequest())
+            call = Arriving(pb_grpc.MonitorServiceStub(channel).WatchStatus(pb.WatchStatusRequest()))
 
             async def read() -> None:
                 while (frame := await call.read()) is not grpc.aio.EOF:

@@ -15,6 +15,7 @@ from svc_risk.assess import assess
 from svc_risk.snapshot import inputs_from_json
 from tests.risk.risk_calls import codes, refused
 from tests.risk.risk_world import AS_OF, FAR, HOUR, D, World, running
+from tests.support.arriving import Arriving
 from tests.support.stored import unlock_rows
 from tradekit import wire
 from tradekit.ids import new_request_id
@@ -291,7 +292,7 @@ def opening(credit: int = 4) -> pb.StreamAssessmentsRequest:
 
 
 async def test_the_stream_answers_each_item_and_survives_bad_ones(world: World):
-    call = world.stub.StreamAssessments(timeout=10)
+    call = Arriving(world.stub.StreamAssessments(timeout=10))
     await call.write(opening(200))
     assert (await call.read()).opened.max_in_flight == 128
     good = item(await world.propose(world.recommendation()))
@@ -314,7 +315,7 @@ async def test_the_stream_answers_each_item_and_survives_bad_ones(world: World):
 
 async def test_the_stream_tells_a_wait_as_an_item_error(world: World):
     await world.reconciled(age_seconds=60)
-    call = world.stub.StreamAssessments(timeout=10)
+    call = Arriving(world.stub.StreamAssessments(timeout=10))
     await call.write(opening())
     await call.read()
     await call.write(item(await world.propose(world.recommendation())))
@@ -361,7 +362,7 @@ async def test_only_stored_and_approved_recommendations_are_assessed_on_their_st
 
 @pytest.mark.parametrize("first", [opening(0), opening(257), item], ids=["no-credit", "too-much", "no-opening"])
 async def test_a_stream_must_open_properly(world: World, first):
-    call = world.stub.StreamAssessments(timeout=10)
+    call = Arriving(world.stub.StreamAssessments(timeout=10))
     await call.write(first(world.recommendation()) if callable(first) else first)
     with pytest.raises(grpc.aio.AioRpcError) as found:
         await call.read()

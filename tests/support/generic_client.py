@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from tests.support.arriving import Arriving
 from trading.common.v1 import error_pb2
 
 REASONS = frozenset(name.removeprefix("ERROR_REASON_") for name in error_pb2.ErrorReason.keys())  # noqa: SIM118
@@ -120,7 +121,7 @@ async def _ask_once(
             return Outcome("OK", response=await running)
         try:
             async with asyncio.timeout(timeout_seconds + listens):
-                frame = await running.read()
+                frame = await anext(aiter(running), grpc.aio.EOF)
         except TimeoutError:
             return Outcome("OK")
         finally:
@@ -157,7 +158,7 @@ class Talk:
     """A bidi stream on which items are asked one after the other."""
 
     def __init__(self, call: Any, frame_class: Any) -> None:
-        self._call = call
+        self._call = Arriving(call)
         self._frame_class = frame_class
 
     async def send(self, frame: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from meshkit.errors import MeshError, from_rpc_error
 from svc_validator.service import STREAM_CREDIT
+from tests.support.arriving import Arriving
 from tests.support.stored import store_recommendation
 from tests.validator.validator_cases import entry
 from tests.validator.validator_ollama import MODEL, stand_in
@@ -44,7 +45,7 @@ async def test_the_stream_answers_items_and_faults_alike(database):
     nameless.item.request_id = ""
     good = [item(await store_recommendation(database.engine, entry())) for _ in range(3)]
     async with validator(database) as stub:
-        call = stub.StreamValidations()
+        call = Arriving(stub.StreamValidations())
         await call.write(opening(256))
         opened = await call.read()
         for frame in (pb.StreamValidationsRequest(heartbeat=stream_pb2.Heartbeat()), bad, nameless, *good):
@@ -64,7 +65,7 @@ async def test_items_beyond_the_credit_are_item_errors(database):
     async with stand_in() as ollama, validator(database, ollama_host=ollama.url, **given) as stub:
         await until_fit(stub)
         ollama.delay = 0.5
-        call = stub.StreamValidations()
+        call = Arriving(stub.StreamValidations())
         await call.write(opening(2))
         assert (await call.read()).opened.max_in_flight == 2
         for _ in range(5):
@@ -80,7 +81,7 @@ async def test_items_beyond_the_credit_are_item_errors(database):
 @pytest.mark.parametrize("first", [opening(0), opening(1000), item(entry())])
 async def test_a_stream_must_open_properly(database, first):
     async with validator(database) as stub:
-        call = stub.StreamValidations()
+        call = Arriving(stub.StreamValidations())
         await call.write(first)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
