@@ -64,6 +64,7 @@ class Pipeline:
     market_time: str
     open_recommendations: int
     open_orders: int
+    resting_orders: int
     unknown_orders: int
     executed: int
 
@@ -259,4 +260,11 @@ async def _pipeline(channel: grpc.aio.Channel) -> Pipeline:
         if outcome.outcome.endswith(" EXECUTED")
     )
     market_time = f"{answer.market_time.ToDatetime(UTC):%Y-%m-%d %H:%M} UTC" if answer.HasField("market_time") else ""
-    return Pipeline(market_time, answer.open_recommendations, answer.open_orders, answer.unknown_orders, executed)
+    return Pipeline(
+        market_time=market_time,
+        open_recommendations=answer.open_recommendations,
+        open_orders=answer.open_orders,
+        resting_orders=answer.resting_orders,
+        unknown_orders=answer.unknown_orders,
+        executed=executed,
+    )

@@ -140,6 +140,13 @@ def run_close(product_ids: Sequence[str], note: str) -> Receipt:
     return receipt
 
 
+def run_cancel(order_id: str, note: str) -> Receipt:
+    """Cancels one order, at the exchange where it rests there."""
+    receipt = Receipt()
+    asyncio.run(_cancel(require_instance(mesh_home()), note, receipt, order_id))
+    return receipt
+
+
 def _write_file(state: TradingState, note: str, receipt: Receipt) -> halt_file.Halt | None:
     """The order that holds in the halt file now, an earlier one where that is stricter; None where it cannot be written."""
     halt = halt_file.Halt(state, note, halt_file.now_text(datetime.now(UTC)))
@@ -319,11 +326,13 @@ _CANCEL_WORDS = {
 }
 
 
-async def _cancel(instance: Instance, note: str, receipt: Receipt) -> None:
-    request = pb.CancelOrdersRequest(request_id=str(ids.new_request_id()), note=note)
+async def _cancel(instance: Instance, note: str, receipt: Receipt, order_id: str = "") -> None:
+    request = pb.CancelOrdersRequest(request_id=str(ids.new_request_id()), note=note, order_id=order_id)
     answer = await _ask_executor(instance, lambda stub: stub.CancelOrders(request, timeout=CANCEL_SECONDS))
     if not answer.outcomes:
-        receipt.say("plain", "no order was under way")
+        receipt.say(
+            *(("note", f"order {order_id} had ended before") if order_id else ("plain", "no order was under way"))
+        )
     for outcome in answer.outcomes:
         kind, words = _CANCEL_WORDS[pb.CancelResult.Name(outcome.result).removeprefix("CANCEL_RESULT_")]
         order = outcome.order

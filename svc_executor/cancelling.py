@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from exchange_client import Exchange
-from meshkit.errors import MeshError
+from meshkit.errors import MeshError, NotFound
 from schema.execution import orders
 from svc_executor import store
 from svc_executor.driver import OrderDriver
@@ -44,9 +44,15 @@ class Cancelling:
         self._driver = driver
         self._log = log
 
-    async def cancel(self, product_id: ProductId | None) -> list[Cancelled]:
-        """Every order that is not done, of one product or of all (None), with what came of it; oldest first."""
-        which = () if product_id is None else (orders.c.product_id == product_id,)
+    async def cancel(self, product_id: ProductId | None, order_id: UUID | None = None) -> list[Cancelled]:
+        """Every order that is not done, of one product or of all (None), or one order, with what came of it; oldest first.
+        NotFound for an order that never was."""
+        which: list[ColumnElement[bool]] = [] if product_id is None else [orders.c.product_id == product_id]
+        if order_id is not None:
+            async with self._engine.connect() as connection:
+                if await store.get_order(connection, order_id) is None:
+                    raise NotFound("order", order_id)
+            which.append(orders.c.order_id == order_id)
         return await self._end("CANCELLED_BY_OPERATOR", *which)
 
     async def withdraw(self, order_ids: Sequence[UUID], why: str) -> list[Cancelled]:

@@ -147,8 +147,9 @@ class OperatorCalls:
     async def cancel_orders(self, request: pb.CancelOrdersRequest) -> pb.CancelOrdersResponse:
         """Asked again it finds what is left; what was ended stays ended."""
         call = operator_wire.parse_cancel(request)
-        self._kit.log.warning("cancel_orders", product_id=call.product_id or "all", note=call.note)
-        outcomes = await self._cancelling.cancel(call.product_id)
+        which = {"product_id": call.product_id or "all", "order_id": str(call.order_id or "all")}
+        self._kit.log.warning("cancel_orders", **which, note=call.note)
+        outcomes = await self._cancelling.cancel(call.product_id, call.order_id)
         return pb.CancelOrdersResponse(outcomes=[_cancel_message(outcome) for outcome in outcomes])
 
     async def close_positions(self, request: pb.ClosePositionsRequest) -> pb.ClosePositionsResponse:

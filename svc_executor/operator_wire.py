@@ -54,10 +54,11 @@ def state_number(state: TradingState | None) -> risk_pb.TradingState:
 
 @dataclass(frozen=True, slots=True)
 class CancelCall:
-    """Orders to cancel; no product means all."""
+    """Orders to cancel; no product and no order means all."""
 
     request_id: UUID
     product_id: ProductId | None
+    order_id: UUID | None
     note: str
 
 
@@ -65,9 +66,10 @@ def parse_cancel(request: pb.CancelOrdersRequest) -> CancelCall:
     fields = Fields()
     request_id = fields.uuid("request_id", request.request_id)
     product_id = read_product_id(fields, "product_id", request.product_id) if request.product_id else None
+    order_id = fields.uuid("order_id", request.order_id) if request.order_id else None
     note = fields.text("note", request.note, max_length=LONGEST_NOTE)
     fields.done()
-    return CancelCall(request_id, product_id, note)
+    return CancelCall(request_id, product_id, order_id, note)
 
 
 def parse_close(request: pb.ClosePositionsRequest) -> Close:

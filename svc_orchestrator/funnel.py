@@ -29,12 +29,14 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class OpenWork:
-    """What is not done: recommendations, those of them that wait for market time, orders, those nobody knows the end of."""
+    """What is not done: recommendations, those of them that wait for market time, orders under way, those of them
+    nobody knows the end of, and orders that rest at the exchange."""
 
     recommendations: int
     waiting: int
     orders: int
     unknown_orders: int
+    resting_orders: int
 
 
 @dataclass(frozen=True, slots=True)

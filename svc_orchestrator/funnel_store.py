@@ -143,11 +143,11 @@ def _open_work(market: datetime | None) -> Select[Any]:
     unknown = func.count().filter(_O.state == OrderState.UNKNOWN.value)
     # What rests is not under way.
     rests = and_(_O.state == OrderState.OPEN.value, _O.order_type != OrderType.MARKET.value)
+    under_way = func.count().filter(not_(rests))
     orders = (
-        select(func.count().label("all"), unknown.label("unknown"))
-        .where(_O.state.in_(ORDER_UNDER_WAY), not_(rests))
+        select(under_way.label("all"), unknown.label("unknown"), func.count().filter(rests).label("resting"))
+        .where(_O.state.in_(ORDER_UNDER_WAY))
         .subquery()
     )
-    return select(recommendations.c["all"], recommendations.c.waiting, orders.c["all"], orders.c.unknown).join_from(
-        recommendations, orders, literal(True)
-    )
+    found = (recommendations.c["all"], recommendations.c.waiting, orders.c["all"], orders.c.unknown, orders.c.resting)
+    return select(*found).join_from(recommendations, orders, literal(True))

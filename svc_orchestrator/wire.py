@@ -73,6 +73,7 @@ def pipeline_message(funnel: Funnel) -> pb.GetPipelineResponse:
         waiting_recommendations=funnel.open.waiting,
         open_orders=funnel.open.orders,
         unknown_orders=funnel.open.unknown_orders,
+        resting_orders=funnel.open.resting_orders,
     )
     if funnel.market_time is not None:
         response.market_time.CopyFrom(wire.timestamp_message(funnel.market_time))

@@ -1,4 +1,4 @@
-"""`mesh cancel ID`: a recommendation that has no order yet is not carried out."""
+"""`mesh cancel ID`: a recommendation is not carried out; an order of it that rests at the exchange is cancelled there."""
 
 from typing import Annotated, Any
 
@@ -10,8 +10,6 @@ from cli.exits import CommandFailed, ExitCode
 _SECONDS = 5.0
 _TELLS = {
     "CANCELLED": "[green]cancelled[/]: no order is made for it; it ends REJECTED with CANCELLED_BY_OPERATOR",
-    "ORDER_GOES_ON": "[yellow]its order {order} has been written down and goes on[/]; `mesh halt --cancel` cancels what "
-    "the exchange has not filled",
     "ALREADY_ENDED": "[yellow]it had ended before[/]: {state}; `mesh explain` tells why",
 }
 
@@ -21,11 +19,14 @@ def cancel(
     id: Annotated[str, typer.Argument(help="UUID of a recommendation")],
     note: Annotated[str, typer.Option(help="why, for the record")] = "cancelled by hand",
 ) -> None:
-    """Do not carry out a recommendation; one whose order is written down goes on, and that is exit code 1."""
+    """Do not carry out a recommendation, and cancel its order if it has one. Exit code 1 where something was done already, or
+    is not known to be cancelled."""
     from uuid import UUID
 
     from cli.calls import ask, require_instance
+    from cli.commands.trading import show
     from cli.instance_file import mesh_home
+    from cli.way_out import run_cancel
     from tradekit import ids, services
     from trading.common.v1 import recommendation_pb2
     from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
@@ -44,6 +45,12 @@ def cancel(
     result = pb.CancelRecommendationResult.Name(answer.result).removeprefix("CANCEL_RECOMMENDATION_RESULT_")
     state = recommendation_pb2.RecommendationState.Name(answer.record.state).removeprefix("RECOMMENDATION_STATE_")
     recommendation = answer.record.recommendation
-    out.print(f"{recommendation.product_id}: " + _TELLS[result].format(order=answer.order_id, state=state))
+    if answer.result == pb.CANCEL_RECOMMENDATION_RESULT_ORDER_GOES_ON:
+        receipt = run_cancel(answer.order_id, note)
+        show(receipt)
+        if any(line.kind != "plain" for line in receipt.lines):
+            raise typer.Exit(1)
+        return
+    out.print(f"{recommendation.product_id}: " + _TELLS[result].format(state=state))
     if answer.result != pb.CANCEL_RECOMMENDATION_RESULT_CANCELLED:
         raise typer.Exit(1)

@@ -124,7 +124,8 @@ def _print_trading(facts: "StatusFacts") -> None:
     unknown = f", [bold red]{under_way.unknown_orders} UNKNOWN[/]" if under_way.unknown_orders else ""
     out.print(
         f"pipeline  market time {under_way.market_time}; {under_way.executed} executed, "
-        f"{under_way.open_recommendations} recommendation(s) and {under_way.open_orders} order(s) open{unknown}"
+        f"{under_way.open_recommendations} recommendation(s) and {under_way.open_orders} order(s) open, "
+        f"{under_way.resting_orders} order(s) resting at the exchange{unknown}"
     )
 
 

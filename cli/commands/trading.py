@@ -29,7 +29,7 @@ def halt(
 
     if reducing and flatten:
         raise CommandFailed("--flatten ends HALTED, --reducing does not", "leave one of them out", ExitCode.USAGE)
-    _show(run_halt(Halt(note, reducing, cancel, flatten)))
+    show(run_halt(Halt(note, reducing, cancel, flatten)))
 
 
 @guarded
@@ -45,7 +45,7 @@ def resume(
     """Trade again."""
     from cli.way_out import run_resume
 
-    _show(run_resume(note, release_locks, reducing))
+    show(run_resume(note, release_locks, reducing))
 
 
 @guarded
@@ -66,10 +66,10 @@ def close(
     bad = [name for name in named if not is_product_id(name)]
     if bad:
         raise CommandFailed(f"{', '.join(bad)}: products look like BTC-USD", "mesh status shows them", ExitCode.USAGE)
-    _show(run_close(named, note))
+    show(run_close(named, note))
 
 
-def _show(receipt: "Receipt") -> None:
+def show(receipt: "Receipt") -> None:
     from cli.console import escape
 
     for line in receipt.lines:

@@ -47,6 +47,7 @@ class Pipeline:
     open_recommendations: int
     waiting_recommendations: int
     open_orders: int
+    resting_orders: int
     unknown_orders: int
     market_time: datetime | None
 
@@ -58,6 +59,7 @@ def read(message: pb.GetPipelineResponse) -> Pipeline:
         open_recommendations=message.open_recommendations,
         waiting_recommendations=message.waiting_recommendations,
         open_orders=message.open_orders,
+        resting_orders=message.resting_orders,
         unknown_orders=message.unknown_orders,
         market_time=reading.moment(message, "market_time"),
     )

@@ -89,7 +89,8 @@ def _pipeline(pipeline: Pipeline) -> Iterator[Metric]:
     yield items
     yield lag
     yield _single("mesh_open_recommendations", "Recommendations not ended", pipeline.open_recommendations)
-    yield _single("mesh_open_orders", "Orders not ended", pipeline.open_orders)
+    yield _single("mesh_open_orders", "Orders under way, without those that rest", pipeline.open_orders)
+    yield _single("mesh_resting_orders", "Orders that rest at the exchange", pipeline.resting_orders)
     yield _single("mesh_unknown_orders", "Orders whose outcome is unknown", pipeline.unknown_orders)
 
 

@@ -23,8 +23,8 @@ RELATIONS = frozenset({*metadata.tables, *views.tables})
 KNOWN = RELATIONS | set(FUNCTIONS)
 # What they name, whoever imports them names.
 SHARED_CODE = ("schema", "modelkit", "tradekit", "meshkit")
-# They name everything, to give rights on it, and read nothing.
-GIVES_RIGHTS = ("schema.grants", "schema.roles")
+# They name everything, to give rights on it or to ask the catalogue whether it is there, and read no row of it.
+NAMES_ALL = ("schema.grants", "schema.roles", "schema.presence")
 # The names of what these calls are given first or second are tables.
 TAKES_NAME = {"table", "Table", "copy_in", "copy_to_table", "copy_from_table", "copy_records_to_table"}
 BEFORE_TABLE = r"\b(?:FROM|JOIN|INTO|UPDATE|ONLY|TABLE|COPY)\s*"
@@ -156,7 +156,7 @@ def named_by_import(module: str, name: str) -> Named:
         return Named(unreadable=[f"{module}.{name} has every table"])
     if isinstance(value, ModuleType) or (value is None and importlib.util.find_spec(f"{module}.{name}")):
         return named_by_module(f"{module}.{name}")
-    if module in GIVES_RIGHTS:
+    if module in NAMES_ALL:
         return Named()
     return named_by_definition(module, name)
 

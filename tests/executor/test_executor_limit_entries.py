@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import pytest
 
 from tests.executor.issuer import Issuer, Running, assert_ledger_holds, at_exchange, recommend, running
@@ -241,4 +242,28 @@ async def test_a_fill_that_races_the_cancel_is_kept(
             assert list(again.outcomes) == []
     finally:
         await simulator.control("habits", cancel_seconds=0)
+    await assert_ledger_holds(database)
+
+
+async def test_one_of_two_that_rest_is_cancelled_by_its_id(
+    far: dict[str, str], issuer: Issuer, simulator: Simulator, database: Any
+) -> None:
+    def cancel(order_id: str) -> pb.CancelOrdersRequest:
+        return pb.CancelOrdersRequest(request_id=str(uuid4()), note="this one", order_id=order_id)
+
+    async with operated(far) as executor:
+        first, second = [await entered(executor, issuer, life_seconds=30 * DAY) for _ in range(2)]
+        assert {first.state, second.state} == {OPEN}
+        receipt = await executor.stub.CancelOrders(cancel(first.order_id), timeout=30)
+        assert [(one.result, one.order.order_id) for one in receipt.outcomes] == [
+            (pb.CANCEL_RESULT_CANCELLED, first.order_id)
+        ]
+        assert "CANCELLED_BY_OPERATOR" in codes(await ended(executor, first.order_id))
+        states = {one.order_id: (await at_exchange(simulator, one.order_id))[0].terminal for one in (first, second)}
+        assert states == {first.order_id: True, second.order_id: False}
+        assert not (await executor.stub.CancelOrders(cancel(first.order_id), timeout=30)).outcomes
+        for wrong, code in ((str(uuid4()), grpc.StatusCode.NOT_FOUND), ("no id", grpc.StatusCode.INVALID_ARGUMENT)):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await executor.stub.CancelOrders(cancel(wrong), timeout=30)
+            assert refused.value.code() is code
     await assert_ledger_holds(database)

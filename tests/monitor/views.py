@@ -47,7 +47,7 @@ def seen(**given) -> Seen:
         services=overview(known, addresses),
         database_up=True,
         bar_seconds=3600,
-        pipeline=Pipeline((Stage("signals", 1, (), NOW, 10800.0),), 0, 0, 0, 0, NOW),
+        pipeline=Pipeline((Stage("signals", 1, (), NOW, 10800.0),), 0, 0, 0, 0, 0, NOW),
         risk=PortfolioRisk(None, None, None, 0.0, 0.0, 0.0, None, 0, (), (), None),
         trading=Trading("ACTIVE"),
         exits=Exits(),

@@ -107,7 +107,7 @@ async def test_the_funnel_counts_the_rows(world: World) -> None:
     for stage in funnel.stages:
         assert stage.total == sum(one.count for one in stage.outcomes)
     assert (funnel.open_recommendations, funnel.waiting_recommendations) == (4, 4)
-    assert (funnel.open_orders, funnel.unknown_orders) == (1, 1)
+    assert (funnel.open_orders, funnel.unknown_orders, funnel.resting_orders) == (1, 1, 0)
     candles = [(one.outcome, one.reason, one.count) for one in stages["candles"].outcomes]
     assert candles == [("exchange:SIMULATED", "", 1), ("file:history", "", 2)]
     assert stages["signals"].lag.ToTimedelta() == HOUR

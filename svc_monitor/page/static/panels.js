@@ -77,7 +77,7 @@ export function pipeline(value, barSeconds) {
   const open = byId("open-work");
   put(open, `${many(value.open_recommendations, "recommendation")} · ${many(value.open_orders, "order")}`);
   open.classList.remove("dim");
-  open.dataset.tip = `Waiting for market time: ${many(value.waiting_recommendations, "recommendation")}\nOf unknown outcome: ${many(value.unknown_orders, "order")}`;
+  open.dataset.tip = `Waiting for market time: ${many(value.waiting_recommendations, "recommendation")}\nOf unknown outcome: ${many(value.unknown_orders, "order")}\nResting at the exchange: ${many(value.resting_orders, "order")}`;
   const stages = byId("stages");
   for (const [index, stage] of value.stages.entries()) {
     let node = stages.children[index];

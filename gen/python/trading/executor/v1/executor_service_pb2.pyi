@@ -387,14 +387,16 @@ class GetTradingStateResponse(_message.Message):
     def __init__(self, state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., local_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., stored_state: _Optional[_Union[_risk_service_pb2.TradingState, str]] = ..., note: _Optional[str] = ..., kept: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CancelOrdersRequest(_message.Message):
-    __slots__ = ("request_id", "product_id", "note")
+    __slots__ = ("request_id", "product_id", "note", "order_id")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     product_id: str
     note: str
-    def __init__(self, request_id: _Optional[str] = ..., product_id: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+    order_id: str
+    def __init__(self, request_id: _Optional[str] = ..., product_id: _Optional[str] = ..., note: _Optional[str] = ..., order_id: _Optional[str] = ...) -> None: ...
 
 class CancelOutcome(_message.Message):
     __slots__ = ("result", "order", "detail")

@@ -57,20 +57,22 @@ class StageStatus(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., total: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[OutcomeCount, _Mapping]]] = ..., watermark: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lag: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class GetPipelineResponse(_message.Message):
-    __slots__ = ("stages", "open_recommendations", "waiting_recommendations", "open_orders", "unknown_orders", "market_time")
+    __slots__ = ("stages", "open_recommendations", "waiting_recommendations", "open_orders", "unknown_orders", "market_time", "resting_orders")
     STAGES_FIELD_NUMBER: _ClassVar[int]
     OPEN_RECOMMENDATIONS_FIELD_NUMBER: _ClassVar[int]
     WAITING_RECOMMENDATIONS_FIELD_NUMBER: _ClassVar[int]
     OPEN_ORDERS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_ORDERS_FIELD_NUMBER: _ClassVar[int]
     MARKET_TIME_FIELD_NUMBER: _ClassVar[int]
+    RESTING_ORDERS_FIELD_NUMBER: _ClassVar[int]
     stages: _containers.RepeatedCompositeFieldContainer[StageStatus]
     open_recommendations: int
     waiting_recommendations: int
     open_orders: int
     unknown_orders: int
     market_time: _timestamp_pb2.Timestamp
-    def __init__(self, stages: _Optional[_Iterable[_Union[StageStatus, _Mapping]]] = ..., open_recommendations: _Optional[int] = ..., waiting_recommendations: _Optional[int] = ..., open_orders: _Optional[int] = ..., unknown_orders: _Optional[int] = ..., market_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    resting_orders: int
+    def __init__(self, stages: _Optional[_Iterable[_Union[StageStatus, _Mapping]]] = ..., open_recommendations: _Optional[int] = ..., waiting_recommendations: _Optional[int] = ..., open_orders: _Optional[int] = ..., unknown_orders: _Optional[int] = ..., market_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., resting_orders: _Optional[int] = ...) -> None: ...
 
 class DecisionEvent(_message.Message):
     __slots__ = ("sequence", "recommendation_id", "product_id", "side", "from_state", "to_state", "decided_by", "reasons", "as_of", "event_time")
