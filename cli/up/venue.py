@@ -13,7 +13,6 @@ from tradekit.states import Venue
 
 SIMULATED, COINBASE = MADE_UP, "coinbase"
 _NEEDS_KEY_FILE = "the JSON file of an API key that can view and trade but not transfer"
-_NEEDS_KEY = f"EXCHANGE_KEY_FILE, {_NEEDS_KEY_FILE}"
 _NEEDS_CONFIRMATION = (
     "a confirmation that names the portfolio whose money may be spent: --confirm NAME, or LIVE_CONFIRM with its name "
     "or UUID"
@@ -58,6 +57,8 @@ def _require_key(environment: Mapping[str, str]) -> None:
     if key and Path(key).expanduser().is_file():
         return
     if key:
-        raise refuse(f"--live spends real money, and EXCHANGE_KEY_FILE={key} is no file", f"name {_NEEDS_KEY_FILE}")
-    missing = [_NEEDS_KEY] + ([] if environment.get("LIVE_CONFIRM") else [_NEEDS_CONFIRMATION])
-    raise refuse("--live spends real money and needs more: " + "; ".join(missing))
+        raise refuse(f"EXCHANGE_KEY_FILE={key} is no file", f"--live needs {_NEEDS_KEY_FILE}")
+    raise refuse(
+        f"--live is for real money and needs EXCHANGE_KEY_FILE, {_NEEDS_KEY_FILE}",
+        "docs/live.md leads from a key to the first order",
+    )

@@ -69,7 +69,7 @@ def test_what_cannot_be_is_refused_with_its_reason(tmp_path: Path, candle_file: 
 
 def test_real_money_needs_key_confirmation_and_evidence(tmp_path: Path) -> None:
     message = refused(UpRequest(market="coinbase", live=True))
-    assert "EXCHANGE_KEY_FILE" in message and "LIVE_CONFIRM" in message
+    assert "EXCHANGE_KEY_FILE" in message and "LIVE_CONFIRM" not in message, "that is asked for once the key is known"
     key = tmp_path / "key.json"
     key.write_text("{}")
     ready = {"EXCHANGE_KEY_FILE": str(key), "LIVE_CONFIRM": "b4f0"}
