@@ -135,14 +135,17 @@ spec:
 """
 
 
-def overlay(folder: Path, name: str = "dev") -> str:
-    """An overlay rendered for a small node: the workloads as they are, but for what they ask of the processors."""
+def overlay(folder: Path, name: str = "dev", component: str = "") -> str:
+    """An overlay rendered for a small node, with a further component: the workloads as they are, but for what they ask of the
+    processors."""
     small = '[{"op": "replace", "path": "/spec/template/spec/containers/0/resources/requests/cpu", "value": "10m"}]'
     kinds = "".join(
         f"  - {{target: {{kind: {kind}}}, patch: '{small}'}}\n" for kind in ("Deployment", "StatefulSet", "Job")
     )
     way = os.path.relpath(ROOT / "istio" / "overlays" / name, folder.resolve())
     text = f"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{way}]\npatches:\n{kinds}"
+    if component:
+        text += f"components: [{os.path.relpath(ROOT / 'istio' / 'components' / component, folder.resolve())}]\n"
     (folder / "kustomization.yaml").write_text(text)
     done = subprocess.run(
         ["kubectl", "kustomize", "--load-restrictor", "LoadRestrictionsNone", folder],

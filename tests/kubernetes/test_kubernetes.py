@@ -20,13 +20,15 @@ from meshkit.policy import ANYONE, GATEWAY, OPERATOR
 from tests.contracts.contract_walk import methods
 from tests.image import builder
 from tests.kubernetes.cluster import NAMESPACE, ROOT, Cluster, cluster, fault, overlay
-from tradekit.services import IDENTITIES, SERVICES
+from tradekit.services import BRIDGE, IDENTITIES, SERVICES, ServiceName
 from trading.options.v1 import policy_pb2
 
 pytestmark = pytest.mark.timeout(7200)
 DENIED = "RBAC: access denied"
 # What runs in a pod, by its text.
-ASKER, LOADER = ((Path(__file__).parent / name).read_text() for name in ("asker.py", "loader.py"))
+ASKER, LOADER, RECOMMENDER = (
+    (Path(__file__).parent / name).read_text() for name in ("asker.py", "loader.py", "recommender.py")
+)
 WORKLOADS = tuple(service.name for service in SERVICES)
 
 
@@ -102,8 +104,7 @@ def test_from_an_empty_cluster_to_a_trade(mesh: Cluster) -> None:
     tell(f"first executed trade after another {mesh.until(traded, 'an executed trade', 600):.0f} s")
     (state,) = mesh.call("executor", "GetTradingState")
     assert state["state"] == "TRADING_STATE_ACTIVE"
-    # A service that comes before the schema ends and is started again.
-    tell(f"restarts until then: {sum(restarts(mesh).values())}")
+    assert not any(restarts(mesh).values()), "who comes before the schema waits for it"
 
 
 def test_every_rpc_as_every_identity_through_the_policies_of_istiod(mesh: Cluster) -> None:
@@ -160,27 +161,59 @@ def ready(place: Cluster, pod: str) -> bool:
 
 
 READS = {
-    "market": "/trading.market.v1.MarketService/ListProducts",
-    "signal": "/trading.signal.v1.SignalService/GetModel",
-    "risk": "/trading.risk.v1.RiskService/GetLimits",
-    "orchestrator": "/trading.orchestrator.v1.OrchestratorService/GetPipeline",
+    "market": "ListProducts",
+    "signal": "GetModel",
+    "bridge": "ListRecommendations",
+    "validator": "GetReviewer",
+    "risk": "GetLimits",
+    "orchestrator": "GetPipeline",
+    "monitor": "GetStatus",
 }
+PACE, LOAD_SECONDS = 20, 100
 
 
-@pytest.mark.parametrize("service", READS)
-def test_a_rolling_restart_fails_no_call(mesh: Cluster, service: str) -> None:
-    address = f"{service}:{next(one.port for one in SERVICES if one.name == service)}"
-    load = mesh.begin(
-        *("kubectl", "-n", NAMESPACE, "exec", "operator", "-c", "operator", "--"),
-        *("python", "-P", "-c", LOADER, address, READS[service], "90"),
-    )
+@pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.name)
+def test_a_rolling_restart_under_load_fails_no_call(mesh: Cluster, service: ServiceName) -> None:
+    """Reads of the service itself and twenty recommendations a second through the whole mesh. The executor's old pod ends before
+    the new one begins, so its reads fail meanwhile, and recommendations wait."""
+    inside = ("kubectl", "-n", NAMESPACE, "exec", "operator", "-c", "operator", "--", "python", "-P", "-c")
+    loads = [mesh.begin(*inside, RECOMMENDER, f"{BRIDGE.name}:{BRIDGE.port}", str(PACE), str(LOAD_SECONDS))]
+    if service.name in READS:
+        path = f"/{service.full_name}/{READS[service.name]}"
+        loads.append(mesh.begin(*inside, LOADER, f"{service.name}:{service.port}", path, str(LOAD_SECONDS)))
+    began = time.monotonic()
     time.sleep(5)
-    mesh.kubectl("rollout", "restart", f"deployment/{service}")
-    mesh.kubectl("rollout", "status", f"deployment/{service}", "--timeout=600s", seconds=660)
-    said, _ = load.communicate(timeout=300)
-    calls, failed, faults = json.loads(said.strip().splitlines()[-1])
-    tell(f"rolling restart of {service}: {calls} calls, {failed} failed {faults or ''}")
-    assert calls > 200 and failed == 0, faults
+    mesh.kubectl("rollout", "restart", f"deployment/{service.name}")
+    mesh.kubectl("rollout", "status", f"deployment/{service.name}", "--timeout=600s", seconds=660)
+    took = time.monotonic() - began
+    told = [json.loads(load.communicate(timeout=300)[0].strip().splitlines()[-1]) for load in loads]
+    (calls, made, failed, faults), reads = told[0], told[1:]
+    words = f"rolling restart of {service.name} in {took:.0f} s: {calls} recommendations asked for, {made} made, {failed} failed"
+    tell(f"{words} {faults or ''}" + "".join(f"; {read[0]} reads, {read[1]} failed {read[2] or ''}" for read in reads))
+    assert took < LOAD_SECONDS, "the load must outlast the restart"
+    assert calls > PACE * LOAD_SECONDS / 2 and failed == 0, faults
+    for read in reads:
+        assert read[0] > 200 and read[1] == 0, read[2]
+    mesh.until(lambda: not open_recommendations(mesh), "an end of every recommendation", 400)
+
+
+def open_recommendations(place: Cluster) -> int:
+    """How many are not ended."""
+    (pipeline,) = place.call("orchestrator", "GetPipeline")
+    return int(pipeline.get("openRecommendations", 0))
+
+
+def test_no_recommendation_has_two_orders(mesh: Cluster) -> None:
+    """After every restart under load."""
+    of, token = [], ""
+    while True:
+        (page,) = mesh.call("executor", "ListOrders", pageSize=500, pageToken=token)
+        of += [one["recommendationId"] for one in page.get("orders", []) if one.get("purpose") == "ORDER_PURPOSE_ENTRY"]
+        token = page.get("nextPageToken", "")
+        if not token:
+            break
+    assert of and len(of) == len(set(of))
+    tell(f"{len(of)} entries ordered, one order each")
 
 
 def test_a_database_that_is_away_for_eighty_seconds_restarts_nothing(mesh: Cluster) -> None:
@@ -233,3 +266,25 @@ def test_istioctl_finds_nothing(mesh: Cluster) -> None:
     told = mesh.run("istioctl", "analyze", "-n", NAMESPACE, "--failure-threshold", "Info", seconds=300).strip()
     assert told == ""
     tell("istioctl analyze: nothing found")
+
+
+def test_the_signal_service_as_two_pods_decides_every_product(mesh: Cluster) -> None:
+    mesh.kubectl("delete", "deployment", "signal", "--wait=true", seconds=180)
+    sharded = overlay(mesh.folder, component="signal-shards")
+    mesh.run("kubectl", "apply", "--server-side", "-f", "-", stdin=sharded, seconds=300)
+
+    def both_decide() -> bool:
+        logs = [mesh.kubectl("logs", f"signal-{number}", "-c", "signal") for number in (0, 1)]
+        decided = [[json.loads(line) for line in log.splitlines() if '"bar_decided"' in line] for log in logs]
+        return all(any(bar["signals"] for bar in bars) for bars in decided)
+
+    mesh.until(both_decide, "signals of both pods", 600)
+    before = signal_watermark(mesh)
+    seconds = mesh.until(lambda: signal_watermark(mesh) > before, "a further bar of all products", 300)
+    tell(f"two pods of the signal service: both decide their share, a whole bar after {seconds:.0f} s")
+
+
+def signal_watermark(place: Cluster) -> str:
+    """Market time up to which the signals of every product are stored."""
+    (pipeline,) = place.call("orchestrator", "GetPipeline")
+    return str(next(stage["watermark"] for stage in pipeline["stages"] if stage["stage"] == "signals"))
