@@ -189,7 +189,7 @@ class Run:
                     milliseconds.append((time.perf_counter() - begin) * 1000.0)
                     made.append(count)
                 await asyncio.sleep(PAUSE)
-        return figures(len(self.products), milliseconds, made)
+        return figures(len(self.products), self._shards, milliseconds, made)
 
     async def restart(self, forget: bool) -> RestartFigures:
         """A stop as an operator stops, the next bar, a new process. `forget`: its saved state is gone too."""
@@ -299,6 +299,7 @@ async def measure(counts: list[int], bars: int, restart: int, shards: list[int])
                 async with market() as (stand_in, port), Run(most, bars, host, folder, stand_in, port, number) as run:
                     found.path.append(await run.path())
                     print(f"{most} products in {number} shards: {found.path[-1].median:.1f} ms", file=sys.stderr)
+                    found.bridge.append(await run.recommended())
     return found
 
 
@@ -316,11 +317,11 @@ def show(measured: Found) -> None:
     for restart in measured.restart:
         again.add_row(str(restart.products), restart.path, f"{restart.first_signal:.2f}", f"{restart.features:.2f}")
     stored = Table(title="complete bar -> outcomes and recommendations stored, ms")
-    for column in ("products", "bars", "total", "least", "worst", "recommended"):
+    for column in ("products", "shards", "bars", "total", "least", "worst", "recommended"):
         stored.add_column(column, justify="right")
     for one in measured.bridge:
         times = (f"{figure:.1f}" for figure in (one.median, one.least, one.worst))
-        stored.add_row(str(one.products), str(one.bars), *times, f"{one.recommended:.0f}")
+        stored.add_row(str(one.products), str(one.shards), str(one.bars), *times, f"{one.recommended:.0f}")
     console = Console()
     for each in (table, again, stored):
         console.print(each)

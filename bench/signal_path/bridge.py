@@ -30,6 +30,7 @@ class BridgeFigures:
     """
 
     products: int
+    shards: int
     bars: int
     median: float
     least: float
@@ -81,10 +82,11 @@ async def bridge(environment: dict[str, str], signal_port: int, log: Path) -> As
         await listener.close()
 
 
-def figures(products: int, milliseconds: list[float], recommended: list[int]) -> BridgeFigures:
+def figures(products: int, shards: int, milliseconds: list[float], recommended: list[int]) -> BridgeFigures:
     """Of one run."""
     return BridgeFigures(
         products,
+        shards,
         len(milliseconds),
         statistics.median(milliseconds),
         min(milliseconds),
