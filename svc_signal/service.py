@@ -203,5 +203,9 @@ async def build(settings: SignalSettings, kit: Kit[SignalSettings]) -> ServiceSp
         ],
         background=after(schema, tasks, kit),
         ready=[Check("database", kit.check_database), schema],
-        entries=[Check("model", model_serves), Check("market", decider.consumer.check)],
+        entries=[
+            Check("model", model_serves),
+            Check("market", decider.consumer.check),
+            Check("shares", decider.shares.check),
+        ],
     )

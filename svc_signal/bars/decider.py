@@ -25,6 +25,7 @@ from schema import streams
 from svc_signal.bars import all_shares
 from svc_signal.bars import store as bar_store
 from svc_signal.bars import writer as bar_writer
+from svc_signal.bars.all_shares import SharesWatch
 from svc_signal.bars.bar import BarDecisions, BarTerms, decide_bar
 from svc_signal.bars.feature_keeper import FeatureKeeper
 from svc_signal.bars.rows import BarHead, signal_ids
@@ -83,6 +84,7 @@ class Decider:
         channel = kit.channel(settings.address(services.MARKET), services.MARKET.full_name)
         self._market = market_grpc.MarketServiceStub(channel)
         self.consumer = Consumer(kit, "market", self._watch, self._take)
+        self.shares = SharesWatch(kit, self._shard, lambda: self._decided_to)
 
     async def run(self) -> None:
         """Consumes the market's stream for ever; at its end the state of the features is saved."""
@@ -172,7 +174,7 @@ class Decider:
         if read.watermark is not None and as_of <= read.watermark:
             # Decided before or by another process; a candle that came late does not decide a bar anew.
             return None
-        if read.decided:
+        if read.decided and read.decided >= self._products:
             await self._bars.finish_bar(connection, read.watermark, as_of, 0)
             return None
         watch.lap("read")
@@ -214,7 +216,10 @@ class Decider:
         ):
             blocker = SignalReason.MODEL_SUSPENDED
         cost = 2.0 * (self.fees.taker + SLIPPAGE_PER_SIDE)
-        return BarTerms(self._products, model, challenger, blocker, cost, self._settings.decision_profile)
+        # Where the products were shared out otherwise before, some may have been decided and others not.
+        return BarTerms(
+            self._products - read.decided, model, challenger, blocker, cost, self._settings.decision_profile
+        )
 
     async def _suspended(self, connection: AsyncConnection, as_of: datetime, read: BarRead, model: LoadedModel) -> bool:
         """Whether the check before the bar says that the model has to hold. The check is in memory nearly always."""

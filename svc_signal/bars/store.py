@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit import database
@@ -20,13 +21,14 @@ from schema.signals import SIGNAL_NUMBERS
 from svc_signal.shard import STAGE, Shard
 from tradekit.bars import unix, utc
 
+# A signal that is there already, by the name that follows from its product and bar.
+StoredAlready = asyncpg.UniqueViolationError
 _LOCK = "SELECT pg_advisory_xact_lock(7406025)"
 
 
 def _opening(shard: Shard) -> str:
     """Every part is read by one index whatever its parameters are, as a plan that is made once serves all bars: `own` by the
     time, `late` by a range of sequences with both its ends, which the planner takes for a small one."""
-    own_products = "" if shard.alone else "AND product_id = ANY ($10::text[])"
     return f"""
       WITH head AS MATERIALIZED (SELECT coalesce(max(sequence), 0) AS sequence FROM signal_candles),
       own AS MATERIALIZED (
@@ -47,8 +49,8 @@ def _opening(shard: Shard) -> str:
       SELECT
         (SELECT as_of FROM watermarks WHERE stage = '{shard.stage}') AS watermark,
         (SELECT sequence FROM head) AS head,
-        EXISTS (
-          SELECT FROM trading_signals WHERE as_of = $8 AND run_id = $9 AND granularity = $1 {own_products}
+        (
+          SELECT array_agg(product_id) FROM trading_signals WHERE as_of = $8 AND run_id = $9 AND granularity = $1
         ) AS decided,
         coalesce((SELECT head FROM stream_heads WHERE stream = 'signals'), 0) AS signals,
         array_agg(numeric_send(exact)) AS exact,
@@ -158,15 +160,15 @@ class Close(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BarRead:
-    """Everything a bar needs. `watermark` is the share's watermark; `decided`: its signals are stored already; `signals` is
-    the newest sequence of the stream of signals.
+    """Everything a bar needs. `watermark` is the share's watermark; `decided` are products of
+    which a signal of the bar is stored already; `signals` is the newest sequence of the stream of signals.
 
     `fresh` and `late` are the candles of the window; `sequence`: none stored up to it is missing; `closes` are those of
     the bar's candles, by product.
     """
 
     watermark: datetime | None
-    decided: bool
+    decided: frozenset[str]
     signals: int
     sequence: int
     fresh: PackedCandles
@@ -234,15 +236,14 @@ class BarStore:
         late = (window.sequence, window.first, window.last)
         as_of = utc(unix(window.until) + granularity)
         given = (granularity, list(products), window.before, window.until, *late, as_of, run_id)
-        own_products = () if self._shard.alone else (list(self._shard.of(products)),)
-        row = await _row(connection, self._open, *given, *own_products)
+        row = await _row(connection, self._open, *given)
         assert row is not None
         candles = unpack(row)
         fresh = candles.start > unix(window.before)
         told = zip(candles.place.tolist(), row["exact"] or (), row["shown"] or (), strict=True)
         return BarRead(
             row["watermark"],
-            row["decided"],
+            frozenset(row["decided"] or ()),
             row["signals"],
             row["head"],
             candles.where(fresh),

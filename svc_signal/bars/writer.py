@@ -39,7 +39,7 @@ _Written: TypeAlias = tuple[int, pb.WatchSignalsResponse | None]
 
 
 class Overtaken(Exception):
-    """Another process moved the watermark while this one was thinking; nothing has been stored."""
+    """Another process moved the watermark while this one was thinking, or decided one of its products; nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,13 @@ class DecidedBar:
 
 async def write(connection: AsyncConnection, store: BarStore, bar: DecidedBar) -> PublishedBar | None:
     """Stores the bar; what watchers get, if there are any. Overtaken if another process stored one meanwhile."""
+    try:
+        return await _written(connection, store, bar)
+    except bar_store.StoredAlready:
+        raise Overtaken from None
+
+
+async def _written(connection: AsyncConnection, store: BarStore, bar: DecidedBar) -> PublishedBar | None:
     names = [bar.ids[product] for product in bar.found.products]
     one_statement = 0 < len(names) <= ROWS_IN_ONE_STATEMENT
     if one_statement and bar.found.shadow is None and bar.watermark is not None:

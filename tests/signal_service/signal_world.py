@@ -132,7 +132,7 @@ class World:
                 task.result()
             async with grpc.aio.insecure_channel(f"127.0.0.1:{service.port}") as channel:
                 stub: Any = rpc.SignalServiceStub(channel)
-                stub.service = service
+                stub.service, stub.channel = service, channel
                 yield stub
         finally:
             service.stop()
