@@ -200,3 +200,15 @@ async def test_an_adjustment_and_a_close_that_overlap_are_matched_as_they_were_b
             told = match(read.events, read.booked)
             assert told.agrees, [check.words for check in told.checks if not check.agrees]
             assert (await executor.reconcile()).clean
+        # A reconciliation of a version that did not keep its place: nobody can tell what came after it.
+        async with database.engine.begin() as connection:
+            await connection.execute(
+                text(
+                    "INSERT INTO reconciliations (clean, orders_checked, orders_settled, orders_unknown, balances) "
+                    "SELECT clean, 0, 0, 0, '[]' FROM reconciliations LIMIT 1"
+                )
+            )
+        ledger = await executor.stub.GetLedger(ledger_pb2.GetLedgerRequest(), timeout=5)
+        assert ledger.HasField("reconcile_time")
+        assert account_of(orders, held, ledger, ["BTC-USD"]).booked.reconciled_at is None
+        assert await matcher.found() == AccountMatch()
