@@ -142,7 +142,7 @@ def _fills(order: "pb.Order") -> list[AccountFill]:
             liquidity=one.liquidity,
             time=_time(one.trade_time),
             ordered_at=_time(order.create_time),
-            booked_by=_time(order.update_time),
+            booking_sequence=one.booking_sequence,
             why=_why(order),
         )
         for one, (price, size), value in zip(order.fills, told, values, strict=True)
@@ -174,6 +174,7 @@ def _adjustment(row: "ledger_pb2.LedgerAdjustment", account_currency: str) -> Ad
         caller=row.caller,
         time=booked_at,
         booked_at=booked_at,
+        booking_sequence=row.booking_sequence,
     )
 
 
@@ -195,7 +196,9 @@ def _booked(positions: "pb.ListPositionsResponse", ledger: "ledger_pb2.GetLedger
         exchange={
             one.currency: ExchangeBalance(_number(one.exchange), _number(one.unadopted)) for one in ledger.balances
         },
-        reconciled_at=_time(ledger.reconcile_time) if ledger.HasField("reconcile_time") else None,
+        # Without its place in the order of booking nobody can tell what came after it; the next one has it.
+        reconciled_at=_time(ledger.reconcile_time) if ledger.HasField("reconcile_booking_sequence") else None,
+        reconciled_sequence=ledger.reconcile_booking_sequence,
     )
 
 

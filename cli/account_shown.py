@@ -9,7 +9,7 @@ from cli.exits import CommandFailed, ExitCode
 from cli.ledger_options import CsvTarget, Period
 from cli.sheet import Sheet, as_csv, cents
 from cli.whole_files import write_whole_files
-from tradekit.account_history import Adjustment, Event, replay
+from tradekit.account_history import Adjustment, Event, movements_in_time
 from tradekit.decimals import CONTEXT, ZERO
 from tradekit.ledger_words import MOST_ADJUSTMENTS
 from tradekit.lots import Lots, LotsRefused, Method, make_lots
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def lots_of(events: Sequence[Event], method: Method) -> Lots:
     """The lots of the account. Raises CommandFailed where more was sold than came in."""
     try:
-        return make_lots(replay(events).movements, method)
+        return make_lots(movements_in_time(events), method)
     except LotsRefused as refused:
         advice = "`mesh ledger show` tells what others did in the account; `mesh trades` lists the sales all the same"
         if sum(isinstance(event, Adjustment) for event in events) >= MOST_ADJUSTMENTS:

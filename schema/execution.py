@@ -150,7 +150,13 @@ positions = Table(
 ledger_entries = Table(
     "ledger_entries",
     metadata,
-    Column("entry_id", BigInteger, primary_key=True, autoincrement=True),
+    Column(
+        "entry_id",
+        BigInteger,
+        primary_key=True,
+        autoincrement=True,
+        comment="in the order of booking: given under the account lock; no time tells that order",
+    ),
     Column("transaction_id", Text, nullable=False, index=True, comment="opening, fill id, adjustment:UUID; sums to 0"),
     Column("account", Text, nullable=False, comment="exchange, trading, fees, opening, unadopted or adjustments"),
     Column("currency", Text, nullable=False),
@@ -179,6 +185,9 @@ reconciliations = Table(
     Column("orders_unknown", Integer, nullable=False),
     Column("balances", Json, nullable=False),
     Column("created_at", Time, nullable=False, server_default=func.now(), index=True),
+    Column(
+        "booking_sequence", BigInteger, comment="newest entry of the ledger that it compared; null: not kept before"
+    ),
 )
 
 ledger_opening = Table(
@@ -213,7 +222,13 @@ ledger_adjustments = Table(
     Column("answer", Json, nullable=False, comment="balances and position before and after, as answered"),
     Column("note", Text, nullable=False),
     Column("caller", Text, nullable=False),
-    Column("created_at", Time, nullable=False, server_default=func.clock_timestamp()),
+    Column(
+        "created_at",
+        Time,
+        nullable=False,
+        server_default=func.clock_timestamp(),
+        comment="under the account lock; not comparable with those of fills, which are their transactions'",
+    ),
     CheckConstraint(
         "kind IN ('DEPOSIT', 'WITHDRAWAL', 'REWARD', 'CONVERSION', 'TRADE', 'CORRECTION', 'ADOPTION')", name="kind"
     ),

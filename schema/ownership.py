@@ -169,6 +169,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "take_from_ledger_balances": Function("executor", keeps=ledger_balances),
     "forget_ledger_balances": Function("executor", keeps=ledger_balances),
     "order_fills": Function("executor"),
+    "with_booking_sequence": Function("executor"),
     "intent_facts": Function("executor"),
     "write_intents": Function("executor"),
     "lock_orders": Function("executor"),

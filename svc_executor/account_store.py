@@ -106,13 +106,14 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The result of one reconciliation."""
+    """The result of one reconciliation; `booking_sequence` is the ledger's newest entry that is in it."""
 
     orders_checked: int
     orders_settled: int
     orders_unknown: int
     balances: tuple[Balance, ...]
     at: datetime
+    booking_sequence: int
     foreign: tuple[ForeignOrder, ...] = ()
 
     def of(self, currency: str) -> Balance:
@@ -146,6 +147,7 @@ async def store_comparison(connection: AsyncConnection, comparison: Comparison) 
         orders_settled=comparison.orders_settled,
         orders_unknown=comparison.orders_unknown,
         balances=balances,
+        booking_sequence=comparison.booking_sequence,
     )
     await connection.execute(new.add_cte(delete(reconciliations).where(reconciliations.c.created_at < old).cte("old")))
 

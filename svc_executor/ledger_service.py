@@ -61,6 +61,8 @@ class Ledger:
             answer.open_time.FromDatetime(opening.opened_at)
         if newest is not None:
             answer.reconcile_time.FromDatetime(newest.created_at)
+            if newest.booking_sequence is not None:
+                answer.reconcile_booking_sequence = newest.booking_sequence
         return answer
 
     # ---- adjusting ---------------------------------------------------------------------------------------------------
@@ -131,7 +133,7 @@ class Ledger:
                     )
                     made.append(await ledger_store.book(connection, row, booking))
                     booked.append(row)
-            left = await ledger_store.balances(connection)
+            left = (await ledger_store.balances(connection)).parts
         for row in booked:
             self._tell(row)
         if booked:
@@ -148,7 +150,9 @@ class Ledger:
         if named:
             return [await self._standing(connection, name) for name in named]
         held = await ledger_store.balances(connection)
-        found = [await self._standing(connection, name) for name, parts in sorted(held.items()) if parts.unadopted > 0]
+        found = [
+            await self._standing(connection, name) for name, parts in sorted(held.parts.items()) if parts.unadopted > 0
+        ]
         return [standing for standing in found if standing.product_id]
 
     async def _standing(self, connection: AsyncConnection, currency: str) -> Standing:

@@ -131,7 +131,7 @@ def foreign_message(order: ForeignOrder) -> pb.ForeignOrder:
 
 
 def adjustment_message(stored: StoredAdjustment) -> pb.LedgerAdjustment:
-    """An adjustment; one that was only previewed has no time."""
+    """An adjustment; one that was only previewed has no time and no place."""
     message = pb.LedgerAdjustment(
         adjustment_id=str(stored.adjustment_id),
         kind=_NUMBERS[stored.kind],
@@ -141,6 +141,7 @@ def adjustment_message(stored: StoredAdjustment) -> pb.LedgerAdjustment:
         equity_change=amount_message(stored.equity_change),
         note=stored.note,
         caller=stored.caller,
+        booking_sequence=stored.booking_sequence,
     )
     if stored.created_at is not None:
         message.create_time.CopyFrom(timestamp_message(stored.created_at))

@@ -248,8 +248,9 @@ class Reconciler:
             orders_checked=len(before),
             orders_settled=sum(order.order_id not in left for order in before),
             orders_unknown=sum(order.state is OrderState.UNKNOWN for order in still),
-            balances=_balances(ledger, totals, self._settings.ledger_tolerance),
+            balances=_balances(ledger.parts, totals, self._settings.ledger_tolerance),
             at=at,
+            booking_sequence=ledger.booking_sequence,
             foreign=tuple(foreign),
         )
 

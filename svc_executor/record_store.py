@@ -20,7 +20,7 @@ from tradekit.reasons import reasons_to_json
 _STORED = ", ".join(f"(found.stored).{column.name}" for column in orders.c)
 _LOCK = (
     text(
-        f"SELECT {_STORED}, found.booked, clock_timestamp(), found.held, found.cost AS position_cost, "
+        f"SELECT {_STORED}, with_booking_sequence(found.booked), clock_timestamp(), found.held, found.cost AS position_cost, "
         "found.realized_pnl AS position_pnl, found.total_fees AS position_fees, found.known "
         "FROM lock_orders(:wanted, :told) AS found"
     )
@@ -39,7 +39,7 @@ _LOCK = (
 _PARTS = ("changed", "new_fills", "entries", "positions_after")
 _RECORD = (
     text(
-        f"SELECT {_STORED}, found.booked, clock_timestamp() "
+        f"SELECT {_STORED}, with_booking_sequence(found.booked), clock_timestamp() "
         "FROM record_orders(:changed, :new_fills, :entries, :positions_after) AS found"
     )
     .bindparams(*(bindparam(name, type_=Json) for name in _PARTS))

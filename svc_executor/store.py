@@ -50,6 +50,7 @@ class StoredFill:
     commission: QuoteSize
     liquidity: str
     trade_time: datetime
+    booking_sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ NOW: Any = literal_column("now", Time)
 FILLS: Any = literal_column("fills", Json)
 _COLUMNS: list[Any] = [
     orders,
-    func.order_fills(orders.c.order_id, type_=Json).label("fills"),
+    func.with_booking_sequence(func.order_fills(orders.c.order_id), type_=Json).label("fills"),
     func.clock_timestamp(type_=Time).label("now"),
 ]
 # Nothing of an order is filled before it is known at the exchange.
@@ -168,7 +169,7 @@ _COUNT_SEND = text(f"SELECT {UNFILLED} FROM count_send(:order, :at)").columns(*o
 
 
 def order_of_row(row: Any) -> OrderRow:
-    """An order of a row with all columns, fills as `order_fills` gives them, and the time."""
+    """An order of a row with all columns, fills as `with_booking_sequence` gives them, and the time."""
     values = {name: getattr(row, name) for name in _SAME}
     return OrderRow(
         **values,
@@ -184,7 +185,14 @@ def order_of_row(row: Any) -> OrderRow:
 
 
 def _fill(
-    fill_id: str, trade_id: str, price: str, size: str, commission: str, liquidity: str, trade_time: str
+    fill_id: str,
+    trade_id: str,
+    price: str,
+    size: str,
+    commission: str,
+    liquidity: str,
+    trade_time: str,
+    booking_sequence: int,
 ) -> StoredFill:
     return StoredFill(
         fill_id=fill_id,
@@ -194,6 +202,7 @@ def _fill(
         commission=QuoteSize(Decimal(commission)),
         liquidity=liquidity,
         trade_time=datetime.fromisoformat(trade_time).astimezone(UTC),
+        booking_sequence=booking_sequence,
     )
 
 

@@ -189,6 +189,7 @@ def fill_message(fill: StoredFill) -> pb.Fill:
         commission=amount_message(fill.commission),
         liquidity=fill.liquidity,
         trade_time=timestamp_message(fill.trade_time),
+        booking_sequence=fill.booking_sequence,
     )
 
 

@@ -1,7 +1,8 @@
 """What happened to the account, as fills and adjustments: in order of time, and played again as the ledger booked it.
 
 The two are told by different clocks. A fill has the exchange's time, an adjustment the machine's, and in a simulated market
-these are years apart; both have a time of the machine by which they were booked, and that brings them together.
+these are years apart. In which order they were booked is what the ledger's entries say, and never a time: transactions begin
+in one order and get the account in another.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,9 +24,9 @@ ONE_CLOCK = (Venue.LIVE, Venue.SANDBOX, Venue.PAPER)
 
 @dataclass(frozen=True, slots=True)
 class AccountFill:
-    """One execution of an order of the mesh. `value` is without the fee, both are quote currency. `time` is the exchange's;
-    `ordered_at` and `booked_by` are the machine's: the order's intent, and its newest change. `why`: what the order was for,
-    or what made it sell."""
+    """One execution of an order of the mesh. `value` is without the fee, both are quote currency. `time` is the exchange's,
+    `ordered_at` the machine's of the order's intent. `booking_sequence` is its place in the ledger, as an adjustment's is.
+    `why`: what the order was for, or what made it sell."""
 
     fill_id: str
     trade_id: str
@@ -39,7 +40,7 @@ class AccountFill:
     liquidity: str
     time: datetime
     ordered_at: datetime
-    booked_by: datetime
+    booking_sequence: int
     why: str = ""
 
     @property
@@ -52,7 +53,7 @@ class AccountFill:
 @dataclass(frozen=True, slots=True)
 class Adjustment:
     """What an operator booked. `amount` is in `currency`, `cost` and `equity_change` in the account's. `product_id` is None for
-    cash. `time` is the machine's until `history` has found the exchange's."""
+    cash. `time` is the machine's until `in_time_order` has found the exchange's."""
 
     adjustment_id: str
     kind: str
@@ -65,6 +66,7 @@ class Adjustment:
     caller: str
     time: datetime
     booked_at: datetime
+    booking_sequence: int
 
     @property
     def moves_position(self) -> bool:
@@ -94,17 +96,11 @@ def in_time_order(
     machine's. An adjustment comes after every fill that was booked before it, and before those that were ordered after it."""
     known = list(fills)
     placed = [replace(one, time=_time_of(one, known, opened_at, one_clock)) for one in adjustments]
-
-    def turn(event: Event) -> tuple[datetime, datetime, str]:
-        if isinstance(event, AccountFill):
-            return event.time, event.ordered_at, event.fill_id
-        return event.time, event.booked_at, event.adjustment_id
-
-    return sorted([*known, *placed], key=turn)
+    return sorted([*known, *placed], key=lambda event: (event.time, event.booking_sequence))
 
 
 def _time_of(one: Adjustment, fills: Sequence[AccountFill], opened_at: datetime, one_clock: bool) -> datetime:
-    earliest = max((fill.time for fill in fills if fill.booked_by <= one.booked_at), default=opened_at)
+    earliest = max((fill.time for fill in fills if fill.booking_sequence < one.booking_sequence), default=opened_at)
     if not one_clock:
         return earliest
     latest = min((fill.time for fill in fills if fill.ordered_at >= one.booked_at), default=one.booked_at)
@@ -112,14 +108,18 @@ def _time_of(one: Adjustment, fills: Sequence[AccountFill], opened_at: datetime,
 
 
 def in_booking_order(events: Iterable[Event]) -> list[Event]:
-    """The same in the order in which the ledger booked it, as far as an order's newest change tells."""
+    """The same in the order in which the ledger booked it."""
+    return sorted(events, key=lambda event: event.booking_sequence)
 
-    def turn(event: Event) -> tuple[datetime, datetime, str]:
-        if isinstance(event, AccountFill):
-            return event.booked_by, event.time, event.fill_id
-        return event.booked_at, event.booked_at, event.adjustment_id
 
-    return sorted(events, key=turn)
+def movements_in_time(events: Iterable[Event]) -> list[Movement]:
+    """What lots are made of, in order of time as the events are; what an adjustment took from a position is the ledger's word,
+    so it is played in the order of booking."""
+    in_time = list(events)
+    turns = {
+        event.fill_id if isinstance(event, AccountFill) else event.adjustment_id: n for n, event in enumerate(in_time)
+    }
+    return sorted(replay(in_booking_order(in_time)).movements, key=lambda movement: turns[movement.event_id])
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,8 @@ class ExchangeBalance:
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What ledger and exchange say. Amounts without a currency in their name are in the account's."""
+    """What ledger and exchange say. Amounts without a currency in their name are in the account's. `reconciled_at` is None where
+    the ledger was not compared with the exchange yet, else what it had booked then is up to `reconciled_sequence`."""
 
     currency: str
     opening_balance: QuoteSize
@@ -47,6 +48,7 @@ class Booked:
     positions: Mapping[ProductId, BookedPosition]
     exchange: Mapping[str, ExchangeBalance]
     reconciled_at: datetime | None
+    reconciled_sequence: int = 0
     orders_unknown: int = 0
 
 
@@ -73,8 +75,8 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Every check, what explains a difference, and the replay that comes closest to the ledger. `reconciled_at` is when the
-    exchange was asked; None if it never was, and then nobody can say that it agrees."""
+    """Every check, what explains a difference, and the replay in the order of booking. `reconciled_at` is when the exchange was
+    asked; None if it never was, and then nobody can say that it agrees."""
 
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
@@ -88,21 +90,14 @@ class Match:
 
 
 def match(events: Sequence[Event], booked: Booked) -> Match:
-    """Compares the sides. `events` are in order of time, their movements too; where the ledger booked a late fill after a
-    newer one, its profit is played again in that order."""
+    """Compares the sides. `events` are in order of time; what the ledger made of them is played in the order it booked them."""
     fills = [event for event in events if isinstance(event, AccountFill)]
     adjustments = [event for event in events if isinstance(event, Adjustment)]
-    played = replay(events)
+    played = replay(in_booking_order(events))
     checks = _position_checks(played, booked)
     notes = []
-    if not all(check.agrees for check in checks):
-        as_booked = replay(in_booking_order(events))
-        again = _position_checks(as_booked, booked)
-        if all(check.agrees for check in again):
-            played, checks = as_booked, again
-            notes.append(
-                "the ledger booked some fills in another order than they happened; its profit is in that order"
-            )
+    if played.positions != replay(events).positions:
+        notes.append("the ledger booked some events in another order than they happened; its profit is in that order")
     since = _since(fills, adjustments, booked)
     with localcontext(CONTEXT):
         checks = [
@@ -186,11 +181,12 @@ def _since(fills: Sequence[AccountFill], adjustments: Sequence[Adjustment], book
 
     with localcontext(CONTEXT):
         for fill in fills:
-            if fill.booked_by > booked.reconciled_at:
+            if fill.booking_sequence > booked.reconciled_sequence:
                 add(quote_currency(fill.product_id), fill.cash)
                 add(base_currency(fill.product_id), fill.size if fill.side is Side.BUY else -fill.size)
         for one in adjustments:
-            if one.booked_at > booked.reconciled_at and (one.currency == booked.currency or one.moves_position):
+            own = one.currency == booked.currency or one.moves_position
+            if own and one.booking_sequence > booked.reconciled_sequence:
                 add(one.currency, one.amount)
     return moved
 

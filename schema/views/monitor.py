@@ -178,7 +178,7 @@ monitor_ledger_opening = view("monitor_ledger_opening", part(ledger_opening, "op
 
 monitor_newest_reconciliation = view(
     "monitor_newest_reconciliation",
-    part(reconciliations, "balances orders_unknown created_at")
+    part(reconciliations, "balances orders_unknown created_at booking_sequence")
     .order_by(reconciliations.c.reconciliation_id.desc())
     .limit(1),
 )

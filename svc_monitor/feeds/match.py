@@ -17,6 +17,7 @@ from sqlalchemy import text
 from meshkit.kit import Kit
 from meshkit.spec import Task
 from schema.base import Json
+from schema.views.shared import ADJUSTMENT_TRANSACTION
 from svc_monitor.feeds.feed import Feed, Pace, polled
 from svc_monitor.settings import MonitorSettings
 from tradekit import ledger_accounts
@@ -41,7 +42,8 @@ _BOOKED = """
        ORDER BY product_id), '[]') FROM monitor_account_positions) AS position_rows,
     (SELECT coalesce(jsonb_agg(jsonb_build_array(account, currency, amount::text) ORDER BY account, currency), '[]')
        FROM monitor_ledger_balances) AS sums,
-    (SELECT jsonb_build_array(balances, created_at, orders_unknown) FROM monitor_newest_reconciliation) AS reconciliation
+    (SELECT jsonb_build_array(balances, orders_unknown, booking_sequence, created_at)
+       FROM monitor_newest_reconciliation WHERE booking_sequence IS NOT NULL) AS reconciliation
 """
 _CHANGES = text(f"""
     SELECT (SELECT count(*) FROM monitor_account_fills) AS fill_count,
@@ -49,10 +51,13 @@ _CHANGES = text(f"""
 """).columns(position_rows=Json, sums=Json, reconciliation=Json)
 _WHOLE = text(f"""
     SELECT (SELECT coalesce(jsonb_agg(jsonb_build_array(order_id, fill_id, trade_id, product_id, side, price::text, size::text,
-              commission::text, liquidity, trade_time, created_at, ordered_at, filled_value::text)
-              ORDER BY order_id, trade_time, fill_id), '[]') FROM monitor_account_fills) AS fill_rows,
+              commission::text, liquidity, trade_time, ordered_at, coalesce(booking_sequence, 0), filled_value::text)
+              ORDER BY order_id, trade_time, fill_id), '[]')
+              FROM monitor_account_fills LEFT JOIN ledger_bookings ON transaction_id = fill_id) AS fill_rows,
            (SELECT coalesce(jsonb_agg(jsonb_build_array(adjustment_id, kind, currency, amount::text, cost::text,
-              equity_change::text, note, caller, created_at)), '[]') FROM monitor_account_adjustments) AS adjustment_rows,
+              equity_change::text, note, caller, created_at, coalesce(booking_sequence, 0))), '[]')
+              FROM monitor_account_adjustments
+              LEFT JOIN ledger_bookings ON transaction_id = '{ADJUSTMENT_TRANSACTION}' || adjustment_id) AS adjustment_rows,
            (SELECT opened_at FROM monitor_ledger_opening) AS opened_at, {_BOOKED}
 """).columns(fill_rows=Json, adjustment_rows=Json, position_rows=Json, sums=Json, reconciliation=Json)
 
@@ -82,7 +87,7 @@ class Matcher:
         async with self._kit.autocommit.connect() as connection:
             changes = (await connection.execute(_CHANGES)).one()
             # When it was reconciled changes every few seconds, what it found seldom.
-            known = (*changes[:4], changes.reconciliation and (changes.reconciliation[0], changes.reconciliation[2]))
+            known = (*changes[:4], changes.reconciliation and changes.reconciliation[:3])
             if known == self._known and now - self._whole_at < _WHOLE_SECONDS:
                 return self._found
             row = (await connection.execute(_WHOLE)).one()
@@ -137,8 +142,8 @@ def _fills(rows: Sequence[Sequence[Any]]) -> list[AccountFill]:
                 fee=QuoteSize(Decimal(one[7])),
                 liquidity=one[8],
                 time=_time(one[9]),
-                ordered_at=_time(one[11]),
-                booked_by=_time(one[10]),
+                ordered_at=_time(one[10]),
+                booking_sequence=one[11],
             )
             for one, (price, size), value in zip(own, told, values, strict=True)
         ]
@@ -146,7 +151,7 @@ def _fills(rows: Sequence[Sequence[Any]]) -> list[AccountFill]:
 
 
 def _adjustment(row: Sequence[Any], account_currency: str) -> Adjustment:
-    adjustment_id, kind, currency, amount, cost, equity_change, note, caller, created_at = row
+    adjustment_id, kind, currency, amount, cost, equity_change, note, caller, created_at, sequence = row
     return Adjustment(
         adjustment_id=adjustment_id,
         kind=kind,
@@ -159,13 +164,14 @@ def _adjustment(row: Sequence[Any], account_currency: str) -> Adjustment:
         caller=caller,
         time=_time(created_at),
         booked_at=_time(created_at),
+        booking_sequence=sequence,
     )
 
 
 def _booked(row: Any, currency: str) -> Booked:
     sums = {(account, name): Decimal(amount) for account, name, amount in row.sums}
     held = {ProductId(one[0]): _position(one) for one in row.position_rows}
-    balances, reconciled_at, unknown = row.reconciliation or ((), None, 0)
+    balances, unknown, sequence, reconciled_at = row.reconciliation or ((), 0, 0, None)
     return Booked(
         currency=currency,
         opening_balance=QuoteSize(-sums.get((ledger_accounts.OPENING, currency), ZERO)),
@@ -178,6 +184,7 @@ def _booked(row: Any, currency: str) -> Booked:
             for one in balances
         },
         reconciled_at=_time(reconciled_at) if reconciled_at else None,
+        reconciled_sequence=sequence,
         orders_unknown=unknown,
     )
 

@@ -14,7 +14,7 @@ import grpc
 from cli.instance_file import write_instance
 from cli.up.options import UpRequest, resolve
 from supervisor.home import MeshHome
-from tradekit.account_history import AccountFill, Held, replay
+from tradekit.account_history import AccountFill, Held, in_booking_order, replay
 from tradekit.decimals import CONTEXT, ZERO
 from tradekit.sizes import price_of
 from tradekit.wire import amount_message, side_number, timestamp_message
@@ -29,13 +29,15 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 @dataclass
 class Answers(rpc.ExecutorServiceServicer):
-    """A ledger with 10,000 USD that booked `fills`, and an exchange that agrees but for `exchange_has_more`."""
+    """A ledger with 10,000 USD that booked `fills` in the order of their sequence, and an exchange that agrees but for
+    `exchange_has_more`. `settled`: when an order changed last, by its id, where that was not its newest fill."""
 
     fills: Sequence[AccountFill]
     adjustments: Sequence[ledger_pb2.LedgerAdjustment] = ()
     exchange_has_more: dict[str, Decimal] = field(default_factory=dict)
     unadopted: dict[str, Decimal] = field(default_factory=dict)
     adopted: dict[str, Held] = field(default_factory=dict)
+    settled: dict[str, datetime] = field(default_factory=dict)
     changing: bool = False
     reconciled: bool = True
     asked: int = 0
@@ -45,13 +47,16 @@ class Answers(rpc.ExecutorServiceServicer):
         begin = int(request.page_token or 0)
         names = list(dict.fromkeys(fill.order_id for fill in self.fills))[::-1]
         orders = [order_of([fill for fill in self.fills if fill.order_id == name]) for name in names]
+        for order in orders:
+            if order.order_id in self.settled:
+                order.update_time.CopyFrom(timestamp_message(self.settled[order.order_id]))
         more = begin + PAGE < len(orders)
         return pb.ListOrdersResponse(
             orders=orders[begin : begin + PAGE], next_page_token=str(begin + PAGE) if more else ""
         )
 
     def held(self) -> dict[str, Held]:
-        found: dict[str, Held] = dict(replay(self.fills).positions)
+        found: dict[str, Held] = dict(replay(in_booking_order(self.fills)).positions)
         for name, more in self.adopted.items():
             found[name] = replace(found.get(name, Held()), size=more.size, cost=more.cost)
         return found
@@ -96,6 +101,7 @@ class Answers(rpc.ExecutorServiceServicer):
             adjustments=self.adjustments,
             open_time=timestamp_message(datetime(2024, 1, 1, tzinfo=UTC)),
             reconcile_time=timestamp_message(NOW) if self.reconciled else None,
+            reconcile_booking_sequence=1_000 if self.reconciled else None,
             account_currency="USD",
         )
 
@@ -120,6 +126,7 @@ def order_of(fills: Sequence[AccountFill]) -> pb.Order:
                 commission=amount_message(fill.fee),
                 liquidity=fill.liquidity,
                 trade_time=timestamp_message(fill.time),
+                booking_sequence=fill.booking_sequence,
             )
             for fill in fills
         ],

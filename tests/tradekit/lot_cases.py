@@ -27,7 +27,7 @@ def a_fill(
         value = to_stored_scale(QuoteSize(price * size))
     when = more.get("time", START + timedelta(hours=number))
     values = {"order_id": f"o{number}", "fee": QuoteSize(Decimal(0)), "value": value, "time": when}
-    values |= {"ordered_at": when, "booked_by": when} | more
+    values |= {"ordered_at": when, "booking_sequence": number + 1} | more
     return AccountFill(
         fill_id=f"f{number:04}",
         trade_id=f"t{number}",

@@ -4,6 +4,7 @@ three-way match sees the last digit."""
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
+from random import Random
 from typing import Any
 
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from svc_executor.adjustment import Standing
 from svc_executor.adjustment import adjust as book
 from svc_executor.ledger import BookedFill, Position, apply_fill
-from tests.tradekit.lot_cases import BTC, START, a_fill, histories, movements_of
+from tests.tradekit.lot_cases import BTC, ETH, START, a_fill, histories, movements_of
 from tradekit.account_history import (
     AccountFill,
     Adjustment,
@@ -20,6 +21,7 @@ from tradekit.account_history import (
     Held,
     in_time_order,
     left_position,
+    movements_in_time,
     replay,
     values_of,
 )
@@ -28,7 +30,7 @@ from tradekit.lots import Disposed, Method, make_lots
 from tradekit.sizes import NO_QUOTE, price_of, share_of
 from tradekit.states import Side
 from tradekit.three_way_match import Booked, BookedPosition, ExchangeBalance, match
-from tradekit.units import BaseSize, Price, QuoteSize
+from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 HOUR = timedelta(hours=1)
 
@@ -36,6 +38,7 @@ HOUR = timedelta(hours=1)
 def an_adjustment(name: str, amount: str, cost: str = "0", **more: Any) -> Adjustment:
     values = {"kind": "DEPOSIT", "currency": "BTC", "product_id": BTC, "equity_change": QuoteSize(Decimal(cost))} | more
     when = values.pop("booked_at", START)
+    sequence = values.pop("booking_sequence", 0)
     return Adjustment(
         adjustment_id=name,
         amount=Decimal(amount),
@@ -44,6 +47,7 @@ def an_adjustment(name: str, amount: str, cost: str = "0", **more: Any) -> Adjus
         caller="",
         time=when,
         booked_at=when,
+        booking_sequence=sequence,
         **values,
     )
 
@@ -55,16 +59,16 @@ def names(events: list[Event]) -> list[str]:
 def test_an_adjustment_stands_between_what_was_booked_before_it_and_what_was_ordered_after_it() -> None:
     machine = datetime(2026, 1, 1, tzinfo=START.tzinfo)
     fills = [
-        a_fill(n, BTC, Side.BUY, Decimal(1), Decimal(10), ordered_at=machine + n * HOUR, booked_by=machine + n * HOUR)
+        a_fill(n, BTC, Side.BUY, Decimal(1), Decimal(10), ordered_at=machine + n * HOUR, booking_sequence=10 * n)
         for n in range(3)
     ]
-    middle = an_adjustment("middle", "1", "5", booked_at=machine + HOUR * 1.5)
-    first = an_adjustment("first", "1", "5", booked_at=machine - HOUR)
+    middle = an_adjustment("middle", "1", "5", booked_at=machine + HOUR * 1.5, booking_sequence=15)
+    first = an_adjustment("first", "1", "5", booked_at=machine - HOUR, booking_sequence=-10)
     # A simulated market has a time of its own: the adjustment's is that of the newest fill that was booked before it.
     simulated = in_time_order(fills, [middle, first], START - HOUR, one_clock=False)
     assert names(simulated) == ["first", "f0000", "f0001", "middle", "f0002"]
     assert [event.time for event in simulated if isinstance(event, Adjustment)] == [START - HOUR, fills[1].time]
-    same = [replace(fill, ordered_at=fill.time, booked_by=fill.time) for fill in fills]
+    same = [replace(fill, ordered_at=fill.time) for fill in fills]
     real = in_time_order(same, [replace(middle, booked_at=START + HOUR * 1.5)], START, one_clock=True)
     assert names(real) == ["f0000", "f0001", "middle", "f0002"] and real[2].time == START + HOUR * 1.5
 
@@ -117,7 +121,12 @@ def test_the_replay_is_what_fills_and_adjustments_did_to_the_position(
             booking = book(standing, amount, cost, "USD")
             standing = booking.after
             events.append(
-                an_adjustment(f"a{number}", str(amount), str(booking.cost), equity_change=booking.equity_change)
+                an_adjustment(
+                    f"a{number}",
+                    *(str(amount), str(booking.cost)),
+                    equity_change=booking.equity_change,
+                    booking_sequence=number + 1,
+                )
             )
     held = replay(events).positions.get(BTC, Held())
     position = standing.position
@@ -155,7 +164,7 @@ def booked_by_ledger(fills: list[AccountFill]) -> Booked:
     exchange = {name.removesuffix("-USD"): ExchangeBalance(held.size, Decimal(0)) for name, held in positions.items()}
     exchange |= {"USD": ExchangeBalance(cash, Decimal(0)), "DOGE": ExchangeBalance(Decimal(9), Decimal(9))}
     return Booked(
-        "USD", QuoteSize(Decimal(100)), NO_QUOTE, QuoteSize(fees), {"USD": cash}, told, exchange, START + 10_000 * HOUR
+        "USD", QuoteSize(Decimal(100)), NO_QUOTE, QuoteSize(fees), {"USD": cash}, told, exchange, START, 10_000
     )
 
 
@@ -164,6 +173,115 @@ def test_a_ledger_that_is_right_agrees(fills: list[AccountFill]) -> None:
     found = match(fills, booked_by_ledger(fills))
     assert found.agrees and not found.notes
     assert "DOGE" not in {check.what for check in found.checks}
+
+
+bookings = st.lists(
+    st.tuples(
+        st.sampled_from(["fill", "fill", "adjust", "beside"]),
+        st.sampled_from([BTC, ETH]),
+        st.booleans(),
+        st.decimals("0.00000001", 50, places=8),
+        st.decimals("0.01", 10**5, places=2),
+    ),
+    max_size=20,
+)
+
+
+def as_booked(wanted: list[tuple[str, ProductId, bool, Decimal, Decimal]]) -> tuple[list[Event], Booked]:
+    """What the ledger's own arithmetic makes of fills and adjustments of two products in the order in which they get the account,
+    and what it says in the end. Coins that go out and were never the mesh's own leave no position."""
+    standings = {
+        name: Standing(name[:3], Decimal(0), Decimal(0), name, Position(), Price(Decimal(7))) for name in (BTC, ETH)
+    }
+    events: list[Event] = []
+    with localcontext(CONTEXT):
+        for number, (kind, product_id, comes, size, price) in enumerate(wanted):
+            standing, sequence = standings[product_id], 10 * number + 1
+            held = standing.position
+            if kind == "fill":
+                side = Side.BUY if comes or not held.base_size else Side.SELL
+                size = size if side is Side.BUY else min(size, held.base_size)
+                fill = a_fill(number, product_id, side, size, price, booking_sequence=sequence)
+                told = BookedFill(fill.fill_id, "", product_id, side, fill.price, size, fill.value, fill.fee, "", START)
+                own = standing.own + (size if side is Side.BUY else -size)
+                standings[product_id] = replace(standing, own=own, position=apply_fill(held, told)[0])
+                events.append(fill)
+                continue
+            amount = size if comes else -min(size, standing.total)
+            if not amount:
+                continue
+            booking = book(standing, amount, QuoteSize(price) if comes and kind == "adjust" else None, "USD")
+            standings[product_id] = booking.after
+            more = {"currency": product_id[:3], "product_id": product_id, "equity_change": booking.equity_change}
+            events.append(
+                an_adjustment(f"a{number:04}", str(amount), str(booking.cost), booking_sequence=sequence, **more)
+            )
+        cash = sum((one.cash for one in events if isinstance(one, AccountFill)), Decimal(100))
+        transfers = sum((one.cost for one in events if isinstance(one, Adjustment)), NO_QUOTE)
+    held_in_the_end = {
+        name: BookedPosition(
+            one.position.base_size,
+            to_stored_scale(price_of(one.position.cost, one.position.base_size))
+            if one.position.base_size
+            else Price(Decimal(0)),
+            one.position.realized_pnl,
+        )
+        for name, one in standings.items()
+    }
+    exchange = {name[:3]: ExchangeBalance(one.total, one.unadopted) for name, one in standings.items()}
+    exchange["USD"] = ExchangeBalance(cash, Decimal(0))
+    opened = QuoteSize(Decimal(100))
+    told_cash = {"USD": cash}
+    return events, Booked(
+        "USD", opened, QuoteSize(transfers), NO_QUOTE, told_cash, held_in_the_end, exchange, START, 10 * len(wanted)
+    )
+
+
+@given(bookings, st.randoms(use_true_random=False))
+def test_no_time_decides_whether_the_ledger_agrees(
+    wanted: list[tuple[str, ProductId, bool, Decimal, Decimal]], chance: Random
+) -> None:
+    """Fills found late and late transactions: the machine's times say nothing of the order of booking, the exchange's neither."""
+    events, booked = as_booked(wanted)
+    times = [START + HOUR * n for n in range(len(events))]
+
+    def some(event: Event) -> Event:
+        if isinstance(event, AccountFill):
+            return replace(event, time=chance.choice(times), ordered_at=chance.choice(times))
+        when = chance.choice(times)
+        return replace(event, time=when, booked_at=when)
+
+    lied = [some(event) for event in events]
+    chance.shuffle(lied)
+    fills = [one for one in lied if isinstance(one, AccountFill)]
+    adjustments = [one for one in lied if isinstance(one, Adjustment)]
+    for one_clock in (True, False):
+        found = match(in_time_order(fills, adjustments, START, one_clock=one_clock), booked)
+        assert found.agrees, [check.words for check in found.checks if not check.agrees]
+
+
+@given(bookings, st.randoms(use_true_random=False))
+def test_lots_are_the_ledgers_coins_where_only_the_machines_times_lie(
+    wanted: list[tuple[str, ProductId, bool, Decimal, Decimal]], chance: Random
+) -> None:
+    events, booked = as_booked(wanted)
+    fills = [
+        replace(one, ordered_at=START + HOUR * chance.randint(-99, 99))
+        for one in events
+        if isinstance(one, AccountFill)
+    ]
+    adjustments = [
+        replace(one, booked_at=START + HOUR * chance.randint(-99, 99)) for one in events if isinstance(one, Adjustment)
+    ]
+    chance.shuffle(adjustments)
+    in_time = in_time_order(fills, adjustments, START - HOUR, one_clock=False)
+    assert names(in_time) == names(events)
+    assert not match(in_time, booked).notes
+    lots = make_lots(movements_in_time(in_time), Method.FIFO)
+    with localcontext(CONTEXT):
+        for product_id, told in booked.positions.items():
+            own = sum((lot.size for lot in lots.open if lot.product_id == product_id), Decimal(0))
+            assert own == told.size
 
 
 LAST_DIGIT = Decimal("1e-18")
@@ -211,7 +329,7 @@ def test_a_fill_that_is_missing_is_seen() -> None:
 def test_what_was_booked_after_the_newest_reconciliation_is_counted() -> None:
     right = booked_by_ledger(TRADED)
     earlier = booked_by_ledger(TRADED[:1])
-    found = match(TRADED, replace(right, exchange=earlier.exchange, reconciled_at=TRADED[0].time))
+    found = match(TRADED, replace(right, exchange=earlier.exchange, reconciled_sequence=1))
     assert found.agrees and "after the newest reconciliation" in found.notes[0]
     never = match(TRADED, replace(right, exchange={}, reconciled_at=None))
     assert not never.agrees and all(check.agrees for check in never.checks) and "not compared" in never.notes[0]
@@ -229,7 +347,7 @@ def test_a_fill_that_the_ledger_booked_late_is_no_difference() -> None:
     """The second BUY happened before the SELL, and was found after it."""
     fills = [
         TRADED[0],
-        a_fill(1, BTC, Side.BUY, Decimal(1), Decimal(20), booked_by=START + 9 * HOUR),
+        a_fill(1, BTC, Side.BUY, Decimal(1), Decimal(20), booking_sequence=9),
         a_fill(2, BTC, Side.SELL, Decimal(2), Decimal(30)),
     ]
     booked = booked_by_ledger([fills[0], fills[2], fills[1]])
@@ -240,10 +358,10 @@ def test_a_fill_that_the_ledger_booked_late_is_no_difference() -> None:
 
 
 def test_coins_that_are_adopted_and_withdrawn_are_matched_with_their_cost() -> None:
-    adopted = an_adjustment("adopted", "2", "20", kind="ADOPTION", booked_at=START)
-    beside = an_adjustment("beside", "1", kind="REWARD", booked_at=START)
-    left = an_adjustment("left", "-1.5", "-5", kind="WITHDRAWAL", booked_at=START + HOUR)
-    cash = an_adjustment("cash", "50", currency="USD", product_id=None, booked_at=START)
+    adopted = an_adjustment("adopted", "2", "20", kind="ADOPTION", booking_sequence=1)
+    beside = an_adjustment("beside", "1", kind="REWARD", booking_sequence=2)
+    left = an_adjustment("left", "-1.5", "-5", kind="WITHDRAWAL", booking_sequence=4)
+    cash = an_adjustment("cash", "50", currency="USD", product_id=None, booking_sequence=3)
     events: list[Event] = [adopted, beside, cash, left]
     booked = Booked(
         currency="USD",
@@ -254,6 +372,7 @@ def test_coins_that_are_adopted_and_withdrawn_are_matched_with_their_cost() -> N
         positions={BTC: BookedPosition(BaseSize(Decimal("1.5")), Price(Decimal(10)), NO_QUOTE)},
         exchange={"BTC": ExchangeBalance(Decimal("1.5"), Decimal(0)), "USD": ExchangeBalance(Decimal(150), Decimal(0))},
         reconciled_at=START + 2 * HOUR,
+        reconciled_sequence=4,
     )
     assert match(events, booked).agrees
     came, went = replay(events).movements

@@ -91,7 +91,7 @@ CANCEL_RESULT_STILL_OPEN: CancelResult
 CANCEL_RESULT_UNKNOWN: CancelResult
 
 class Fill(_message.Message):
-    __slots__ = ("fill_id", "trade_id", "price", "size", "commission", "liquidity", "trade_time")
+    __slots__ = ("fill_id", "trade_id", "price", "size", "commission", "liquidity", "trade_time", "booking_sequence")
     FILL_ID_FIELD_NUMBER: _ClassVar[int]
     TRADE_ID_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class Fill(_message.Message):
     COMMISSION_FIELD_NUMBER: _ClassVar[int]
     LIQUIDITY_FIELD_NUMBER: _ClassVar[int]
     TRADE_TIME_FIELD_NUMBER: _ClassVar[int]
+    BOOKING_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     fill_id: str
     trade_id: str
     price: _decimal_pb2.Decimal
@@ -106,7 +107,8 @@ class Fill(_message.Message):
     commission: _decimal_pb2.Decimal
     liquidity: str
     trade_time: _timestamp_pb2.Timestamp
-    def __init__(self, fill_id: _Optional[str] = ..., trade_id: _Optional[str] = ..., price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., commission: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., liquidity: _Optional[str] = ..., trade_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    booking_sequence: int
+    def __init__(self, fill_id: _Optional[str] = ..., trade_id: _Optional[str] = ..., price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., commission: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., liquidity: _Optional[str] = ..., trade_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., booking_sequence: _Optional[int] = ...) -> None: ...
 
 class Order(_message.Message):
     __slots__ = ("order_id", "recommendation_id", "exchange_order_id", "product_id", "side", "state", "quote_size", "base_size", "filled_size", "filled_value", "total_fees", "average_price", "reasons", "venue", "send_count", "as_of", "create_time", "update_time", "sequence", "fills", "note", "purpose", "order_type", "stop_price", "target_price", "exit_time", "trigger", "entry_order_id", "limit_price", "end_time")

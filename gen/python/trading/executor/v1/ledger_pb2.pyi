@@ -80,7 +80,7 @@ class ForeignOrder(_message.Message):
     def __init__(self, exchange_order_id: _Optional[str] = ..., client_order_id: _Optional[str] = ..., product_id: _Optional[str] = ..., side: _Optional[_Union[_trade_pb2.Side, str]] = ..., status: _Optional[str] = ..., resting: _Optional[bool] = ..., hold: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_size: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., filled_value: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total_fees: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unbooked: _Optional[bool] = ...) -> None: ...
 
 class LedgerAdjustment(_message.Message):
-    __slots__ = ("adjustment_id", "kind", "currency", "amount", "cost", "equity_change", "note", "caller", "create_time")
+    __slots__ = ("adjustment_id", "kind", "currency", "amount", "cost", "equity_change", "note", "caller", "create_time", "booking_sequence")
     ADJUSTMENT_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +90,7 @@ class LedgerAdjustment(_message.Message):
     NOTE_FIELD_NUMBER: _ClassVar[int]
     CALLER_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    BOOKING_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     adjustment_id: str
     kind: AdjustmentKind
     currency: str
@@ -99,7 +100,8 @@ class LedgerAdjustment(_message.Message):
     note: str
     caller: str
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, adjustment_id: _Optional[str] = ..., kind: _Optional[_Union[AdjustmentKind, str]] = ..., currency: _Optional[str] = ..., amount: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., cost: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., equity_change: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., note: _Optional[str] = ..., caller: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    booking_sequence: int
+    def __init__(self, adjustment_id: _Optional[str] = ..., kind: _Optional[_Union[AdjustmentKind, str]] = ..., currency: _Optional[str] = ..., amount: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., cost: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., equity_change: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., note: _Optional[str] = ..., caller: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., booking_sequence: _Optional[int] = ...) -> None: ...
 
 class FeeTier(_message.Message):
     __slots__ = ("maker", "taker", "tier", "observe_time", "setting", "reckoned")
@@ -122,7 +124,7 @@ class GetLedgerRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetLedgerResponse(_message.Message):
-    __slots__ = ("balances", "foreign_orders", "adjustments", "fee_tier", "open_time", "reconcile_time", "clean", "account_currency")
+    __slots__ = ("balances", "foreign_orders", "adjustments", "fee_tier", "open_time", "reconcile_time", "clean", "account_currency", "reconcile_booking_sequence")
     BALANCES_FIELD_NUMBER: _ClassVar[int]
     FOREIGN_ORDERS_FIELD_NUMBER: _ClassVar[int]
     ADJUSTMENTS_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +133,7 @@ class GetLedgerResponse(_message.Message):
     RECONCILE_TIME_FIELD_NUMBER: _ClassVar[int]
     CLEAN_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    RECONCILE_BOOKING_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     balances: _containers.RepeatedCompositeFieldContainer[LedgerBalance]
     foreign_orders: _containers.RepeatedCompositeFieldContainer[ForeignOrder]
     adjustments: _containers.RepeatedCompositeFieldContainer[LedgerAdjustment]
@@ -139,7 +142,8 @@ class GetLedgerResponse(_message.Message):
     reconcile_time: _timestamp_pb2.Timestamp
     clean: bool
     account_currency: str
-    def __init__(self, balances: _Optional[_Iterable[_Union[LedgerBalance, _Mapping]]] = ..., foreign_orders: _Optional[_Iterable[_Union[ForeignOrder, _Mapping]]] = ..., adjustments: _Optional[_Iterable[_Union[LedgerAdjustment, _Mapping]]] = ..., fee_tier: _Optional[_Union[FeeTier, _Mapping]] = ..., open_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reconcile_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., clean: _Optional[bool] = ..., account_currency: _Optional[str] = ...) -> None: ...
+    reconcile_booking_sequence: int
+    def __init__(self, balances: _Optional[_Iterable[_Union[LedgerBalance, _Mapping]]] = ..., foreign_orders: _Optional[_Iterable[_Union[ForeignOrder, _Mapping]]] = ..., adjustments: _Optional[_Iterable[_Union[LedgerAdjustment, _Mapping]]] = ..., fee_tier: _Optional[_Union[FeeTier, _Mapping]] = ..., open_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reconcile_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., clean: _Optional[bool] = ..., account_currency: _Optional[str] = ..., reconcile_booking_sequence: _Optional[int] = ...) -> None: ...
 
 class AdjustLedgerRequest(_message.Message):
     __slots__ = ("request_id", "currency", "amount", "kind", "note", "cost", "expected_difference", "preview")
