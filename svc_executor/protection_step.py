@@ -62,13 +62,23 @@ class Due:
     left: BaseSize
     plan: ExitPlan
     trigger: ExitTrigger
+    entry_order_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """What an older entry has had nothing for since its bracket was refused, and nothing was sold since."""
+
+    left: BaseSize
+    plan: ExitPlan
+    entry_order_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """A position as its rows have it. `selling`: what orders that protect nothing are about to sell. `plan`: of the newest order
     that protected this entry, None before the first. `tried`: of this entry and of each that has something standing. `due`: what
-    is to be sold now, whatever the newest plan says."""
+    is to be sold now, and `bare`: what is to be protected first, whatever the newest plan says."""
 
     product_id: ProductId
     size: BaseSize
@@ -79,6 +89,7 @@ class Held:
     close: Price | None
     market_time: datetime | None
     due: tuple[Due, ...] = ()
+    bare: tuple[Bare, ...] = ()
     tried: tuple[Tried, ...] = ()
 
     def tried_for(self, entry_order_id: UUID | None) -> Tried:
@@ -105,14 +116,20 @@ class Held:
 @dataclass(frozen=True, slots=True)
 class Protect:
     """Write a protective order. With a trigger it sells at once; without one a bracket rests and a market order waits here.
-    `instead_of`: an order that waits here and ends in the same transaction, so that no rows ever say that both may sell, nor that
-    neither does. Refused, it is made anew by the next step."""
+    `successor_of`: whose entry and plan it takes over where those are not the newest; an order that still waits here ends in the
+    same transaction, so that no rows ever say that both may sell, nor that neither does, and is made anew where the bracket is
+    refused."""
 
     size: BaseSize
     plan: ExitPlan
     order_type: OrderType
     trigger: ExitTrigger | None
-    instead_of: Standing | None = None
+    successor_of: Standing | Due | Bare | None = None
+
+    @property
+    def replaces_waiting(self) -> bool:
+        """Whether it takes the place of an order that still waits here."""
+        return isinstance(self.successor_of, Standing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +181,8 @@ def _sell_due(held: Held, product: ExchangeProduct, market: MarketNow) -> Protec
     with localcontext(CONTEXT):
         left = BaseSize(sum((due.left for due in held.due), NO_BASE))
     size = _sellable(min(left, held.unprotected), product, market, held.close)
-    return None if size is None else Protect(size, held.due[0].plan, OrderType.MARKET, held.due[0].trigger)
+    first = held.due[0]
+    return None if size is None else Protect(size, first.plan, OrderType.MARKET, first.trigger, first)
 
 
 def _leave(held: Held, market: MarketNow, rules: ExitRules) -> Send | Withdraw | None:
@@ -194,16 +212,18 @@ def _protect(held: Held, product: ExchangeProduct, market: MarketNow, rules: Exi
     price = market.bid or held.close
     if not can_be_protected(held.unprotected, product, price):
         return None
-    plan = _plan(held, product, price, rules)
+    bare = next((one for one in held.bare if can_be_protected(one.left, product, price)), None)
+    plan = bare.plan if bare else _plan(held, product, price, rules)
     if plan is None:
         return None
+    wanted = min(bare.left, held.unprotected) if bare else held.unprotected
     trigger = trigger_of(plan, market, rules)
     if trigger is not None:
-        sold = _sellable(held.unprotected, product, market, held.close)
-        return None if sold is None else Protect(sold, plan, OrderType.MARKET, trigger)
-    size = min(floor_to(held.unprotected, product.base_increment), product.base_max_size)
-    rests = _can_rest(held.tried_for(held.entry_order_id), product, rules)
-    return Protect(size, plan, OrderType.BRACKET if rests else OrderType.MARKET, None)
+        sold = _sellable(wanted, product, market, held.close)
+        return None if sold is None else Protect(sold, plan, OrderType.MARKET, trigger, bare)
+    size = min(floor_to(wanted, product.base_increment), product.base_max_size)
+    rests = _can_rest(held.tried_for(bare.entry_order_id if bare else held.entry_order_id), product, rules)
+    return Protect(size, plan, OrderType.BRACKET if rests else OrderType.MARKET, None, bare)
 
 
 def _can_rest(tried: Tried, product: ExchangeProduct, rules: ExitRules) -> bool:

@@ -15,7 +15,7 @@ from schema.base import Amount, Id, Json, Time
 from schema.recommendation_rows import exit_plan_from_json
 from svc_executor.bracket_tries import Tried
 from svc_executor.exit_plan import MarketNow
-from svc_executor.protection_step import Due, Entry, Held, Standing
+from svc_executor.protection_step import Bare, Due, Entry, Held, Standing
 from tradekit.exit_plan import ExitPlan
 from tradekit.sizes import price_of
 from tradekit.states import ExitTrigger, OrderState, OrderType
@@ -35,14 +35,32 @@ STANDING = f"""coalesce((
 # Brackets of `p` that were ended for their own time or trailing stop, and nothing has been sold since.
 DUE = """coalesce((
   SELECT jsonb_agg(jsonb_build_array((o.base_size - o.filled_size)::text, o.stop_price::text, o.target_price::text, o.exit_time,
-    o.cancel_reason) ORDER BY o.updated_at, o.order_id)
+    o.cancel_reason, o.entry_order_id) ORDER BY o.updated_at, o.order_id)
   FROM orders o
   WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.cancel_reason IN ('TIME_LIMIT', 'TRAILING_STOP')
     AND o.state = 'CANCELLED' AND o.filled_size < o.base_size AND o.updated_at >= coalesce(sold.at, '-infinity')
 ), '[]')"""
-# Of the newest entry of `p` and of each that has something standing: what was made to protect it, and the brackets that the
-# exchange refused since one rested there. One that it turned away unread, as where too much is asked of it, was withdrawn.
-TRIED = """coalesce((
+# A bracket that the exchange refused. One that it turned away unread, as where too much is asked of it, was withdrawn.
+_REFUSED = """o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.order_type = 'BRACKET'
+      AND (o.state = 'CANCELLED' AND o.cancel_reason = 'NOT_SENT'
+        OR o.state = 'REJECTED' AND o.reasons -> 0 ->> 'scope' SIMILAR TO 'exchange|product:%')"""
+# What older entries of `p` have had nothing for since their bracket was refused, and nothing has been sold since.
+BARE = f"""coalesce((
+  SELECT jsonb_agg(jsonb_build_array(o.base_size::text, o.stop_price::text, o.target_price::text, o.exit_time, o.entry_order_id)
+    ORDER BY o.created_at, o.order_id)
+  FROM orders o
+  WHERE {_REFUSED} AND o.updated_at >= coalesce(sold.at, '-infinity') AND o.created_at > coalesce(adopted.at, '-infinity')
+    AND o.entry_order_id IS DISTINCT FROM entry.order_id
+    AND NOT EXISTS (
+      SELECT 1 FROM orders later
+      WHERE later.product_id = p.product_id AND later.purpose = 'PROTECTION'
+        AND later.entry_order_id IS NOT DISTINCT FROM o.entry_order_id
+        AND later.created_at >= o.created_at AND later.order_id <> o.order_id
+    )
+), '[]')"""
+# Of the newest entry of `p` and of each that may be looked after: what was made to protect it, and the brackets that the
+# exchange refused since one rested there.
+TRIED = f"""coalesce((
   SELECT jsonb_agg(jsonb_build_array(made.entry_order_id, made.made, refused.times, refused.code, refused.seconds_ago))
   FROM (
     SELECT o.entry_order_id, count(*) AS made, max(o.created_at) FILTER (
@@ -52,16 +70,15 @@ TRIED = """coalesce((
     GROUP BY o.entry_order_id
     HAVING o.entry_order_id IS NOT DISTINCT FROM entry.order_id
       OR bool_or(o.state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN'))
+      OR max(o.updated_at) >= coalesce(sold.at, '-infinity')
   ) AS made
   CROSS JOIN LATERAL (
     SELECT count(*) AS times, (array_agg(coalesce(o.reasons -> 0 ->> 'code', '') ORDER BY o.created_at DESC))[1] AS code,
       extract(epoch FROM clock_timestamp() - max(o.updated_at))::float8 AS seconds_ago
     FROM orders o
-    WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.order_type = 'BRACKET'
+    WHERE {_REFUSED}
       AND o.entry_order_id IS NOT DISTINCT FROM made.entry_order_id
       AND o.created_at > coalesce(greatest(made.rested_at, adopted.at), '-infinity')
-      AND (o.state = 'CANCELLED' AND o.cancel_reason = 'NOT_SENT'
-        OR o.state = 'REJECTED' AND o.reasons -> 0 ->> 'scope' SIMILAR TO 'exchange|product:%')
   ) AS refused
 ), '[]')"""
 # What protects a position that is gone, as when somebody else sold it, is still to be ended. An entry counts while nothing
@@ -79,6 +96,7 @@ _READ = (
       {DUE} AS due,
       entry.order_id AS entry_order_id, entry.filled_size AS entry_size, entry.filled_value AS entry_value,
       entry.as_of AS entry_as_of, terms.exit_plan AS entry_plan,
+      {BARE} AS bare,
       {TRIED} AS tried,
       newest.stop_price, newest.target_price, newest.exit_time,
       (SELECT c.close FROM executor_latest_closes c WHERE c.product_id = p.product_id AND c.granularity = :granularity) AS close,
@@ -127,6 +145,7 @@ _READ = (
         Column("entry_value", Amount),
         Column("entry_as_of", Time),
         Column("entry_plan", Json),
+        Column("bare", Json),
         Column("tried", Json),
         Column("stop_price", Amount),
         Column("target_price", Amount),
@@ -185,6 +204,7 @@ def _held(row: Any, refusal_stays: Callable[[str], bool]) -> Held:
         close=row.close,
         market_time=row.market_time,
         due=tuple(_due_of(*values) for values in row.due),
+        bare=tuple(_bare_of(*values) for values in row.bare),
         tried=tuple(_tried_of(*values, refusal_stays=refusal_stays) for values in row.tried),
     )
 
@@ -210,9 +230,17 @@ def _id_of(text_: str | None) -> UUID | None:
     return None if text_ is None else UUID(text_)
 
 
-def _due_of(left: str, stop_price: str, target_price: str, exit_time: str | None, trigger: str) -> Due:
+def _due_of(
+    left: str, stop_price: str, target_price: str, exit_time: str | None, trigger: str, entry: str | None
+) -> Due:
     """An element of `DUE`."""
-    return Due(BaseSize(Decimal(left)), _plan_of(stop_price, target_price, exit_time), ExitTrigger(trigger))
+    plan = _plan_of(stop_price, target_price, exit_time)
+    return Due(BaseSize(Decimal(left)), plan, ExitTrigger(trigger), _id_of(entry))
+
+
+def _bare_of(left: str, stop_price: str, target_price: str, exit_time: str | None, entry: str | None) -> Bare:
+    """An element of `BARE`."""
+    return Bare(BaseSize(Decimal(left)), _plan_of(stop_price, target_price, exit_time), _id_of(entry))
 
 
 def _plan_of(stop_price: str, target_price: str, exit_time: str | None) -> ExitPlan:

@@ -12,7 +12,7 @@ from schema.clocks import read_clocks
 from svc_executor import intent_store, store
 from svc_executor.intent import BodyOf, Protection, protective_intent
 from svc_executor.intent_store import NewIntent
-from svc_executor.protection_step import Held, Protect
+from svc_executor.protection_step import Held, Protect, Standing
 from svc_executor.store import OrderRow
 from tradekit import ids
 from tradekit.reasons import Reason
@@ -21,10 +21,9 @@ from tradekit.states import ExitTrigger, OrderState, Venue
 
 async def write(connection: AsyncConnection, held: Held, step: Protect, venue: Venue, body_of: BodyOf) -> OrderRow:
     """The new order, and the end of the one that waited in its place, if any."""
-    entry = held.entry_order_id
-    if step.instead_of is not None:
-        entry = step.instead_of.entry_order_id
-        await _end_waiting(connection, step.instead_of.order_id)
+    entry = held.entry_order_id if step.successor_of is None else step.successor_of.entry_order_id
+    if isinstance(step.successor_of, Standing):
+        await _end_waiting(connection, step.successor_of.order_id)
     clocks = await read_clocks(connection)
     intent = protective_intent(
         ids.protective_order_id(held.product_id, entry, held.tried_for(entry).made + 1),

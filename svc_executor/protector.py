@@ -289,7 +289,7 @@ class Protector:
             return False
         if isinstance(step, Withdraw):
             return await self._withdraw(product_id, step)
-        again = isinstance(step, Protect) and step.instead_of is not None
+        again = isinstance(step, Protect) and step.replaces_waiting
         if again and self._later.waits(product_id):
             return False
         sells = isinstance(step, Protect) and step.trigger is not None

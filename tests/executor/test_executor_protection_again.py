@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -14,11 +15,13 @@ from sqlalchemy import text
 
 from exchange_client import Accepted, ExchangeConfig
 from exchange_client.coinbase.client import CoinbaseClient
-from tests.executor.issuer import Issuer, Running, assert_ledger_holds, running
+from tests.executor.issuer import Issuer, Running, assert_ledger_holds, recommend, running
 from tests.executor.processes import TERMINAL, process
 from tests.executor.protecting import done, look, operated, rests, there
 from tests.executor.selling import bought
 from tests.executor.venue import FaultProxy, Simulator
+from tradekit.exit_plan import ExitPlan
+from tradekit.states import Side
 from trading.executor.v1 import executor_service_pb2 as pb
 
 D = Decimal
@@ -107,6 +110,37 @@ async def test_refused_again_it_waits_here_again(
     async with operated(protecting) as executor:
         bracket = await rests(executor)
         assert (await there(simulator, bracket.order_id)).status == "OPEN"
+    await assert_ledger_holds(database)
+
+
+async def test_refused_again_each_entry_keeps_its_own_plan(
+    protecting: dict[str, str], issuer: Issuer, simulator: Simulator, proxy: FaultProxy, database: Any
+) -> None:
+    """The older one is tried first, and what it lost is not protected by the plan of the newer one."""
+    async with CoinbaseClient(ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)) as client:
+        price = (await client.best_bids(["BTC-USD"]))["BTC-USD"]
+
+    async def kept(executor: Running) -> list[tuple[str, str, str]]:
+        found = [one for one in await protective(executor) if one.state == pb.ORDER_STATE_WAITING]
+        return sorted((one.entry_order_id, one.stop_price.value, one.base_size.value) for one in found)
+
+    async with running(protecting) as executor:
+        for count, share in enumerate(("0.9", "0.8"), 1):
+            proxy.plan.extend(["none", PASSES])
+            plan = ExitPlan(price * D(share), price * D("1.2"))
+            item = replace(recommend(Side.BUY, "100.00"), exit_plan=plan)
+            await executor.execute(await issuer.request(item))
+            async with asyncio.timeout(30):
+                while len(await kept(executor)) < count:
+                    await asyncio.sleep(0.05)
+        before = await kept(executor)
+        assert len({entry for entry, _, _ in before}) == len({stop for _, stop, _ in before}) == 2
+    await an_hour_later(database)
+    sent = len(proxy.sends)
+    proxy.plan.extend([PASSES])
+    async with operated(protecting) as executor:
+        await look(executor)
+        assert (await kept(executor), len(proxy.sends)) == (before, sent + 1)
     await assert_ledger_holds(database)
 
 

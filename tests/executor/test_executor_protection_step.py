@@ -16,6 +16,7 @@ from svc_executor.bracket_tries import Tried
 from svc_executor.exit_plan import ExitRules, MarketNow, plan_of, trigger_of
 from svc_executor.protection_step import (
     MOST_STANDING,
+    Bare,
     Due,
     Entry,
     Held,
@@ -202,6 +203,22 @@ def test_each_entry_counts_its_own_refusals() -> None:
     assert next_try(replace(one, standing=(second,)), RULES) == timedelta(seconds=10)
 
 
+def test_what_an_older_entry_lost_is_protected_by_its_own_plan() -> None:
+    """Its bracket took the place of an order that waited here, and was refused."""
+    older, plan = uuid4(), ExitPlan(D(90), D(120))
+    bare = Bare(D(2), plan, older)
+    refused = Tried(older, 3, 2, ago=timedelta(seconds=1))
+    one = held("3", plan=PLAN, bare=(bare,), tried=(refused,), standing=(standing(entry_order_id=ENTRY.order_id),))
+    assert next_step(one, product(), QUIET, RULES) == Protect(D(2), plan, OrderType.MARKET, None, bare)
+    # What was bought meanwhile has its own.
+    both = next_step(replace(one, standing=()), product(), QUIET, RULES)
+    assert both == Protect(D(2), plan, OrderType.MARKET, None, bare)
+    fallen = next_step(one, product(), replace(QUIET, bid=D(90)), RULES)
+    assert fallen == Protect(D(2), plan, OrderType.MARKET, ExitTrigger.STOP, bare)
+    less = next_step(replace(one, size=D(2)), product(), QUIET, RULES)
+    assert less == Protect(D(1), plan, OrderType.MARKET, None, bare)
+
+
 def test_what_is_past_its_stop_is_sold_at_once() -> None:
     crashed = replace(QUIET, bid=D(80))
     assert next_step(held(), product(), crashed, RULES) == Protect(D(1), PLAN, OrderType.MARKET, ExitTrigger.STOP)
@@ -233,7 +250,8 @@ def test_what_is_due_is_sold_whatever_was_bought_after_it() -> None:
     one = held("3", standing=(standing("2", plan=later),), plan=later)
     due = replace(one, due=(Due(D(1), over, ExitTrigger.TIME_LIMIT),))
     assert next_step(one, product(), QUIET, RULES) == Protect(D(1), later, OrderType.BRACKET, None)
-    assert next_step(due, product(), QUIET, RULES) == Protect(D(1), over, OrderType.MARKET, ExitTrigger.TIME_LIMIT)
+    sale = Protect(D(1), over, OrderType.MARKET, ExitTrigger.TIME_LIMIT, *due.due)
+    assert next_step(due, product(), QUIET, RULES) == sale
     # It is being sold, or an exit sells it: then it is no business of this.
     sent = standing("1", state=OrderState.PENDING, order_type=OrderType.MARKET, trigger=ExitTrigger.TIME_LIMIT)
     assert next_step(replace(due, standing=(*due.standing, sent)), product(), QUIET, RULES) is None
@@ -249,7 +267,8 @@ def test_brackets_that_go_for_one_reason_go_at_once_and_are_sold_as_one() -> Non
     assert step == Withdraw(tuple(each.order_id for each in three), ExitTrigger.TRAILING_STOP)
     due = after(one, step)
     assert next_step(due, product(), fallen, trailing) == Protect(
-        D(6), PLAN, OrderType.MARKET, ExitTrigger.TRAILING_STOP
+        *(D(6), PLAN, OrderType.MARKET, ExitTrigger.TRAILING_STOP),
+        due.due[0],
     )
     # The time of one has come, which is no reason to take away the others.
     ends = standing("1", plan=replace(PLAN, exit_time=NOW))
@@ -329,7 +348,7 @@ def after(position: Held, step: Step) -> Held:
         return replace(position, size=position.size - step.size, plan=step.plan, due=())
     state = OrderState.OPEN if step.order_type is OrderType.BRACKET else OrderState.WAITING
     made = Standing(uuid4(), state, step.order_type, step.size, step.plan, cancelling=False, trigger=None)
-    kept = tuple(one for one in position.standing if one is not step.instead_of)
+    kept = tuple(one for one in position.standing if one is not step.successor_of)
     return replace(position, standing=(*kept, made), plan=step.plan)
 
 
@@ -354,10 +373,10 @@ def test_step_by_step_all_is_protected_and_never_more_than_is_held(
         step = next_step(position, rules_of_product, market, rules)
         if step is None:
             break
-        if isinstance(step, Protect) and step.instead_of is not None:
+        if isinstance(step, Protect) and isinstance(step.successor_of, Standing):
             # Nothing more is sold than before, and it waited on.
-            assert step.instead_of in position.standing and step.instead_of.state is OrderState.WAITING
-            assert step.size == step.instead_of.left and position.unprotected >= 0
+            assert step.successor_of in position.standing and step.successor_of.state is OrderState.WAITING
+            assert step.size == step.successor_of.left and position.unprotected >= 0
         elif isinstance(step, Protect):
             assert 0 < step.size <= position.unprotected
             endable = [one for one in position.standing if one.state is not OrderState.PENDING]
