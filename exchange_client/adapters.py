@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from exchange_client.coinbase import refusals
 from exchange_client.coinbase import settings as coinbase
 from exchange_client.config import ExchangeConfig
 from exchange_client.exchange import Exchange
@@ -16,12 +17,15 @@ from meshkit.hosts import Host
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """An exchange before anybody talks to it. `token_seconds`: until then after it was decided a request may arrive."""
+    """An exchange before anybody talks to it. `token_seconds`: until then after it was decided a request may arrive.
+    `refusal_stays`: whether an order refused with this reason would be refused at any other time too; a refusal of which that is
+    not known passes."""
 
     live_host: Host
     sandbox_host: Host | None
     token_seconds: int
     connect: Callable[[ExchangeConfig], Exchange]
+    refusal_stays: Callable[[str], bool] = lambda _: False
 
 
 def _coinbase(config: ExchangeConfig) -> Exchange:
@@ -31,7 +35,7 @@ def _coinbase(config: ExchangeConfig) -> Exchange:
 
 
 ADAPTERS: Mapping[str, Adapter] = {
-    "coinbase": Adapter(coinbase.LIVE_HOST, coinbase.SANDBOX_HOST, coinbase.TOKEN_SECONDS, _coinbase),
+    "coinbase": Adapter(coinbase.LIVE_HOST, coinbase.SANDBOX_HOST, coinbase.TOKEN_SECONDS, _coinbase, refusals.stays),
 }
 
 

@@ -98,6 +98,12 @@ orders = Table(
     Index("ix_orders_open", "product_id", postgresql_where=text("state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')")),
     Index("ix_orders_protection", "product_id", "created_at", postgresql_where=text("purpose = 'PROTECTION'")),
     Index(
+        "ix_orders_protection_ended",
+        "product_id",
+        "updated_at",
+        postgresql_where=text("purpose = 'PROTECTION' AND state IN ('FILLED', 'CANCELLED', 'REJECTED')"),
+    ),
+    Index(
         "ix_orders_entries_resting",
         "product_id",
         postgresql_where=text("limit_price IS NOT NULL AND state IN ('PENDING', 'UNKNOWN', 'OPEN')"),

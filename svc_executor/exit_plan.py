@@ -17,13 +17,15 @@ from tradekit.units import BaseSize, Price
 @dataclass(frozen=True, slots=True)
 class ExitRules:
     """Settings. Ratios are shares of the price: a stop of 0.05 lies 5 % below it. `trailing` follows the highest price since
-    the entry; None for both it and `time_limit` means that there is none."""
+    the entry; None for both it and `time_limit` means that there is none. `retries`: whether a bracket that was refused is tried
+    again once some time has passed by the machine's clock."""
 
     mode: ProtectionMode
     stop: Decimal
     target: Decimal
     trailing: Decimal | None
     time_limit: timedelta | None
+    retries: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,21 @@
 """The SQL of protection: positions with what protects them, and a waiting order whose time has come."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Boolean, Column, Integer, Text, bindparam, func, text
+from sqlalchemy import Column, Integer, Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schema.base import Amount, Id, Json, Time
 from schema.recommendation_rows import exit_plan_from_json
-from svc_executor import store
+from svc_executor.bracket_tries import Tried
 from svc_executor.exit_plan import MarketNow
-from svc_executor.protection_step import Due, Entry, Held, Standing
-from svc_executor.store import OrderRow
+from svc_executor.protection_step import Bare, Due, Entry, Held, Standing
 from tradekit.exit_plan import ExitPlan
 from tradekit.sizes import price_of
 from tradekit.states import ExitTrigger, OrderState, OrderType
@@ -29,17 +28,58 @@ _NOT_DONE = """FROM orders o
 STANDING = f"""coalesce((
   SELECT jsonb_agg(jsonb_build_array(o.order_id, o.state, o.order_type, (o.base_size - o.filled_size)::text,
     o.stop_price::text, o.target_price::text, o.exit_time, o.cancel_requested_at IS NOT NULL, o.trigger,
-    o.exchange_order_id, o.filled_size::text)
+    o.exchange_order_id, o.filled_size::text, o.entry_order_id)
     ORDER BY o.created_at, o.order_id)
   {_NOT_DONE}
 ), '[]')"""
 # Brackets of `p` that were ended for their own time or trailing stop, and nothing has been sold since.
 DUE = """coalesce((
   SELECT jsonb_agg(jsonb_build_array((o.base_size - o.filled_size)::text, o.stop_price::text, o.target_price::text, o.exit_time,
-    o.cancel_reason) ORDER BY o.updated_at, o.order_id)
+    o.cancel_reason, o.entry_order_id) ORDER BY o.updated_at, o.order_id)
   FROM orders o
   WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.cancel_reason IN ('TIME_LIMIT', 'TRAILING_STOP')
     AND o.state = 'CANCELLED' AND o.filled_size < o.base_size AND o.updated_at >= coalesce(sold.at, '-infinity')
+), '[]')"""
+# A bracket that the exchange refused. One that it turned away unread, as where too much is asked of it, was withdrawn.
+_REFUSED = """o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.order_type = 'BRACKET'
+      AND (o.state = 'CANCELLED' AND o.cancel_reason = 'NOT_SENT'
+        OR o.state = 'REJECTED' AND o.reasons -> 0 ->> 'scope' SIMILAR TO 'exchange|product:%')"""
+# What older entries of `p` have had nothing for since their bracket was refused, and nothing has been sold since.
+BARE = f"""coalesce((
+  SELECT jsonb_agg(jsonb_build_array(o.base_size::text, o.stop_price::text, o.target_price::text, o.exit_time, o.entry_order_id)
+    ORDER BY o.created_at, o.order_id)
+  FROM orders o
+  WHERE {_REFUSED} AND o.updated_at >= coalesce(sold.at, '-infinity') AND o.created_at > coalesce(adopted.at, '-infinity')
+    AND o.entry_order_id IS DISTINCT FROM entry.order_id
+    AND NOT EXISTS (
+      SELECT 1 FROM orders later
+      WHERE later.product_id = p.product_id AND later.purpose = 'PROTECTION'
+        AND later.entry_order_id IS NOT DISTINCT FROM o.entry_order_id
+        AND later.created_at >= o.created_at AND later.order_id <> o.order_id
+    )
+), '[]')"""
+# Of the newest entry of `p` and of each that may be looked after: what was made to protect it, and the brackets that the
+# exchange refused since one rested there.
+TRIED = f"""coalesce((
+  SELECT jsonb_agg(jsonb_build_array(made.entry_order_id, made.made, refused.times, refused.code, refused.seconds_ago))
+  FROM (
+    SELECT o.entry_order_id, count(*) AS made, max(o.created_at) FILTER (
+      WHERE o.order_type = 'BRACKET' AND o.exchange_order_id IS NOT NULL AND o.state <> 'REJECTED'
+    ) AS rested_at
+    FROM orders o WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION'
+    GROUP BY o.entry_order_id
+    HAVING o.entry_order_id IS NOT DISTINCT FROM entry.order_id
+      OR bool_or(o.state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN'))
+      OR max(o.updated_at) >= coalesce(sold.at, '-infinity')
+  ) AS made
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS times, (array_agg(coalesce(o.reasons -> 0 ->> 'code', '') ORDER BY o.created_at DESC))[1] AS code,
+      extract(epoch FROM clock_timestamp() - max(o.updated_at))::float8 AS seconds_ago
+    FROM orders o
+    WHERE {_REFUSED}
+      AND o.entry_order_id IS NOT DISTINCT FROM made.entry_order_id
+      AND o.created_at > coalesce(greatest(made.rested_at, adopted.at), '-infinity')
+  ) AS refused
 ), '[]')"""
 # What protects a position that is gone, as when somebody else sold it, is still to be ended. An entry counts while nothing
 # joined the position after it: what did, by an adoption or with a cost of its own, was not bought at its price. Coins that came
@@ -56,14 +96,9 @@ _READ = (
       {DUE} AS due,
       entry.order_id AS entry_order_id, entry.filled_size AS entry_size, entry.filled_value AS entry_value,
       entry.as_of AS entry_as_of, terms.exit_plan AS entry_plan,
-      (
-        SELECT count(*) FROM orders o
-        WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION'
-          AND o.entry_order_id IS NOT DISTINCT FROM entry.order_id
-      ) AS made,
+      {BARE} AS bare,
+      {TRIED} AS tried,
       newest.stop_price, newest.target_price, newest.exit_time,
-      coalesce((newest.state = 'REJECTED' AND newest.order_type = 'BRACKET' AND newest.refused) OR newest.kept_here, false)
-        AS bracket_refused,
       (SELECT c.close FROM executor_latest_closes c WHERE c.product_id = p.product_id AND c.granularity = :granularity) AS close,
       (
         SELECT max(c.high) FROM executor_candle_highs c
@@ -87,9 +122,7 @@ _READ = (
     ) AS entry ON true
     LEFT JOIN recommendation_terms terms ON terms.recommendation_id = entry.recommendation_id
     LEFT JOIN LATERAL (
-      SELECT o.state, o.order_type, o.reasons -> 0 ->> 'scope' = 'exchange' AS refused, o.stop_price, o.target_price, o.exit_time,
-        o.order_type = 'MARKET' AND o.trigger IS NULL AS kept_here
-      FROM orders o
+      SELECT o.stop_price, o.target_price, o.exit_time FROM orders o
       WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION'
         AND o.entry_order_id IS NOT DISTINCT FROM entry.order_id AND (adopted.at IS NULL OR o.created_at > adopted.at)
       ORDER BY o.created_at DESC, o.order_id DESC LIMIT 1
@@ -112,11 +145,11 @@ _READ = (
         Column("entry_value", Amount),
         Column("entry_as_of", Time),
         Column("entry_plan", Json),
-        Column("made", Integer),
+        Column("bare", Json),
+        Column("tried", Json),
         Column("stop_price", Amount),
         Column("target_price", Amount),
         Column("exit_time", Time),
-        Column("bracket_refused", Boolean),
         Column("close", Amount),
         Column("high", Amount),
         Column("market_time", Time),
@@ -137,20 +170,25 @@ class HeldRow:
 
 
 async def read_held(
-    connection: AsyncConnection, granularity_seconds: int, product_ids: Sequence[ProductId] | None, *, with_high: bool
+    connection: AsyncConnection,
+    granularity_seconds: int,
+    product_ids: Sequence[ProductId] | None,
+    refusal_stays: Callable[[str], bool],
+    *,
+    with_high: bool,
 ) -> list[HeldRow]:
     """Positions by product that hold something or have something standing; None: every one. In one statement, and under the
-    account lock as nobody else changes them."""
+    account lock as nobody else changes them. `refusal_stays`: the exchange's, by its reason."""
     given = {
         "granularity": granularity_seconds,
         "everything": product_ids is None,
         "product_ids": list(product_ids or ()),
         "with_high": with_high,
     }
-    return [HeldRow(_held(row), row.high) for row in await connection.execute(_READ, given)]
+    return [HeldRow(_held(row, refusal_stays), row.high) for row in await connection.execute(_READ, given)]
 
 
-def _held(row: Any) -> Held:
+def _held(row: Any, refusal_stays: Callable[[str], bool]) -> Held:
     entry = None
     if row.entry_order_id is not None:
         came_with = exit_plan_from_json(row.entry_plan) if row.entry_plan else None
@@ -162,18 +200,47 @@ def _held(row: Any) -> Held:
         selling=row.selling,
         standing=tuple(standing_of(*values) for values in row.standing),
         entry=entry,
-        made=row.made,
         plan=plan,
-        bracket_refused=row.bracket_refused,
         close=row.close,
         market_time=row.market_time,
         due=tuple(_due_of(*values) for values in row.due),
+        bare=tuple(_bare_of(*values) for values in row.bare),
+        tried=tuple(_tried_of(*values, refusal_stays=refusal_stays) for values in row.tried),
     )
 
 
-def _due_of(left: str, stop_price: str, target_price: str, exit_time: str | None, trigger: str) -> Due:
+def _tried_of(
+    entry: str | None,
+    made: int,
+    refused: int,
+    code: str | None,
+    seconds_ago: float | None,
+    *,
+    refusal_stays: Callable[[str], bool],
+) -> Tried:
+    """An element of `TRIED`."""
+    if code is None or seconds_ago is None:
+        return Tried(_id_of(entry), made)
+    # The exchange found the request itself malformed, and its bytes follow from the terms.
+    stays = code == "BAD_REQUEST" or refusal_stays(code)
+    return Tried(_id_of(entry), made, refused, stays, timedelta(seconds=seconds_ago))
+
+
+def _id_of(text_: str | None) -> UUID | None:
+    return None if text_ is None else UUID(text_)
+
+
+def _due_of(
+    left: str, stop_price: str, target_price: str, exit_time: str | None, trigger: str, entry: str | None
+) -> Due:
     """An element of `DUE`."""
-    return Due(BaseSize(Decimal(left)), _plan_of(stop_price, target_price, exit_time), ExitTrigger(trigger))
+    plan = _plan_of(stop_price, target_price, exit_time)
+    return Due(BaseSize(Decimal(left)), plan, ExitTrigger(trigger), _id_of(entry))
+
+
+def _bare_of(left: str, stop_price: str, target_price: str, exit_time: str | None, entry: str | None) -> Bare:
+    """An element of `BARE`."""
+    return Bare(BaseSize(Decimal(left)), _plan_of(stop_price, target_price, exit_time), _id_of(entry))
 
 
 def _plan_of(stop_price: str, target_price: str, exit_time: str | None) -> ExitPlan:
@@ -193,6 +260,7 @@ def standing_of(
     trigger: str | None,
     exchange_order_id: str | None,
     filled: str,
+    entry_order_id: str | None,
 ) -> Standing:
     """An element of `STANDING`."""
     return Standing(
@@ -205,18 +273,5 @@ def standing_of(
         trigger=None if trigger is None else ExitTrigger(trigger),
         exchange_order_id=exchange_order_id,
         filled_size=BaseSize(Decimal(filled)),
-    )
-
-
-async def trigger_order(connection: AsyncConnection, order_id: UUID, trigger: ExitTrigger) -> OrderRow | None:
-    """WAITING → PENDING; None where it does not wait (any more). The account is locked, its trading state was looked at."""
-    order = await store.lock_order(connection, order_id)
-    if order.state is not OrderState.WAITING or order.cancel_requested_at is not None:
-        return None
-    return await store.change_order(
-        connection,
-        order_id,
-        state=OrderState.PENDING.value,
-        trigger=trigger.value,
-        triggered_at=func.clock_timestamp(),
+        entry_order_id=_id_of(entry_order_id),
     )

@@ -17,27 +17,36 @@ from exchange_client import Exchange, ExchangeProduct
 from meshkit.errors import MeshError
 from meshkit.kit import Kit
 from schema import streams
-from schema.clocks import read_clocks
-from svc_executor import intent_store, protection_store, store
+from svc_executor import protection_store, protection_writing, store
 from svc_executor.availability import Availability
+from svc_executor.bracket_tries import SHORTEST_SECONDS
 from svc_executor.cancelling import Cancelling
 from svc_executor.driver import OrderDriver
 from svc_executor.entry_watch import EntryWatch
 from svc_executor.exit_plan import ExitRules
-from svc_executor.intent import BodyOf, Protection, protective_intent
-from svc_executor.intent_store import NewIntent
+from svc_executor.intent import BodyOf
+from svc_executor.later_looks import LaterLooks
 from svc_executor.locks import KeyedLocks
 from svc_executor.order_tracker import OrderTracker
 from svc_executor.prices import Prices
 from svc_executor.product_pauses import ProductPauses
 from svc_executor.product_rules import ProductRules
-from svc_executor.protection_step import Held, Protect, Send, Withdraw, can_be_protected, next_step, price_acts
+from svc_executor.protection_step import (
+    Held,
+    Protect,
+    Send,
+    Withdraw,
+    can_be_protected,
+    next_step,
+    next_try,
+    price_acts,
+)
 from svc_executor.protection_store import HeldRow
 from svc_executor.resting import with_news
 from svc_executor.settings import ExecutorSettings
 from svc_executor.store import OrderRow
 from svc_executor.trading_switch import TradingSwitch
-from tradekit import ids, services
+from tradekit import services
 from tradekit.states import OrderState, OrderType, ProtectionMode, Side
 from tradekit.units import BaseSize, Price, ProductId
 
@@ -80,6 +89,12 @@ class Protector:
         self._orders_are_told = orders_are_told
         self._exit_rules: ExitRules = settings.exit_rules
         self._body_of: BodyOf = exchange.body_of
+        self._held = partial(
+            protection_store.read_held,
+            granularity_seconds=settings.granularity_seconds,
+            refusal_stays=settings.adapter.refusal_stays,
+            with_high=self._exit_rules.trailing is not None,
+        )
         self._products = KeyedLocks()
         self._turn = asyncio.Lock()
         self._asked: set[ProductId] = set()
@@ -87,6 +102,7 @@ class Protector:
         self._soon = asyncio.Event()
         # A position must not stand bare for longer than it has to.
         self._pauses = ProductPauses(kit.clock, self.ask_soon)
+        self._later = LaterLooks(self.ask_soon)
         # Products of which something may stand; None before the first look at all of them.
         self._standing: set[ProductId] | None = None
         self._waiting = False
@@ -194,7 +210,7 @@ class Protector:
 
     async def _release(self, product_id: ProductId, by: UUID, entries: Sequence[UUID] | None) -> None:
         async with self._kit.autocommit.connect() as connection:
-            rows = await self._held(connection, [product_id])
+            rows = await self._held(connection, product_ids=[product_id])
             standing = [one.order_id for row in rows for one in row.held.standing if one.trigger is None]
             if entries is None:
                 resting = await store.entries_resting(connection)
@@ -213,13 +229,7 @@ class Protector:
 
     async def _read(self, product_ids: Sequence[ProductId] | None) -> list[HeldRow]:
         async with self._kit.autocommit.connect() as connection:
-            return await self._held(connection, product_ids)
-
-    async def _held(self, connection: Any, product_ids: Sequence[ProductId] | None) -> list[HeldRow]:
-        with_high = self._exit_rules.trailing is not None
-        return await protection_store.read_held(
-            connection, self._settings.granularity_seconds, product_ids, with_high=with_high
-        )
+            return await self._held(connection, product_ids=product_ids)
 
     async def _hear(self, rows: Iterable[HeldRow]) -> bool:
         """Records what orders that rest have done. True if there was anything."""
@@ -279,8 +289,16 @@ class Protector:
             return False
         if isinstance(step, Withdraw):
             return await self._withdraw(product_id, step)
+        again = isinstance(step, Protect) and step.replaces_waiting
+        if again and self._later.waits(product_id):
+            return False
         sells = isinstance(step, Protect) and step.trigger is not None
-        free = await self._available.of(product_id) if sells else None
+        free = await self._available.of(product_id) if sells or again else None
+        if again:
+            # Whatever comes of it, the next try is not at once.
+            self._later.look_in(product_id, SHORTEST_SECONDS)
+            if free is None:
+                return False
         order = await self._write(product_id, product, bid, free)
         if order is None:
             return False
@@ -292,8 +310,17 @@ class Protector:
         if order.state is OrderState.WAITING:
             return order
         if order.bracket is not None:
-            return await self._kit.critical(self._driver.drive(order.order_id))
+            return await self._kit.critical(self._rest(order))
         return await self._tracker.track(order.order_id, longest_seconds=_TRACK_SECONDS) or order
+
+    async def _rest(self, order: OrderRow) -> OrderRow:
+        """A bracket after it was sent. What the exchange turns away unread makes room for what can wait here meanwhile."""
+        sent = await self._driver.drive(order.order_id)
+        turned_away = sent.state is OrderState.PENDING and not sent.facts.doubtful and self._switch.allows(Side.SELL)
+        if not turned_away or not self._exit_rules.retries:
+            return sent
+        ended = await self._cancelling.withdraw([order.order_id], "NOT_SENT")
+        return ended[0].order if ended else sent
 
     async def _withdraw(self, product_id: ProductId, step: Withdraw) -> bool:
         ended = await self._cancelling.withdraw(step.order_ids, step.trigger or "PROTECTION_CHANGED")
@@ -308,29 +335,19 @@ class Protector:
         """What is to be done is decided once more under the account lock, where nobody else sells, and written down."""
         async with self._kit.engine.begin() as connection:
             trading = await store.lock_account(connection)
-            rows = await self._held(connection, [product_id])
+            rows = await self._held(connection, product_ids=[product_id])
             if not rows or not trading.allows(Side.SELL):
                 return None
             held = rows[0].held
             step = next_step(held, product, replace(rows[0].market(bid), free=free), self._exit_rules)
             if isinstance(step, Send):
-                return await protection_store.trigger_order(connection, step.order_id, step.trigger)
+                return await protection_writing.trigger_order(connection, step.order_id, step.trigger)
             if not isinstance(step, Protect):
                 return None
-            clocks = await read_clocks(connection)
-            intent = protective_intent(
-                ids.protective_order_id(product_id, held.entry_order_id, held.made + 1),
-                product_id,
-                step.size,
-                Protection(held.entry_order_id, step.plan, step.order_type, step.trigger),
-                self._settings.venue,
-                clocks.market or clocks.machine,
-                self._body_of,
-            )
-            written = await intent_store.write_intents(connection, [NewIntent(intent)])
+            written = await protection_writing.write(connection, held, step, self._settings.venue, self._body_of)
         if self._standing is not None:
             self._standing.add(product_id)
-        return written[intent.order_id]
+        return written
 
     # ---- what came of it ---------------------------------------------------------------------------------------------
 
@@ -363,6 +380,9 @@ class Protector:
             if not open_to_loss:
                 self._unprotected.pop(one.product_id, None)
             self._gauge.set(now - since, {"product_id": one.product_id})
+            pause = next_try(one, self._exit_rules)
+            if pause:
+                self._later.look_in(one.product_id, pause.total_seconds())
         self._waiting = self.watches(held) or (self._waiting and not everything)
         if not everything:
             return

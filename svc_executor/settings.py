@@ -193,7 +193,9 @@ class ExecutorSettings(ExchangeSettings):
         limit = None if bars is None else timedelta(seconds=bars * self.granularity_seconds)
         # A sandbox's fills are canned: there is nothing to protect, and what it says of an order is not so.
         mode = ProtectionMode.OFF if self.venue is Venue.SANDBOX else self.protective_exits
-        return ExitRules(mode, self.stop_ratio, self.target_ratio, self.trailing_stop_ratio, limit)
+        # In a replay nothing may depend on the machine's clock.
+        retries = self.venue is not Venue.REPLAY
+        return ExitRules(mode, self.stop_ratio, self.target_ratio, self.trailing_stop_ratio, limit, retries)
 
     @property
     def portfolio(self) -> str:

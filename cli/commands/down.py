@@ -18,10 +18,13 @@ def down() -> None:
     from cli.console import escape
     from cli.instance_file import mesh_home
     from cli.instance_plan import embedded_postgres
+    from cli.only_watched_here import only_watched_here
     from cli.replay.orphans import remove_orphans
     from supervisor.instance import bring_down
 
     home = mesh_home()
+    for sentence in only_watched_here(home):
+        out.print(f"[yellow]{escape(sentence)}[/]")
     with out.status("draining"):
         report = bring_down(home, embedded_postgres(home))
         tidied = remove_orphans(home.root)

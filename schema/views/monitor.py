@@ -119,22 +119,23 @@ monitor_contract_violations = view(
 )
 
 # Positions of which some part that the exchange takes an order of is in no order that sells; since when, by the newest change
-# of the position or of what protected it.
+# of the position and by the newest end of what protected it. What the exchange refused at once protected nothing.
 monitor_unprotected_positions = view(
     "monitor_unprotected_positions",
     text("""
   SELECT p.product_id, p.base_size, p.base_size - covered.size AS unprotected_size,
-         greatest(p.updated_at, newest.updated_at) AS since
+         greatest(p.updated_at, ended.at) AS since
   FROM positions p
   JOIN products r ON r.product_id = p.product_id
   CROSS JOIN LATERAL (
     SELECT coalesce(sum(greatest(o.base_size - o.filled_size, 0)), 0) AS size FROM orders o
     WHERE o.product_id = p.product_id AND o.side = 'SELL' AND o.state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')
   ) AS covered
-  LEFT JOIN LATERAL (
-    SELECT o.updated_at FROM orders o WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION'
-    ORDER BY o.created_at DESC LIMIT 1
-  ) AS newest ON true
+  CROSS JOIN LATERAL (
+    SELECT max(o.updated_at) AS at FROM orders o
+    WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.state IN ('FILLED', 'CANCELLED', 'REJECTED')
+      AND (o.state <> 'REJECTED' OR o.triggered_at IS NOT NULL OR o.exchange_order_id IS NOT NULL)
+  ) AS ended
   WHERE p.base_size > 0 AND p.base_size - covered.size >= greatest(r.base_min_size, r.base_increment)
     AND (p.base_size - covered.size) * p.cost >= p.base_size * r.quote_min_size
 """).columns(product_id=Text, base_size=Amount, unprotected_size=Amount, since=Time),

@@ -1,6 +1,7 @@
 """An executor that answers from a list of fills and adjustments, over real gRPC: what `mesh trades`, `lots` and `export` read."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,12 @@ class Answers(rpc.ExecutorServiceServicer):
     changing: bool = False
     reconciled: bool = True
     asked: int = 0
+    protective: Mapping[str, Sequence[pb.ProtectiveOrder]] = field(default_factory=dict)
+    watches: bool = False
+    slow_seconds: float = 0.0
+
+    def ProtectPositions(self, request: pb.ProtectPositionsRequest, context: Any) -> pb.ProtectPositionsResponse:
+        return pb.ProtectPositionsResponse(watches=self.watches)
 
     def ListOrders(self, request: pb.ListOrdersRequest, context: Any) -> pb.ListOrdersResponse:
         """Pages, newest first."""
@@ -67,6 +74,7 @@ class Answers(rpc.ExecutorServiceServicer):
 
     def ListPositions(self, request: pb.ListPositionsRequest, context: Any) -> pb.ListPositionsResponse:
         self.asked += 1
+        time.sleep(self.slow_seconds)
         cash = self.cash() + self.asked if self.changing else self.cash()
         return pb.ListPositionsResponse(
             positions=[
@@ -75,6 +83,7 @@ class Answers(rpc.ExecutorServiceServicer):
                     base_size=amount_message(one.size),
                     average_cost=amount_message(price_of(one.cost, one.size) if one.size else ZERO),
                     realized_pnl=amount_message(one.realized),
+                    orders=self.protective.get(name, ()),
                 )
                 for name, one in self.held().items()
             ],

@@ -101,7 +101,7 @@ async def test_coins_that_come_in_do_not_make_an_entry_forgotten(
 
     async def entry() -> str:
         async with database.engine.connect() as connection:
-            (row,) = await read_held(connection, 3600, None, with_high=False)
+            (row,) = await read_held(connection, 3600, None, lambda _: False, with_high=False)
         return str(row.held.entry_order_id)
 
     async with operated(protecting) as executor:

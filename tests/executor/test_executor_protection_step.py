@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange_client import ExchangeProduct
+from svc_executor.bracket_tries import Tried
 from svc_executor.exit_plan import ExitRules, MarketNow, plan_of, trigger_of
 from svc_executor.protection_step import (
     MOST_STANDING,
+    Bare,
     Due,
     Entry,
     Held,
@@ -25,6 +27,7 @@ from svc_executor.protection_step import (
     Withdraw,
     can_be_protected,
     next_step,
+    next_try,
 )
 from tradekit.exit_plan import ExitPlan
 from tradekit.products import floor_to
@@ -51,9 +54,7 @@ def held(size: str = "1", **changes: object) -> Held:
         selling=D(0),
         standing=(),
         entry=ENTRY,
-        made=0,
         plan=None,
-        bracket_refused=False,
         close=D(100),
         market_time=NOW,
     )
@@ -116,14 +117,14 @@ def test_a_second_entry_is_protected_beside_the_first() -> None:
     one = held("3", standing=(standing("1"),), entry=Entry(uuid4(), D(200), NOW))
     step = next_step(one, product(), QUIET, RULES)
     assert step == Protect(D(2), ExitPlan(D(190), D(220)), OrderType.MARKET, ExitTrigger.STOP)
-    again = next_step(held("2", plan=PLAN, made=1), product(), QUIET, RULES)
+    again = next_step(held("2", plan=PLAN), product(), QUIET, RULES)
     assert again == Protect(D(2), PLAN, OrderType.BRACKET, None)
 
 
 def test_many_entries_are_protected_by_few_orders() -> None:
     """One order for all of them takes the place of too many, by the plan of the newest."""
     five = tuple(standing("1") for _ in range(MOST_STANDING))
-    one = held("6", standing=five, plan=PLAN, made=5)
+    one = held("6", standing=five, plan=PLAN)
     assert next_step(one, product(), QUIET, RULES) == Withdraw(tuple(each.order_id for each in five))
     assert next_step(replace(one, standing=()), product(), QUIET, RULES) == Protect(D(6), PLAN, OrderType.BRACKET, None)
     # While nothing is to be protected, or something is to be sold at once, they stay.
@@ -142,13 +143,80 @@ def test_an_entry_that_brings_its_plan_is_left_by_it() -> None:
 
 
 def test_an_exchange_without_brackets_is_watched_from_here() -> None:
-    refused = held(bracket_refused=True, plan=PLAN, made=1)
+    refused = held(plan=PLAN, tried=(Tried(ENTRY.order_id, 1, 1, stays=True),))
     assert next_step(refused, product(), QUIET, RULES) == Protect(D(1), PLAN, OrderType.MARKET, None)
     assert next_step(held(), replace(product(), brackets=False), QUIET, RULES) == Protect(
         D(1), PLAN, OrderType.MARKET, None
     )
     by_choice = replace(RULES, mode=ProtectionMode.SOFTWARE)
     assert next_step(held(), product(), QUIET, by_choice) == Protect(D(1), PLAN, OrderType.MARKET, None)
+
+
+def tried(refused: int, seconds: float, *, stays: bool = False) -> tuple[Tried, ...]:
+    return (Tried(ENTRY.order_id, 2 * refused, refused, stays=stays, ago=timedelta(seconds=seconds)),)
+
+
+@pytest.mark.parametrize(
+    ("refused", "seconds"), [(1, 15), (2, 30), (3, 60), (4, 120), (5, 240), (6, 300), (7, 300), (5000, 300)]
+)
+def test_a_refusal_that_passes_is_tried_again_after_growing_pauses(refused: int, seconds: int) -> None:
+    """Meanwhile an order waits here; it goes in the same step as the bracket comes."""
+    waits = standing(**WAITS, entry_order_id=ENTRY.order_id)
+    early = held(plan=PLAN, tried=tried(refused, seconds - 1))
+    assert next_step(early, product(), QUIET, RULES) == Protect(D(1), PLAN, OrderType.MARKET, None)
+    early = replace(early, standing=(waits,))
+    assert next_step(early, product(), QUIET, RULES) is None
+    assert next_try(early, RULES) == timedelta(seconds=1)
+    late = replace(early, tried=tried(refused, seconds))
+    assert next_step(late, product(), QUIET, RULES) == Protect(D(1), PLAN, OrderType.BRACKET, None, waits)
+    assert next_try(late, RULES) == timedelta(0)
+    # What its price has reached is sold, and no bracket comes between.
+    fallen = next_step(late, product(), replace(QUIET, bid=D(90)), RULES)
+    assert fallen == Send(waits.order_id, ExitTrigger.STOP)
+
+
+def test_a_bracket_is_tried_again_only_where_it_may_rest() -> None:
+    waits = standing(**WAITS, entry_order_id=ENTRY.order_id)
+    one = held(plan=PLAN, standing=(waits,), tried=tried(1, 3600))
+    again = Protect(D(1), PLAN, OrderType.BRACKET, None, waits)
+    assert next_step(one, product(), replace(QUIET, free=D(1)), RULES) == again
+    # Somebody holds the coins, nobody knows the price, the exchange takes no order of it now.
+    assert next_step(one, product(), replace(QUIET, free=D("0.999")), RULES) is None
+    assert next_step(one, product(), replace(QUIET, bid=None), RULES) is None
+    assert next_step(one, replace(product(), tradable=False), QUIET, RULES) is None
+    # For good: the refusal stays, the product has no brackets, somebody chose so, or no clock may count.
+    for_good = replace(one, tried=tried(1, 3600, stays=True))
+    assert (next_step(for_good, product(), QUIET, RULES), next_try(for_good, RULES)) == (None, None)
+    assert next_step(one, replace(product(), brackets=False), QUIET, RULES) is None
+    for rules in (replace(RULES, mode=ProtectionMode.SOFTWARE), replace(RULES, retries=False)):
+        assert (next_step(one, product(), QUIET, rules), next_try(one, rules)) == (None, None)
+
+
+def test_each_entry_counts_its_own_refusals() -> None:
+    """And keeps its own plan, size and entry when its bracket comes."""
+    older, plan = uuid4(), ExitPlan(D(90), D(120))
+    first = standing("2", plan=plan, entry_order_id=older, **WAITS)
+    second = standing(entry_order_id=ENTRY.order_id, **WAITS)
+    both = (Tried(older, 2, 1, ago=timedelta(seconds=20)), *tried(2, 20))
+    one = held("3", plan=PLAN, standing=(first, second), tried=both)
+    assert next_step(one, product(), QUIET, RULES) == Protect(D(2), plan, OrderType.BRACKET, None, first)
+    assert next_try(replace(one, standing=(second,)), RULES) == timedelta(seconds=10)
+
+
+def test_what_an_older_entry_lost_is_protected_by_its_own_plan() -> None:
+    """Its bracket took the place of an order that waited here, and was refused."""
+    older, plan = uuid4(), ExitPlan(D(90), D(120))
+    bare = Bare(D(2), plan, older)
+    refused = Tried(older, 3, 2, ago=timedelta(seconds=1))
+    one = held("3", plan=PLAN, bare=(bare,), tried=(refused,), standing=(standing(entry_order_id=ENTRY.order_id),))
+    assert next_step(one, product(), QUIET, RULES) == Protect(D(2), plan, OrderType.MARKET, None, bare)
+    # What was bought meanwhile has its own.
+    both = next_step(replace(one, standing=()), product(), QUIET, RULES)
+    assert both == Protect(D(2), plan, OrderType.MARKET, None, bare)
+    fallen = next_step(one, product(), replace(QUIET, bid=D(90)), RULES)
+    assert fallen == Protect(D(2), plan, OrderType.MARKET, ExitTrigger.STOP, bare)
+    less = next_step(replace(one, size=D(2)), product(), QUIET, RULES)
+    assert less == Protect(D(1), plan, OrderType.MARKET, None, bare)
 
 
 def test_what_is_past_its_stop_is_sold_at_once() -> None:
@@ -169,7 +237,7 @@ def test_what_a_bracket_does_not_know_ends_it_first() -> None:
     assert next_step(held(standing=(rests,)), product(), QUIET, RULES) == Withdraw(
         (rests.order_id,), ExitTrigger.TIME_LIMIT
     )
-    over = held(plan=rests.plan, made=1)
+    over = held(plan=rests.plan)
     assert next_step(over, product(), QUIET, RULES) == Protect(
         D(1), rests.plan, OrderType.MARKET, ExitTrigger.TIME_LIMIT
     )
@@ -179,14 +247,33 @@ def test_what_is_due_is_sold_whatever_was_bought_after_it() -> None:
     """By its own plan, and no more than nothing else sells; the newest entry keeps its own."""
     over = replace(PLAN, exit_time=NOW)
     later = replace(PLAN, exit_time=NOW + timedelta(hours=9))
-    one = held("3", standing=(standing("2", plan=later),), plan=later, made=2)
+    one = held("3", standing=(standing("2", plan=later),), plan=later)
     due = replace(one, due=(Due(D(1), over, ExitTrigger.TIME_LIMIT),))
     assert next_step(one, product(), QUIET, RULES) == Protect(D(1), later, OrderType.BRACKET, None)
-    assert next_step(due, product(), QUIET, RULES) == Protect(D(1), over, OrderType.MARKET, ExitTrigger.TIME_LIMIT)
+    sale = Protect(D(1), over, OrderType.MARKET, ExitTrigger.TIME_LIMIT, *due.due)
+    assert next_step(due, product(), QUIET, RULES) == sale
     # It is being sold, or an exit sells it: then it is no business of this.
     sent = standing("1", state=OrderState.PENDING, order_type=OrderType.MARKET, trigger=ExitTrigger.TIME_LIMIT)
     assert next_step(replace(due, standing=(*due.standing, sent)), product(), QUIET, RULES) is None
     assert next_step(replace(due, selling=D(1)), product(), QUIET, RULES) is None
+
+
+def test_brackets_that_go_for_one_reason_go_at_once_and_are_sold_as_one() -> None:
+    trailing = replace(RULES, trailing=D("0.02"))
+    fallen = replace(QUIET, bid=D("97.9"))
+    three = tuple(standing(str(size)) for size in (1, 2, 3))
+    one = held("6", standing=three, plan=PLAN)
+    step = next_step(one, product(), fallen, trailing)
+    assert step == Withdraw(tuple(each.order_id for each in three), ExitTrigger.TRAILING_STOP)
+    due = after(one, step)
+    assert next_step(due, product(), fallen, trailing) == Protect(
+        *(D(6), PLAN, OrderType.MARKET, ExitTrigger.TRAILING_STOP),
+        due.due[0],
+    )
+    # The time of one has come, which is no reason to take away the others.
+    ends = standing("1", plan=replace(PLAN, exit_time=NOW))
+    step = next_step(replace(one, standing=(ends, *three[1:])), product(), QUIET, RULES)
+    assert step == Withdraw((ends.order_id,), ExitTrigger.TIME_LIMIT)
 
 
 def test_nothing_is_begun_while_something_ends_or_cannot_be_done() -> None:
@@ -261,20 +348,36 @@ def after(position: Held, step: Step) -> Held:
         return replace(position, size=position.size - step.size, plan=step.plan, due=())
     state = OrderState.OPEN if step.order_type is OrderType.BRACKET else OrderState.WAITING
     made = Standing(uuid4(), state, step.order_type, step.size, step.plan, cancelling=False, trigger=None)
-    return replace(position, standing=(*position.standing, made), plan=step.plan)
+    kept = tuple(one for one in position.standing if one is not step.successor_of)
+    return replace(position, standing=(*kept, made), plan=step.plan)
 
 
-@given(sizes, sizes, st.lists(orders, max_size=7), markets, rules_of, st.booleans())
+@given(sizes, sizes, st.lists(orders, max_size=7), markets, rules_of, st.integers(0, 3), st.booleans())
 def test_step_by_step_all_is_protected_and_never_more_than_is_held(
-    size: Decimal, selling: Decimal, standing: list[Standing], market: MarketNow, rules: ExitRules, refused: bool
+    size: Decimal,
+    selling: Decimal,
+    standing: list[Standing],
+    market: MarketNow,
+    rules: ExitRules,
+    refused: int,
+    stays: bool,
 ) -> None:
     rules_of_product = product()
-    position = held(str(size), selling=min(selling, size), standing=tuple(standing), bracket_refused=refused)
+    position = held(
+        str(size),
+        selling=min(selling, size),
+        standing=tuple(standing),
+        tried=(Tried(ENTRY.order_id, 1, refused, stays=stays, ago=timedelta(seconds=20)),),
+    )
     for _ in range(2 * len(standing) + 4):
         step = next_step(position, rules_of_product, market, rules)
         if step is None:
             break
-        if isinstance(step, Protect):
+        if isinstance(step, Protect) and isinstance(step.successor_of, Standing):
+            # Nothing more is sold than before, and it waited on.
+            assert step.successor_of in position.standing and step.successor_of.state is OrderState.WAITING
+            assert step.size == step.successor_of.left and position.unprotected >= 0
+        elif isinstance(step, Protect):
             assert 0 < step.size <= position.unprotected
             endable = [one for one in position.standing if one.state is not OrderState.PENDING]
             assert step.trigger is not None or len(position.standing) < MOST_STANDING or not endable

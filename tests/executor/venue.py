@@ -247,6 +247,8 @@ class FaultProxy:
         refusal = {"success": False, "error_response": {"error": "INSUFFICIENT_FUND"}}
         if fault == "refuse_order":
             return web.json_response(refusal)
+        if fault.startswith("refuse_for:"):
+            return web.json_response({"success": False, "error_response": {"error": fault.partition(":")[2]}})
         status, answer = await self._forward(request, body)
         if fault == "lie":
             return web.json_response(refusal)
