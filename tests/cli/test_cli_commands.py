@@ -190,7 +190,7 @@ def test_how_a_unit_ended_is_told_until_it_is_back() -> None:
     ("arguments", "words"),
     [
         (("up", "--live"), "real money"),
-        (("up", "--market", "coinbase", "--live"), "LIVE_CONFIRM"),
+        (("up", "--market", "coinbase", "--live"), "EXCHANGE_KEY_FILE"),
         (("up", "--market", "nonsense"), "not known"),
         (("import", "nothing.csv"), "no file"),
         (("explain", "nonsense"), "no UUID"),
