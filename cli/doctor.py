@@ -28,6 +28,7 @@ from cli.up.options import Choices
 from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.errors import MeshError, Misconfigured
 from meshkit.hosts import parse_host, session_proxy
+from supervisor.control_token import control_token_file
 from supervisor.instance import lock_owner
 from supervisor.keys import UnsafeKey, require_private
 from supervisor.ports import PortConflict, require_free
@@ -119,7 +120,7 @@ async def _keys(patient: Patient) -> list[Finding]:
     plan = patient.plan
     if not plan.home.keys.exists():
         return [Finding(Level.OK, "keys", "none yet; mesh up makes them")]
-    files = [path for path in astuple(plan.keys) if path.exists()]
+    files = [path for path in (*astuple(plan.keys), control_token_file(plan.home.keys)) if path.exists()]
     found = [_key(path) for path in (plan.home.keys, *files)]
     bad = [finding for finding in found if finding is not None]
     if plan.venue is Venue.LIVE and (live := _key(plan.live_key)) is not None:
