@@ -8,7 +8,7 @@ import shutil
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -28,11 +28,12 @@ from cli.up.options import Choices
 from meshkit.database_link import PROMISES, broken_promises, why_not_secure
 from meshkit.errors import MeshError, Misconfigured
 from meshkit.hosts import parse_host, session_proxy
+from supervisor.control_token import control_token_file
 from supervisor.instance import lock_owner
 from supervisor.keys import UnsafeKey, require_private
-from supervisor.ports import PortConflict, require_free
+from supervisor.ports import PortConflict, require_apart, require_free
 from supervisor.postmaster import find_postmaster
-from supervisor.state import RUNNING, Status, observe_state
+from supervisor.state import RUNNING, ServiceState, Status, observe_state
 from tradekit import services
 from tradekit.ledger_words import joined
 from tradekit.states import Venue
@@ -67,7 +68,7 @@ class Patient:
 
     plan: MeshPlan
     choices: Choices
-    notes: tuple[str, ...] = ()  # what of the environment is not followed
+    notes: tuple[str, ...] = ()  # what of the environment is not followed, or read by nobody
 
     @property
     def instance(self) -> Instance:
@@ -119,7 +120,7 @@ async def _keys(patient: Patient) -> list[Finding]:
     plan = patient.plan
     if not plan.home.keys.exists():
         return [Finding(Level.OK, "keys", "none yet; mesh up makes them")]
-    files = [path for path in astuple(plan.keys) if path.exists()]
+    files = [path for path in (*astuple(plan.keys), control_token_file(plan.home.keys)) if path.exists()]
     found = [_key(path) for path in (plan.home.keys, *files)]
     bad = [finding for finding in found if finding is not None]
     if plan.venue is Venue.LIVE and (live := _key(plan.live_key)) is not None:
@@ -163,13 +164,13 @@ def _key(path: Path) -> Finding | None:
 
 
 async def _ports(patient: Patient) -> list[Finding]:
-    if patient.running:
-        return [Finding(Level.OK, "ports", "in use by this mesh")]
+    require = require_apart if patient.running else require_free
     try:
-        await asyncio.to_thread(require_free, port_uses(patient.plan))
+        await asyncio.to_thread(require, port_uses(patient.plan))
     except PortConflict as conflict:
         return [Finding(Level.FAIL, "ports", line) for line in str(conflict).splitlines()]
-    return [Finding(Level.OK, "ports", "all free, and each given once")]
+    seen = "in use by this mesh" if patient.running else "all free"
+    return [Finding(Level.OK, "ports", f"{seen}, and each given once")]
 
 
 async def _processes(patient: Patient) -> list[Finding]:
@@ -186,7 +187,13 @@ async def _processes(patient: Patient) -> list[Finding]:
             Level.FAIL, "processes", f"{one.name} is {one.status.value}", f"read {patient.plan.home.log_file(one.name)}"
         )
         for one in bad
-    ] or [Finding(Level.OK, "processes", f"{len(state.services)} up")]
+    ] or [Finding(Level.OK, "processes", _at_work(state.services))]
+
+
+def _at_work(units: Sequence[ServiceState]) -> str:
+    """How many run, and which had a job that is done."""
+    done = [one.name for one in units if one.status is Status.DONE]
+    return f"{len(units) - len(done)} up" + (f"; done: {', '.join(done)}" if done else "")
 
 
 async def _database(patient: Patient) -> list[Finding]:
@@ -267,8 +274,8 @@ async def _clock(patient: Patient) -> list[Finding]:
     if simulated and not patient.running:
         return [Finding(Level.OK, "clock", "the simulated exchange is not running; its time is its own")]
     host = plan.simulator_host if simulated else plan.real_exchange
-    context = ssl.create_default_context(cafile=str(plan.simulator_ca) if simulated else None)
     try:
+        context = ssl.create_default_context(cafile=str(plan.simulator_ca) if simulated else None)
         timeout = aiohttp.ClientTimeout(total=_SECONDS)
         async with (
             aiohttp.ClientSession(timeout=timeout, **session_proxy(parse_host(host))) as session,

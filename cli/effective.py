@@ -43,7 +43,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class ServiceConfig:
-    """One service's settings, or why they are refused: a line for each fault."""
+    """The settings of a service, or of the simulated exchange, or why they are refused: a line for each fault."""
 
     service: str
     settings: tuple[Setting, ...]
@@ -51,18 +51,17 @@ class ServiceConfig:
 
 
 def read_configuration(plan: MeshPlan) -> list[ServiceConfig]:
-    """Every service of the plan."""
-    return [_read(plan, service) for service in plan.services]
+    """Every service of the plan, and its simulated exchange, if it has one."""
+    found = [_read_service(plan, service) for service in plan.services]
+    return found if plan.simulator is None else [*found, _read_simulator(plan)]
 
 
 def told_once(plan: MeshPlan, found: list[ServiceConfig]) -> list[str]:
-    """Each fault once, with the services that it is for; those of the simulated exchange, which is no service, too."""
+    """Each fault once, with the services that it is for."""
     refusing: dict[str, list[str]] = {}
     for one in found:
         for line in one.faults:
             refusing.setdefault(line, []).append(one.service)
-    for line in _simulator_faults(plan):
-        refusing.setdefault(line, []).append(SIMULATOR)
     everywhere = len(plan.services)
     return [
         f"{line} (for {'every service' if len(names) == everywhere > 1 else ', '.join(names)})"
@@ -86,16 +85,6 @@ def refuse_faulty(plan: MeshPlan, choices: Sequence[CommandFailed] = ()) -> None
 def as_line(failed: CommandFailed) -> str:
     """A refusal in one line of several."""
     return f"{failed.message}; {failed.advice}" if failed.advice else failed.message
-
-
-def _simulator_faults(plan: MeshPlan) -> list[str]:
-    """What the simulated exchange would refuse, where there is one."""
-    if plan.simulator is None:
-        return []
-    from exchange_sim.settings import Settings
-
-    with only_environment(plan.simulator_environment()):
-        return _faults(Settings)
 
 
 def simulated_taker_fee(plan: MeshPlan) -> Decimal:
@@ -137,20 +126,32 @@ def _given(plan: MeshPlan, service: ServiceName) -> tuple[Mapping[str, str], Map
     return given, {name: path for name, path in given.items() if _is_made_later(plan, name, path)}
 
 
-def _read(plan: MeshPlan, service: ServiceName) -> ServiceConfig:
-    kind = settings_class(service)
+def _read_service(plan: MeshPlan, service: ServiceName) -> ServiceConfig:
     given, stand_ins = _given(plan, service)
     with only_environment({**given, **dict.fromkeys(stand_ins, __file__)}):
-        faults = _faults(kind)
-        if faults:
-            return ServiceConfig(service.name, (), tuple(faults))
-        values = effective(kind())
+        values, faults = _values(settings_class(service))
     found = []
     for field_variable, value in values.items():
         variable = service.port_variable if field_variable == "PORT" else field_variable
         shown = f"{stand_ins[variable]} (made by mesh up)" if variable in stand_ins else value
         found.append(Setting(variable, shown, _origin(plan, variable, given)))
-    return ServiceConfig(service.name, tuple(found))
+    return ServiceConfig(service.name, tuple(found), faults)
+
+
+def _read_simulator(plan: MeshPlan) -> ServiceConfig:
+    from exchange_sim.settings import Settings
+
+    given = plan.simulator_environment()
+    with only_environment(given):
+        values, faults = _values(Settings)
+    found = (Setting(variable, value, _origin(plan, variable, given)) for variable, value in values.items())
+    return ServiceConfig(SIMULATOR, tuple(found), faults)
+
+
+def _values(kind: type[BaseSettings]) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The settings that the environment of this process makes, or why it makes none."""
+    faults = _faults(kind)
+    return ({}, tuple(faults)) if faults else (effective(kind()), ())
 
 
 def _is_made_later(plan: MeshPlan, variable: str, value: str) -> bool:

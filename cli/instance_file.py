@@ -46,6 +46,11 @@ class Instance:
         return Ports(dict(self.services), self.simulator_port, self.page_port)
 
     @property
+    def simulates(self) -> bool:
+        """Whether its orders go to a simulated exchange of its own."""
+        return self.venue not in (Venue.LIVE, Venue.SANDBOX)
+
+    @property
     def page(self) -> str:
         """Address of the page."""
         return f"http://localhost:{self.page_port}"

@@ -1,19 +1,18 @@
 """Turns the choices of an instance into its plan of processes, and says which ports they need."""
 
 import os
-import secrets
 from collections.abc import Mapping
 from datetime import datetime
 
 from cli.instance_file import Instance
 from cli.plan import ENTERS_AS, TAKES_ON, MeshPlan, SimulatorPlan
 from cli.up.venue import COINBASE
+from supervisor.control_token import control_token
 from supervisor.embedded_postgres import EmbeddedPostgres
 from supervisor.home import MeshHome
 from supervisor.keys import KeyFiles
 from supervisor.ports import PortUse
 from tradekit.services import SERVICES, Need, ServiceName
-from tradekit.states import Venue
 
 DATABASE_NAME = "trading"
 _DB_DEFAULTS = {"DB_PORT": "5432", "DB_NAME": DATABASE_NAME, "DB_USER": "postgres"}
@@ -50,7 +49,7 @@ def plan_of(
         ports=instance.ports,
         keys=keys,
         database=database_of(home, instance, environment),
-        control_token=secrets.token_urlsafe(24),
+        control_token=control_token(home.keys, environment),
         simulator=_simulator(instance),
         portfolio=instance.portfolio,
         mtls=instance.mtls,
@@ -62,7 +61,7 @@ def plan_of(
 
 
 def _simulator(instance: Instance) -> SimulatorPlan | None:
-    if instance.venue in (Venue.LIVE, Venue.SANDBOX):
+    if not instance.simulates:
         return None
     start = datetime.fromisoformat(instance.start) if instance.start else None
     speed = 1.0 if instance.market == COINBASE else instance.speed

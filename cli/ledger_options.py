@@ -71,7 +71,7 @@ def parse_product(text: str | None) -> ProductId | None:
     if text is None:
         return None
     if not is_product_id(text.upper()):
-        raise _refused("--product", text, "must look like BTC-USD", "`mesh status` shows the products")
+        raise _refused("--product", text, "must look like BTC-USD", "`mesh status` names the products")
     return ProductId(text.upper())
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 
 from pydantic import ValidationError
 
@@ -27,10 +28,11 @@ def _stop(code: int, *lines: str) -> int:
     return code
 
 
-def main() -> int:
+def main(on_listening: Callable[[], None] | None = None) -> int:
+    """Runs until a signal and gives the exit code; `on_listening` is called once clients are answered."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        asyncio.run(serve(Settings()))
+        asyncio.run(serve(Settings(), on_listening))
     except ValidationError as error:
         return _stop(2, *(f"SIM_{_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors()))
     except _OPERATOR_MUST_ACT as error:

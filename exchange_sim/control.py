@@ -89,6 +89,9 @@ class ControlRoutes:
         currency, amount = body.get("currency"), _signed(body.get("amount"))
         if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
             raise invalid_argument("currency must be a code such as USD")
+        known = sorted({one for product in self._exchange.market.products() for one in (product.base, product.quote)})
+        if currency not in known:
+            raise invalid_argument(f"no product here has {currency}: currency must be one of {', '.join(known)}")
         if amount is None:
             raise invalid_argument("amount must be a decimal as text, not 0, such as 25 or -0.5")
         try:

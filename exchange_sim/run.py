@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,8 +41,8 @@ class BadSettings(Exception):
     """The settings contradict each other or the market."""
 
 
-async def serve(settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT."""
+async def serve(settings: Settings, on_listening: Callable[[], None] | None = None) -> None:
+    """Runs until SIGTERM or SIGINT; `on_listening` is called once clients are answered."""
     connections.raise_limit()
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     stop = asyncio.Event()
@@ -68,6 +68,8 @@ async def serve(settings: Settings) -> None:
             try:
                 async with connections.listening(runner, listener, server_context(tls)):
                     log.info("%s exchange on %s, CA %s", market.label, listener.getsockname()[:2], tls.ca)
+                    if on_listening is not None:
+                        on_listening()
                     await _until(stop, parts.pacer, background)
             finally:
                 await runner.cleanup()

@@ -7,7 +7,7 @@ one of those places is left out instead.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -26,6 +26,7 @@ OWNER = uuid5(NAMESPACE_URL, "simulated-exchange/owner")
 USER_ID = str(uuid5(OWNER, "user"))
 PORTFOLIO_ID = str(uuid5(OWNER, "portfolio"))
 _HUNDRED = Decimal(100)
+_PERCENT_STEP = Decimal("0.01")
 
 _TIME_IN_FORCE = {
     "market_market_ioc": "IMMEDIATE_OR_CANCEL",
@@ -232,9 +233,14 @@ def _attached_configuration(one: Order) -> Json:
 
 
 def _completion(one: Order) -> str:
+    """Percent of the asked size that is filled. A size in quote currency holds its fee, so what is filled of it does too."""
     if one.status is Status.FILLED:
         return "100"
-    return plain(one.filled_size / one.base_size * _HUNDRED) if one.base_size else "0"
+    if one.quote_size:
+        share = EXACT.add(one.filled_value, one.fees) / one.quote_size
+    else:
+        share = one.filled_size / one.base_size if one.base_size else ZERO
+    return plain((share * _HUNDRED).quantize(_PERCENT_STEP, ROUND_DOWN))
 
 
 def fill(one: Fill) -> Json:
@@ -258,12 +264,14 @@ def fill(one: Fill) -> Json:
 
 
 def created(one: Order, request: OrderRequest) -> Json:
-    """Echoes the request, not the stored order: a repeated id looks just like this on the venue."""
+    """A repeated id gives the stored order beside the side and the configuration of the new request: seen on the venue
+    (coinbase-advanced-py#49), where the reply alone does not tell that it is no new order.
+    """
     return {
         "success": True,
         "success_response": {
             "order_id": one.order_id,
-            "product_id": request.product_id,
+            "product_id": one.product_id,
             "side": request.side,
             "client_order_id": one.client_order_id,
             "attached_order_id": attached_id(one.order_id) if one.attached else "",

@@ -249,10 +249,10 @@ def _other_disagreements(cls: type[BaseSettings], wrong: dict[str, FieldInfo | N
     return []
 
 
-def effective(settings: KitSettings) -> dict[str, str]:
+def effective(settings: BaseSettings) -> dict[str, str]:
     """Every setting by its variable name, secrets masked; what `mesh config` prints."""
     return {
-        variable_of(name, field): ("" if name in settings.model_fields_set else default_in_words(field))
+        _variable(type(settings), name, field): ("" if name in settings.model_fields_set else default_in_words(field))
         or _masked(name, field, getattr(settings, name))
         for name, field in type(settings).model_fields.items()
     }

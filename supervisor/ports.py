@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import psutil
@@ -29,6 +29,15 @@ class PortConflict(Exception):
 
 def require_free(uses: Iterable[PortUse]) -> None:
     """Raises `PortConflict` naming all faults at once."""
+    _raise(uses, _why_held)
+
+
+def require_apart(uses: Iterable[PortUse]) -> None:
+    """The same of what can be said while the ports are in use: whether each is one, and given once."""
+    _raise(uses, lambda _: None)
+
+
+def _raise(uses: Iterable[PortUse], why_not: Callable[[PortUse], str | None]) -> None:
     faults: list[str] = []
     taken: dict[int, PortUse] = {}
     for use in uses:
@@ -39,11 +48,16 @@ def require_free(uses: Iterable[PortUse]) -> None:
             faults.append(
                 f"port {use.port} is given to {other.service} ({other.variable}) and to {use.service} ({use.variable})"
             )
-        elif (reason := why_not_free(use.host, use.port)) is not None:
-            faults.append(f"port {use.port} ({use.service}) {reason}; set {use.variable} to another, or stop that")
+        elif (reason := why_not(use)) is not None:
+            faults.append(reason)
         taken.setdefault(use.port, use)
     if faults:
         raise PortConflict("\n".join(faults))
+
+
+def _why_held(use: PortUse) -> str | None:
+    reason = why_not_free(use.host, use.port)
+    return reason and f"port {use.port} ({use.service}) {reason}; set {use.variable} to another, or stop that"
 
 
 def why_not_free(host: str, port: int) -> str | None:

@@ -1,6 +1,6 @@
 """The story of one recommendation, or of a signal that never became one, told from the rows of every stage. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -76,9 +76,10 @@ def _steps(rows: StoryRows) -> Iterator[Step]:
     yield from map(_review, rows.reviews)
     yield from map(_assessment, rows.assessments)
     for order in rows.orders:
-        step = _order(order)
+        fills = [fill for fill in rows.fills if fill.order_id == order.order_id]
+        step = _order(order, fills)
         yield _sold(step, order) if _is_sale_by_another(rows, order) else step
-        yield from (_fill(fill) for fill in rows.fills if fill.order_id == order.order_id)
+        yield from map(_fill, fills)
     yield from map(_event, rows.events)
 
 
@@ -192,9 +193,13 @@ def _assessment(row: AssessmentRow) -> Step:
     return Step("risk", row.decision, summary, row.reasons, row.as_of, row.created_at, facts)
 
 
-def _order(row: OrderRow) -> Step:
+def _order(row: OrderRow, fills: Sequence[FillRow]) -> Step:
+    """An order that may wait long for its price has the time of its last fill, and tells when it was placed."""
+    waits = row.purpose == OrderPurpose.PROTECTION or row.limit_price is not None
+    as_of = max((fill.as_of for fill in fills), default=row.as_of) if waits else row.as_of
+    placed = f", placed {row.as_of:%Y-%m-%d %H:%M}," if as_of > row.as_of else ""
     summary = (
-        f"{_what(row)} {row.state}: {plain(row.filled_size)} filled for {plain(row.filled_value)}, "
+        f"{_what(row)}{placed} {row.state}: {plain(row.filled_size)} filled for {plain(row.filled_value)}, "
         f"fees {plain(row.total_fees)}, sent {row.send_count} time(s)."
     )
     facts = _facts(
@@ -205,7 +210,7 @@ def _order(row: OrderRow) -> Step:
         facts |= _facts(row, "purpose order_type stop_price target_price exit_time trigger entry_order_id")
     if row.limit_price is not None:
         facts |= _facts(row, "order_type limit_price end_time")
-    return Step("order", row.state, summary, row.reasons, row.as_of, row.created_at, facts)
+    return Step("order", row.state, summary, row.reasons, as_of, row.created_at, facts)
 
 
 def _what(row: OrderRow) -> str:

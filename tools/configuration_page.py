@@ -70,7 +70,8 @@ MEANINGS = {
     "SIM_SPREAD_BPS": "spread between bid and ask, basis points",
     "SIM_KEYS_FILE": "API keys it knows, public halves",
     "SIM_PLAN_FILE": "JSON file of faults and habits that it has from the start; unset: none",
-    "SIM_CONTROL_TOKEN": "token of the paths that steer its market",
+    "SIM_CONTROL_TOKEN": "token of the paths that steer its market; unset, `mesh up` and `mesh sim` make one: "
+    "[where it lies](simulated-exchange.md#to-steer-it)",
     "SIM_SETTLE_DELAY_SECONDS": "wait between a fill and its settlement",
     "SIM_PRIVATE_RATE": "requests a second that it takes of a key; 0 is no limit, on the venue it is 30",
     "SIM_PUBLIC_RATE": "requests a second that it takes of an address without a key; 0 is no limit, on the venue it is 10",

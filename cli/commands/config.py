@@ -1,4 +1,4 @@
-"""`mesh config`: what every service would be started with, and who decided it; secrets masked."""
+"""`mesh config`: what every service and the simulated exchange would be started with, and who decided it; secrets masked."""
 
 import json
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @guarded
 def config(
-    service: Annotated[str, typer.Argument(help="one service, such as risk; all by default")] = "",
+    service: Annotated[str, typer.Argument(help="one service, such as risk, or exchange_sim; all by default")] = "",
     all_values: Annotated[bool, typer.Option("--all", help="defaults too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
 ) -> None:
@@ -27,16 +27,19 @@ def config(
     from cli.instance_file import mesh_home
     from cli.instance_plan import plan_of
     from cli.misspelt import known_variables, misspelt
+    from cli.plan import SIMULATOR
     from supervisor.instance import lock_owner
     from supervisor.keys import key_files
     from tradekit.services import SERVICES
 
-    names = [one.name for one in SERVICES]
+    names = [*(one.name for one in SERVICES), SIMULATOR]
     if service and service not in names:
         raise CommandFailed(f"there is no service {service}", f"say one of {', '.join(names)}", ExitCode.USAGE)
     home = mesh_home()
     choices, notes = resolved(home)
     plan = plan_of(home, choices.instance, key_files(home.keys), dict(os.environ))
+    if service == SIMULATOR and plan.simulator is None:
+        raise CommandFailed(f"venue {plan.venue.value} has no simulated exchange", "leave it out", ExitCode.USAGE)
     found = [one for one in read_configuration(plan) if service in ("", one.service)]
     if as_json:
         out.print_json(json.dumps({one.service: _as_json(one) for one in found}))
@@ -73,11 +76,14 @@ def _as_json(found: "ServiceConfig") -> dict[str, object]:
 
 
 def _print(found: list["ServiceConfig"], all_values: bool) -> None:
+    from cli.plan import SIMULATOR
+
     shown = {
         one.service: [setting for setting in one.settings if all_values or setting.origin.value != "default"]
         for one in found
     }
-    sound = [settings for settings in shown.values() if settings]
+    # The simulated exchange is no service of the mesh, and shares no variable with one.
+    sound = [settings for name, settings in shown.items() if settings and name != SIMULATOR]
     common = [setting for setting in sound[0] if all(setting in other for other in sound)] if len(sound) > 1 else []
     if common:
         _print_table("every service", common)

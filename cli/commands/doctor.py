@@ -24,6 +24,7 @@ def doctor() -> None:
     from cli.doctor import Level, Patient, examine, worst
     from cli.instance_file import mesh_home
     from cli.instance_plan import plan_of
+    from cli.misspelt import known_variables, misspelt
     from cli.replay.orphans import remove_orphans
     from supervisor.keys import key_files
 
@@ -31,6 +32,7 @@ def doctor() -> None:
     tidied = remove_orphans(home.root)
     choices, notes = resolved(home)
     plan = plan_of(home, choices.instance, key_files(home.keys), dict(os.environ))
+    notes += misspelt(os.environ, known_variables())
     findings = asyncio.run(examine(Patient(plan, choices, tuple(notes))))
     table = Table(box=None, padding=(0, 2), show_header=False)
     for name in ("level", "subject", "seen"):

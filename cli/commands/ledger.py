@@ -99,6 +99,7 @@ def adjust(
     if cost is not None:
         request.cost.CopyFrom(_decimal("--cost", cost))
     previewed = _ask("AdjustLedger", request)
+    _require_of_the_account(previewed.before)
     for line in _preview(previewed):
         out.print(escape(line))
     require_yes("Book it?", "nothing was booked", yes)
@@ -131,13 +132,27 @@ def adopt(
         out.print(f"still not adopted, never sold: {escape(left)}")
 
 
+def _require_of_the_account(balance: "pb.LedgerBalance") -> None:
+    """Raises CommandFailed for a currency that nobody here has anything to do with: most likely it is misspelt."""
+    from cli.calls import require_instance
+    from cli.instance_file import mesh_home
+
+    products = require_instance(mesh_home()).products
+    followed = sorted({currency for product in products for currency in product.split("-")})
+    has_some = any(Decimal(part.value or 0) for part in (balance.own, balance.unadopted, balance.exchange))
+    if balance.currency not in followed and not has_some:
+        message = f"{balance.currency} is of no product that is followed, and neither ledger nor exchange has any of it"
+        advice = f"nothing was booked; the products' currencies are {', '.join(followed)}"
+        raise CommandFailed(message, advice, ExitCode.USAGE)
+
+
 def _preview(answer: "pb.AdjustLedgerResponse") -> list[str]:
     before, after, money = answer.before, answer.after, answer.adjustment
     lines = [
         f"{before.currency} of the mesh: {before.own.value} → {after.own.value}; not adopted: "
         f"{before.unadopted.value} → {after.unadopted.value}; the exchange has {before.exchange.value}",
         f"difference: {before.difference.value} → {after.difference.value}"
-        + ("" if after.agrees else ", which still keeps entries closed"),
+        + ("" if after.agrees else f", which {'closes entries' if before.agrees else 'still keeps entries closed'}"),
     ]
     if answer.product_id:
         sizes = f"{answer.position_before.value} → {answer.position_after.value}"

@@ -49,12 +49,10 @@ def sim(
 ) -> None:
     """Run the simulated exchange alone and show a key for it, so that any Coinbase client can trade there. Ctrl-C ends it."""
     import os
-    import secrets
 
-    from cli.console import escape
     from cli.instance_file import mesh_home
-    from supervisor.keys import write_new
-    from supervisor.python_process import python_environment, run_module
+    from exchange_sim.__main__ import main
+    from supervisor.control_token import VARIABLE, control_token_file, ensure_control_token
 
     root = (folder or mesh_home().root / "sim").expanduser().absolute()
     keys = root / "keys"
@@ -65,9 +63,6 @@ def sim(
             f"{keys} cannot be made: {error.strerror}", "name another --folder", ExitCode.USAGE
         ) from None
     files = _keys(keys)
-    token_file = keys / "control_token"
-    if not token_file.exists():
-        write_new(token_file, secrets.token_urlsafe(24).encode("ascii"))
     chosen = {
         "port": str(port),
         "state_dir": str(root),
@@ -79,24 +74,31 @@ def sim(
         "opening_usd": cash,
         "names": ",".join(name or ()),
         "keys_file": str(keys / "known.json"),
-        "control_token": token_file.read_text(encoding="ascii"),
+        "control_token": ensure_control_token(keys, os.environ),
     }
     if throttle:
         chosen |= {"private_rate": "30", "public_rate": "10"}
     _require_good(chosen)
     # What is no option here is the operator's: SIM_TAKER_FEE, SIM_SPREAD_BPS and the like.
-    environment = {**os.environ, **{f"SIM_{name.upper()}": value for name, value in chosen.items()}}
-    for label, value in (
-        ("host", f"127.0.0.1:{port}"),
-        ("API key", files[key]),
-        ("trust", root / "tls" / "ca.pem"),
-        ("to steer it", f"https://127.0.0.1:{port}/sim/v1/, bearer token in {token_file}"),
-    ):
+    token_at = VARIABLE if os.environ.get(VARIABLE) else control_token_file(keys)
+    os.environ.update({f"SIM_{name.upper()}": value for name, value in chosen.items()})
+    shown = {
+        "host": f"127.0.0.1:{port}",
+        "API key": files[key],
+        "trust": root / "tls" / "ca.pem",
+        "to steer it": f"https://127.0.0.1:{port}/sim/v1/, bearer token in {token_at}",
+    }
+    raise typer.Exit(main(lambda: _show(shown)))
+
+
+def _show(facts: dict[str, object]) -> None:
+    """What a client needs to know, once there is somebody to talk to."""
+    from cli.console import escape
+
+    for label, value in facts.items():
         # A path that is broken over lines cannot be copied.
         out.print(f"{label:<12}{escape(str(value))}", soft_wrap=True)
     out.print("docs/simulated-exchange.md shows clients pointed at it. Ctrl-C ends it; the ledger stays.")
-    argv = run_module("exchange_sim")
-    os.execve(argv[0], argv, python_environment(environment))
 
 
 def _keys(folder: Path) -> dict[KeyKind, Path]:

@@ -9,6 +9,7 @@ from cli.console import guarded, out
 from cli.exits import ExitCode
 
 if TYPE_CHECKING:
+    from cli.instance_file import Instance
     from cli.status_facts import StatusFacts
     from supervisor.state import ServiceState
     from tradekit.ledger_words import LedgerWords
@@ -43,11 +44,13 @@ def _print(facts: "StatusFacts") -> None:
     if not facts.running:
         left = [unit.name for unit in facts.units if unit.status.value in ("ready", "hung", "starting", "stopping")]
         out.print(f"[yellow]not running[/] ({facts.home}); mesh up starts it again")
+        _print_products(instance)
         if left:
             out.print(f"still there: {', '.join(left)}; mesh down ends it, mesh up takes it over")
         return
     head = f"{instance.market} market, venue {instance.venue.value}, profile {instance.profile.value}"
     out.print(f"[bold]up[/], pid {facts.supervisor_pid}: {escape(head)}; page {instance.page}")
+    _print_products(instance)
     if facts.supervisor_stopped:
         out.print(
             "[bold white on red] STOPPED [/] the supervisor (Ctrl-Z?) watches nothing, and what follows is as old: "
@@ -93,6 +96,12 @@ def _print_units(facts: "StatusFacts") -> None:
     for cells in rows:
         table.add_row(*(cells[n] for n in shown))
     out.print(table)
+
+
+def _print_products(instance: "Instance") -> None:
+    from cli.console import escape
+
+    out.print(f"products  {escape(', '.join(instance.products))}; bars of {instance.granularity}")
 
 
 def _print_trading(facts: "StatusFacts") -> None:

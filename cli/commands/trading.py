@@ -65,7 +65,7 @@ def close(
         raise CommandFailed("say which positions to close", "mesh close BTC-USD, or mesh close --all", ExitCode.USAGE)
     bad = [name for name in named if not is_product_id(name)]
     if bad:
-        raise CommandFailed(f"{', '.join(bad)}: products look like BTC-USD", "mesh status shows them", ExitCode.USAGE)
+        raise CommandFailed(f"{', '.join(bad)}: products look like BTC-USD", "`mesh status` names them", ExitCode.USAGE)
     show(run_close(named, note))
 
 

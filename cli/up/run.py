@@ -16,6 +16,7 @@ from cli.up.adoption import AdoptionChoice, settle
 from cli.up.options import UpRequest, differences, resolve
 from cli.up.summary import summary
 from cli.up.view import View
+from supervisor.control_token import ensure_control_token
 from supervisor.detach import Announcer
 from supervisor.home import MeshHome
 from supervisor.instance import clear_leftovers, hold_instance, lock_owner
@@ -54,7 +55,10 @@ def run_up(
     instance = resolve(request, read_instance(home), os.environ)
     with hold_instance(home) as run_id:
         clear_leftovers(home)
-        plan = plan_of(home, instance, ensure_keys(home.keys), {**os.environ})
+        keys = ensure_keys(home.keys)
+        if instance.simulates:
+            ensure_control_token(home.keys, os.environ)
+        plan = plan_of(home, instance, keys, {**os.environ})
         make_identities(plan)
         if plan.venue is Venue.LIVE:
             require_private(plan.live_key)

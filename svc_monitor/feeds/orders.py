@@ -20,7 +20,8 @@ KEPT = 50
 
 @dataclass(frozen=True, slots=True)
 class OrderSeen:
-    """An order; `size` is what was sent, in quote currency for BUY and base units for SELL."""
+    """An order; `size` is what was sent, in quote currency for BUY and base units for SELL. One that protects a position has the
+    prices of its stop and target, an entry with a limit has that."""
 
     order_id: str
     recommendation_id: str
@@ -33,6 +34,9 @@ class OrderSeen:
     filled_size: str | None
     filled_value: str | None
     average_price: str | None
+    stop_price: str | None
+    target_price: str | None
+    limit_price: str | None
     fees: str | None
     reasons: tuple[ReasonSeen, ...]
     send_count: int
@@ -60,6 +64,9 @@ def read(message: pb.Order) -> OrderSeen:
         filled_size=reading.number(message, "filled_size"),
         filled_value=reading.number(message, "filled_value"),
         average_price=reading.number(message, "average_price"),
+        stop_price=reading.number(message, "stop_price"),
+        target_price=reading.number(message, "target_price"),
+        limit_price=reading.number(message, "limit_price"),
         fees=reading.number(message, "total_fees"),
         reasons=reading.reasons(message.reasons),
         send_count=message.send_count,

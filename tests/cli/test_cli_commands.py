@@ -88,6 +88,28 @@ def test_config_shows_values_with_their_origin_and_no_secret(mesh: Mesh, tmp_pat
     assert not (tmp_path / "mesh").exists()
 
 
+def test_config_shows_the_simulated_exchange_with_its_token_masked(mesh: Mesh) -> None:
+    given = {"SIM_TAKER_FEE": "0.001", "SIM_CONTROL_TOKEN": "hunter2"}
+    told = json.loads(mesh("config", "--json", **given).out)["exchange_sim"]["settings"]
+    assert told["SIM_TAKER_FEE"] == {"value": "0.001", "origin": "environment"}
+    assert told["SIM_MARKET"]["origin"] == "mesh up" and told["SIM_MAKER_FEE"]["origin"] == "default"
+    for ran in (mesh("config", **given), mesh("config", "exchange_sim", **given)):
+        assert ran.code == 0 and "SIM_TAKER_FEE 0.001 environment" in ran.said and "hunter2" not in ran.said
+    assert "SIM_CONTROL_TOKEN" in mesh("config", "exchange_sim", **given).said
+    faulty = mesh("config", "exchange_sim", SIM_TAKER_FEE="5")
+    assert faulty.code == 2 and "SIM_TAKER_FEE = 5" in faulty.said and "(for exchange_sim)" in faulty.said
+
+
+@pytest.mark.parametrize("command", [("trades", "--product", "btc"), ("close", "sol")])
+def test_status_names_the_products_as_the_advice_says(mesh: Mesh, tmp_path: Path, command: tuple[str, ...]) -> None:
+    home = MeshHome.at(tmp_path / "mesh")
+    home.prepare()
+    write_instance(home, resolve(UpRequest(products="BTC-USD,SOL-USD"), None, {}))
+    ran = mesh(*command)
+    assert ran.code == 2 and "`mesh status` names" in ran.said
+    assert "BTC-USD, SOL-USD" in mesh("status").said
+
+
 def test_config_refuses_what_a_service_would_refuse(mesh: Mesh) -> None:
     ran = mesh("config", "risk", RISK_STREAM_CREDIT="0")
     assert ran.code == 2 and "RISK_STREAM_CREDIT" in ran.said

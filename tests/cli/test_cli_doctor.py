@@ -8,11 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from supervisor.home import MeshHome
+from supervisor.instance import hold_instance, lock_owner
+from supervisor.state import MeshState, ServiceState, Status, write_state
 from tests.cli.conftest import Mesh
 
 
@@ -107,3 +110,26 @@ def test_every_fault_is_told_at_once_and_each_once(mesh: Mesh) -> None:
 def test_doctor_finds_a_port_that_is_given_twice(mesh: Mesh) -> None:
     ran = mesh("doctor", MARKET_PORT="8022")
     assert ran.code == 1 and "8022 is given to market (MARKET_PORT) and to bridge (BRIDGE_PORT)" in ran.said
+
+
+def test_doctor_names_a_variable_that_nobody_reads(mesh: Mesh) -> None:
+    ran = mesh("doctor", ENTRY_ODER="LIMIT")
+    assert "warn configuration ENTRY_ODER is set and nobody reads it; ENTRY_ORDER is the variable" in ran.said
+
+
+def test_of_a_mesh_that_runs_doctor_finds_the_port_given_twice_and_counts_what_runs(mesh: Mesh, tmp_path: Path) -> None:
+    home = MeshHome.at(tmp_path / "mesh")
+    home.prepare()
+    units = [ServiceState(name, Status.DONE) for name in ("migrations", "model")]
+    with hold_instance(home) as run_id:
+        me = lock_owner(home)
+        assert me is not None
+        write_state(home.state_file, MeshState(run_id, me, "", {}, (*units, ServiceState("risk", Status.READY))))
+        ran = mesh("doctor", MARKET_PORT="8022")
+        apart = mesh("doctor")
+    assert (
+        ran.code == 1
+        and "fail ports port 8022 is given to market (MARKET_PORT) and to bridge (BRIDGE_PORT)" in ran.said
+    )
+    assert "ok ports in use by this mesh, and each given once" in apart.said
+    assert "ok processes 1 up; done: migrations, model" in apart.said

@@ -12,6 +12,7 @@ from cli.instance_plan import plan_of, port_uses
 from cli.up.options import HISTORY_BARS, UpRequest, choose, resolve
 from cli.up.saved import not_followed
 from meshkit.database_link import DatabaseAddress, SslMode
+from supervisor.control_token import ensure_control_token
 from supervisor.home import MeshHome
 from supervisor.keys import ensure_keys
 from tradekit import services
@@ -156,8 +157,18 @@ def test_only_the_executor_gets_the_exchange_key_and_nothing_of_the_caller_leaks
         assert "DB_PASSWORD" not in found and "LIVE_CONFIRM" not in found
         assert found["RISK_ADDRESS"] == "127.0.0.1:8027" and found.get("MODEL_DIR") != "/elsewhere"
     simulator = plan.simulator_environment()
-    assert simulator["SIM_CONTROL_TOKEN"] == plan.control_token != "guess"
+    assert simulator["SIM_CONTROL_TOKEN"] == plan.control_token == "guess"
+    assert not any("SIM_CONTROL_TOKEN" in found for found in environments.values())
     assert not any(name.startswith(("DB_", "EXCHANGE_", "MODEL_")) for name in simulator)
+
+
+def test_the_token_that_steers_the_exchange_is_read_where_it_was_kept(tmp_path: Path) -> None:
+    home = MeshHome.at(tmp_path)
+    home.prepare()
+    keys = ensure_keys(home.keys)
+    assert plan_of(home, resolve(UpRequest(), None, {}), keys, {}).control_token == ""
+    made = ensure_control_token(home.keys, {})
+    assert plan_of(home, resolve(UpRequest(), None, {}), keys, {}).control_token == made
 
 
 def test_with_real_money_the_key_of_the_operator_reaches_the_executor_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from pathlib import Path
 import pytest
 from coinbase.rest import RESTClient
 
+from cli.instance_file import DEFAULT_HOME
+from supervisor.control_token import control_token, control_token_file, ensure_control_token
+from supervisor.keys import UnsafeKey
 from supervisor.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +123,52 @@ def test_what_it_cannot_be_is_said_by_name(
     assert ended.returncode == 2
     assert words in ended.stderr and "Traceback" not in ended.stderr
     assert not (tmp_path / "sim" / "exchange.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "words"),
+    [
+        (("--market", "replay:none.parquet"), {}, "none.parquet"),
+        ((), {"SIM_PLAN_FILE": "none.json"}, "SIM_PLAN_FILE: none.json"),
+    ],
+)
+def test_nothing_is_shown_of_an_exchange_that_does_not_come_to_listen(
+    tmp_path: Path, options: tuple[str, ...], variables: dict[str, str], words: str
+) -> None:
+    command = [sys.executable, "-m", "cli.main", "sim", "--port", str(free_ports(1)[0]), "--folder", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}", "COLUMNS": "200", **variables}
+    ended = subprocess.run(
+        [*command, *options], env=environment, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path
+    )
+    assert ended.returncode == 2 and words in ended.stderr and ended.stdout == ""
+
+
+def test_the_token_that_steers_it_is_the_one_given_or_one_that_is_kept(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir(mode=0o700)
+    assert control_token(keys, {}) == "" and not control_token_file(keys).exists()
+    assert ensure_control_token(keys, {"SIM_CONTROL_TOKEN": "abc"}) == "abc"
+    assert not control_token_file(keys).exists()
+    made = ensure_control_token(keys, {})
+    assert len(made) > 20 and control_token_file(keys).read_text() == made
+    assert oct(control_token_file(keys).stat().st_mode & 0o777) == "0o600"
+    assert ensure_control_token(keys, {}) == control_token(keys, {}) == made
+    assert control_token(keys, {"SIM_CONTROL_TOKEN": "abc"}) == "abc"
+    control_token_file(keys).chmod(0o644)
+    with pytest.raises(UnsafeKey, match="control_token"):
+        ensure_control_token(keys, {})
+
+
+def test_the_documents_name_the_folder_that_is_used() -> None:
+    page = (ROOT / "docs" / "simulated-exchange.md").read_text()
+    assert DEFAULT_HOME == "~/.trading-mesh" and "/.mesh/" not in page
+    assert set(re.findall(r"[/~\w]*/\.[\w-]+/sim", page)) == {
+        "~/.trading-mesh/sim",
+        "/home/you/.trading-mesh/sim",
+        "HOME/.trading-mesh/sim",
+    }
+    for document in ("README.md", "docs/operations.md"):
+        assert f"`{DEFAULT_HOME}`" in (ROOT / document).read_text(), document
 
 
 def test_a_key_that_is_none_is_not_used(tmp_path: Path) -> None:

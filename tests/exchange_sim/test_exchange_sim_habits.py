@@ -165,7 +165,10 @@ def test_a_part_is_filled_and_the_rest_ends_or_rests(
         return client.get_order(reply.success_response["order_id"]).order
 
     market = made(client.market_order_buy(new_id(), "BTC-USD", base_size="0.04"))
-    assert (market.status, market.filled_size) == ("CANCELLED", "0.01")
+    assert (market.status, market.filled_size, market.completion_percentage) == ("CANCELLED", "0.01", "25")
+    for_money = made(client.market_order_buy(new_id(), "BTC-USD", quote_size="100"))
+    assert for_money.status == "CANCELLED" and D(24) < D(for_money.filled_value) < D(25)
+    assert D("24.9") < D(for_money.completion_percentage) <= D(25), "of 100 dollars, fee inside"
     above = str((D(client.get_product("BTC-USD").price) * D("1.01")).quantize(D("0.01")))
     limit = made(client.limit_order_gtc_buy(new_id(), "BTC-USD", "0.04", above))
     assert (limit.status, limit.filled_size, D(limit.outstanding_hold_amount) > 0) == ("OPEN", "0.01", True)

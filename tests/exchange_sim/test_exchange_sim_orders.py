@@ -149,6 +149,7 @@ def test_same_client_id_is_one_order_whatever_happens(launch: Callable[..., Any]
     client = clients[0]
     other = client.market_order_sell("one-intent", "ETH-USD", base_size="5")
     assert other.success and other.success_response["order_id"] in ids
+    assert other.success_response["product_id"] == "BTC-USD", "the order that is there, not the one that was asked for"
     assert (other.success_response["side"], other.order_configuration.market_market_ioc.base_size) == ("SELL", "5")
 
     resting = client.limit_order_gtc_buy("resting", "ETH-USD", "0.5", near(client, "ETH-USD", "0.6")).success_response
@@ -201,6 +202,10 @@ def test_clock_control(steered: Any) -> None:
         assert sim.control("POST", "advance", body).status_code == 400
     for speed in (-1, "fast", True, 1e300, None):
         assert sim.control("POST", "speed", {"speed": speed}).status_code == 400
+    for body in ({"currency": "XXX", "amount": "7"}, {"currency": "xxx", "amount": "7"}, {"amount": "7"}):
+        assert sim.control("POST", "transfer", body).status_code == 400
+    assert "one of BTC, ETH, USD" in sim.control("POST", "transfer", {"currency": "XXX", "amount": "7"}).text
+    assert sim.control("POST", "transfer", {"currency": "ETH", "amount": "7"}).json()["available"] == "7"
     assert sim.control("POST", "speed", {"speed": 3600}).json()["speed"] == 3600
     before = client.get_unix_time().iso
     while client.get_unix_time().iso < "2025-01-01T00:30:00":

@@ -111,18 +111,18 @@ async def test_what_is_in_the_account_at_the_first_start_is_shown_and_not_the_me
 ) -> None:
     await account.control("transfer", currency="BTC", amount="0.5")
     await account.control("transfer", currency="ETH", amount="2")
-    await account.control("transfer", currency="EUR", amount="70")
+    await account.control("transfer", currency="LTC", amount="70")
     async with running(environ) as service:
         seen = await look(service)
         assert seen.clean
-        for currency, amount in (("BTC", "0.5"), ("ETH", "2"), ("EUR", "70")):
+        for currency, amount in (("BTC", "0.5"), ("ETH", "2"), ("LTC", "70")):
             assert (of(seen, currency).own.value, of(seen, currency).unadopted.value) == ("0", amount)
         shown = await positions(service)
         assert not shown.positions
         assert {money.currency: money.amount.value for money in shown.unadopted} == {
             "BTC": "0.5",
             "ETH": "2",
-            "EUR": "70",
+            "LTC": "70",
         }
         assert shown.equity == shown.opening_balance
 
@@ -132,12 +132,12 @@ async def test_what_is_in_the_account_at_the_first_start_is_shown_and_not_the_me
 
         # Without a candle nobody knows what it is worth; what is not traded here can never be sold; what is not there neither.
         assert [v.rule for v in (await refused(adopt("BTC"))).violations] == ["REQUIRED"]
-        assert [v.rule for v in (await refused(adopt("EUR"))).violations] == ["NOT_TRADED"]
+        assert [v.rule for v in (await refused(adopt("LTC"))).violations] == ["NOT_TRADED"]
         assert (await refused(adopt("DOGE"))).reason == "NOT_HELD"
         request_id, cost = str(uuid4()), decimal_message(Decimal(20000))
         adopted = await adopt("BTC", cost=cost, request_id=request_id)
         assert (adopted.adopted[0].amount.value, adopted.adopted[0].cost.value) == ("0.5", "20000")
-        assert [money.currency for money in adopted.unadopted] == ["ETH", "EUR"]
+        assert [money.currency for money in adopted.unadopted] == ["ETH", "LTC"]
         assert await adopt("BTC", cost=cost, request_id=request_id) == adopted
         held = (await positions(service)).positions
         assert [(one.product_id, one.base_size.value, one.average_cost.value) for one in held] == [

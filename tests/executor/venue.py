@@ -129,7 +129,7 @@ def simulator_environment(folder: Path, keys: Path, port: int, **changes: str) -
         "SIM_CONTROL_TOKEN": CONTROL_TOKEN,
         "SIM_SPEED": "0",
         "SIM_HISTORY_DAYS": "3",
-        "SIM_PRODUCTS": "BTC-USD,ETH-USD,DOGE-USD",
+        "SIM_PRODUCTS": "BTC-USD,ETH-USD,DOGE-USD,LTC-USD",
         "SIM_OPENING_USD": "10000000",
         "PYTHONPATH": PYTHONPATH,
         **changes,

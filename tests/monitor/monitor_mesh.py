@@ -98,6 +98,9 @@ def order(name: str, sequence: int, side: str = "BUY", state: str = "FILLED", **
         found.filled_value.CopyFrom(number("99.10"))
         found.average_price.CopyFrom(number(given.get("average", "84023.10")))
         found.total_fees.CopyFrom(number("0.90"))
+    for name in ("stop_price", "target_price", "limit_price"):
+        if name in given:
+            getattr(found, name).CopyFrom(number(given[name]))
     found.as_of.FromDatetime(given.get("as_of", MARKET_TIME))
     found.create_time.FromDatetime(given.get("created", MARKET_TIME + timedelta(seconds=sequence)))
     return found

@@ -119,3 +119,35 @@ async def test_the_page_lives(browser: Any, database: Any, monkeypatch: pytest.M
             await page.locator(".facts .stale", has_text="Trading").get_by_text("ACTIVE").wait_for()
             assert await page.evaluate("document.documentElement.scrollWidth") <= 1280
             assert faults == []
+
+
+async def test_a_story_has_market_time_and_what_waits_shows_its_prices(browser: Any, database: Any) -> None:
+    async with running_mesh() as mesh:
+        mesh.bridge.put(record("a", 1))
+        mesh.executor.put(order("b", 1, "SELL", "OPEN", stop_price="81000.50", target_price="90000"))
+        mesh.executor.put(order("c", 2, "BUY", "OPEN", limit_price="83000"))
+        mesh.orchestrator.funnel.stages[0].outcomes[0].outcome = "exchange:SIMULATED"
+        told = orchestrator_pb.ExplainRecommendationResponse()
+        for stage, has_bar in (("order", True), ("validator", False), ("fill", True)):
+            step = told.steps.add(stage=stage, outcome="FILLED")
+            if has_bar:
+                step.as_of.FromDatetime(MARKET_TIME)
+            if stage != "fill":
+                step.event_time.FromDatetime(MARKET_TIME.replace(year=2031))
+        mesh.orchestrator.stories[id_of("a")] = told
+        async with running_monitor(mesh, **database.settings_of("monitor")) as monitor:
+            page = await browser.new_page(viewport={"width": 1280, "height": 800})
+            page.set_default_timeout(15_000)
+            await page.goto(monitor.page)
+            await page.locator("#orders", has_text="stop 81,000.50 · target 90,000.00").wait_for()
+            await page.locator("#orders", has_text="limit 83,000.00").wait_for()
+            source = page.locator("[data-stage=candles] .counts span").first
+            assert await source.inner_text() == "exchange"
+            assert await source.evaluate("node => node.scrollWidth <= node.clientWidth")
+
+            await page.locator("#recommendations .link").first.click()
+            await page.get_by_text("market time, UTC").wait_for()
+            market = f"{MARKET_TIME:%Y-%m-%d %H:%M}"
+            times = page.locator("#story-steps time")
+            assert await times.all_inner_texts() == [market, "–", market]
+            assert "2031" in await times.nth(1).get_attribute("data-tip")

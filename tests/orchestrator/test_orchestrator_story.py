@@ -1,5 +1,6 @@
 """The order of a story's steps, from rows alone."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -67,3 +68,17 @@ def test_a_story_is_told_as_it_happened_where_all_of_it_has_one_market_time() ->
         ("fill", "BUY"),
         ("orchestrator", "EXECUTED"),
     ]
+
+
+def test_an_order_that_waited_for_its_price_has_the_time_of_its_fill() -> None:
+    """One that was placed and filled days later must not be read as filled when it was placed."""
+    later = BAR + timedelta(days=2)
+    prices = {"stop_price": Decimal(90), "target_price": Decimal(110), "purpose": "PROTECTION", "order_type": "BRACKET"}
+    bracket = replace(order(uuid4(), 3), side="SELL", **prices)
+    waiting = replace(bracket, order_id=uuid4(), state="OPEN")
+    fill = FillRow(
+        bracket.order_id, "f", "t", "SELL", Decimal(90), Decimal(1), Decimal(1), "TAKER", Decimal(0), later, later
+    )
+    done, sold, open_yet = tell(StoryRows(orders=(bracket, waiting), fills=(fill,))).steps
+    assert done.as_of == sold.as_of == later and open_yet.as_of == BAR
+    assert f"placed {BAR:%Y-%m-%d %H:%M}, FILLED" in done.summary and "placed" not in open_yet.summary

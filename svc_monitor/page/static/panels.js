@@ -102,7 +102,7 @@ function fillStage(node, stage, barSeconds) {
   }));
   const shown = outcomes.length > SHOWN_OUTCOMES ? outcomes.slice(0, SHOWN_OUTCOMES - 1) : outcomes;
   const rest = outcomes.slice(shown.length);
-  const rows = shown.map((found) => countRow(words(found.outcome), found.count, kind(found.outcome), tipOf(found)));
+  const rows = shown.map((found) => countRow(shortly(found.outcome), found.count, kind(found.outcome), tipOf(found)));
   if (rest.length) {
     const more = rest.reduce((sum, found) => sum + found.count, 0);
     rows.push(countRow(`${rest.length} more`, more, "k-none", rest.map((found) => `${words(found.outcome)}  ${count(found.count)}`).join("\n")));
@@ -116,6 +116,8 @@ function fillStage(node, stage, barSeconds) {
   mark.className = `mark ${bars > 3 ? "bad" : bars >= 1 ? "warn" : ""}`;
 }
 
+// Candles come from an exchange or a file. Which exchange it is the page says at its head, and its name has no room here.
+const shortly = (outcome) => words(outcome).replace(/^exchange:.*/, "exchange");
 const countRow = (name, number, kindOf, tip) => ({ name, count: count(number), kind: kindOf, tip });
 
 function byOutcome(outcomes) {

@@ -18,6 +18,7 @@ export async function tell(item) {
   byId("story-title").textContent = `${item.side} ${item.product_id}`;
   byId("story-verdict").textContent = "Asking the orchestrator…";
   byId("story-steps").replaceChildren();
+  byId("story-clock").hidden = true;
   if (!byId("story").open) byId("story").showModal();
   try {
     const answer = await fetch(`/api/explain/${encodeURIComponent(item.recommendation_id)}`);
@@ -26,6 +27,7 @@ export async function tell(item) {
     if (!answer.ok) throw new Error(found.message);
     byId("story-verdict").textContent = found.verdict;
     byId("story-steps").replaceChildren(...found.steps.map(step));
+    byId("story-clock").hidden = false;
   } catch (error) {
     if (mine === asked) byId("story-verdict").textContent = `The story cannot be told now: ${error.message}`;
   }
@@ -35,7 +37,7 @@ function step(found) {
   const facts = Object.entries(found.facts);
   const node = el(`li.step.${kind(found.outcome)}`, {},
     el("div.line", {}, el("b", {}, found.stage), el(`span.pill.${kind(found.outcome)}`, {}, words(found.outcome)),
-      el("time", { tip: found.as_of ? `market time ${utc(found.as_of)} UTC` : "" }, found.event_time ? utc(found.event_time, { seconds: true }) : utc(found.as_of))),
+      el("time", { tip: found.event_time ? `written ${utc(found.event_time, { seconds: true })} UTC by the machine's clock` : "" }, utc(found.as_of))),
     el("p", {}, found.summary));
   if (found.reasons.length) node.append(el("p", {}, ...found.reasons.map((reason) => el("span.chip", { tip: reasonTip(reason) }, reason.code))));
   if (facts.length) {

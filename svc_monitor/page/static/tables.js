@@ -57,6 +57,12 @@ export function orders(value, tell) {
   put(byId("orders-note"), value.length ? `latest ${count(value.length)}` : "");
 }
 
+// Where it waits: what protects a position at its stop and target, an entry at its limit.
+function ownPrices(order) {
+  const named = [["stop", order.stop_price], ["target", order.target_price], ["limit", order.limit_price]].filter(([, own]) => own !== null);
+  return named.length ? [el("div.sub", {}, named.map(([name, own]) => `${name} ${price(own)}`).join(" · "))] : [];
+}
+
 function orderRow(order, tell) {
   const open = (event) => {
     event.stopPropagation();
@@ -67,7 +73,7 @@ function orderRow(order, tell) {
   return el("tr.opens", { on: { click: open } },
     el("td", {}, el("button.link", { type: "button", tip, on: { click: open } }, barTime(order.as_of))),
     el("td", {}, order.product_id),
-    el(`td.side-${order.side === "BUY" ? "BUY" : "SELL"}`, {}, order.side),
+    el(`td.side-${order.side === "BUY" ? "BUY" : "SELL"}`, {}, order.side, ...ownPrices(order)),
     el("td.end", { label: "sent" }, sized(order.side, order.size)),
     el("td.end", { label: "filled" }, units(order.filled_size)),
     el("td.end", { label: "at" }, price(order.average_price)),
