@@ -59,6 +59,7 @@ orders = Table(
         comment="a time of the exchange before the first send; null: unknown, all of its orders are searched",
     ),
     Column("done_at", Time, comment="machine time the exchange first called it done"),
+    Column("done_size", Amount, comment="base units that were filled when the exchange called it done; null: not told"),
     Column(
         "watch_until", Time, comment="machine time until which an ended order is still searched for at the exchange"
     ),

@@ -127,7 +127,7 @@ class OperatorCalls:
             return None
         return OpenOrders(
             unresolved=tuple(str(row.order_id) for row in rows if row.facts.doubtful),
-            resting=tuple(str(row.order_id) for row in rows if row.state is OrderState.OPEN),
+            resting=tuple(str(row.order_id) for row in rows if row.state is OrderState.OPEN and row.may_trade),
         )
 
     def get_trading_state(self) -> pb.GetTradingStateResponse:

@@ -22,8 +22,9 @@ from tradekit.sizes import price_of
 from tradekit.states import ExitTrigger, OrderState, OrderType
 from tradekit.units import BaseSize, Price, ProductId
 
+# Of an order that the exchange calls done, only fills can be missing: it protects nothing any more.
 _NOT_DONE = """FROM orders o
-  WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION'
+  WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.done_at IS NULL
     AND o.state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')"""
 # The protective orders of a position `p` that are not done. Amounts go through JSON as text, so that no digit is lost.
 STANDING = f"""coalesce((
@@ -48,8 +49,8 @@ _READ = (
     text(f"""
     SELECT p.product_id, p.base_size,
       coalesce((
-        SELECT sum(greatest(o.base_size - o.filled_size, 0)) FROM orders o
-        WHERE o.product_id = p.product_id AND o.side = 'SELL' AND o.purpose <> 'PROTECTION'
+        SELECT sum(greatest(coalesce(o.done_size, o.base_size) - o.filled_size, 0)) FROM orders o
+        WHERE o.product_id = p.product_id AND o.side = 'SELL' AND (o.purpose <> 'PROTECTION' OR o.done_at IS NOT NULL)
           AND o.state IN ('PENDING', 'UNKNOWN', 'OPEN')
       ), 0) AS selling,
       {STANDING} AS standing,

@@ -18,7 +18,7 @@ _WAITS_FOR = {
     "TERMS_DIFFER": "the executor finds other terms stored than the orchestrator sent",
     "CONTRACT_VIOLATION": "a service answers outside its contract",
     "ORDER_UNKNOWN": "nobody knows yet whether the exchange has its order; the exchange is asked",
-    "ORDER_OPEN": "the exchange has its order and has not filled it",
+    "ORDER_OPEN": "the exchange has its order, and has not filled it or not listed all that it filled",
     "ORDER_PENDING": "its order is written down and not answered for",
 }
 

@@ -82,7 +82,7 @@ monitor_unknown_orders = view(
     part(orders, "order_id product_id side as_of").where(_O.state == "UNKNOWN"),
 )
 
-# Adopted after their end, not settled by the exchange, or with another's order under their id; `detail` in words. A market
+# Adopted after their end, not ended by the exchange, or with another's order under their id; `detail` in words. A market
 # order is done at once, an entry with a limit at the end of its life; one that the exchange has and that is OPEN for long
 # after that waits for a word that does not come.
 monitor_order_alarms = view(
@@ -128,7 +128,7 @@ monitor_unprotected_positions = view(
   FROM positions p
   JOIN products r ON r.product_id = p.product_id
   CROSS JOIN LATERAL (
-    SELECT coalesce(sum(greatest(o.base_size - o.filled_size, 0)), 0) AS size FROM orders o
+    SELECT coalesce(sum(greatest(coalesce(o.done_size, o.base_size) - o.filled_size, 0)), 0) AS size FROM orders o
     WHERE o.product_id = p.product_id AND o.side = 'SELL' AND o.state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')
   ) AS covered
   LEFT JOIN LATERAL (
