@@ -334,7 +334,9 @@ class OrderDriver:
         """Looks whether the exchange has an order that ended without its last word, and takes it over. ExchangeUnavailable."""
         found = await self._lookups.watched(await self._changes.watched())
         # Another's order under our id was told when ours ended.
-        ours = [(order, one) for order, one in found if self._terms(order, one) is SameTerms.OURS]
+        ours = [
+            (order, one) for order, one in found if _is_news(order, one) and self._terms(order, one) is SameTerms.OURS
+        ]
         failed = await asyncio.gather(*(self._adopt(order, one) for order, one in ours))
         for outage in filter(None, failed):
             raise outage
@@ -351,6 +353,12 @@ class OrderDriver:
         except Exception as error:
             self._log.error("order_not_adopted", order_id=str(order.order_id), exc_info=error)
         return None
+
+
+def _is_news(order: OrderRow, found: ExchangeOrder) -> bool:
+    """Whether the exchange says anything else of an order that has ended; that it has settled is the last that it says."""
+    same = order.done_at is not None and found.terminal and found.filled_size == order.filled_size
+    return found.settled or not same
 
 
 def _halted(trading: TradingState) -> Reason:

@@ -42,6 +42,7 @@ DUE = """coalesce((
   WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.cancel_reason IN ('TIME_LIMIT', 'TRAILING_STOP')
     AND o.state = 'CANCELLED' AND o.filled_size < o.base_size AND o.updated_at >= coalesce(sold.at, '-infinity')
 ), '[]')"""
+# A close that waits sells what it was asked for as soon as it can: that protects nothing, and nothing else may hold it.
 # What protects a position that is gone, as when somebody else sold it, is still to be ended. An entry counts while nothing
 # joined the position after it: what did, by an adoption or with a cost of its own, was not bought at its price. Coins that came
 # in and were not adopted are no part of it.
@@ -52,7 +53,10 @@ _READ = (
         SELECT sum(greatest(coalesce(o.done_size, o.base_size) - o.filled_size, 0)) FROM orders o
         WHERE o.product_id = p.product_id AND o.side = 'SELL' AND (o.purpose <> 'PROTECTION' OR o.done_at IS NOT NULL)
           AND o.state IN ('PENDING', 'UNKNOWN', 'OPEN')
-      ), 0) AS selling,
+      ), 0) + (
+        SELECT least(coalesce(sum(c.size), 0), p.base_size) FROM waiting_closes c
+        WHERE c.product_id = p.product_id AND c.ended_at IS NULL
+      ) AS selling,
       {STANDING} AS standing,
       {DUE} AS due,
       entry.order_id AS entry_order_id, entry.filled_size AS entry_size, entry.filled_value AS entry_value,
