@@ -104,7 +104,7 @@ async def _way_out(instance: Instance, wanted: Halt, note: str, receipt: Receipt
 
 
 async def _close_all(instance: Instance, note: str, receipt: Receipt) -> None:
-    await _close(instance, (), note, receipt)
+    await _close(instance, (), note, receipt, then_halts=True)
 
 
 def run_resume(note: str, release_locks: bool, reducing: bool) -> Receipt:
@@ -221,22 +221,24 @@ async def _switch(
 async def _resting(instance: Instance, order_ids: Sequence[str]) -> list[str]:
     """What is to be said of each order that rests at the exchange: what protects a position is best left there."""
 
-    async def purposes(stub: Any) -> dict[str, str]:
+    async def open_orders(stub: Any) -> dict[str, pb.Order]:
         request = pb.ListOrdersRequest(state=pb.ORDER_STATE_OPEN)
         listed = await stub.ListOrders(request, timeout=SWITCH_SECONDS)
-        protecting = [one for one in listed.orders if one.purpose == pb.ORDER_PURPOSE_PROTECTION]
-        return {one.order_id: one.product_id for one in protecting}
+        return {one.order_id: one for one in listed.orders}
 
-    protects: dict[str, str] = {}
+    found: dict[str, pb.Order] = {}
     if order_ids:
         with suppress(CommandFailed, grpc.aio.AioRpcError):
-            protects = await _ask_executor(instance, purposes)
-    return [
-        f"order {one} rests at the exchange and protects {protects[one]}; it stays there"
-        if one in protects
-        else f"order {one} rests at the exchange; mesh halt --cancel cancels it, with all that protects"
-        for one in order_ids
-    ]
+            found = await _ask_executor(instance, open_orders)
+    return [_rests(one, found.get(one, pb.Order())) for one in order_ids]
+
+
+def _rests(order_id: str, order: pb.Order) -> str:
+    if order.cancel_requested:
+        return f"order {order_id} of {order.product_id}: its cancel was asked for and has not taken hold at the exchange yet"
+    if order.purpose == pb.ORDER_PURPOSE_PROTECTION:
+        return f"order {order_id} rests at the exchange and protects {order.product_id}; it stays there"
+    return f"order {order_id} rests at the exchange; mesh halt --cancel cancels it, with all that protects"
 
 
 async def _tell_keeping(
@@ -341,7 +343,9 @@ async def _cancel(instance: Instance, note: str, receipt: Receipt, order_id: str
         receipt.say(kind, f"{name} {words}{filled}{': ' + outcome.detail if outcome.detail else ''}")
 
 
-async def _close(instance: Instance, product_ids: Sequence[str], note: str, receipt: Receipt) -> None:
+async def _close(
+    instance: Instance, product_ids: Sequence[str], note: str, receipt: Receipt, *, then_halts: bool = False
+) -> None:
     request = pb.ClosePositionsRequest(request_id=str(ids.new_request_id()), product_ids=product_ids, note=note)
     answer = await _ask_executor(instance, lambda stub: stub.ClosePositions(request, timeout=CLOSE_SECONDS))
     if not answer.outcomes:
@@ -350,13 +354,18 @@ async def _close(instance: Instance, product_ids: Sequence[str], note: str, rece
         sold, left = one.order.filled_size.value or "0", one.remaining_size.value or "0"
         price = f" at {one.order.average_price.value}" if one.order.HasField("average_price") else ""
         text = f"{one.product_id}: held {one.held_size.value or '0'}, sold {sold}{price}, remaining {left}"
-        why = ", ".join(f"{reason.code} {reason.observed}".strip() for reason in one.reasons)
+        # A halt ends what would be tried again.
+        told = [reason for reason in one.reasons if not (then_halts and reason.code == "CLOSE_WAITS")]
+        why = ", ".join(f"{reason.code} {reason.observed}".strip() for reason in told)
         if [reason.code for reason in one.reasons] == ["NOT_HELD"]:
             text, why = f"{one.product_id}: nothing of it is held, nothing was sold", "NOT_HELD"
             if one.held_size.value not in ("", "0") and left == "0":
                 # What protected it was faster than the close.
                 text, why = f"{one.product_id}: held {one.held_size.value}, its stop or target sold it meanwhile", ""
         receipt.say("good" if left == "0" and not why else "bad", f"{text}{': ' + why if why else ''}")
+        if len(told) < len(one.reasons):
+            again = f"mesh resume --reducing, then mesh close {one.product_id} sells it"
+            receipt.say("note", f"{one.product_id} is not tried again while trading is HALTED; {again}")
 
 
 def _state(number: risk_pb.TradingState) -> str:

@@ -59,6 +59,7 @@ orders = Table(
         comment="a time of the exchange before the first send; null: unknown, all of its orders are searched",
     ),
     Column("done_at", Time, comment="machine time the exchange first called it done"),
+    Column("done_size", Amount, comment="base units that were filled when the exchange called it done; null: not told"),
     Column(
         "watch_until", Time, comment="machine time until which an ended order is still searched for at the exchange"
     ),
@@ -212,6 +213,20 @@ ledger_opening = Table(
         server_default="",
         comment="with real money the exchange's id of the portfolio; else empty",
     ),
+)
+
+waiting_closes = Table(
+    "waiting_closes",
+    metadata,
+    Column("order_id", Id, primary_key=True, comment="of the order that it makes"),
+    Column("product_id", Text, nullable=False),
+    Column("size", Amount, nullable=False, comment="base units that were held when it was asked for"),
+    Column("note", Text, nullable=False, comment="the operator's words"),
+    Column("reasons", Json, nullable=False, comment="what it waited for last, or why it ended without an order"),
+    Column("created_at", Time, nullable=False, server_default=func.clock_timestamp()),
+    Column("ended_at", Time, comment="machine time from which it is not tried any more"),
+    Index("ix_waiting_closes_open", "product_id", postgresql_where=text("ended_at IS NULL")),
+    Index("ix_waiting_closes_product_id", "product_id", "created_at"),
 )
 
 ledger_adjustments = Table(

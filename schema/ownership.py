@@ -19,6 +19,7 @@ from schema.execution import (
     orders,
     positions,
     reconciliations,
+    waiting_closes,
 )
 from schema.market import candle_counts, candle_deletions, candle_refusals, crypto_prices, deleted_candles, products
 from schema.operations import alerts, health_events, stored_requests, stream_heads, watermarks
@@ -69,6 +70,7 @@ OWNED: Mapping[str, tuple[Table, ...]] = {
         ledger_adjustments,
         foreign_orders,
         fee_tiers,
+        waiting_closes,
     ),
     "monitor": (health_events, alerts),
 }

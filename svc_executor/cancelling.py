@@ -34,6 +34,11 @@ class Cancelled:
     result: str
     detail: str = ""
 
+    @property
+    def over(self) -> bool:
+        """Whether it trades no more; of what it did, fills may still be missing."""
+        return not self.order.may_trade
+
 
 class Cancelling:
     """Cancels orders that are not done."""
@@ -64,7 +69,7 @@ class Cancelling:
         async with self._engine.begin() as connection:
             await store.lock_account(connection)
             wanted = await store.request_cancel(connection, why, *which)
-        words = await self._ask_exchange([order for order in wanted if order.exchange_order_id])
+        words = await self._ask_exchange([order for order in wanted if order.exchange_order_id and order.may_trade])
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._outcome(order, words.get(order.order_id, ""))) for order in wanted]
         return [task.result() for task in tasks]
@@ -82,24 +87,29 @@ class Cancelling:
 
     async def _outcome(self, before: OrderRow, words: str) -> Cancelled:
         order = await self._driver.drive(before.order_id)
-        if order.state is OrderState.OPEN and not before.exchange_order_id:
+        if order.state is OrderState.OPEN and order.may_trade and not before.exchange_order_id:
             # It was in doubt when the others were asked for, and is known to rest by now.
             words = (await self._ask_exchange([order])).get(order.order_id, "")
         pause = _FIRST_LOOK_SECONDS
         for _ in range(_LOOKS):
-            if order.state is not OrderState.OPEN:
+            if order.state is not OrderState.OPEN or not order.may_trade:
                 break
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LOOK_SECONDS)
             order = await self._driver.drive(before.order_id)
         result = _result(order)
         self._log.info("cancel", order_id=str(order.order_id), result=result, state=order.state.value, words=words)
-        return Cancelled(order, result, words)
+        # Asked for twice, as when the first had not taken hold yet, the exchange refuses the second and cancels all the same.
+        return Cancelled(order, result, "" if result == "CANCELLED" else words)
 
 
 def _result(after: OrderRow) -> str:
-    if after.state is OrderState.OPEN:
+    if after.state is OrderState.OPEN and after.may_trade:
         return "STILL_OPEN"
+    if after.state is OrderState.OPEN:
+        # It trades no more, and its fills are not all listed. What was filled whole was so before the cancel.
+        part = after.done_size is not None and after.base_size is not None and after.done_size < after.base_size
+        return "CANCELLED" if part else "ALREADY_DONE"
     if not after.terminal:
         return "UNKNOWN"
     if after.state is OrderState.CANCELLED and after.exchange_order_id:

@@ -11,8 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from meshkit import database
 from meshkit.errors import MeshError, OutcomeUnknown, Unavailable
 from schema.clocks import read_clocks
-from svc_executor import intent_store, store
+from schema.execution import waiting_closes
+from svc_executor import closing_store, intent_store, store
 from svc_executor.availability import Availability
+from svc_executor.closing_again import AGAIN, ClosingAgain, waits
+from svc_executor.closing_store import WaitingClose
 from svc_executor.holding import read_holding
 from svc_executor.intake import Intake, Protected
 from svc_executor.intent import BodyOf, close_intent
@@ -24,7 +27,7 @@ from svc_executor.settings import ExecutorSettings
 from tradekit import ids
 from tradekit.reasons import Reason
 from tradekit.sizes import NO_BASE, NO_PRICE_KNOWN
-from tradekit.states import Side
+from tradekit.states import Side, Venue
 from tradekit.units import BaseSize, ProductId
 
 # Of the caller's minute; an order that takes longer goes on and is reported as it stands.
@@ -51,6 +54,17 @@ class Closed:
     why: tuple[Reason, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class WantedClose:
+    """One position to sell. `size`: what was held when it was asked for. `waited`: this is a further try."""
+
+    order_id: UUID
+    product_id: ProductId
+    size: BaseSize
+    note: str
+    waited: bool = False
+
+
 class Closing:
     """Makes and tracks the orders of closes."""
 
@@ -64,6 +78,7 @@ class Closing:
         tracker: OrderTracker,
         body_of: BodyOf,
         protected: Protected,
+        later: ClosingAgain,
     ) -> None:
         self._settings = settings
         self._engine = engine
@@ -74,6 +89,7 @@ class Closing:
         self._tracker = tracker
         self._body_of = body_of
         self._protected = protected
+        self._later = later
 
     async def close(self, wanted: Close) -> list[Closed]:
         """One result for each product, in the order asked for, or by name. TRADING_HALTED for all of them while that is so."""
@@ -101,17 +117,10 @@ class Closing:
 
     async def _close(self, wanted: Close, product_id: ProductId, held: BaseSize) -> Closed:
         order_id = ids.close_order_id(wanted.request_id, product_id)
-        try:
-            await self._order(wanted, product_id, order_id)
-        except MeshError as error:
-            # One position that cannot be sold must not keep the others from it.
-            if not isinstance(error, Unavailable):
-                return Closed(product_id, held, None, _why(error, product_id))
-            # Its last word may have been lost after the database had taken the order.
-            written = await self._is_written(order_id)
-            if not written:
-                unknown = error if written is False else _not_known(error)
-                return Closed(product_id, held, None, _why(unknown, product_id))
+        # One position that cannot be sold must not keep the others from it.
+        why = await self._order(WantedClose(order_id, product_id, held, wanted.note))
+        if why:
+            return Closed(product_id, held, None, why)
         # The order is written down: an outage from here on changes only what can be told of it now.
         with suppress(Unavailable):
             await self._tracker.track(order_id, longest_seconds=_TRACK_SECONDS)
@@ -125,24 +134,72 @@ class Closing:
         except Unavailable:
             return None
 
-    async def _order(self, wanted: Close, product_id: ProductId, order_id: UUID) -> None:
-        async with self._protected.released(product_id, order_id):
-            await self._write(wanted, product_id, order_id)
+    async def _order(self, one: WantedClose) -> tuple[Reason, ...]:
+        """Writes the order down; where there is none, why not. It waits then, if that may be over by itself."""
+        try:
+            async with self._protected.released(one.product_id, one.order_id):
+                try:
+                    await self._write(one)
+                except MeshError as error:
+                    # Before anything protects it again, which would hold what this one waits for.
+                    return await self._put_off(one, error)
+        except MeshError as error:
+            return await self._put_off(one, error)
+        return ()
 
-    async def _write(self, wanted: Close, product_id: ProductId, order_id: UUID) -> None:
-        product = await self._rules.of(product_id, Side.SELL)
-        available = await self._available.of(product_id)
+    async def _put_off(self, one: WantedClose, error: MeshError) -> tuple[Reason, ...]:
+        why = _why(error, one.product_id)
+        if isinstance(error, Unavailable):
+            # Its last word may have been lost after the database had taken the order.
+            written = await self._is_written(one.order_id)
+            if written:
+                return ()
+            why = why if written is False else _why(_not_known(error), one.product_id)
+        # In a replay nothing happens by itself.
+        if not waits(error) or one.size <= 0 or self._settings.venue is Venue.REPLAY:
+            return why
+        try:
+            waiting = await self._later.put_off(one.order_id, one.product_id, one.size, one.note, why)
+        except Unavailable:
+            return why
+        return (*why, AGAIN) if waiting else why
+
+    async def again(self, waiting: WaitingClose) -> tuple[Reason, ...] | None:
+        """One that waits, once more; None where its order is made, else why it waits on. MeshError where it can never be."""
+        async with self._autocommit.connect() as connection:
+            self._intake.require_open((await store.read_trading_state(connection)).state, Side.SELL)
+        one = WantedClose(waiting.order_id, waiting.product_id, waiting.size, waiting.note, waited=True)
+        async with self._protected.released(one.product_id, one.order_id):
+            try:
+                await self._write(one)
+            except MeshError as error:
+                if not waits(error):
+                    raise
+                return _why(error, one.product_id)
+        if await self._is_written(one.order_id):
+            with suppress(Unavailable):
+                await self._tracker.track(one.order_id)
+        return None
+
+    async def _write(self, one: WantedClose) -> None:
+        product = await self._rules.of(one.product_id, Side.SELL)
+        available = await self._available.of(one.product_id)
         async with self._engine.begin() as connection:
             self._intake.require_open(await store.lock_account(connection), Side.SELL)
-            if await store.get_order(connection, order_id) is not None:
+            if one.waited and not await closing_store.waits(connection, one.order_id):
+                # Somebody ended it meanwhile.
                 return
-            holding = await read_holding(connection, product_id, self._settings.granularity_seconds)
-            size = reduce_only(holding.held, holding, available, product)
+            await closing_store.end(connection, waiting_closes.c.order_id == one.order_id)
+            if await store.get_order(connection, one.order_id) is not None:
+                return
+            holding = await read_holding(connection, one.product_id, self._settings.granularity_seconds)
+            # What was bought since one that waited was asked for is not meant.
+            size = reduce_only(one.size if one.waited else holding.held, holding, available, product)
             clocks = await read_clocks(connection)
             now = clocks.market or clocks.machine
             price = holding.price or NO_PRICE_KNOWN
             intent = close_intent(
-                order_id, product_id, size, self._settings.venue, now, price, wanted.note, self._body_of
+                one.order_id, one.product_id, size, self._settings.venue, now, price, one.note, self._body_of
             )
             await intent_store.write_intents(connection, [NewIntent(intent)])
 

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
@@ -30,12 +30,12 @@ from exchange_client import (
     Unknown,
 )
 from meshkit.backoff import Backoff
-from meshkit.batch import Batches, Place
 from meshkit.dedicated import Dedicated
 from meshkit.errors import Unavailable
 from svc_executor.exchange_clock import ExchangeClock
 from svc_executor.locks import KeyedLocks, ReadersWriterLock, Watches
 from svc_executor.order_changes import OrderChanges
+from svc_executor.order_lookups import OrderLookups
 from svc_executor.order_resolution import (
     Circumstances,
     Step,
@@ -50,12 +50,7 @@ from tradekit.reasons import Reason
 from tradekit.states import OrderState, Side, TradingState
 
 SENDS_PER_DRIVE = 3
-# Orders that are asked for by one request, and such requests at once: one that gets no answer keeps nobody from asking.
-_MOST_ASKED, _ASKED_AT_ONCE = 50, 2
-_EXCHANGE = Place(lambda error: isinstance(error, ExchangeUnavailable), nullcontext)
 _LOOKS_AFTER_ACCEPTANCE = 5
-# The exchange's servers may differ by a little among themselves.
-_WINDOW_MARGIN = timedelta(hours=1)
 _UNMADE = (OrderState.PENDING, OrderState.UNKNOWN)
 
 
@@ -101,12 +96,7 @@ class OrderDriver:
         self._watches = Watches(monotonic)
         # Of orders whose earlier send is in doubt, what the exchange said to a later one. Lost in a restart, asked for once more.
         self._refusals: dict[UUID, Reason] = {}
-        self._orders_asked: Batches[str, ExchangeOrder | None] = Batches(
-            self._orders_of, _MOST_ASKED, _EXCHANGE, _ASKED_AT_ONCE
-        )
-        self._fills_asked: Batches[str, Sequence[ExchangeFill]] = Batches(
-            self._fills_of, _MOST_ASKED, _EXCHANGE, _ASKED_AT_ONCE
-        )
+        self._lookups = OrderLookups(exchange)
         self.busy = KeyedLocks()
         self._ended: Callable[[OrderRow], None] = lambda _: None
         self._rests: Callable[[OrderRow], None] = lambda _: None
@@ -191,7 +181,7 @@ class OrderDriver:
                     return await self._changes.end(order, OrderState.REJECTED, _halted(trading))
                 case Step.SEARCH:
                     order = await self._changes.in_doubt(order)
-                    found = await self._search(order)
+                    found = await self._lookups.search(order)
                     if found is not None:
                         return await self._take_over(order, found)
                     absent = waited
@@ -269,8 +259,8 @@ class OrderDriver:
         for _ in range(_LOOKS_AFTER_ACCEPTANCE):
             # Asked for at the same time. Fills that are not those of the order as it was seen are asked for again.
             found, fills = await asyncio.gather(
-                self._orders_asked.submit(exchange_order_id, urgent=urgent),
-                self._fills_asked.submit(exchange_order_id, urgent=urgent),
+                self._lookups.order(exchange_order_id, urgent=urgent),
+                self._lookups.fills(exchange_order_id, urgent=urgent),
                 return_exceptions=True,
             )
             if isinstance(found, ExchangeUnavailable | ExchangeRefused):
@@ -284,38 +274,12 @@ class OrderDriver:
         # The exchange's word that there is one: it is asked for by its id from now on, never sent again nor given up.
         return await self._changes.in_doubt(order, exchange_order_id)
 
-    async def _orders_of(self, exchange_order_ids: Sequence[str]) -> list[ExchangeOrder | Exception | None]:
-        """Orders by one request, None for one that the exchange does not (yet) show; what the list lacks is asked for alone."""
-        several = len(exchange_order_ids) > 1
-        listed = await self._exchange.orders_by_id(exchange_order_ids) if several else ()
-        found: dict[str, ExchangeOrder | Exception | None] = {order.order_id: order for order in listed}
-        alone = [one for one in exchange_order_ids if one not in found]
-        told = await asyncio.gather(*(self._exchange.order(one) for one in alone), return_exceptions=True)
-        for one, answer in zip(alone, told, strict=True):
-            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
-                raise answer
-            found[one] = answer
-        return [found[one] for one in exchange_order_ids]
-
-    async def _fills_of(self, exchange_order_ids: Sequence[str]) -> list[Sequence[ExchangeFill] | Exception]:
-        """The fills of several orders by one request."""
-        found: dict[str, list[ExchangeFill]] = {one: [] for one in exchange_order_ids}
-        for fill in await self._exchange.fills(found):
-            found[fill.order_id].append(fill)
-        return [found[one] for one in exchange_order_ids]
-
     # ---- the exchange's word -----------------------------------------------------------------------------------------
-
-    async def _search(self, order: OrderRow) -> ExchangeOrder | None:
-        """The order by its client_order_id among those listed since before its first send."""
-        start = order.search_from - _WINDOW_MARGIN if order.search_from else None
-        listed = await self._exchange.orders(start, product_id=order.product_id)
-        return next((found for found in listed if found.client_order_id == str(order.order_id)), None)
 
     async def _refresh(self, order: OrderRow) -> OrderRow:
         found = await self._exchange.order(order.exchange_order_id or "")
         if found is None or self._terms(order, found) is SameTerms.UNREADABLE:
-            found = await self._search(order) or found
+            found = await self._lookups.search(order) or found
         return order if found is None else await self._take_over(order, found)
 
     async def _take_over(
@@ -333,8 +297,7 @@ class OrderDriver:
             self._log.error("order_unreadable", order_id=str(order.order_id), exchange_order_id=found.order_id)
             return await self._changes.in_doubt(order)
         fills = await self._fills(order, found, told) if found.filled_size > 0 else []
-        done_for = order.now - order.done_at if order.done_at else timedelta(0)
-        concluded = conclude(found, fills, done_for, order.facts.why_cancelled)
+        concluded = conclude(found, fills, order.facts.why_cancelled)
         return await self._changes.record(order, found.order_id, fills, concluded)
 
     def _terms(self, order: OrderRow, found: ExchangeOrder) -> SameTerms:
@@ -368,28 +331,34 @@ class OrderDriver:
     # ---- after the end -----------------------------------------------------------------------------------------------
 
     async def adopt_late(self) -> None:
-        """Looks whether the exchange has an order that ended without it, and takes it over. ExchangeUnavailable."""
-        watched = await self._changes.watched()
-        if not watched:
-            return
-        starts = [order.search_from for order in watched if order.search_from]
-        start = min(starts) - _WINDOW_MARGIN if len(starts) == len(watched) else None
-        listed = {found.client_order_id: found for found in await self._exchange.orders(start)}
-        for order in watched:
-            found = listed.get(str(order.order_id))
-            # Another's order under our id was told when ours ended.
-            if found is not None and self._terms(order, found) is SameTerms.OURS:
-                await self._adopt(order, found)
+        """Looks whether the exchange has an order that ended without its last word, and takes it over. ExchangeUnavailable."""
+        found = await self._lookups.watched(await self._changes.watched())
+        # Another's order under our id was told when ours ended.
+        ours = [
+            (order, one) for order, one in found if _is_news(order, one) and self._terms(order, one) is SameTerms.OURS
+        ]
+        failed = await asyncio.gather(*(self._adopt(order, one) for order, one in ours))
+        for outage in filter(None, failed):
+            raise outage
 
-    async def _adopt(self, order: OrderRow, found: ExchangeOrder) -> None:
-        """One that cannot be taken over must not keep the others, nor the comparison of balances, from being worked on."""
+    async def _adopt(self, order: OrderRow, found: ExchangeOrder) -> Unavailable | None:
+        """One that cannot be taken over must not keep the others, nor the comparison of balances, from being worked on; an outage
+        is given back."""
         try:
+            told = await self._lookups.fills(found.order_id, urgent=False) if found.filled_size > 0 else None
             async with self.busy.hold(order.order_id), self._lock.shared():
-                await self._take_over(order, found)
-        except Unavailable:
-            raise
+                await self._take_over(order, found, told)
+        except Unavailable as outage:
+            return outage
         except Exception as error:
             self._log.error("order_not_adopted", order_id=str(order.order_id), exc_info=error)
+        return None
+
+
+def _is_news(order: OrderRow, found: ExchangeOrder) -> bool:
+    """Whether the exchange says anything else of an order that has ended; that it has settled is the last that it says."""
+    same = order.done_at is not None and found.terminal and found.filled_size == order.filled_size
+    return found.settled or not same
 
 
 def _halted(trading: TradingState) -> Reason:

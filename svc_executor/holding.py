@@ -12,8 +12,8 @@ from tradekit.units import BaseSize, Price, ProductId, QuoteSize
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What the ledger holds of a product and at which cost, what open orders are about to sell of it, and its newest close
-    if there is one."""
+    """What the ledger holds of a product and at which cost, what open orders are about to sell of it or have sold and nobody has
+    booked yet, and its newest close if there is one."""
 
     held: BaseSize
     cost: QuoteSize
@@ -35,7 +35,7 @@ class Holding:
 _HOLDING = text("""
     SELECT coalesce((SELECT base_size FROM positions WHERE product_id = :product), 0) AS held,
            coalesce((SELECT cost FROM positions WHERE product_id = :product), 0) AS cost,
-           coalesce((SELECT sum(greatest(base_size - filled_size, 0)) FROM orders
+           coalesce((SELECT sum(greatest(coalesce(done_size, base_size) - filled_size, 0)) FROM orders
                      WHERE product_id = :product AND side = 'SELL' AND state IN ('PENDING', 'UNKNOWN', 'OPEN')), 0) AS selling,
            (SELECT close FROM executor_latest_closes WHERE product_id = :product AND granularity = :granularity) AS price
 """)

@@ -13,6 +13,8 @@ from schema.requests import once, request_key, stored_answer
 from svc_executor import operator_wire, store, wire
 from svc_executor.cancelling import Cancelled, Cancelling
 from svc_executor.closing import Closed, Closing
+from svc_executor.closing_again import ClosingAgain
+from svc_executor.closing_store import WaitingClose
 from svc_executor.entry_watch import EntryWatch
 from svc_executor.protector import Protector
 from svc_executor.trading_switch import Known, TradingSwitch
@@ -44,6 +46,7 @@ class OperatorCalls:
         switch: TradingSwitch,
         cancelling: Cancelling,
         closing: Closing,
+        later: ClosingAgain,
         protector: Protector,
         entries: EntryWatch,
     ) -> None:
@@ -51,6 +54,7 @@ class OperatorCalls:
         self._switch = switch
         self._cancelling = cancelling
         self._closing = closing
+        self._later = later
         self._protector = protector
         self._entries = entries
 
@@ -127,7 +131,7 @@ class OperatorCalls:
             return None
         return OpenOrders(
             unresolved=tuple(str(row.order_id) for row in rows if row.facts.doubtful),
-            resting=tuple(str(row.order_id) for row in rows if row.state is OrderState.OPEN),
+            resting=tuple(str(row.order_id) for row in rows if row.state is OrderState.OPEN and row.may_trade),
         )
 
     def get_trading_state(self) -> pb.GetTradingStateResponse:
@@ -149,8 +153,12 @@ class OperatorCalls:
         call = operator_wire.parse_cancel(request)
         which = {"product_id": call.product_id or "all", "order_id": str(call.order_id or "all")}
         self._kit.log.warning("cancel_orders", **which, note=call.note)
-        outcomes = await self._cancelling.cancel(call.product_id, call.order_id)
-        return pb.CancelOrdersResponse(outcomes=[_cancel_message(outcome) for outcome in outcomes])
+        waited = await self._later.give_up(call.product_id, call.order_id)
+        # One that waits has no order yet.
+        done = call.order_id is not None and bool(waited)
+        outcomes = [] if done else await self._cancelling.cancel(call.product_id, call.order_id)
+        ended = [_ended_message(one) for one in waited]
+        return pb.CancelOrdersResponse(outcomes=[*ended, *(_cancel_message(outcome) for outcome in outcomes)])
 
     async def close_positions(self, request: pb.ClosePositionsRequest) -> pb.ClosePositionsResponse:
         """A receipt of what was sold, what remains, and why."""
@@ -196,6 +204,19 @@ def _cancel_message(outcome: Cancelled) -> pb.CancelOutcome:
         order=wire.order_message(outcome.order),
         detail=outcome.detail[:200],
     )
+
+
+def _ended_message(one: WaitingClose) -> pb.CancelOutcome:
+    """A close that waited: the order that it would have made."""
+    order = pb.Order(
+        order_id=str(one.order_id),
+        product_id=one.product_id,
+        side="SIDE_SELL",
+        state=pb.ORDER_STATE_CANCELLED,
+        purpose=pb.ORDER_PURPOSE_CLOSE,
+        note=one.note,
+    )
+    return pb.CancelOutcome(result=pb.CANCEL_RESULT_ENDED_UNSENT, order=order)
 
 
 def _close_message(one: Closed, order: store.OrderRow | None, left: BaseSize) -> pb.CloseOutcome:

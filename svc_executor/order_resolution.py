@@ -24,10 +24,7 @@ from tradekit.units import BaseSize, OrderSize, ProductId, QuoteSize
 
 # Where a fill comes in quote units its base size is a quotient; below this it is the same size.
 _QUOTIENT_TOLERANCE = BaseSize(Decimal("1e-8"))
-# The exchange may call an order done, unfilled and not settled for good: nothing is there to settle. Fills were seen to
-# appear seconds after the word "done", so a while is waited for them; what comes later still is adopted.
-SETTLING = timedelta(seconds=30)
-# How long an order that ended without the exchange's last word is still searched for.
+# How long an order that ended without the exchange's last word is still asked for.
 WATCH = timedelta(days=1)
 
 
@@ -136,32 +133,30 @@ def next_step(order: OrderFacts, circumstances: Circumstances, absence: timedelt
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What an order is now, by the exchange's word. `done`: the exchange calls it done. `final`: it also says that nothing
-    comes after; an order that ended without that is watched for a while longer."""
+    """What an order is now, by the exchange's word. `done`: the exchange calls it done, so it trades no more. `done_size`: what
+    it filled by then, of which the fills may not all be listed yet; None while nobody says. `final`: the exchange also says
+    that nothing comes after; an order that ended without that is watched for a while longer."""
 
     state: OrderState
     reasons: tuple[Reason, ...] = ()
     done: bool = False
+    done_size: BaseSize | None = None
     final: bool = False
 
 
-def conclude(
-    found: ExchangeOrder,
-    fills: Iterable[ExchangeFill],
-    done_for: timedelta = timedelta(0),
-    why_cancelled: tuple[Reason, ...] = (),
-) -> Conclusion:
-    """Terminal only when the exchange is done, has settled, and its fills add up to what it says was filled. Where nothing
-    was filled there is nothing to settle: then `done_for`, how long the exchange has called it done, decides.
-    `why_cancelled`: where its end was asked for; an exchange that ends it by itself says so.
+def conclude(found: ExchangeOrder, fills: Iterable[ExchangeFill], why_cancelled: tuple[Reason, ...] = ()) -> Conclusion:
+    """Terminal when the exchange is done and its fills add up to what it says was filled. That it has settled is not waited for,
+    which may take long: what is done trades no more and holds nothing, so what it left may be sold at once. What is listed
+    later still is adopted. `why_cancelled`: where its end was asked for; an exchange that ends it by itself says so.
     """
     known = list(fills)
     if not found.terminal:
         return Conclusion(OrderState.OPEN)
-    settled = found.settled or (found.filled_size == 0 and done_for >= SETTLING)
-    # "Filled" with nothing filled contradicts itself: half of a change, seen too early.
-    if not settled or not adds_up(found, known) or (found.status == FILLED and found.filled_size == 0):
+    if found.status == FILLED and found.filled_size == 0:
+        # Contradicts itself: half of a change, seen too early. All of it may be filled.
         return Conclusion(OrderState.OPEN, done=True)
+    if not adds_up(found, known):
+        return Conclusion(OrderState.OPEN, done=True, done_size=found.filled_size)
     why = why_cancelled or ((_ended("LIFE_OVER", found),) if found.status == EXPIRED else ())
     reasons: tuple[Reason, ...]
     if found.filled_size > 0:
@@ -171,7 +166,7 @@ def conclude(
         state, reasons = OrderState.REJECTED, (_ended(found.reject_reason or "EXCHANGE_FAILED", found),)
     else:
         state, reasons = OrderState.CANCELLED, (*why, _ended("NOTHING_FILLED", found))
-    return Conclusion(state, reasons, done=True, final=found.settled)
+    return Conclusion(state, reasons, done=True, done_size=found.filled_size, final=found.settled)
 
 
 def _ended(code: str, found: ExchangeOrder) -> Reason:

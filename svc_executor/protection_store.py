@@ -21,8 +21,9 @@ from tradekit.sizes import price_of
 from tradekit.states import ExitTrigger, OrderState, OrderType
 from tradekit.units import BaseSize, Price, ProductId
 
+# Of an order that the exchange calls done, only fills can be missing: it protects nothing any more.
 _NOT_DONE = """FROM orders o
-  WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION'
+  WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.done_at IS NULL
     AND o.state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')"""
 # The protective orders of a position `p` that are not done. Amounts go through JSON as text, so that no digit is lost.
 STANDING = f"""coalesce((
@@ -81,6 +82,7 @@ TRIED = f"""coalesce((
       AND o.created_at > coalesce(greatest(made.rested_at, adopted.at), '-infinity')
   ) AS refused
 ), '[]')"""
+# A close that waits sells what it was asked for as soon as it can: that protects nothing, and nothing else may hold it.
 # What protects a position that is gone, as when somebody else sold it, is still to be ended. An entry counts while nothing
 # joined the position after it: what did, by an adoption or with a cost of its own, was not bought at its price. Coins that came
 # in and were not adopted are no part of it.
@@ -88,10 +90,13 @@ _READ = (
     text(f"""
     SELECT p.product_id, p.base_size,
       coalesce((
-        SELECT sum(greatest(o.base_size - o.filled_size, 0)) FROM orders o
-        WHERE o.product_id = p.product_id AND o.side = 'SELL' AND o.purpose <> 'PROTECTION'
+        SELECT sum(greatest(coalesce(o.done_size, o.base_size) - o.filled_size, 0)) FROM orders o
+        WHERE o.product_id = p.product_id AND o.side = 'SELL' AND (o.purpose <> 'PROTECTION' OR o.done_at IS NOT NULL)
           AND o.state IN ('PENDING', 'UNKNOWN', 'OPEN')
-      ), 0) AS selling,
+      ), 0) + (
+        SELECT least(coalesce(sum(c.size), 0), p.base_size) FROM waiting_closes c
+        WHERE c.product_id = p.product_id AND c.ended_at IS NULL
+      ) AS selling,
       {STANDING} AS standing,
       {DUE} AS due,
       entry.order_id AS entry_order_id, entry.filled_size AS entry_size, entry.filled_value AS entry_value,

@@ -324,7 +324,7 @@ class Protector:
 
     async def _withdraw(self, product_id: ProductId, step: Withdraw) -> bool:
         ended = await self._cancelling.withdraw(step.order_ids, step.trigger or "PROTECTION_CHANGED")
-        done = all(one.order.terminal for one in ended)
+        done = all(one.over for one in ended)
         if not done:
             self._pauses.failed(product_id)
         return done

@@ -67,7 +67,7 @@ async def record(connection: Connection, words: Sequence[Word]) -> list[OrderRow
 
 async def _write(connection: Connection, recording: Recording) -> dict[UUID, OrderRow]:
     parameters = {
-        "changed": [_changed(order) for order in recording.changed],
+        "changed": [_changed(order, settled=order.order_id in recording.settled) for order in recording.changed],
         "new_fills": [_fill(one) for one in recording.fills],
         "entries": [entry for one in recording.fills for entry in _entries(one)],
         "positions_after": [
@@ -78,15 +78,17 @@ async def _write(connection: Connection, recording: Recording) -> dict[UUID, Ord
     return {row.order_id: order_of_row(row) for row in rows}
 
 
-def _changed(order: OrderRow) -> dict[str, Any]:
+def _changed(order: OrderRow, *, settled: bool) -> dict[str, Any]:
     return {
         "order_id": str(order.order_id),
         "exchange_order_id": order.exchange_order_id,
         "state": order.state.value,
         "reasons": reasons_to_json(order.reasons),
         "done_at": order.done_at.isoformat() if order.done_at else None,
+        "done_size": plain(order.done_size) if order.done_size is not None else None,
         "watch_until": order.watch_until.isoformat() if order.watch_until else None,
         "adopted_at": order.adopted_at.isoformat() if order.adopted_at else None,
+        "updated_at": order.updated_at.isoformat() if settled else None,
     }
 
 

@@ -46,12 +46,14 @@ class NewFill:
 @dataclass
 class Recording:
     """Of one batch. `positions` and `booked` (ids of fills) are as they stand under the account lock, and move on from word to
-    word; the rest is what must be written."""
+    word; the rest is what must be written. `settled`: of the changed orders those of which it is only known now that nothing
+    comes after: nothing happened to them, and what happened to others since is newer."""
 
     positions: dict[ProductId, Position]
     booked: set[str]
     changed: list[OrderRow] = field(default_factory=list)
     fills: list[NewFill] = field(default_factory=list)
+    settled: set[UUID] = field(default_factory=set)
     moved: set[ProductId] = field(default_factory=set)
 
     def hear(self, order: OrderRow, word: Word) -> None:
@@ -67,6 +69,8 @@ class Recording:
         after = _after(order, word, filled=bool(new))
         if new or after != order:
             self.changed.append(after)
+        if not new and order.terminal and replace(after, watch_until=order.watch_until) == order:
+            self.settled.add(order.order_id)
 
     def _new(self, order: OrderRow, told: Iterable[BookedFill]) -> list[BookedFill]:
         """Fills not booked yet, in the order they happened. The order is locked, so none comes in between."""
@@ -98,8 +102,11 @@ def _after(order: OrderRow, word: Word, *, filled: bool) -> OrderRow:
         reasons = (*conclusion.reasons, *((_ADOPTED,) if adopted else ()))
         adopted_at = order.now if order.terminal else order.adopted_at
         after = replace(after, state=conclusion.state, reasons=reasons, adopted_at=adopted_at)
-    if conclusion.done and order.done_at is None:
-        after = replace(after, done_at=order.now)
+    if conclusion.done:
+        after = replace(after, done_at=order.done_at or order.now, done_size=conclusion.done_size)
+    else:
+        # Another of its servers may have said so too early; what may trade holds all of its size.
+        after = replace(after, done_at=None, done_size=None)
     if ended and conclusion.final:
         after = replace(after, watch_until=None)
     elif ended and order.watch_until is None:

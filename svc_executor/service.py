@@ -1,6 +1,7 @@
 """ExecutorService: parse, decide, store, answer."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from svc_executor import position_store, store, wire
 from svc_executor.availability import Availability
 from svc_executor.cancelling import Cancelling
 from svc_executor.closing import Closing
+from svc_executor.closing_again import ClosingAgain
 from svc_executor.driver import OrderDriver
 from svc_executor.entry_watch import EntryWatch
 from svc_executor.feeds import HEALTH, ExecutorFeeds
@@ -253,8 +255,9 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
         settings, kit, exchange, rules, cancelling, driver, tracker, switch, available, entries, prices, told
     )
     intake = Intake(settings, kit.dedicated(), key, exchange, facts, switch, driver, tracker.begin, protector)
-    closing = Closing(settings, kit.engine, intake, rules, available, tracker, exchange.body_of, protector)
-    operator = OperatorCalls(kit, switch, cancelling, closing, protector, entries)
+    later = ClosingAgain(kit.engine, kit.log)
+    closing = Closing(settings, kit.engine, intake, rules, available, tracker, exchange.body_of, protector, later)
+    operator = OperatorCalls(kit, switch, cancelling, closing, later, protector, entries)
     ledger = Ledger(settings, kit, exchange, reconciler)
     servicer = ExecutorServicer(settings, kit, intake, tracker, reconciler, operator, ledger)
 
@@ -270,6 +273,7 @@ async def build(settings: ExecutorSettings, kit: Kit[ExecutorSettings]) -> Servi
     # In a replay the market waits for whoever leads it, and he asks: nothing happens between two bars by itself.
     lockstep = settings.venue is Venue.REPLAY
     watch = [] if lockstep else [Task("protect", owned(protector.run)), Task("entries", owned(entries.run))]
+    watch += [] if lockstep else [Task("closes", owned(partial(later.run, closing)))]
     if settings.venue is Venue.LIVE:
         watch.append(Task("live-start", LiveStart(kit, switch, reconciler.check_entries).run))
     schema = schema_check(kit)

@@ -83,6 +83,7 @@ class OrderRow:
     cancel_requested_at: datetime | None
     search_from: datetime | None
     done_at: datetime | None
+    done_size: BaseSize | None
     watch_until: datetime | None
     adopted_at: datetime | None
     purpose: OrderPurpose
@@ -121,6 +122,11 @@ class OrderRow:
         if self.limit_price is None or self.base_size is None or self.end_time is None:
             return None
         return Limit(self.limit_price, self.base_size, self.end_time, self.order_type is OrderType.POST_ONLY)
+
+    @property
+    def may_trade(self) -> bool:
+        """Whether it may still sell or buy: neither this row nor the exchange calls it done."""
+        return not self.terminal and self.done_at is None
 
     @property
     def rests(self) -> bool:

@@ -162,6 +162,7 @@ def order_message(order: OrderRow) -> pb.Order:
         order_type=f"ORDER_TYPE_{order.order_type.value}",
         entry_order_id=str(order.entry_order_id or ""),
         trigger=f"EXIT_TRIGGER_{order.exit_trigger or 'UNSPECIFIED'}",
+        cancel_requested=order.cancel_requested_at is not None,
     )
     if order.stop_price is not None and order.target_price is not None:
         message.stop_price.CopyFrom(amount_message(order.stop_price))

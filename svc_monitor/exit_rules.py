@@ -13,12 +13,12 @@ UNPROTECTED_SECONDS = 30.0
 # Ends that are as they should be: an operator's word, or nothing to sell.
 WANTED_ENDS = frozenset({"KILL_SWITCH", "SELL_NOT_HELD", "NOT_HELD", "CANCELLED_BY_OPERATOR"})
 _WAITS_FOR = {
-    "NOTHING_AVAILABLE": "the ledger holds it and the exchange does not have it free: it was moved by hand, or an order that "
-    "is not ours holds it",
+    "NOTHING_AVAILABLE": "the ledger holds it and the exchange does not have it free: it was moved by hand, or an order holds "
+    "it that is not ours or whose cancel has not taken hold",
     "TERMS_DIFFER": "the executor finds other terms stored than the orchestrator sent",
     "CONTRACT_VIOLATION": "a service answers outside its contract",
     "ORDER_UNKNOWN": "nobody knows yet whether the exchange has its order; the exchange is asked",
-    "ORDER_OPEN": "the exchange has its order and has not filled it",
+    "ORDER_OPEN": "the exchange has its order, and has not filled it or not listed all that it filled",
     "ORDER_PENDING": "its order is written down and not answered for",
 }
 
@@ -75,10 +75,16 @@ def _waiting(found: OpenExit, seen: Seen) -> str:
 
 
 def _close_waits(found: OpenClose, seen: Seen) -> str:
-    stopped = _all_stopped(seen, at_exchange=found.state != "PENDING")
-    reason = f" ({_cause(found)})" if found.reason else ""
-    why = stopped or f"ORDER_{found.state}: {_WAITS_FOR[f'ORDER_{found.state}']}{reason}."
-    if found.cancelled:
+    # One that is WAITING has no order yet.
+    stopped = _all_stopped(seen, at_exchange=found.state not in ("PENDING", "WAITING"))
+    if found.state == "WAITING":
+        why = stopped or f"{found.reason}: {_WAITS_FOR.get(found.reason, found.observed or 'it is tried again')}."
+    else:
+        reason = f" ({_cause(found)})" if found.reason else ""
+        why = stopped or f"ORDER_{found.state}: {_WAITS_FOR[f'ORDER_{found.state}']}{reason}."
+    if found.state == "WAITING":
+        advice = "It is tried again, at most 30 s apart, for a day; `mesh halt --cancel` ends it."
+    elif found.cancelled:
         advice = "It was cancelled by an operator and ends when it is known that the exchange does not sell it."
     elif found.state != "PENDING":
         advice = "Look it up at the exchange by this id."

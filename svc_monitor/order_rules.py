@@ -13,8 +13,8 @@ _WORDS = {
     ),
     "ORDER_NOT_SETTLED": (
         Severity.WARNING,
-        "The exchange has had order {0} of {1} for more than five minutes and does not end it: it is not done there, not "
-        "settled, or lists other fills than it says ({2}). It stays OPEN and is asked for; look it up at the exchange.",
+        "The exchange has had order {0} of {1} for more than five minutes and does not end it: it is not done there, "
+        "or lists other fills than it says ({2}). It stays OPEN and is asked for; look it up at the exchange.",
     ),
     "CLIENT_ORDER_ID_TAKEN": (
         Severity.CRITICAL,

@@ -47,15 +47,28 @@ monitor_failed_exits = view(
 """).columns(product_id=Text, base_size=Amount, recommendation_id=Id, state=Text, decided_by=Text, reasons=Json),
 )
 
-# An operator's closes that are not done; they have no recommendation.
+# An operator's closes that are not done; they have no recommendation. One that is WAITING has no order yet.
 monitor_open_closes = view(
     "monitor_open_closes",
-    part(orders, "order_id product_id base_size filled_size state reasons cancel_requested_at created_at").where(
-        _O.purpose == "CLOSE", _O.state.in_(["PENDING", "UNKNOWN", "OPEN"])
+    text("""
+  SELECT order_id, product_id, base_size, filled_size, state, reasons, cancel_requested_at, created_at
+  FROM orders WHERE purpose = 'CLOSE' AND state IN ('PENDING', 'UNKNOWN', 'OPEN')
+  UNION ALL
+  SELECT order_id, product_id, size, 0, 'WAITING', reasons, NULL, created_at FROM waiting_closes WHERE ended_at IS NULL
+""").columns(
+        order_id=Id,
+        product_id=Text,
+        base_size=Amount,
+        filled_size=Amount,
+        state=Text,
+        reasons=Json,
+        cancel_requested_at=Time,
+        created_at=Time,
     ),
 )
 
-# Of every product that is still held, its newest close where that sold less than it was to and nothing was sold since.
+# Of every product that is still held, its newest close where that sold less than it was to and nothing was sold since. One that
+# waited until it was given up made no order.
 monitor_failed_closes = view(
     "monitor_failed_closes",
     text("""
@@ -63,9 +76,20 @@ monitor_failed_closes = view(
          newest.reasons
   FROM positions p
   CROSS JOIN LATERAL (
-    SELECT o.order_id, o.base_size, o.filled_size, o.state, o.reasons, o.updated_at
-    FROM orders o WHERE o.product_id = p.product_id AND o.purpose = 'CLOSE'
-    ORDER BY o.created_at DESC LIMIT 1
+    SELECT * FROM (
+      SELECT * FROM (
+        SELECT o.order_id, o.base_size, o.filled_size, o.state, o.reasons, o.created_at, o.updated_at
+        FROM orders o WHERE o.product_id = p.product_id AND o.purpose = 'CLOSE'
+        ORDER BY o.created_at DESC LIMIT 1
+      ) AS sent
+      UNION ALL
+      SELECT * FROM (
+        SELECT c.order_id, c.size, 0, 'REJECTED', c.reasons, c.created_at, c.ended_at
+        FROM waiting_closes c
+        WHERE c.product_id = p.product_id AND c.reasons -> 0 ->> 'code' = 'RETRIES_EXHAUSTED'
+        ORDER BY c.created_at DESC LIMIT 1
+      ) AS given_up
+    ) AS either ORDER BY created_at DESC LIMIT 1
   ) AS newest
   WHERE p.base_size > 0 AND newest.state IN ('CANCELLED', 'REJECTED') AND newest.filled_size < newest.base_size
     -- Not as NOT EXISTS: that is planned as a join, which reads all orders although it is asked of very few.
@@ -82,7 +106,7 @@ monitor_unknown_orders = view(
     part(orders, "order_id product_id side as_of").where(_O.state == "UNKNOWN"),
 )
 
-# Adopted after their end, not settled by the exchange, or with another's order under their id; `detail` in words. A market
+# Adopted after their end, not ended by the exchange, or with another's order under their id; `detail` in words. A market
 # order is done at once, an entry with a limit at the end of its life; one that the exchange has and that is OPEN for long
 # after that waits for a word that does not come.
 monitor_order_alarms = view(
@@ -128,7 +152,7 @@ monitor_unprotected_positions = view(
   FROM positions p
   JOIN products r ON r.product_id = p.product_id
   CROSS JOIN LATERAL (
-    SELECT coalesce(sum(greatest(o.base_size - o.filled_size, 0)), 0) AS size FROM orders o
+    SELECT coalesce(sum(greatest(coalesce(o.done_size, o.base_size) - o.filled_size, 0)), 0) AS size FROM orders o
     WHERE o.product_id = p.product_id AND o.side = 'SELL' AND o.state IN ('WAITING', 'PENDING', 'UNKNOWN', 'OPEN')
   ) AS covered
   CROSS JOIN LATERAL (

@@ -256,3 +256,51 @@ def test_a_unit_that_parks_again_is_told_at_once(mesh: Mesh, started: Started) -
         supervisor.join()
     assert ran.code == 1 and "risk is parked again: five more" in ran.said
     assert time.monotonic() - begun < 60
+
+
+class Slow(Executor):
+    """An executor whose exchange takes its time with a cancel: what a bracket protects is not free yet."""
+
+    def SetTradingState(self, request: Any, context: Any) -> Any:
+        return executor_pb.SetTradingStateResponse(
+            state=request.state, previous_state="TRADING_STATE_ACTIVE", stored=True, kept=True, open_order_ids=[NO_ID]
+        )
+
+    def GetTradingState(self, request: Any, context: Any) -> Any:
+        return executor_pb.GetTradingStateResponse(state="TRADING_STATE_ACTIVE", kept=True)
+
+    def _bracket(self) -> Any:
+        return executor_pb.Order(
+            order_id=NO_ID,
+            product_id="BTC-USD",
+            state="ORDER_STATE_OPEN",
+            purpose="ORDER_PURPOSE_PROTECTION",
+            cancel_requested=True,
+        )
+
+    def ListOrders(self, request: Any, context: Any) -> Any:
+        return executor_pb.ListOrdersResponse(orders=[self._bracket()])
+
+    def CancelOrders(self, request: Any, context: Any) -> Any:
+        outcome = executor_pb.CancelOutcome(result="CANCEL_RESULT_STILL_OPEN", order=self._bracket())
+        return executor_pb.CancelOrdersResponse(outcomes=[outcome])
+
+    def ClosePositions(self, request: Any, context: Any) -> Any:
+        outcome = executor_pb.CloseOutcome(
+            product_id="BTC-USD", held_size={"value": "1"}, remaining_size={"value": "1"}
+        )
+        outcome.reasons.add(code="NOTHING_AVAILABLE")
+        outcome.reasons.add(code="CLOSE_WAITS", observed="tried again")
+        return executor_pb.ClosePositionsResponse(outcomes=[outcome])
+
+
+def test_a_flatten_tells_of_no_protection_that_ends_and_of_no_try_that_a_halt_ends(
+    mesh: Mesh, started: Started
+) -> None:
+    with serving(Slow()) as port:
+        started(executor=port)
+        flattened = mesh("halt", "--flatten")
+    told = " ".join(flattened.said.split())
+    assert flattened.code == 1 and "stays there" not in told and "CLOSE_WAITS" not in told
+    assert "its cancel was asked for and has not taken hold at the exchange yet" in told
+    assert "BTC-USD is not tried again while trading is HALTED" in told

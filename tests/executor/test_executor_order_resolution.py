@@ -19,7 +19,6 @@ from exchange_client.coinbase.order_body import body_of, same_terms
 from meshkit.errors import Misconfigured
 from svc_executor.live_key_check import check_live
 from svc_executor.order_resolution import (
-    SETTLING,
     Circumstances,
     OrderFacts,
     Step,
@@ -217,7 +216,8 @@ WHOLE = fill("BUY", Decimal(100), Decimal("0.5"), Decimal(0))
     ("changes", "fills", "state", "reasons"),
     [
         ({}, [WHOLE], OrderState.FILLED, []),
-        ({"settled": False}, [WHOLE], OrderState.OPEN, []),
+        ({"settled": False}, [WHOLE], OrderState.FILLED, []),
+        ({"settled": False}, [], OrderState.OPEN, []),
         ({"status": "OPEN"}, [WHOLE], OrderState.OPEN, []),
         ({"status": "CANCEL_QUEUED"}, [WHOLE], OrderState.OPEN, []),
         ({}, [], OrderState.OPEN, []),
@@ -229,7 +229,7 @@ WHOLE = fill("BUY", Decimal(100), Decimal("0.5"), Decimal(0))
         ({"status": "FAILED", "filled_size": Decimal(0), "reject_reason": "R"}, [], OrderState.REJECTED, ["R"]),
     ],
 )
-def test_an_order_is_over_when_its_fills_add_up_and_have_settled(
+def test_an_order_is_over_when_its_fills_add_up(
     changes: dict[str, Any], fills: list[Any], state: OrderState, reasons: list[str]
 ) -> None:
     found = conclude(seen(**changes), fills)
@@ -238,15 +238,24 @@ def test_an_order_is_over_when_its_fills_add_up_and_have_settled(
 
 
 @pytest.mark.parametrize("status", ["CANCELLED", "EXPIRED", "FAILED"])
-def test_what_ended_with_nothing_filled_and_is_never_called_settled_ends_after_a_while(status: str) -> None:
+def test_what_is_done_ends_at_once_and_is_watched_until_it_has_settled(status: str) -> None:
     found = seen(status=status, filled_size=Decimal(0), settled=False)
-    assert conclude(found, [], SETTLING - timedelta(seconds=1)).state is OrderState.OPEN
-    ended = conclude(found, [], SETTLING)
+    ended = conclude(found, [])
     assert ended.state in (OrderState.CANCELLED, OrderState.REJECTED)
-    assert not ended.final
+    assert (ended.done, ended.done_size, ended.final) == (True, 0, False)
     assert conclude(replace(found, settled=True), []).final
-    # Fills without the word "settled" are not all there: no time ends such an order.
-    assert conclude(seen(status=status, settled=False), [WHOLE], SETTLING * 100).state is OrderState.OPEN
+    partly = conclude(seen(status=status, settled=False), [WHOLE])
+    assert (partly.state, partly.done_size, partly.final) == (OrderState.CANCELLED, WHOLE.size, False)
+
+
+def test_what_an_order_that_is_done_has_filled_is_known_before_its_fills_are() -> None:
+    missing = conclude(seen(status="CANCELLED", settled=False), [])
+    assert (missing.state, missing.done, missing.done_size) == (OrderState.OPEN, True, WHOLE.size)
+    # Nobody says how much: it may be all of it.
+    contradicted = conclude(seen(filled_size=Decimal(0)), [])
+    assert (contradicted.state, contradicted.done, contradicted.done_size) == (OrderState.OPEN, True, None)
+    for status in ("OPEN", "PENDING", "CANCEL_QUEUED", "UNKNOWN_ORDER_STATUS"):
+        assert not conclude(seen(status=status), [WHOLE]).done
 
 
 def test_the_body_is_plain_text_of_exactly_one_size() -> None:

@@ -166,6 +166,7 @@ class FaultProxy:
     plan: deque[str] = field(default_factory=deque)
     reads_fail: int = 0
     hide_orders: bool = False
+    hide_fills: bool = False
     time_fails: bool = False
     # Wallets are asked for and never told, as long as this is not set.
     wallets: asyncio.Event | None = None
@@ -214,6 +215,8 @@ class FaultProxy:
             await self.wallets.wait()
         if self.hide_orders and request.path.endswith("/orders/historical/batch"):
             return web.json_response({"orders": [], "has_next": False, "cursor": ""})
+        if self.hide_fills and request.path.endswith("/orders/historical/fills"):
+            return web.json_response({"fills": [], "cursor": ""})
         status, answer = await self._forward(request, body)
         if self.shown is not None and "/orders/historical/" in request.path and status == 200:
             answer = _changed(answer, self._show)

@@ -46,6 +46,14 @@ OPEN_CLOSE = OpenClose("BTC-USD", "o-1", "PENDING", "2", "0", "", "", 31.0, Fals
 FAILED_CLOSE = FailedClose("BTC-USD", "o-1", "REJECTED", "2", "0", "INSUFFICIENT_FUND", "account 7", "2.5")
 
 
+def test_a_close_without_an_order_is_an_alert_with_what_it_waits_for() -> None:
+    waits = replace(OPEN_CLOSE, state="WAITING", reason="NOTHING_AVAILABLE", observed="the ledger holds 2")
+    assert found(seen(exits=Exits(open_closes=(replace(waits, age_seconds=29.9),)))) == {}
+    assert found(seen(exits=Exits(open_closes=(waits,)))) == {"EXIT_WAITING": ["order:o-1"]}
+    told = words(seen(exits=Exits(open_closes=(waits,))), "EXIT_WAITING")
+    assert "NOTHING_AVAILABLE: the ledger holds it" in told and "tried again" in told
+
+
 def words(view: Any, code: str) -> str:
     (finding,) = judge(view)[code] or ()
     return str(finding.message)
