@@ -24,11 +24,13 @@ from tradekit.exit_plan import ExitPlan
 from tradekit.life import life_end
 from tradekit.reasons import Reason
 from tradekit.recommendation import Recommendation
-from tradekit.states import Origin, Side, SignalSide
+from tradekit.states import Origin, Side, SignalSide, Venue
 from trading.signal.v1 import signal_service_pb2 as signal_pb
 from trading.signal.v1 import signal_service_pb2_grpc as signal_grpc
 
 CONSUMER = "signals"
+# More signals of a bar than this are not waited for.
+_MOST_HELD = 20_000
 
 
 class SignalConsumer:
@@ -38,6 +40,10 @@ class SignalConsumer:
         self._settings = settings
         self._kit = kit
         self._labels = ModelLabels()
+        # In lock-step a bar's recommendations come at once, however many processes decide its signals: they are worked on in an
+        # order of their own, which those that come later would not be part of.
+        self._whole_bars = settings.venue is Venue.REPLAY
+        self._held: list[SignalSeen] = []
         self._rules = ProposalRules(settings.entry_quote_size, settings.entry_cooldown_bars, settings.stale_signal_bars)
         channel = kit.channel(settings.address(services.SIGNAL), services.SIGNAL.full_name)
         self._stub = signal_grpc.SignalServiceStub(channel)
@@ -46,15 +52,24 @@ class SignalConsumer:
     async def _watch(self) -> Any:
         async with self._kit.autocommit.connect() as connection:
             after = await store.read_cursor(connection, CONSUMER)
+        self._held.clear()
         return self._stub.WatchSignals(signal_pb.WatchSignalsRequest(after_sequence=after))
 
     async def _take_frame(self, frame: signal_pb.WatchSignalsResponse) -> bool:
         kind = frame.WhichOneof("frame")
         if kind == "batch":
-            await self._kit.critical(self.take(_signals_of(frame.batch)))
+            self._held += _signals_of(frame.batch)
+            if not self._whole_bars or len(self._held) > _MOST_HELD:
+                await self._take_held()
         elif kind == "watermark":
+            await self._take_held()
             await self._mark(wire.time_of(frame.watermark.as_of))
         return bool(kind != "draining")
+
+    async def _take_held(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            await self._kit.critical(self.take(held))
 
     async def _mark(self, as_of: datetime) -> None:
         # One statement: a transaction of its own, as every one of `autocommit` is.
