@@ -154,6 +154,8 @@ async def test_staleness_counts_against_the_newest_bar_decided(world: World) -> 
 async def test_in_a_replay_the_life_is_market_time(world: World) -> None:
     await world.signals.publish(signal(1))
     async with world.bridge(venue="REPLAY", recommendation_ttl_seconds=120):
+        # A bar's recommendations come at once, when all of its signals are there.
+        await world.signals.publish(watermark=AS_OF)
         await world.until_cursor(1)
         recommendation = (await world.recommendations())[0]
     assert recommendation["life_clock"] == "MARKET"

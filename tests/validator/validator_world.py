@@ -44,6 +44,10 @@ async def validator(database: Any, **given: Any) -> AsyncIterator[Any]:
     started = asyncio.Event()
     running = asyncio.ensure_future(service.run(lambda _: started.set()))
     await started.wait()
+    with contextlib.suppress(TimeoutError):  # where a test has no database for it
+        async with asyncio.timeout(10):
+            while not service.health.serving(""):
+                await asyncio.sleep(0.01)
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{service.port}")
     try:
         stub = pb_grpc.ValidatorServiceStub(channel)
