@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -319,6 +319,10 @@ async def running(database: Any, folder: Path, cash: str = "10000", **settings: 
     async with asyncio.TaskGroup() as group:
         task = group.create_task(world.service.run(lambda _: started.set()))
         await started.wait()
+        with suppress(TimeoutError):  # where a test has no database for it
+            async with asyncio.timeout(10):
+                while not world.service.health.serving(""):
+                    await asyncio.sleep(0.01)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{world.service.port}") as channel:
             world.channel, world.stub = channel, pb_grpc.RiskServiceStub(channel)
             try:
