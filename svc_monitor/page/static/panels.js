@@ -75,7 +75,8 @@ export function pipeline(value, barSeconds) {
   put(byId("market-time"), `${utc(value.market_time)} UTC`);
   byId("market-time").classList.remove("dim");
   const open = byId("open-work");
-  put(open, `${many(value.open_recommendations, "recommendation")} · ${many(value.open_orders, "order")}`);
+  const resting = value.resting_orders ? ` · ${value.resting_orders} resting` : "";
+  put(open, `${many(value.open_recommendations, "recommendation")} · ${many(value.open_orders, "order")}${resting}`);
   open.classList.remove("dim");
   open.dataset.tip = `Waiting for market time: ${many(value.waiting_recommendations, "recommendation")}\nOf unknown outcome: ${many(value.unknown_orders, "order")}\nResting at the exchange: ${many(value.resting_orders, "order")}`;
   const stages = byId("stages");
