@@ -93,7 +93,9 @@ class ClosingAgain:
                 backoff.reset()
                 await self._new.wait()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._new.wait(), backoff.next_seconds())
+                # Not `wait_for`: in Python 3.11 it may take the cancellation of this task for its own.
+                async with asyncio.timeout(backoff.next_seconds()):
+                    await self._new.wait()
                 backoff.reset()
                 await asyncio.sleep(_FIRST_PAUSE_SECONDS)
 
