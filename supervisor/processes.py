@@ -16,12 +16,17 @@ from pathlib import Path
 import psutil
 
 MARK = "MESH_SUPERVISED_BY"
-_CLOCK_SLACK_SECONDS = 1.5  # start times derive from the boot time, which moves a little as the clock is disciplined
+_PROC = Path("/proc")
+# Fields of /proc/PID/stat behind the name, which may hold anything: state, and start in ticks since boot.
+_STATE, _START = 0, 19
+_CLOCK_SLACK_SECONDS = 1.5  # where a start is only to be had by the clock, it moves as that is disciplined
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A pid together with the moment (epoch seconds) the process started."""
+    """A pid together with the moment the process started: on Linux seconds since boot, which no setting of the clock moves (a
+    machine that was suspended or moved wakes up with another time of day); elsewhere epoch seconds.
+    """
 
     pid: int
     started: float
@@ -46,12 +51,15 @@ class InstanceMark:
 def identity_of(pid: int) -> ProcessIdentity | None:
     """The identity of a living process; None when there is none (a zombie is dead)."""
     try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return ProcessIdentity(pid, process.create_time())
-    except psutil.Error:
+        if psutil.LINUX:
+            fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            dead, started = fields[_STATE] == "Z", int(fields[_START]) / os.sysconf("SC_CLK_TCK")
+        else:
+            process = psutil.Process(pid)
+            dead, started = process.status() == psutil.STATUS_ZOMBIE, process.create_time()
+    except (psutil.Error, OSError):
         return None
+    return None if dead else ProcessIdentity(pid, started)
 
 
 def read_identity(path: Path) -> ProcessIdentity | None:
@@ -65,7 +73,8 @@ def read_identity(path: Path) -> ProcessIdentity | None:
 def is_alive(identity: ProcessIdentity) -> bool:
     """True while the very process that was recorded lives, not merely its number."""
     found = identity_of(identity.pid)
-    return found is not None and abs(found.started - identity.started) <= _CLOCK_SLACK_SECONDS
+    slack = 0.0 if psutil.LINUX else _CLOCK_SLACK_SECONDS
+    return found is not None and abs(found.started - identity.started) <= slack
 
 
 def is_stopped(identity: ProcessIdentity) -> bool:

@@ -165,10 +165,15 @@ def test_a_whole_life(instance: Instance) -> None:
 
 def trades_explained(instance: Instance) -> None:
     wait_until(instance.has_traded, 600)
-    # Health is polled: entries that closed for a moment under load open again.
-    wait_until(lambda: instance.status()["entries_open"], 60)
-    found = instance.status()
-    assert found["healthy"] and found["running"], found
+    found: dict[str, Any] = {}
+
+    def well() -> bool:
+        # Health is polled: what closed for a moment under load opens again.
+        found.update(instance.status())
+        return found["entries_open"] and found["healthy"]
+
+    wait_until(well, 60)
+    assert found["running"], found
     assert found["pipeline"]["executed"] >= 1 and found["pipeline"]["unknown_orders"] == 0
     order = next(one for one in instance.filled() if one.side == trade_pb2.SIDE_BUY)
     for id in (order.order_id, order.recommendation_id):

@@ -6,6 +6,9 @@ import json
 import os
 import socket
 import ssl
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -275,6 +278,22 @@ def test_a_pid_with_another_start_time_is_a_stranger() -> None:
     me = identity_of(os.getpid())
     assert me is not None and is_alive(me)
     assert not is_alive(ProcessIdentity(me.pid, me.started - 60))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a start is only to be had by the clock")
+def test_a_process_stays_itself_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = identity_of(os.getpid())
+    assert me is not None and me.started < time.clock_gettime(time.CLOCK_BOOTTIME)
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 0.0)
+    assert is_alive(me)
+
+
+def test_a_zombie_and_a_free_pid_are_dead() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert identity_of(ended.pid) is None
+    ended.wait()
+    assert identity_of(ended.pid) is None
 
 
 def test_state_survives_the_file_and_a_dead_process_is_shown_as_gone(tmp_path: Path) -> None:
