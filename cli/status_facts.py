@@ -24,6 +24,8 @@ from tradekit.services import SERVICES, ServiceName
 from trading.executor.v1 import executor_service_pb2 as executor_pb
 from trading.executor.v1 import executor_service_pb2_grpc as executor_grpc
 from trading.executor.v1 import ledger_pb2 as ledger_pb
+from trading.monitor.v1 import monitor_service_pb2 as monitor_pb
+from trading.monitor.v1 import monitor_service_pb2_grpc as monitor_grpc
 from trading.orchestrator.v1 import orchestrator_service_pb2 as orchestrator_pb
 from trading.orchestrator.v1 import orchestrator_service_pb2_grpc as orchestrator_grpc
 from trading.risk.v1 import risk_service_pb2 as risk_pb
@@ -81,6 +83,8 @@ class StatusFacts:
     trading: Trading | None = None
     pipeline: Pipeline | None = None
     ledger: LedgerWords | None = None
+    # Raised ones, newest first, as "CODE scope"; None where the monitor did not answer.
+    alerts: tuple[str, ...] | None = None
     supervisor_stopped: bool = False
     # A supervisor runs, and what it has written of its processes cannot be read.
     units_unreadable: bool = False
@@ -159,19 +163,20 @@ async def gather_status(home: MeshHome, instance: Instance | None) -> StatusFact
     if instance is None or not alive:
         return facts
     asked = [service for service in SERVICES if service.name in alive]
-    entries, switch, account, pipeline, ledger = await asyncio.gather(
+    entries, switch, account, pipeline, ledger, alerts = await asyncio.gather(
         asyncio.gather(*(_entries(instance, service) for service in asked)),
         _asked(instance, services.EXECUTOR, _switch),
         _asked(instance, services.RISK, _account),
         _asked(instance, services.ORCHESTRATOR, _pipeline),
         ask_ledger(instance),
+        _asked(instance, services.MONITOR, _alerts),
     )
     known = {service.name: status for service, status in zip(asked, entries, strict=True) if status is not None}
     equity, locks, cooldowns = account if account is not None else ("", (), ())
     trading = None
     if switch is not None:
         trading = Trading(switch.state, switch.note, switch.kept, switch.reason, equity, locks, cooldowns)
-    return replace(facts, entries=known, trading=trading, pipeline=pipeline, ledger=ledger)
+    return replace(facts, entries=known, trading=trading, pipeline=pipeline, ledger=ledger, alerts=alerts)
 
 
 async def ask_ledger(instance: Instance) -> LedgerWords | None:
@@ -228,6 +233,12 @@ def _health_call(channel: grpc.aio.Channel) -> Any:
         request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
         response_deserializer=health_pb2.HealthCheckResponse.FromString,
     )
+
+
+async def _alerts(channel: grpc.aio.Channel) -> tuple[str, ...]:
+    request = monitor_pb.ListAlertsRequest(state=monitor_pb.ALERT_STATE_RAISED)
+    answer = await monitor_grpc.MonitorServiceStub(channel).ListAlerts(request, timeout=DEADLINE_SECONDS)
+    return tuple(f"{alert.code} {alert.scope}" for alert in answer.alerts)
 
 
 async def _switch(channel: grpc.aio.Channel) -> Switch:

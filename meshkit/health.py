@@ -7,8 +7,9 @@ generators, and open watches hold a stopping server for its whole grace.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,13 +122,18 @@ class HealthPoller:
                 group.serving = True
             elif group.failures >= FAILURES_TO_FLIP:
                 group.serving = False
-            if found != group.reasons:
+            if _without_numbers(found) != _without_numbers(group.reasons):
                 group.reasons = found
                 self._log.log(30 if found else 20, "health_checks", names=list(group.names), failing=found)
             serving = group.serving and (group.needs is None or group.needs.serving)
             for name in group.names:
                 if self._servicer.set(name, serving):
                     self._log.info("health", name=name, status="SERVING" if serving else "NOT_SERVING")
+
+
+def _without_numbers(faults: Mapping[str, str]) -> dict[str, str]:
+    """A fault whose words count seconds is the same fault at the next look."""
+    return {name: re.sub(r"\d+", "", words) for name, words in faults.items()}
 
 
 async def _faults(checks: Sequence[Check]) -> dict[str, str]:

@@ -124,6 +124,8 @@ def _print_trading(facts: "StatusFacts") -> None:
     shut = facts.entries_shut
     closed = "not known" if facts.trading is None and facts.executor_runs else "closed"
     out.print(f"entries   [red]{closed}: {escape(shut)}[/]" if shut else "entries   [green]open[/]")
+    if facts.alerts:
+        out.print(f"alerts    [yellow]{escape(', '.join(facts.alerts))}[/]; the page says what each means")
     if facts.ledger is not None:
         _print_ledger(facts.ledger)
     if facts.pipeline is None:

@@ -49,6 +49,14 @@ def test_a_halt_that_ends_with_the_executor_is_shown_as_such(capsys: Any) -> Non
         assert ("gone when that process ends" in capsys.readouterr().out) == (not kept)
 
 
+def test_alerts_are_shown_with_what_they_are_about(capsys: Any) -> None:
+    trading = Trading("ACTIVE", "", True, equity="1", locks=())
+    status._print_trading(StatusFacts("/home", 1, None, trading=trading, alerts=("FEED_SILENT executor",)))
+    assert "alerts    FEED_SILENT executor; the page" in capsys.readouterr().out
+    status._print_trading(StatusFacts("/home", 1, None, trading=trading, alerts=()))
+    assert "alerts" not in capsys.readouterr().out
+
+
 def test_nothing_of_the_ledger_acts_on_a_terminal(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = ledger_pb2.GetLedgerResponse()
     answer.adjustments.add(caller="operator", note="lunch\x1b[2J [red]x[/]")

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from waiting import eventually
 
 from meshkit import channel, errors, health, server
+from meshkit.errors import Unavailable
 from meshkit.serve import Check, Task
 from tests.meshkit.toys import ROOT, TOY_NAME, Behaviour, bare, kit_channel, toy_running
 from tests.support.arriving import Arriving
@@ -100,6 +101,27 @@ async def test_two_failures_flip_and_one_success_returns() -> None:
         await poller.poll()
         history.append(group.serving)
     assert history == [False, False, True, True, True, True, False, True]
+
+
+async def test_a_fault_that_counts_seconds_is_said_once() -> None:
+    words = iter(["silent for 1 s", "silent for 3 s", "silent for 15 s", "no route", "no route"])
+
+    async def fails() -> None:
+        raise Unavailable("STALE_DATA", next(words))
+
+    said: list[str] = []
+
+    class Log:
+        def info(self, event: str, **told: Any) -> None:
+            pass
+
+        def log(self, level: int, event: str, *, failing: dict[str, str], **told: Any) -> None:
+            said.append(failing["c"].rpartition(": ")[2])
+
+    poller = health.HealthPoller(health.HealthServicer(["x"]), [health.Group(["x"], [Check("c", fails)])], Log())
+    for _ in range(5):
+        await poller.poll()
+    assert said == ["silent for 1 s", "no route"]
 
 
 async def test_a_check_that_hangs_fails_within_its_timeout(toy: Any, quick: None) -> None:
