@@ -36,6 +36,7 @@ from schema import streams
 from schema.base import Id
 from schema.recommendation_rows import recommendation_of_row
 from schema.recommendations import trade_recommendations
+from svc_orchestrator.steps import ORDER_SCOPE
 from svc_orchestrator.store import life_over, market_reached, watermark_of
 from tradekit.reasons import Reason, reason_from_dict
 from tradekit.recommendation import Recommendation
@@ -111,7 +112,13 @@ def _claimed(row: RowByName) -> ClaimedRow:
 
 
 def _awaits_order() -> ColumnElement[bool]:
-    return and_(_T.c.state == RecommendationState.EXECUTING.value, _T.c.not_before.is_not(None))
+    """Rows put back until their order changes. One that was refused keeps its delay: each try changes orders itself."""
+    waits_for = _T.c.delay_reason["scope"].astext
+    return and_(
+        _T.c.state == RecommendationState.EXECUTING.value,
+        _T.c.not_before.is_not(None),
+        waits_for.startswith(ORDER_SCOPE),
+    )
 
 
 def _seconds(seconds: float | ColumnElement[float]) -> ColumnElement[Any]:

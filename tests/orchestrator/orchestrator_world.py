@@ -98,6 +98,11 @@ class World:
         about = {"order_id": ids.order_id(UUID(item)), "recommendation_id": UUID(item), "filled_size": D(filled)}
         await store_order(self.database.engine, row["product_id"], row["side"], state, AS_OF, **about, **size)
 
+    async def notify_orders(self) -> None:
+        """News of orders as the executor tells it."""
+        async with self.database.engine.begin() as connection:
+            await streams.notify(connection, streams.ORDERS)
+
     async def watermark(self, stage: str, as_of: datetime) -> None:
         async with self.database.engine.begin() as connection:
             await streams.advance_watermark(connection, stage, as_of, 0)
