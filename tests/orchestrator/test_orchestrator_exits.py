@@ -14,7 +14,7 @@ from refusals import refused
 from sqlalchemy import func, text
 from waiting import eventually
 
-from meshkit.errors import FailedPrecondition, MeshError
+from meshkit.errors import DeadlineTooShort, FailedPrecondition, MeshError
 from tests.orchestrator.orchestrator_world import TERMINAL, World
 from tests.orchestrator.stand_ins import unavailable
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
@@ -241,6 +241,29 @@ async def test_what_has_no_order_is_cancelled_at_its_next_step(world: World) -> 
             error: MeshError = await refused(stub.CancelRecommendation(wrong))
             assert error.reason == reason
     assert stages.executor.created == []
+    await world.check_once()
+
+
+@pytest.mark.parametrize("stage", ["risk", "executor"])
+async def test_an_entry_that_a_stage_calls_expired_as_it_was_cancelled_ends_by_the_operator(
+    world: World, stage: str
+) -> None:
+    held, reached = asyncio.Event(), asyncio.Event()
+
+    async def expired(_: Any) -> None:
+        reached.set()
+        await held.wait()
+        raise DeadlineTooShort("the recommendation has ended", reason="EXPIRED")
+
+    (world.stages.risk if stage == "risk" else world.stages.executor).before = expired
+    (entry,) = await world.propose()
+    async with world.orchestrator() as stub:
+        await reached.wait()
+        await stub.CancelRecommendation(cancel(entry))
+        held.set()
+        row = (await world.until_ended(entry))[entry]
+    assert (row["state"], row["decided_by"], codes(row)) == ("REJECTED", "operator", ["CANCELLED_BY_OPERATOR"])
+    assert row["reasons"][0]["observed"] == "not now"
     await world.check_once()
 
 
