@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -65,6 +66,7 @@ class ClaimedRow:
     delays: int
     delayed_since: datetime | None
     delay_reason: Reason | None
+    adjusted_size: Decimal | None
     cancelled: str | None
     """The operator's note; None while nobody cancelled it."""
     now: datetime
@@ -104,6 +106,7 @@ def _claimed(row: RowByName) -> ClaimedRow:
         delays=row["delays"],
         delayed_since=row["delayed_since"],
         delay_reason=reason_from_dict(row["delay_reason"]) if row["delay_reason"] else None,
+        adjusted_size=row["adjusted_size"],
         cancelled=row["cancel_note"] if row["cancel_requested_at"] else None,
         now=row["now"],
         market=row["market"],
