@@ -27,6 +27,11 @@ class StoredTerms:
         """False once it has ended, or an operator has cancelled it."""
         return self.state not in RECOMMENDATION_TERMINAL and not self.cancelled
 
+    @property
+    def end(self) -> str:
+        """How it ended: its last state, or the operator's cancel that is not its state yet."""
+        return self.state.value if self.state in RECOMMENDATION_TERMINAL else "CANCELLED_BY_OPERATOR"
+
 
 def terms_of(row: RowByName) -> StoredTerms:
     """The stored recommendation of a row of `recommendation_terms`."""

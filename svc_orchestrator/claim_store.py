@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +37,7 @@ from schema import streams
 from schema.base import Id
 from schema.recommendation_rows import recommendation_of_row
 from schema.recommendations import trade_recommendations
+from svc_orchestrator.steps import ORDER_SCOPE
 from svc_orchestrator.store import life_over, market_reached, watermark_of
 from tradekit.reasons import Reason, reason_from_dict
 from tradekit.recommendation import Recommendation
@@ -64,6 +66,7 @@ class ClaimedRow:
     delays: int
     delayed_since: datetime | None
     delay_reason: Reason | None
+    adjusted_size: Decimal | None
     cancelled: str | None
     """The operator's note; None while nobody cancelled it."""
     now: datetime
@@ -103,6 +106,7 @@ def _claimed(row: RowByName) -> ClaimedRow:
         delays=row["delays"],
         delayed_since=row["delayed_since"],
         delay_reason=reason_from_dict(row["delay_reason"]) if row["delay_reason"] else None,
+        adjusted_size=row["adjusted_size"],
         cancelled=row["cancel_note"] if row["cancel_requested_at"] else None,
         now=row["now"],
         market=row["market"],
@@ -111,7 +115,13 @@ def _claimed(row: RowByName) -> ClaimedRow:
 
 
 def _awaits_order() -> ColumnElement[bool]:
-    return and_(_T.c.state == RecommendationState.EXECUTING.value, _T.c.not_before.is_not(None))
+    """Rows put back until their order changes. One that was refused keeps its delay: each try changes orders itself."""
+    waits_for = _T.c.delay_reason["scope"].astext
+    return and_(
+        _T.c.state == RecommendationState.EXECUTING.value,
+        _T.c.not_before.is_not(None),
+        waits_for.startswith(ORDER_SCOPE),
+    )
 
 
 def _seconds(seconds: float | ColumnElement[float]) -> ColumnElement[Any]:

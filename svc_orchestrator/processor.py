@@ -5,6 +5,7 @@ Every stage answers a repeated id with its stored answer, so leading an item aga
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 from meshkit.errors import MeshError
@@ -54,6 +55,7 @@ class ClaimedRecommendation:
     delays: int
     delayed_since: datetime | None = None
     delay_reason: Reason | None = None
+    adjusted_size: Decimal | None = None
     cancelled: str | None = None
     order_id: UUID | None = None
 
@@ -67,6 +69,11 @@ class ClaimedRecommendation:
         """True for a BUY."""
         return self.recommendation.side is Side.BUY
 
+    def tells_less_than(self, decided: Approved) -> bool:
+        """Whether its row does not say yet that it is executed, or for how much by the newest ticket."""
+        is_new = bool(decided.ticket) and decided.size != self.adjusted_size
+        return is_new or self.state is not RecommendationState.EXECUTING
+
 
 def item_of(row: ClaimedRow) -> ClaimedRecommendation:
     """The item of a claimed row; raises what its stored recommendation raises when it is read."""
@@ -76,6 +83,7 @@ def item_of(row: ClaimedRow) -> ClaimedRecommendation:
         delays=row.delays,
         delayed_since=row.delayed_since,
         delay_reason=row.delay_reason,
+        adjusted_size=row.adjusted_size,
         cancelled=row.cancelled,
     )
 
@@ -219,7 +227,7 @@ class RecommendationProcessor:
             decided = await self._word_of_risk(item)
             if not isinstance(decided, Approved):
                 return decided
-            if item.state is not RecommendationState.EXECUTING:
+            if item.tells_less_than(decided):
                 await self._change(item, RecommendationState.EXECUTING, decided.decided_by, decided.reasons, decided)
             outcome = await self._ordered(item, decided)
             if isinstance(outcome, Reassess) and self._goes_alone(item):
@@ -354,6 +362,7 @@ class RecommendationProcessor:
         approved: Approved | None = None,
     ) -> None:
         """A change of state, committed. Raises LeaseLost if the item is no longer ours."""
+        size = approved.size if approved and approved.ticket else None
         change = Transition(
             item.id,
             item.state,
@@ -361,12 +370,12 @@ class RecommendationProcessor:
             decided_by,
             reasons,
             item.recommendation.as_of,
-            approved.size if approved and approved.ticket else None,
+            size,
             item.order_id,
         )
         await self._transitions.change(change, urgent=not item.is_entry)
         log_change(self._kit, item.recommendation, change)
-        item.state = to_state
+        item.state, item.adjusted_size = to_state, size or item.adjusted_size
 
     async def _requeue(self, item: ClaimedRecommendation, delay: RetryLater) -> None:
         async with self._kit.engine.begin() as connection:

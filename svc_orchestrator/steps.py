@@ -35,6 +35,8 @@ _NEVER = frozenset({"INVALID_REQUEST", "NOT_HELD"})
 _NOT_NOW = frozenset({"CALLER_NOT_ALLOWED", "UNKNOWN_METHOD", "REQUEST_ID_REUSED"})
 # Reasons of an order that ended before it was sent, because somebody wanted it so.
 _BY_OPERATOR = frozenset({"KILL_SWITCH", "CANCELLED_BY_OPERATOR"})
+# The scope of a reason that is about an order begins so, and that of no other reason.
+ORDER_SCOPE = "order:"
 # All that the risk engine may end an exit for. Whatever else it finds, the executor knows what is held and sells it.
 EXIT_OBSTACLES = frozenset({"KILL_SWITCH", "UNKNOWN_PRODUCT", "TRADING_DISABLED", "SELL_NOT_HELD", "MIN_NOTIONAL"})
 
@@ -138,11 +140,11 @@ def without_risk(size: BaseSize, why: Reason) -> Approved:
 def after_order(order: OrderSeen, delays: int) -> Terminal | RetryLater:
     """Only a terminal order ends it; what was filled decides how."""
     if order.state not in ORDER_TERMINAL:
-        why = Reason(f"ORDER_{order.state.value}", scope=f"order:{order.order_id}")
+        why = Reason(f"ORDER_{order.state.value}", scope=f"{ORDER_SCOPE}{order.order_id}")
         return RetryLater(backoff_seconds(delays), why, order.rests)
     if order.filled_size > 0:
         return Terminal(RecommendationState.EXECUTED, "exchange", order.reasons)
-    reasons = order.reasons or (Reason("NOTHING_FILLED", scope=f"order:{order.order_id}"),)
+    reasons = order.reasons or (Reason("NOTHING_FILLED", scope=f"{ORDER_SCOPE}{order.order_id}"),)
     if reasons[0].code in _BY_OPERATOR:
         return Terminal(RecommendationState.REJECTED, "operator", reasons)
     return Terminal(RecommendationState.FAILED, "executor" if reasons[0].code == "NOT_SENT" else "exchange", reasons)

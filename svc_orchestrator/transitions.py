@@ -27,6 +27,7 @@ from tradekit.states import RECOMMENDATION_TERMINAL, RecommendationState
 MOST_TOGETHER = 64
 # The rows first, in the order of their ids; then the streams' sequences in the order in which every transaction takes them. Each
 # row is looked up by its id: joined, all rows were read, as the planner thinks that many are given and few are left.
+# A stage calls one that an operator cancelled expired, as nothing new is done for it: that is the operator's end, not this one.
 # An event happens at the market's time, where that has moved on from the recommendation's own bar.
 _WRITE = text("""
     WITH given AS (
@@ -35,7 +36,8 @@ _WRITE = text("""
         as_of timestamptz, adjusted_size numeric, order_id uuid, terminal boolean)
     ),
     mine AS MATERIALIZED (
-      SELECT sorted.*, row.cancel_requested_at IS NOT NULL AND NOT terminal AS cancelled, row.cancel_note
+      SELECT sorted.*, row.cancel_note,
+             row.cancel_requested_at IS NOT NULL AND (NOT terminal OR to_state = 'EXPIRED') AS cancelled
       FROM (SELECT * FROM given ORDER BY recommendation_id) AS sorted
       CROSS JOIN LATERAL (
         SELECT cancel_requested_at, cancel_note FROM trade_recommendations AS own
@@ -143,7 +145,7 @@ async def change_states(
     """Writes changes of different recommendations; says of each why it was not written, None where it was.
 
     LeaseLost: somebody else decides now. Without an owner a change is of a recommendation that has ended. OrderStands: it
-    would end otherwise than its order says. Cancelled: it would go on and an operator said no.
+    would end otherwise than its order says. Cancelled: it would go on or expire, and an operator said no.
     """
     refused: list[Exception | None] = [None] * len(changes)
     if not _distinct(changes):

@@ -22,7 +22,8 @@ from tradekit.units import BaseSize, ProductId
 _ONE_UNIT = BaseSize(ONE)
 
 # Everything that is exposure, and the products in `also`: each at each market time, with its newest close of then. Why each
-# array is behind a SELECT: `schema.given_rows`.
+# array is behind a SELECT: `schema.given_rows`. An order that is done at the exchange is about to sell what it sold and
+# nobody booked yet; what protects a position gives way to an exit, whatever became of it.
 _EXPOSURES = text("""
     WITH parts AS (
       SELECT product_id, base_size, 0 AS open_buy, 0 AS open_sell, 0 AS reserved_buy, false AS order_unknown
@@ -30,7 +31,8 @@ _EXPOSURES = text("""
       UNION ALL
       SELECT product_id, 0,
              CASE WHEN side = 'BUY' THEN greatest(quote_size - filled_value - total_fees, 0) ELSE 0 END,
-             CASE WHEN side = 'SELL' THEN greatest(base_size - filled_size, 0) ELSE 0 END, 0, state = 'UNKNOWN'
+             CASE WHEN side = 'SELL' AND purpose <> 'PROTECTION'
+                  THEN greatest(coalesce(done_size, base_size) - filled_size, 0) ELSE 0 END, 0, state = 'UNKNOWN'
       FROM risk_open_orders
       UNION ALL
       SELECT product_id, 0, 0, 0, quote_amount, false

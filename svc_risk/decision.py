@@ -48,7 +48,7 @@ def standing_or_undecided(item: Item, facts: Facts, progress: Progress) -> Attem
     if newest is not None and _stands(newest, stored.terms):
         return newest
     if not stored.is_open:
-        raise DeadlineTooShort(f"the recommendation has ended: {stored.state.value}", reason="EXPIRED")
+        raise DeadlineTooShort(f"the recommendation has ended: {stored.end}", reason="EXPIRED")
     if stored.recommendation.side is not Side.SELL and not facts.approved:
         raise FailedPrecondition("NOT_REVIEWED", "no reviewer has approved this entry; have it validated first")
     return Undecided(stored, 1 if newest is None else newest.assessment.attempt + 1)

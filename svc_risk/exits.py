@@ -21,7 +21,7 @@ _CENTS = Decimal("0.01")
 
 
 def _free_base(case: Case) -> BaseSize:
-    """What is held that no open or UNKNOWN order is about to sell.
+    """What is held that no open or UNKNOWN order is about to sell; one that protects the position gives way to an exit.
 
     What other exits reserved is not taken off: a reservation may never become an order, and then nothing could be sold
     before it ran out. That no more is sold than is held is looked at where the order is written down.

@@ -15,12 +15,13 @@ _OPEN = _O.state.in_(["PENDING", "UNKNOWN", "OPEN"])
 risk_positions = view("risk_positions", part(positions, "product_id base_size"))
 
 # Orders that may still change the ledger; UNKNOWN counts like any other. What protects a position is no exit yet: an exit
-# takes its place.
+# takes its place. It is here while it is UNKNOWN, for that alone.
 risk_open_orders = view(
     "risk_open_orders",
-    part(orders, "product_id side state quote_size base_size filled_size filled_value total_fees").where(
-        and_(_OPEN, or_(_O.purpose != "PROTECTION", _O.state == "UNKNOWN"))
-    ),
+    part(
+        orders,
+        "product_id side state quote_size base_size filled_size filled_value total_fees purpose done_size",
+    ).where(and_(_OPEN, or_(_O.purpose != "PROTECTION", _O.state == "UNKNOWN"))),
 )
 
 # An order that bought something or still may is an entry.

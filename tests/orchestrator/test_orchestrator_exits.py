@@ -1,9 +1,11 @@
 """Exits wait for nobody but the executor, every wait ends with a reason, and no end contradicts an order."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -12,10 +14,9 @@ from refusals import refused
 from sqlalchemy import func, text
 from waiting import eventually
 
-from meshkit.errors import FailedPrecondition, MeshError
-from tests.orchestrator.orchestrator_world import World
+from meshkit.errors import DeadlineTooShort, FailedPrecondition, MeshError
+from tests.orchestrator.orchestrator_world import TERMINAL, World
 from tests.orchestrator.stand_ins import unavailable
-from tradekit.states import RECOMMENDATION_TERMINAL
 from trading.orchestrator.v1 import orchestrator_service_pb2 as pb
 
 D = Decimal
@@ -123,6 +124,47 @@ async def test_a_waiting_exit_says_why_and_is_given_up_after_a_day(world: World,
     await world.check_once()
 
 
+async def test_a_refused_exit_keeps_its_delays_while_orders_change(world: World) -> None:
+    """Each try withdraws what protects the position and has it made anew: both are news of orders, and wake nobody."""
+    asked: list[float] = []
+
+    async def withdraw_and_refuse(request: Any) -> None:
+        asked.append(time.monotonic())
+        await world.notify_orders()
+        await failing("NOTHING_AVAILABLE")(request)
+
+    world.stages.executor.before = withdraw_and_refuse
+    await world.propose(1, side="SELL", size=D("0.5"))
+    async with world.orchestrator():
+        await eventually(lambda: len(asked) >= 4)
+    waited = [later - earlier for earlier, later in pairwise(asked)]
+    assert [found >= least for found, least in zip(waited, (0.25, 0.5, 1.0), strict=False)] == [True] * 3, waited
+
+
+async def test_one_that_waits_for_its_order_is_woken_by_news_of_orders(world: World) -> None:
+    world.stages.executor.states = {"C000-USD": 3}
+    (exit_,) = await world.propose(1, side="SELL", size=D("0.5"))
+    put_off = text(
+        "UPDATE trade_recommendations SET not_before = now() + interval '1 hour' "
+        "WHERE not_before IS NOT NULL AND lease_owner IS NULL RETURNING 1"
+    )
+    async with world.orchestrator():
+        await eventually(lambda: world.run(put_off))
+        world.stages.executor.settle()
+        # Again and again: the first may come before the orchestrator knows that anybody waits.
+        row = await eventually(lambda: ended_after(world, exit_))
+    assert row["state"] == "EXECUTED"
+
+
+async def ended_after(world: World, item: str) -> Any:
+    """The row if it has ended; else there is news of orders."""
+    row = (await world.rows())[item]
+    if row["state"] in TERMINAL:
+        return row
+    await world.notify_orders()
+    return None
+
+
 async def test_no_end_contradicts_an_order(world: World) -> None:
     """Whatever a stage decides, an order that was written down goes first; one that is open keeps its item."""
     filled, failed, open_ = await world.propose(3)
@@ -140,7 +182,7 @@ async def test_no_end_contradicts_an_order(world: World) -> None:
         await eventually(waits)
     assert [rows[item]["state"] for item in (filled, failed)] == ["EXECUTED", "FAILED"]
     assert {rows[item]["decided_by"] for item in (filled, failed)} == {"exchange"}
-    assert (await world.rows())[open_]["state"] not in {state.value for state in RECOMMENDATION_TERMINAL}
+    assert (await world.rows())[open_]["state"] not in TERMINAL
 
 
 async def test_an_order_that_turns_up_later_corrects_the_end(world: World) -> None:
@@ -199,6 +241,29 @@ async def test_what_has_no_order_is_cancelled_at_its_next_step(world: World) -> 
             error: MeshError = await refused(stub.CancelRecommendation(wrong))
             assert error.reason == reason
     assert stages.executor.created == []
+    await world.check_once()
+
+
+@pytest.mark.parametrize("stage", ["risk", "executor"])
+async def test_an_entry_that_a_stage_calls_expired_as_it_was_cancelled_ends_by_the_operator(
+    world: World, stage: str
+) -> None:
+    held, reached = asyncio.Event(), asyncio.Event()
+
+    async def expired(_: Any) -> None:
+        reached.set()
+        await held.wait()
+        raise DeadlineTooShort("the recommendation has ended", reason="EXPIRED")
+
+    (world.stages.risk if stage == "risk" else world.stages.executor).before = expired
+    (entry,) = await world.propose()
+    async with world.orchestrator() as stub:
+        await reached.wait()
+        await stub.CancelRecommendation(cancel(entry))
+        held.set()
+        row = (await world.until_ended(entry))[entry]
+    assert (row["state"], row["decided_by"], codes(row)) == ("REJECTED", "operator", ["CANCELLED_BY_OPERATOR"])
+    assert row["reasons"][0]["observed"] == "not now"
     await world.check_once()
 
 

@@ -120,6 +120,26 @@ async def test_a_lost_reservation_is_assessed_anew(world: World) -> None:
     assert (await world.histories())[item] == PATH
 
 
+async def test_a_later_attempt_with_another_size_is_written_down(world: World) -> None:
+    stages = world.stages
+    (item,) = await world.propose()
+
+    async def lost_once(request: Any) -> None:
+        if len(stages.executor.executed) == 1:
+            stages.risk.lost.add(item)
+            stages.risk.decisions = {request.recommendation.product_id: (2, "40.25")}
+
+    stages.executor.before = lost_once
+    async with world.orchestrator():
+        row = (await world.until_ended(item))[item]
+    assert (row["state"], row["adjusted_size"]) == ("EXECUTED", D("40.25"))
+    assert (await world.histories())[item] == [*PATH[:3], "EXECUTING", "EXECUTED"]
+    query = "SELECT decided_by, reasons FROM recommendation_events WHERE to_state = 'EXECUTING' ORDER BY sequence"
+    first, second = await world.run(text(query))
+    assert (first["reasons"], second["decided_by"]) == ([], "risk")
+    assert [reason["code"] for reason in second["reasons"]] == ["PORTFOLIO_HEAT"]
+
+
 async def test_an_entry_without_its_review_expires_and_an_exit_goes_on(world: World) -> None:
     stages = world.stages
 

@@ -13,7 +13,7 @@ from tradekit.states import RecommendationState
 
 OWNER = "orchestrator-1"
 PROPOSED, IN_REVIEW = RecommendationState.PROPOSED, RecommendationState.IN_REVIEW
-REJECTED, EXECUTED = RecommendationState.REJECTED, RecommendationState.EXECUTED
+REJECTED, EXPIRED = RecommendationState.REJECTED, RecommendationState.EXPIRED
 WHY = Reason("VOL_TARGET", "1", "2", "ratio", "product:C000-USD")
 
 
@@ -50,6 +50,15 @@ async def test_each_of_many_is_written_or_refused_for_its_own_reason(world: Worl
     sequences = await world.run(select(trade_recommendations.c.sequence).order_by(trade_recommendations.c.sequence))
     assert len({row["sequence"] for row in sequences}) == 7
     assert sequences[-1]["sequence"] == 10
+
+
+async def test_one_that_was_cancelled_does_not_expire_and_ends_otherwise(world: World) -> None:
+    expires, ends = await world.propose(2, lease_owner=OWNER, cancel_requested_at=func.now(), cancel_note="no")
+    async with world.database.engine.begin() as connection:
+        refused = await change_states(connection, OWNER, [change(expires, EXPIRED), change(ends, REJECTED)])
+    assert [type(refusal) for refusal in refused] == [Cancelled, type(None)]
+    rows = await world.rows()
+    assert [rows[item]["state"] for item in (expires, ends)] == ["PROPOSED", "REJECTED"]
 
 
 async def test_two_changes_of_one_recommendation_are_one_after_the_other(world: World) -> None:

@@ -219,6 +219,7 @@ class World:
         quote: str | None = None,
         base: str | None = None,
         filled: str = "0",
+        **changes: Any,
     ) -> UUID:
         self.sequence += 1
         return await store_order(
@@ -233,6 +234,7 @@ class World:
             filled_value=D(quote) if state == "FILLED" and quote else 0,
             expire_at=FAR,
             sequence=self.sequence,
+            **changes,
         )
 
     async def candles(self, product: str, first: datetime, closes: list[float]) -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import grpc
 import jwt
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import func, text, update
 
 from meshkit.errors import MeshError, from_rpc_error
-from schema.recommendations import llm_validation
+from schema.recommendations import llm_validation, trade_recommendations
 from svc_risk.assess import assess
 from svc_risk.snapshot import inputs_from_json
 from tests.risk.risk_calls import codes, refused
@@ -355,9 +355,16 @@ async def test_only_stored_and_approved_recommendations_are_assessed_on_their_st
     ended = await world.propose(world.recommendation(), state="EXECUTED")
     with pytest.raises(MeshError) as found:
         await world.ask(ended)
-    assert found.value.reason == "EXPIRED"
+    assert (found.value.reason, found.value.message) == ("EXPIRED", "the recommendation has ended: EXECUTED")
     assert await world.assessments() == []
     assert (await world.ask(recommendation)).decision == pb.DECISION_APPROVE
+
+
+async def test_an_entry_that_an_operator_cancelled_is_not_called_one_in_review(world: World):
+    cancelled = await world.propose(world.recommendation())
+    await world.run(update(trade_recommendations).values(cancel_requested_at=func.now()))
+    error = await refused(world.ask(cancelled))
+    assert (error.reason, error.message) == ("EXPIRED", "the recommendation has ended: CANCELLED_BY_OPERATOR")
 
 
 @pytest.mark.parametrize("first", [opening(0), opening(257), item], ids=["no-credit", "too-much", "no-opening"])
