@@ -220,7 +220,12 @@ waiting_closes = Table(
     metadata,
     Column("order_id", Id, primary_key=True, comment="of the order that it makes"),
     Column("product_id", Text, nullable=False),
-    Column("size", Amount, nullable=False, comment="base units that were held when it was asked for"),
+    Column(
+        "size",
+        Amount,
+        nullable=False,
+        comment="base units that it is to sell: all that was held when it was asked for, or the part that was not free",
+    ),
     Column("note", Text, nullable=False, comment="the operator's words"),
     Column("reasons", Json, nullable=False, comment="what it waited for last, or why it ended without an order"),
     Column("created_at", Time, nullable=False, server_default=func.clock_timestamp()),

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from exchange_client import Exchange
 from meshkit.errors import MeshError, NotFound
+from meshkit.together import together
 from schema.execution import orders
 from svc_executor import store
 from svc_executor.driver import OrderDriver
@@ -70,9 +71,7 @@ class Cancelling:
             await store.lock_account(connection)
             wanted = await store.request_cancel(connection, why, *which)
         words = await self._ask_exchange([order for order in wanted if order.exchange_order_id and order.may_trade])
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._outcome(order, words.get(order.order_id, ""))) for order in wanted]
-        return [task.result() for task in tasks]
+        return await together(self._outcome(order, words.get(order.order_id, "")) for order in wanted)
 
     async def _ask_exchange(self, resting: Sequence[OrderRow]) -> dict[UUID, str]:
         """Asks for all at once; the exchange's refusals by order. A cancel only begins there: the order itself tells."""

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from meshkit import database
 from meshkit.errors import MeshError, OutcomeUnknown, Unavailable
+from meshkit.together import together
 from schema.clocks import read_clocks
 from schema.execution import waiting_closes
 from svc_executor import closing_store, intent_store, store
@@ -22,7 +23,7 @@ from svc_executor.intent import BodyOf, close_intent
 from svc_executor.intent_store import NewIntent
 from svc_executor.order_tracker import OrderTracker
 from svc_executor.product_rules import ProductRules
-from svc_executor.reduce import reduce_only
+from svc_executor.reduce import left_to_sell, reduce_only
 from svc_executor.settings import ExecutorSettings
 from tradekit import ids
 from tradekit.reasons import Reason
@@ -46,7 +47,8 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What came of one position: `order_id` None where no order could be made, or none is known of; `why` says so."""
+    """What came of one position: `order_id` None where no order could be made, or none is known of; `why` says so. Of one with
+    an order, `why` says that a part of it waits."""
 
     product_id: ProductId
     held: BaseSize
@@ -56,7 +58,8 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class WantedClose:
-    """One position to sell. `size`: what was held when it was asked for. `waited`: this is a further try."""
+    """One position to sell. `size`: what was held when it was asked for, or what was left of that. `waited`: this is a further
+    try."""
 
     order_id: UUID
     product_id: ProductId
@@ -103,9 +106,7 @@ class Closing:
             async with turns:
                 return await self._close(wanted, product_id, held.get(product_id, NO_BASE))
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(product_id)) for product_id in products]
-        return [task.result() for task in tasks]
+        return await together(map(one, products))
 
     async def _everything(
         self, connection: AsyncConnection, request_id: UUID, held: Mapping[ProductId, BaseSize]
@@ -122,9 +123,16 @@ class Closing:
         if why:
             return Closed(product_id, held, None, why)
         # The order is written down: an outage from here on changes only what can be told of it now.
-        with suppress(Unavailable):
+        with suppress(MeshError):
             await self._tracker.track(order_id, longest_seconds=_TRACK_SECONDS)
-        return Closed(product_id, held, order_id)
+        return Closed(product_id, held, order_id, await self._rest_waits(order_id))
+
+    async def _rest_waits(self, order_id: UUID) -> tuple[Reason, ...]:
+        with suppress(Unavailable):
+            async with self._autocommit.connect() as connection:
+                if await closing_store.waits(connection, ids.close_rest_order_id(order_id)):
+                    return (_not_all(order_id), AGAIN)
+        return ()
 
     async def _is_written(self, order_id: UUID) -> bool | None:
         """None where the database does not say."""
@@ -153,6 +161,7 @@ class Closing:
             # Its last word may have been lost after the database had taken the order.
             written = await self._is_written(one.order_id)
             if written:
+                self._later.look_soon()
                 return ()
             why = why if written is False else _why(_not_known(error), one.product_id)
         # In a replay nothing happens by itself.
@@ -177,11 +186,12 @@ class Closing:
                     raise
                 return _why(error, one.product_id)
         if await self._is_written(one.order_id):
-            with suppress(Unavailable):
+            with suppress(MeshError):
                 await self._tracker.track(one.order_id)
         return None
 
     async def _write(self, one: WantedClose) -> None:
+        """Sells what is free. What is not waits from the same moment on, under an id of its own."""
         product = await self._rules.of(one.product_id, Side.SELL)
         available = await self._available.of(one.product_id)
         async with self._engine.begin() as connection:
@@ -194,7 +204,8 @@ class Closing:
                 return
             holding = await read_holding(connection, one.product_id, self._settings.granularity_seconds)
             # What was bought since one that waited was asked for is not meant.
-            size = reduce_only(one.size if one.waited else holding.held, holding, available, product)
+            wanted = one.size if one.waited else holding.held
+            size = reduce_only(wanted, holding, available, product)
             clocks = await read_clocks(connection)
             now = clocks.market or clocks.machine
             price = holding.price or NO_PRICE_KNOWN
@@ -202,6 +213,16 @@ class Closing:
                 one.order_id, one.product_id, size, self._settings.venue, now, price, one.note, self._body_of
             )
             await intent_store.write_intents(connection, [NewIntent(intent)])
+            rest = left_to_sell(wanted, size, holding, product)
+            if rest <= 0 or self._settings.venue is Venue.REPLAY:
+                return
+            rest_id = ids.close_rest_order_id(one.order_id)
+            await closing_store.put_off(connection, rest_id, one.product_id, rest, one.note, [_not_all(one.order_id)])
+        self._later.look_soon()
+
+
+def _not_all(order_id: UUID) -> Reason:
+    return Reason("NOT_ALL_AVAILABLE", scope=f"order:{order_id}")
 
 
 def _not_known(error: Unavailable) -> OutcomeUnknown:

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from meshkit import database
 from meshkit.backoff import Backoff
-from meshkit.errors import MeshError, Unavailable
+from meshkit.errors import MeshError
+from meshkit.together import together
 from schema.execution import waiting_closes
 from svc_executor import closing_store, store
 from svc_executor.closing_store import WaitingClose
@@ -31,9 +32,13 @@ AGAIN = Reason(
 )
 
 
+# What ends a close at once. A refusal of a read need not be the exchange's, and a list of its products may lack one.
+_ENDS = frozenset({"TRADING_HALTED", "NOT_HELD"})
+
+
 def waits(error: MeshError) -> bool:
-    """Whether what kept a close from being carried out may be over by itself."""
-    return isinstance(error, Unavailable) or error.reason == "NOTHING_AVAILABLE"
+    """Whether what kept a close of something that is held from being carried out may be over by itself."""
+    return error.reason not in _ENDS
 
 
 class Retried(Protocol):
@@ -63,10 +68,14 @@ class ClosingAgain:
             await store.lock_account(connection)
             waiting = await closing_store.put_off(connection, order_id, product_id, size, note, why)
         if order_id not in self._tried:
-            self._new.set()
+            self.look_soon()
         if waiting:
             self._log.warning("close_waits", order_id=str(order_id), product_id=product_id, why=why[0].code)
         return waiting
+
+    def look_soon(self) -> None:
+        """Something waits that the loop does not know of yet."""
+        self._new.set()
 
     async def give_up(self, product_id: ProductId | None, order_id: UUID | None) -> list[WaitingClose]:
         """An operator ends those of a product, one by the id of its order, or all."""
@@ -104,12 +113,20 @@ class ClosingAgain:
         async with self._autocommit.connect() as connection:
             found = await closing_store.waiting(connection)
         self._tried = {one.order_id for one in found}
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._try(closing, one)) for one in found]
-        return any(task.result() for task in tasks)
+        return any(await together(self._try(closing, one) for one in found))
 
     async def _try(self, closing: Retried, one: WaitingClose) -> bool:
+        """True if it waits on. One that fails must not keep the others from their try."""
         told = {"order_id": str(one.order_id), "product_id": one.product_id}
+        try:
+            return await self._try_once(closing, one, told)
+        except MeshError as error:
+            self._log.warning("close_not_tried", **told, why=error.message)
+        except Exception as error:
+            self._log.error("close_not_tried", **told, exc_info=error)
+        return True
+
+    async def _try_once(self, closing: Retried, one: WaitingClose, told: dict[str, str]) -> bool:
         try:
             if one.now - one.created_at >= EXIT_RETRIES:
                 await self._end(one, (Reason("RETRIES_EXHAUSTED"), *one.reasons))
@@ -119,11 +136,9 @@ class ClosingAgain:
             if why is not None:
                 await self.put_off(one.order_id, one.product_id, one.size, one.note, why)
             return why is not None
-        except Unavailable as error:
-            self._log.warning("close_not_tried", **told, why=error.message)
-            return True
         except MeshError as error:
-            # Halted, nothing held any more, a product that is not traded: as an exit that ends at once.
+            if waits(error):
+                raise
             await self._end(one, (Reason(error.reason, observed=error.message[:200]),))
             self._log.warning("close_ended", **told, why=error.message)
             return False

@@ -1,4 +1,4 @@
-"""The SQL of closes that wait: an operator wants a position sold, and no order could be made of it yet."""
+"""The SQL of closes that wait: an operator wants a position sold, and no order could be made of it, or of a part, yet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class WaitingClose:
-    """`order_id`: of the order that it makes. `size`: what was held when it was asked for. `reasons`: what it waited for last."""
+    """`order_id`: of the order that it makes. `size`: what it is to sell. `reasons`: what it waited for last."""
 
     order_id: UUID
     product_id: ProductId

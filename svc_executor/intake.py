@@ -45,8 +45,9 @@ _MOST_AT_ONCE = 50
 class Protected(Protocol):
     """What protects positions: `svc_executor.protector.Protector`."""
 
-    def released(self, product_id: ProductId, by: UUID) -> AbstractAsyncContextManager[None]:
-        """Inside, nothing does, unless the order `by` which it shall be sold was made before."""
+    def released(self, product_id: ProductId, by: UUID) -> AbstractAsyncContextManager[bool]:
+        """Inside, nothing does, unless the order `by` which it shall be sold was made before; False while the exchange has not
+        ended all that did."""
 
 
 class Work(Protocol):
@@ -149,26 +150,26 @@ class Intake:
         """The recommendation's one order: the one there is, or a new intent. An entry hears nothing without a ticket."""
         ticket = verify(request.ticket, self._key, request.recommendation, request.size) if request.ticket else None
         item = request.recommendation
-        async with self._room_for(item):
-            return await self._order_for(request, ticket)
+        async with self._room_for(item) as released:
+            return await self._order_for(request, ticket, released)
 
     @asynccontextmanager
-    async def _room_for(self, item: Recommendation) -> AsyncIterator[None]:
+    async def _room_for(self, item: Recommendation) -> AsyncIterator[bool]:
         """An exit sells what was protected. Where none may be sent, or it was made before, what protects stays."""
         if item.side is Side.BUY or not self._switch.allows(Side.SELL):
-            yield
+            yield True
             return
-        async with self._protected.released(item.product_id, ids.order_id(item.recommendation_id)):
-            yield
+        async with self._protected.released(item.product_id, ids.order_id(item.recommendation_id)) as released:
+            yield released
 
-    async def _order_for(self, request: Execute, ticket: Ticket | None) -> Placed:
+    async def _order_for(self, request: Execute, ticket: Ticket | None, released: bool) -> Placed:
         item = request.recommendation
         async with asyncio.TaskGroup() as group:
             product = group.create_task(self._product(item))
             available = group.create_task(self._available(item))
             past = group.create_task(self._facts.clock.past())
             touch = group.create_task(self._touch(item))
-        asked = Asked(request, ticket, product.result(), available.result(), past.result(), touch.result())
+        asked = Asked(request, ticket, product.result(), available.result(), past.result(), touch.result(), released)
         call = _Call(asked, contextvars.copy_context())
         return await self._batches.submit(call, urgent=item.side is Side.SELL)
 

@@ -25,7 +25,7 @@ from schema.recommendation_terms import StoredTerms, matching
 from svc_executor.entry_order import EntryRules, limit_of
 from svc_executor.holding import Holding
 from svc_executor.intent import BodyOf, Intent, grid_violation, make_intent, request_hash
-from svc_executor.reduce import reduce_only
+from svc_executor.reduce import left_to_sell, reduce_only
 from svc_executor.ticket import Ticket, TicketRefused
 from svc_executor.wire import Execute
 from tradekit.life import Life
@@ -39,7 +39,7 @@ from tradekit.units import BaseSize, OrderSize, ProductId
 class Asked:
     """A request with what was found out for it without a lock. `ticket` fits, but may be over. `product`: its rules, or why
     they could not be had; `available` None: the exchange did not say. `past`: a time of the exchange before now. `touch`: of an
-    entry with a limit, or why it could not be had; None where nobody bids."""
+    entry with a limit, or why it could not be had; None where nobody bids. `released`: no protective order holds any of it."""
 
     request: Execute
     ticket: Ticket | None
@@ -47,6 +47,7 @@ class Asked:
     available: BaseSize | None
     past: datetime | None
     touch: Touch | MeshError | None = None
+    released: bool = True
 
     @property
     def recommendation(self) -> Recommendation:
@@ -157,6 +158,12 @@ class Decisions:
         # What was free at the exchange was asked for before the exits of this batch could take of it.
         available = None if asked.available is None else max(asked.available - sold, NO_BASE)
         size = reduce_only(asked.request.base_size, holding, available, product)
+        if not asked.released and left_to_sell(asked.request.base_size, size, holding, product) > 0:
+            # Its one order would sell a part, and nobody would ask for the rest.
+            raise FailedPrecondition(
+                "NOTHING_AVAILABLE",
+                f"what protects {item.product_id} holds a part of it and is not cancelled yet; ask again",
+            )
         ticket = asked.ticket if asked.ticket and now < asked.ticket.expires_at else None
         return self._intent(item, size, ticket, now)
 

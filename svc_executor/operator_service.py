@@ -220,13 +220,14 @@ def _ended_message(one: WaitingClose) -> pb.CancelOutcome:
 
 
 def _close_message(one: Closed, order: store.OrderRow | None, left: BaseSize) -> pb.CloseOutcome:
-    reasons = list(one.why)
+    # A part that waited still when it was asked may be gone by now.
+    reasons = list(one.why) if order is None or left > 0 else []
     if order is not None and left > 0:
         scope = f"order:{order.order_id}"
         if not order.terminal:
             reasons.append(Reason(f"ORDER_{order.state.value}", scope=scope))
         else:
-            reasons += order.reasons or (Reason("NOT_ALL_AVAILABLE", scope=scope),)
+            reasons += order.reasons or (() if one.why else (Reason("NOT_ALL_AVAILABLE", scope=scope),))
     message = pb.CloseOutcome(
         product_id=one.product_id,
         held_size=amount_message(one.held),

@@ -193,22 +193,20 @@ class Protector:
         return any(one.plan.exit_time is not None for one in standing) or any(map(self._watches_price, held))
 
     @asynccontextmanager
-    async def released(self, product_id: ProductId, by: UUID) -> AsyncIterator[None]:
+    async def released(self, product_id: ProductId, by: UUID) -> AsyncIterator[bool]:
         """Inside, nothing protects the product and nothing begins to: the order `by` sells what was protected. Where that was
-        made before, what protects stays. What rests to buy more of it is ended as well."""
+        made before, what protects stays. What rests to buy more of it is ended as well. False while a bracket may still trade."""
         entries = self._entries.of(product_id)
         known = self._standing is not None and product_id not in self._standing
         nothing = known and entries == []
         if nothing and self._exit_rules.mode is ProtectionMode.OFF:
-            yield
+            yield True
             return
         async with self._products.hold(product_id):
-            if not nothing:
-                await self._release(product_id, by, entries)
-            yield
+            yield nothing or await self._release(product_id, by, entries)
         self.ask_soon(product_id)
 
-    async def _release(self, product_id: ProductId, by: UUID, entries: Sequence[UUID] | None) -> None:
+    async def _release(self, product_id: ProductId, by: UUID, entries: Sequence[UUID] | None) -> bool:
         async with self._kit.autocommit.connect() as connection:
             rows = await self._held(connection, product_ids=[product_id])
             standing = [one.order_id for row in rows for one in row.held.standing if one.trigger is None]
@@ -217,13 +215,15 @@ class Protector:
                 entries = [one.order_id for one in resting if one.product_id == product_id]
             standing += entries
             if not standing or await store.get_order(connection, by) is not None:
-                return
+                return True
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
-                await self._kit.critical(self._cancelling.withdraw(standing, "EXIT_DECIDED"))
+                ended = await self._kit.critical(self._cancelling.withdraw(standing, "EXIT_DECIDED"))
         except (MeshError, TimeoutError) as error:
             # Whoever sells hears that it is not free yet, and asks again.
             self._kit.log.warning("protection_not_withdrawn", product_id=product_id, why=type(error).__name__)
+            return False
+        return all(one.over or one.order.side is Side.BUY for one in ended)
 
     # ---- one look ----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ from exchange_client import ExchangeProduct
 from meshkit.errors import FailedPrecondition
 from svc_executor.holding import Holding
 from tradekit.decimals import plain
-from tradekit.exits import exit_size
+from tradekit.exits import exit_size, is_dust
+from tradekit.sizes import NO_BASE
 from tradekit.units import BaseSize
 
 
@@ -35,3 +36,11 @@ def reduce_only(wanted: BaseSize, holding: Holding, available: BaseSize | None, 
             {"held": plain(holding.held), "selling": plain(holding.selling), "available": told},
         )
     return size
+
+
+def left_to_sell(wanted: BaseSize, size: BaseSize, holding: Holding, product: ExchangeProduct) -> BaseSize:
+    """What of `wanted` is held and an order of `size` does not sell; none where the exchange takes no order of so little."""
+    whole = exit_size(wanted, holding.held, product.base_increment, holding.price, product.quote_min_size).size
+    rest = whole - size
+    small = is_dust(rest, holding.price, product.base_increment, product.base_min_size, product.quote_min_size)
+    return NO_BASE if small or rest <= 0 else rest

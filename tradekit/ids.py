@@ -48,6 +48,11 @@ def close_order_id(request: UUID, product_id: ProductId) -> UUID:
     return uuid5(_NAMESPACE, f"close|{request}|{product_id}")
 
 
+def close_rest_order_id(order: UUID) -> UUID:
+    """Id of the order that sells what a close's order left, as it was not free then."""
+    return uuid5(_NAMESPACE, f"close-rest|{order}")
+
+
 def protective_order_id(product_id: ProductId, entry: UUID | None, number: int) -> UUID:
     """Id of a protective order: the `number`th of a position, counted from 1 within each entry that it came from."""
     return uuid5(_NAMESPACE, f"protection|{product_id}|{entry or ''}|{number}")

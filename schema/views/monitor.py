@@ -68,7 +68,7 @@ monitor_open_closes = view(
 )
 
 # Of every product that is still held, its newest close where that sold less than it was to and nothing was sold since. One that
-# waited until it was given up made no order.
+# waited and made no order has failed as well, unless it was a halt or an operator that ended it, or nothing was left to sell.
 monitor_failed_closes = view(
     "monitor_failed_closes",
     text("""
@@ -84,11 +84,14 @@ monitor_failed_closes = view(
       ) AS sent
       UNION ALL
       SELECT * FROM (
-        SELECT c.order_id, c.size, 0, 'REJECTED', c.reasons, c.created_at, c.ended_at
-        FROM waiting_closes c
-        WHERE c.product_id = p.product_id AND c.reasons -> 0 ->> 'code' = 'RETRIES_EXHAUSTED'
+        SELECT c.order_id, c.size, 0, CASE
+            WHEN c.reasons -> 0 ->> 'code' IN ('TRADING_HALTED', 'CANCELLED_BY_OPERATOR', 'NOT_HELD') THEN 'ENDED'
+            WHEN (SELECT o.order_id FROM orders o WHERE o.order_id = c.order_id) IS NOT NULL THEN 'ENDED'
+            ELSE 'REJECTED'
+          END, c.reasons, c.created_at, c.ended_at
+        FROM waiting_closes c WHERE c.product_id = p.product_id AND c.ended_at IS NOT NULL
         ORDER BY c.created_at DESC LIMIT 1
-      ) AS given_up
+      ) AS waited
     ) AS either ORDER BY created_at DESC LIMIT 1
   ) AS newest
   WHERE p.base_size > 0 AND newest.state IN ('CANCELLED', 'REJECTED') AND newest.filled_size < newest.base_size

@@ -232,8 +232,8 @@ class NothingProtected:
     """Positions without protection: there is nothing to make room for."""
 
     @contextlib.asynccontextmanager
-    async def released(self, product_id: str, by: UUID) -> AsyncIterator[None]:
-        yield
+    async def released(self, product_id: str, by: UUID) -> AsyncIterator[bool]:
+        yield True
 
 
 def _never_sent(*_: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -19,10 +19,12 @@ from tests.executor.protecting import operated, rests
 from tests.executor.selling import bought, rest_sell
 from tests.executor.switching import turn
 from tests.executor.venue import Simulator
+from tradekit import ids
 from tradekit.products import floor_to
 from trading.executor.v1 import executor_service_pb2 as pb
 
 D = Decimal
+NONE = D(0)
 
 
 async def close(executor: Running) -> pb.CloseOutcome:
@@ -48,12 +50,12 @@ async def positions(executor: Running) -> list[Any]:
 
 
 @asynccontextmanager
-async def held_elsewhere(simulator: Simulator, price: D) -> AsyncIterator[None]:
-    """Another client of the account rests an order that holds all of its BTC."""
+async def held_elsewhere(simulator: Simulator, price: D, but: D = NONE) -> AsyncIterator[None]:
+    """Another client of the account rests an order that holds all of its BTC but for a part."""
     config = ExchangeConfig(simulator.host, simulator.ca_file, simulator.key_file)
     async with CoinbaseClient(config) as other:
         free = sum((one.available for one in await other.accounts() if one.currency == "BTC"), D(0))
-        resting = await rest_sell(other, "BTC-USD", free, format(floor_to(price * D("1.2"), D("0.01")), "f"))
+        resting = await rest_sell(other, "BTC-USD", free - but, format(floor_to(price * D("1.2"), D("0.01")), "f"))
         try:
             yield
         finally:
@@ -149,3 +151,51 @@ async def test_a_close_that_waited_for_a_day_has_failed(
                     await asyncio.sleep(0.2)
         ((state, reasons),) = failed
         assert (state, [one["code"] for one in reasons]) == ("REJECTED", ["RETRIES_EXHAUSTED", "NOTHING_AVAILABLE"])
+
+
+async def test_a_close_sells_what_is_free_and_the_rest_when_that_is_free_too(
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, database: Any
+) -> None:
+    """A part of the coins is on hold elsewhere; the same request asked again makes no second one of anything."""
+    async with operated(environ) as executor:
+        order = await bought(executor, issuer)
+        held = D(order.filled_size.value)
+        part = floor_to(held / 4, D("0.00000001"))
+        request = pb.ClosePositionsRequest(request_id=str(uuid4()), note="out")
+        async with held_elsewhere(simulator, D(order.average_price.value), but=part):
+            for _ in range(2):
+                (outcome,) = (await executor.stub.ClosePositions(request, timeout=60)).outcomes
+                assert D(outcome.order.filled_size.value) == part
+                assert D(outcome.remaining_size.value) == held - part
+                assert [reason.code for reason in outcome.reasons] == ["NOT_ALL_AVAILABLE", "CLOSE_WAITS"]
+            waiting = await rows(database, "SELECT order_id::text, state, base_size FROM monitor_open_closes")
+            ((rest_id, state, size),) = waiting
+            assert (rest_id, state, size) == (
+                str(ids.close_rest_order_id(UUID(outcome.order.order_id))),
+                "WAITING",
+                held - part,
+            )
+        await gone(executor, 40)
+        assert await rows(database, "SELECT * FROM monitor_open_closes") == []
+        listed = (await executor.stub.ListOrders(pb.ListOrdersRequest())).orders
+        sold = {one.order_id: D(one.filled_size.value) for one in listed if one.purpose == pb.ORDER_PURPOSE_CLOSE}
+        assert sold == {outcome.order.order_id: part, rest_id: held - part}
+        assert (await executor.reconcile()).clean
+    await assert_ledger_holds(database)
+
+
+async def test_a_close_that_ends_without_an_order_has_failed_unless_somebody_wanted_that(
+    environ: dict[str, str], issuer: Issuer, simulator: Simulator, database: Any
+) -> None:
+    ended = text(
+        "UPDATE waiting_closes SET ended_at = clock_timestamp(), reasons = jsonb_build_array(CAST(:why AS jsonb))"
+    )
+    async with operated(environ) as executor:
+        order = await bought(executor, issuer)
+        async with held_elsewhere(simulator, D(order.average_price.value)):
+            assert_waits(await close(executor))
+            for code in ("MISCONFIGURED", "INVALID_REQUEST", "NOT_HELD", "TRADING_HALTED", "CANCELLED_BY_OPERATOR"):
+                async with database.engine.begin() as connection:
+                    await connection.execute(ended, {"why": f'{{"code": "{code}"}}'})
+                failed = await rows(database, "SELECT reasons -> 0 ->> 'code' FROM monitor_failed_closes")
+                assert [told for (told,) in failed] == ([code] if code in ("MISCONFIGURED", "INVALID_REQUEST") else [])
