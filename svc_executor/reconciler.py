@@ -165,7 +165,9 @@ class Reconciler:
             async with asyncio.timeout(_NEWS_SECONDS):
                 news = await with_news(self._exchange, resting)
         except TimeoutError:
-            not_listed = Unavailable("DEPENDENCY_UNAVAILABLE", "the exchange does not list the orders that rest in time")
+            not_listed = Unavailable(
+                "DEPENDENCY_UNAVAILABLE", "the exchange does not list the orders that rest in time"
+            )
         except Exception as error:
             not_listed = error
         else:
@@ -175,7 +177,7 @@ class Reconciler:
         return not_listed
 
     async def _settle_all(self, orders: Iterable[OrderRow]) -> Unavailable | None:
-        """Exits first, several at a time: one whose search takes long must not keep another from being sent. An outage, if any."""
+        """Exits first, several at a time: one whose search takes long must not keep another from being sent. An outage if any."""
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def one(order: OrderRow) -> Unavailable | None:
