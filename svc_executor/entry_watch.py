@@ -16,6 +16,7 @@ from svc_executor import store
 from svc_executor.cancelling import Cancelling
 from svc_executor.driver import OrderDriver
 from svc_executor.resting import with_news
+from svc_executor.resting_news import record_all
 from svc_executor.store import OrderRow
 from svc_executor.trading_switch import LIVE_START, TradingSwitch
 from tradekit.sizes import NO_BASE
@@ -108,7 +109,7 @@ class EntryWatch:
             # What may not buy any more is not kept from its end by an exchange that does not list its orders.
             ended = not self._permitted() and await self._end(entries)
             news = await with_news(self._exchange, [one for one in entries if one.rests]) if ask else ()
-            await asyncio.gather(*map(self._driver.drive, news))
+            await record_all(self._kit, self._driver, news)
             # The exchange ends most of them with their life, so that is known first.
             if ended or news:
                 entries = await self._read()

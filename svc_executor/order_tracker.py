@@ -11,7 +11,7 @@ from meshkit.kit import Kit
 from svc_executor.driver import FirstSend, OrderDriver
 from svc_executor.reconciler import Reconciler
 from svc_executor.store import OrderRow
-from tradekit.states import OrderState
+from tradekit.states import OrderState, Side
 
 # Kept back of the caller's time, so that the order as it stands still reaches it.
 _ANSWER_SECONDS = 1.0
@@ -60,11 +60,17 @@ class OrderTracker:
             return None
 
     async def _told(self, work: Coroutine[Any, Any, OrderRow]) -> OrderRow:
-        """A doubt is looked into soon, whoever still waits for the order."""
+        """What came of it is looked after, whoever still waits for the order."""
         order = await work
+        self.look_after(order)
+        return order
+
+    def look_after(self, order: OrderRow) -> None:
+        """A doubt is looked into soon, and an exit that did not leave is soon sent again: nobody else does either."""
         if order.state is OrderState.UNKNOWN:
             self._reconciler.ask_soon()
-        return order
+        elif order.state is OrderState.PENDING and order.side is Side.SELL:
+            self._reconciler.ask_to_send()
 
 
 def _heard(sending: asyncio.Future[OrderRow]) -> None:

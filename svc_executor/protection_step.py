@@ -4,7 +4,7 @@ Asked again after each step, and after every restart: what is to be done follows
 begun. That all that sells together sells no more than is held is decided here, of rows read under the account lock.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import localcontext
 from uuid import UUID
@@ -57,7 +57,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What a bracket left when it was ended because its own time or trailing stop had come, and nothing was sold since."""
+    """What a bracket left when it was ended because its own time or trailing stop had come, and nothing was sold since. Of what
+    it filled, fills may still be missing."""
 
     left: BaseSize
     plan: ExitPlan
@@ -165,6 +166,9 @@ def next_step(held: Held, product: ExchangeProduct, market: MarketNow, rules: Ex
     leaving = _sell_due(held, product, market) or _leave(held, market, rules)
     if leaving is not None:
         return leaving
+    if _sell_due(held, product, replace(market, free=None)) is not None:
+        # It is not free yet. Protected now, it would be kept by the plan of another entry, and its exit forgotten.
+        return None
     further = _protect(held, product, market, rules) if rules.mode is not ProtectionMode.OFF else None
     if further is None:
         return _rest_again(held, product, market, rules)

@@ -33,13 +33,25 @@ STANDING = f"""coalesce((
     ORDER BY o.created_at, o.order_id)
   {_NOT_DONE}
 ), '[]')"""
-# Brackets of `p` that were ended for their own time or trailing stop, and nothing has been sold since.
+# Brackets of `p` that were ended for their own time or trailing stop, and nothing has been sold since. One that the exchange
+# calls done is ended, though not all fills are listed that it counts; what it calls filled without a size may be filled whole.
+# Listed late, they renew the order: a sale that was made for it, or is under way, is told by when that was made.
 DUE = """coalesce((
-  SELECT jsonb_agg(jsonb_build_array((o.base_size - o.filled_size)::text, o.stop_price::text, o.target_price::text, o.exit_time,
+  SELECT jsonb_agg(jsonb_build_array(ended.left_size::text, o.stop_price::text, o.target_price::text, o.exit_time,
     o.cancel_reason, o.entry_order_id) ORDER BY o.updated_at, o.order_id)
   FROM orders o
+  CROSS JOIN LATERAL (
+    SELECT o.base_size - greatest(o.filled_size, o.done_size) AS left_size, coalesce(o.done_at, o.updated_at) AS at
+  ) AS ended
   WHERE o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.cancel_reason IN ('TIME_LIMIT', 'TRAILING_STOP')
-    AND o.state = 'CANCELLED' AND o.filled_size < o.base_size AND o.updated_at >= coalesce(sold.at, '-infinity')
+    AND (o.state = 'CANCELLED' OR o.state = 'OPEN' AND o.done_at IS NOT NULL AND o.done_size IS NOT NULL)
+    AND ended.left_size > 0 AND o.updated_at >= coalesce(sold.at, '-infinity')
+    AND NOT EXISTS (
+      SELECT 1 FROM orders s
+      WHERE s.product_id = p.product_id AND s.side = 'SELL' AND s.order_id <> o.order_id
+        AND coalesce(s.triggered_at, s.created_at) > ended.at
+        AND (s.filled_size > 0 OR s.order_type <> 'BRACKET' AND s.state IN ('PENDING', 'UNKNOWN', 'OPEN'))
+    )
 ), '[]')"""
 # A bracket that the exchange refused. One that it turned away unread, as where too much is asked of it, was withdrawn.
 _REFUSED = """o.product_id = p.product_id AND o.purpose = 'PROTECTION' AND o.order_type = 'BRACKET'
@@ -83,6 +95,7 @@ TRIED = f"""coalesce((
   ) AS refused
 ), '[]')"""
 # A close that waits sells what it was asked for as soon as it can: that protects nothing, and nothing else may hold it.
+# Sold counts as well what an operator booked as gone, as when it was sold by hand.
 # What protects a position that is gone, as when somebody else sold it, is still to be ended. An entry counts while nothing
 # joined the position after it: what did, by an adoption or with a cost of its own, was not bought at its price. Coins that came
 # in and were not adopted are no part of it.
@@ -112,8 +125,11 @@ _READ = (
       (SELECT w.as_of FROM watermarks w WHERE w.stage = 'market') AS market_time
     FROM positions p
     LEFT JOIN LATERAL (
-      SELECT max(o.updated_at) AS at FROM orders o
-      WHERE o.product_id = p.product_id AND o.side = 'SELL' AND o.filled_size > 0
+      SELECT greatest(
+        (SELECT max(o.updated_at) FROM orders o WHERE o.product_id = p.product_id AND o.side = 'SELL' AND o.filled_size > 0),
+        (SELECT max(a.created_at) FROM ledger_adjustments a
+         WHERE a.currency = split_part(p.product_id, '-', 1) AND a.amount < 0)
+      ) AS at
     ) AS sold ON true
     LEFT JOIN LATERAL (
       SELECT max(a.created_at) AS at FROM ledger_adjustments a

@@ -16,7 +16,6 @@ from uuid import UUID
 from exchange_client import Exchange, ExchangeProduct
 from meshkit.errors import MeshError
 from meshkit.kit import Kit
-from schema import streams
 from svc_executor import protection_store, protection_writing, store
 from svc_executor.availability import Availability
 from svc_executor.bracket_tries import SHORTEST_SECONDS
@@ -26,7 +25,9 @@ from svc_executor.entry_watch import EntryWatch
 from svc_executor.exit_plan import ExitRules
 from svc_executor.intent import BodyOf
 from svc_executor.later_looks import LaterLooks
+from svc_executor.lingering import Lingering
 from svc_executor.locks import KeyedLocks
+from svc_executor.look_schedule import LookSchedule
 from svc_executor.order_tracker import OrderTracker
 from svc_executor.prices import Prices
 from svc_executor.product_pauses import ProductPauses
@@ -42,11 +43,10 @@ from svc_executor.protection_step import (
     price_acts,
 )
 from svc_executor.protection_store import HeldRow
-from svc_executor.resting import with_news
+from svc_executor.resting_news import hear_of
 from svc_executor.settings import ExecutorSettings
 from svc_executor.store import OrderRow
 from svc_executor.trading_switch import TradingSwitch
-from tradekit import services
 from tradekit.states import OrderState, OrderType, ProtectionMode, Side
 from tradekit.units import BaseSize, Price, ProductId
 
@@ -86,7 +86,6 @@ class Protector:
         self._available = available
         self._entries = entries
         self._prices = prices
-        self._orders_are_told = orders_are_told
         self._exit_rules: ExitRules = settings.exit_rules
         self._body_of: BodyOf = exchange.body_of
         self._held = partial(
@@ -97,9 +96,18 @@ class Protector:
         )
         self._products = KeyedLocks()
         self._turn = asyncio.Lock()
-        self._asked: set[ProductId] = set()
-        self._all_asked, self._all_due_at = True, 0.0
-        self._soon = asyncio.Event()
+        self._schedule = LookSchedule(
+            kit,
+            lambda product_ids: self.look(product_ids, ask=not orders_are_told()),
+            self._products.__contains__,
+            settings.reconcile_seconds,
+            lambda: settings.protection_poll_seconds if self._waiting else None,
+            lambda: orders_are_told() and prices.are_told(),
+        )
+        self._lingering = Lingering(kit, _TRACK_SECONDS, self.ask_soon)
+        # How many looks are over and orders are written, and the number of each product's last one.
+        self._looks, self._writes = 0, 0
+        self._written: dict[ProductId, int] = {}
         # A position must not stand bare for longer than it has to.
         self._pauses = ProductPauses(kit.clock, self.ask_soon)
         self._later = LaterLooks(self.ask_soon)
@@ -112,7 +120,7 @@ class Protector:
         )
         driver.when_ended(self._heard)
         entries.when_bought(self.ask_soon)
-        prices.when_reached, prices.when_lost = self.ask_soon, self._ask_all_soon
+        prices.when_reached, prices.when_lost = self.ask_soon, self._schedule.ask_all_soon
 
     def _heard(self, order: OrderRow) -> None:
         if order.bracket is not None and order.cancel_requested_at is not None:
@@ -123,69 +131,34 @@ class Protector:
 
     def ask_soon(self, product_id: ProductId) -> None:
         """Something happened to a position: it is looked at without waiting for the schedule."""
-        self._asked.add(product_id)
-        self._soon.set()
-
-    def _ask_all_soon(self) -> None:
-        self._all_asked = True
-        self._soon.set()
+        self._schedule.ask_soon(product_id)
 
     async def run(self) -> None:
         """Looks for ever. What fails in a look is tried again at the next one."""
-        async with self._kit.notifications.subscribe(streams.WATERMARKS, only=(services.MARKET.name,)) as wakeup:
-            while True:
-                asked, self._asked = self._asked, set()
-                everything, self._all_asked = self._all_asked, False
-                if everything:
-                    self._all_due_at = self._kit.clock.monotonic() + self._settings.reconcile_seconds
-                self._soon.clear()
-                try:
-                    await self.look(None if everything else sorted(asked), ask=not self._orders_are_told())
-                except MeshError as error:
-                    self._kit.log.warning("positions_not_looked_at", reason=error.reason, why=error.message)
-                    self._asked |= asked
-                    self._all_asked |= everything
-                except Exception as error:
-                    self._kit.log.error("positions_not_looked_at", exc_info=error)
-                await self._wait(wakeup)
-
-    async def _wait(self, wakeup: Any) -> None:
-        """Until there is something to look at. All positions are: at a new bar, after the longer pause, and after the shorter one
-        while something is watched here that nobody tells."""
-        pause = self._settings.protection_poll_seconds if self._waiting else None
-        left = self._all_due_at - self._kit.clock.monotonic()
-        bar = asyncio.ensure_future(wakeup.wait(max(left, 0.0)))
-        soon = asyncio.ensure_future(self._soon.wait())
-        try:
-            while True:
-                done, _ = await asyncio.wait((bar, soon), timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-                if done or not self._is_told():
-                    break
-        finally:
-            bar.cancel()
-            soon.cancel()
-        self._all_asked |= not done or bar in done
-
-    def _is_told(self) -> bool:
-        """Whether the exchange tells by itself what a look would ask it for."""
-        return self._orders_are_told() and self._prices.are_told()
+        await self._schedule.run()
 
     async def look(self, product_ids: Sequence[ProductId] | None = None, *, ask: bool = True) -> list[Held]:
         """Positions as they are after what could be done for them; None: every one. `ask`: whether the exchange is asked for the
         orders that rest there. MeshError where rows cannot be read."""
-        async with self._turn:
+        looks, began = self._looks, self._writes
+        try:
             rows = await self._read(product_ids)
-            if ask and await self._hear(rows):
-                rows = await self._read(product_ids)
+            standing = (one for row in rows for one in row.held.standing)
+            if ask and await hear_of(self._kit, self._exchange, self._driver, standing):
+                began, rows = self._writes, await self._read(product_ids)
             bids = await self._prices.bids(row.held.product_id for row in rows if self._needs_price(row.held))
             async with asyncio.TaskGroup() as group:
-                looks = [group.create_task(self._protect(row, bids.get(row.held.product_id))) for row in rows]
-            if any(look.result() for look in looks):
-                rows = await self._read(product_ids)
-            held = [row.held for row in rows]
-            self._watch_prices(rows, product_ids)
-            await self._tell(held, everything=product_ids is None)
-        return held
+                steps = [group.create_task(self._protect(row, bids.get(row.held.product_id))) for row in rows]
+            async with self._turn:
+                # What is remembered of a position is never older than what another look remembered.
+                if any(step.result() for step in steps) or looks != self._looks:
+                    began, rows = self._writes, await self._read(product_ids)
+                self._looks += 1
+                self._watch_prices(rows, product_ids)
+                await self._tell([row.held for row in rows], began, everything=product_ids is None)
+        finally:
+            self._schedule.look_ended()
+        return [row.held for row in rows]
 
     def watches(self, held: Iterable[Held]) -> bool:
         """Whether a price or a time is watched here and not at the exchange."""
@@ -231,16 +204,6 @@ class Protector:
         async with self._kit.autocommit.connect() as connection:
             return await self._held(connection, product_ids=product_ids)
 
-    async def _hear(self, rows: Iterable[HeldRow]) -> bool:
-        """Records what orders that rest have done. True if there was anything."""
-        try:
-            news = await with_news(self._exchange, (one for row in rows for one in row.held.standing))
-        except MeshError as error:
-            self._kit.log.warning("protection_not_asked_for", why=error.message)
-            return False
-        await asyncio.gather(*map(self._driver.drive, news))
-        return bool(news)
-
     def _watches_price(self, held: Held) -> bool:
         waits = any(one.state is OrderState.WAITING for one in held.standing)
         return waits or (self._exit_rules.trailing is not None and bool(held.standing))
@@ -256,7 +219,7 @@ class Protector:
         async with self._products.hold(product_id):
             try:
                 seen: HeldRow | None = row
-                while steps < _MOST_STEPS and not self._pauses.holds_back(product_id):
+                while steps < _MOST_STEPS and self._may_go_on(product_id):
                     if not await self._step(product_id, bid, seen):
                         break
                     steps, seen = steps + 1, None
@@ -268,6 +231,9 @@ class Protector:
                 self._kit.log.error("position_not_protected", product_id=product_id, exc_info=error)
                 self._pauses.failed(product_id)
         return steps > 0
+
+    def _may_go_on(self, product_id: ProductId) -> bool:
+        return product_id not in self._lingering and not self._pauses.holds_back(product_id)
 
     async def _has_step(self, row: HeldRow, bid: Price | None) -> bool:
         """By what the look has read already; True as well where nobody says what the exchange takes."""
@@ -301,6 +267,9 @@ class Protector:
                 return False
         order = await self._write(product_id, product, bid, free)
         if order is None:
+            if sells:
+                # What it sells is not free yet, and no schedule tells when it is.
+                self._pauses.failed(product_id)
             return False
         self._judge(await self._sent(order))
         return True
@@ -310,7 +279,7 @@ class Protector:
         if order.state is OrderState.WAITING:
             return order
         if order.bracket is not None:
-            return await self._kit.critical(self._rest(order))
+            return await self._lingering.within(order.product_id, self._rest(order)) or order
         return await self._tracker.track(order.order_id, longest_seconds=_TRACK_SECONDS) or order
 
     async def _rest(self, order: OrderRow) -> OrderRow:
@@ -318,13 +287,15 @@ class Protector:
         sent = await self._driver.drive(order.order_id)
         turned_away = sent.state is OrderState.PENDING and not sent.facts.doubtful and self._switch.allows(Side.SELL)
         if not turned_away or not self._exit_rules.retries:
+            self._tracker.look_after(sent)
             return sent
         ended = await self._cancelling.withdraw([order.order_id], "NOT_SENT")
         return ended[0].order if ended else sent
 
     async def _withdraw(self, product_id: ProductId, step: Withdraw) -> bool:
-        ended = await self._cancelling.withdraw(step.order_ids, step.trigger or "PROTECTION_CHANGED")
-        done = all(one.over for one in ended)
+        work = self._cancelling.withdraw(step.order_ids, step.trigger or "PROTECTION_CHANGED")
+        ended = await self._lingering.within(product_id, work)
+        done = ended is not None and all(one.over for one in ended)
         if not done:
             self._pauses.failed(product_id)
         return done
@@ -345,6 +316,8 @@ class Protector:
             if not isinstance(step, Protect):
                 return None
             written = await protection_writing.write(connection, held, step, self._settings.venue, self._body_of)
+        self._writes += 1
+        self._written[product_id] = self._writes
         if self._standing is not None:
             self._standing.add(product_id)
         return written
@@ -359,6 +332,10 @@ class Protector:
             if order.order_type is OrderType.MARKET:
                 self._pauses.failed(order.product_id)
             return
+        if not (order.filled_size > 0 or order.rests or order.state is OrderState.WAITING):
+            # It may be on its way: whoever looks after orders that are not settled does.
+            self._kit.log.warning("protection_not_settled", **told, state=order.state.value)
+            return
         self._pauses.over(order.product_id)
         trigger = order.exit_trigger
         self._kit.log.info("position_protected" if trigger is None else "position_left", **told, trigger=trigger)
@@ -371,8 +348,8 @@ class Protector:
             | {name: partial(price_acts, row.held, row.high, rules=self._exit_rules) for name, row in watched.items()}
         )
 
-    async def _tell(self, held: Sequence[Held], *, everything: bool) -> None:
-        """The metric, and what later looks need to know."""
+    async def _tell(self, held: Sequence[Held], began: int, *, everything: bool) -> None:
+        """The metric, and what later looks need to know. `began`: how many orders were written before these were read."""
         now = self._kit.clock.monotonic()
         for one in held:
             open_to_loss = one.unprotected > 0 and await self._can_be_protected(one)
@@ -389,7 +366,8 @@ class Protector:
         for product_id in self._unprotected.keys() - {one.product_id for one in held}:
             del self._unprotected[product_id]
             self._gauge.set(0.0, {"product_id": product_id})
-        self._standing = {one.product_id for one in held if one.standing}
+        lately = {product_id for product_id, number in self._written.items() if number > began}
+        self._standing = {one.product_id for one in held if one.standing} | lately
 
     async def _can_be_protected(self, held: Held) -> bool:
         """True as well where nobody says what the exchange takes."""

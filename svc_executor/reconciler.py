@@ -4,12 +4,14 @@ At start, after every doubt, and on a schedule. A difference is never repaired h
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from decimal import Decimal, localcontext
 
 from exchange_client import Account, Exchange, ExchangeRefused
+from meshkit.backoff import Backoff
 from meshkit.errors import MeshError, Unavailable
 from meshkit.kit import Kit
 from schema.clocks import read_clocks
@@ -34,6 +36,9 @@ _TRIES, _HOLD_SECONDS = 2, 1.0
 _PASS_SECONDS = 50.0
 _AT_ONCE = 4
 _SOON_SECONDS = 0.5
+# What rests is asked for within a part of a pass; and how soon an exit that did not leave is tried again.
+_NEWS_SECONDS = 10.0
+_UNSENT_LOW_SECONDS, _UNSENT_HIGH_SECONDS = 1.0, 5.0
 # A result older than this many pauses no longer speaks for the present.
 _FRESH_PAUSES = 3
 
@@ -60,6 +65,9 @@ class Reconciler:
         self.owner = LedgerOwner(kit.engine, settings.venue, settings.portfolio)
         self._turn = asyncio.Lock()
         self._soon = asyncio.Event()
+        # Whether the last pass left an exit that the exchange has not taken: nobody else sends it.
+        self._unsent = False
+        self._unsent_pace = Backoff(_UNSENT_LOW_SECONDS, _UNSENT_HIGH_SECONDS, random.Random())
         self._failing: str | None = "the first reconciliation is not done"
         # Of the newest comparison that is stored, and when it was.
         self._clean, self._compared_at = False, 0.0
@@ -68,6 +76,11 @@ class Reconciler:
     def ask_soon(self) -> None:
         """A doubt arose: the next pass does not wait for the schedule."""
         self._soon.set()
+
+    def ask_to_send(self) -> None:
+        """An exit did not leave. One that no pass could send either has its own growing pause already."""
+        if not self._unsent:
+            self._soon.set()
 
     async def run(self) -> None:
         """Passes for ever; an outage, or a key the exchange refuses, closes entries until a pass gets through."""
@@ -80,7 +93,7 @@ class Reconciler:
                 # Something nobody thought of, in an answer perhaps that comes again and again: it closes entries, and must not
                 # take the exits down with this process.
                 self._kit.log.error("reconciliation_failed", exc_info=error)
-            pause = self._settings.reconcile_seconds
+            pause = self._pause()
             try:
                 async with asyncio.timeout(pause):
                     await self._soon.wait()
@@ -88,6 +101,13 @@ class Reconciler:
                 await asyncio.sleep(min(_SOON_SECONDS, pause))
             except TimeoutError:
                 pass
+
+    def _pause(self) -> float:
+        """The schedule's, or a shorter one while an exit has not left."""
+        if self._unsent:
+            return min(self._settings.reconcile_seconds, self._unsent_pace.next_seconds())
+        self._unsent_pace.reset()
+        return self._settings.reconcile_seconds
 
     async def reconcile(self) -> Comparison:
         """One pass: opening, orders, balances. Raises Unavailable if exchange or database do not answer."""
@@ -123,23 +143,41 @@ class Reconciler:
 
     async def _pass(self) -> Comparison:
         await self.open_ledger()
+        self._unsent = False
         before = await self._open_orders()
-        await self._settle_all(await self._to_settle(before))
+        not_listed = await self._settle_open(before)
         await self._driver.adopt_late()
         # Where the balances differ, somebody else may have traded, and the exchange may have told it late.
         await self._foreign.check(far_back=not self._clean)
         await self._fees.refresh_if_due()
+        if not_listed is not None:
+            # What rests may have filled unseen: a ledger that is only late would look wrong.
+            raise not_listed
         return await self._compare(before)
 
-    async def _to_settle(self, orders: Sequence[OrderRow]) -> list[OrderRow]:
-        """Without what waits here, and without orders that rest as they did: of these the exchange is asked in one request."""
+    async def _settle_open(self, orders: Sequence[OrderRow]) -> Exception | None:
+        """All but what waits here and what rests as it did. Of what rests the exchange is asked last, in one request: one that
+        fails, which is given back, keeps nothing else from being sent. Unavailable where an order met an outage."""
+        outage = await self._settle_all(one for one in orders if not one.rests and not _waits(one))
         resting = [one for one in orders if one.rests]
-        quiet = {one.order_id for one in resting} - await with_news(self._exchange, resting)
-        quiet |= {one.order_id for one in orders if one.state is OrderState.WAITING and not one.cancel_requested_at}
-        return [one for one in orders if one.order_id not in quiet]
+        not_listed: Exception | None = None
+        try:
+            async with asyncio.timeout(_NEWS_SECONDS):
+                news = await with_news(self._exchange, resting)
+        except TimeoutError:
+            not_listed = Unavailable(
+                "DEPENDENCY_UNAVAILABLE", "the exchange does not list the orders that rest in time"
+            )
+        except Exception as error:
+            not_listed = error
+        else:
+            outage = await self._settle_all(one for one in resting if one.order_id in news) or outage
+        if outage is not None:
+            raise outage
+        return not_listed
 
-    async def _settle_all(self, orders: Iterable[OrderRow]) -> None:
-        """Exits first, several at a time: one whose search takes long must not keep another from being sent."""
+    async def _settle_all(self, orders: Iterable[OrderRow]) -> Unavailable | None:
+        """Exits first, several at a time: one whose search takes long must not keep another from being sent. An outage if any."""
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def one(order: OrderRow) -> Unavailable | None:
@@ -150,13 +188,13 @@ class Reconciler:
             tasks = [
                 group.create_task(one(order)) for order in sorted(orders, key=lambda each: each.side is not Side.SELL)
             ]
-        for outage in filter(None, (task.result() for task in tasks)):
-            raise outage
+        return next(filter(None, (task.result() for task in tasks)), None)
 
     async def _settle(self, order: OrderRow) -> Unavailable | None:
         """One order that cannot be worked on must not keep the others from being settled; an outage is given back."""
         try:
-            await self._driver.drive(order.order_id)
+            after = await self._driver.drive(order.order_id)
+            self._unsent |= after.side is Side.SELL and after.state is OrderState.PENDING
         except Unavailable as outage:
             return outage
         except Exception as error:
@@ -253,6 +291,11 @@ class Reconciler:
             booking_sequence=ledger.booking_sequence,
             foreign=tuple(foreign),
         )
+
+
+def _waits(order: OrderRow) -> bool:
+    """Whether it waits here and is to go on waiting."""
+    return order.state is OrderState.WAITING and not order.cancel_requested_at
 
 
 @asynccontextmanager

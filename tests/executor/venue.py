@@ -165,6 +165,8 @@ class FaultProxy:
     port: int = 0
     plan: deque[str] = field(default_factory=deque)
     reads_fail: int = 0
+    # The list of orders by their ids is not given.
+    lists_fail: bool = False
     hide_orders: bool = False
     hide_fills: bool = False
     time_fails: bool = False
@@ -208,6 +210,8 @@ class FaultProxy:
             return await self._order(request, body)
         if self.reads_fail and "/orders/" in request.path:
             self.reads_fail -= 1
+            return web.Response(status=503, text="<html>busy</html>")
+        if self.lists_fail and request.path.endswith("/orders/historical/batch") and "order_ids" in request.query:
             return web.Response(status=503, text="<html>busy</html>")
         if self.time_fails and request.path.endswith("/time"):
             return web.Response(status=503, text="<html>busy</html>")
