@@ -23,6 +23,10 @@ EQUITY_SNAPSHOTS = "equity_snapshots"
 # Wakes orchestrators: there is something to claim. Watchers of recommendations are woken by every change of one.
 PROPOSALS = "proposals"
 
+# The market's second watermark, written only while its own stands still: the close that the exchange's time says it should have
+# reached. It is behind for as long as its own is less.
+MARKET_DUE = "market:due"
+
 _TAKE = text("SELECT take_sequences(:stream, :count)")
 _ADVANCE = text("SELECT advance_watermark(:stage, :as_of, :sequence)")
 _NOTIFY = text("SELECT pg_notify(:channel, '')").bindparams(bindparam("channel"))

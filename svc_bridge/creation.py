@@ -42,6 +42,7 @@ class Creations:
             settings.life_clock,
             settings.recommendation_ttl_seconds,
             settings.decision_profile,
+            settings.longest_standstill,
         )
         # Apart, so that an exit neither waits for entries nor fails with them.
         self._entries, self._exits = (self._batches(dedicated()) for _ in range(2))
@@ -98,7 +99,7 @@ class Creations:
                 refused[request] = RequestIdReused(request.key.request_id)
                 continue
             try:
-                made = recommend(asked, facts.products[asked.product_id], facts.clocks, self._rules)
+                made = recommend(asked, facts.products[asked.product_id], facts.clocks, facts.market, self._rules)
             except MeshError as error:
                 refused[request] = error
             else:

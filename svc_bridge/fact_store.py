@@ -13,9 +13,11 @@ from schema.clocks import CLOCK_COLUMNS, Clocks
 from schema.given_rows import given_rows
 from schema.operations import watermarks
 from schema.recommendations import trade_recommendations
+from schema.streams import MARKET_DUE
 from schema.views.bridge import bridge_candles, bridge_model_labels, bridge_positions, bridge_products
 from svc_bridge.exit_plan import LabelTerms
 from svc_bridge.proposal import ProductState
+from svc_bridge.standstill import MarketProgress
 from tradekit.sizes import NO_BASE
 from tradekit.states import RECOMMENDATION_TERMINAL, RecommendationState, Side
 from tradekit.units import ProductId
@@ -26,10 +28,12 @@ _OPEN = [state.value for state in RecommendationState if state not in RECOMMENDA
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the tables say at one moment: each product asked about, the clocks, and how far signals have been decided."""
+    """What the tables say at one moment: each product asked about, the clocks, how the market gets on, and how far signals have
+    been decided."""
 
     products: Mapping[ProductId, ProductState]
     clocks: Clocks
+    market: MarketProgress
     signals_as_of: datetime | None
 
 
@@ -52,6 +56,8 @@ def _facts() -> Select[Any]:
         return exists(select(_T.c.state).where(of_product, _T.c.side == side.value, _T.c.state.in_(states)))
 
     signals = select(watermarks.c.as_of).where(watermarks.c.stage == "signal")
+    due = select(watermarks.c.as_of).where(watermarks.c.stage == MARKET_DUE)
+    moved = select(watermarks.c.updated_at).where(watermarks.c.stage == "market")
     return (
         select(
             wanted,
@@ -63,6 +69,8 @@ def _facts() -> Select[Any]:
             is_open(Side.BUY).label("open_buy"),
             is_open(Side.SELL).label("open_sell"),
             signals.scalar_subquery().label("signals_as_of"),
+            due.scalar_subquery().label("market_due"),
+            moved.scalar_subquery().label("market_moved_at"),
             *CLOCK_COLUMNS,
         )
         .select_from(asked)
@@ -90,7 +98,9 @@ async def read_facts(connection: Connection, product_ids: Sequence[ProductId], g
         )
         for row in rows
     }
-    return Facts(products, Clocks(rows[0].machine, rows[0].market), rows[0].signals_as_of)
+    first = rows[0]
+    progress = MarketProgress(first.market_due, first.market_moved_at)
+    return Facts(products, Clocks(first.machine, first.market), progress, first.signals_as_of)
 
 
 class ModelLabels:

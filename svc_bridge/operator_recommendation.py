@@ -1,17 +1,18 @@
 """What becomes of an operator's request: a recommendation, or a refusal.
 
 Pure: a function of the request and of what the tables said when it was read. A SELL needs the ledger only; a BUY needs a price
-and a market time.
+and a market time that does not stand still.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from meshkit.errors import FailedPrecondition, InvalidRequest, Unavailable, Violation
 from meshkit.fields import Fields
 from schema.clocks import Clocks
 from svc_bridge.proposal import ProductState, sellable
+from svc_bridge.standstill import MarketProgress, standstill
 from tradekit import ids
 from tradekit.decimals import plain, to_stored_scale
 from tradekit.exit_plan import ExitPlan
@@ -45,10 +46,12 @@ class OperatorRules:
     life_clock: LifeClock
     life_seconds: int
     profile: Profile
+    longest_standstill: timedelta | None
+    """How long the market's watermark may stay where it is; None where market time has a pace of its own."""
 
 
 def recommend(
-    asked: OperatorRecommendation, state: ProductState, clocks: Clocks, rules: OperatorRules
+    asked: OperatorRecommendation, state: ProductState, clocks: Clocks, market: MarketProgress, rules: OperatorRules
 ) -> Recommendation:
     """The recommendation. InvalidRequest for a product nobody lists or a plan that lies wrong, STALE_DATA, NOT_HELD."""
     if not state.is_listed:
@@ -59,6 +62,8 @@ def recommend(
         price = _average_cost(state)
     if asked.side is Side.BUY and (price is None or clocks.market is None):
         raise Unavailable("STALE_DATA", f"there is no candle of {asked.product_id} yet; try again later")
+    if asked.side is Side.BUY and (still := standstill(clocks, market, rules.longest_standstill)):
+        raise Unavailable("STALE_DATA", still)
     as_of = clocks.market or clocks.machine
     if asked.exit_plan is not None:
         _require_around(asked.exit_plan, price or NO_PRICE_KNOWN, as_of)

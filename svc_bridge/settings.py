@@ -1,9 +1,11 @@
 """Settings of the bridge."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 from pydantic import Field
 
+from svc_bridge.standstill import LATE
 from tradekit import services
 from tradekit.settings import TradingSettings, port_field
 from tradekit.units import QuoteSize
@@ -25,3 +27,8 @@ class BridgeSettings(TradingSettings):
         True, description="sell what a signal bought when the horizon of its model's labels is over"
     )
     stale_signal_bars: int = Field(1, ge=1, le=100, description="BUY signals this many bars old are skipped")
+
+    @property
+    def longest_standstill(self) -> timedelta | None:
+        """How long no bar may come, by machine time; None where bars do not close by that."""
+        return timedelta(seconds=self.granularity_seconds) + LATE if self.real_prices else None

@@ -11,6 +11,7 @@ from schema.presence import schema_check
 from schema.streams import read_watermark
 from svc_market.candle_poller import CandlePoller
 from svc_market.feed import STAGE, Feed
+from svc_market.lateness import LATE_SECONDS, Lateness
 from svc_market.service import MarketServicer
 from svc_market.settings import MarketSettings
 from tradekit import services
@@ -23,10 +24,13 @@ async def build(settings: MarketSettings, kit: Kit[MarketSettings]) -> ServiceSp
     return assemble(settings, kit, await open_exchange(settings.exchange_config()))
 
 
-def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: MarketData) -> ServiceSpec:
+def assemble(
+    settings: MarketSettings, kit: Kit[MarketSettings], exchange: MarketData, late_seconds: float = LATE_SECONDS
+) -> ServiceSpec:
     """The service over any exchange; it closes it at its end."""
     feed = Feed(exchange, kit.engine, settings, kit.clock, kit.metrics)
-    poller = CandlePoller(feed, kit.log, random.Random())
+    lateness = Lateness(settings.granularity_seconds, late_seconds)
+    poller = CandlePoller(feed, lateness, kit.log, random.Random())
 
     async def database() -> None:
         await kit.check_database()
@@ -40,6 +44,11 @@ def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: Marke
             if await read_watermark(connection, STAGE) is None:
                 raise Unavailable("STALE_DATA", "no bar is complete yet")
 
+    async def candles() -> None:
+        seconds = lateness.late_for(kit.clock.monotonic())
+        if seconds is not None:
+            raise Unavailable("STALE_DATA", what_is_missing(lateness, seconds, feed))
+
     schema = schema_check(kit)
     return ServiceSpec(
         servicers=[
@@ -47,6 +56,21 @@ def assemble(settings: MarketSettings, kit: Kit[MarketSettings], exchange: Marke
         ],
         background=after(schema, [Task("poll-candles", poller.run)], kit),
         ready=[Check("database", database), schema],
-        entries=[Check("exchange", exchange_answers), Check("watermark", watermark)],
+        entries=[Check("exchange", exchange_answers), Check("watermark", watermark), Check("candles", candles)],
         on_stop=exchange.close,
+    )
+
+
+def what_is_missing(lateness: Lateness, seconds: float, feed: Feed) -> str:
+    """How far candles are behind, for how long, and of which products the exchange gives none."""
+    failures = feed.failures()
+    if failures:
+        why = f". None come of {', '.join(failures)}: {next(iter(failures.values())).message}"
+    elif not feed.followed:
+        why = f". The exchange lists none of {', '.join(feed.settings.followed_products)}"
+    else:
+        why = ""
+    return (
+        f"candles end at {lateness.watermark}, {lateness.bars_behind} bars before the newest that has closed, for "
+        f"{seconds:.0f} s{why}"
     )

@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from meshkit.backoff import Backoff
 from meshkit.errors import MeshError
-from schema.streams import read_watermark
+from schema.streams import MARKET_DUE, advance_watermark, read_watermark
 from svc_market import store
 from svc_market.feed import STAGE, Feed, Fetch
 from svc_market.history import HistoryBackfill
+from svc_market.lateness import Lateness
 from svc_market.watermark import begin
 from tradekit.bars import bar_start
 
@@ -49,8 +50,9 @@ class Pace:
 class CandlePoller:
     """The service's own task; ends only by cancellation. With MARKET_FOLLOW=off it only keeps products current."""
 
-    def __init__(self, feed: Feed, log: Any, random_source: random.Random) -> None:
+    def __init__(self, feed: Feed, lateness: Lateness, log: Any, random_source: random.Random) -> None:
         self._feed = feed
+        self._lateness = lateness
         self._settings = feed.settings
         self._log = log
         self._backoff = Backoff(0.2, 10.0, random_source)
@@ -59,6 +61,7 @@ class CandlePoller:
         self._history = HistoryBackfill(feed, log)
         self._caught_up: frozenset[str] = frozenset()
         self._behind = False
+        self._due: datetime | None = None
 
     async def run(self) -> None:
         while True:
@@ -67,18 +70,40 @@ class CandlePoller:
                 self._backoff.reset()
             except MeshError as error:
                 wait = self._backoff.next_seconds()
-                self._log.warning("market_not_followed", reason=error.reason, detail=error.message, retry_in=wait)
+                self._log.warning(
+                    "market_not_followed",
+                    reason=error.reason,
+                    detail=error.message,
+                    products=sorted(self._feed.failures()),
+                    retry_in=wait,
+                )
             await asyncio.sleep(wait)
 
     async def _poll(self) -> float:
         await self._refresh_products()
         now = await self._feed.market_time()
         self._pace.observe(self._feed.clock.monotonic(), now)
-        if self._settings.market_follow and self._feed.followed:
-            await self._catch_up(now)
-            await self._history.step(now)
+        if self._settings.market_follow:
+            watermark = await self._look_how_late(now)
+            if self._feed.followed:
+                await self._catch_up(now, watermark)
+                await self._history.step(now)
         granularity = self._settings.granularity_seconds
         return next_wait(now, granularity, self._pace.value, self._settings.market_poll_seconds)
+
+    async def _look_how_late(self, now: datetime) -> datetime | None:
+        """The watermark. While it is late, others find in the database how far it ought to be."""
+        newest_close = bar_start(now, self._settings.granularity_seconds)
+        async with self._feed.engine.connect() as connection:
+            stored = await read_watermark(connection, STAGE)
+        watermark = stored.as_of if stored else None
+        monotonic = self._feed.clock.monotonic()
+        self._lateness.observe(monotonic, newest_close, watermark)
+        if self._lateness.late_for(monotonic) is not None and self._due != newest_close:
+            async with self._feed.engine.begin() as connection:
+                await advance_watermark(connection, MARKET_DUE, newest_close, 0)
+            self._due = newest_close
+        return watermark
 
     async def _refresh_products(self) -> None:
         monotonic = self._feed.clock.monotonic()
@@ -89,18 +114,17 @@ class CandlePoller:
         if unlisted:
             self._log.warning("products_not_listed", products=list(unlisted))
 
-    async def _catch_up(self, now: datetime) -> None:
+    async def _catch_up(self, now: datetime, watermark: datetime | None) -> None:
         """Stores every bar that has closed since the watermark, and the history of products that are new."""
         followed = frozenset(self._feed.followed)
         newest_close = bar_start(now, self._settings.granularity_seconds)
+        self._tell_if_behind(newest_close, watermark)
         async with self._feed.engine.connect() as connection:
-            watermark = await read_watermark(connection, STAGE)
-            self._tell_if_behind(newest_close, watermark.as_of if watermark else None)
             await self._plan_missing(connection, newest_close)
-            if watermark is not None and newest_close <= watermark.as_of and followed <= self._caught_up:
+            if watermark is not None and newest_close <= watermark and followed <= self._caught_up:
                 return
             newest = await store.newest_starts(connection, self._settings.granularity_seconds, followed)
-        fetch = self._fetch(newest, watermark.as_of if watermark else None, newest_close, now)
+        fetch = self._fetch(newest, watermark, newest_close, now)
         async for progress in self._feed.fetch_and_store(fetch):
             if progress.bars_total > len(followed) * 2:
                 self._log.info("catching_up", bars_done=progress.bars_done, bars_total=progress.bars_total)

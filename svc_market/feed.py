@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from candle_files.rows import Candle, Refusal
 from exchange_client import ExchangeProduct, MarketData, RawCandle
 from meshkit.clock import Clock
+from meshkit.errors import MeshError
 from meshkit.telemetry import Metrics
 from schema.streams import CANDLES, advance_watermark, notify, read_watermark
 from svc_market import store
@@ -83,6 +84,7 @@ class Feed:
     # Followed products of which stored candles were deleted, until somebody looks at what is missing of them.
     deleted_from: set[str] = field(default_factory=set)
     _slots: asyncio.Semaphore = field(init=False)
+    _failing: dict[str, MeshError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.settings.market_requests)
@@ -97,6 +99,10 @@ class Feed:
         now = await self.exchange.market_time()
         self.last_answer = self.clock.monotonic()
         return now
+
+    def failures(self) -> dict[str, MeshError]:
+        """Followed products whose candles could not be had when they were last asked for, and why."""
+        return {product_id: self._failing[product_id] for product_id in self.followed if product_id in self._failing}
 
     async def refresh_products(self) -> tuple[str, ...]:
         """Reads the rules of the followed products again; gives those that the exchange does not list."""
@@ -148,11 +154,19 @@ class Feed:
             await asyncio.sleep(self.settings.market_grace_seconds - age)
 
     async def _fetch(self, asked: Mapping[str, Span], fetch: Fetch) -> list[Candle]:
-        """All products of a window at once; bars still running are left out, not refused."""
+        """All products of a window at once; bars still running are left out, not refused.
+
+        One product without an answer fails the window, but every other is asked all the same: those that fail are known by name.
+        """
 
         async def one(product_id: str, span: Span) -> list[Candle]:
-            async with self._slots:
-                answer = await self.exchange.candles(product_id, fetch.granularity, span.start, span.end)
+            try:
+                async with self._slots:
+                    answer = await self.exchange.candles(product_id, fetch.granularity, span.start, span.end)
+            except MeshError as error:
+                self._failing[product_id] = failed[product_id] = error
+                return []
+            self._failing.pop(product_id, None)
             bars = closed(merge([answer], span), fetch.granularity, fetch.now)
             missing = gaps(
                 [bar.start for bar in bars if is_on_grid(bar.start, fetch.granularity)], span, fetch.granularity
@@ -160,11 +174,14 @@ class Feed:
             self._absent.add(sum(gap.bars(fetch.granularity) for gap in missing))
             return [_candle(product_id, fetch.granularity, bar) for bar in bars if fetch.wants(bar.start)]
 
+        failed: dict[str, MeshError] = {}
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(product_id, span)) for product_id, span in asked.items()]
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        if failed:
+            raise next(iter(failed.values()))
         self.last_answer = self.clock.monotonic()
         return [candle for task in tasks for candle in task.result()]
 

@@ -10,9 +10,6 @@ from tradekit.products import market_factor
 from tradekit.settings import port_field
 from tradekit.states import Venue
 
-# Their prices are real, whatever becomes of their orders.
-_REAL_PRICES = (Venue.PAPER, Venue.SANDBOX, Venue.LIVE)
-
 
 class MarketSettings(ExchangeSettings):
     """What is followed, and at what pace."""
@@ -37,11 +34,11 @@ class MarketSettings(ExchangeSettings):
     def disagreements(self) -> Iterator[str]:
         """Prices that are made up are never taken for real ones, nor the other way round."""
         yield from super().disagreements()
-        if self.venue in _REAL_PRICES and self.market_simulated:
+        if self.real_prices and self.market_simulated:
             yield f"MARKET_SIMULATED is refused with VENUE={self.venue}, whose prices are real: unset it"
         if self.venue is Venue.SANDBOX and self.exchange != self.adapter.live_host:
             yield f"VENUE=SANDBOX takes candles from EXCHANGE_HOST={self.adapter.live_host} only, not from {self.exchange}"
-        if self.venue not in _REAL_PRICES and not self.simulator_only:
+        if not self.real_prices and not self.simulator_only:
             yield (
                 f"VENUE={self.venue} takes candles from the simulated exchange only, {SIMULATOR_HOSTS}; not from "
                 f"{self.exchange}: real prices with simulated orders are VENUE=PAPER"

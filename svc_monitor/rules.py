@@ -25,6 +25,10 @@ LAG_BARS = 3
 LAG_SECONDS = 5.0
 # The self-test and the first load of a model take their time.
 SETTLE_SECONDS = 30.0
+# What else is true while a service refuses new positions.
+_EFFECT = {
+    services.MARKET: " While no candles come, no signal is made, to sell neither, and exits by time wait.",
+}
 # Of several things of one kind, as many are named.
 NAMED = 4
 
@@ -56,7 +60,8 @@ def entries_closed(seen: Seen) -> Found:
             "ENTRIES_CLOSED",
             f"service:{health.service.name}",
             Severity.WARNING,
-            f"{health.service.name} refuses new positions. {exits_now(seen)} Its log names the failing check.",
+            f"{health.service.name} refuses new positions. {exits_now(seen)}{_EFFECT.get(health.service, '')} "
+            "Its log names the failing check.",
             _held(health.entries, ENTRIES_SECONDS, seen),
         )
         for health in seen.services

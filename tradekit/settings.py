@@ -124,6 +124,11 @@ class TradingSettings(_Addressed):
         return self.venue is not Venue.REPLAY
 
     @property
+    def real_prices(self) -> bool:
+        """Prices are real, whatever becomes of the orders, and market time is machine time."""
+        return self.venue in (Venue.PAPER, Venue.SANDBOX, Venue.LIVE)
+
+    @property
     def life_clock(self) -> LifeClock:
         """The clock of a recommendation's life: market time in a replay, machine time elsewhere."""
         return LifeClock.MARKET if self.venue is Venue.REPLAY else LifeClock.MACHINE

@@ -161,6 +161,14 @@ def test_what_is_said_of_exits_is_so(given: dict[str, Any], sentence: str) -> No
     assert (sentence in words(view, "EXIT_WAITING")) == (sentence != "Exits go on.")
 
 
+def test_what_closed_entries_of_the_market_mean_is_said() -> None:
+    """Others that close leave the signals to sell alone."""
+    for service, said in ((services.MARKET, True), (services.VALIDATOR, False)):
+        closed = {health_names(service)[1]: Known(ServiceState.NOT_SERVING, "", NOW, NOW, 0.0)}
+        told = words(seen(health=closed), "ENTRIES_CLOSED")
+        assert ("no signal is made, to sell neither, and exits by time wait" in told) is said
+
+
 def test_a_halt_is_shown_as_the_executor_obeys_it() -> None:
     view = seen(trading=Trading("HALTED", "maintenance", stored=False), risk=None)
     told = words(view, "TRADING_HALTED")
