@@ -14,23 +14,13 @@ from meshkit import paging
 from schema.operations import stored_requests
 from schema.recommendations import trade_recommendations
 from schema.signals import models
+from tests.bridge.asking import BUY, NOWHERE, recommendation
 from tests.bridge.bridge_world import AS_OF, HOUR, World, signal
-from tradekit import ids
 from trading.bridge.v1 import bridge_service_pb2 as pb
 from trading.common.v1 import decimal_pb2
 from trading.common.v1.recommendation_pb2 import ExitPlan
 
 D = Decimal
-NOWHERE = "127.0.0.1:1"
-BUY, SELL = 1, 2
-
-
-def recommendation(side: int = SELL, product: str = "ETH-USD", **given: Any) -> pb.CreateRecommendationRequest:
-    for name in ("quote_size", "base_size"):
-        if name in given:
-            given[name] = decimal_pb2.Decimal(value=given[name])
-    given.setdefault("request_id", str(ids.new_request_id()))
-    return pb.CreateRecommendationRequest(product_id=product, side=side, **given)  # type: ignore[arg-type]
 
 
 async def stored(world: World) -> tuple[int, int]:

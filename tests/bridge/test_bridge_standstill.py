@@ -11,8 +11,8 @@ from schema.clocks import Clocks
 from schema.streams import MARKET_DUE
 from svc_bridge.settings import BridgeSettings
 from svc_bridge.standstill import MarketProgress, standstill
+from tests.bridge.asking import BUY, NOWHERE, recommendation
 from tests.bridge.bridge_world import AS_OF, HOUR, World
-from tests.bridge.test_bridge_rpc import BUY, NOWHERE, recommendation
 
 MACHINE = datetime(2026, 1, 5, tzinfo=UTC)
 LONGEST = timedelta(seconds=3720)

@@ -16,9 +16,9 @@ from schema.execution import ledger_adjustments
 from svc_executor.protection_step import Due, next_step
 from svc_executor.protection_store import read_held
 from tests.executor.issuer import Issuer, assert_ledger_holds, recommend
+from tests.executor.positions import NOW, PLAN, QUIET, RULES, held, product, standing
 from tests.executor.protecting import done, operated, rests
 from tests.executor.selling import bought, without_ticket
-from tests.executor.test_executor_protection_step import NOW, PLAN, QUIET, RULES, held, product, standing
 from tests.executor.venue import FaultProxy
 from tradekit.states import ExitTrigger, Side
 from trading.executor.v1 import executor_service_pb2 as pb

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_client import ExchangeProduct
 from svc_executor.bracket_tries import Tried
 from svc_executor.exit_plan import ExitRules, MarketNow, plan_of, trigger_of
 from svc_executor.protection_step import (
@@ -29,43 +28,12 @@ from svc_executor.protection_step import (
     next_step,
     next_try,
 )
+from tests.executor.positions import ENTRY, NOW, PLAN, QUIET, RULES, held, product, standing
 from tradekit.exit_plan import ExitPlan
 from tradekit.products import floor_to
 from tradekit.states import ExitTrigger, OrderState, OrderType, ProtectionMode
 
-NOW = datetime(2025, 6, 1, tzinfo=UTC)
 D = Decimal
-RULES = ExitRules(ProtectionMode.BRACKET, D("0.05"), D("0.1"), None, None)
-ENTRY = Entry(UUID(int=7), D(100), NOW)
-PLAN = ExitPlan(D("95"), D("110"))
-QUIET = MarketNow(D(100), D(100), NOW)
-
-
-def product(step: str = "0.001", tick: str = "0.01") -> ExchangeProduct:
-    most = D(10**9)
-    rules = (D(step), D("0.01"), D(tick), D(step), most, D(1), most)
-    return ExchangeProduct("LTC-USD", "LTC", *rules, "online", tradable=True, brackets=True)
-
-
-def held(size: str = "1", **changes: object) -> Held:
-    made = Held(
-        product_id="LTC-USD",
-        size=D(size),
-        selling=D(0),
-        standing=(),
-        entry=ENTRY,
-        plan=None,
-        close=D(100),
-        market_time=NOW,
-    )
-    return replace(made, **changes)
-
-
-def standing(left: str = "1", **changes: object) -> Standing:
-    made = Standing(uuid4(), OrderState.OPEN, OrderType.BRACKET, D(left), PLAN, cancelling=False, trigger=None)
-    return replace(made, **changes)
-
-
 WAITS = {"state": OrderState.WAITING, "order_type": OrderType.MARKET}
 prices = st.decimals("0.00001", "100000", places=5, allow_nan=False)
 ratios = st.decimals("0.001", "0.9", places=3, allow_nan=False)
