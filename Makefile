@@ -70,7 +70,7 @@ test-image: install-dev ## build the container image and run it; as root, with d
 	@IMAGE_TESTS=1 $(BIN)/python -m pytest -n 0 -s tests/image
 
 test-kubernetes: install-dev ## apply the mesh to a Kubernetes with Istio and try it there; KUBECONFIG names one; half an hour
-	@KUBERNETES_TESTS=1 $(BIN)/python -m pytest -n 0 -s -x tests/kubernetes
+	@KUBERNETES_TESTS=1 $(BIN)/python -m pytest -n 0 -s tests/kubernetes
 
 lint: install-dev install-buf check-proto check-policy ## ruff, mypy --strict, buf, and that generated files are current
 	@echo "ruff check"
