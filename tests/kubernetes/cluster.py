@@ -14,12 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from tests.image import builder
 from tests.image.builder import IMAGE, build, run, stored
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT.parent / "shared" / "test-cluster"
 KEPT = ROOT / "build" / "kubernetes"
+HOME = Path(os.environ.get("TEST_CLUSTER_HOME") or Path.home() / ".cache" / "test-cluster")
 NAMESPACE = "crypto-trading"
 # As the overlay names it, in the words of a container runtime.
 IMAGE_NAME = "docker.io/library/trading-mesh:0.1.0"
@@ -38,10 +41,16 @@ class Cluster:
         self._prefix = tuple(map(str, prefix))
         self.folder = folder
 
+    def done(
+        self, *command: str | Path, stdin: str | None = None, seconds: float = 120
+    ) -> "subprocess.CompletedProcess[str]":
+        """A command, however it ended."""
+        whole = [*self._prefix, *map(str, command)]
+        return subprocess.run(whole, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
+
     def run(self, *command: str | Path, stdin: str | None = None, seconds: float = 120) -> str:
         """Output of a command. CommandFailed."""
-        whole = [*self._prefix, *map(str, command)]
-        done = subprocess.run(whole, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
+        done = self.done(*command, stdin=stdin, seconds=seconds)
         if done.returncode != 0:
             raise CommandFailed(f"{' '.join(map(str, command))[:300]}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         return done.stdout
@@ -97,8 +106,7 @@ def fault() -> str | None:
         return why
     if not BUNDLED.is_dir():
         return "set KUBECONFIG to a cluster with Istio, such as one of kind"
-    home = Path(os.environ.get("TEST_CLUSTER_HOME") or Path.home() / ".cache" / "test-cluster")
-    return None if (home / "bin" / "kube").exists() else "the programs of the test cluster are not built: build.sh"
+    return None if (HOME / "bin" / "kube").exists() else "the programs of the test cluster are not built: build.sh"
 
 
 @contextmanager
@@ -213,7 +221,8 @@ def overlay(folder: Path, name: str = "dev", component: str = "") -> str:
         f"  - {{target: {{kind: {kind}}}, patch: '{small}'}}\n" for kind in ("Deployment", "StatefulSet", "Job")
     )
     way = os.path.relpath(ROOT / "istio" / "overlays" / name, folder.resolve())
-    text = f"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{way}]\npatches:\n{kinds}"
+    text = f"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: {NAMESPACE}\n"
+    text += f"resources: [{way}]\npatches:\n{kinds}"
     if component:
         text += f"components: [{os.path.relpath(ROOT / 'istio' / 'components' / component, folder.resolve())}]\n"
     (folder / "kustomization.yaml").write_text(text)
@@ -227,3 +236,9 @@ def overlay(folder: Path, name: str = "dev", component: str = "") -> str:
     if done.returncode != 0:
         raise CommandFailed(done.stderr)
     return done.stdout
+
+
+def added(before: str, after: str) -> str:
+    """What a component adds to an overlay or changes of it: the rest is there, and may have been scaled since."""
+    known = [one for one in yaml.safe_load_all(before) if one]
+    return yaml.safe_dump_all([one for one in yaml.safe_load_all(after) if one and one not in known])

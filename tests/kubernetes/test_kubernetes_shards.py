@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes.cluster import Cluster, overlay
+from tests.kubernetes.cluster import Cluster, added, overlay
 from tests.kubernetes.seen import lines, pipeline, pods_of, stage, tell
 
 pytestmark = pytest.mark.timeout(3600)
@@ -20,7 +20,7 @@ def test_the_signal_service_as_two_pods_decides_every_product(mesh: Cluster) -> 
     (alone,) = pods_of(mesh, "signal")
     products = max(decided(mesh, alone["metadata"]["name"]).values())
     mesh.kubectl("delete", "deployment", "signal", "--cascade=foreground", "--wait=true", seconds=300)
-    mesh.apply(overlay(mesh.folder, component="signal-shards"))
+    mesh.apply(added(overlay(mesh.folder), overlay(mesh.folder, component="signal-shards")))
     both: dict[str, list[int]] = {}
 
     def whole_bars() -> bool:
