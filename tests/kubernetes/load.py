@@ -1,6 +1,6 @@
 """Runs inside of a pod: a load until standard input ends, then one line of JSON about it.
 
-`load.py reads ADDRESS PATH` calls one RPC about twenty times a second: [calls, failed, what the failures said].
+`load.py reads ADDRESS PATH` calls one RPC again and again, 50 ms after each answer: [calls, failed, what the failures said].
 `load.py recommendations ADDRESS PACE` asks for so many recommendations a second: [calls, made, failed, what the failures said,
 what the refusals said]. A refusal of the service itself is no failure, one of a full server is. Nothing is repeated.
 """

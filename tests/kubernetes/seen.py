@@ -80,9 +80,9 @@ def total(told: Any, name: str) -> int:
 
 
 def outcome(told: Any, name: str, ended: str) -> int:
-    """Rows of a stage that ended so, for whatever reason."""
+    """Rows of a stage that ended so, of both sides and for whatever reason."""
     counts = stage(told, name).get("outcomes", [])
-    return sum(int(one["count"]) for one in counts if one["outcome"] == ended)
+    return sum(int(one["count"]) for one in counts if one["outcome"].split()[-1] == ended)
 
 
 class Load:

@@ -154,7 +154,7 @@ def test_a_rolling_restart_under_load_fails_no_call(mesh: Cluster, service: Serv
     assert calls > PACE * took * 0.8 and failed == 0, faults
     assert made >= 0.8 * calls, refused
     for read in reads:
-        assert read[0] > 200 and read[1] == 0, read[2]
+        assert read[0] > 2 * took and read[1] == 0, read[2]
     assert sent > 0, "recommendations flow as far as orders"
     assert ended["FAILED"] == 0
 

@@ -38,7 +38,8 @@ def test_who_holds_a_token_reads_and_nobody_else_does_anything(mesh: Cluster) ->
     issuer, foreign, certificate = Issuer(), Issuer(), certified()
     began = time.monotonic()
     mesh.apply(secret_of(certificate))
-    mesh.apply(with_issuer(added(overlay(mesh.folder), overlay(mesh.folder, component="gateway")), issuer.jwks()))
+    manifests = added(overlay(mesh.folder), overlay(mesh.folder, component="gateway"))
+    mesh.apply(with_issuer(manifests, issuer.jwks()))
     mesh.until(lambda: mesh.kubectl("rollout", "status", "deployment/gateway", "--timeout=5s"), "a gateway", 300)
     (pod,) = mesh.got("pods", "-l", "gateway.networking.k8s.io/gateway-name=gateway")["items"]
     assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -69,3 +70,4 @@ def test_who_holds_a_token_reads_and_nobody_else_does_anything(mesh: Cluster) ->
     tell(
         "gateway: 8 services read with a token, none without, with a wrong one or to create; the page 403, 200 and 401"
     )
+    mesh.run("kubectl", "delete", "--wait=false", "-f", "-", stdin=manifests)
