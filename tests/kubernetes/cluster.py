@@ -6,6 +6,7 @@ The second lives in namespaces of its own, has one node and no storage class, an
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -60,10 +61,10 @@ class Cluster:
         return self.run("kubectl", "-n", NAMESPACE, *arguments, stdin=stdin, seconds=seconds)
 
     def begin(self, *command: str | Path) -> "subprocess.Popen[str]":
-        """A command that goes on beside the test."""
+        """A command that goes on beside the test; `ended` ends it."""
         whole = [*self._prefix, *map(str, command)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(whole, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(whole, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
     def apply(self, text: str) -> None:
         """Manifests as they are given, whoever else has set a field of them since."""
@@ -94,6 +95,13 @@ class Cluster:
                 pods = self.kubectl("get", "pods", "-o", "wide")
                 raise AssertionError(f"not within {seconds:g} s: {what}\n{pods}\n{last[-2000:]}")
             time.sleep(1)
+
+
+def ended(process: "subprocess.Popen[str]") -> None:
+    """Ends a command that was begun, with what it began itself."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
 
 
 def fault() -> str | None:

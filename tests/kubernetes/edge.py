@@ -4,7 +4,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from jwt.algorithms import RSAAlgorithm
 
-from tests.kubernetes.cluster import HOME, NAMESPACE, ROOT, Cluster, CommandFailed
+from tests.kubernetes.cluster import HOME, NAMESPACE, ROOT, Cluster, CommandFailed, ended
 
 ISSUER, AUDIENCE = "https://issuer.example.com", "trading-mesh"
 GRPC_HOST, PAGE_HOST = "api.trading.example.com", "trading.example.com"
@@ -135,12 +134,7 @@ def forwarded(place: Cluster) -> Iterator[int]:
     try:
         yield port
     finally:
-        process.terminate()
-        try:
-            process.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate(timeout=20)
+        ended(process)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.kubernetes.cluster import NAMESPACE, Cluster
+from tests.kubernetes.cluster import NAMESPACE, Cluster, ended
 from tradekit.services import SERVICES
 
 WORKLOADS = tuple(service.name for service in SERVICES)
@@ -102,9 +102,7 @@ class Load:
 
     def kill(self) -> None:
         """Where the test ends before the load."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate(timeout=30)
+        ended(self._process)
 
 
 def lines(log: str, event: str) -> list[Any]:

@@ -15,7 +15,7 @@ from tests.kubernetes.edge import (
     secret_of,
     with_issuer,
 )
-from tests.kubernetes.seen import tell
+from tests.kubernetes.seen import all_available, tell
 from tradekit.services import SERVICES
 
 pytestmark = pytest.mark.timeout(3600)
@@ -40,16 +40,18 @@ def test_who_holds_a_token_reads_and_nobody_else_does_anything(mesh: Cluster) ->
     mesh.apply(secret_of(certificate))
     manifests = added(overlay(mesh.folder), overlay(mesh.folder, component="gateway"))
     mesh.apply(with_issuer(manifests, issuer.jwks()))
+    mesh.until(lambda: all_available(mesh), "every service available", 300)
     mesh.until(lambda: mesh.kubectl("rollout", "status", "deployment/gateway", "--timeout=5s"), "a gateway", 300)
     (pod,) = mesh.got("pods", "-l", "gateway.networking.k8s.io/gateway-name=gateway")["items"]
     assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["spec"]["serviceAccountName"] == "gateway"
     with forwarded(mesh) as port:
         caller = outside(mesh, port, certificate)
-        mesh.until(lambda: caller.grpc(READ, {}, issuer.token()) == "OK", "an answer through the gateway", 120)
-        tell(f"gateway: answers {time.monotonic() - began:.0f} s after it was applied")
         for service in SERVICES:
-            assert caller.grpc(f"{service.full_name}/{READS[service.name]}", {}, issuer.token()) == "OK", service.name
+            path = f"{service.full_name}/{READS[service.name]}"
+            # Endpoints come to the gateway one after the other.
+            mesh.until(lambda path=path: caller.grpc(path, {}, issuer.token()) == "OK", f"an answer to {path}", 120)
+        tell(f"gateway: all services answer {time.monotonic() - began:.0f} s after it was applied")
         assert caller.grpc(READ, {}).startswith("PermissionDenied")
         expired = int(time.time()) - 120
         for what, token in {
