@@ -23,8 +23,17 @@ EXIT_DRAINED = 0
 EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
 
+# What may take all of DRAIN_SECONDS, one after the other: on_drain, own tasks, running calls, tasks that live on, critical
+# tasks, on_stop.
+DRAIN_PARTS = 6
+
 S = TypeVar("S", bound=KitSettings)
 Build = Callable[[S, Kit[S]], ServiceSpec | Awaitable[ServiceSpec]]
+
+
+def longest_drain_seconds(settings: KitSettings) -> float:
+    """How long a process may take to end by itself; whoever kills it earlier cuts off what it was about to record."""
+    return settings.drain_notice_seconds + DRAIN_PARTS * max(settings.drain_seconds, 1.0)
 
 
 class Service:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from meshkit import database
 from meshkit.errors import Misconfigured
 from meshkit.kit import Kit
+from schema.presence import schema_check
 from svc_monitor import store
 from svc_monitor.alerts import Alert
 from svc_monitor.health import Change
@@ -28,6 +29,7 @@ class Journal:
 
     def __init__(self, kit: Kit[Any], backlog: int = LARGEST_BACKLOG) -> None:
         self._kit = kit
+        self._schema = schema_check(kit)
         self._backlog = backlog
         self._changes: deque[Change] = deque()
         self._alerts: dict[UUID, Alert] = {}
@@ -76,10 +78,12 @@ class Journal:
             await asyncio.sleep(_INTERVAL_SECONDS)
 
     async def write(self) -> None:
-        """Writes everything that waits, in one transaction; Unavailable if the database does not answer, Misconfigured
-        while it may lose what it stored: then nothing is written, or each write would look like the end of an outage."""
+        """Writes everything that waits, in one transaction; Unavailable if the database does not answer or is not migrated,
+        Misconfigured while it may lose what it stored: then nothing is written, or each write would look like the end of an
+        outage."""
         async with self._lock:
             await self._kit.check_database()
+            await self._schema.run()
             if not self._loaded:
                 await self._load()
             changes, alerts = list(self._changes), list(self._alerts.values())

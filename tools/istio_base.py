@@ -138,7 +138,7 @@ spec:
       automountServiceAccountToken: false
       # A Service called {name} would otherwise put {variable}=tcp://… into every pod, where the port is read.
       enableServiceLinks: false
-      terminationGracePeriodSeconds: 45
+      terminationGracePeriodSeconds: {grace}
 {placement}\
       securityContext:
         runAsNonRoot: true
@@ -187,6 +187,8 @@ spec:
 {volumes}\
 """
 
+# A pod that is killed in its drain leaves what it did half done to others: time for the longest drain, and for the sidecar then.
+GRACE_SECONDS = 180
 
 LIST = """\
 # Rendered by tools/istio_base.py; change it there.
@@ -285,6 +287,7 @@ def render(service: ServiceName, checksum: str) -> str:
         else (TOGETHER if Need.MODEL in service.needs else SPREAD).format(name=service.name),
         restricted=RESTRICTED,
         strategy=RECREATE if service.pod.alone else ROLLING,
+        grace=GRACE_SECONDS,
         startup_failures=service.pod.startup_seconds // 2,
         cpu=service.pod.cpu,
         memory=service.pod.memory,

@@ -23,7 +23,9 @@ SIMULATOR_HOST = f"exchange-sim.{NAMESPACE}.svc.cluster.local"
 # Namespaces of what others run: the collector of traces, a server of language models, and who scrapes metrics.
 COLLECTORS, OLLAMA, MONITORING = "observability", "ollama", "monitoring"
 _ISTIOD_PORT, _METRICS_PORTS = 15012, (15020, 15090)
-_DATABASE_PORT, _COLLECTOR_PORT, _OLLAMA_PORT = 5432, 4318, 11434
+_DATABASE_PORT, _OLLAMA_PORT = 5432, 11434
+# A service's own telemetry goes by HTTP, its sidecar's traces by gRPC (istio/mesh-config.yaml).
+_COLLECTOR_PORTS = (4317, 4318)
 
 
 def rendered() -> dict[str, str]:
@@ -126,7 +128,7 @@ def _egress(service: ServiceName) -> list[Body]:
     if service is VALIDATOR:
         rules.append({"to": [_namespace(OLLAMA)], "ports": [_port(_OLLAMA_PORT)]})
     rules.append({"to": [_namespace("istio-system")], "ports": [_port(_ISTIOD_PORT)]})
-    rules.append({"to": [_namespace(COLLECTORS)], "ports": [_port(_COLLECTOR_PORT)]})
+    rules.append({"to": [_namespace(COLLECTORS)], "ports": [_port(port) for port in _COLLECTOR_PORTS]})
     return rules
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Column, text
 from meshkit.kit import Kit
 from meshkit.spec import Task
 from schema.base import Json
+from schema.presence import schema_check
 from svc_monitor.feeds.feed import Feed, Pace, polled
 from svc_monitor.pulse import Pulse
 
@@ -209,8 +210,10 @@ async def read(kit: Kit[Any]) -> Exits:
 def feed(kit: Kit[Any], news: Pulse) -> tuple[Feed[Exits], Task]:
     """The feed and its task."""
     kept: Feed[Exits] = Feed("exits", STALE_SECONDS, kit)
+    schema = schema_check(kit)
 
     async def ask() -> Exits:
+        await schema.run()
         return await read(kit)
 
     return kept, polled(kept, PACE, ask, news)

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from meshkit.kit import Kit
 from meshkit.spec import Task
 from schema.base import Json
+from schema.presence import schema_check
 from schema.views.shared import ADJUSTMENT_TRANSACTION
 from svc_monitor.feeds.feed import Feed, Pace, polled
 from svc_monitor.settings import MonitorSettings
@@ -77,12 +78,14 @@ class Matcher:
         self._currency = quote_currency(settings.products[0])
         self._one_clock = settings.venue in ONE_CLOCK
         self._kit = kit
+        self._schema = schema_check(kit)
         self._known: Any = None
         self._found = AccountMatch()
         self._whole_at = 0.0
 
     async def found(self) -> AccountMatch:
         """The match as the rows stand now."""
+        await self._schema.run()
         now = self._kit.clock.monotonic()
         async with self._kit.autocommit.connect() as connection:
             changes = (await connection.execute(_CHANGES)).one()

@@ -149,6 +149,8 @@ def test_a_port_of_its_own_has_the_routes_that_its_matches_allow() -> None:
     assert [one["name"] for one in routes("monitor", 0)].count("page") == 0
     page = next(one for one in routes("monitor", 1) if one["match"] == {"prefix": "/"})
     assert page["name"] == "page" and page["route"]["cluster"].startswith("outbound|8031|")
+    # Nothing comes after what is for all.
+    assert page == routes("monitor", 1)[-1] and routes("monitor", 0)[-1]["name"] == "default"
 
 
 def test_where_nothing_is_said_istio_repeats(tmp_path: Path) -> None:
@@ -191,6 +193,11 @@ def test_a_destination_has_to_be_who_it_is_called_and_is_spared_as_its_rule_says
     (http,) = market["typed_extension_protocol_options"].values()
     assert http["common_http_protocol_options"] == {"idle_timeout": "3600s"}
     assert http["explicit_http_config"] == {"http2_protocol_options": {}}
+    (page,) = part(clusters, "outbound|8031||monitor.crypto-trading.svc.cluster.local")[
+        "typed_extension_protocol_options"
+    ].values()
+    assert page["explicit_http_config"] == {"http_protocol_options": {}}
+    assert page["common_http_protocol_options"] == {"idle_timeout": "3600s"}
     assert market["outlier_detection"] == {
         "enforcing_success_rate": 0,
         "consecutive_gateway_failure": 5,

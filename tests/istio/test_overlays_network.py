@@ -2,12 +2,14 @@
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from meshkit.policy import GATEWAY, OPERATOR, Effect
 from tests.istio.manifests import OVERLAYS, ROOT, Document, of_kind, overlay, template_of, workloads
-from tools.istio_network import exchange_hosts, reachable
+from tools.istio_network import COLLECTORS, exchange_hosts, reachable
 from tools.mesh_policy.table import contracts, read_rpcs
 from tradekit.services import (
     EXECUTOR,
@@ -133,6 +135,30 @@ def test_a_sidecar_shows_a_service_what_it_calls_and_no_more(name: str) -> None:
     assert "./advanced-trade-ws-user.coinbase.com" in found["executor"]["spec"]["egress"][0]["hosts"]
 
 
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_traces_of_services_and_of_sidecars_reach_the_collector(name: str) -> None:
+    """A service's go where OTLP_ENDPOINT says, a sidecar's and the gateway's where the mesh's configuration does."""
+    documents = overlay(name)
+    mesh = yaml.safe_load((ROOT / "istio" / "mesh-config.yaml").read_text())["spec"]["meshConfig"]
+    (provider,) = mesh["extensionProviders"]
+    wanted = {provider["opentelemetry"]["port"]}
+    own = of_kind(documents, "ConfigMap")["crypto-trading-config"]["data"].get("OTLP_ENDPOINT")
+    both = wanted | ({urlsplit(own).port} if own else set())
+    assert both == ({4317, 4318} if own else {4317})
+    for service in SERVICES:
+        assert both <= collector_ports(documents, {"app": service.name}), service.name
+    if of_kind(documents, "Gateway"):
+        assert wanted <= collector_ports(documents, GATEWAY_LABELS)
+
+
+def collector_ports(documents: list[Document], labels: dict[str, str]) -> set[int]:
+    """Ports of the collector's namespace that a pod reaches."""
+    to = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": COLLECTORS}}}
+    policies = [one["spec"] for one in of_kind(documents, "NetworkPolicy").values()]
+    rules = [rule for one in policies if selects(one["podSelector"], labels) for rule in one.get("egress", [])]
+    return {port["port"] for rule in rules if to in rule.get("to", []) for port in rule["ports"]}
+
+
 def test_the_table_says_whom_the_code_calls() -> None:
     for service in SERVICES:
         text = "\n".join(path.read_text() for path in (ROOT / service.package).rglob("*.py"))
@@ -175,6 +201,11 @@ def test_the_gateway_leads_to_what_reads_and_asks_for_a_token(name: str) -> None
         (rule,) = policies[policy]["spec"]["rules"]
         assert rule["from"] == [{"source": {"requestPrincipals": ["*"]}}]
     gateway = of_kind(documents, "Gateway")["gateway"]
+    parameters = gateway["spec"]["infrastructure"]["parametersRef"]
+    assert parameters == {"group": "", "kind": "ConfigMap", "name": "gateway"}
+    pod = yaml.safe_load(of_kind(documents, "ConfigMap")["gateway"]["data"]["deployment"])["spec"]["template"]["spec"]
+    # Without it the namespace's level lets no pod of the gateway in.
+    assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
     assert gateway["metadata"]["annotations"]["gateway.istio.io/service-account"] == GATEWAY
     assert {one["protocol"] for one in gateway["spec"]["listeners"]} == {"HTTPS"}
     listeners = {one["name"]: one["hostname"] for one in gateway["spec"]["listeners"]}

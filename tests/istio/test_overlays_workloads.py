@@ -13,6 +13,7 @@ from cluster.entry import module_of
 from cluster.keys import EXCHANGE_NAMES, SETS
 from exchange_sim.settings import Settings as SimulatorSettings
 from meshkit.health import LIVE
+from meshkit.lifecycle import longest_drain_seconds
 from schema.grants import ROLES
 from tests.istio.manifests import (
     OVERLAYS,
@@ -34,6 +35,8 @@ MADE = {
     "exchange": {"coinbase-api", "exchange-sim-keys", "exchange-sim-tls"},
     "database": {"trading-database"},
 }
+# The sidecar ends after its service: Istio's terminationDrainDuration, and as much again to stop.
+SIDECAR_DRAIN_SECONDS = 10
 VENUES = {"dev": Venue.SIMULATED, "staging": Venue.SIMULATED, "prod": Venue.LIVE}
 
 
@@ -113,7 +116,7 @@ def test_a_service_starts_with_what_it_is_given(name: str, tmp_path: Path, monke
         assert settings.mesh_auth == "xfcc"
         assert settings.port == service.port
         assert settings.db_host == "trading-db-rw"
-        assert settings.drain_seconds + settings.drain_notice_seconds + 5 <= _grace(documents, service)
+        assert longest_drain_seconds(settings) + SIDECAR_DRAIN_SECONDS <= _grace(documents, service)
         assert settings.mesh_reflection is (name == "dev")
 
 
@@ -199,6 +202,9 @@ def test_the_simulated_exchange_is_certified_for_what_it_is_called(name: str, tm
     given = environment_of(documents, container)
     settings = SimulatorSettings(**{variable.removeprefix("SIM_").lower(): value for variable, value in given.items()})
     assert settings.host_names() == EXCHANGE_NAMES
+    probe = container["startupProbe"]
+    assert probe["httpGet"] == container["livenessProbe"]["httpGet"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 300
     for service in ("market", "executor"):
         (client,) = pod_of(deployments[service])["containers"]
         host, port = str(environment_of(documents, client)["EXCHANGE_HOST"]).split(":")

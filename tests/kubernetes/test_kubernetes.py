@@ -1,15 +1,13 @@
 """A mesh on a real Kubernetes with Istio, from an empty cluster to trades, and through what a cluster does to it.
 
-Takes the better part of an hour with the image; only `make test-kubernetes` runs it, in the order of this file.
+Only `make test-kubernetes` runs it, in the order of this file: each test takes the mesh as the one before left it.
 """
 
 import json
 import os
 import re
-import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,72 +16,32 @@ import yaml
 
 from meshkit.policy import ANYONE, GATEWAY, OPERATOR
 from tests.contracts.contract_walk import methods
-from tests.image import builder
-from tests.kubernetes.cluster import NAMESPACE, ROOT, Cluster, cluster, fault, overlay
+from tests.kubernetes.cluster import NAMESPACE, ROOT, Cluster
+from tests.kubernetes.seen import (
+    Load,
+    all_available,
+    open_recommendations,
+    outcome,
+    pipeline,
+    pods_of,
+    ready,
+    restarts,
+    tell,
+    total,
+)
 from tradekit.services import BRIDGE, IDENTITIES, SERVICES, ServiceName
 from trading.options.v1 import policy_pb2
 
 pytestmark = pytest.mark.timeout(7200)
 DENIED = "RBAC: access denied"
 # What runs in a pod, by its text.
-ASKER, LOADER, RECOMMENDER = (
-    (Path(__file__).parent / name).read_text() for name in ("asker.py", "loader.py", "recommender.py")
-)
-WORKLOADS = tuple(service.name for service in SERVICES)
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Cluster]:
-    if os.environ.get("KUBERNETES_TESTS") != "1":
-        pytest.skip("make test-kubernetes builds the image and runs it on a cluster")
-    if why := builder.fault() or fault():
-        pytest.skip(why)
-    with cluster() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def mesh(place: Cluster) -> Cluster:
-    """The dev overlay, applied to an empty cluster."""
-    began = time.monotonic()
-    place.run("kubectl", "apply", "--server-side", "-f", "-", stdin=overlay(place.folder), seconds=300)
-    place.run("kubectl", "apply", "-f", "-", stdin=(ROOT / "istio" / "operator.yaml").read_text())
-    place.until(lambda: available(place) >= set(WORKLOADS), "every service available", 1500)
-    tell(f"applied to all available: {time.monotonic() - began:.0f} s")
-    return place
-
-
-def tell(text: str) -> None:
-    """A line of the report."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def available(place: Cluster) -> set[str]:
-    """Deployments whose pods are all ready."""
-    found = place.got("deployments")["items"]
-    return {
-        one["metadata"]["name"]
-        for one in found
-        if one["status"].get("availableReplicas", 0)
-        >= one["spec"]["replicas"]
-        == one["status"].get("updatedReplicas", 0)
-    }
+ASKER = (Path(__file__).parent / "asker.py").read_text()
 
 
 def executed(place: Cluster) -> int:
     """Orders that were filled."""
     (told,) = place.call("executor", "ListOrders", state="ORDER_STATE_FILLED")
     return len(told.get("orders", []))
-
-
-def restarts(place: Cluster) -> dict[str, int]:
-    """How often each container of a service was started again, by pod and container."""
-    found = {}
-    for pod in place.got("pods", "-l", f"app in ({','.join(WORKLOADS)})")["items"]:
-        for container in pod["status"].get("containerStatuses", []):
-            found[f"{pod['metadata']['name']}/{container['name']}"] = container["restartCount"]
-    return found
 
 
 def test_from_an_empty_cluster_to_a_trade(mesh: Cluster) -> None:
@@ -154,12 +112,6 @@ def pod_of(name: str) -> dict[str, Any]:
     return made
 
 
-def ready(place: Cluster, pod: str) -> bool:
-    """Whether all containers of a pod are ready."""
-    found = place.got("pod", pod)["status"].get("containerStatuses", [])
-    return bool(found) and all(one["ready"] for one in found)
-
-
 READS = {
     "market": "ListProducts",
     "signal": "GetModel",
@@ -169,96 +121,135 @@ READS = {
     "orchestrator": "GetPipeline",
     "monitor": "GetStatus",
 }
-PACE, LOAD_SECONDS = 20, 100
+PACE = 20
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda one: one.name)
 def test_a_rolling_restart_under_load_fails_no_call(mesh: Cluster, service: ServiceName) -> None:
-    """Reads of the service itself and twenty recommendations a second through the whole mesh. The executor's old pod ends before
-    the new one begins, so its reads fail meanwhile, and recommendations wait."""
-    inside = ("kubectl", "-n", NAMESPACE, "exec", "operator", "-c", "operator", "--", "python", "-P", "-c")
-    loads = [mesh.begin(*inside, RECOMMENDER, f"{BRIDGE.name}:{BRIDGE.port}", str(PACE), str(LOAD_SECONDS))]
-    if service.name in READS:
-        path = f"/{service.full_name}/{READS[service.name]}"
-        loads.append(mesh.begin(*inside, LOADER, f"{service.name}:{service.port}", path, str(LOAD_SECONDS)))
-    began = time.monotonic()
-    time.sleep(5)
-    mesh.kubectl("rollout", "restart", f"deployment/{service.name}")
-    mesh.kubectl("rollout", "status", f"deployment/{service.name}", "--timeout=600s", seconds=660)
-    took = time.monotonic() - began
-    told = [json.loads(load.communicate(timeout=300)[0].strip().splitlines()[-1]) for load in loads]
-    (calls, made, failed, faults), reads = told[0], told[1:]
-    words = f"rolling restart of {service.name} in {took:.0f} s: {calls} recommendations asked for, {made} made, {failed} failed"
-    tell(f"{words} {faults or ''}" + "".join(f"; {read[0]} reads, {read[1]} failed {read[2] or ''}" for read in reads))
-    assert took < LOAD_SECONDS, "the load must outlast the restart"
-    assert calls > PACE * LOAD_SECONDS / 2 and failed == 0, faults
-    for read in reads:
-        assert read[0] > 200 and read[1] == 0, read[2]
+    """Reads of the service itself and twenty recommendations a second through the whole mesh, until the old pod is gone. The
+    executor's old pod ends before the new one begins, so its reads fail meanwhile, and recommendations wait."""
+    before, began = pipeline(mesh), time.monotonic()
+    loads = [Load(mesh, "recommendations", f"{BRIDGE.name}:{BRIDGE.port}", str(PACE))]
+    try:
+        if service.name in READS:
+            path = f"/{service.full_name}/{READS[service.name]}"
+            loads.append(Load(mesh, "reads", f"{service.name}:{service.port}", path))
+        time.sleep(5)
+        mesh.kubectl("rollout", "restart", f"deployment/{service.name}")
+        mesh.kubectl("rollout", "status", f"deployment/{service.name}", "--timeout=600s", seconds=660)
+        mesh.until(lambda: len(pods_of(mesh, service.name)) == 1, f"an end of the old pod of {service.name}", 300)
+        took = time.monotonic() - began
+        (calls, made, failed, faults, refused), *reads = [load.end() for load in loads]
+    finally:
+        for load in loads:
+            load.kill()
     mesh.until(lambda: not open_recommendations(mesh), "an end of every recommendation", 400)
+    after = pipeline(mesh)
+    ended = {name: outcome(after, "recommendations", name) - outcome(before, "recommendations", name) for name in ENDS}
+    sent = total(after, "orders") - total(before, "orders")
+    tell(
+        f"rolling restart of {service.name} in {took:.0f} s: {calls} recommendations asked for, {made} made, {failed} failed "
+        f"{faults or ''}; {sent} orders, {ended}, refused {refused}"
+        + "".join(f"; {read[0]} reads, {read[1]} failed {read[2] or ''}" for read in reads)
+        # A node that is starved by others refuses and is late, whatever restarts.
+        + f"; load average here {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
+    )
+    assert calls > PACE * took * 0.8 and failed == 0, faults
+    assert made >= 0.8 * calls, refused
+    for read in reads:
+        assert read[0] > 2 * took and read[1] == 0, read[2]
+    assert sent > 0, "recommendations flow as far as orders"
+    assert ended["FAILED"] == 0
 
 
-def open_recommendations(place: Cluster) -> int:
-    """How many are not ended."""
-    (pipeline,) = place.call("orchestrator", "GetPipeline")
-    return int(pipeline.get("openRecommendations", 0))
+ENDS = ("EXECUTED", "REJECTED", "EXPIRED", "FAILED")
 
 
-def test_no_recommendation_has_two_orders(mesh: Cluster) -> None:
-    """After every restart under load."""
-    of, token = [], ""
+def test_every_order_at_the_exchange_is_one_of_ours(mesh: Cluster) -> None:
+    """After every restart under load. The database lets a recommendation have one order; one that was sent twice would be
+    a stranger's at the exchange, and its fills a difference of the ledger."""
+    (entries, orders), compared = ordered(mesh), reconciled(mesh)
+    tell(
+        f"{entries} entries among {orders} orders; the exchange knows these and no others, and the ledger agrees with it"
+    )
+    assert entries > 20
+    assert compared["clean"] and not compared.get("foreignOrders"), compared
+
+
+def ordered(place: Cluster) -> tuple[int, int]:
+    """Entries, and all orders."""
+    entries, orders, token = 0, 0, ""
     while True:
-        (page,) = mesh.call("executor", "ListOrders", pageSize=500, pageToken=token)
-        of += [one["recommendationId"] for one in page.get("orders", []) if one.get("purpose") == "ORDER_PURPOSE_ENTRY"]
+        (page,) = place.call("executor", "ListOrders", pageSize=500, pageToken=token)
+        orders += len(page.get("orders", []))
+        entries += sum(one.get("purpose") == "ORDER_PURPOSE_ENTRY" for one in page.get("orders", []))
         token = page.get("nextPageToken", "")
         if not token:
-            break
-    assert of and len(of) == len(set(of))
-    tell(f"{len(of)} entries ordered, one order each")
+            return entries, orders
+
+
+def reconciled(place: Cluster) -> Any:
+    """The ledger compared with the exchange now; asked again while another comparison runs."""
+    found: list[Any] = []
+
+    def answered() -> bool:
+        found[:] = place.call("executor", "Reconcile", requestId=str(uuid.uuid4()))
+        return bool(found)
+
+    place.until(answered, "a comparison with the exchange", 180)
+    return found[0]
 
 
 def test_a_database_that_is_away_for_eighty_seconds_restarts_nothing(mesh: Cluster) -> None:
-    mesh.until(lambda: available(mesh) >= set(WORKLOADS), "every service available", 600)
+    mesh.until(lambda: all_available(mesh), "every service available", 600)
     before = restarts(mesh)
     mesh.kubectl("scale", "statefulset/trading-db", "--replicas=0")
     time.sleep(80)
     mesh.kubectl("scale", "statefulset/trading-db", "--replicas=1")
-    seconds = mesh.until(lambda: available(mesh) >= set(WORKLOADS), "every service available again", 600)
+    seconds = mesh.until(lambda: all_available(mesh), "every service available again", 600)
     assert restarts(mesh) == before
     tell(f"database away for 80 s: no restart; all available again {seconds:.0f} s after it was let back")
 
 
 def test_one_of_two_orchestrators_may_go(mesh: Cluster) -> None:
     mesh.kubectl("scale", "deployment/orchestrator", "--replicas=2")
-    mesh.until(lambda: "orchestrator" in available(mesh), "two orchestrators", 300)
-    wanted = [str(uuid.uuid4()) for _ in range(20)]
-    products = ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD")
-    made = []
-    for number, request_id in enumerate(wanted):
-        answer = mesh.call(
-            "bridge",
-            "CreateRecommendation",
-            requestId=request_id,
-            productId=products[number % 4],
-            side="SIDE_BUY",
-            note="two",
-        )
-        made.append(answer[0]["record"]["recommendation"]["recommendationId"])
-        if number == 8:
-            pods = mesh.got("pods", "-l", "app=orchestrator")["items"]
-            mesh.kubectl("delete", "pod", pods[0]["metadata"]["name"], "--grace-period=0", "--force")
+    try:
+        mesh.until(lambda: len(pods_of(mesh, "orchestrator")) == 2 and all_available(mesh), "two orchestrators", 300)
+        made = []
+        for number in range(20):
+            made.append(recommended(mesh, ("BTC-USD", "ETH-USD", "SOL-USD", "LTC-USD")[number % 4]))
+            if number == 8:
+                pod = pods_of(mesh, "orchestrator")[0]["metadata"]["name"]
+                mesh.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
 
-    def ended() -> bool:
-        for one in list(made):
-            (story,) = mesh.call("orchestrator", "ExplainRecommendation", recommendationId=one)
-            if re.search(r"EXECUTED|REJECTED|EXPIRED|FAILED", story["verdict"]):
-                made.remove(one)
-        return not made
+        def ended() -> bool:
+            for one in list(made):
+                (story,) = mesh.call("orchestrator", "ExplainRecommendation", recommendationId=one)
+                if re.search(r"EXECUTED|REJECTED|EXPIRED|FAILED", story["verdict"]):
+                    made.remove(one)
+            return not made
 
-    mesh.until(ended, "an end of every recommendation", 400)
-    orders = mesh.call("executor", "ListOrders", pageSize=100)[0].get("orders", [])
-    of = [order["recommendationId"] for order in orders if order.get("recommendationId")]
-    assert len(of) == len(set(of)), "more than one order for a recommendation"
-    tell(f"two orchestrators, one deleted: {len(wanted)} recommendations ended, one order each")
+        mesh.until(ended, "an end of every recommendation", 400)
+        compared = reconciled(mesh)
+    finally:
+        mesh.kubectl("scale", "deployment/orchestrator", "--replicas=1")
+    assert compared["clean"] and not compared.get("foreignOrders"), compared
+    tell("two orchestrators, one deleted: 20 recommendations ended, every order at the exchange is one of ours")
+    mesh.until(lambda: len(pods_of(mesh, "orchestrator")) == 1, "one orchestrator again", 300)
+
+
+def recommended(place: Cluster, product: str) -> str:
+    """A recommendation's id. The same request again makes no second one, so one that was answered too late is asked again."""
+    asked = {"requestId": str(uuid.uuid4()), "productId": product, "side": "SIDE_BUY", "note": "two"}
+    found: list[str] = []
+
+    def answered() -> bool:
+        (answer,) = place.call("bridge", "CreateRecommendation", **asked)
+        found.append(answer["record"]["recommendation"]["recommendationId"])
+        return True
+
+    place.until(answered, "a recommendation", 60)
+    return found[0]
 
 
 def test_istioctl_finds_nothing(mesh: Cluster) -> None:
@@ -266,25 +257,3 @@ def test_istioctl_finds_nothing(mesh: Cluster) -> None:
     told = mesh.run("istioctl", "analyze", "-n", NAMESPACE, "--failure-threshold", "Info", seconds=300).strip()
     assert told == ""
     tell("istioctl analyze: nothing found")
-
-
-def test_the_signal_service_as_two_pods_decides_every_product(mesh: Cluster) -> None:
-    mesh.kubectl("delete", "deployment", "signal", "--wait=true", seconds=180)
-    sharded = overlay(mesh.folder, component="signal-shards")
-    mesh.run("kubectl", "apply", "--server-side", "-f", "-", stdin=sharded, seconds=300)
-
-    def both_decide() -> bool:
-        logs = [mesh.kubectl("logs", f"signal-{number}", "-c", "signal") for number in (0, 1)]
-        decided = [[json.loads(line) for line in log.splitlines() if '"bar_decided"' in line] for log in logs]
-        return all(any(bar["signals"] for bar in bars) for bars in decided)
-
-    mesh.until(both_decide, "signals of both pods", 600)
-    before = signal_watermark(mesh)
-    seconds = mesh.until(lambda: signal_watermark(mesh) > before, "a further bar of all products", 300)
-    tell(f"two pods of the signal service: both decide their share, a whole bar after {seconds:.0f} s")
-
-
-def signal_watermark(place: Cluster) -> str:
-    """Market time up to which the signals of every product are stored."""
-    (pipeline,) = place.call("orchestrator", "GetPipeline")
-    return str(next(stage["watermark"] for stage in pipeline["stages"] if stage["stage"] == "signals"))

@@ -178,6 +178,31 @@ async def test_a_database_that_may_lose_what_it_stored_is_an_outage_and_no_end(d
         await eventually(written)
 
 
+async def test_a_database_before_its_migration_is_an_outage_and_no_end(database):
+    """The roles may be there before the tables, as where an operator of databases makes them."""
+    async with database.engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE alerts RENAME TO later"))
+    async with (
+        running_mesh() as mesh,
+        running_monitor(mesh, **database.settings_of("monitor")) as monitor,
+        asking(monitor) as stub,
+    ):
+
+        async def down() -> bool:
+            return "DATABASE_DOWN" in {alert.code for alert in (await stub.GetStatus(pb.GetStatusRequest())).alerts}
+
+        await eventually(down)
+        async with database.engine.begin() as connection:
+            await connection.execute(text("ALTER TABLE later RENAME TO alerts"))
+
+        async def written() -> bool:
+            async with database.engine.connect() as connection:
+                return bool(list(await connection.execute(select(health_events)))) and not await down()
+
+        await eventually(written)
+        assert not monitor.stopped
+
+
 async def test_an_alert_of_an_earlier_process_goes_on_under_its_id(database):
     await store_order(database.engine, "BTC-USD", "BUY", "UNKNOWN", MARKET_TIME)
     async with running_mesh() as mesh:

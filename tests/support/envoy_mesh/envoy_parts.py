@@ -63,8 +63,8 @@ def cluster_at(name: str, port: int, protocol: str) -> Json:
         "connect_timeout": "10s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
-    if protocol == "grpc":
-        set_http(found, explicit_http_config={"http2_protocol_options": {}})
+    version = "http2_protocol_options" if protocol == "grpc" else "http_protocol_options"
+    set_http(found, explicit_http_config={version: {}})
     return found
 
 

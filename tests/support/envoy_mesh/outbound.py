@@ -52,7 +52,7 @@ def cluster_name(host: str, port: int) -> str:
 
 
 def routes_of(manifests: Manifests, workload: Workload, port: ServicePort) -> Iterator[Json]:
-    """In the order of the VirtualService; one for each of its matches that this port can have."""
+    """In the order of the VirtualService; one for each of its matches that this port can have, and none after one for all."""
     spec = manifests.spec_for("VirtualService", workload.host)
     if spec is None:
         yield _route("default", {"prefix": "/"}, cluster_name(workload.host, port.number), {})
@@ -64,6 +64,8 @@ def routes_of(manifests: Manifests, workload: Workload, port: ServicePort) -> It
             if match.get("port", port.number) == port.number:
                 path = {"path": match["uri"]["exact"]} if "uri" in match else {"prefix": "/"}
                 yield _route(route["name"], path, cluster, route)
+                if "uri" not in match:
+                    return
 
 
 def _route(name: str, match: Json, cluster: str, said: Json) -> Json:
@@ -111,7 +113,7 @@ def cluster_of(
     _balance(found, traffic.get("loadBalancer", {}))
     pool = traffic.get("connectionPool", {})
     _connect(found, pool.get("tcp", {}))
-    _limit(found, pool.get("http", {}), port.protocol)
+    _limit(found, pool.get("http", {}))
     if "outlierDetection" in traffic:
         _leave_out(found, traffic["outlierDetection"])
     return found
@@ -132,7 +134,7 @@ def _connect(cluster: Json, said: Json) -> None:
         cluster["upstream_connection_options"] = {"tcp_keepalive": probes}
 
 
-def _limit(cluster: Json, said: Json, protocol: str) -> None:
+def _limit(cluster: Json, said: Json) -> None:
     cluster["circuit_breakers"] = {
         "thresholds": [
             {
@@ -143,7 +145,7 @@ def _limit(cluster: Json, said: Json, protocol: str) -> None:
             }
         ]
     }
-    if "idleTimeout" in said and protocol == "grpc":
+    if "idleTimeout" in said:
         set_http(cluster, common_http_protocol_options={"idle_timeout": duration(said["idleTimeout"])})
 
 
