@@ -95,8 +95,9 @@ async def test_a_product_that_is_not_held_holds_back_nobody_but_itself(world: Wo
 
 async def test_an_hour_that_cannot_be_read_is_no_history_of_its_product(world: World) -> None:
     """The newest price is good, so equity is known; what is held counts at the reference volatility."""
-    await world.hold("SOL-USD", "10", paid="1000")
+    # Before it is held: what is held is read, and kept, at any moment.
     await spoil(world, "SOL-USD", "NaN", hours_ago=40)
+    await world.hold("SOL-USD", "10", paid="1000")
     entry = await world.ask(world.recommendation(product="SOL-USD"))
     assert entry.decision == pb.DECISION_REJECT and "INSUFFICIENT_HISTORY" in codes(entry)
     assert "INTERNAL" not in codes(entry)

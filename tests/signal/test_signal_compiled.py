@@ -49,7 +49,7 @@ def in_a_new_process(cache: Path, first: str = "") -> str:
     told = f"{first}; from modelkit.features.compiled import larger; assert larger(1.0, 2.0) == 2.0"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)}
     argv = [sys.executable, "-c", told.removeprefix("; ")]
-    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=True).stderr
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=600, check=True).stderr
 
 
 @pytest.fixture(params=[0o022, 0o002], ids=["one's own", "shared with a group"])
